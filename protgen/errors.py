@@ -1,0 +1,29 @@
+"""Exceptions a user can cause. Each message is one line: what happened, where, and what to do."""
+
+
+class ProtgenError(Exception):
+    """Base of every error protgen raises on purpose; the command line prints its message and nothing else."""
+
+
+class UsageError(ProtgenError):
+    """A request that cannot be carried out as stated: a bad option, length, or string (exit code 2)."""
+
+
+class ConflictError(UsageError):
+    """Two conditions that cannot hold together; the message names both."""
+
+
+class ConfigError(UsageError):
+    """A configuration, registry name or keyword that does not exist; the message suggests the nearest one."""
+
+
+class StructureError(ProtgenError):
+    """A structure file that cannot be read truthfully; the message names the file, the place and the reason."""
+
+
+class DataError(ProtgenError):
+    """A data set, store or manifest that is missing, empty or damaged."""
+
+
+class CheckpointError(ProtgenError):
+    """A checkpoint that is missing, damaged, or does not fit the code."""

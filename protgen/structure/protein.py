@@ -1,0 +1,115 @@
+"""The one structure object: a protein as numpy arrays, in Å.
+
+A `Protein` holds what a backbone model needs and what a file must get back on writing: chains, residue numbers,
+insertion codes, residue names, and the atoms N, CA, C, O and CB with a mask of which were present.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from protgen.errors import StructureError
+
+ATOM_NAMES = ("N", "CA", "C", "O", "CB")  # the last axis but one of `Protein.atoms`
+BACKBONE = slice(0, 4)  # N, CA, C, O
+N, CA, C, O, CB = range(5)  # noqa: E741 - the field's name for the carbonyl oxygen
+
+
+@dataclass(frozen=True)
+class Protein:
+    """Residues of one or more chains, in file order.
+
+    Attributes:
+        atoms: (l, 5, 3) float64, Å; N, CA, C, O, CB. Missing atoms are NaN, so that they can never pass as positions.
+        mask: (l, 5) bool, True where the atom is present.
+        residue_names: (l,) str, three-letter names of the standard parents ("MET" for MSE); "UNK" where unknown.
+        chain_ids: (l,) str, author chain names.
+        residue_numbers: (l,) int, author numbering.
+        insertion_codes: (l,) str, "" where none.
+        name: a short name for tables and messages, usually the file's stem.
+        resolution: Å, None where the file does not say.
+
+    Raises:
+        StructureError: if shapes disagree, or a present atom has a coordinate that is not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> Protein.from_backbone(np.arange(24.0).reshape(2, 4, 3)).length
+        2
+    """
+
+    atoms: np.ndarray
+    mask: np.ndarray
+    residue_names: np.ndarray
+    chain_ids: np.ndarray
+    residue_numbers: np.ndarray
+    insertion_codes: np.ndarray
+    name: str = "protein"
+    resolution: float | None = None
+
+    def __post_init__(self) -> None:
+        length = len(self.atoms)
+        if self.atoms.shape != (length, 5, 3) or self.mask.shape != (length, 5):
+            raise StructureError(
+                f"{self.name}: atoms have shape {self.atoms.shape} and mask {self.mask.shape}; "
+                f"expected ({length}, 5, 3) and ({length}, 5)"
+            )
+        for field in ("residue_names", "chain_ids", "residue_numbers", "insertion_codes"):
+            if len(getattr(self, field)) != length:
+                raise StructureError(f"{self.name}: {field} has {len(getattr(self, field))} entries for {length} residues")
+        if not np.isfinite(self.atoms[self.mask]).all():
+            raise StructureError(f"{self.name}: a present atom has a coordinate that is not finite")
+
+    @property
+    def length(self) -> int:
+        """Number of residues over all chains."""
+        return len(self.atoms)
+
+    @property
+    def backbone(self) -> np.ndarray:
+        """(l, 4, 3) Å; N, CA, C, O, NaN where missing."""
+        return self.atoms[:, BACKBONE]
+
+    @property
+    def chains(self) -> list[str]:
+        """Chain names in order of first appearance."""
+        return list(dict.fromkeys(self.chain_ids.tolist()))
+
+    @classmethod
+    def from_backbone(
+        cls,
+        backbone: np.ndarray,
+        *,
+        name: str = "protein",
+        chain_ids: np.ndarray | None = None,
+        residue_numbers: np.ndarray | None = None,
+        residue_names: np.ndarray | None = None,
+    ) -> "Protein":
+        """Make a protein of coordinates alone.
+
+        Args:
+            backbone: (l, 4, 3) Å; N, CA, C, O. NaN marks a missing atom.
+            name: a short name for tables and messages.
+            chain_ids: (l,) str; chain A throughout by default.
+            residue_numbers: (l,) int; 1 to l by default.
+            residue_names: (l,) str; glycine, the placeholder for a residue not designed yet, by default.
+        """
+        length = len(backbone)
+        atoms = np.full((length, 5, 3), np.nan)
+        atoms[:, BACKBONE] = backbone
+        mask = np.isfinite(atoms).all(axis=-1)
+        atoms[~mask] = np.nan
+        return cls(
+            atoms=atoms,
+            mask=mask,
+            residue_names=np.full(length, "GLY") if residue_names is None else np.asarray(residue_names),
+            chain_ids=np.full(length, "A") if chain_ids is None else np.asarray(chain_ids),
+            residue_numbers=np.arange(1, length + 1) if residue_numbers is None else np.asarray(residue_numbers),
+            insertion_codes=np.full(length, ""),
+            name=name,
+        )
+
+    def select(self, keep: np.ndarray) -> "Protein":
+        """The residues picked by a boolean mask or an index array, everything else unchanged."""
+        fields = ("atoms", "mask", "residue_names", "chain_ids", "residue_numbers", "insertion_codes")
+        return replace(self, **{field: getattr(self, field)[keep] for field in fields})
