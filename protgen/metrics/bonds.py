@@ -1,0 +1,195 @@
+"""Chain connectivity, peptide bonds and covalent geometry of a backbone.
+
+Ideal lengths and angles are the means of the field's tables; spreads are those of Engh & Huber (Acta Cryst.
+A47, 392-400, 1991, Tables 3 and 4). A z-score is (measured - ideal) / sigma, reported as its root mean
+square: natives refined against the same targets stand near 0.5-1, ideal geometry at 0.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from protgen.metrics.base import Metric, Quantity
+from protgen.metrics.torsions import BOND_LIMIT, CA_CA, Links, angle, backbone_torsions, distance, links
+from protgen.structure.protein import CA, C, N, O, Protein
+
+CA_CA_CIS = 2.96  # Å, cis peptide (nearly always before proline)
+CA_CA_TOLERANCE = 0.1  # Å about the ideal
+FRAMEDIFF_LIMIT = 3.902  # Å: 3.802 + 0.1, the upper bound (and no lower one) coded by FrameDiff and FrameFlow
+PEPTIDE_BOND = 1.33  # Å
+PEPTIDE_TOLERANCE = 0.1  # Å
+TRANS_CIS_WIDTH = np.deg2rad(30.0)
+OUTLIER_Z = 4.0  # beyond 4 sigma a bond or angle is called an outlier, as MolProbity does
+
+
+@dataclass(frozen=True)
+class Target:
+    """An ideal value and its spread: Å for lengths, degrees for angles."""
+
+    ideal: float
+    sigma: float
+
+
+TARGETS = {
+    "c_n": Target(1.329, 0.014),
+    "n_ca": Target(1.458, 0.019),
+    "ca_c": Target(1.525, 0.021),
+    "c_o": Target(1.231, 0.020),
+    "n_ca_c": Target(111.0, 2.8),
+    "ca_c_n": Target(116.6, 2.0),
+    "c_n_ca": Target(121.4, 1.8),
+}
+
+
+def peptide_bonds(protein: Protein, joints: Links | None = None) -> np.ndarray:
+    """C-N distance of every pair adjacent in sequence, Å; pairs with a missing atom are left out."""
+    joints = links(protein) if joints is None else joints
+    lengths = joints.cn_distance[joints.adjacent]
+    return lengths[np.isfinite(lengths)]
+
+
+def covalent_geometry(protein: Protein, joints: Links | None = None) -> dict[str, np.ndarray]:
+    """Measured lengths (Å) and angles (degrees) by the names of `TARGETS`, missing atoms left out.
+
+    Those that cross a peptide bond are measured only where C-N <= 2.0 Å: a broken chain is reported as
+    such, and does not also fill the z-scores with the width of its gap.
+    """
+    joints = links(protein) if joints is None else joints
+    xyz = protein.atoms
+    n, ca, c, o = xyz[:, N], xyz[:, CA], xyz[:, C], xyz[:, O]
+    bonded = joints.bonded
+    values = {
+        "c_n": joints.cn_distance[bonded],
+        "n_ca": distance(n, ca),
+        "ca_c": distance(ca, c),
+        "c_o": distance(c, o),
+        "n_ca_c": np.rad2deg(angle(n, ca, c)),
+        "ca_c_n": np.rad2deg(angle(ca[:-1], c[:-1], n[1:])[bonded]),
+        "c_n_ca": np.rad2deg(angle(c[:-1], n[1:], ca[1:])[bonded]),
+    }
+    return {name: value[np.isfinite(value)] for name, value in values.items()}
+
+
+def _omega_classes(omega: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Masks trans (|180 ± 30|) and cis (|0 ± 30|); NaN is in neither."""
+    with np.errstate(invalid="ignore"):
+        return np.abs(omega) >= np.pi - TRANS_CIS_WIDTH, np.abs(omega) <= TRANS_CIS_WIDTH
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.mean(values)) if len(values) else np.nan
+
+
+def _connectivity(joints: Links, omega: np.ndarray) -> dict[str, float]:
+    known = joints.adjacent & np.isfinite(joints.ca_distance)
+    d = joints.ca_distance[known]
+    _, cis = _omega_classes(omega[:-1])
+    deviation = np.abs(d - np.where(cis[known], CA_CA_CIS, CA_CA))
+    with np.errstate(invalid="ignore"):
+        cn_broken = joints.adjacent & (joints.cn_distance > BOND_LIMIT)
+    has_backbone = bool(np.isfinite(joints.cn_distance).any())
+    return {
+        "chain_breaks": float(joints.broken.sum()) if len(d) else np.nan,
+        "chain_breaks_cn": float(cn_broken.sum()) if has_backbone else np.nan,
+        "missing_segments": float(joints.missing.sum()),
+        "ca_ca_deviation": _mean(deviation),
+        "ca_ca_valid": _mean(deviation <= CA_CA_TOLERANCE),
+        "ca_ca_valid_framediff": _mean(d < FRAMEDIFF_LIMIT),
+    }
+
+
+def _omega(omega: np.ndarray) -> dict[str, float]:
+    known = omega[np.isfinite(omega)]
+    trans, cis = _omega_classes(known)
+    return {
+        "omega_trans": _mean(trans),
+        "omega_cis": _mean(cis),
+        "omega_twisted": _mean(~trans & ~cis),
+    }
+
+
+def _z_scores(protein: Protein, joints: Links) -> dict[str, float]:
+    row: dict[str, float] = {}
+    everything = []
+    for name, values in covalent_geometry(protein, joints).items():
+        z = (values - TARGETS[name].ideal) / TARGETS[name].sigma
+        row[f"z_{name}"] = float(np.sqrt(np.mean(z**2))) if len(z) else np.nan
+        everything.append(z)
+    row["geometry_outliers"] = _mean(np.abs(np.concatenate(everything)) > OUTLIER_Z)
+    return row
+
+
+class Bonds(Metric[Protein]):
+    """Chain breaks, CA-CA distances, peptide bonds, omega and covalent z-scores.
+
+    Example:
+        >>> from protgen.structure.ideal import ideal_helix
+        >>> Bonds().measure(Protein.from_backbone(ideal_helix(12)))["chain_breaks"]
+        0.0
+    """
+
+    name = "bonds"
+    requires = ("ca", "backbone")
+    quantities = (
+        Quantity(
+            "chain_breaks",
+            "count",
+            "lower",
+            "sequence neighbours with |d(CA,CA+1) - 3.8| > 0.75 Å (RFdiffusion3; a cis peptide, 2.96 Å, "
+            "counts too); gaps that the residue numbering announces are in missing_segments instead",
+        ),
+        Quantity("chain_breaks_cn", "count", "lower", "second reading: sequence neighbours with C-N > 2.0 Å"),
+        Quantity(
+            "missing_segments",
+            "count",
+            None,
+            "forward jumps of the residue numbering with neither CA-CA nor C-N in reach: unseen residues",
+        ),
+        Quantity(
+            "ca_ca_deviation",
+            "Å",
+            "lower",
+            "mean |CA-CA - ideal|, ideal 3.80 Å, or 2.96 Å where omega is cis",
+        ),
+        Quantity(
+            "ca_ca_valid", "fraction", "higher", "CA-CA within 0.1 Å of 3.80 Å (2.96 Å where omega is cis)"
+        ),
+        Quantity(
+            "ca_ca_valid_framediff",
+            "fraction",
+            "higher",
+            "CA-CA < 3.902 Å, the upper bound coded by FrameDiff and FrameFlow",
+        ),
+        Quantity("peptide_valid", "fraction", "higher", "C-N of sequence neighbours within 1.33 ± 0.1 Å"),
+        Quantity("omega_trans", "fraction", None, "peptide bonds with omega within 30 deg of 180 deg"),
+        Quantity("omega_cis", "fraction", None, "peptide bonds with omega within 30 deg of 0 deg"),
+        Quantity("omega_twisted", "fraction", "lower", "peptide bonds with omega in neither range"),
+        *(
+            Quantity(
+                f"z_{name}",
+                "sigma",
+                "lower",
+                f"root mean square of ({name.upper().replace('_', '-')} - {target.ideal}) / {target.sigma} "
+                "(Engh & Huber 1991 sigmas)",
+            )
+            for name, target in TARGETS.items()
+        ),
+        Quantity(
+            "geometry_outliers",
+            "fraction",
+            "lower",
+            "backbone lengths and angles more than 4 sigma from the ideal",
+        ),
+    )
+
+    def measure(self, sample: Protein) -> dict[str, float]:
+        """Every quantity for one protein; what needs N, C or O is NaN for a CA-only structure."""
+        joints = links(sample)
+        _, _, omega = backbone_torsions(sample, joints)
+        peptide_valid = _mean(np.abs(peptide_bonds(sample, joints) - PEPTIDE_BOND) <= PEPTIDE_TOLERANCE)
+        return {
+            **_connectivity(joints, omega),
+            "peptide_valid": peptide_valid,
+            **_omega(omega),
+            **_z_scores(sample, joints),
+        }

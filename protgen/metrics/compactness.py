@@ -1,0 +1,117 @@
+"""How compact a fold is: radius of gyration, contacts, contact order, burial."""
+
+import numpy as np
+from scipy.spatial import KDTree
+
+from protgen.metrics.base import Metric, Quantity
+from protgen.metrics.reference_data import typical_radius_of_gyration
+from protgen.structure.protein import CA, Protein
+
+RG_SCALE = (
+    2.2  # Å; Rg = 2.2 L^0.38 of globular proteins: Skolnick, Kolinski & Ortiz, J. Mol. Biol. 265, 217 (1997)
+)
+RG_EXPONENT = 0.38
+CONTACT = 8.0  # Å, CA-CA
+MIN_SEPARATION = 3  # residues: closer ones touch by being neighbours
+BURIAL_RADIUS = 10.0  # Å
+BURIAL_NEIGHBOURS = 20  # CA within BURIAL_RADIUS; about the inner third of a 150-residue globule
+
+
+def radius_of_gyration(protein: Protein) -> float:
+    """Rg of the CA atoms, unweighted: sqrt(mean |x - mean x|^2), Å; NaN if there are none."""
+    ca = protein.atoms[protein.mask[:, CA], CA]
+    if len(ca) == 0:
+        return np.nan
+    return float(np.sqrt(np.mean(np.sum((ca - ca.mean(axis=0)) ** 2, axis=-1))))
+
+
+def expected_radius_of_gyration(length: int) -> float:
+    """2.2 L^0.38 Å: what a globular protein of `length` residues has."""
+    return RG_SCALE * length**RG_EXPONENT
+
+
+def contacts(protein: Protein) -> np.ndarray:
+    """(n, 2) residue pairs i < j with CA within 8 Å, j - i >= 3 in file order or in different chains."""
+    index = np.flatnonzero(protein.mask[:, CA])
+    if len(index) < 2:
+        return np.empty((0, 2), int)
+    pairs = index[KDTree(protein.atoms[index, CA]).query_pairs(CONTACT, output_type="ndarray")]
+    i, j = pairs[:, 0], pairs[:, 1]
+    keep = (np.abs(j - i) >= MIN_SEPARATION) | (protein.chain_ids[i] != protein.chain_ids[j])
+    return np.sort(pairs[keep], axis=1)
+
+
+def relative_contact_order(protein: Protein, pairs: np.ndarray | None = None) -> float:
+    """Mean separation of contacts within chains over the chain length (Plaxco, Simons & Baker, 1998), on CA
+    contacts.
+
+    Args:
+        protein: any protein.
+        pairs: `contacts(protein)` when they are at hand.
+
+    Returns:
+        A fraction; NaN without contacts.
+    """
+    pairs = contacts(protein) if pairs is None else pairs
+    chain = protein.chain_ids
+    inside = pairs[chain[pairs[:, 0]] == chain[pairs[:, 1]]]
+    if len(inside) == 0:
+        return np.nan
+    names, counts = np.unique(chain, return_counts=True)
+    chain_length = counts[np.searchsorted(names, chain[inside[:, 0]])]
+    return float(np.mean((inside[:, 1] - inside[:, 0]) / chain_length))
+
+
+def buried_fraction(protein: Protein) -> float:
+    """Fraction of residues with at least 20 other CA atoms within 10 Å; NaN without CA atoms."""
+    ca = protein.atoms[protein.mask[:, CA], CA]
+    if len(ca) == 0:
+        return np.nan
+    neighbours = KDTree(ca).query_ball_point(ca, BURIAL_RADIUS, return_length=True) - 1
+    return float(np.mean(neighbours >= BURIAL_NEIGHBOURS))
+
+
+class Compactness(Metric[Protein]):
+    """Radius of gyration against what its length asks for, contacts, contact order and burial."""
+
+    name = "compactness"
+    requires = ("ca",)
+    quantities = (
+        Quantity("rg", "Å", None, "radius of gyration of the CA atoms, unweighted, all chains together"),
+        Quantity("rg_ratio", "", None, "rg / (2.2 L^0.38 Å), L the number of residues with CA"),
+        Quantity(
+            "rg_native_ratio",
+            "",
+            None,
+            "rg / median rg of the training natives of that length; within 0.85-1.15 is native-like",
+        ),
+        Quantity(
+            "contacts_per_residue",
+            "count",
+            None,
+            "CA pairs within 8 Å, |i - j| >= 3 or between chains, over L",
+        ),
+        Quantity(
+            "contact_order",
+            "fraction",
+            None,
+            "relative contact order: mean |i - j| of those within chains, over L",
+        ),
+        Quantity("buried", "fraction", None, "residues with at least 20 other CA within 10 Å"),
+    )
+
+    def measure(self, sample: Protein) -> dict[str, float]:
+        """Every quantity for one protein."""
+        n = int(sample.mask[:, CA].sum())
+        if n == 0:
+            return {quantity.name: np.nan for quantity in self.quantities}
+        rg = radius_of_gyration(sample)
+        pairs = contacts(sample)
+        return {
+            "rg": rg,
+            "rg_ratio": rg / expected_radius_of_gyration(n),
+            "rg_native_ratio": rg / typical_radius_of_gyration(n),
+            "contacts_per_residue": len(pairs) / n,
+            "contact_order": relative_contact_order(sample, pairs),
+            "buried": buried_fraction(sample),
+        }

@@ -1,0 +1,84 @@
+"""Statistics of the training natives that ship with the package: what "native-like" is measured against.
+
+Written by `benchmarks/fit_reference.py`; no structure is in them.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from protgen.errors import DataError
+
+RAMACHANDRAN_CLASSES = ("general", "glycine", "proline", "pre_proline")
+_RG_EXPONENT = 0.38  # beyond the lengths of the table, Rg grows as it does for globular proteins
+
+
+@dataclass(frozen=True)
+class RamachandranReference:
+    """Smoothed densities of (phi, psi) of the training natives, one a class of residue.
+
+    Attributes:
+        log_density: (4, g, g) natural log of the density per cell, axes class, phi, psi; cell k is at -180
+            + 360 k / g degrees and the grid is periodic.
+        favoured: (4,) log density above which 98 % of the fitted residues lie.
+        allowed: (4,) likewise for 99.95 %.
+    """
+
+    log_density: np.ndarray
+    favoured: np.ndarray
+    allowed: np.ndarray
+
+
+@cache
+def ramachandran_reference() -> RamachandranReference:
+    """The shipped densities.
+
+    Raises:
+        DataError: if the file is missing from the installation or damaged.
+    """
+    try:
+        path = resources.files("protgen.metrics").joinpath("reference/ramachandran.npz")
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as table:
+            return RamachandranReference(
+                table["log_density"].astype(np.float64),
+                table["favoured"].astype(np.float64),
+                table["allowed"].astype(np.float64),
+            )
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(
+            f"reference/ramachandran.npz of the installed package: {error}; reinstall protgen"
+        ) from error
+
+
+@cache
+def native_statistics() -> dict[str, Any]:
+    """Geometry and Rg-by-length statistics of the training natives.
+
+    Raises:
+        DataError: if the file is missing from the installation or damaged.
+    """
+    try:
+        text = (
+            resources.files("protgen.metrics").joinpath("reference/natives.json").read_text(encoding="utf-8")
+        )
+        return json.loads(text)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"reference/natives.json of the installed package: {error}; reinstall protgen"
+        ) from error
+
+
+def typical_radius_of_gyration(length: int) -> float:
+    """Median Rg of the training natives of a length, Å.
+
+    Interpolated in log L between the table's lengths; beyond its ends it grows as L^0.38.
+    """
+    table = native_statistics()["radius_of_gyration"]
+    lengths, medians = np.array(table["length"], float), np.array(table["median"], float)
+    nearest = float(np.clip(length, lengths[0], lengths[-1]))
+    median = float(np.exp(np.interp(np.log(nearest), np.log(lengths), np.log(medians))))
+    return median * (length / nearest) ** _RG_EXPONENT
