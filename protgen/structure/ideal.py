@@ -32,9 +32,15 @@ def build_from_torsions(phi: np.ndarray, psi: np.ndarray, omega: np.ndarray | fl
     """
     phi, psi = np.asarray(phi, dtype=float), np.asarray(psi, dtype=float)
     length = len(phi)
-    omega = np.broadcast_to(np.asarray(omega, dtype=float), (length,)) if np.ndim(omega) == 0 else np.asarray(omega)
+    omega = (
+        np.broadcast_to(np.asarray(omega, dtype=float), (length,))
+        if np.ndim(omega) == 0
+        else np.asarray(omega)
+    )
     if length == 0 or len(psi) != length or len(omega) != length:
-        raise UsageError(f"phi, psi and omega have {length}, {len(psi)} and {len(omega)} angles; give one a residue")
+        raise UsageError(
+            f"phi, psi and omega have {length}, {len(psi)} and {len(omega)} angles; give one a residue"
+        )
     xyz = np.zeros((length, 4, 3))
     xyz[0, 1] = [N_CA, 0.0, 0.0]
     xyz[0, 2] = [N_CA - CA_C * np.cos(N_CA_C), CA_C * np.sin(N_CA_C), 0.0]
@@ -48,7 +54,9 @@ def build_from_torsions(phi: np.ndarray, psi: np.ndarray, omega: np.ndarray | fl
     return xyz - xyz[:, 1].mean(axis=0)
 
 
-def place_atom(a: np.ndarray, b: np.ndarray, c: np.ndarray, length: float, angle: float, torsion: float) -> np.ndarray:
+def place_atom(
+    a: np.ndarray, b: np.ndarray, c: np.ndarray, length: float, angle: float, torsion: float
+) -> np.ndarray:
     """The fourth atom d of a-b-c-d, from the bond c-d (Å), the angle b-c-d and the torsion a-b-c-d (radians).
 
     Args:

@@ -2,6 +2,36 @@
 
 from dataclasses import dataclass
 
+CODES = {
+    "altloc_used": "a residue has alternate locations; the one of highest occupancy was taken",
+    "microheterogeneity": "a residue is several amino acids at once; the one of highest occupancy was taken",
+    "insertion_codes": "residue numbers carry insertion codes",
+    "nonstandard_residue": "a modified residue is kept under its standard parent, or UNK",
+    "mse_as_met": "selenomethionine is kept as methionine",
+    "missing_backbone_atom": "a residue lacks N, CA, C or O",
+    "chain_break": "neighbours in a chain are not bonded",
+    "duplicate_atom": "an atom is given twice; the first was taken",
+    "duplicate_residue_id": "two residues share a chain, number and insertion code; both are kept",
+    "interleaved_chain": "a chain comes back after another began; its residues were gathered",
+    "multi_model": "the file holds several models; one was taken",
+    "models_differ": "the models do not hold the same atoms",
+    "model_records_unbalanced": "MODEL and ENDMDL records, or NUMMDL, do not fit together",
+    "element_inferred": "the element column is blank; elements follow from atom names",
+    "occupancy_missing": "an occupancy is missing or not a number; taken as 1",
+    "occupancy_out_of_range": "an occupancy is below 0 or above 1",
+    "truncated_tail": "the end of the file looks cut off, or atoms are fewer than the file says",
+    "no_end": "the mark that ends a complete file is missing",
+    "seqres_mismatch": "the residues do not follow the sequence the file declares",
+    "mirror_image": "the structure looks like a mirror image (D amino acids, left-handed)",
+    "degenerate_coordinates": "atoms coincide, lie far from their bonded neighbours, or all lie in a plane",
+    "scale_suspect_nm": "distances look like nanometres; nothing was converted",
+    "multi_block": "several structures in one file; the first was taken",
+    "encoding_fallback": "bytes that are not UTF-8 were read as Latin-1",
+    "trailing_bytes": "something follows the end of the structure",
+    "hetatm_standard": "a standard residue is recorded as HETATM; it is part of a chain and was kept",
+    "no_chain_id": "the chain name is blank; a free letter was given",
+}
+
 
 @dataclass(frozen=True)
 class ReadWarning:
@@ -19,4 +49,28 @@ class ReadWarning:
 
     def __str__(self) -> str:
         """The code, the count and the place in one line."""
-        return f"{self.code} ({self.count}, first at {self.first_place})"
+        return f"{self.code} ({self.count}, first at {self.first_place}): {CODES[self.code]}"
+
+
+class WarningLog:
+    """Collects warnings while a file is read, merging those of one code."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, tuple[int, str]] = {}
+
+    def add(self, code: str, place: str, count: int = 1) -> None:
+        """Note `count` more cases of `code`; `place` is kept if it is the first."""
+        if code not in CODES:
+            raise KeyError(code)
+        before, first = self._entries.get(code, (0, place))
+        self._entries[code] = (before + count, first)
+
+    def copy(self) -> "WarningLog":
+        """A log that begins with what this one holds."""
+        other = WarningLog()
+        other._entries = dict(self._entries)
+        return other
+
+    def warnings(self) -> tuple[ReadWarning, ...]:
+        """One warning a code, in the order of `CODES`."""
+        return tuple(ReadWarning(code, *self._entries[code]) for code in CODES if code in self._entries)

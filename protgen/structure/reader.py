@@ -1,15 +1,36 @@
-"""Read one structure file into a `Protein`."""
+"""Read one structure file into a `Protein`, or say in one line why it cannot be read truthfully.
+
+The formats are PDB, mmCIF and BinaryCIF, each gzipped or not, told apart by content. Every coordinate is checked as
+raw text before it becomes a number; nothing defaults to zero. What is unusual but readable earns a warning.
+"""
 
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-import gemmi
 import numpy as np
 
 from protgen.errors import StructureError
-from protgen.structure.protein import ATOM_NAMES, Protein
-from protgen.structure.read_warnings import ReadWarning
+from protgen.structure.assemble import assemble
+from protgen.structure.atom_table import AtomTable
+from protgen.structure.bcif import scan_bcif
+from protgen.structure.cif_scan import scan_cif
+from protgen.structure.cif_table import CifScan, cif_table
+from protgen.structure.geometry_checks import check_geometry
+from protgen.structure.pdb_scan import PdbScan, scan_pdb
+from protgen.structure.pdb_table import pdb_table
+from protgen.structure.protein import Protein
+from protgen.structure.read_warnings import ReadWarning, WarningLog
+from protgen.structure.sequence_checks import check_sequences
+from protgen.structure.sniff import MAX_BYTES, load
+
+SUFFIXES = (
+    ".pdb",
+    ".ent",
+    ".cif",
+    ".mmcif",
+    ".bcif",
+)  # each also with .gz; content decides, this is for listing
 
 
 @dataclass(frozen=True)
@@ -27,49 +48,110 @@ class ReadResult:
     n_models: int
 
 
-def read_structure(path: str | PathLike[str], *, model: int = 0, strict: bool = False) -> ReadResult:
-    """Read a PDB or mmCIF file, gzipped or not.
+def read_structure(
+    path: str | PathLike[str],
+    *,
+    model: int = 0,
+    strict: bool = False,
+    name: str | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> ReadResult:
+    """Read a PDB, mmCIF or BinaryCIF file, gzipped or not.
+
+    Args:
+        path: the file; its content, not its name, tells the format.
+        model: index of the model to take, from 0.
+        strict: raise on any warning.
+        name: for the protein; the file's name without suffixes by default.
+        max_bytes: unpacked size at which to stop.
+
+    Returns:
+        The protein, the warnings and the number of models.
+
+    Raises:
+        StructureError: one line with the file, the line or tag, the reason, and what to do.
+
+    Example:
+        >>> result = read_structure("1aki.pdb.gz")  # doctest: +SKIP
+        >>> [str(warning) for warning in result.warnings]  # doctest: +SKIP
+    """
+    return _read(path, [model], strict, name, max_bytes)[0]
+
+
+def read_models(
+    path: str | PathLike[str], *, strict: bool = False, name: str | None = None, max_bytes: int = MAX_BYTES
+) -> list[ReadResult]:
+    """Read every model of a file; arguments and errors as in `read_structure`.
 
     Args:
         path: the file.
-        model: index of the model to take, from 0.
-        strict: raise on any warning.
-
-    Raises:
-        StructureError: if the file cannot be read truthfully.
+        strict: raise on any warning; `multi_model` is none here.
+        name: for the proteins, which get "_model1" and so on appended.
+        max_bytes: unpacked size at which to stop.
     """
+    return _read(path, None, strict, name, max_bytes)
+
+
+def _read(
+    path: str | PathLike[str], models: list[int] | None, strict: bool, name: str | None, max_bytes: int
+) -> list[ReadResult]:
     path = Path(path)
     try:
-        structure = gemmi.read_structure(str(path), format=gemmi.CoorFormat.Detect)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise StructureError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
-    if model >= len(structure):
-        raise StructureError(f"{path}: has {len(structure)} models; model {model} does not exist")
-    rows = []
-    for chain in structure[model]:
-        for residue in chain:
-            info = gemmi.find_tabulated_residue(residue.name)
-            if not info.is_amino_acid():
-                continue
-            xyz = np.full((5, 3), np.nan)
-            for atom in residue:
-                if atom.name in ATOM_NAMES and np.isnan(xyz[ATOM_NAMES.index(atom.name), 0]):
-                    xyz[ATOM_NAMES.index(atom.name)] = atom.pos.tolist()
-            if np.isnan(xyz).all():
-                continue
-            parent = gemmi.expand_one_letter(info.one_letter_code.upper(), gemmi.ResidueKind.AA) or "UNK"
-            rows.append((xyz, parent, chain.name, residue.seqid.num, residue.seqid.icode.strip()))
-    if not rows:
-        raise StructureError(f"{path}: has no protein residues")
-    atoms = np.stack([row[0] for row in rows])
-    protein = Protein(
-        atoms=atoms,
-        mask=np.isfinite(atoms).all(axis=-1),
-        residue_names=np.array([row[1] for row in rows]),
-        chain_ids=np.array([row[2] for row in rows]),
-        residue_numbers=np.array([row[3] for row in rows]),
-        insertion_codes=np.array([row[4] for row in rows]),
-        name=path.name.split(".")[0],
-        resolution=structure.resolution or None,
+        log = WarningLog()
+        payload = load(path, log, max_bytes)
+        scan = {"pdb": scan_pdb, "cif": scan_cif, "bcif": scan_bcif}[payload.kind](payload.data, log)
+        n_models = len(scan.models)
+        if n_models > 1 and models is not None:
+            log.add("multi_model", f"{n_models} models", n_models)
+        results = []
+        for index in range(n_models) if models is None else models:
+            if not 0 <= index < n_models:
+                raise StructureError(f"holds {n_models} models; there is no model {index}, they count from 0")
+            own_log = log.copy()
+            own_name = name or stem(path)
+            table = _table(scan, index, own_log)
+            protein = _protein(
+                table, own_name if models is not None else f"{own_name}_model{index + 1}", own_log
+            )
+            results.append(ReadResult(protein, own_log.warnings(), n_models))
+            if strict and results[-1].warnings:
+                raise StructureError(
+                    f"refused, as strict reading was asked for: {_in_words(results[-1].warnings)}"
+                )
+        return results
+    except StructureError as error:
+        raise StructureError(f"{path}: {error}") from None
+
+
+def _table(scan: PdbScan | CifScan, model: int, log: WarningLog) -> AtomTable:
+    return pdb_table(scan, model, log) if isinstance(scan, PdbScan) else cif_table(scan, model, log)
+
+
+def _protein(table: AtomTable, name: str, log: WarningLog) -> Protein:
+    missing = np.isnan(table.occupancy)
+    if missing.any():
+        log.add("occupancy_missing", f"atom {int(np.flatnonzero(missing)[0]) + 1}", int(missing.sum()))
+    outside = (table.occupancy < 0) | (table.occupancy > 1)
+    if outside.any():
+        log.add("occupancy_out_of_range", f"atom {int(np.flatnonzero(outside)[0]) + 1}", int(outside.sum()))
+    protein = assemble(table, name, log)
+    check_sequences(table, protein, log)
+    check_geometry(protein, log)
+    return protein
+
+
+def _in_words(warnings: tuple[ReadWarning, ...]) -> str:
+    return "; ".join(
+        f"{warning.code} ({warning.count}, first at {warning.first_place})" for warning in warnings
     )
-    return ReadResult(protein=protein, warnings=(), n_models=len(structure))
+
+
+def stem(path: str | PathLike[str]) -> str:
+    """The name of a file without .gz and without the suffix of its format."""
+    name = Path(path).name
+    if name.lower().endswith(".gz"):
+        name = name[:-3]
+    for suffix in SUFFIXES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)] or name
+    return name

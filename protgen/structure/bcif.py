@@ -1,0 +1,139 @@
+"""Read BinaryCIF: the same categories as mmCIF, each column packed by a chain of simple encodings.
+
+References: Sehnal et al., PLoS Comput. Biol. 16:e1008247 (2020); github.com/molstar/BinaryCIF/blob/master/encoding.md.
+"""
+
+import numpy as np
+
+from protgen.errors import StructureError
+from protgen.structure.cif_table import ATOM_TAGS, HEADER_TAGS, MAX_TEXT, CifScan, Columns, make_scan
+from protgen.structure.msgpack import unpack
+from protgen.structure.read_warnings import WarningLog
+
+_TYPES = {1: "i1", 2: "<i2", 3: "<i4", 4: "u1", 5: "<u2", 6: "<u4", 32: "<f4", 33: "<f8"}
+MAX_VALUES = 200_000_000  # a column of run lengths may not unpack to more
+
+
+def scan_bcif(data: bytes, log: WarningLog) -> CifScan:
+    """Take the atoms and the categories of interest out of the first block that has atoms.
+
+    Args:
+        data: the file, unpacked.
+        log: takes `multi_block`.
+
+    Raises:
+        StructureError: if the data are damaged, or no block has atoms.
+    """
+    tree = unpack(data)
+    try:
+        blocks = [block["categories"] for block in tree["dataBlocks"]]
+        named = [{str(c["name"]).lower().lstrip("_"): c for c in categories} for categories in blocks]
+        with_atoms = [categories for categories in named if "atom_site" in categories]
+        if not with_atoms:
+            raise StructureError("no _atom_site category in any data block; there are no atoms to read")
+        if len(with_atoms) > 1:
+            log.add("multi_block", "the second data block with atoms", len(with_atoms))
+        categories = with_atoms[0]
+        atoms = _columns(categories["atom_site"], ATOM_TAGS)
+        other = {
+            name: _columns(categories[name], tags) for name, tags in HEADER_TAGS.items() if name in categories
+        }
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, MemoryError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise StructureError(f"the BinaryCIF data are damaged ({' '.join(reason.split())[:120]})") from None
+    return make_scan(atoms, other, log)
+
+
+def _columns(category: dict, tags) -> Columns:
+    found = {}
+    for column in category["columns"]:
+        name = str(column["name"]).lower()
+        if name in tags:
+            found[name] = _column(column, category["rowCount"], f"{category['name']}.{column['name']}")
+    return found
+
+
+def _column(column: dict, rows: int, tag: str) -> np.ndarray:
+    values = np.asarray(_decode(column["data"]))
+    if values.shape != (rows,):
+        raise StructureError(f"{tag}: has {len(values)} values for {rows} rows; the file is damaged")
+    absent = np.zeros(rows, dtype=bool)
+    if column.get("mask") is not None:
+        mask = np.asarray(_decode(column["mask"]))
+        if mask.shape != (rows,):
+            raise StructureError(f"{tag}: has a mask of {len(mask)} for {rows} rows; the file is damaged")
+        absent = mask != 0
+    if values.dtype.kind == "f":
+        return np.where(absent, np.nan, values.astype(float))
+    values = values.astype(np.str_)
+    if values.dtype.itemsize > 4 * MAX_TEXT:
+        raise StructureError(f"{tag}: holds a value of more than {MAX_TEXT} characters; not an atom's")
+    return np.where(absent, "", values)
+
+
+def _decode(packed: dict):
+    value = packed["data"]
+    for encoding in reversed(packed["encoding"]):
+        kind = encoding["kind"]
+        if kind not in _DECODERS:
+            raise StructureError(f"BinaryCIF encoding {str(kind)[:40]!r} is not known")
+        value = _DECODERS[kind](value, encoding)
+    return value
+
+
+def _byte_array(data: bytes, encoding: dict) -> np.ndarray:
+    return np.frombuffer(data, dtype=_TYPES[encoding["type"]])
+
+
+def _fixed_point(data: np.ndarray, encoding: dict) -> np.ndarray:
+    return data.astype(float) / float(encoding["factor"])
+
+
+def _interval_quantization(data: np.ndarray, encoding: dict) -> np.ndarray:
+    step = (float(encoding["max"]) - float(encoding["min"])) / (int(encoding["numSteps"]) - 1)
+    return float(encoding["min"]) + data.astype(float) * step
+
+
+def _run_length(data: np.ndarray, encoding: dict) -> np.ndarray:
+    counts = data[1::2].astype(np.int64)
+    if (counts < 0).any() or counts.sum() > MAX_VALUES or counts.sum() != encoding["srcSize"]:
+        raise StructureError("a BinaryCIF column has run lengths that do not add up; the file is damaged")
+    return np.repeat(data[::2], counts)
+
+
+def _delta(data: np.ndarray, encoding: dict) -> np.ndarray:
+    return np.cumsum(data.astype(np.int64)) + int(encoding["origin"])
+
+
+def _integer_packing(data: np.ndarray, encoding: dict) -> np.ndarray:
+    """Undo packing of wide integers: a value at the limit of the narrow type is added to the next one."""
+    limits = np.iinfo(data.dtype)
+    at_limit = data == limits.max
+    if not encoding.get("isUnsigned"):
+        at_limit |= data == limits.min
+    totals = np.cumsum(data.astype(np.int64))
+    ends = np.flatnonzero(~at_limit)
+    return np.diff(totals[ends], prepend=0)
+
+
+def _string_array(data: bytes, encoding: dict) -> np.ndarray:
+    text = encoding["stringData"]
+    offsets = np.asarray(_decode({"data": encoding["offsets"], "encoding": encoding["offsetEncoding"]}))
+    indices = np.asarray(_decode({"data": data, "encoding": encoding["dataEncoding"]}))
+    words = [text[a:b] for a, b in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)]
+    if max(map(len, words), default=0) > MAX_TEXT:
+        words = [word[:MAX_TEXT] for word in words]
+    if len(indices) and not (-1 <= indices.min() and indices.max() < len(words)):
+        raise StructureError("a BinaryCIF column points outside its strings; the file is damaged")
+    return np.array([*words, ""], dtype=np.str_)[indices]  # -1, for no value, picks the last
+
+
+_DECODERS = {
+    "ByteArray": _byte_array,
+    "FixedPoint": _fixed_point,
+    "IntervalQuantization": _interval_quantization,
+    "RunLength": _run_length,
+    "Delta": _delta,
+    "IntegerPacking": _integer_packing,
+    "StringArray": _string_array,
+}

@@ -1,0 +1,149 @@
+"""What the coordinates of a protein say about the file: breaks, handedness, scale, and nonsense."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from protgen.structure.protein import CA, CB, C, N, O, Protein
+from protgen.structure.read_warnings import WarningLog
+
+BOND_BREAK = 2.0  # Å; C to the next N, 1.33 Å when bonded
+CA_BREAK = 4.2  # Å; CA to the next CA where C or N is missing, 3.8 Å when bonded
+COINCIDENT = 0.5  # Å; two atoms cannot be closer, the shortest bond is 1.2 Å
+FAR_BOND = 3.0  # Å; N-CA, CA-C or C-O twice their length
+NM_RANGE = (0.2, 0.6)  # CA to next CA, were the file in nm (0.38)
+MIN_SIGNS = 5  # residues needed to judge handedness
+WRONG_HANDED = 0.6  # share of wrong signs from which a structure counts as a mirror image
+
+
+@dataclass(frozen=True)
+class ChainBreak:
+    """A place where a chain is not continuous.
+
+    Attributes:
+        index: of the residue before the break.
+        distance: Å; C to N, or CA to CA where one of them is missing; NaN if neither is known.
+        n_missing: residues missing by the numbering; 0 where the numbering runs on and only geometry shows the break.
+    """
+
+    index: int
+    distance: float
+    n_missing: int
+
+
+def chain_breaks(protein: Protein) -> tuple[ChainBreak, ...]:
+    """Where neighbours within a chain are not bonded.
+
+    A jump in numbering alone is no break if the peptide bond is there; where no distance can be measured, it is one.
+
+    Args:
+        protein: of any number of chains.
+    """
+    xyz = protein.atoms
+    bond = np.linalg.norm(xyz[1:, N] - xyz[:-1, C], axis=-1)
+    ca = np.linalg.norm(xyz[1:, CA] - xyz[:-1, CA], axis=-1)
+    jump = np.diff(protein.residue_numbers)
+    distance = np.where(np.isnan(bond), ca, bond)
+    broken = np.where(np.isnan(bond), ca > CA_BREAK, bond > BOND_BREAK) | (np.isnan(distance) & (jump > 1))
+    broken &= protein.chain_ids[1:] == protein.chain_ids[:-1]
+    return tuple(
+        ChainBreak(int(i), float(distance[i]), max(0, int(jump[i]) - 1))
+        for i in np.flatnonzero(broken).tolist()
+    )
+
+
+def check_geometry(protein: Protein, log: WarningLog) -> None:
+    """Note breaks, mirror images, wrong scale and degenerate coordinates.
+
+    Args:
+        protein: what was read.
+        log: takes the warnings.
+    """
+    breaks = chain_breaks(protein)
+    if breaks:
+        first = breaks[0]
+        cause = (
+            f"{first.n_missing} residues missing by number" if first.n_missing else "the numbering runs on"
+        )
+        log.add(
+            "chain_break",
+            f"{residue_place(protein, first.index)}: {first.distance:.1f} Å, {cause}",
+            len(breaks),
+        )
+    if scale_looks_nm(protein):
+        log.add("scale_suspect_nm", f"the median distance of neighbouring CA is below {NM_RANGE[1]} Å")
+    else:
+        bad = _degenerate(protein)
+        if bad.any():
+            log.add(
+                "degenerate_coordinates", residue_place(protein, int(np.flatnonzero(bad)[0])), int(bad.sum())
+            )
+    if is_mirror_image(protein):
+        log.add("mirror_image", f"{protein.name} as a whole")
+
+
+def residue_place(protein: Protein, index: int) -> str:
+    """A residue in words: "chain A residue 57A TYR"."""
+    number = f"{protein.residue_numbers[index]}{protein.insertion_codes[index]}"
+    return f"chain {protein.chain_ids[index]} residue {number} {protein.residue_names[index]}"
+
+
+def scale_looks_nm(protein: Protein) -> bool:
+    """True if neighbouring CA atoms are about 0.38 apart, as they are in nm."""
+    gaps = np.linalg.norm(np.diff(protein.atoms[:, CA], axis=0), axis=-1)
+    gaps = gaps[np.isfinite(gaps)]
+    return len(gaps) >= 2 and bool(NM_RANGE[0] < np.median(gaps) < NM_RANGE[1])
+
+
+def _degenerate(protein: Protein) -> np.ndarray:
+    """(l,) bool; residues with atoms on top of each other or torn apart, all of them if the whole lies in a plane."""
+    xyz = protein.atoms
+    bad = np.zeros(protein.length, dtype=bool)
+    for a in range(5):
+        for b in range(a + 1, 5):
+            bad |= np.linalg.norm(xyz[:, a] - xyz[:, b], axis=-1) < COINCIDENT
+    for a, b in ((N, CA), (CA, C), (C, O), (CA, CB)):
+        bad |= np.linalg.norm(xyz[:, a] - xyz[:, b], axis=-1) > FAR_BOND
+    bad[1:] |= np.linalg.norm(np.diff(xyz[:, CA], axis=0), axis=-1) < COINCIDENT
+    present = xyz[protein.mask]
+    if len(present) >= 8 and (np.ptp(present, axis=0) < 1e-6).any():
+        bad[:] = True
+    return bad
+
+
+def is_mirror_image(protein: Protein) -> bool:
+    """True if handedness is wrong nearly everywhere: at CB where there are CB, else by phi, else by CA helices."""
+    xyz = protein.atoms
+    n, ca, c, cb = (xyz[:, k] for k in (N, CA, C, CB))
+    volume = np.einsum("ij,ij->i", cb - ca, np.cross(n - ca, c - ca))  # positive for L amino acids
+    signs = volume[np.isfinite(volume)]
+    if len(signs) < MIN_SIGNS:
+        phi = torsion(c[:-1], n[1:], ca[1:], c[1:])
+        bonded = np.linalg.norm(n[1:] - c[:-1], axis=-1) < BOND_BREAK
+        signs = -phi[
+            np.isfinite(phi) & bonded & (protein.residue_names[1:] != "GLY")
+        ]  # phi is negative for L
+        if len(signs) < 2 * MIN_SIGNS:  # all glycine: a placeholder in designs, so it counts here
+            signs = -phi[np.isfinite(phi) & bonded]
+        if len(signs) < 2 * MIN_SIGNS:
+            signs = _helix_turns(ca)
+    return len(signs) >= MIN_SIGNS and bool((signs < 0).mean() > WRONG_HANDED)
+
+
+def _helix_turns(ca: np.ndarray) -> np.ndarray:
+    """Torsions of four CA in a row that look like a helix of either hand; positive for right-handed."""
+    if len(ca) < 4:
+        return np.zeros(0)
+    turn = torsion(ca[:-3], ca[1:-2], ca[2:-1], ca[3:])
+    span = np.linalg.norm(ca[3:] - ca[:-3], axis=-1)
+    return turn[np.isfinite(turn) & (span > 4.0) & (span < 6.5) & (np.abs(turn) > 0.5) & (np.abs(turn) < 1.3)]
+
+
+def torsion(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:
+    """(m,) radians; the torsion angle a-b-c-d of points (m, 3), NaN where a point is missing."""
+    b0, b1, b2 = a - b, c - b, d - c
+    with np.errstate(invalid="ignore", divide="ignore"):
+        axis = b1 / np.linalg.norm(b1, axis=-1, keepdims=True)
+        v = b0 - np.einsum("ij,ij->i", b0, axis)[:, None] * axis
+        w = b2 - np.einsum("ij,ij->i", b2, axis)[:, None] * axis
+        return np.arctan2(np.einsum("ij,ij->i", np.cross(axis, v), w), np.einsum("ij,ij->i", v, w))

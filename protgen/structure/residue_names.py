@@ -1,0 +1,42 @@
+"""Which residue names are amino acids, and what their standard parents are."""
+
+from functools import cache
+
+import gemmi
+
+STANDARD = (
+    "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split()
+)  # the twenty, in alphabetical order of their full names
+ONE_LETTER = dict(zip(STANDARD, "ARNDCQEGHILKMFPSTWYV", strict=True))
+_PARENT_OF_LETTER = {letter: name for name, letter in ONE_LETTER.items()} | {
+    "U": "CYS",  # selenocysteine
+    "O": "LYS",  # pyrrolysine
+}
+_FORCE_FIELD = {  # protonation and disulfide names of Amber and CHARMM, and common modifications gemmi does not list
+    "HID": "HIS", "HIE": "HIS", "HIP": "HIS", "HSD": "HIS", "HSE": "HIS", "HSP": "HIS",
+    "CYX": "CYS", "CYM": "CYS", "ASH": "ASP", "GLH": "GLU", "LYN": "LYS", "ARN": "ARG",
+}  # fmt: skip
+UNKNOWN = "UNK"
+
+
+@cache
+def parent(name: str) -> str | None:
+    """The standard parent of an amino acid ("MET" for MSE), "UNK" if it has none, None if `name` is no amino acid.
+
+    A name found in no table gives None as well; see `is_foreign` to tell it from a known ligand.
+    """
+    if name in ONE_LETTER:
+        return name
+    if name in _FORCE_FIELD:
+        return _FORCE_FIELD[name]
+    info = gemmi.find_tabulated_residue(name)
+    if not info.is_amino_acid():
+        return None
+    return _PARENT_OF_LETTER.get(info.one_letter_code.upper(), UNKNOWN)
+
+
+@cache
+def is_foreign(name: str) -> bool:
+    """True for names known to be something else than an amino acid: water, ions, nucleotides, sugars, caps."""
+    info = gemmi.find_tabulated_residue(name)
+    return name in ("NME", "FOR") or (info.found() and parent(name) is None)
