@@ -3,16 +3,21 @@
 Light: numpy, scipy and mdtraj, no torch; a few milliseconds for 150 residues.
 """
 
-from protgen.metrics.base import Value
-from protgen.metrics.bonds import Bonds
-from protgen.metrics.chirality import Chirality
-from protgen.metrics.clashes import Clashes
-from protgen.metrics.compactness import Compactness
-from protgen.metrics.ramachandran import Ramachandran
-from protgen.metrics.secondary_structure import SecondaryStructure
+from functools import cache
+
+from protgen.metrics.base import Metric, Value
+from protgen.registry import build, names
 from protgen.structure.protein import Protein
 
-STRUCTURE_METRICS = (Bonds(), Clashes(), Ramachandran(), Chirality(), SecondaryStructure(), Compactness())
+COLUMN_ORDER = ("bonds", "clashes", "ramachandran", "chirality", "secondary_structure", "compactness")
+
+
+@cache
+def structure_metrics() -> tuple[Metric, ...]:
+    """One instance of every registered metric: the built-in ones first, then any other by name."""
+    known = names("metrics")
+    ordered = [name for name in COLUMN_ORDER if name in known]
+    return tuple(build("metrics", name) for name in ordered + [name for name in known if name not in ordered])
 
 
 def validity(protein: Protein) -> dict[str, Value]:
@@ -29,6 +34,6 @@ def validity(protein: Protein) -> dict[str, Value]:
         Column name to value, in the order of the evaluation table.
     """
     row: dict[str, Value] = {"length": protein.length}
-    for metric in STRUCTURE_METRICS:
+    for metric in structure_metrics():
         row.update(metric.measure(protein))
     return row

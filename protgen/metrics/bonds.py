@@ -119,7 +119,7 @@ def _z_scores(protein: Protein, joints: Links) -> dict[str, float]:
     return row
 
 
-class Bonds(Metric[Protein]):
+class Bonds(Metric):
     """Chain breaks, CA-CA distances, peptide bonds, omega and covalent z-scores.
 
     Example:

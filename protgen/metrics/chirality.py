@@ -66,7 +66,7 @@ def is_mirror_image(protein: Protein) -> bool | None:
     return None
 
 
-class Chirality(Metric[Protein]):
+class Chirality(Metric):
     """D residues, left-handed helices, and the verdict on the whole.
 
     Example:

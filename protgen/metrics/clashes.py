@@ -65,7 +65,7 @@ def _neighbours(xyz: np.ndarray, reach: float, name: str) -> tuple[np.ndarray, n
     return pairs[:, 0], pairs[:, 1]
 
 
-class Clashes(Metric[Protein]):
+class Clashes(Metric):
     """Counts of atom pairs that are too close.
 
     Example:

@@ -71,7 +71,7 @@ def buried_fraction(protein: Protein) -> float:
     return float(np.mean(neighbours >= BURIAL_NEIGHBOURS))
 
 
-class Compactness(Metric[Protein]):
+class Compactness(Metric):
     """Radius of gyration against what its length asks for, contacts, contact order and burial."""
 
     name = "compactness"

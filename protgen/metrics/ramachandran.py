@@ -93,7 +93,7 @@ def ramachandran(protein: Protein, joints: Links | None = None) -> np.ndarray:
     return verdict
 
 
-class Ramachandran(Metric[Protein]):
+class Ramachandran(Metric):
     """Fractions of residues in the favoured, allowed and outlier regions.
 
     Example:

@@ -176,7 +176,7 @@ def fold_class(codes: str) -> str:
     return "beta" if stranded else "irregular"
 
 
-class SecondaryStructure(Metric[Protein]):
+class SecondaryStructure(Metric):
     """Fractions of helix, strand and coil, longest helix, and the string itself."""
 
     name = "secondary_structure"

@@ -1,0 +1,50 @@
+"""Which files an evaluation is about, and what each is called in the table."""
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+from protgen.errors import UsageError
+
+SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".bcif")  # each also with .gz
+
+
+def is_structure_file(path: Path) -> bool:
+    """Whether a file's name says that it holds a structure."""
+    name = path.name.lower()
+    return name.removesuffix(".gz").endswith(SUFFIXES) and not name.startswith(".")
+
+
+def collect_files(paths: Sequence[str | PathLike[str]]) -> list[tuple[str, Path]]:
+    """Structure files of the given files and folders.
+
+    A folder gives every file in it and below whose name ends in .pdb, .ent, .cif, .mmcif or .bcif (also
+    with .gz), in sorted order; a file that is named outright is taken whatever its name. Each file comes
+    once.
+
+    Returns:
+        Pairs of label and path. The label is the path inside its folder, or a file's own name; where that
+        would name two files alike, the whole path as given.
+
+    Raises:
+        UsageError: if a path does not exist, or nothing is found.
+    """
+    if not paths:
+        raise UsageError("nothing to evaluate: give a structure file or a folder")
+    found: dict[Path, tuple[str, Path]] = {}
+    for given in map(Path, paths):
+        if given.is_dir():
+            files = sorted(p for p in given.rglob("*") if p.is_file() and is_structure_file(p))
+            if not files:
+                raise UsageError(f"{given}: no structure files here ({', '.join(SUFFIXES)}, also with .gz)")
+            entries = [(p.relative_to(given).as_posix(), p) for p in files]
+        elif given.exists():
+            entries = [(given.name, given)]
+        else:
+            raise UsageError(f"{given}: no such file or folder")
+        for label, path in entries:
+            found.setdefault(path.resolve(), (label, path))
+    pairs = list(found.values())
+    if len({label for label, _ in pairs}) < len(pairs):
+        return [(path.as_posix(), path) for _, path in pairs]
+    return pairs

@@ -1,0 +1,93 @@
+"""Write tables and summaries so that a reader never sees half a file."""
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+from protgen.errors import UsageError
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder for output.
+
+    Raises:
+        UsageError: if it cannot be made or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be used for output: {error.strerror or error}") from None
+    if not os.access(path, os.W_OK):
+        raise UsageError(f"{path}: cannot be written to; choose another --out")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole file or nothing: a temporary file beside it takes its place.
+
+    Raises:
+        UsageError: if the disk is full or the folder cannot be written.
+    """
+    temporary = None
+    try:
+        with NamedTemporaryFile(
+            "w",
+            dir=path.parent,
+            prefix=f".{path.name}.",
+            suffix=".tmp",
+            delete=False,
+            encoding="utf-8",
+            newline="",
+        ) as handle:
+            temporary = handle.name
+            handle.write(text)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def format_value(value: Any) -> str:
+    """One cell: six significant digits, empty where there is no value."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    if isinstance(value, float):
+        return format(value, ".6g")
+    return str(value)
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows under fixed columns; a key a row lacks is an empty cell."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([format_value(row.get(column)) for column in columns] for row in rows)
+    write_text(path, buffer.getvalue())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON that every parser reads: NaN and infinity become null."""
+    write_text(path, json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

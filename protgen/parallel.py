@@ -1,0 +1,127 @@
+"""Run one function over many items, in this process or in several, and lose nothing when one of them dies."""
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from protgen.errors import UsageError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_CHUNKS_PER_JOB = 16  # enough pieces to balance the load and show progress, few enough to keep overhead small
+_LARGEST_CHUNK = 32
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[Result]):
+    """What became of one item.
+
+    Attributes:
+        index: position of the item in the sequence.
+        result: the function's value; None if the worker died.
+        died: True if the process that worked on this item was killed (by the kernel for memory, by a crash
+            in C code).
+    """
+
+    index: int
+    result: Result | None
+    died: bool = False
+
+
+def run(
+    function: Callable[[Item], Result], items: Sequence[Item], *, jobs: int = 1
+) -> Iterator[Outcome[Result]]:
+    """Apply a function to every item and yield outcomes as they come, in any order.
+
+    With one job everything runs here and no process is started. With more, processes are spawned, so the
+    function must be importable and items and results picklable. Exceptions of the function itself are
+    raised; a worker that dies costs its own item alone: what was in flight at that moment is tried again
+    one item at a time, and only an item that kills its own process is given up.
+
+    Args:
+        function: a module-level function of one item.
+        items: the work.
+        jobs: number of processes.
+
+    Raises:
+        UsageError: if `jobs` is less than 1.
+    """
+    if jobs < 1:
+        raise UsageError(f"jobs is {jobs}; give 1 or more")
+    if jobs == 1 or len(items) <= 1:
+        return (Outcome(index, function(item)) for index, item in enumerate(items))
+    return _run_in_processes(function, items, min(jobs, len(items)))
+
+
+def _apply(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    return [function(item) for item in items]
+
+
+def _pool(jobs: int) -> ProcessPoolExecutor:
+    # spawn, not fork: a parent with threads (torch, a progress bar) cannot be forked safely
+    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+
+
+def _run_in_processes(
+    function: Callable[[Item], Result], items: Sequence[Item], jobs: int
+) -> Iterator[Outcome[Result]]:
+    size = max(1, min(_LARGEST_CHUNK, len(items) // (jobs * _CHUNKS_PER_JOB)))
+    waiting = deque(range(start, min(start + size, len(items))) for start in range(0, len(items), size))
+    while waiting:
+        suspects: list[range] = []  # what was in flight when a worker died: one of them is to blame
+        pool = _pool(jobs)
+        try:
+            yield from _drain(pool, function, items, waiting, suspects, window=2 * jobs)
+        finally:
+            pool.shutdown(wait=not suspects, cancel_futures=True)
+        yield from _one_by_one(function, items, [index for chunk in suspects for index in chunk])
+
+
+def _drain(
+    pool: ProcessPoolExecutor,
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    waiting: deque[range],
+    suspects: list[range],
+    window: int,
+) -> Iterator[Outcome[Result]]:
+    """Work through `waiting` until it is empty or a worker dies; then `suspects` holds what was in flight."""
+    running: dict[Future[list[Result]], range] = {}
+    while (waiting or running) and not suspects:
+        while waiting and len(running) < window:
+            running[pool.submit(_apply, function, [items[i] for i in waiting[0]])] = waiting[0]
+            waiting.popleft()
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            chunk = running.pop(future)
+            try:
+                results = future.result()
+            except BrokenProcessPool:
+                suspects.append(chunk)
+                continue
+            yield from (Outcome(i, result) for i, result in zip(chunk, results, strict=True))
+    suspects.extend(running.values())
+
+
+def _one_by_one(
+    function: Callable[[Item], Result], items: Sequence[Item], indices: Sequence[int]
+) -> Iterator[Outcome[Result]]:
+    """One item at a time in a process of its own, so that a death has one name."""
+    pool: ProcessPoolExecutor | None = None
+    try:
+        for index in indices:
+            pool = pool or _pool(1)
+            try:
+                yield Outcome(index, pool.submit(function, items[index]).result())
+            except BrokenProcessPool:
+                pool.shutdown(wait=False)
+                pool = None
+                yield Outcome(index, None, died=True)
+    finally:
+        if pool is not None:
+            pool.shutdown(wait=True, cancel_futures=True)
