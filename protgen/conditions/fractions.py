@@ -1,0 +1,70 @@
+"""Secondary structure as fractions: how much helix and strand a design has, wherever it lies."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor
+
+from protgen.conditions.base import Adherence, LearnedCondition, random_rows
+from protgen.errors import UsageError
+from protgen.structure.dssp import assign_dssp
+from protgen.types import Batch
+
+
+@dataclass(frozen=True)
+class Fractions(LearnedCondition):
+    """Shares of residues in helices and in strands; None leaves one free.
+
+    Args:
+        helix, strand: from 0 to 1.
+        tolerance: largest difference of either that will do.
+
+    Raises:
+        UsageError: if a share is outside 0 to 1, or they sum to more than 1.
+    """
+
+    helix: float | None = None
+    strand: float | None = None
+    tolerance: float = 0.1
+
+    name: ClassVar[str] = "fractions"
+    whole_dim: ClassVar[int] = 4
+
+    def __post_init__(self) -> None:
+        for label, value in (("helix", self.helix), ("strand", self.strand)):
+            if value is not None and not 0 <= value <= 1:
+                raise UsageError(f"{label} fraction {value}: give a share from 0 to 1")
+        if (self.helix or 0) + (self.strand or 0) > 1:
+            raise UsageError(f"helix {self.helix} and strand {self.strand} sum to more than 1; lower one of them")
+
+    def adherence(self, outcome: Any) -> Adherence:
+        """Compare with the DSSP fractions."""
+        codes = assign_dssp(outcome.backbone[None])[0]
+        got = {"helix": float((codes == "H").mean()), "strand": float((codes == "E").mean())}
+        asked = {k: v for k, v in (("helix", self.helix), ("strand", self.strand)) if v is not None}
+        off = max((abs(got[k] - v) for k, v in asked.items()), default=0.0)
+        shown = {k: round(got[k], 3) for k in asked}
+        return Adherence(self.name, asked, shown, off, off <= self.tolerance, self.tolerance)
+
+    @classmethod
+    def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
+        """True fractions, each known in half of the examples."""
+        count = batch.mask.sum(-1).float()
+        labels = batch["labels"].long()
+        columns = []
+        for label in (1, 2):
+            given = random_rows(len(labels), 0.5, rng).to(labels.device).float()
+            columns += [((labels == label) & batch.mask).sum(-1) / count * given, given]
+        return torch.stack(columns, dim=-1)
+
+    @classmethod
+    def unknown(cls, mask: Bool[Tensor, "b l"]) -> Tensor:
+        """Both free."""
+        return torch.zeros(len(mask), cls.whole_dim, device=mask.device)
+
+    def features(self, mask: Bool[Tensor, " l"]) -> Float[Tensor, " g"]:
+        """Each fraction beside its flag."""
+        pairs = [(0.0, 0.0) if v is None else (v, 1.0) for v in (self.helix, self.strand)]
+        return torch.tensor([value for pair in pairs for value in pair])

@@ -1,0 +1,217 @@
+"""Build a store from a folder of structure files: read, filter, crop, label, split; every drop with its reason.
+
+Filters follow the field's practice (Yim et al. 2023, FrameDiff, appendix; Huguet et al. 2024, FoldFlow-2): no chain
+breaks, no loopy chains, no extended ones. Splits go by sequence cluster, so that no relative of a validation chain is
+trained on.
+"""
+
+import csv
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from protgen.data.crops import compact_crops
+from protgen.data.store import Item, write_store
+from protgen.errors import DataError, StructureError
+from protgen.structure.dssp import assign_dssp, to_labels
+from protgen.structure.protein import CA, C, N, Protein
+from protgen.structure.reader import SUFFIXES, read_structure
+from protgen.types import JSON
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What a structure must be to be kept.
+
+    Attributes:
+        min_length, max_length: residues; longer chains are cropped.
+        max_coil: largest share of residues that are neither helix nor strand.
+        rg_percentile: chains above this percentile of Rg / l^0.38 are extended, and dropped.
+        max_resolution: Å; chains of unknown resolution are kept.
+        crops: compact crops taken from each longer chain at the most, 0 for none.
+        validation_share: share of clusters held out where the input names no split.
+    """
+
+    min_length: int = 40
+    max_length: int = 128
+    max_coil: float = 0.5
+    rg_percentile: float = 96.0
+    max_resolution: float = 4.0
+    crops: int = 3
+    validation_share: float = 0.04
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to read, and what an index beside it says."""
+
+    path: Path
+    id: str
+    facts: dict[str, str]
+
+
+def find_sources(folder: Path) -> list[Source]:
+    """Structure files of a folder: those its `index.csv` lists (column `file`), or all below it.
+
+    Raises:
+        DataError: if the folder does not exist or holds no structure.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; give one with structure files")
+    index = folder / "index.csv"
+    if index.is_file():
+        with index.open(newline="", encoding="utf-8") as lines:
+            rows = list(csv.DictReader(lines))
+        if rows and "file" not in rows[0]:
+            raise DataError(f"{index}: no column `file`; name the structure files in one")
+        sources = [Source(folder / row["file"], stem(Path(row["file"])), row) for row in rows]
+    else:
+        found = sorted(p for p in folder.rglob("*") if p.name.lower().removesuffix(".gz").endswith(SUFFIXES))
+        sources = [Source(path, stem(path), {}) for path in found]
+    if not sources:
+        raise DataError(f"{folder}: no structure files ({', '.join(SUFFIXES)}, also .gz)")
+    return sources
+
+
+def stem(path: Path) -> str:
+    """File name without its structure suffixes."""
+    name = path.name
+    for suffix in (".gz", *SUFFIXES):
+        if name.lower().endswith(suffix):
+            name = name[: -len(suffix)]
+    return name
+
+
+def chain_breaks(backbone: np.ndarray) -> np.ndarray:
+    """(l - 1,) True where two residues are not joined: CA-CA off 3.8 Å by over 0.75 (cis 2.96 allowed), or C-N > 2 Å."""
+    ca_ca = np.linalg.norm(backbone[1:, CA] - backbone[:-1, CA], axis=-1)
+    c_n = np.linalg.norm(backbone[1:, N] - backbone[:-1, C], axis=-1)
+    return (ca_ca > 4.55) | (ca_ca < 2.6) | (c_n > 2.0)
+
+
+def radius_of_gyration(ca: np.ndarray) -> float:
+    """Root mean square distance of CA atoms from their centre, Å."""
+    return float(np.sqrt(((ca - ca.mean(0)) ** 2).sum(-1).mean()))
+
+
+def split_of(source: Source, cluster: str, share: float) -> str:
+    """The split the index names, or one drawn by a hash of the cluster."""
+    if source.facts.get("split"):
+        return source.facts["split"]
+    draw = int(hashlib.sha256(cluster.encode()).hexdigest()[:8], 16) / 2**32
+    return "validation" if draw < share else "train"
+
+
+def crop_lengths(name: str, filters: Filters) -> tuple[int, ...]:
+    """Window lengths of a chain's crops, in an order drawn by its name so that all lengths are seen alike."""
+    lengths = [n for n in range(56, filters.max_length + 1, 8) if n >= filters.min_length] or [filters.max_length]
+    return tuple(sorted(lengths, key=lambda n: hashlib.sha256(f"{name} {n}".encode()).digest()))
+
+
+def items_of(source: Source, protein: Protein, filters: Filters) -> tuple[list[Item], str]:
+    """Items one chain gives, and the reason where it gives none."""
+    complete = protein.mask[:, :4].all(axis=1)
+    if protein.length < filters.min_length:
+        return [], f"length {protein.length} < {filters.min_length}"
+    if not complete.all():
+        protein = protein.select(complete)
+    backbone = protein.backbone.astype(np.float32)
+    if len(backbone) < filters.min_length:
+        return [], f"length {len(backbone)} < {filters.min_length} without incomplete residues"
+    if len(protein.chains) > 1:
+        return [], f"{len(protein.chains)} chains; give one chain a file"
+    breaks = chain_breaks(backbone)
+    if len(backbone) <= filters.max_length:
+        if breaks.any():
+            return [], f"{int(breaks.sum())} chain breaks"
+        windows = [(0, len(backbone))]
+    else:
+        lengths = crop_lengths(source.id, filters)
+        windows = compact_crops(backbone[:, CA], breaks, lengths, filters.crops) if filters.crops else []
+        if not windows:
+            return [], f"length {len(backbone)} > {filters.max_length}" + (", no compact crop" if filters.crops else "")
+    cluster = source.facts.get("cluster40") or source.id
+    items = []
+    reason = ""
+    for start, stop in windows:
+        atoms = backbone[start:stop]
+        labels = to_labels(assign_dssp(atoms[None])[0])
+        if (labels == 0).mean() > filters.max_coil:
+            reason = f"coil {(labels == 0).mean():.2f} > {filters.max_coil}"
+            continue
+        numbers = protein.residue_numbers[start:stop].astype(np.int32)
+        name = source.id if stop - start == len(backbone) else f"{source.id}:{start + 1}-{stop}"
+        facts = {
+            "length": int(stop - start),
+            "rg": round(radius_of_gyration(atoms[:, CA]), 3),
+            "helix": round(float((labels == 1).mean()), 3),
+            "strand": round(float((labels == 2).mean()), 3),
+            "resolution": protein.resolution,
+        }
+        split = split_of(source, cluster, filters.validation_share)
+        items.append(Item(name, atoms, labels, numbers, split, cluster, facts))
+    return items, reason
+
+
+def build(
+    folder: Path, out: Path, filters: Filters, progress: Callable[[Iterable[Source]], Iterable[Source]] = iter
+) -> JSON:
+    """Build a store from a folder.
+
+    Args:
+        folder: structure files, one chain a file, optionally with `index.csv` (file, split, cluster40, resolution).
+        out: folder of the store.
+        filters: what to keep.
+        progress: wraps the iteration, for a progress bar.
+
+    Returns:
+        Counts: read, kept, dropped and unreadable.
+
+    Raises:
+        DataError: if nothing is found or nothing is kept.
+    """
+    items: list[Item] = []
+    dropped: list[JSON] = []
+    seen: dict[bytes, str] = {}
+    failed = 0
+    sources = find_sources(folder)
+    for source in progress(sources):
+        try:
+            protein = read_structure(source.path).protein
+        except StructureError as error:
+            failed += 1
+            dropped.append({"id": source.id, "reason": f"unreadable: {error}"})
+            continue
+        resolution = source.facts.get("resolution") or protein.resolution
+        if resolution and float(resolution) > filters.max_resolution:
+            dropped.append({"id": source.id, "reason": f"resolution {resolution} > {filters.max_resolution} Å"})
+            continue
+        digest = hashlib.sha256(np.round(protein.backbone, 2).tobytes()).digest()
+        if digest in seen:
+            dropped.append({"id": source.id, "reason": f"same coordinates as {seen[digest]}"})
+            continue
+        seen[digest] = source.id
+        found, reason = items_of(source, protein, filters)
+        items += found
+        if not found:
+            dropped.append({"id": source.id, "reason": reason})
+    items, extended = drop_extended(items, filters.rg_percentile)
+    write_store(out, items, dropped + extended, {"filters": asdict(filters), "n_sources": len(sources)})
+    return {"read": len(sources), "kept": len(items), "dropped": len(dropped) + len(extended), "unreadable": failed}
+
+
+def drop_extended(items: list[Item], percentile: float) -> tuple[list[Item], list[JSON]]:
+    """Drop the items whose Rg is high for their length."""
+    if not items:
+        return items, []
+    ratio = np.array([item.facts["rg"] / (2.2 * item.facts["length"] ** 0.38) for item in items])
+    limit = float(np.percentile(ratio, percentile))
+    dropped = [
+        {"id": item.id, "reason": f"extended: Rg {r:.2f} times the typical, > {limit:.2f}"}
+        for item, r in zip(items, ratio, strict=True)
+        if r > limit
+    ]
+    return [item for item, r in zip(items, ratio, strict=True) if r <= limit], dropped

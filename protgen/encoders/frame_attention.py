@@ -1,0 +1,129 @@
+"""Frame attention over residues: an SE(3)-equivariant encoder of noisy backbone frames.
+
+Invariant point attention with dense pair features, alternating with exact relative frames of chain neighbours and a
+move of the frames; the frames a block sees are those the last one moved. Exactly equivariant: all learned functions
+act on invariants of relative frames.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from protgen.encoders.base import Encoder
+from protgen.nn.embedding import fourier_features
+from protgen.nn.frame_attention import FrameAttention, FrameUpdate, LocalJoints, PairBias, PairFeatures
+from protgen.types import Conditioning, Features, State
+
+
+class Block(nn.Module):
+    """Attention, joints, a transition, and a move of the frames; time and y enter by scale and shift."""
+
+    def __init__(self, dim: int, pair_dim: int, heads: int, expansion: int) -> None:
+        super().__init__()
+        self.norm_attention = nn.LayerNorm(dim)
+        self.attention = FrameAttention(dim, pair_dim, heads)
+        self.joints = LocalJoints(dim)
+        self.norm_transition = nn.LayerNorm(dim)
+        self.modulation = nn.Linear(dim, 4 * dim)
+        self.transition = nn.Sequential(nn.Linear(dim, expansion * dim), nn.GELU(), nn.Linear(expansion * dim, dim))
+        self.norm_update = nn.LayerNorm(dim)
+        self.update = FrameUpdate(dim)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(
+        self,
+        scalars: Tensor,
+        whole: Tensor,
+        pair: tuple[Tensor, Tensor],
+        frames: tuple[Tensor, Tensor],
+        mask: Tensor,
+        step: Tensor,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Updated scalars and frames; `pair` is pair features and this block's attention bias."""
+        rots, trans = frames
+        scale_a, shift_a, scale_t, shift_t = self.modulation(whole)[:, None].chunk(4, dim=-1)
+        x = self.norm_attention(scalars) * (1 + scale_a) + shift_a
+        scalars = scalars + self.attention(x, *pair, rots, trans, mask)
+        scalars = scalars + self.joints(rots, trans, mask)
+        x = self.norm_transition(scalars) * (1 + scale_t) + shift_t
+        scalars = scalars + self.transition(x)
+        return scalars, self.update(self.norm_update(scalars), rots, trans, step)
+
+
+class FrameAttentionEncoder(Encoder):
+    """Frame attention (IPA-like) over all pairs of residues.
+
+    Args:
+        residue_dim, whole_dim: widths of the conditioning it reads.
+        dim: width of residue scalars.
+        pair_dim: width of pair features.
+        blocks: number of blocks.
+        heads: attention heads.
+        expansion: hidden width of transitions, in units of dim.
+        refresh: block before which pair features are computed anew from the frames moved so far; at least 1.
+    """
+
+    symmetry = "SE3"
+    vector_dim = 3
+
+    def __init__(
+        self,
+        residue_dim: int,
+        whole_dim: int,
+        dim: int = 192,
+        pair_dim: int = 32,
+        blocks: int = 6,
+        heads: int = 8,
+        expansion: int = 4,
+        refresh: int = 3,
+    ) -> None:
+        super().__init__()
+        self.scalar_dim = dim
+        self.refresh = refresh
+        self.embed_residue = nn.Linear(residue_dim + 16 + 1, dim)
+        self.embed_whole = nn.Sequential(nn.Linear(whole_dim + 64, dim), nn.SiLU(), nn.Linear(dim, dim))
+        self.joints_noisy = LocalJoints(dim)
+        self.joints_estimate = LocalJoints(dim)
+        self.pair = PairFeatures(dim, pair_dim, sets=2)
+        self.bias = PairBias(pair_dim, refresh, heads)
+        self.pair_refreshed = PairFeatures(dim, pair_dim, sets=1)
+        self.bias_refreshed = PairBias(pair_dim, blocks - refresh, heads)
+        self.blocks = nn.ModuleList(Block(dim, pair_dim, heads, expansion) for _ in range(blocks))
+
+    def forward(
+        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None
+    ) -> Features:
+        """Scalars (b, l, dim) and the three vectors of a frame head: displacement (Å), changes of the x and y axes."""
+        mask = state.mask
+        frames = state["rots"], state["trans"]
+        dtype = self.embed_residue.weight.dtype
+        b, length = mask.shape
+        whole = self.embed_whole(torch.cat([cond.whole.to(dtype), fourier_features(t * 1000, 64).to(dtype)], dim=-1))
+
+        # Places along the chain, counted from both ends so that padding does not matter.
+        index = torch.arange(length, device=mask.device, dtype=torch.float32)
+        lengths = mask.sum(-1, keepdim=True)
+        ends = torch.stack([index.expand(b, -1), lengths - 1 - index], dim=-1)
+        place = fourier_features(ends, 8, max_period=100.0).flatten(-2).to(dtype)
+        known = torch.full_like(place[..., :1], float(estimate is not None))
+        scalars = self.embed_residue(torch.cat([cond.residue.to(dtype), place, known], dim=-1)) + whole[:, None]
+        scalars = scalars + self.joints_noisy(*frames, mask)
+        if estimate is not None:
+            scalars = scalars + self.joints_estimate(estimate["rots"], estimate["trans"], mask)
+        pair = self.pair(scalars, frames, None if estimate is None else (estimate["rots"], estimate["trans"]))
+
+        # A unit output moves a frame by about what is still unknown at this noise level.
+        step = (0.3 + 6.0 * t.to(frames[1].dtype))[:, None, None]
+        bias = self.bias(pair).unbind(1)
+        for number, block in enumerate(self.blocks):
+            if number == self.refresh:
+                # Detached: gradients reach the frames through the blocks; through all pairs they cost too much.
+                pair = pair + self.pair_refreshed(scalars, (frames[0].detach(), frames[1].detach()))
+                bias += self.bias_refreshed(pair).unbind(1)
+            scalars, frames = block(scalars, whole, (pair, bias[number]), frames, mask, step)
+
+        rots, trans = frames
+        turned = (rots - state["rots"])[..., :2].transpose(-1, -2)
+        vectors = torch.cat([(trans - state["trans"])[:, :, None], turned], dim=2)
+        return Features(scalars, vectors)

@@ -1,0 +1,98 @@
+"""Residue frames: the rigid N-CA-C triangle as a rotation and a translation, and back to atoms.
+
+Convention (Jumper et al. 2021, supplement algorithm 21): origin at CA, x axis along CA -> C, N in the xy plane.
+Rotations are (..., 3, 3) matrices whose columns are the axes, so `x_global = rots @ x_local + trans`. Units: Å.
+"""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from protgen.geometry import constants as ideal
+
+
+def gram_schmidt(x: Float[Tensor, "*n 3"], y: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3 3"]:
+    """Right-handed rotation whose first column is along x and whose second lies in the plane of x and y."""
+    # The small constants keep degenerate input (padding, coincident atoms) finite, forward and backward.
+    e1 = x / (x.square().sum(-1, keepdim=True) + 1e-12).sqrt()
+    y = y - (e1 * y).sum(-1, keepdim=True) * e1
+    e2 = y / (y.square().sum(-1, keepdim=True) + 1e-12).sqrt()
+    return torch.stack([e1, e2, torch.linalg.cross(e1, e2)], dim=-1)
+
+
+def frames_from_backbone(
+    atoms: Float[Tensor, "*n a 3"],
+) -> tuple[Float[Tensor, "*n 3 3"], Float[Tensor, "*n 3"]]:
+    """Frames of residues from their N, CA, C (the first three atoms), Å.
+
+    Returns:
+        Rotations (..., 3, 3) and translations (..., 3), the CA positions.
+    """
+    n, ca, c = atoms[..., 0, :], atoms[..., 1, :], atoms[..., 2, :]
+    return gram_schmidt(c - ca, n - ca), ca
+
+
+def local_backbone(like: Tensor) -> Float[Tensor, "3 3"]:
+    """Ideal N, CA, C in the residue frame, Å, on the device and in the dtype of `like`."""
+    n = (ideal.N_CA * math.cos(ideal.N_CA_C), ideal.N_CA * math.sin(ideal.N_CA_C), 0.0)
+    return torch.tensor([n, (0.0, 0.0, 0.0), (ideal.CA_C, 0.0, 0.0)], dtype=like.dtype, device=like.device)
+
+
+def backbone_from_frames(
+    rots: Float[Tensor, "*b l 3 3"], trans: Float[Tensor, "*b l 3"], follows: Bool[Tensor, "*b l"] | None = None
+) -> Float[Tensor, "*b l 4 3"]:
+    """Ideal N, CA, C, O of residue frames, Å.
+
+    O lies in the plane of CA, C and the next residue's N, so its place depends on the next frame. Where there is no
+    next residue, O is placed for psi = 140 degrees (extended), as in a C-terminal residue of no further information.
+
+    Args:
+        rots: (..., l, 3, 3) rotations.
+        trans: (..., l, 3) CA positions.
+        follows: (..., l) True where residue i + 1 is bonded to i; all but the last by default.
+    """
+    nca_c = torch.einsum("...ij,aj->...ai", rots, local_backbone(trans)) + trans[..., None, :]
+    n, ca, c = nca_c.unbind(-2)
+    ends = torch.zeros_like(trans[..., :1, 0], dtype=torch.bool)
+    if follows is None:
+        follows = torch.cat([torch.ones_like(trans[..., 1:, 0], dtype=torch.bool), ends], dim=-1)
+    n_next = torch.cat([n[..., 1:, :], n[..., -1:, :]], dim=-2)
+    # psi = 140 deg in the frame: N is at the +y side, so the next N sits at the angle psi from it around x.
+    psi = math.radians(140.0)
+    bend = math.pi - ideal.CA_C_N
+    virtual_local = torch.tensor(
+        [
+            ideal.CA_C + ideal.C_N * math.cos(bend),
+            ideal.C_N * math.sin(bend) * math.cos(psi),
+            ideal.C_N * math.sin(bend) * math.sin(psi),
+        ],
+        dtype=trans.dtype,
+        device=trans.device,
+    )
+    n_virtual = torch.einsum("...ij,j->...i", rots, virtual_local) + trans
+    n_next = torch.where(follows[..., None], n_next, n_virtual)
+    o = place_carbonyl_oxygen(ca, c, n_next)
+    return torch.stack([n, ca, c, o], dim=-2)
+
+
+def place_carbonyl_oxygen(
+    ca: Float[Tensor, "*n 3"], c: Float[Tensor, "*n 3"], n_next: Float[Tensor, "*n 3"]
+) -> Float[Tensor, "*n 3"]:
+    """O of the planar peptide unit: 1.231 Å from C, 120.1 degrees from CA, on the far side of the next N."""
+    axes = gram_schmidt(ca - c, n_next - c)
+    angle = ideal.CA_C_O
+    return c + ideal.C_O * (math.cos(angle) * axes[..., 0] - math.sin(angle) * axes[..., 1])
+
+
+def rotation_from_small_quaternion(bcd: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3 3"]:
+    """Rotation of the quaternion (1, b, c, d) normalised: smooth, and the identity at 0 (Jumper et al. 2021, alg. 23)."""
+    norm = (1 + bcd.square().sum(-1, keepdim=True)).rsqrt()
+    w, (x, y, z) = norm[..., 0], (bcd * norm).unbind(-1)
+    rows = [
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+    ]  # fmt: skip
+    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))

@@ -1,0 +1,157 @@
+"""A model: a family over an encoder and a space, with the conditions it has learned, and its folder on disk.
+
+A checkpoint folder holds `config.json` (names and keywords, from which `build` makes the model) and
+`model.safetensors` (weights). No pickle, no code.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from protgen import registry
+from protgen.conditions.embedding import ConditionEmbedding
+from protgen.errors import CheckpointError, ConfigError
+from protgen.families.base import Family
+from protgen.types import JSON
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A family and the conditions it has learned.
+
+    Attributes:
+        family: the network and its loss.
+        conditions: how y reaches the encoder.
+        config: the JSON it was built from; `config["data"]` may tell what it was trained on.
+    """
+
+    family: Family
+    conditions: ConditionEmbedding
+    config: JSON
+
+
+def build_model(config: JSON) -> Model:
+    """Build a model from its configuration.
+
+    Args:
+        config: {"space": {"name", ...}, "encoder": {...}, "family": {...}, "conditions": [names]}; the keywords beside
+            a name go to its constructor.
+
+    Raises:
+        ConfigError: if a name or keyword is unknown, or a part is missing.
+    """
+    parts = {}
+    for part in ("space", "encoder", "family"):
+        entry = config.get(part)
+        if not isinstance(entry, Mapping) or "name" not in entry:
+            raise ConfigError(f"model config has no {part} with a name; add {{'{part}': {{'name': ...}}}}")
+        parts[part] = {key: value for key, value in entry.items() if key != "name"}, entry["name"]
+    conditions = ConditionEmbedding(config.get("conditions", []))
+    keywords, name = parts["space"]
+    space = registry.build("spaces", name, **keywords)
+    keywords, name = parts["encoder"]
+    encoder = registry.build(
+        "encoders", name, residue_dim=conditions.residue_dim, whole_dim=conditions.whole_dim, **keywords
+    )
+    keywords, name = parts["family"]
+    family = registry.build("families", name, space=space, encoder=encoder, **keywords)
+    return Model(family, conditions, dict(config))
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors atomically as safetensors."""
+    temporary = path.with_suffix(".tmp")
+    save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, temporary)
+    os.replace(temporary, path)
+
+
+def save_json(value: JSON, path: Path) -> None:
+    """Write JSON atomically."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(temporary, path)
+
+
+def save_model(model: Model, folder: Path, dtype: torch.dtype = torch.bfloat16) -> None:
+    """Write a model folder; weights of two or more dimensions in `dtype`, the rest in float32."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = model.family.state_dict()
+    save_tensors({k: v.to(dtype) if v.ndim > 1 else v.float() for k, v in state.items()}, folder / WEIGHTS)
+    save_json(model.config, folder / CONFIG)
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file.
+
+    Raises:
+        CheckpointError: if it is missing or damaged.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint file; `protgen models` lists the models at hand")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: damaged checkpoint ({error}); get or train it again") from error
+
+
+def load_json(path: Path) -> JSON:
+    """Read a JSON object.
+
+    Raises:
+        CheckpointError: if it is missing or damaged.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot read ({error.strerror}); `protgen models` lists the models") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path}: damaged, not JSON ({error}); get or train it again") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: damaged, holds no JSON object; get or train it again")
+    return value
+
+
+def load_weights(family: Family, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Put weights into a family, in its own precision.
+
+    Raises:
+        CheckpointError: if names or shapes do not fit.
+    """
+    own = family.state_dict()
+    for name in own.keys() | tensors.keys():
+        if name not in own or name not in tensors:
+            where = "config" if name in tensors else "file"
+            raise CheckpointError(f"{path}: {name} is missing in the {where}; config.json and weights do not belong together")
+        if own[name].shape != tensors[name].shape:
+            raise CheckpointError(
+                f"{path}: {name} has shape {tuple(tensors[name].shape)}, config.json asks for {tuple(own[name].shape)}"
+            )
+        if not torch.isfinite(tensors[name]).all():
+            raise CheckpointError(f"{path}: {name} holds values that are not finite; get or train it again")
+    family.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()})
+
+
+def load_model(folder: Path) -> Model:
+    """A model from its folder, in evaluation mode.
+
+    Raises:
+        CheckpointError: if a file is missing or damaged, or the two do not fit.
+    """
+    config = load_json(folder / CONFIG)
+    try:
+        model = build_model(config)
+    except ConfigError as error:
+        raise CheckpointError(f"{folder / CONFIG}: {error}") from error
+    load_weights(model.family, load_tensors(folder / WEIGHTS), folder / WEIGHTS)
+    model.family.eval()
+    return model

@@ -1,0 +1,54 @@
+"""The models that come with the package: folders under `protgen/weights`, or anywhere a user keeps one."""
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from protgen.errors import CheckpointError
+from protgen.models.model import CONFIG, WEIGHTS, Model, load_json, load_model
+from protgen.registry import nearest
+
+DEFAULT = "flow-small"
+
+
+@dataclass(frozen=True)
+class ReleasedModel:
+    """A model at hand: its name, folder, size in bytes, and the facts of its config's `about` entry."""
+
+    name: str
+    folder: Path
+    n_bytes: int
+    about: dict
+
+
+def weights_folder() -> Path:
+    """Where the package keeps its models."""
+    return Path(str(resources.files("protgen") / "weights"))
+
+
+def released() -> list[ReleasedModel]:
+    """The models that come with the package, sorted by name."""
+    found = []
+    for config in sorted(weights_folder().glob(f"*/{CONFIG}")):
+        weights = config.with_name(WEIGHTS)
+        about = load_json(config).get("about", {})
+        found.append(ReleasedModel(config.parent.name, config.parent, weights.stat().st_size, about))
+    return found
+
+
+def find_model(name: str) -> Path:
+    """The folder of a model, given its name or its folder.
+
+    Raises:
+        CheckpointError: if there is neither; the message suggests the nearest name.
+    """
+    for folder in (weights_folder() / name, Path(name)):
+        if (folder / CONFIG).is_file() or (folder / WEIGHTS).is_file():
+            return folder
+    known = [model.name for model in released()]
+    raise CheckpointError(f"no model {name!r}, by name or as a folder with {CONFIG} and {WEIGHTS}: {nearest(name, known)}")
+
+
+def load(name: str = DEFAULT) -> Model:
+    """Load a model by name or folder, in evaluation mode."""
+    return load_model(find_model(name))

@@ -1,0 +1,52 @@
+"""Embeddings of scalars: time, distances, positions along the chain."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def fourier_features(x: Float[Tensor, "*n"], dim: int, max_period: float = 1000.0) -> Float[Tensor, "*n dim"]:
+    """Sines and cosines of x at log-spaced frequencies (Vaswani et al. 2017; Ho et al. 2020 for time)."""
+    half = dim // 2
+    frequencies = torch.exp(-math.log(max_period) * torch.arange(half, device=x.device, dtype=torch.float32) / half)
+    angles = x[..., None].float() * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+class RadialBasis(nn.Module):
+    """Gaussians of a distance at even spacing: (*n) -> (*n, count).
+
+    Args:
+        low, high: first and last centre, in the unit of the distance.
+        count: number of Gaussians; their width is the spacing.
+    """
+
+    def __init__(self, low: float, high: float, count: int) -> None:
+        super().__init__()
+        self.register_buffer("centres", torch.linspace(low, high, count), persistent=False)
+        self.inverse_width = (count - 1) / (high - low)
+
+    def forward(self, distance: Float[Tensor, "*n"]) -> Float[Tensor, "*n count"]:
+        """Values in (0, 1]."""
+        scaled = (distance[..., None] - self.centres) * self.inverse_width
+        return torch.exp(-scaled.square())
+
+
+class RelativePosition(nn.Module):
+    """Learned embedding of the clipped offset j - i along the chain: (l,) -> (l, l, dim).
+
+    Reference: Jumper et al. 2021, supplement algorithm 4.
+    """
+
+    def __init__(self, dim: int, reach: int = 32) -> None:
+        super().__init__()
+        self.reach = reach
+        self.table = nn.Embedding(2 * reach + 1, dim)
+
+    def forward(self, length: int, device: torch.device) -> Float[Tensor, "l l dim"]:
+        """Embeddings of all offsets of a chain of that length."""
+        index = torch.arange(length, device=device)
+        offset = (index[None, :] - index[:, None]).clamp(-self.reach, self.reach)
+        return self.table(offset + self.reach)

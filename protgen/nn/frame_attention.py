@@ -1,0 +1,224 @@
+"""Building blocks of the frame-attention encoder: pair features of frames, invariant point attention, local joints.
+
+Everything enters through invariants of relative frames (R_i^T (x_j - x_i), R_i^T R_j), so a rigid motion of the whole
+structure changes nothing, and a reflection does: SE(3), not E(3). Positions are in Å and coordinates stay in float32;
+under autocast only the matrix products run in bfloat16.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from protgen.geometry import frames
+from protgen.nn.embedding import RadialBasis, RelativePosition
+from protgen.nn.precision import full_precision
+
+NEIGHBOURS = (-3, -2, -1, 1, 2, 3)  # chain offsets whose exact relative frames every residue sees
+
+
+@full_precision
+def relative_frames(
+    rots: Float[Tensor, "b l 3 3"], trans: Float[Tensor, "b l 3"]
+) -> tuple[Float[Tensor, "b l l"], Float[Tensor, "b l l 3"], Float[Tensor, "b l l 9"]]:
+    """For each pair: CA distance (Å), the unit direction of j seen from i, and the rotation from i to j."""
+    batch, length = trans.shape[:2]
+    difference = trans[:, None, :] - trans[:, :, None]
+    distance = (difference.square().sum(-1) + 1e-6).sqrt()
+    direction = torch.einsum("bijk,bikc->bijc", difference / distance[..., None], rots)
+    # All R_i^T R_j at once, as one matrix product.
+    rows = rots.transpose(-1, -2).reshape(batch, length * 3, 3)
+    columns = rots.permute(0, 2, 1, 3).reshape(batch, 3, length * 3)
+    rotation = (rows @ columns).reshape(batch, length, 3, length, 3).transpose(2, 3)
+    return distance, direction, rotation.reshape(batch, length, length, 9)
+
+
+class PairFeatures(nn.Module):
+    """Pair features from relative frames, chain offset and the two residues' scalars: (b, l, l, dim).
+
+    Args:
+        scalar_dim: width of residue scalars.
+        dim: width of pair features.
+        sets: how many sets of frames are read (the noisy ones, and an estimate of the clean ones).
+    """
+
+    def __init__(self, scalar_dim: int, dim: int, sets: int = 2, hidden: int = 48) -> None:
+        super().__init__()
+        self.radial = RadialBasis(2.0, 22.0, 16)
+        self.geometry = nn.ModuleList(nn.Linear(16 + 1 + 3 + 9, hidden, bias=False) for _ in range(sets))
+        self.offset = RelativePosition(hidden)
+        self.left = nn.Linear(scalar_dim, hidden)
+        self.right = nn.Linear(scalar_dim, hidden)
+        self.out = nn.Linear(hidden, dim)
+
+    def forward(self, scalars: Tensor, *sets: tuple[Tensor, Tensor] | None) -> Float[Tensor, "b l l dim"]:
+        """Pair features; a set of frames that is None adds nothing."""
+        # The terms that broadcast are summed where they are small: every pass over (b, l, l, hidden) costs.
+        rows = self.left(scalars)[:, :, None] + self.offset(scalars.shape[1], scalars.device).to(scalars.dtype)
+        hidden = (rows + self.right(scalars)[:, None]).to(self.low_dtype(scalars))
+        for read, one in zip(self.geometry, sets, strict=True):
+            if one is not None:
+                hidden = hidden + read(self.invariants(*one, dtype=hidden.dtype))
+        return self.out(nn.functional.relu(hidden))
+
+    def invariants(self, rots: Tensor, trans: Tensor, dtype: torch.dtype) -> Float[Tensor, "b l l k"]:
+        """Radial functions of the distance, direction and rotation of each pair."""
+        distance, direction, rotation = relative_frames(rots, trans)
+        parts = [self.radial(distance), torch.log1p(distance)[..., None] / 3, direction, rotation]
+        return torch.cat([part.to(dtype) for part in parts], dim=-1)
+
+    @staticmethod
+    def low_dtype(x: Tensor) -> torch.dtype:
+        """The dtype of matrix products here: autocast's where it is on."""
+        device = x.device.type
+        return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+
+
+class LocalJoints(nn.Module):
+    """Exact relative frames of the six chain neighbours of each residue, read in float32.
+
+    Bonds between residues need hundredths of an Å, which neither bfloat16 nor attention over radial features keeps.
+    Distances are given as deviations from the origin of the neighbour in units of 4 Å.
+    """
+
+    def __init__(self, scalar_dim: int) -> None:
+        super().__init__()
+        self.read = nn.Linear(len(NEIGHBOURS) * 13, scalar_dim)
+        self.out = nn.Linear(scalar_dim, scalar_dim)
+
+    def forward(self, rots: Tensor, trans: Tensor, mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l d"]:
+        """Scalars (b, l, d)."""
+        return self.out(nn.functional.silu(self.joints(rots, trans, mask)))
+
+    @full_precision
+    def joints(self, rots: Tensor, trans: Tensor, mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l d"]:
+        """First layer over the relative frames."""
+        seen = []
+        for offset in NEIGHBOURS:
+            there = shift(mask, offset)
+            other_rots, other_trans = shift(rots, offset), shift(trans, offset)
+            step = torch.einsum("blc,blck->blk", other_trans - trans, rots) / 4
+            turn = (rots.transpose(-1, -2) @ other_rots).flatten(-2)
+            there = there & mask
+            one = torch.cat([step / (1 + step.square().sum(-1, keepdim=True) / 16).sqrt(), turn], dim=-1)
+            seen += [one * there[..., None], there[..., None].to(one.dtype)]
+        return self.read(torch.cat(seen, dim=-1).to(self.read.weight.dtype))
+
+
+def shift(x: Tensor, offset: int) -> Tensor:
+    """x[:, i + offset] at i, zeros (False) past the ends."""
+    result = torch.zeros_like(x)
+    if abs(offset) < x.shape[1]:
+        if offset > 0:
+            result[:, :-offset] = x[:, offset:]
+        else:
+            result[:, -offset:] = x[:, :offset]
+    return result
+
+
+class PairBias(nn.Module):
+    """Attention biases of several blocks from pair features, in one matrix product: (b, blocks, h, l, l)."""
+
+    def __init__(self, pair_dim: int, blocks: int, heads: int) -> None:
+        super().__init__()
+        self.blocks, self.heads = blocks, heads
+        self.weight = nn.Parameter(torch.randn(blocks * heads, pair_dim) * pair_dim**-0.5)
+
+    def forward(self, pair: Float[Tensor, "b l l p"]) -> Float[Tensor, "b n h l l"]:
+        """Biases, one set for each block."""
+        b, length = pair.shape[:2]
+        bias = self.weight @ pair.flatten(1, 2).transpose(1, 2)
+        return bias.reshape(b, self.blocks, self.heads, length, length)
+
+
+class FrameAttention(nn.Module):
+    """Invariant point attention (Jumper et al. 2021, supplement algorithm 22) with a bias and values from pairs.
+
+    Args:
+        dim: width of scalars.
+        pair_dim: width of pair features.
+        heads: attention heads.
+        head_dim: width of a head's queries, keys and values.
+        points: query/key points a head; twice as many value points.
+    """
+
+    def __init__(self, dim: int, pair_dim: int, heads: int, head_dim: int = 16, points: int = 4) -> None:
+        super().__init__()
+        self.heads, self.head_dim, self.points = heads, head_dim, points
+        self.qkv = nn.Linear(dim, 3 * heads * head_dim, bias=False)
+        self.make_points = nn.Linear(dim, heads * points * 4 * 3)
+        self.point_weight = nn.Parameter(torch.full((heads,), -1.0))
+        self.out = nn.Linear(heads * (head_dim + 2 * points * 4 + pair_dim), dim)
+
+    def forward(
+        self,
+        scalars: Float[Tensor, "b l d"],
+        pair: Float[Tensor, "b l l p"],
+        bias: Float[Tensor, "b h l l"],
+        rots: Float[Tensor, "b l 3 3"],
+        trans: Float[Tensor, "b l 3"],
+        mask: Bool[Tensor, "b l"],
+    ) -> Float[Tensor, "b l d"]:
+        """Update of the scalars."""
+        b, length, _ = scalars.shape
+        q, k, v = self.qkv(scalars).reshape(b, length, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
+        q_points, k_points, v_points = self.place_points(self.make_points(scalars), rots, trans)
+        attention = self.attend(q, k, q_points, k_points, bias, mask)
+
+        scalar_out = (attention.to(v.dtype) @ v).transpose(1, 2).flatten(-2)
+        seen = self.gather_points(attention, v_points, rots, trans)
+        norms = (seen.square().sum(-1) + 1e-8).sqrt()
+        pair_out = (attention.to(pair.dtype).transpose(1, 2) @ pair).flatten(-2)
+        parts = [scalar_out, seen.flatten(-2), norms, pair_out]
+        return self.out(torch.cat([part.to(scalar_out.dtype) for part in parts], dim=-1))
+
+    @full_precision
+    def attend(
+        self, q: Tensor, k: Tensor, q_points: Tensor, k_points: Tensor, bias: Tensor, mask: Bool[Tensor, "b l"]
+    ) -> Float[Tensor, "b h l l"]:
+        """Attention weights: softmax of q.k / sqrt(d) - w |q_points - k_points|^2 + bias.
+
+        One matrix product gives all but the bias: |q|^2 is the same for every key and falls out of the softmax, and
+        |k|^2, with the mask, rides along as one more dimension in which every query is 1. Float32, as squares cancel.
+        """
+        dtype = q_points.dtype
+        weight = nn.functional.softplus(self.point_weight)[:, None, None].to(dtype)
+        hidden = torch.where(mask, 0.0, -1e9)[:, None, :, None].to(dtype)
+        from_key = hidden - weight * k_points.square().sum(-1, keepdim=True)
+        queries = torch.cat([q.to(dtype) * self.head_dim**-0.5, 2 * weight * q_points, torch.ones_like(from_key)], -1)
+        keys = torch.cat([k.to(dtype), k_points, from_key], -1)
+        return (queries @ keys.transpose(-1, -2) + bias).softmax(-1)
+
+    @full_precision
+    def place_points(self, local: Tensor, rots: Tensor, trans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key (b, h, l, 3 p) and value points (b, h, l, 6 p), in nm so that weights of order one suit contacts."""
+        b, length, _ = trans.shape
+        local = local.to(trans.dtype).reshape(b, length, self.heads * self.points * 4, 3)
+        placed = local @ rots.transpose(-1, -2) + trans[:, :, None] / 10
+        placed = placed.reshape(b, length, self.heads, self.points * 4, 3).transpose(1, 2)
+        q, k, v = placed.split([self.points, self.points, 2 * self.points], dim=-2)
+        return q.flatten(-2), k.flatten(-2), v.flatten(-2)
+
+    @full_precision
+    def gather_points(self, attention: Tensor, v_points: Tensor, rots: Tensor, trans: Tensor) -> Tensor:
+        """Attended value points in the frame of the asking residue: (b, l, h * 2 p, 3), nm."""
+        b, _, length, _ = attention.shape
+        seen = (attention.to(trans.dtype) @ v_points).reshape(b, self.heads, length, 2 * self.points, 3)
+        seen = seen.permute(0, 2, 1, 3, 4).flatten(2, 3)
+        return (seen - trans[:, :, None] / 10) @ rots
+
+
+class FrameUpdate(nn.Module):
+    """Moves every frame by a step read from its scalars, in its own axes; starts as no move."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.read = nn.Linear(dim, 6)
+        nn.init.zeros_(self.read.weight)
+        nn.init.zeros_(self.read.bias)
+
+    @full_precision
+    def forward(self, scalars: Tensor, rots: Tensor, trans: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+        """New rotations and translations; `step` (b, 1, 1) in Å is the size of a unit output."""
+        turn, move = self.read(scalars.to(self.read.weight.dtype)).to(trans.dtype).chunk(2, dim=-1)
+        trans = trans + torch.einsum("blck,blk->blc", rots, move) * step
+        return rots @ frames.rotation_from_small_quaternion(turn), trans

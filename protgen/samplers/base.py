@@ -1,0 +1,62 @@
+"""What a sampler asks for and what it returns. Knows nothing of proteins."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor
+
+from protgen.spaces.base import Space
+from protgen.types import Conditioning, State
+
+
+class Denoiser(ABC):
+    """All a sampler may ask of a family; guides wrap one and are one."""
+
+    @abstractmethod
+    def denoise(
+        self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None
+    ) -> State:
+        """E[x_data | x_t, y], given an earlier estimate for self-conditioning."""
+
+
+@dataclass(frozen=True)
+class SamplingTask:
+    """What to sample: shapes, conditions, and one random generator for each sample.
+
+    Sample i draws from its own generator alone, so it does not depend on its neighbours, on batch size or on order.
+
+    Attributes:
+        mask: (b, l) which positions are real.
+        cond: the conditions.
+        generators: b generators on the CPU.
+        temperature: scale of all noise, 1 for the learned distribution.
+        on_step: called with (step, x_t, estimate) after every step, for trajectories and progress.
+    """
+
+    mask: Bool[Tensor, "b l"]
+    cond: Conditioning
+    generators: Sequence[Generator]
+    temperature: float = 1.0
+    on_step: Callable[[int, State, State], None] | None = field(default=None, compare=False)
+
+
+class Sampler(ABC):
+    """Turns noise into a sample with the help of a denoiser."""
+
+    @abstractmethod
+    def sample(self, denoiser: Denoiser, space: Space, task: SamplingTask) -> State:
+        """Samples of the space, one for each generator of the task."""
+
+
+def draw_normals(task: SamplingTask, width: int) -> Float[Tensor, "b l k"]:
+    """Standard normals (b, l, width), each sample's from its own generator and for its real positions only.
+
+    Padding takes none, so a sample is the same whatever the longest of its batch is.
+    """
+    normals = torch.zeros(*task.mask.shape, width)
+    for i, (row, generator) in enumerate(zip(task.mask.cpu(), task.generators, strict=True)):
+        normals[i, row] = torch.randn(int(row.sum()), width, generator=generator)
+    return normals.to(task.mask.device)

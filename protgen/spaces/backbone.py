@@ -1,0 +1,168 @@
+"""Protein backbones as one rigid frame a residue: the space SE(3)^l.
+
+Fields: `trans` (b, l, 3), CA positions in Å, centred; `rots` (b, l, 3, 3), residue axes. Bond lengths and angles
+inside a residue are ideal by construction; what a model must get right is how residues join and pack.
+Noise is Gaussian for positions, with the spread a native of that length has, and uniform for rotations
+(Yim et al. 2023, FrameDiff, section 3; FrameFlow).
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from protgen.geometry import alignment, frames, so3
+from protgen.geometry import constants as ideal
+from protgen.spaces.base import Euclidean, Manifold, Space, masked
+from protgen.types import Batch, Features, State
+
+
+class Rotations(Manifold):
+    """SO(3) as (..., 3, 3) matrices; tangent vectors are rotation vectors in the moving frame, radians."""
+
+    dim = 3
+
+    def expmap(self, x: Tensor, tangent: Tensor) -> Tensor:
+        """Rotate x by a rotation vector given in its own frame."""
+        return so3.move(x, tangent)
+
+    def logmap(self, x: Tensor, y: Tensor) -> Tensor:
+        """Rotation vector in the frame of x that leads to y."""
+        return so3.relative_log(x, y)
+
+    def squared_error(self, prediction: Tensor, target: Tensor) -> Float[Tensor, "b l"]:
+        """Squared chordal distance, 2 (1 - cos angle)."""
+        return so3.chordal_squared(prediction, target)
+
+
+class FrameHead(nn.Module):
+    """Reads x_data off the first equivariant vectors: a displacement, and new x and y axes by Gram-Schmidt.
+
+    The mixing of vectors has no bias, so the head turns with the structure for any equivariant encoder. It starts as
+    "take the first three vectors as they are".
+    """
+
+    def __init__(self, vector_dim: int) -> None:
+        super().__init__()
+        self.mix = nn.Parameter(torch.eye(3, vector_dim))
+
+    def forward(self, features: Features, state: State) -> State:
+        """Prediction of the clean frames from features and the noisy frames."""
+        step, x, y = torch.einsum("ov,blvi->obli", self.mix, features.vectors.float())
+        rots = frames.gram_schmidt(state["rots"][..., 0] + x, state["rots"][..., 1] + y)
+        return state.with_fields(trans=state["trans"] + step, rots=rots)
+
+
+class Backbone(Space):
+    """SE(3) frames of a single protein chain.
+
+    Args:
+        noise_scale: spread of position noise relative to natives of the same length.
+        distance_weight, bond_weight: weights of the auxiliary losses near the data end.
+    """
+
+    def __init__(self, noise_scale: float = 1.0, distance_weight: float = 1.0, bond_weight: float = 1.0) -> None:
+        super().__init__()
+        self.noise_scale = noise_scale
+        self.distance_weight = distance_weight
+        self.bond_weight = bond_weight
+        self.manifolds = {"trans": Euclidean(3), "rots": Rotations()}
+
+    def encode(self, batch: Batch) -> State:
+        """Frames of the N, CA, C in `batch["atoms"]` (b, l, >= 3, 3), centred."""
+        rots, trans = frames.frames_from_backbone(batch["atoms"])
+        return self.project(State({"trans": trans, "rots": rots}, batch.mask))
+
+    def decode(self, state: State) -> Batch:
+        """Ideal backbone atoms N, CA, C, O: `atoms` (b, l, 4, 3), Å."""
+        return Batch({"atoms": masked(self.observe(state), state.mask)}, state.mask)
+
+    def observe(self, state: State) -> Float[Tensor, "b l 4 3"]:
+        """Backbone atoms N, CA, C, O in Å, differentiable."""
+        next_is_real = torch.cat([state.mask[:, 1:], torch.zeros_like(state.mask[:, :1])], dim=1)
+        return frames.backbone_from_frames(state["rots"], state["trans"], follows=next_is_real)
+
+    @property
+    def normals_per_position(self) -> int:
+        """Three for the position, four for a uniform quaternion."""
+        return 7
+
+    def noise(self, mask: Bool[Tensor, "b l"], normals: Float[Tensor, "b l k"]) -> State:
+        """Gaussian positions with the spread of natives of that length, uniform rotations."""
+        sigma = self.noise_scale * self.scale(mask)["trans"]
+        state = State({"trans": normals[..., :3] * sigma[:, None, None], "rots": so3.uniform(normals[..., 3:])}, mask)
+        return self.project(state)
+
+    def scale(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
+        """Positions: spread of one coordinate of natives, Rg / sqrt(3) with Rg = 2.2 l^0.38 Å. Rotations: 1 radian."""
+        length = mask.sum(-1).float()
+        return {"trans": 2.2 * length.pow(0.38) / 3**0.5, "rots": torch.ones_like(length)}
+
+    def project(self, state: State) -> State:
+        """Centre the positions; zero positions and identity rotations under padding."""
+        mask = state.mask
+        trans = masked(state["trans"] - alignment.masked_mean(state["trans"], mask), mask)
+        rots = torch.where(mask[..., None, None], state["rots"], so3.identity_like(state["rots"]))
+        return state.with_fields(trans=trans, rots=rots)
+
+    def align(self, noise: State, data: State) -> State:
+        """Turn the noise as a whole onto the data (least RMSD of positions), which shortens the paths."""
+        rotation, _ = alignment.kabsch(noise["trans"], data["trans"], data.mask)
+        trans = noise["trans"] @ rotation.transpose(-1, -2)
+        return self.project(noise.with_fields(trans=trans, rots=rotation[:, None] @ noise["rots"]))
+
+    def head(self, scalar_dim: int, vector_dim: int) -> nn.Module:
+        """Frames from the first three equivariant vectors of an encoder."""
+        return FrameHead(vector_dim)
+
+    def auxiliary(self, prediction: State, target: State, t: Float[Tensor, " b"]) -> dict[str, Float[Tensor, " b"]]:
+        """Near the data end: distances between near atoms, and the joints between consecutive residues."""
+        near_data = (1 - t).clamp(min=0).square()
+        predicted, real = self.observe(prediction), self.observe(target)
+        mask = target.mask
+        return {
+            "distances": self.distance_weight * near_data * pair_distance_error(predicted, real, mask),
+            "bonds": self.bond_weight * near_data * joint_error(predicted, real, mask),
+        }
+
+
+def pair_distance_error(
+    predicted: Float[Tensor, "b l 4 3"], real: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"]
+) -> Float[Tensor, " b"]:
+    """Mean error of CA-CA (real < 14 Å) and O-N distances (real < 7 Å, where hydrogen bonds form), Å, Huber-like.
+
+    Both are exact invariants of the structure, so no superposition enters; near pairs alone, because far ones are
+    already fixed by the position loss.
+    """
+    pairs = mask[:, :, None] & mask[:, None, :]
+    total = predicted.new_zeros(len(mask))
+    for first, second, cutoff in ((1, 1, 14.0), (3, 0, 7.0)):
+        d_real = safe_distance(real[:, :, None, first], real[:, None, :, second])
+        d_pred = safe_distance(predicted[:, :, None, first], predicted[:, None, :, second])
+        near = pairs & (d_real < cutoff) & (d_real > 0.1)
+        error = nn.functional.smooth_l1_loss(d_pred, d_real, reduction="none", beta=0.5)
+        total = total + (error * near).sum((1, 2)) / near.sum((1, 2)).clamp(min=1)
+    return total
+
+
+def joint_error(
+    predicted: Float[Tensor, "b l 4 3"], real: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"]
+) -> Float[Tensor, " b"]:
+    """Mean error of the distances that join residue i to i + 1 (C-N, CA-N, C-CA, CA-CA, O-N), in units of 0.1 Å."""
+    # Chain breaks in the data (real C-N > 2 Å) say nothing about joints.
+    c_n = safe_distance(real[:, :-1, 2], real[:, 1:, 0])
+    joined = mask[:, 1:] & mask[:, :-1] & (c_n < 2.0)
+    total = predicted.new_zeros(len(mask))
+    goals = {(2, 0): ideal.C_N, (1, 0): ideal.CA_N_NEXT, (2, 1): ideal.C_CA_NEXT}
+    for first, second in ((2, 0), (1, 0), (2, 1), (1, 1), (0, 0), (2, 2)):
+        d_pred = safe_distance(predicted[:, :-1, first], predicted[:, 1:, second])
+        d_real = safe_distance(real[:, :-1, first], real[:, 1:, second])
+        # Bonded distances aim at the ideal value: natives scatter about it by refinement error, not by design.
+        d_real = torch.full_like(d_real, goals[first, second]) if (first, second) in goals else d_real
+        error = nn.functional.smooth_l1_loss(d_pred, d_real, reduction="none", beta=0.1) / 0.1
+        total = total + (error * joined).sum(1) / joined.sum(1).clamp(min=1)
+    return total / 6
+
+
+def safe_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Distance with a finite gradient at 0."""
+    return ((a - b).square().sum(-1) + 1e-8).sqrt()

@@ -1,0 +1,120 @@
+"""What a family may know of its data: a space, made of fields that live on manifolds.
+
+Knows nothing of proteins. A family asks a field's manifold for geodesics and a space for noise, losses that only the
+space understands, and the head that turns an encoder's features into a point of the space.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from protgen.types import Batch, State
+
+
+class Manifold(ABC):
+    """Where one field of a space lives. Tangent vectors are (..., dim)."""
+
+    dim: int
+
+    @abstractmethod
+    def expmap(self, x: Tensor, tangent: Tensor) -> Tensor:
+        """The point reached from x along a tangent vector at x."""
+
+    @abstractmethod
+    def logmap(self, x: Tensor, y: Tensor) -> Tensor:
+        """The tangent vector at x that leads to y on the shortest way."""
+
+    @abstractmethod
+    def squared_error(self, prediction: Tensor, target: Tensor) -> Float[Tensor, "b l"]:
+        """A smooth squared distance, for losses."""
+
+    def geodesic(self, x: Tensor, y: Tensor, fraction: Tensor) -> Tensor:
+        """The point a fraction of the way from x to y; the fraction broadcasts against tangent vectors."""
+        return self.expmap(x, fraction * self.logmap(x, y))
+
+
+class Euclidean(Manifold):
+    """R^dim with the usual distance."""
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
+    def expmap(self, x: Tensor, tangent: Tensor) -> Tensor:
+        """Sum of x and the tangent vector."""
+        return x + tangent
+
+    def logmap(self, x: Tensor, y: Tensor) -> Tensor:
+        """Difference y - x."""
+        return y - x
+
+    def squared_error(self, prediction: Tensor, target: Tensor) -> Float[Tensor, "b l"]:
+        """Squared Euclidean distance over the last axis."""
+        return (prediction - target).square().sum(-1)
+
+
+class Space(nn.Module, ABC):
+    """The data space of a family: what its points are and how they relate to data and noise.
+
+    Attributes:
+        manifolds: the manifold of each field, by name.
+    """
+
+    manifolds: Mapping[str, Manifold]
+
+    @abstractmethod
+    def encode(self, batch: Batch) -> State:
+        """Data to a point of the space."""
+
+    @abstractmethod
+    def decode(self, state: State) -> Batch:
+        """A point of the space back to data."""
+
+    @abstractmethod
+    def noise(self, mask: Bool[Tensor, "b l"], normals: Float[Tensor, "b l k"]) -> State:
+        """A sample of the noise distribution, made of given standard normals so that randomness is the caller's.
+
+        Args:
+            mask: (b, l) which positions are real.
+            normals: (b, l, k) independent standard normals with k = `normals_per_position`.
+        """
+
+    @property
+    @abstractmethod
+    def normals_per_position(self) -> int:
+        """How many standard normals a position of `noise` takes."""
+
+    @abstractmethod
+    def scale(self, mask: Bool[Tensor, "b l"]) -> Mapping[str, Float[Tensor, " b"]]:
+        """Typical spread of each field, in its unit, used to put losses of different fields on one footing."""
+
+    @abstractmethod
+    def project(self, state: State) -> State:
+        """Impose the conventions of the space: no centre of mass, zero padding."""
+
+    @abstractmethod
+    def head(self, scalar_dim: int, vector_dim: int) -> nn.Module:
+        """A module (Features, State) -> State that reads an encoder's features as a prediction of x_data."""
+
+    @abstractmethod
+    def align(self, noise: State, data: State) -> State:
+        """Noise moved by a symmetry of the space to lie as near to the data as it can (the identity if it has none)."""
+
+    def auxiliary(self, prediction: State, target: State, t: Float[Tensor, " b"]) -> dict[str, Float[Tensor, " b"]]:
+        """Further loss terms only this space can state, each (b,) and already weighted; none by default."""
+        return {}
+
+    def reduce(self, error: Float[Tensor, "b l"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:
+        """Mean over the real positions of each example."""
+        return (error * mask).sum(-1) / mask.sum(-1).clamp(min=1)
+
+    def num_dof(self, mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:
+        """Degrees of freedom of each example, without symmetries."""
+        return mask.sum(-1) * float(sum(m.dim for m in self.manifolds.values()))
+
+
+def masked(x: Tensor, mask: Bool[Tensor, "b l"]) -> Tensor:
+    """x with zeros where the mask is False."""
+    return torch.where(mask.reshape(mask.shape + (1,) * (x.ndim - 2)), x, torch.zeros_like(x))
