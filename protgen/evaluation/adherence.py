@@ -11,7 +11,7 @@ from protgen.structure.protein import Protein
 
 
 class Judge(Protocol):
-    """What a condition must offer to be measured: the measuring face of `protgen.conditions.base.Condition`."""
+    """The measuring face of a condition (`protgen.conditions.base.Condition`)."""
 
     @property
     def name(self) -> str:

@@ -1,5 +1,6 @@
 """Which files an evaluation is about, and what each is called in the table."""
 
+import os
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -43,7 +44,7 @@ def collect_files(paths: Sequence[str | PathLike[str]]) -> list[tuple[str, Path]
         else:
             raise UsageError(f"{given}: no such file or folder")
         for label, path in entries:
-            found.setdefault(path.resolve(), (label, path))
+            found.setdefault(Path(os.path.abspath(path)), (label, path))
     pairs = list(found.values())
     if len({label for label, _ in pairs}) < len(pairs):
         return [(path.as_posix(), path) for _, path in pairs]
