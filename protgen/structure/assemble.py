@@ -1,4 +1,4 @@
-"""Group atoms into residues, settle alternate locations and duplicates, and keep what belongs to a protein."""
+"""Group atoms into residues, settle alternate locations and duplicates, keep what belongs to a protein."""
 
 from dataclasses import dataclass
 
@@ -32,8 +32,8 @@ class _Residues:
 def assemble(table: AtomTable, name: str, log: WarningLog) -> Protein:
     """Make a `Protein` of the atoms of one model.
 
-    A standard amino acid counts as a residue whatever atoms it has; those of N, CA, C, O and CB that are missing are
-    masked. A residue of unknown name counts if it has N, CA and C, or CA alone.
+    A standard amino acid counts as a residue whatever atoms it has; those of N, CA, C, O and CB that are
+    missing are masked. A residue of unknown name counts if it has N, CA and C, or CA alone.
 
     Args:
         table: the atoms.
@@ -66,7 +66,8 @@ def assemble(table: AtomTable, name: str, log: WarningLog) -> Protein:
 
 def place(table: AtomTable, row: int) -> str:
     """A residue in words: "chain A residue 57A TYR"."""
-    return f"chain {table.chain[row]} residue {table.number[row]}{table.insertion[row]} {table.residue_name[row]}"
+    number = f"{table.number[row]}{table.insertion[row]}"
+    return f"chain {table.chain[row]} residue {number} {table.residue_name[row]}"
 
 
 def _standard(table: AtomTable, name: str) -> str:
@@ -81,7 +82,7 @@ def _possible_rows(table: AtomTable) -> np.ndarray:
 
 
 def _slots(table: AtomTable) -> np.ndarray:
-    """(n,) the place of each atom on the atom axis of `Protein`, -1 for others, for wrong elements and no position."""
+    """(n,) the place of each atom on the axis of `Protein`; -1 for others, a wrong element, no position."""
     slot = np.full(len(table), -1)
     for k, name in enumerate(ATOM_NAMES):
         slot[(table.name == name) & np.isin(table.element, ("", *_ELEMENT_OF[name]))] = k

@@ -42,7 +42,7 @@ class AtomTable:
         occupancy: (n,) NaN where not given.
         element: (n,) str, upper case, "" where not given.
         hetero: (n,) bool, HETATM.
-        in_polymer: (n,) bool, True where the file says the residue belongs to a polymer (before TER; label_seq_id).
+        in_polymer: (n,) bool, True where the file says so: before TER, or with a label_seq_id.
         header: what else the file says.
     """
 
@@ -80,5 +80,6 @@ def check_range(xyz: np.ndarray, place) -> None:
     if bad.any():
         i = int(np.flatnonzero(bad)[0])
         raise StructureError(
-            f"{place(i)}: position {xyz[i].tolist()} is beyond {MAX_ABS:g} Å; a column has overflowed or is damaged"
+            f"{place(i)}: position {xyz[i].tolist()} is beyond {MAX_ABS:g} Å; "
+            "a column has overflowed or is damaged"
         )

@@ -1,6 +1,7 @@
 """Read BinaryCIF: the same categories as mmCIF, each column packed by a chain of simple encodings.
 
-References: Sehnal et al., PLoS Comput. Biol. 16:e1008247 (2020); github.com/molstar/BinaryCIF/blob/master/encoding.md.
+References: Sehnal et al., PLoS Comput. Biol. 16:e1008247 (2020);
+github.com/molstar/BinaryCIF/blob/master/encoding.md.
 """
 
 import numpy as np
@@ -123,7 +124,7 @@ def _string_array(data: bytes, encoding: dict) -> np.ndarray:
     words = [text[a:b] for a, b in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)]
     if max(map(len, words), default=0) > MAX_TEXT:
         words = [word[:MAX_TEXT] for word in words]
-    if len(indices) and not (-1 <= indices.min() and indices.max() < len(words)):
+    if len(indices) and not (indices.min() >= -1 and indices.max() < len(words)):
         raise StructureError("a BinaryCIF column points outside its strings; the file is damaged")
     return np.array([*words, ""], dtype=np.str_)[indices]  # -1, for no value, picks the last
 

@@ -1,5 +1,8 @@
 """Read the text of an mmCIF file with gemmi's tokenizer, keeping every value as raw text."""
 
+from collections.abc import Sequence
+from typing import cast
+
 import gemmi
 import numpy as np
 
@@ -27,7 +30,7 @@ def scan_cif(data: bytes, log: WarningLog) -> CifScan:
     other: dict[str, Columns] = {}
     last = None
     for item in block:
-        tags = item.loop.tags if item.loop is not None else [item.pair[0]] if item.pair is not None else []
+        tags = _tags(item)
         if not tags:
             continue
         last = tags[0].lower()
@@ -74,13 +77,14 @@ def _pick_block(document: gemmi.cif.Document, log: WarningLog) -> gemmi.cif.Bloc
 
 
 def _has_atoms(block: gemmi.cif.Block) -> bool:
-    for item in block:
-        if item.loop is not None:
-            if item.loop.tags and item.loop.tags[0].lower().startswith("_atom_site."):
-                return True
-        elif item.pair is not None and item.pair[0].lower().startswith("_atom_site."):
-            return True
-    return False
+    return any(tag.lower().startswith("_atom_site.") for item in block for tag in _tags(item)[:1])
+
+
+def _tags(item: gemmi.cif.Item) -> list[str]:
+    """The tags of a loop, or the one tag of a pair."""
+    if item.loop is not None:
+        return list(item.loop.tags)
+    return [str(text) for text in cast(Sequence[str], item.pair)[:1]] if item.pair is not None else []
 
 
 def _column(block: gemmi.cif.Block, tag: str) -> np.ndarray:
@@ -107,7 +111,7 @@ def _check_lengths(atoms: Columns) -> None:
 
 
 def _check_end(data: bytes, log: WarningLog) -> None:
-    """The atoms are the last thing in the file: a whole one closes the table with #, one that is cut does not."""
+    """The atoms come last in the file: a whole one closes the table with #, one that is cut does not."""
     if data[-200:].rstrip().endswith(b"#"):
         return
     log.add("no_end", "the last line; the atom table is not closed by #")

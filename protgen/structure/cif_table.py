@@ -1,4 +1,4 @@
-"""Turn the _atom_site category of an mmCIF or BinaryCIF file into columns, by exact tag and with every number checked."""
+"""Turn the _atom_site category of mmCIF or BinaryCIF into columns, by exact tag, every number checked."""
 
 import re
 from dataclasses import dataclass, field
@@ -15,10 +15,10 @@ MAX_TEXT = 256  # characters in any field of an atom; the longest real ones have
 _COORDINATE = re.compile(rf"{NUMBER}(?:[eE][+-]?\d{{1,3}})?(?:\(\d+\))?", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d{1,15}", re.ASCII)
 ATOM_TAGS = (
-    "group_pdb id type_symbol label_atom_id auth_atom_id label_alt_id label_comp_id auth_comp_id label_asym_id "
-    "auth_asym_id label_entity_id label_seq_id auth_seq_id pdbx_pdb_ins_code cartn_x cartn_y cartn_z occupancy "
-    "pdbx_pdb_model_num"
-).split()
+    "group_pdb", "id", "type_symbol", "label_atom_id", "auth_atom_id", "label_alt_id", "label_comp_id",
+    "auth_comp_id", "label_asym_id", "auth_asym_id", "label_entity_id", "label_seq_id", "auth_seq_id",
+    "pdbx_pdb_ins_code", "cartn_x", "cartn_y", "cartn_z", "occupancy", "pdbx_pdb_model_num",
+)  # fmt: skip
 HEADER_TAGS = {  # category -> tags
     "refine": ("ls_d_res_high",),
     "em_3d_reconstruction": ("resolution",),

@@ -23,7 +23,7 @@ class ChainBreak:
     Attributes:
         index: of the residue before the break.
         distance: Å; C to N, or CA to CA where one of them is missing; NaN if neither is known.
-        n_missing: residues missing by the numbering; 0 where the numbering runs on and only geometry shows the break.
+        n_missing: residues missing by the numbering; 0 where it runs on and only geometry shows the break.
     """
 
     index: int
@@ -34,7 +34,8 @@ class ChainBreak:
 def chain_breaks(protein: Protein) -> tuple[ChainBreak, ...]:
     """Where neighbours within a chain are not bonded.
 
-    A jump in numbering alone is no break if the peptide bond is there; where no distance can be measured, it is one.
+    A jump in numbering alone is no break if the peptide bond is there; where nothing can be
+    measured, it is one.
 
     Args:
         protein: of any number of chains.
@@ -96,7 +97,7 @@ def scale_looks_nm(protein: Protein) -> bool:
 
 
 def _degenerate(protein: Protein) -> np.ndarray:
-    """(l,) bool; residues with atoms on top of each other or torn apart, all of them if the whole lies in a plane."""
+    """(l,) bool; residues with atoms on top of each other or torn apart; all if the whole lies in a plane."""
     xyz = protein.atoms
     bad = np.zeros(protein.length, dtype=bool)
     for a in range(5):
@@ -112,7 +113,7 @@ def _degenerate(protein: Protein) -> np.ndarray:
 
 
 def is_mirror_image(protein: Protein) -> bool:
-    """True if handedness is wrong nearly everywhere: at CB where there are CB, else by phi, else by CA helices."""
+    """True if handedness is wrong mostly: at CB if there are any, else by phi, else in CA helices."""
     xyz = protein.atoms
     n, ca, c, cb = (xyz[:, k] for k in (N, CA, C, CB))
     volume = np.einsum("ij,ij->i", cb - ca, np.cross(n - ca, c - ca))  # positive for L amino acids

@@ -1,7 +1,7 @@
 """Ideal backbones from torsion angles, for tests, demos and starting points.
 
-Geometry after Engh & Huber, "Structure quality and target parameters", International Tables for Crystallography F
-(2001), 18.3. Torsions of the helix and strand are the usual averages (phi -57.8, psi -47.0; phi -120, psi 130).
+Geometry after Engh & Huber, "Structure quality and target parameters", International Tables for
+Crystallography F (2001), 18.3. Torsions of the helix and strand are the usual averages (Creighton, Proteins, 1993).
 """
 
 import numpy as np
@@ -12,6 +12,10 @@ N_CA, CA_C, C_N, C_O = 1.458, 1.525, 1.329, 1.231  # Å
 N_CA_C, CA_C_N, C_N_CA, CA_C_O = np.radians([111.0, 117.2, 121.7, 120.1])
 HELIX = np.radians([-57.8, -47.0])  # phi, psi
 STRAND = np.radians([-120.0, 130.0])
+HAIRPIN_STRAND = np.radians(
+    [-105.4, 101.7]
+)  # fitted with the turn so that all N-O pairs are 2.9 Å apart, nothing
+HAIRPIN_TURN = np.radians([[71.2, -86.1], [-125.0, 7.6]])  # closer than 2.77 Å; near a type II' turn
 
 
 def build_from_torsions(phi: np.ndarray, psi: np.ndarray, omega: np.ndarray | float = np.pi) -> np.ndarray:
@@ -50,7 +54,7 @@ def build_from_torsions(phi: np.ndarray, psi: np.ndarray, omega: np.ndarray | fl
         xyz[i, 1] = place_atom(ca_before, c_before, xyz[i, 0], N_CA, C_N_CA, omega[i - 1])
         xyz[i, 2] = place_atom(c_before, xyz[i, 0], xyz[i, 1], CA_C, N_CA_C, phi[i])
     for i in range(length):  # O lies opposite to the next N
-        xyz[i, 3] = place_atom(*xyz[i, :3], C_O, CA_C_O, psi[i] + np.pi)
+        xyz[i, 3] = place_atom(xyz[i, 0], xyz[i, 1], xyz[i, 2], C_O, CA_C_O, psi[i] + np.pi)
     return xyz - xyz[:, 1].mean(axis=0)
 
 
@@ -85,6 +89,23 @@ def ideal_helix(n: int) -> np.ndarray:
 def ideal_strand(n: int) -> np.ndarray:
     """(n, 4, 3) Å; one extended strand."""
     return build_from_torsions(np.full(n, STRAND[0]), np.full(n, STRAND[1]))
+
+
+def ideal_hairpin(n: int) -> np.ndarray:
+    """(n, 4, 3) Å; two antiparallel strands that DSSP calls E, joined by a turn of two residues.
+
+    Args:
+        n: residues, at least 8.
+
+    Raises:
+        UsageError: if n is below 8.
+    """
+    if n < 8:
+        raise UsageError(f"a hairpin of {n} residues has no strands; give at least 8")
+    phi, psi = np.full(n, HAIRPIN_STRAND[0]), np.full(n, HAIRPIN_STRAND[1])
+    first = (n - 2) // 2
+    phi[first : first + 2], psi[first : first + 2] = HAIRPIN_TURN.T
+    return build_from_torsions(phi, psi)
 
 
 def add_cb(backbone: np.ndarray) -> np.ndarray:

@@ -54,7 +54,7 @@ def settle(
 def _one_location(
     table: AtomTable, slot: np.ndarray, rows: np.ndarray, labels: list[str], place: str, log: WarningLog
 ) -> np.ndarray:
-    """The rows of the location to keep: complete before incomplete, then the highest occupancy, ties to the first."""
+    """Rows of the location to keep: complete ones first, then the highest occupancy, ties to the first."""
     log.add("altloc_used", place)
     label_of, names = table.altloc[rows], table.residue_name[rows]
     if len(set(names.tolist())) > 1:

@@ -4,22 +4,24 @@ References: github.com/msgpack/msgpack/blob/master/spec.md.
 """
 
 import struct
+from typing import Any
 
 from protgen.errors import StructureError
 
 MAX_DEPTH = 64  # BinaryCIF nests about ten deep
 _NUMBERS = {
-    0xCA: ">f", 0xCB: ">d", 0xCC: ">B", 0xCD: ">H", 0xCE: ">I", 0xCF: ">Q", 0xD0: ">b", 0xD1: ">h", 0xD2: ">i",
-    0xD3: ">q",
+    0xCA: ">f", 0xCB: ">d", 0xCC: ">B", 0xCD: ">H", 0xCE: ">I",
+    0xCF: ">Q", 0xD0: ">b", 0xD1: ">h", 0xD2: ">i", 0xD3: ">q",
 }  # fmt: skip
 _CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
 _SIZED = {  # code -> (kind, format of the size)
-    0xC4: ("bytes", ">B"), 0xC5: ("bytes", ">H"), 0xC6: ("bytes", ">I"), 0xD9: ("str", ">B"), 0xDA: ("str", ">H"),
-    0xDB: ("str", ">I"), 0xDC: ("list", ">H"), 0xDD: ("list", ">I"), 0xDE: ("dict", ">H"), 0xDF: ("dict", ">I"),
+    0xC4: ("bytes", ">B"), 0xC5: ("bytes", ">H"), 0xC6: ("bytes", ">I"),
+    0xD9: ("str", ">B"), 0xDA: ("str", ">H"), 0xDB: ("str", ">I"),
+    0xDC: ("list", ">H"), 0xDD: ("list", ">I"), 0xDE: ("dict", ">H"), 0xDF: ("dict", ">I"),
 }  # fmt: skip
 
 
-def unpack(data: bytes):
+def unpack(data: bytes) -> Any:
     """The object a MessagePack stream holds.
 
     Raises:
@@ -36,7 +38,7 @@ def unpack(data: bytes):
     return value
 
 
-def _value(data: bytes, at: int, depth: int):
+def _value(data: bytes, at: int, depth: int) -> tuple[Any, int]:
     if depth > MAX_DEPTH:
         raise StructureError(f"the MessagePack data nest more than {MAX_DEPTH} deep; not a BinaryCIF file")
     code = data[at]
@@ -62,7 +64,7 @@ def _value(data: bytes, at: int, depth: int):
     return _sized(data, at, depth, kind, size)
 
 
-def _sized(data: bytes, at: int, depth: int, kind: str, size: int):
+def _sized(data: bytes, at: int, depth: int, kind: str, size: int) -> tuple[Any, int]:
     if size > len(data) - at:  # every entry takes at least a byte
         raise IndexError
     if kind in ("bytes", "str"):

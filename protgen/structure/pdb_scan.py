@@ -9,10 +9,10 @@ from protgen.structure.read_warnings import WarningLog
 from protgen.structure.residue_names import parent
 
 KNOWN = frozenset(
-    b"HEADER OBSLTE TITLE SPLIT CAVEAT COMPND SOURCE KEYWDS EXPDTA NUMMDL MDLTYP AUTHOR REVDAT SPRSDE JRNL REMARK "
-    b"DBREF DBREF1 DBREF2 SEQADV SEQRES MODRES HET HETNAM HETSYN FORMUL HELIX SHEET TURN SSBOND LINK LINKR CISPEP "
-    b"SITE HYDBND SLTBRG CRYST1 ORIGX1 ORIGX2 ORIGX3 SCALE1 SCALE2 SCALE3 MTRIX1 MTRIX2 MTRIX3 TVECT MODEL ANISOU "
-    b"SIGATM SIGUIJ TER ENDMDL CONECT MASTER END ENDROT USER FTNOTE JRNL REMARK PARENT TARGET METHOD PFRMAT".split()
+    b"HEADER OBSLTE TITLE SPLIT CAVEAT COMPND SOURCE KEYWDS EXPDTA NUMMDL MDLTYP AUTHOR REVDAT SPRSDE JRNL "
+    b"REMARK DBREF DBREF1 DBREF2 SEQADV SEQRES MODRES HET HETNAM HETSYN FORMUL HELIX SHEET TURN SSBOND LINK "
+    b"LINKR CISPEP SITE HYDBND SLTBRG CRYST1 ORIGX1 ORIGX2 ORIGX3 SCALE1 SCALE2 SCALE3 MTRIX1 MTRIX2 MTRIX3 "
+    b"TVECT MODEL ANISOU SIGATM SIGUIJ TER ENDMDL CONECT MASTER USER FTNOTE PARENT TARGET METHOD".split()
 )
 _COORDINATES = re.compile(rb" *[+-]?\d+\.\d+ *[+-]?\d+\.\d+ *[+-]?\d+\.\d+")
 _RESOLUTION = re.compile(rb"REMARK   2 RESOLUTION\.\s*(\d+\.?\d*)", re.ASCII)
@@ -125,14 +125,15 @@ def _close_model(scan: PdbScan, state: _State) -> None:
 
 
 def _refuse_odd_atom(line: bytes, index: int) -> None:
-    """Raise if a line of unknown kind looks like a damaged or shifted atom record: it would be lost in silence."""
+    """Raise if a line of unknown kind looks like a damaged atom record, which would be lost in silence."""
     start = line[:7].strip().upper()
     if (start.startswith((b"ATOM", b"HETATM")) and len(line) >= 27) or (
         len(line) >= 54 and _COORDINATES.fullmatch(line[30:54])
     ):
         shown = line[:6].decode("latin-1")
         raise StructureError(
-            f"line {index + 1}: record {shown!r} looks like a damaged or shifted ATOM record; repair or delete the line"
+            f"line {index + 1}: record {shown!r} looks like a damaged or shifted ATOM record; "
+            "repair or delete the line"
         )
 
 

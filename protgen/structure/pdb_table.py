@@ -1,4 +1,4 @@
-"""Turn the atom records of one PDB model into columns, each checked as raw text before it becomes a number."""
+"""Turn the atom records of one PDB model into columns, each checked as raw text before it is a number."""
 
 import re
 from collections import Counter
@@ -89,9 +89,7 @@ def _coordinates(grid: np.ndarray, rows: list[int]) -> np.ndarray:
         if not good(text):
             shown = text.decode("ascii")
             why = "blank" if not shown.strip() else "not a number"
-            raise StructureError(
-                f"line {rows[k // 3] + 1}, columns {31 + k % 3 * 8}-{38 + k % 3 * 8}: {_AXES[k % 3]} is {shown!r}, {why}"
-            )
+            raise StructureError(f"{_field_place(rows, k)} is {shown!r}, {why}")
     _check_points(fields, rows)
     xyz = np.array(fields).astype(float).reshape(-1, 3)
     check_range(xyz, lambda i: f"line {rows[i] + 1}")
@@ -99,21 +97,27 @@ def _coordinates(grid: np.ndarray, rows: list[int]) -> np.ndarray:
 
 
 def _check_points(fields: list[bytes], rows: list[int]) -> None:
-    """Raise where a decimal point stands elsewhere than in nearly all other rows: a character was lost or added.
+    """Raise where a lost or added character shows in the place of the decimal point.
 
-    A field filled to its last column may have fewer decimals: that is how large numbers are written.
+    Where most fields have their point in one column, a field without a point, or with the point further left
+    and a blank at its end, is damaged. Fewer or more decimals, flush right, are how some programs write.
     """
     points = [text.find(b".") for text in fields]
     usual, count = Counter(points).most_common(1)[0]
-    if count == len(points) or count < 0.9 * len(points):
+    if count == len(points) or count < 0.75 * len(points):
         return
     for k, (text, point) in enumerate(zip(fields, points, strict=True)):
-        if point != usual and not (point > usual and b" " not in text):
+        if point < 0 or (point < usual and text.endswith(b" ")):
             raise StructureError(
-                f"line {rows[k // 3] + 1}, columns {31 + k % 3 * 8}-{38 + k % 3 * 8}: {_AXES[k % 3]} is "
-                f"{text.decode('ascii')!r}, with its decimal point in another column than the rest of the file; "
-                "the line looks damaged or shifted"
+                f"{_field_place(rows, k)} is {text.decode('ascii')!r}, its decimal point not where the rest of "
+                "the file has it; the line looks damaged or shifted"
             )
+
+
+def _field_place(rows: list[int], k: int) -> str:
+    """The k-th coordinate field in words."""
+    start = 31 + k % 3 * 8
+    return f"line {rows[k // 3] + 1}, columns {start}-{start + 7}: {_AXES[k % 3]}"
 
 
 def _numbers(grid: np.ndarray, rows: list[int]) -> np.ndarray:
@@ -124,7 +128,7 @@ def _numbers(grid: np.ndarray, rows: list[int]) -> np.ndarray:
         number = residue_number(text)
         if number is None:
             raise StructureError(
-                f"line {rows[k] + 1}, columns 23-26: residue number {text.decode('ascii')!r} is not an integer"
+                f"line {rows[k] + 1}, columns 23-26: {text.decode('ascii')!r} is no residue number"
             )
         numbers.append(number)
     return np.array(numbers, dtype=np.int64)[inverse]

@@ -1,7 +1,8 @@
 """Read one structure file into a `Protein`, or say in one line why it cannot be read truthfully.
 
-The formats are PDB, mmCIF and BinaryCIF, each gzipped or not, told apart by content. Every coordinate is checked as
-raw text before it becomes a number; nothing defaults to zero. What is unusual but readable earns a warning.
+The formats are PDB, mmCIF and BinaryCIF, each gzipped or not, told apart by content. Every coordinate is
+checked as raw text before it becomes a number; nothing defaults to zero. What is unusual but readable earns a
+warning.
 """
 
 from dataclasses import dataclass

@@ -4,15 +4,16 @@ from functools import cache
 
 import gemmi
 
-STANDARD = (
-    "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split()
-)  # the twenty, in alphabetical order of their full names
+STANDARD = (  # in alphabetical order of their full names
+    "ALA", "ARG", "ASN", "ASP", "CYS", "GLN", "GLU", "GLY", "HIS", "ILE",
+    "LEU", "LYS", "MET", "PHE", "PRO", "SER", "THR", "TRP", "TYR", "VAL",
+)  # fmt: skip
 ONE_LETTER = dict(zip(STANDARD, "ARNDCQEGHILKMFPSTWYV", strict=True))
 _PARENT_OF_LETTER = {letter: name for name, letter in ONE_LETTER.items()} | {
     "U": "CYS",  # selenocysteine
     "O": "LYS",  # pyrrolysine
 }
-_FORCE_FIELD = {  # protonation and disulfide names of Amber and CHARMM, and common modifications gemmi does not list
+_FORCE_FIELD = {  # protonation and disulfide names of Amber and CHARMM
     "HID": "HIS", "HIE": "HIS", "HIP": "HIS", "HSD": "HIS", "HSE": "HIS", "HSP": "HIS",
     "CYX": "CYS", "CYM": "CYS", "ASH": "ASP", "GLH": "GLU", "LYN": "LYS", "ARN": "ARG",
 }  # fmt: skip
@@ -21,7 +22,7 @@ UNKNOWN = "UNK"
 
 @cache
 def parent(name: str) -> str | None:
-    """The standard parent of an amino acid ("MET" for MSE), "UNK" if it has none, None if `name` is no amino acid.
+    """The standard parent of an amino acid: "MET" for MSE, "UNK" if it has none, None for anything else.
 
     A name found in no table gives None as well; see `is_foreign` to tell it from a known ligand.
     """
@@ -37,6 +38,6 @@ def parent(name: str) -> str | None:
 
 @cache
 def is_foreign(name: str) -> bool:
-    """True for names known to be something else than an amino acid: water, ions, nucleotides, sugars, caps."""
+    """True for names known not to be amino acids: water, ions, nucleotides, sugars, caps."""
     info = gemmi.find_tabulated_residue(name)
     return name in ("NME", "FOR") or (info.found() and parent(name) is None)

@@ -1,4 +1,4 @@
-"""Compare the residues a file holds with the sequence it declares (SEQRES, or the polymer tables of mmCIF)."""
+"""Compare the residues of a file with the sequence it declares (SEQRES, or the polymer tables of mmCIF)."""
 
 from protgen.structure.atom_table import AtomTable
 from protgen.structure.protein import Protein
@@ -7,7 +7,7 @@ from protgen.structure.residue_names import UNKNOWN, parent
 
 
 def check_sequences(table: AtomTable, protein: Protein, log: WarningLog) -> None:
-    """Note chains whose residues, in order, cannot be found in the declared sequence, and declared chains not there.
+    """Note chains that do not follow their declared sequence, and declared chains that are absent.
 
     Missing residues are ordinary (loops not seen); residues that were never declared are not.
 
