@@ -152,7 +152,7 @@ def _from_rows(rows: list[tuple[np.ndarray, str, str, int, str]], name: str) -> 
     atoms = np.stack([row[0] for row in rows])
     return Protein(
         atoms=atoms,
-        mask=np.isfinite(atoms).all(axis=-1),
+        mask=np.asarray(np.isfinite(atoms).all(axis=-1)),
         residue_names=np.array([row[1] if row[1] in STANDARD else UNKNOWN for row in rows]),
         chain_ids=np.array([row[2] for row in rows]),
         residue_numbers=np.array([row[3] for row in rows]),

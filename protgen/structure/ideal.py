@@ -1,7 +1,8 @@
 """Ideal backbones from torsion angles, for tests, demos and starting points.
 
 Geometry after Engh & Huber, "Structure quality and target parameters", International Tables for
-Crystallography F (2001), 18.3. Torsions of the helix and strand are the usual averages (Creighton, Proteins, 1993).
+Crystallography F (2001), 18.3.
+Torsions of the helix and strand are the usual averages (Creighton, Proteins, 1993).
 """
 
 import numpy as np

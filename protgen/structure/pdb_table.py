@@ -109,8 +109,8 @@ def _check_points(fields: list[bytes], rows: list[int]) -> None:
     for k, (text, point) in enumerate(zip(fields, points, strict=True)):
         if point < 0 or (point < usual and text.endswith(b" ")):
             raise StructureError(
-                f"{_field_place(rows, k)} is {text.decode('ascii')!r}, its decimal point not where the rest of "
-                "the file has it; the line looks damaged or shifted"
+                f"{_field_place(rows, k)} is {text.decode('ascii')!r}, its decimal point not where the "
+                "rest of the file has it; the line looks damaged or shifted"
             )
 
 

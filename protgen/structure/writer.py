@@ -196,7 +196,8 @@ def _cif_columns(protein: Protein, b_values: np.ndarray) -> list[list[str]]:
             atom = ATOM_NAMES[j]
             rows.append(
                 ["ATOM", str(len(rows) + 1), atom[0], atom, ".", name, chain_text, entity,
-                 str(position[chain]), code, x, y, z, "1.00", f"{b_values[i]:.2f}", number, name, chain_text, atom, "1"]
+                 str(position[chain]), code, x, y, z, "1.00", f"{b_values[i]:.2f}",
+                 number, name, chain_text, atom, "1"]
             )  # fmt: skip
     return [list(column) for column in zip(*rows, strict=True)]
 
