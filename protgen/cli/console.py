@@ -1,0 +1,95 @@
+"""What commands print: results on stdout, the rest on stderr; a bar on a terminal, plain lines in a log."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+PLAIN_LINE_SECONDS = 10.0  # least time between two progress lines of a log
+
+
+class Update(Protocol):
+    """Tells a progress display how far the work is."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Show `done` of `total`, with a short note behind."""
+
+
+def stdout() -> Console:
+    """Where results go. `soft_wrap` stays off: tables fit the width, paths may wrap."""
+    return Console(highlight=False)
+
+
+def stderr() -> Console:
+    """Where progress, warnings and errors go."""
+    return Console(stderr=True, highlight=False)
+
+
+def say_error(message: str) -> None:
+    """One line: what happened, where, and what to do."""
+    line = " ".join(str(message).split())
+    stderr().print(f"[bold red]error:[/] {escape(line)}", soft_wrap=True)
+
+
+def warn(message: str) -> None:
+    """One line of warning."""
+    stderr().print(f"[yellow]warning:[/] {escape(message)}", soft_wrap=True)
+
+
+def escape(text: str) -> str:
+    """Text in which square brackets are no markup."""
+    from rich.markup import escape as rich_escape
+
+    return rich_escape(text)
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """A table in the house style; columns whose name starts with `<` are text, the others numbers."""
+    result = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
+    for name in columns:
+        text = name.startswith("<")
+        result.add_column(
+            name.lstrip("<"), justify="left" if text else "right", no_wrap=not text, overflow="fold"
+        )
+    return result
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Update]:
+    """A progress display on stderr, gone when the work is done; plain lines where it is no terminal."""
+    console = stderr()
+    if not console.is_terminal:
+        yield _PlainLines(label, console)
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, TextColumn("{task.fields[note]}"), console=console, transient=True) as bar:
+        task = bar.add_task(label, total=None, note="")
+
+        def update(done: int, total: int, note: str = "") -> None:
+            bar.update(task, completed=done, total=total, note=escape(note))
+
+        yield update
+
+
+class _PlainLines:
+    """Progress for a log: the first report, then one every few seconds, and the last."""
+
+    def __init__(self, label: str, console: Console) -> None:
+        self.label = label
+        self.console = console
+        self.said = 0.0
+        self.start = time.monotonic()
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        now = time.monotonic()
+        if done < total and now - self.said < PLAIN_LINE_SECONDS:
+            return
+        self.said = now
+        tail = f", {note}" if note else ""
+        self.console.print(f"{self.label}: {done} of {total}, {now - self.start:.0f} s{tail}", soft_wrap=True)

@@ -1,0 +1,145 @@
+"""The output folder of `protgen sample`: what is there already, and writing so that nothing is lost."""
+
+import json
+import re
+import time
+from pathlib import Path
+
+import protgen
+from protgen.errors import UsageError
+from protgen.evaluation.tables import make_folder, write_json
+from protgen.generation.design import Design
+from protgen.structure.writer import write_structure
+from protgen.types import JSON
+
+RUN = "run.json"
+_OURS = re.compile(r"design_\d{4,}\.(pdb|cif|json)")
+
+
+class DesignFolder:
+    """A folder of designs.
+
+    Args:
+        path: where it is; made if need be.
+        suffix: "pdb" or "cif".
+        request: what decides the designs (see `describe_request`).
+        n: how many designs the run is to have.
+
+    Raises:
+        UsageError: if the folder cannot be made or written to.
+    """
+
+    def __init__(self, path: Path, suffix: str, request: JSON, n: int) -> None:
+        make_folder(path)
+        self.path = path
+        self.suffix = suffix
+        self.request = request
+        self.n = n
+        self.records: dict[int, JSON] = {}
+        self.begun = time.time()
+        self.facts: JSON = {}
+        self.stale: list[
+            Path
+        ] = []  # files of the run being replaced: they go when the first new design is at hand
+
+    def open(self, *, resume: bool, overwrite: bool) -> list[int]:
+        """Make the folder ready and return the indices still to be made.
+
+        Raises:
+            UsageError: if it holds designs and neither flag says what to do with them, or if a run to be
+                resumed was made otherwise.
+        """
+        old = sorted(entry for entry in self.path.iterdir() if _OURS.fullmatch(entry.name))
+        if old and overwrite:
+            self.stale = [*old, self.path / RUN]
+        elif old and resume:
+            self.check_same_request()
+            self.records = self.read_records()
+        elif old:
+            raise UsageError(
+                f"{self.path}: holds {len(old)} files of an earlier run; choose another --out, "
+                "or add --resume to finish that run or --overwrite to replace it"
+            )
+        return [index for index in range(self.n) if index not in self.records]
+
+    def check_same_request(self) -> None:
+        """Raise UsageError unless the run in the folder was made with the same request."""
+        try:
+            before = json.loads((self.path / RUN).read_text(encoding="utf-8"))["request"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise UsageError(
+                f"{self.path / RUN}: missing or damaged, so the run cannot be resumed; "
+                "choose another --out, or --overwrite"
+            ) from None
+        difference = first_difference(before, json.loads(json.dumps(self.request)))
+        if difference:
+            raise UsageError(f"{self.path}: cannot resume, that run had {difference}; give the same options")
+
+    def read_records(self) -> dict[int, JSON]:
+        """Records of the designs that are complete: JSON readable, structure file there."""
+        found: dict[int, JSON] = {}
+        for index in range(self.n):
+            structure, record = self.files(index)
+            try:
+                content = json.loads(record.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue
+            if structure.is_file() and isinstance(content, dict) and content.get("index") == index:
+                found[index] = content
+        return found
+
+    def files(self, index: int) -> tuple[Path, Path]:
+        """Structure file and record of a design."""
+        stem = f"design_{index:04d}"
+        return self.path / f"{stem}.{self.suffix}", self.path / f"{stem}.json"
+
+    def add(self, design: Design, record: JSON) -> None:
+        """Write a design; its record comes last, so that a design with a record is whole."""
+        if self.stale:
+            for entry in self.stale:
+                entry.unlink(missing_ok=True)
+            self.stale = []
+            self.write_run("running")
+        structure, beside = self.files(design.index)
+        write_structure(design.protein, structure)
+        write_json(beside, record)
+        self.records[design.index] = record
+
+    def write_run(self, status: str, **facts: object) -> None:
+        """Write `run.json`: what was asked, how far it got ("running", "interrupted", "failed", "done")."""
+        self.facts |= facts
+        if self.stale:  # the folder still holds the old run, and its run.json speaks of that
+            return
+        write_json(
+            self.path / RUN,
+            {
+                "status": status,
+                "version": protgen.__version__,
+                "n": self.n,
+                "n_done": len(self.records),
+                "request": self.request,
+                "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(self.begun)),
+                "wall_seconds": round(time.time() - self.begun, 2),
+                **self.facts,
+                "designs": [self.records[index].get("file") for index in sorted(self.records)],
+            },
+        )
+
+
+def first_difference(before: object, now: object, name: str = "") -> str:
+    """In words, the first place where two JSON values differ; empty if they do not."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in [*now, *(key for key in before if key not in now)]:
+            found = first_difference(before.get(key), now.get(key), f"{name} {key}".strip())
+            if found:
+                return found
+        return ""
+    if before == now:
+        return ""
+    return f"{name} {shorten(before)} and now it is {shorten(now)}"
+
+
+def shorten(value: object, most: int = 60) -> str:
+    """A JSON value in at most so many characters."""
+    text = json.dumps(value)
+    return text if len(text) <= most else text[: most - 3] + "..."

@@ -1,0 +1,65 @@
+"""What is written beside each design: what was asked, what came out, and how to make it again."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import protgen
+from protgen.conditions.base import Condition
+from protgen.evaluation.validity import validity
+from protgen.generation.design import Design, SampleSettings
+from protgen.types import JSON
+
+if TYPE_CHECKING:
+    from protgen.structure.protein import Protein
+
+MACHINE_SETTINGS = ("batch_size", "device")  # these change speed and memory, not designs
+
+
+def describe(condition: Condition) -> JSON:
+    """A condition as JSON: its name and its fields."""
+    return {"condition": condition.name, **asdict(condition)}  # type: ignore[call-overload]
+
+
+def describe_model(name: str, folder: Path) -> JSON:
+    """Which weights these were: the name asked for, and the SHA-256 of the file."""
+    from protgen.models.model import WEIGHTS
+
+    return {"name": name, "sha256": hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()}
+
+
+def describe_request(
+    model: JSON, conditions: Sequence[Condition], seed: int, settings: SampleSettings, file_format: str
+) -> JSON:
+    """All that decides what design i will be; two runs with the same request can be one run, resumed."""
+    kept = {key: value for key, value in asdict(settings).items() if key not in MACHINE_SETTINGS}
+    return {
+        "model": model,
+        "conditions": [describe(condition) for condition in conditions],
+        "seed": seed,
+        "settings": kept,
+        "format": file_format,
+    }
+
+
+def measure(protein: "Protein", conditions: Sequence[Condition]) -> list[JSON]:
+    """How well a protein meets each condition."""
+    return [asdict(condition.adherence(protein)) for condition in conditions]
+
+
+def record_of(design: Design, file: str, model: JSON, settings: SampleSettings) -> JSON:
+    """The record of one design, as `design_0000.json` holds it."""
+    return {
+        "index": design.index,
+        "file": file,
+        "seed": design.seed,
+        "model": model,
+        "version": protgen.__version__,
+        "settings": asdict(settings),
+        "requested": [describe(condition) for condition in design.asked],
+        "drawn": [describe(condition) for condition in design.drawn],
+        "measured": measure(design.protein, [*design.asked, *design.drawn]),
+        "validity": validity(design.protein),
+    }

@@ -1,0 +1,104 @@
+"""The table `protgen sample` ends with: each design, what was asked, what came out, is it good."""
+
+import math
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from protgen.cli.console import table
+from protgen.types import JSON
+
+SS = "secondary_structure"
+RAMA_LOW = 0.90  # natives have 0.98 on average and hardly any of them less than this
+
+
+def verdict(record: JSON) -> list[str]:
+    """What is wrong with a design, in a word each; empty if it is good."""
+    v = record["validity"]
+    asked = {entry["condition"] for entry in record["requested"]}
+    checks = [
+        ("broken", v["chain_breaks"]),
+        ("clash", v["n_clashes"]),
+        ("left-handed", v["left_handed_helices"]),
+        ("Rama", number(v["rama_favoured"]) < RAMA_LOW),
+    ]
+    missed = [m["condition"] for m in record["measured"] if m["condition"] in asked and not m["satisfied"]]
+    names = {SS: "SS off", "fractions": "fractions off", "length": "length off"}
+    return [word for word, wrong in checks if wrong] + [names.get(name, f"{name} off") for name in missed]
+
+
+def number(value: float | None) -> float:
+    """A number from JSON, where null stands for one that does not exist."""
+    return math.nan if value is None else float(value)
+
+
+def percent(value: float | None) -> str:
+    """A share as a whole percentage; a dash where there is none."""
+    return "-" if value is None or math.isnan(value) else f"{100 * value:.0f}"
+
+
+def agreement(record: JSON) -> str:
+    """Share of residues with the structure asked for; in brackets with the layout the model drew itself."""
+    found = next((m for m in record["measured"] if m["condition"] == SS), None)
+    if found is None:
+        return "-"
+    text = percent(1 - found["difference"])
+    asked = any(entry["condition"] == SS for entry in record["requested"])
+    return text if asked else f"({text})"
+
+
+def designs_table(records: Sequence[JSON]) -> Table:
+    """One line a design, 79 columns wide at the most."""
+    result = table(
+        "design", "len", "SS%", "helix%", "strand%", "Rg Å", "breaks", "clashes", "Rama%", "<verdict"
+    )
+    for record in records:
+        v = record["validity"]
+        problems = verdict(record)
+        word = Text("good", "green") if not problems else Text(in_brief(problems), "yellow")
+        result.add_row(
+            f"{record['index']:04d}",
+            str(v["length"]),
+            agreement(record),
+            percent(v["helix"]),
+            percent(v["strand"]),
+            f"{v['rg']:.1f}",
+            f"{v['chain_breaks']:.0f}",
+            f"{v['n_clashes']:.0f}",
+            percent(v["rama_favoured"]),
+            word,
+        )
+    return result
+
+
+def in_brief(problems: Sequence[str], most: int = 14) -> str:
+    """Problems in a few words: the first, and the others too or their number."""
+    text = ", ".join(problems)
+    return text if len(text) <= most else f"{problems[0]} +{len(problems) - 1}"
+
+
+def asked_and_got(record: JSON, width: int) -> list[str]:
+    """Secondary structure asked for above what came out, in lines that fit; empty unless missed."""
+    missed = [m for m in record["measured"] if m["condition"] == SS and not m["satisfied"]]
+    if not missed or not any(entry["condition"] == SS for entry in record["requested"]):
+        return []
+    asked, got = missed[0]["asked"], missed[0]["got"]
+    room = width - 16
+    lines = []
+    for start in range(0, len(asked), room):
+        lines.append(f"  {record['index']:04d} asked  {asked[start : start + room]}")
+        lines.append(f"       got    {got[start : start + room]}")
+    return lines
+
+
+def legend(records: Sequence[JSON]) -> str:
+    """What the columns mean, where a name does not say it."""
+    drawn = any(agreement(record).startswith("(") for record in records)
+    asked = any(agreement(record)[0].isdigit() for record in records)
+    words = []
+    if asked:
+        words.append("SS: residues with the structure asked for.")
+    if drawn:
+        words.append("SS in brackets: residues as in the layout drawn for the design.")
+    return " ".join([*words, "Rama: residues in favoured regions (natives: 98)."])

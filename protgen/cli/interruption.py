@@ -1,0 +1,46 @@
+"""Ctrl-C and SIGTERM as one exception, so that a command can put down what it has made before it goes."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from protgen.cli.exit_codes import INTERRUPTED, TERMINATED
+
+
+class Interrupted(BaseException):
+    """The user or a scheduler asked us to stop; not an Exception, so that nothing on the way swallows it.
+
+    Args:
+        exit_code: what the process ends with.
+        message: what the user is told.
+    """
+
+    def __init__(self, exit_code: int, message: str = "interrupted") -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        self.message = message
+
+
+_CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise `Interrupted` on the first signal; a second one ends the process at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, _: FrameType | None) -> None:
+        for each in _CODES:
+            signal.signal(each, signal.SIG_DFL)
+        raise Interrupted(_CODES[signal.Signals(number)])
+
+    before = {number: signal.signal(number, stop) for number in _CODES}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,96 @@
+"""The `protgen` command: its sub-commands, and how what goes wrong becomes one line and an exit code."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from protgen.cli import check, data, doctor, evaluate, models, sample, train
+from protgen.cli.console import say_error
+from protgen.cli.exit_codes import DONE, INTERNAL, INTERRUPTED, USAGE
+from protgen.cli.interruption import Interrupted, interruptible
+from protgen.errors import ProtgenError
+
+app = typer.Typer(
+    name="protgen",
+    help="Generate protein structures under constraints, judge them, and train on your own.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("sample")(sample.sample)
+app.command("check")(check.check)
+app.command("evaluate")(evaluate.evaluate)
+app.add_typer(data.app, name="data")
+app.command("train", context_settings=train.CONTEXT)(train.train)
+app.command("models")(models.models)
+app.command("doctor")(doctor.doctor)
+
+# The base of every error the option parser raises; typer carries click within itself in newer releases.
+_ParserError = typer.BadParameter.__mro__[2]
+
+
+def show_version(value: bool) -> None:
+    """Print the version and leave."""
+    if value:
+        import protgen
+
+        typer.echo(f"protgen {protgen.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of `protgen` itself."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line and return its exit code; prints at most one line of error."""
+    try:
+        with interruptible():
+            result = app(args=list(arguments), prog_name="protgen", standalone_mode=False)
+        return result if isinstance(result, int) else DONE
+    except ProtgenError as error:
+        say_error(str(error))
+        return USAGE
+    except Interrupted as interruption:
+        say_error(interruption.message)
+        return interruption.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        say_error("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output (head, less) has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception as error:
+        return _explain(error)
+
+
+def _explain(error: Exception) -> int:
+    """A mistake on the command line, or a bug of ours."""
+    if isinstance(error, _ParserError):
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message())  # type: ignore[attr-defined]
+            return USAGE
+        say_error(f"{error.format_message()} (--help lists the options)")  # type: ignore[attr-defined]
+        return USAGE
+    if os.environ.get("PROTGEN_DEBUG"):
+        raise error
+    kind = type(error).__name__
+    if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or "can't allocate memory" in str(error):
+        say_error("not enough memory; lower --batch-size, or ask for shorter chains")
+        return USAGE
+    say_error(f"internal error, please report it: {kind}: {error} (PROTGEN_DEBUG=1 shows where)")
+    return INTERNAL
+
+
+def main() -> None:
+    """Entry point of the `protgen` script."""
+    sys.exit(run(sys.argv[1:]))
