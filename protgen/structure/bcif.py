@@ -12,7 +12,7 @@ from protgen.structure.msgpack import unpack
 from protgen.structure.read_warnings import WarningLog
 
 _TYPES = {1: "i1", 2: "<i2", 3: "<i4", 4: "u1", 5: "<u2", 6: "<u4", 32: "<f4", 33: "<f8"}
-MAX_VALUES = 200_000_000  # a column of run lengths may not unpack to more
+MAX_VALUES = 20_000_000  # a column of run lengths may not unpack to more
 
 
 def scan_bcif(data: bytes, log: WarningLog) -> CifScan:
@@ -39,7 +39,7 @@ def scan_bcif(data: bytes, log: WarningLog) -> CifScan:
         other = {
             name: _columns(categories[name], tags) for name, tags in HEADER_TAGS.items() if name in categories
         }
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, MemoryError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise StructureError(f"the BinaryCIF data are damaged ({' '.join(reason.split())[:120]})") from None
     return make_scan(atoms, other, log)

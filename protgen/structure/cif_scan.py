@@ -15,6 +15,9 @@ _NOT_ASCII = bytes(
 )  # "~" is in no number, so it cannot pass as one
 
 
+_SPECIAL = ("?", ".", "'", '"', ";")  # first characters of values that are not what they look like
+
+
 def scan_cif(data: bytes, log: WarningLog) -> CifScan:
     """Take the atoms and the categories of interest out of the first block that has atoms.
 
@@ -89,7 +92,7 @@ def _tags(item: gemmi.cif.Item) -> list[str]:
 
 def _column(block: gemmi.cif.Block, tag: str) -> np.ndarray:
     """(n,) text; quotes taken off, "" for ? and . where they are not quoted."""
-    values = [_plain(value) for value in block.find_values(tag)]
+    values = [_plain(value) if value[:1] in _SPECIAL else value for value in block.find_values(tag)]
     longest = max(map(len, values), default=0)
     if longest > MAX_TEXT:
         if tag.lower().startswith("_atom_site."):
@@ -101,7 +104,7 @@ def _column(block: gemmi.cif.Block, tag: str) -> np.ndarray:
 def _plain(value: str) -> str:
     if value in ("?", "."):
         return ""
-    return gemmi.cif.as_string(value) if value[:1] in ("'", '"', ";") else value
+    return value if value[0] == "." else gemmi.cif.as_string(value)
 
 
 def _check_lengths(atoms: Columns) -> None:

@@ -93,7 +93,7 @@ def _by_occurrence(table: AtomTable, rows: np.ndarray) -> list[np.ndarray]:
 
 
 def _is_repeat(table: AtomTable, slot: np.ndarray, kept: list[np.ndarray], copy: np.ndarray) -> bool:
-    """True if a copy lies where one already kept lies, judged by the atoms both have, or is but a fragment."""
+    """True if a copy lies where one already kept lies, judged by shared atoms, or is but a fragment."""
     if 2 * (slot[copy] >= 0).sum() < (slot[kept[0]] >= 0).sum():
         return True
     own = {name: table.xyz[row] for row, name in zip(copy.tolist(), table.name[copy].tolist(), strict=True)}
@@ -103,8 +103,9 @@ def _is_repeat(table: AtomTable, slot: np.ndarray, kept: list[np.ndarray], copy:
             for row, name in zip(other.tolist(), table.name[other].tolist(), strict=True)
             if name in own
         ]
-        if shared and not np.nanmedian(shared) > SAME_PLACE:
+        known = [distance for distance in shared if np.isfinite(distance)]
+        if known and np.median(known) <= SAME_PLACE:
             return True
-        if not shared and not (slot[copy] == CA).any():
+        if not known and not (slot[copy] == CA).any():
             return True
     return False

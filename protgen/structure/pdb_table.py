@@ -1,7 +1,6 @@
 """Turn the atom records of one PDB model into columns, each checked as raw text before it is a number."""
 
 import re
-from collections import Counter
 
 import gemmi
 import numpy as np
@@ -90,28 +89,31 @@ def _coordinates(grid: np.ndarray, rows: list[int]) -> np.ndarray:
             shown = text.decode("ascii")
             why = "blank" if not shown.strip() else "not a number"
             raise StructureError(f"{_field_place(rows, k)} is {shown!r}, {why}")
-    _check_points(fields, rows)
+    _check_points(grid, rows)
     xyz = np.array(fields).astype(float).reshape(-1, 3)
     check_range(xyz, lambda i: f"line {rows[i] + 1}")
     return xyz
 
 
-def _check_points(fields: list[bytes], rows: list[int]) -> None:
-    """Raise where a lost or added character shows in the place of the decimal point.
+def _check_points(grid: np.ndarray, rows: list[int]) -> None:
+    """Raise where a lost or added character shows in the place of the decimal point, or at a field's end.
 
-    Where most fields have their point in one column, a field without a point, or with the point further left
-    and a blank at its end, is damaged. Fewer or more decimals, flush right, are how some programs write.
+    Where most fields have a point in one column, one without a point is damaged; where most are flush right,
+    one that ends in a blank is. Fewer or more decimals, flush right, are how some programs write.
     """
-    points = [text.find(b".") for text in fields]
-    usual, count = Counter(points).most_common(1)[0]
-    if count == len(points) or count < 0.75 * len(points):
+    raw = np.ascontiguousarray(grid[:, 30:54]).reshape(-1, 8)
+    is_point, blank_end = raw == ord("."), raw[:, 7] == ord(" ")
+    pointless = ~is_point.any(axis=1)
+    share = np.bincount(is_point.argmax(axis=1)[~pointless], minlength=8).max() / len(raw)
+    if share < 0.75:  # no layout to hold against single fields
         return
-    for k, (text, point) in enumerate(zip(fields, points, strict=True)):
-        if point < 0 or (point < usual and text.endswith(b" ")):
-            raise StructureError(
-                f"{_field_place(rows, k)} is {text.decode('ascii')!r}, its decimal point not where the "
-                "rest of the file has it; the line looks damaged or shifted"
-            )
+    odd = pointless | blank_end if blank_end.mean() <= 0.1 else pointless
+    if odd.any():
+        k = int(np.flatnonzero(odd)[0])
+        raise StructureError(
+            f"{_field_place(rows, k)} is {raw[k].tobytes().decode('ascii')!r}, its decimal point or end not "
+            "where the rest of the file has it; the line looks damaged or shifted"
+        )
 
 
 def _field_place(rows: list[int], k: int) -> str:

@@ -1,4 +1,4 @@
-"""Small structure files for the reader tests, made here from an ideal helix so that nothing has to be stored."""
+"""Small structure files for the reader tests, made from an ideal helix so that nothing has to be stored."""
 
 import gzip
 from pathlib import Path

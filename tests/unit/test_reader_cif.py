@@ -2,7 +2,18 @@
 
 import numpy as np
 import pytest
-from reader_files import CIF_TAGS, LENGTH, assert_is_helix, cif_rows, cif_text, codes, helix, pdb_text, read
+from reader_files import (
+    CIF_TAGS,
+    LENGTH,
+    RESIDUES,
+    assert_is_helix,
+    cif_rows,
+    cif_text,
+    codes,
+    helix,
+    pdb_text,
+    read,
+)
 
 from protgen.errors import StructureError
 
@@ -163,7 +174,7 @@ def test_latin_1_in_text(tmp_path):
 
 
 def test_declared_sequence(tmp_path):
-    names = "ALA LEU GLU LYS SER VAL THR ASP ARG PHE GLN ILE".split()
+    names = RESIDUES
     table = "loop_\n_entity_poly_seq.entity_id\n_entity_poly_seq.mon_id\n"
     good = table + "".join(f"1 {name}\n" for name in names) + "#\n"
     assert read(tmp_path, cif_text().replace("#\n", "#\n" + good, 1), "test.cif").warnings == ()

@@ -1,4 +1,4 @@
-"""PDB: what is valid is read right, and every damage that parsers pass in silence is refused or warned about."""
+"""PDB: valid files are read right; damage that parsers pass in silence is refused or warned about."""
 
 import numpy as np
 import pytest
@@ -53,13 +53,13 @@ def test_clean_file_has_no_warning(tmp_path):
     ],
 )
 def test_bad_coordinate_is_refused_with_its_line(tmp_path, field, reason):
-    """gemmi reads stars and blanks as 0, 12,345 and 12.O00 as 12, 1.2D+01 as 1.2; Bio.PDB reads 1_2.3 as 12.3."""
-    with pytest.raises(StructureError, match=f"line 7.*({reason})"):
+    """gemmi reads stars as 0, 12,345 and 12.O00 as 12, 1.2D+01 as 1.2; Bio.PDB reads 1_2.3 as 12.3."""
+    with pytest.raises(StructureError, match=rf"line 7.*({reason})"):
         read(tmp_path, damaged(field))
 
 
 def test_all_three_blank(tmp_path):
-    with pytest.raises(StructureError, match="line 7.*blank"):
+    with pytest.raises(StructureError, match=r"line 7.*blank"):
         read(tmp_path, damaged(" " * 24))
 
 
@@ -84,19 +84,19 @@ def test_coordinate_overflowing_to_the_left(tmp_path):
 def test_full_width_digits(tmp_path):
     lines = pdb_lines()
     lines[6] = lines[6][:30] + " １２.345" + lines[6][38:]
-    with pytest.raises(StructureError, match="line 7.*non-ASCII"):
+    with pytest.raises(StructureError, match=r"line 7.*non-ASCII"):
         read(tmp_path, pdb_text(lines))
 
 
 def test_short_atom_line(tmp_path):
-    with pytest.raises(StructureError, match="line 60.*54"):
+    with pytest.raises(StructureError, match=r"line 60.*54"):
         read(tmp_path, pdb_text(end=False)[:-35])
 
 
 def test_misspelt_record_is_not_dropped(tmp_path):
     lines = pdb_lines()
     lines[4] = "ATQM  " + lines[4][6:]
-    with pytest.raises(StructureError, match="line 5.*ATQM"):
+    with pytest.raises(StructureError, match=r"line 5.*ATQM"):
         read(tmp_path, pdb_text(lines))
 
 
@@ -325,7 +325,7 @@ def test_hybrid_36_numbers(tmp_path):
 
 
 def test_bad_residue_number(tmp_path):
-    with pytest.raises(StructureError, match="line 7.*residue number"):
+    with pytest.raises(StructureError, match=r"line 7.*residue number"):
         read(tmp_path, damaged("  x2", start=23))
 
 

@@ -1,4 +1,4 @@
-"""What is no structure file, or only half of one, is refused with the reason; nothing is unpacked without limit."""
+"""What is no structure file, or half of one, is refused with the reason; unpacking stops at a limit."""
 
 import gzip
 import zlib
@@ -88,7 +88,7 @@ def test_no_such_file_and_folder(tmp_path):
         read_structure(tmp_path / "nowhere.pdb")
     with pytest.raises(StructureError, match="is not a file"):
         read_structure(tmp_path)
-    with pytest.raises(StructureError, match="cannot be opened|no such file"):
+    with pytest.raises(StructureError, match=r"cannot be opened|no such file"):
         read_structure("a\0b")
 
 
