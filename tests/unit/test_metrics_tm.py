@@ -1,0 +1,173 @@
+"""TM-score: exact cases, invariance, and agreement with TM-align."""
+
+import csv
+import os
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from protgen.errors import UsageError
+from protgen.metrics.alignment import align
+from protgen.metrics.superposition import superpose
+from protgen.metrics.tm import ca_trace, tm_d0, tm_matrix, tm_score, tm_scores
+from protgen.structure.ideal import build_from_torsions, ideal_helix, mirror
+
+SHARED = Path(os.environ.get("PROTGEN_SHARED", Path(__file__).parents[2].parent / "shared"))
+
+
+def rotation(rng):
+    q = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    return q * np.sign(np.linalg.det(q))
+
+
+def fold(seed, n=60):
+    """A compact-ish chain of helices and strands joined by random turns."""
+    rng = np.random.default_rng(seed)
+    torsions = []
+    while len(torsions) < n:
+        kind = [(-60, -45), (-120, 130)][rng.integers(2)]
+        torsions += [kind] * int(rng.integers(6, 12)) + [tuple(rng.uniform(-150, 60, 2)) for _ in range(3)]
+    angles = np.deg2rad(np.array(torsions[:n], float))
+    return build_from_torsions(angles[:, 0], angles[:, 1])[:, 1]
+
+
+def brute_force_alignment(scores, gap):
+    """Best score by the recursion of the module's docstring, one cell at a time."""
+    la, lb = scores.shape
+    value, ended = np.zeros((la + 1, lb + 1)), np.full((la + 1, lb + 1), -np.inf)
+    for i in range(la):
+        for j in range(lb):
+            matched = scores[i, j] + value[i, j]
+            ended[i + 1, j + 1] = max(matched, ended[i, j + 1], ended[i + 1, j])
+            value[i + 1, j + 1] = max(matched, ended[i + 1, j + 1] + gap, 0.0)
+    return ended[la, lb]
+
+
+@pytest.mark.parametrize("gap", [0.0, -0.6, -1.0])
+def test_alignment_is_optimal(gap):
+    """The alignment is in order, and its score is the best that the recursion allows."""
+    rng = np.random.default_rng(0)
+    for la, lb in ((3, 9), (8, 8), (12, 5)):
+        scores = rng.random((25, la, lb)) ** 3
+        for one, partner in zip(scores, align(scores, gap), strict=True):
+            cells = [(i, j) for i, j in enumerate(partner) if j >= 0]
+            steps = list(pairwise(cells))
+            assert all(c > a and d > b for (a, b), (c, d) in steps)
+            opened = sum((c - a, d - b) != (1, 1) for (a, b), (c, d) in steps)
+            total = sum(one[i, j] for i, j in cells) + gap * opened
+            assert total == pytest.approx(brute_force_alignment(one, gap))
+
+
+def test_superposition_recovers_a_motion():
+    """Known rotations and shifts come back, proper ones only, also for points in a plane or on a line."""
+    rng = np.random.default_rng(1)
+    for scale in ([1, 1, 1], [1, 1, 0], [1, 0, 0]):
+        x = rng.normal(size=(20, 12, 3)) * scale
+        turn = np.stack([rotation(rng) for _ in range(20)])
+        y = x @ turn.transpose(0, 2, 1) + rng.normal(size=(20, 1, 3))
+        motion = superpose(x, y, rng.random((20, 12)))
+        assert np.abs(motion.apply(x) - y).max() < 1e-9
+        assert np.linalg.det(motion.rotation) == pytest.approx(np.ones(20))
+    reflected = superpose(x := rng.normal(size=(1, 12, 3)), mirror(x), np.ones((1, 12)))
+    assert np.linalg.det(reflected.rotation) == pytest.approx([1.0])
+
+
+def test_weights_leave_points_out():
+    """A point of weight zero has no say."""
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(1, 10, 3))
+    y = x + 3.0
+    y[0, 4] = 1e3
+    weights = np.ones((1, 10))
+    weights[0, 4] = 0.0
+    assert np.abs(superpose(x, y, weights).rotation - np.eye(3)).max() < 1e-9
+
+
+def test_d0():
+    """The published formula, and its floor for short chains."""
+    assert tm_d0(100) == pytest.approx(1.24 * 85 ** (1 / 3) - 1.8)
+    assert tm_d0(np.array([5, 15, 18])).tolist() == [0.5, 0.5, 0.5]
+
+
+def test_identity_and_rigid_motion():
+    """A structure moved as a whole scores one; its mirror image does not."""
+    rng = np.random.default_rng(0)
+    trace = fold(0)
+    moved = trace @ rotation(rng).T + 30.0
+    assert tm_score(trace, moved) == pytest.approx((1.0, 1.0), abs=1e-3)
+    assert tm_score(trace, mirror(trace))[0] < 0.7
+
+
+def test_part_of_a_whole():
+    """A piece scores one by its own length, and its share of the whole by the whole's."""
+    trace = fold(3, 80)
+    by_piece, by_whole = tm_score(trace[20:60], trace)
+    assert by_piece == pytest.approx(1.0, abs=1e-3)
+    assert by_whole == pytest.approx(0.5, abs=0.1)
+
+
+def test_insertion_is_bridged():
+    """Ten residues cut out of the middle of a helix bundle's loop leave two parts that align in place."""
+    trace = fold(5, 70)
+    cut = np.concatenate([trace[:30], trace[40:]])
+    by_cut, _ = tm_score(cut, trace)
+    assert by_cut == pytest.approx(1.0, abs=1e-3)
+
+
+def test_matrix_is_symmetric_and_batching_changes_nothing():
+    """All against all equals one pair at a time, to single precision."""
+    traces = [fold(seed, n) for seed, n in ((0, 40), (1, 55), (2, 60), (3, 61))]
+    matrix = tm_matrix(traces)
+    assert (matrix == matrix.T).all()
+    assert (np.diag(matrix) == 1).all()
+    assert matrix[1, 3] == pytest.approx(max(tm_score(traces[1], traces[3])), abs=2e-3)
+
+
+def test_processes_change_nothing():
+    """Two processes give the scores of one."""
+    traces = [fold(seed, 40) for seed in range(4)]
+    pairs = np.array([[0, 1], [2, 3], [1, 2]])
+    one, two = tm_scores(traces, pairs), tm_scores(traces, pairs, jobs=2)
+    assert (one.by_first == two.by_first).all()
+
+
+def test_quick_is_a_lower_bound_in_practice():
+    """The quick search never beats the full one by more than rounding."""
+    traces = [fold(seed, 60) for seed in range(6)]
+    pairs = np.stack(np.triu_indices(6, 1), axis=1)
+    quick, full = tm_scores(traces, pairs, effort="quick"), tm_scores(traces, pairs)
+    assert (quick.by_first <= full.by_first + 0.02).all()
+
+
+def test_bad_traces_are_refused():
+    """Too short, the wrong shape, or not finite: one clear line."""
+    good = ideal_helix(20)[:, 1]
+    for bad in (good[:4], good[:, :2], np.full((20, 3), np.nan)):
+        with pytest.raises(UsageError, match="TM-score needs"):
+            tm_score(good, bad)
+    assert len(tm_scores([good], np.empty((0, 2), int)).by_first) == 0
+
+
+@pytest.mark.skipif(
+    not (SHARED / "data" / "chains" / "index.csv").exists(), reason="shared structures not here"
+)
+def test_agrees_with_tm_align():
+    """On 20 pairs of natives, half of one superfamily, the mean difference to TM-align is at most 0.02."""
+    tmtools = pytest.importorskip("tmtools")
+    from protgen.structure.reader import read_structure
+
+    chains = SHARED / "data" / "chains"
+    with (chains / "index.csv").open(newline="") as handle:
+        rows = [r for r in csv.DictReader(handle) if r["cath"] and 60 <= int(r["length"]) <= 90]
+    rows = sorted(rows, key=lambda r: (r["cath"], r["file"]))[:400:5]
+    traces = [ca_trace(read_structure(chains / r["file"]).protein) for r in rows]
+    pairs = np.array([[k, k + 1] for k in range(0, 20, 2)] + [[k, 79 - k] for k in range(0, 20, 2)])
+    ours = tm_scores(traces, pairs)
+    differences = []
+    for k, (i, j) in enumerate(pairs):
+        theirs = tmtools.tm_align(traces[i], traces[j], "A" * len(traces[i]), "A" * len(traces[j]))
+        differences += [ours.by_first[k] - theirs.tm_norm_chain1, ours.by_second[k] - theirs.tm_norm_chain2]
+    assert np.abs(differences).mean() <= 0.02
+    assert np.mean(differences) > -0.01
