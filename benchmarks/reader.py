@@ -1,7 +1,7 @@
 """Time and memory to read 100,000 atoms, half and twice that, and a chain of 100 residues as .pdb.gz.
 
-Run: python benchmarks/reader.py [--atoms 100000]. Writes a table to standard output. Each large read runs in a
-process of its own, so that its peak memory above the import is its own.
+Run: python benchmarks/reader.py [--atoms 100000]. Writes a table to standard output. Each large read runs in
+a process of its own, so that its peak memory above the import is its own.
 """
 
 import argparse

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from reader_files import (
+
+from protgen.errors import StructureError
+from tests.unit.reader_files import (
     CIF_TAGS,
     LENGTH,
     RESIDUES,
@@ -14,8 +16,6 @@ from reader_files import (
     pdb_text,
     read,
 )
-
-from protgen.errors import StructureError
 
 X = CIF_TAGS.index("Cartn_x")
 

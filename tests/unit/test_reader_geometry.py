@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from reader_files import LENGTH, cif_text, codes, helix, pdb_lines, pdb_text, read
 
 from protgen.errors import StructureError
 from protgen.structure.geometry_checks import chain_breaks, is_mirror_image, scale_looks_nm, torsion
@@ -10,6 +9,7 @@ from protgen.structure.ideal import HELIX, ideal_hairpin, ideal_helix, ideal_str
 from protgen.structure.protein import Protein
 from protgen.structure.read_warnings import CODES, WarningLog
 from protgen.structure.writer import write_pdb
+from tests.unit.reader_files import LENGTH, cif_text, codes, helix, pdb_lines, pdb_text, read
 
 
 def test_chain_break_by_geometry_and_by_number(tmp_path):

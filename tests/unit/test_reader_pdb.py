@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
-from reader_files import (
+
+from protgen.errors import StructureError
+from protgen.structure.reader import read_models
+from tests.unit.reader_files import (
     LENGTH,
     assert_is_helix,
     atom_line,
@@ -13,9 +16,6 @@ from reader_files import (
     read,
     replace_field,
 )
-
-from protgen.errors import StructureError
-from protgen.structure.reader import read_models
 
 
 def damaged(field: str, start: int = 31, line: int = 6) -> str:
