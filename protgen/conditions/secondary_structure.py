@@ -92,7 +92,14 @@ class SecondaryStructure(LearnedCondition):
         asked = wanted != FREE
         found = np.array([LABELS[code] for code in got])
         off = float((wanted != found)[asked].mean()) if asked.any() else 0.0
-        return Adherence(self.name, self.codes.replace("C", "L"), got.replace("C", "L"), off, off <= self.tolerance, self.tolerance)
+        return Adherence(
+            self.name,
+            self.codes.replace("C", "L"),
+            got.replace("C", "L"),
+            off,
+            off <= self.tolerance,
+            self.tolerance,
+        )
 
     @classmethod
     def from_data(cls, batch: Batch, rng: Generator) -> Tensor:

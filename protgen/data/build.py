@@ -200,7 +200,12 @@ def build(
             dropped.append({"id": source.id, "reason": reason})
     items, extended = drop_extended(items, filters.rg_percentile)
     write_store(out, items, dropped + extended, {"filters": asdict(filters), "n_sources": len(sources)})
-    return {"read": len(sources), "kept": len(items), "dropped": len(dropped) + len(extended), "unreadable": failed}
+    return {
+        "read": len(sources),
+        "kept": len(items),
+        "dropped": len(dropped) + len(extended),
+        "unreadable": failed,
+    }
 
 
 def drop_extended(items: list[Item], percentile: float) -> tuple[list[Item], list[JSON]]:

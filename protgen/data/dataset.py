@@ -55,9 +55,7 @@ class LengthBuckets:
         return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def training_batches(
-    store: Store, indices: np.ndarray, pairs: int, seed: int, start: int = 0
-) -> Iterator[Batch]:
+def training_batches(store: Store, indices: np.ndarray, pairs: int, seed: int, start: int = 0) -> Iterator[Batch]:
     """Endless batches from the given step on: resuming at step s gives what an unbroken run would have seen."""
     buckets = LengthBuckets(store.lengths[indices], pairs, seed)
     step, epoch = 0, 0

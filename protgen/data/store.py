@@ -57,7 +57,10 @@ def write_store(folder: Path, items: Sequence[Item], dropped: Sequence[JSON], se
         offsets = np.cumsum([0] + [len(item.atoms) for item in items])
         save(folder / "offsets.npy", offsets.astype(ARRAYS["offsets"]))
         for name in ("atoms", "labels", "numbers"):
-            save(folder / f"{name}.npy", np.concatenate([getattr(item, name) for item in items]).astype(ARRAYS[name]))
+            save(
+                folder / f"{name}.npy",
+                np.concatenate([getattr(item, name) for item in items]).astype(ARRAYS[name]),
+            )
         manifest = {
             "version": VERSION,
             "settings": settings,
@@ -70,7 +73,9 @@ def write_store(folder: Path, items: Sequence[Item], dropped: Sequence[JSON], se
         temporary.write_text(json.dumps(manifest, indent=1))
         os.replace(temporary, folder / "manifest.json")
     except OSError as error:
-        raise DataError(f"{folder}: cannot write the store ({error.strerror}); choose a folder you can write") from error
+        raise DataError(
+            f"{folder}: cannot write the store ({error.strerror}); choose a folder you can write"
+        ) from error
 
 
 def save(path: Path, array: np.ndarray) -> None:

@@ -104,8 +104,6 @@ class FlowDenoiser(Denoiser):
     def __init__(self, family: FlowMatching) -> None:
         self.family = family
 
-    def denoise(
-        self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None
-    ) -> State:
+    def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None) -> State:
         """E[x_data | x_t, y]."""
         return self.family.predict(x_t, t, cond, estimate)

@@ -41,7 +41,9 @@ def local_backbone(like: Tensor) -> Float[Tensor, "3 3"]:
 
 
 def backbone_from_frames(
-    rots: Float[Tensor, "*b l 3 3"], trans: Float[Tensor, "*b l 3"], follows: Bool[Tensor, "*b l"] | None = None
+    rots: Float[Tensor, "*b l 3 3"],
+    trans: Float[Tensor, "*b l 3"],
+    follows: Bool[Tensor, "*b l"] | None = None,
 ) -> Float[Tensor, "*b l 4 3"]:
     """Ideal N, CA, C, O of residue frames, Å.
 

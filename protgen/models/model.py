@@ -4,21 +4,20 @@ A checkpoint folder holds `config.json` (names and keywords, from which `build` 
 `model.safetensors` (weights). No pickle, no code.
 """
 
-import json
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from protgen import registry
 from protgen.conditions.embedding import ConditionEmbedding
 from protgen.errors import CheckpointError, ConfigError
 from protgen.families.base import Family
+from protgen.models.files import load_json, load_tensors, save_json, save_tensors
+from protgen.models.layouts import FILE as LAYOUTS
+from protgen.models.layouts import LayoutPrior, load_layouts
 from protgen.types import JSON
 
 WEIGHTS = "model.safetensors"
@@ -32,12 +31,20 @@ class Model:
     Attributes:
         family: the network and its loss.
         conditions: how y reaches the encoder.
-        config: the JSON it was built from; `config["data"]` may tell what it was trained on.
+        config: the JSON it was built from; `config["about"]` tells what it was trained on.
+        layouts: p(y | length) of its training data, None if it has none.
     """
 
     family: Family
     conditions: ConditionEmbedding
     config: JSON
+    layouts: LayoutPrior | None = None
+
+    @property
+    def trained_lengths(self) -> tuple[int, int] | None:
+        """Shortest and longest chain it has seen, where the config says."""
+        bounds = self.config.get("about", {}).get("lengths")
+        return (int(bounds[0]), int(bounds[1])) if bounds else None
 
 
 def build_model(config: JSON) -> Model:
@@ -68,57 +75,14 @@ def build_model(config: JSON) -> Model:
     return Model(family, conditions, dict(config))
 
 
-def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write tensors atomically as safetensors."""
-    temporary = path.with_suffix(".tmp")
-    save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, temporary)
-    os.replace(temporary, path)
-
-
-def save_json(value: JSON, path: Path) -> None:
-    """Write JSON atomically."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(temporary, path)
-
-
 def save_model(model: Model, folder: Path, dtype: torch.dtype = torch.bfloat16) -> None:
     """Write a model folder; weights of two or more dimensions in `dtype`, the rest in float32."""
     folder.mkdir(parents=True, exist_ok=True)
     state = model.family.state_dict()
     save_tensors({k: v.to(dtype) if v.ndim > 1 else v.float() for k, v in state.items()}, folder / WEIGHTS)
     save_json(model.config, folder / CONFIG)
-
-
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file.
-
-    Raises:
-        CheckpointError: if it is missing or damaged.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint file; `protgen models` lists the models at hand")
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: damaged checkpoint ({error}); get or train it again") from error
-
-
-def load_json(path: Path) -> JSON:
-    """Read a JSON object.
-
-    Raises:
-        CheckpointError: if it is missing or damaged.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot read ({error.strerror}); `protgen models` lists the models") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path}: damaged, not JSON ({error}); get or train it again") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: damaged, holds no JSON object; get or train it again")
-    return value
+    if model.layouts is not None:
+        save_json(model.layouts.to_json(), folder / LAYOUTS)
 
 
 def load_weights(family: Family, tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -131,7 +95,9 @@ def load_weights(family: Family, tensors: Mapping[str, Tensor], path: Path) -> N
     for name in own.keys() | tensors.keys():
         if name not in own or name not in tensors:
             where = "config" if name in tensors else "file"
-            raise CheckpointError(f"{path}: {name} is missing in the {where}; config.json and weights do not belong together")
+            raise CheckpointError(
+                f"{path}: {name} is missing in the {where}; config.json and weights do not belong together"
+            )
         if own[name].shape != tensors[name].shape:
             raise CheckpointError(
                 f"{path}: {name} has shape {tuple(tensors[name].shape)}, config.json asks for {tuple(own[name].shape)}"
@@ -154,4 +120,4 @@ def load_model(folder: Path) -> Model:
         raise CheckpointError(f"{folder / CONFIG}: {error}") from error
     load_weights(model.family, load_tensors(folder / WEIGHTS), folder / WEIGHTS)
     model.family.eval()
-    return model
+    return replace(model, layouts=load_layouts(folder))

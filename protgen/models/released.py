@@ -5,7 +5,8 @@ from importlib import resources
 from pathlib import Path
 
 from protgen.errors import CheckpointError
-from protgen.models.model import CONFIG, WEIGHTS, Model, load_json, load_model
+from protgen.models.files import load_json
+from protgen.models.model import CONFIG, WEIGHTS, Model, load_model
 from protgen.registry import nearest
 
 DEFAULT = "flow-small"
@@ -46,7 +47,9 @@ def find_model(name: str) -> Path:
         if (folder / CONFIG).is_file() or (folder / WEIGHTS).is_file():
             return folder
     known = [model.name for model in released()]
-    raise CheckpointError(f"no model {name!r}, by name or as a folder with {CONFIG} and {WEIGHTS}: {nearest(name, known)}")
+    raise CheckpointError(
+        f"no model {name!r}, by name or as a folder with {CONFIG} and {WEIGHTS}: {nearest(name, known)}"
+    )
 
 
 def load(name: str = DEFAULT) -> Model:

@@ -173,7 +173,13 @@ class FrameAttention(nn.Module):
 
     @full_precision
     def attend(
-        self, q: Tensor, k: Tensor, q_points: Tensor, k_points: Tensor, bias: Tensor, mask: Bool[Tensor, "b l"]
+        self,
+        q: Tensor,
+        k: Tensor,
+        q_points: Tensor,
+        k_points: Tensor,
+        bias: Tensor,
+        mask: Bool[Tensor, "b l"],
     ) -> Float[Tensor, "b h l l"]:
         """Attention weights: softmax of q.k / sqrt(d) - w |q_points - k_points|^2 + bias.
 

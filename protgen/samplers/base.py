@@ -16,9 +16,7 @@ class Denoiser(ABC):
     """All a sampler may ask of a family; guides wrap one and are one."""
 
     @abstractmethod
-    def denoise(
-        self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None
-    ) -> State:
+    def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None) -> State:
         """E[x_data | x_t, y], given an earlier estimate for self-conditioning."""
 
 

@@ -15,9 +15,15 @@ from protgen.types import Batch, State
 
 
 class Manifold(ABC):
-    """Where one field of a space lives. Tangent vectors are (..., dim)."""
+    """Where one field of a space lives. Tangent vectors are (..., dim).
+
+    Attributes:
+        dim: dimension of its tangent space.
+        curved: whether it has curvature; samplers schedule curved fields apart.
+    """
 
     dim: int
+    curved: bool = True
 
     @abstractmethod
     def expmap(self, x: Tensor, tangent: Tensor) -> Tensor:
@@ -38,6 +44,8 @@ class Manifold(ABC):
 
 class Euclidean(Manifold):
     """R^dim with the usual distance."""
+
+    curved = False
 
     def __init__(self, dim: int) -> None:
         self.dim = dim
@@ -80,6 +88,11 @@ class Space(nn.Module, ABC):
             mask: (b, l) which positions are real.
             normals: (b, l, k) independent standard normals with k = `normals_per_position`.
         """
+
+    def temper(self, noise: State, temperature: float) -> State:
+        """Noise of another temperature: flat fields are scaled; a compact one has no scale and stays."""
+        fields = {name: x if self.manifolds[name].curved else x * temperature for name, x in noise.fields.items()}
+        return State(fields, noise.mask)
 
     @property
     @abstractmethod

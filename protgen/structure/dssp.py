@@ -12,7 +12,7 @@ CODES = "CHE"  # index of a code is its label: 0 coil, 1 helix, 2 strand
 
 
 @functools.lru_cache(maxsize=512)
-def backbone_topology(chain_lengths: tuple[int, ...]):  # noqa: ANN201 - an mdtraj type, imported late
+def backbone_topology(chain_lengths: tuple[int, ...]):
     """mdtraj topology of glycines with N, CA, C, O, one chain for each length."""
     import mdtraj
 

@@ -56,7 +56,9 @@ class Protein:
             )
         for field in ("residue_names", "chain_ids", "residue_numbers", "insertion_codes"):
             if len(getattr(self, field)) != length:
-                raise StructureError(f"{self.name}: {field} has {len(getattr(self, field))} entries for {length} residues")
+                raise StructureError(
+                    f"{self.name}: {field} has {len(getattr(self, field))} entries for {length} residues"
+                )
         if not np.isfinite(self.atoms[self.mask]).all():
             raise StructureError(f"{self.name}: a present atom has a coordinate that is not finite")
 

@@ -11,13 +11,18 @@ import torch
 from torch import nn
 
 from protgen.errors import CheckpointError
+from protgen.models.files import load_json, load_tensors, save_json, save_tensors
 from protgen.training.ema import ExponentialMovingAverage
-from protgen.models.model import load_json, load_tensors, save_json, save_tensors
 from protgen.types import JSON
 
 
 def save_checkpoint(
-    run: Path, step: int, module: nn.Module, ema: ExponentialMovingAverage, optimizer: torch.optim.Optimizer, keep: int
+    run: Path,
+    step: int,
+    module: nn.Module,
+    ema: ExponentialMovingAverage,
+    optimizer: torch.optim.Optimizer,
+    keep: int,
 ) -> Path:
     """Write a checkpoint and delete all but the newest `keep`."""
     folder = run / "checkpoints"
@@ -67,11 +72,11 @@ def load_checkpoint(
         for name, p in module.named_parameters():
             entries = {k.split("|")[1]: v for k, v in moments.items() if k.split("|")[0] == name}
             if entries:
-                optimizer.state[p] = {
-                    k: v.to(p.device) if v.ndim else v.clone() for k, v in entries.items()
-                }
+                optimizer.state[p] = {k: v.to(p.device) if v.ndim else v.clone() for k, v in entries.items()}
     except (RuntimeError, KeyError) as error:
         first = str(error).splitlines()[0]
-        raise CheckpointError(f"{folder}: does not fit this model ({first}); use the run's own configuration") from error
+        raise CheckpointError(
+            f"{folder}: does not fit this model ({first}); use the run's own configuration"
+        ) from error
     ema.updates = int(state["ema_updates"])
     return state

@@ -8,17 +8,19 @@ import csv
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor, nn
 
 from protgen.data.dataset import training_batches
 from protgen.data.store import Store
 from protgen.errors import DataError
+from protgen.models.files import save_json
+from protgen.models.model import Model, save_model
 from protgen.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from protgen.training.ema import ExponentialMovingAverage
-from protgen.models.model import Model, save_json, save_model
 from protgen.training.schedule import learning_rate
 from protgen.types import Batch
 
@@ -67,17 +69,43 @@ class Progress:
     steps_per_second: float
 
 
-def step_generator(seed: int, step: int) -> Generator:
-    """The random stream of one training step."""
-    return Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
+def step_generator(seed: int, step: int, rank: int = 0) -> Generator:
+    """The random stream of one training step on one process."""
+    return Generator().manual_seed((seed * 1_000_003 + step * 1_009 + rank) % 2**63)
 
 
 def make_optimizer(model: Model, settings: TrainSettings) -> torch.optim.AdamW:
     """AdamW; weight decay on matrices, none on biases, gains and tables of scalars."""
     matrices = [p for p in model.family.parameters() if p.ndim > 1]
     others = [p for p in model.family.parameters() if p.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [
+        {"params": matrices, "weight_decay": settings.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.98))
+
+
+class StepInput:
+    """What one step needs. A plain object, as Fabric looks into dataclasses and refuses frozen ones."""
+
+    def __init__(self, batch: Batch, rng: Generator) -> None:
+        self.batch = batch
+        self.rng = rng
+
+
+class TrainingLoss(nn.Module):
+    """The loss of a model as one forward pass, which is what DDP wraps."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.family = model.family
+        self.conditions = model.conditions
+
+    def forward(self, given: StepInput) -> dict[str, Tensor]:
+        """The total and its named parts."""
+        cond = self.conditions.from_data(given.batch, given.rng)
+        losses = self.family.loss(self.family.space.encode(given.batch), cond, given.rng)
+        return {"loss": losses.total, **{f"loss_{name}": value for name, value in losses.terms.items()}}
 
 
 class LossCurve:
@@ -120,6 +148,7 @@ def train(
     on_validation: Callable[[Model, int, Path], Mapping[str, float]] | None = None,
     accelerator: str = "auto",
     devices: int | str = 1,
+    num_nodes: int = 1,
 ) -> Model:
     """Train a model, resuming the run if it has a checkpoint.
 
@@ -130,7 +159,9 @@ def train(
         settings: see TrainSettings.
         on_progress: called at every logged step.
         on_validation: called with the averaged model at every validation; returns figures for the curves.
-        accelerator, devices: as Fabric takes them.
+        accelerator, devices, num_nodes: as Fabric takes them; several processes share each step's work by averaging
+            gradients (DDP), each with its own batch. On a CPU, one process a core with one thread each beats one
+            process with many threads.
 
     Returns:
         The model with averaged weights.
@@ -139,14 +170,26 @@ def train(
         DataError: if the store has no training items.
     """
     from lightning.fabric import Fabric
+    from lightning.fabric.strategies import DDPStrategy
 
     indices = store.indices("train")
     if not len(indices):
         raise DataError(f"{store.folder}: no items in the training split; build the store with some")
-    fabric = Fabric(accelerator=accelerator, devices=devices)
+    # Parts of the network rest in some steps (no estimate to condition on), which DDP must be told.
+    several = num_nodes > 1 or devices not in (1, "1")
+    strategy = DDPStrategy(find_unused_parameters=True) if several else "auto"
+    fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, strategy=strategy)
     fabric.launch()
+    rank, world = fabric.global_rank, fabric.world_size
     run.mkdir(parents=True, exist_ok=True)
-    save_json({"model": model.config, "settings": asdict(settings), "store": str(store.folder)}, run / "run.json")
+    if fabric.is_global_zero:
+        about = {
+            "model": model.config,
+            "settings": asdict(settings),
+            "store": str(store.folder),
+            "processes": world,
+        }
+        save_json(about, run / "run.json")
 
     family = model.family.train()
     family.autocast_dtype = torch.bfloat16 if settings.bf16 else None
@@ -155,25 +198,27 @@ def train(
     start = 0
     if (checkpoint := newest_checkpoint(run)) is not None:
         start = int(load_checkpoint(checkpoint, family, ema, optimizer)["step"])
-    wrapped, optimizer = fabric.setup(family, optimizer)
-    wrapped.mark_forward_method("loss")
+    wrapped, optimizer = fabric.setup(TrainingLoss(model), optimizer)
     ema.shadow = {name: value.to(fabric.device) for name, value in ema.shadow.items()}
-    curve = LossCurve(run, start)
+    curve = LossCurve(run, start) if fabric.is_global_zero else None
 
     sums: dict[str, float] = {}
     saved = logged = time.monotonic()
-    batches = training_batches(store, indices, settings.pairs, settings.seed, start)
+    batches = training_batches(store, indices, settings.pairs, settings.seed, start * world)
+    batches = islice(batches, rank, None, world)
     for step in range(start, settings.steps):
         rate = learning_rate(step, settings.steps, settings.lr, settings.warmup)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        rng = step_generator(settings.seed, step)
-        batch = next(batches)
-        terms = train_step(fabric, wrapped, model, optimizer, batch.to(fabric.device), rng, settings.clip)
+        rng = step_generator(settings.seed, step, rank)
+        given = StepInput(next(batches).to(fabric.device), rng)
+        terms = train_step(fabric, wrapped, optimizer, given, settings.clip)
         ema.update(family)
+        done = step + 1
+        if curve is None:
+            continue
         for name, value in terms.items():
             sums[name] = sums.get(name, 0.0) + value
-        done = step + 1
         if done % settings.log_every == 0 or done == settings.steps:
             count = (done - 1) % settings.log_every + 1
             means = {name: value / count for name, value in sums.items()} | {"lr": rate}
@@ -193,18 +238,17 @@ def train(
                 family.train()
     family.load_state_dict(ema.shadow)
     family.eval()
-    save_model(model, run / "model")
+    if fabric.is_global_zero:
+        save_model(model, run / "model")
     return model
 
 
-def train_step(fabric, wrapped, model: Model, optimizer, batch: Batch, rng: Generator, clip: float) -> dict[str, float]:  # noqa: ANN001
+def train_step(fabric, wrapped, optimizer, given: StepInput, clip: float) -> dict[str, float]:
     """One optimizer step; returns the loss and its parts. A step whose gradient is not finite is left out."""
-    cond = model.conditions.from_data(batch, rng)
-    losses = wrapped.loss(model.family.space.encode(batch), cond, rng)
+    losses = wrapped(given)
     optimizer.zero_grad(set_to_none=True)
-    fabric.backward(losses.total)
-    norm = torch.nn.utils.clip_grad_norm_(model.family.parameters(), clip)
+    fabric.backward(losses["loss"])
+    norm = torch.nn.utils.clip_grad_norm_(wrapped.parameters(), clip)
     if torch.isfinite(norm):
         optimizer.step()
-    terms = {"loss": float(losses.total.detach()), "grad_norm": float(norm)}
-    return terms | {f"loss_{name}": float(value) for name, value in losses.terms.items()}
+    return {name: float(value.detach()) for name, value in losses.items()} | {"grad_norm": float(norm)}

@@ -1,0 +1,58 @@
+"""Tensors and JSON on disk: written whole or not at all, and every way of being damaged told in one line."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from protgen.errors import CheckpointError
+from protgen.types import JSON
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors atomically as safetensors."""
+    temporary = path.with_suffix(".tmp")
+    save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, temporary)
+    os.replace(temporary, path)
+
+
+def save_json(value: JSON, path: Path) -> None:
+    """Write JSON atomically."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(temporary, path)
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file.
+
+    Raises:
+        CheckpointError: if it is missing or damaged.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint file; `protgen models` lists the models at hand")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: damaged checkpoint ({error}); get or train it again") from error
+
+
+def load_json(path: Path) -> JSON:
+    """Read a JSON object.
+
+    Raises:
+        CheckpointError: if it is missing or damaged.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot read ({error.strerror}); `protgen models` lists the models") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path}: damaged, not JSON ({error}); get or train it again") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: damaged, holds no JSON object; get or train it again")
+    return value

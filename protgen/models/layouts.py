@@ -1,0 +1,184 @@
+"""p(y | length): secondary-structure layouts as natives have them, for residues whose structure nobody asked for.
+
+A generator of backbones given secondary structure needs secondary structure. Where a user leaves it open, it is drawn
+here first, and the backbone after it: p(x | length) = sum over y of p(x | y) p(y | length), sampled from the top down.
+A layout is a semi-Markov chain over helices and strands joined by loops: the kind of an element depends on the two
+before it, its length on its kind, the length of a loop on the kinds it joins. Counts come from the training natives
+(`benchmarks/fit_layouts.py`) and travel with a model as `layouts.json`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import torch
+from torch import Generator
+
+from protgen.conditions.fractions import Fractions
+from protgen.conditions.secondary_structure import SecondaryStructure
+from protgen.errors import CheckpointError
+from protgen.models.files import load_json
+from protgen.types import JSON
+
+FILE = "layouts.json"
+SHORTEST = {"H": 4, "E": 2}  # shorter runs of DSSP codes are read as loop
+
+
+@dataclass(frozen=True)
+class LayoutPrior:
+    """Counts of a semi-Markov chain over secondary-structure elements.
+
+    Attributes:
+        kinds: previous two kinds ("^" before the first) -> {next kind, "$" for the end: count}.
+        elements: kind -> {length: count}.
+        loops: two kinds joined -> {length: count}.
+    """
+
+    kinds: dict[str, dict[str, int]]
+    elements: dict[str, dict[str, int]]
+    loops: dict[str, dict[str, int]]
+
+    def draw(self, length: int, rng: Generator) -> str:
+        """A layout of exactly that many residues: H, E and L.
+
+        Chains are drawn until one ends within a tenth of the length, the lengths of elements being independent of
+        it; what is then missing or over is spread over the loops and the longest elements, a residue at a time.
+        """
+        best: list[tuple[str, int]] = []
+        for _ in range(400):
+            runs = self.draw_runs(length, rng)
+            if sum(kind == "E" for kind, _ in runs) == 1:
+                continue  # a strand needs another to pair with
+            off = abs(sum(n for _, n in runs) - length)
+            if not best or off < abs(sum(n for _, n in best) - length):
+                best = runs
+            if off <= 0.05 * length:
+                break
+        return "".join(kind * n for kind, n in fit_runs(best, length, rng))
+
+    def draw_runs(self, length: int, rng: Generator) -> list[tuple[str, int]]:
+        """Runs of one chain, stopped where it has clearly passed the length."""
+        before, kind = "^", "^"
+        runs: list[tuple[str, int]] = []
+        total = 0
+        while total <= 1.1 * length:
+            following = pick(self.kinds[before + kind], rng)
+            loop = int(pick(self.loops[kind + following], rng))
+            runs.append(("L", loop))
+            if following == "$":
+                break
+            runs.append((following, int(pick(self.elements[following], rng))))
+            total += loop + runs[-1][1]
+            before, kind = kind, following
+        return runs
+
+    def draw_near(self, length: int, fractions: Fractions, rng: Generator, tries: int = 200) -> str:
+        """The layout nearest to asked fractions among a number drawn; stops at one within 0.03."""
+        best, least = "", float("inf")
+        for _ in range(tries):
+            codes = self.draw(length, rng)
+            off = max(
+                abs(codes.count(code) / length - share)
+                for code, share in (("H", fractions.helix), ("E", fractions.strand))
+                if share is not None
+            )
+            if off < least:
+                best, least = codes, off
+            if least <= 0.03:
+                break
+        return best
+
+    def to_json(self) -> JSON:
+        """As written to `layouts.json`."""
+        return {"kinds": self.kinds, "elements": self.elements, "loops": self.loops}
+
+
+def pick(counts: dict[str, int], rng: Generator) -> str:
+    """A key with probability in proportion to its count."""
+    keys = list(counts)
+    weights = torch.tensor([float(counts[key]) for key in keys])
+    return keys[int(torch.multinomial(weights, 1, generator=rng))]
+
+
+def fit_runs(runs: list[tuple[str, int]], length: int, rng: Generator) -> list[tuple[str, int]]:
+    """Runs changed a residue at a time, at random places, until they sum to the length."""
+    counts = [n for _, n in runs]
+    kinds = [kind for kind, _ in runs]
+    while (missing := length - sum(counts)) != 0:
+        step = 1 if missing > 0 else -1
+        least = [SHORTEST.get(kind, 1 if 0 < i < len(kinds) - 1 else 0) for i, kind in enumerate(kinds)]
+        open_to_change = [i for i, n in enumerate(counts) if n + step >= least[i]]
+        if not open_to_change:
+            kinds, counts = kinds[:-2], counts[:-2]  # too short for so many elements: drop the last
+            continue
+        weights = torch.tensor([float(counts[i] + 1) for i in open_to_change])
+        counts[open_to_change[int(torch.multinomial(weights, 1, generator=rng))]] += step
+    return list(zip(kinds, counts, strict=True))
+
+
+def runs_of(codes: str) -> Iterator[tuple[str, int]]:
+    """Alternating loops and elements of a DSSP string, first and last a loop (of length 0 at need)."""
+    plain = []
+    for kind, group in groupby(codes):
+        n = len(list(group))
+        plain.append((kind if n >= SHORTEST.get(kind, n + 1) else "L", n))
+    loop = 0
+    for kind, n in plain:
+        if kind == "L":
+            loop += n
+        else:
+            yield "L", loop
+            yield kind, n
+            loop = 0
+    yield "L", loop
+
+
+def fit_layouts(strings: Sequence[str]) -> LayoutPrior:
+    """Count elements and loops of natives' DSSP strings (letters H, E, and anything else for coil)."""
+    kinds: dict[str, dict[str, int]] = {}
+    elements: dict[str, dict[str, int]] = {}
+    loops: dict[str, dict[str, int]] = {}
+    for codes in strings:
+        runs = list(runs_of(codes))
+        before, kind = "^", "^"
+        for (_, loop), (following, n) in zip(runs[0::2], [*runs[1::2], ("$", 0)], strict=True):
+            add(kinds, before + kind, following)
+            add(loops, kind + following, str(loop))
+            if following != "$":
+                add(elements, following, str(n))
+            before, kind = kind, following
+    return LayoutPrior(kinds, elements, loops)
+
+
+def add(table: dict[str, dict[str, int]], key: str, value: str) -> None:
+    """Count one occurrence."""
+    row = table.setdefault(key, {})
+    row[value] = row.get(value, 0) + 1
+
+
+def load_layouts(folder: Path) -> LayoutPrior | None:
+    """The layouts of a model folder, None if it has none.
+
+    Raises:
+        CheckpointError: if the file is damaged.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    value = load_json(path)
+    try:
+        return LayoutPrior(kinds=value["kinds"], elements=value["elements"], loops=value["loops"])
+    except KeyError as error:
+        raise CheckpointError(f"{path}: damaged, no entry {error}; get the model again") from error
+
+
+def complete_request(
+    prior: LayoutPrior | None, length: int, fractions: Fractions | None, rng: Generator
+) -> SecondaryStructure | None:
+    """A layout for a design whose secondary structure is open, near its fractions if they are asked for."""
+    if prior is None:
+        return None
+    asked = fractions is not None and (fractions.helix is not None or fractions.strand is not None)
+    codes = prior.draw_near(length, fractions, rng) if asked and fractions else prior.draw(length, rng)
+    return SecondaryStructure(codes)

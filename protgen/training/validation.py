@@ -1,0 +1,71 @@
+"""The validation loss: always the same examples and noise, so that two numbers differ by the model alone."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Generator
+
+from protgen.data.dataset import LengthBuckets, collate
+from protgen.data.store import Store
+from protgen.models.model import Model
+
+Judge = Callable[[Model, int, Path], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What the training loop calls at every validation: `validation(model, step, run)`.
+
+    Attributes:
+        store: where the validation split is.
+        pairs: most residue pairs of a batch.
+        batches: number of batches.
+        seed: of the choice of batches and of their noise.
+        judge: a further look at the model, for instance at samples; its figures join the loss.
+    """
+
+    store: Store
+    pairs: int = 100_000
+    batches: int = 8
+    seed: int = 0
+    judge: Judge | None = None
+
+    def __call__(self, model: Model, step: int, run: Path) -> dict[str, float]:
+        """Figures for the curves; a store without a validation split gives no loss."""
+        found = validation_loss(model, self.store, self.pairs, self.batches, self.seed)
+        if self.judge is not None:
+            found |= self.judge(model, step, run)
+        return found
+
+
+@torch.no_grad()
+def validation_loss(model: Model, store: Store, pairs: int, batches: int, seed: int) -> dict[str, float]:
+    """Mean loss and parts over the first batches of the validation split, named `validation_...`.
+
+    Args:
+        model: in evaluation mode.
+        store: where the validation split is.
+        pairs: most residue pairs of a batch.
+        batches: how many batches at the most.
+        seed: of the choice of batches and of their noise.
+    """
+    indices = store.indices("validation")
+    if not len(indices):
+        return {}
+    device = next(model.family.parameters()).device
+    chosen = LengthBuckets(store.lengths[indices], pairs, seed).epoch(0)[:batches]
+    sums: dict[str, float] = {}
+    count = 0
+    for number, rows in enumerate(chosen):
+        rng = Generator().manual_seed(seed * 1_000_003 + number)
+        batch = collate([store[int(i)] for i in indices[rows]]).to(device)
+        cond = model.conditions.from_data(batch, rng)
+        losses = model.family.loss(model.family.space.encode(batch), cond, rng)
+        terms = {"validation_loss": losses.total}
+        terms |= {f"validation_{name}": value for name, value in losses.terms.items()}
+        for name, value in terms.items():
+            sums[name] = sums.get(name, 0.0) + float(value) * len(rows)
+        count += len(rows)
+    return {name: value / count for name, value in sums.items()}

@@ -1,0 +1,121 @@
+"""Samplers against the exact denoiser of a Gaussian, for which the distribution at every step is known."""
+
+import pytest
+import torch
+from toy_space import Line
+
+from protgen.errors import UsageError
+from protgen.samplers.base import Denoiser, SamplingTask, draw_normals
+from protgen.samplers.euler import Euler
+from protgen.samplers.guidance import ClassifierFreeGuidance
+from protgen.spaces.backbone import Backbone
+from protgen.types import Conditioning, State
+
+STD = 0.5
+
+
+class ExactGaussian(Denoiser):
+    """E[x_data | x_t] for x_data ~ N(mean, STD^2) and x_t = (1 - t) x_data + t noise."""
+
+    def __init__(self, mean: float = 1.0):
+        self.mean = mean
+
+    def denoise(self, x_t, t, cond, estimate=None):
+        t = t[:, None, None]
+        variance = (1 - t) ** 2 * STD**2 + t**2
+        gain = (1 - t) * STD**2 / variance
+        return x_t.with_fields(x=self.mean + gain * (x_t["x"] - (1 - t) * self.mean))
+
+
+def task(count: int, seed: int = 0, **settings) -> SamplingTask:
+    mask = torch.ones(count, 1, dtype=torch.bool)
+    cond = Conditioning(torch.zeros(count, 1, 0), torch.zeros(count, 0))
+    generators = [torch.Generator().manual_seed(seed * 10_000 + i) for i in range(count)]
+    return SamplingTask(mask, cond, generators, **settings)
+
+
+def spread(sampler: Euler, **settings) -> torch.Tensor:
+    return sampler.sample(ExactGaussian(), Line(), task(4000, **settings))["x"][:, 0]
+
+
+def test_euler_reaches_the_gaussian():
+    samples = spread(Euler(steps=200))
+    assert abs(samples.mean() - 1) < 0.03
+    assert (samples.std(0) / STD - 1).abs().max() < 0.03
+
+
+def test_euler_converges_with_order_one():
+    """For this denoiser the ODE maps noise z to 1 + STD z: the error halves when steps double."""
+    errors = []
+    exact = 1 + STD * draw_normals(task(50), 2)
+    for steps in (20, 40, 80):
+        result = Euler(steps=steps).sample(ExactGaussian(), Line(), task(50))["x"]
+        errors.append((result - exact).abs().mean().item())
+    assert 1.6 < errors[0] / errors[1] < 2.6
+    assert 1.6 < errors[1] / errors[2] < 2.6
+
+
+def test_churn_keeps_the_distribution():
+    samples = spread(Euler(steps=200, churn=2.0))
+    assert abs(samples.mean() - 1) < 0.03
+    assert (samples.std(0) / STD - 1).abs().max() < 0.05
+
+
+def test_low_temperature_narrows():
+    assert spread(Euler(steps=50), temperature=0.3).std() < 0.5 * STD
+    assert spread(Euler(steps=50, churn=2.0), temperature=0.3).std() < 0.5 * STD
+
+
+def test_bad_settings_are_refused():
+    for bad in ({"steps": 0}, {"churn": -1.0}, {"rotation_rate": -1.0}, {"spacing": 0.0}):
+        with pytest.raises(UsageError):
+            Euler(**bad)
+
+
+class Towards(Denoiser):
+    """A denoiser that always answers the same structure, or another when y is free."""
+
+    def __init__(self, asked: State, free: State):
+        self.asked, self.free = asked, free
+
+    def denoise(self, x_t, t, cond, estimate=None):
+        known = cond.whole[:, 0].bool()
+        fields = {
+            k: torch.where(known.reshape(-1, *[1] * (v.ndim - 1)), v, self.free[k])
+            for k, v in self.asked.fields.items()
+        }
+        return State(fields, x_t.mask)
+
+
+def backbones(rng, count: int = 1) -> tuple[Backbone, State, State]:
+    space = Backbone()
+    mask = torch.ones(1, 9, dtype=torch.bool)
+    a, b = (space.noise(mask, torch.randn(1, 9, 7, generator=rng)) for _ in range(2))
+    return space, a, b
+
+
+@pytest.mark.parametrize("rate", [0.0, 10.0])
+def test_a_certain_denoiser_is_followed_to_the_end(rate, rng):
+    """Rotations too, with the straight and with the exponential schedule, and they stay rotations."""
+    space, target, _ = backbones(rng)
+    cond = Conditioning(torch.zeros(1, 9, 0), torch.ones(1, 1))
+    run = SamplingTask(target.mask, cond, [torch.Generator().manual_seed(1)])
+    result = Euler(steps=30, rotation_rate=rate).sample(Towards(target, target), space, run)
+    assert (result["trans"] - target["trans"]).abs().max() < 1e-3
+    assert (result["rots"] - target["rots"]).abs().max() < 1e-3
+    identity = torch.eye(3).expand(1, 9, 3, 3)
+    assert torch.allclose(result["rots"].transpose(-1, -2) @ result["rots"], identity, atol=1e-4)
+
+
+def test_guidance_of_weight_one_is_plain_and_zero_is_free(rng):
+    space, asked, free = backbones(rng)
+    cond = Conditioning(torch.zeros(1, 9, 0), torch.ones(1, 1))
+    unknown = Conditioning(torch.zeros(1, 9, 0), torch.zeros(1, 1))
+    one = torch.ones(1)
+    for weight, expected in ((1.0, asked), (0.0, free)):
+        guide = ClassifierFreeGuidance(Towards(asked, free), space, unknown, weight)
+        out = guide.denoise(asked, one, cond)
+        assert torch.allclose(out["trans"], expected["trans"], atol=1e-5)
+        assert torch.allclose(out["rots"], expected["rots"], atol=1e-4)
+    pushed = ClassifierFreeGuidance(Towards(asked, free), space, unknown, 2.0).denoise(asked, one, cond)
+    assert torch.allclose(pushed["trans"], 2 * asked["trans"] - free["trans"], atol=1e-4)
