@@ -43,7 +43,7 @@ def check(
         settings = SampleSettings(**settings_given)  # type: ignore[arg-type]
         check_conditions(conditions, None)
         loaded = load(model or DEFAULT)
-        lines = check_conditions(conditions, o.trained_lengths(loaded))
+        lines = check_conditions(conditions, loaded.trained_lengths)
     console = stdout()
     understood = table("<condition", "<asked")
     for condition in conditions:
@@ -53,9 +53,7 @@ def check(
         warn(line)
     with stderr().status("timing two steps"):
         seconds, megabytes = cost(loaded, conditions, n, settings)
-    console.print(
-        f"No conflicts. {n} designs in {settings.steps} steps: about {seconds:.0f} s on this machine,"
-    )
+    console.print(f"No conflicts. {n} designs in {settings.steps} steps: about {seconds:.0f} s on this machine,")
     console.print(f"{megabytes:.0f} MB of memory at the most (batches of {settings.batch_size}).")
 
 
@@ -66,11 +64,7 @@ def in_words(condition: "Condition") -> str:
     from protgen.conditions.secondary_structure import SecondaryStructure
 
     if isinstance(condition, Length):
-        return (
-            f"{condition.low} residues"
-            if not condition.high
-            else f"{condition.low} to {condition.high} residues"
-        )
+        return f"{condition.low} residues" if not condition.high else f"{condition.low} to {condition.high} residues"
     if isinstance(condition, SecondaryStructure):
         counts = {"helix": "H", "strand": "E", "free": "X"}
         shares = ", ".join(f"{condition.codes.count(code)} {name}" for name, code in counts.items())
@@ -82,9 +76,7 @@ def in_words(condition: "Condition") -> str:
     return str(condition)
 
 
-def cost(
-    model: "Model", conditions: "Sequence[Condition]", n: int, settings: "SampleSettings"
-) -> tuple[float, float]:
+def cost(model: "Model", conditions: "Sequence[Condition]", n: int, settings: "SampleSettings") -> tuple[float, float]:
     """Seconds and megabytes of a run, measured on two steps of its first batch; without the clean-up."""
     from dataclasses import replace
 

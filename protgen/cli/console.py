@@ -52,9 +52,7 @@ def table(*columns: str, title: str | None = None) -> Table:
     result = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
     for name in columns:
         text = name.startswith("<")
-        result.add_column(
-            name.lstrip("<"), justify="left" if text else "right", no_wrap=not text, overflow="fold"
-        )
+        result.add_column(name.lstrip("<"), justify="left" if text else "right", no_wrap=not text, overflow="fold")
     return result
 
 

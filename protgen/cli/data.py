@@ -26,9 +26,7 @@ def build(
     min_length: Annotated[int, typer.Option(min=3, help="Fewest residues.")] = 40,
     max_length: Annotated[int, typer.Option(min=3, help="Most residues; longer chains are cropped.")] = 128,
     max_coil: Annotated[float, typer.Option(min=0, max=1, help="Largest share of coil.")] = 0.5,
-    rg_percentile: Annotated[
-        float, typer.Option(min=0, max=100, help="Drop chains more extended than this.")
-    ] = 96.0,
+    rg_percentile: Annotated[float, typer.Option(min=0, max=100, help="Drop chains more extended than this.")] = 96.0,
     max_resolution: Annotated[float, typer.Option(min=0, help="Å; unknown resolutions are kept.")] = 4.0,
     crops: Annotated[int, typer.Option(min=0, help="Compact crops of each longer chain; 0 for none.")] = 3,
     validation_share: Annotated[
@@ -46,9 +44,7 @@ def build(
 
     if min_length > max_length:
         raise UsageError(f"--min-length {min_length} is above --max-length {max_length}; swap them")
-    filters = Filters(
-        min_length, max_length, max_coil, rg_percentile, max_resolution, crops, validation_share
-    )
+    filters = Filters(min_length, max_length, max_coil, rg_percentile, max_resolution, crops, validation_share)
     find_sources(folder)  # an empty folder is told before an output folder is made
     make_folder(out)
     with progress("reading") as show:
@@ -64,9 +60,7 @@ def build(
     console = stdout()
     print_store(out, console)
     if counts["unreadable"]:
-        console.print(
-            f"{counts['unreadable']} of {counts['read']} files could not be read; manifest.json names them."
-        )
+        console.print(f"{counts['unreadable']} of {counts['read']} files could not be read; manifest.json names them.")
     raise typer.Exit(of_failures(counts["unreadable"], counts["read"]))
 
 
@@ -88,9 +82,7 @@ def print_store(folder: Path, console: "Console") -> None:
         entries = [entry for entry in store.manifest["kept"] if entry["split"] == split]
         lengths = np.array([entry["length"] for entry in entries])
         weights = lengths / lengths.sum()
-        shares = [
-            100 * float(np.dot(weights, [entry[kind] for entry in entries])) for kind in ("helix", "strand")
-        ]
+        shares = [100 * float(np.dot(weights, [entry[kind] for entry in entries])) for kind in ("helix", "strand")]
         kept.add_row(
             split,
             f"{len(entries):,}",
@@ -122,7 +114,5 @@ def reason_kind(reason: str) -> str:
         if reason.startswith(start):
             return kind
     if reason.startswith("length"):
-        return (
-            "too short" if "<" in reason else "too long" + reason.partition(",")[2].replace(" no ", ", no ")
-        )
+        return "too short" if "<" in reason else "too long" + reason.partition(",")[2].replace(" no ", ", no ")
     return re.sub(r"^\d+ ", "", reason).partition(";")[0]

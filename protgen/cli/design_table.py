@@ -50,9 +50,7 @@ def agreement(record: JSON) -> str:
 
 def designs_table(records: Sequence[JSON]) -> Table:
     """One line a design, 79 columns wide at the most."""
-    result = table(
-        "design", "len", "SS%", "helix%", "strand%", "Rg Å", "breaks", "clashes", "Rama%", "<verdict"
-    )
+    result = table("design", "len", "SS%", "helix%", "strand%", "Rg Å", "breaks", "clashes", "Rama%", "<verdict")
     for record in records:
         v = record["validity"]
         problems = verdict(record)

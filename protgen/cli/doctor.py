@@ -34,9 +34,7 @@ def doctor() -> None:
     with stderr().status("loading torch"):
         import torch
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    console.print(
-        f"{platform.system()} {platform.machine()}, device {device}, {torch.get_num_threads()} threads"
-    )
+    console.print(f"{platform.system()} {platform.machine()}, device {device}, {torch.get_num_threads()} threads")
     failed = 0
     for name, test in (
         ("structures", check_structures),

@@ -31,9 +31,7 @@ MOST_NAMED = 20  # failed files named on the screen; all of them are in structur
 
 
 def evaluate(
-    paths: Annotated[
-        list[Path], typer.Argument(help="Structure files, or folders of them.", metavar="PATH...")
-    ],
+    paths: Annotated[list[Path], typer.Argument(help="Structure files, or folders of them.", metavar="PATH...")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the results.", metavar="DIR")],
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes.")] = 1,
     strict: Annotated[bool, typer.Option("--strict", help="A reader's warning counts as a failure.")] = False,

@@ -5,7 +5,6 @@ from protgen.cli.console import stdout, table
 
 def models() -> None:
     """List the models that come with the package."""
-    from protgen.models.model import CONFIG, load_json
     from protgen.models.released import DEFAULT, released
 
     console = stdout()
@@ -15,7 +14,7 @@ def models() -> None:
         return
     listing = table("<name", "<what", "lengths", "MB", "<card")
     for model in found:
-        lengths = load_json(model.folder / CONFIG).get("data", {}).get("lengths")
+        lengths = model.about.get("lengths")
         name = f"{model.name} (default)" if model.name == DEFAULT else model.name
         listing.add_row(
             name,

@@ -9,7 +9,6 @@ from protgen.errors import UsageError
 
 if TYPE_CHECKING:
     from protgen.conditions.base import Condition
-    from protgen.models.model import Model
 
 Y = "What to make"
 HOW = "How to make it"
@@ -19,9 +18,7 @@ ModelOption = Annotated[
 ]
 LengthOption = Annotated[
     str | None,
-    typer.Option(
-        "--length", help="Residues: 80, or a range such as 60-100.", metavar="N|A-B", rich_help_panel=Y
-    ),
+    typer.Option("--length", help="Residues: 80, or a range such as 60-100.", metavar="N|A-B", rich_help_panel=Y),
 ]
 SecondaryStructureOption = Annotated[
     str | None,
@@ -40,20 +37,14 @@ StrandOption = Annotated[
 ]
 NumberOption = Annotated[int, typer.Option("-n", "--number", min=1, help="How many designs.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Design i depends on (seed, i) alone.")]
-StepsOption = Annotated[
-    int | None, typer.Option("--steps", min=1, help="Sampler steps.", rich_help_panel=HOW)
-]
+StepsOption = Annotated[int | None, typer.Option("--steps", min=1, help="Sampler steps.", rich_help_panel=HOW)]
 TemperatureOption = Annotated[
     float | None,
-    typer.Option(
-        "--temperature", help="Scale of the noise; lower is safer and less diverse.", rich_help_panel=HOW
-    ),
+    typer.Option("--temperature", help="Scale of the noise; lower is safer and less diverse.", rich_help_panel=HOW),
 ]
 GuidanceOption = Annotated[
     float | None,
-    typer.Option(
-        "--guidance", help="Weight of the conditions; 1 is plain conditioning.", rich_help_panel=HOW
-    ),
+    typer.Option("--guidance", help="Weight of the conditions; 1 is plain conditioning.", rich_help_panel=HOW),
 ]
 SamplerOption = Annotated[str | None, typer.Option("--sampler", help="Registry name.", rich_help_panel=HOW)]
 LayoutOption = Annotated[
@@ -67,18 +58,12 @@ LayoutOption = Annotated[
 ]
 BatchSizeOption = Annotated[
     int | None,
-    typer.Option(
-        "--batch-size", min=1, help="Designs at a time; changes memory, not designs.", rich_help_panel=HOW
-    ),
+    typer.Option("--batch-size", min=1, help="Designs at a time; changes memory, not designs.", rich_help_panel=HOW),
 ]
-DeviceOption = Annotated[
-    str | None, typer.Option("--device", help="auto, cpu, cuda, mps.", rich_help_panel=HOW)
-]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.", rich_help_panel=HOW)]
 NoCleanupOption = Annotated[
     bool,
-    typer.Option(
-        "--no-cleanup", help="Leave out the final repair of peptides and clashes.", rich_help_panel=HOW
-    ),
+    typer.Option("--no-cleanup", help="Leave out the final repair of peptides and clashes.", rich_help_panel=HOW),
 ]
 
 
@@ -114,9 +99,3 @@ def given(**options: object) -> dict[str, object]:
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"--{name.replace('_', '-')} {value}: give a finite number")
     return {name: value for name, value in options.items() if value is not None}
-
-
-def trained_lengths(model: "Model") -> tuple[int, int] | None:
-    """Shortest and longest chain the model was trained on, None if its config does not say."""
-    lengths = model.config.get("data", {}).get("lengths")
-    return (int(lengths[0]), int(lengths[1])) if lengths else None

@@ -47,9 +47,7 @@ def sample(
     device: o.DeviceOption = None,
     file_format: Annotated[FileFormat, typer.Option("--format", help="File format.")] = FileFormat.PDB,
     resume: Annotated[bool, typer.Option("--resume", help="Finish a run that was interrupted.")] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the designs in the folder.")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the designs in the folder.")] = False,
 ) -> None:
     """Generate protein backbones from constraints.
 
@@ -76,7 +74,7 @@ def sample(
         find("samplers", settings.sampler)
         name = model or DEFAULT
         loaded = load(name)
-    for line in check_conditions(conditions, o.trained_lengths(loaded)):
+    for line in check_conditions(conditions, loaded.trained_lengths):
         warn(line)
     facts = describe_model(name, find_model(name))
     request = describe_request(facts, conditions, seed, settings, file_format.value)
@@ -96,7 +94,7 @@ def make(
     resume: bool,
     overwrite: bool,
 ) -> None:
-    """Generate what is missing in the folder; whatever happens, what is made stays, and `run.json` is true."""
+    """Generate what is missing in the folder; whatever happens, what is made stays."""
     import torch
 
     from protgen.cli.design_record import record_of

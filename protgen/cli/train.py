@@ -1,7 +1,170 @@
-"""`protgen train`: under construction."""
+"""`protgen train`: one configuration in, a run folder out; the same command again resumes it."""
 
-CONTEXT: dict = {}
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from protgen.cli.console import progress, stderr, stdout, warn
+from protgen.cli.interruption import Interrupted
+from protgen.errors import ConfigError, ProtgenError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from protgen.cli.train_config import TrainConfig
+    from protgen.data.store import Store
+    from protgen.models.model import Model
+    from protgen.training.validation import Judge
+
+CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
-def train() -> None:
-    """Train a model on a store."""
+def train(context: typer.Context) -> None:
+    """Train a model: protgen train experiment=flow_small data.store=STORE run=DIR key=value ...
+
+    The run folder holds checkpoints, losses.csv, TensorBoard events, pictures of samples, and model/ for
+    `protgen sample --model`. The same command resumes an interrupted run. Keys: run, data.store, train.*,
+    encoder.*, family.*, space.*, conditions, validation.*, machine.*.
+    """
+    from protgen.cli.train_config import choices
+
+    if not context.args:
+        raise UsageError(f"say what to train: experiment={'|'.join(choices('experiment'))} data.store=STORE")
+    with stderr().status("loading"):
+        import torch
+
+        from protgen.cli.train_config import load_config
+        from protgen.data.store import Store
+        from protgen.evaluation.tables import make_folder
+        from protgen.training.loop import Progress
+        from protgen.training.loop import train as run_training
+        from protgen.training.validation import Validation
+
+        config = load_config(context.args)
+        store = Store(config.store)
+        torch.manual_seed(config.settings.seed)
+        model = prepare_model(config, store)
+        check_resumable(config, model)
+        make_folder(config.run)
+    if config.machine.threads:
+        torch.set_num_threads(config.machine.threads)
+    v = config.validation
+    judge = sample_judge(v.samples, v.length, v.steps) if v.samples else None
+    stdout().print(f"{n_parameters(model) / 1e6:.2f} M parameters, {len(store):,} structures, run {config.run}")
+    try:
+        with progress("training") as show:
+
+            def on_progress(p: Progress) -> None:
+                note = f"loss {p.losses['loss']:.3f}, {p.steps_per_second:.2f} steps/s"
+                show(p.step, config.settings.steps, note)
+
+            run_training(
+                model,
+                store,
+                config.run,
+                config.settings,
+                on_progress=on_progress,
+                on_validation=Validation(store, v.pairs, v.batches, judge=judge),
+                accelerator=config.machine.accelerator,
+                devices=config.machine.devices,
+                num_nodes=config.machine.nodes,
+            )
+    except Interrupted as stop:
+        raise Interrupted(stop.exit_code, f"interrupted: the same command goes on from {last_step(config)}") from None
+    stdout().print(f"Model: {config.run / 'model'}", markup=False, soft_wrap=True)
+    stdout().print(
+        f"Next:  protgen sample --model {config.run / 'model'} --length {v.length} --out designs",
+        markup=False,
+    )
+
+
+def prepare_model(config: "TrainConfig", store: "Store") -> "Model":
+    """A fresh model that knows its data: lengths for warnings, layouts for open secondary structure.
+
+    Raises:
+        ConfigError: if a part cannot be built with its keywords.
+    """
+    from protgen.models.layouts import fit_layouts
+    from protgen.models.model import build_model
+    from protgen.structure.dssp import to_string
+
+    rows = store.indices("train")
+    lengths = store.lengths[rows]
+    about = {"n_train": len(rows), "lengths": [int(lengths.min()), int(lengths.max())]} if len(rows) else {}
+    try:
+        model = build_model(config.model | {"about": about})
+    except ProtgenError:
+        raise
+    except Exception as error:  # a keyword of the right name and the wrong value, refused by torch
+        raise ConfigError(f"the model cannot be built: {str(error).splitlines()[0]}; check its keywords") from error
+    return replace(model, layouts=fit_layouts([to_string(store[int(i)].labels) for i in rows]))
+
+
+def check_resumable(config: "TrainConfig", model: "Model") -> None:
+    """Refuse to resume a run of another model; warn where other settings differ.
+
+    Raises:
+        ConfigError: if the run folder holds another model's checkpoints.
+    """
+    import json
+    from dataclasses import asdict
+
+    from protgen.cli.design_folder import first_difference
+    from protgen.training.checkpoint import newest_checkpoint
+
+    about = config.run / "run.json"
+    if newest_checkpoint(config.run) is None or not about.is_file():
+        return
+    try:
+        before = json.loads(about.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{about}: damaged ({error}); choose another run=") from error
+    difference = first_difference(before.get("model"), json.loads(json.dumps(model.config)))
+    if difference:
+        raise ConfigError(f"{config.run}: cannot resume, that run had {difference}; choose another run=")
+    difference = first_difference(before.get("settings"), asdict(config.settings))
+    if difference:
+        warn(f"{config.run}: that run had {difference}; it goes on with the new value")
+
+
+def n_parameters(model: "Model") -> int:
+    """Number of weights."""
+    return sum(parameter.numel() for parameter in model.family.parameters())
+
+
+def last_step(config: "TrainConfig") -> str:
+    """Where a resumed run would go on."""
+    from protgen.training.checkpoint import newest_checkpoint
+
+    found = newest_checkpoint(config.run)
+    return "the start" if found is None else f"step {int(found.name.rpartition('_')[2])}"
+
+
+def sample_judge(samples: int, length: int, steps: int) -> "Judge":
+    """A look at samples: always the same seeds, drawn as ribbons in `pictures/`, and figures for the curves."""
+
+    def judge(model: "Model", step: int, run: Path) -> "Mapping[str, float]":
+        import numpy as np
+
+        from protgen.conditions.length import Length
+        from protgen.evaluation.validity import validity
+        from protgen.generation.design import SampleSettings
+        from protgen.generation.generate import generate
+        from protgen.structure.picture import draw_backbones
+
+        device = str(next(model.family.parameters()).device)
+        settings = SampleSettings(steps=steps, cleanup=False, device=device)
+        designs = sorted(generate(model, [Length(length)], samples, 0, settings), key=lambda d: d.index)
+        found = [validity(design.protein) for design in designs]
+        titles = [f"{100 * float(v['helix']):.0f} % helix, {100 * float(v['strand']):.0f} % strand" for v in found]
+        path = run / "pictures" / f"step_{step:08d}.png"
+        path.parent.mkdir(exist_ok=True)
+        draw_backbones([design.protein for design in designs], path, titles=titles)
+        means = {name: np.array([float(v[name]) for v in found]) for name in ("helix", "strand", "peptide_valid")}
+        means |= {"unbroken": np.array([v["chain_breaks"] == 0 for v in found])}
+        means |= {"clash_free": np.array([v["n_clashes"] == 0 for v in found])}
+        return {f"sample_{name}": float(np.nanmean(values)) for name, values in means.items()}
+
+    return judge

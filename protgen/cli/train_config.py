@@ -1,0 +1,202 @@
+"""The configuration of `protgen train`: composed by Hydra, checked once, and turned into plain values.
+
+Nothing behind this file knows of Hydra. Overrides are checked against the signatures they end up in, so that
+a typing error is one line with the nearest name and never a silent default.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from protgen.errors import ConfigError, UsageError
+from protgen.registry import nearest
+from protgen.training.loop import TrainSettings
+from protgen.types import JSON
+
+PARTS = ("space", "encoder", "family")  # whose keywords are those of a constructor
+
+
+@dataclass(frozen=True)
+class ValidationSettings:
+    """What happens at a validation.
+
+    Attributes:
+        pairs: most residue pairs of a batch of the validation split.
+        batches: number of batches, always the same.
+        samples: backbones generated and drawn, 0 for none.
+        length: residues of a sample.
+        steps: sampler steps.
+    """
+
+    pairs: int = 100_000
+    batches: int = 8
+    samples: int = 8
+    length: int = 80
+    steps: int = 50
+
+
+@dataclass(frozen=True)
+class MachineSettings:
+    """Where to train: as Lightning's Fabric takes it, and the threads of the CPU (None: torch's choice)."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A checked configuration."""
+
+    model: JSON
+    store: Path
+    run: Path
+    settings: TrainSettings
+    validation: ValidationSettings
+    machine: MachineSettings
+
+
+def config_folder() -> Path:
+    """The Hydra groups: inside an installed package, beside it in a source checkout.
+
+    Raises:
+        ConfigError: if they are in neither place.
+    """
+    package = Path(str(resources.files("protgen")))
+    for folder in (package / "configs", package.parent / "configs"):
+        if (folder / "train.yaml").is_file():
+            return folder
+    raise ConfigError(f"{package / 'configs'}: no configurations here; install protgen again")
+
+
+def choices(group: str) -> list[str]:
+    """Names of the configurations of a group."""
+    return sorted(path.stem for path in (config_folder() / group).glob("*.yaml"))
+
+
+def load_config(overrides: Sequence[str]) -> TrainConfig:
+    """Compose and check a configuration.
+
+    Args:
+        overrides: as on the command line, `experiment=flow_small train.steps=1000`.
+
+    Raises:
+        UsageError: if an argument is no override, or asks for a sweep.
+        ConfigError: for an unknown name or keyword, a missing value, or one of the wrong kind.
+    """
+    raw = compose([prepared(override) for override in overrides])
+    known = ["space", "encoder", "family", "conditions", "data", "train", "validation", "machine", "run"]
+    for key in raw:
+        if key not in known:
+            raise ConfigError(f"no setting {key!r}: {nearest(str(key), known)}")
+    extra = [key for key in raw["data"] if key != "store"]
+    if extra:
+        raise ConfigError(f"no setting 'data.{extra[0]}': {nearest(extra[0], ['store'])}")
+    if not raw["data"].get("store"):
+        raise ConfigError("data.store is not set; add data.store=FOLDER, made by `protgen data build`")
+    model = {part: raw[part] for part in PARTS} | {"conditions": raw["conditions"].get("names", [])}
+    return TrainConfig(
+        model=model,
+        store=Path(str(raw["data"]["store"])),
+        run=Path(str(raw["run"])),
+        settings=checked(TrainSettings, raw["train"], "train"),
+        validation=checked(ValidationSettings, raw["validation"], "validation"),
+        machine=checked(MachineSettings, raw["machine"], "machine"),
+    )
+
+
+def prepared(override: str) -> str:
+    """An override as Hydra takes it: dotted keys may be new, since signatures are checked later.
+
+    Raises:
+        UsageError: if it is not `key=value`.
+        ConfigError: if it chooses from a group that does not exist, or a name the group does not have.
+    """
+    if override in ("-m", "--multirun"):
+        raise UsageError("sweeps (-m) are not supported; run `protgen train` once for each setting")
+    key, equals, value = override.partition("=")
+    if not equals or not key or key.startswith("-"):
+        raise UsageError(f"cannot read {override!r}: give key=value, as in experiment=flow_small train.steps=1000")
+    key = key.lstrip("+")
+    groups = sorted(path.name for path in config_folder().iterdir() if path.is_dir())
+    if key in groups:
+        if value not in choices(key):
+            raise ConfigError(f"no {key} named {value!r}: {nearest(value, choices(key))}")
+        return f"{key}={value}"
+    top = key.partition(".")[0]
+    known = [*groups, "validation", "machine", "run"]
+    if top not in known or (top == key and key != "run") or top == "experiment":
+        raise ConfigError(f"no setting {key!r}: {nearest(key, known)}")
+    return f"++{key}={value}"
+
+
+def compose(overrides: Sequence[str]) -> dict[str, Any]:
+    """The composed configuration as plain values.
+
+    Raises:
+        ConfigError: with the first line of what Hydra says.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        with initialize_config_dir(str(config_folder().absolute()), version_base="1.3"):
+            composed = hydra_compose("train", overrides=list(overrides))
+        raw = OmegaConf.to_container(composed, resolve=True, throw_on_missing=False)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(f"configuration: {str(error).splitlines()[0]}") from error
+    assert isinstance(raw, dict)
+    for section in raw.values():
+        if isinstance(section, dict):
+            section.update({key: None for key, value in section.items() if value == "???"})
+    return {str(key): value for key, value in raw.items() if key != "experiment"}
+
+
+def checked(cls: type, values: dict[str, Any], section: str) -> Any:
+    """A settings object from a mapping.
+
+    Raises:
+        ConfigError: for a key it does not have, or a value of another kind than its default.
+    """
+    defaults = {field.name: field.default for field in fields(cls)}
+    for key, value in values.items():
+        if key not in defaults:
+            raise ConfigError(f"no setting '{section}.{key}': {nearest(str(key), list(defaults))}")
+        values = values | {key: fitting(value, defaults[key], f"{section}.{key}")}
+    return cls(**values)
+
+
+def fitting(value: Any, default: Any, key: str) -> Any:
+    """A value of the kind its default has; numbers must not be negative, and whole ones that count not 0.
+
+    Raises:
+        ConfigError: if it does not fit.
+    """
+    if default is None:
+        fits, kind = (
+            value is None or (isinstance(value, int) and value > 0),
+            "a positive whole number, or null",
+        )
+    elif isinstance(default, bool):
+        fits, kind = isinstance(value, bool), "true or false"
+    elif isinstance(default, int):
+        least = 0 if key.endswith((".seed", ".samples", ".warmup")) else 1
+        fits = isinstance(value, int) and not isinstance(value, bool) and value >= least
+        kind = f"a whole number, at least {least}"
+    elif isinstance(default, float):
+        fits, kind = (
+            isinstance(value, int | float) and not isinstance(value, bool) and value >= 0,
+            "a number >= 0",
+        )
+        value = float(value) if fits else value
+    else:
+        fits, kind = isinstance(value, str), "a word"
+    if not fits:
+        raise ConfigError(f"{key} is {value!r}; give {kind}")
+    return value

@@ -1,0 +1,247 @@
+"""Ribbon pictures of backbones: helices red, strands blue with arrows, loops grey; near is crisp, far fades.
+
+A chain becomes a tube whose cross-section follows its secondary structure; the tube becomes small
+quadrilaterals, shaded, sorted by depth and painted from back to front. No viewer, no GPU: matplotlib alone.
+
+References: Carson & Bugg, J. Mol. Graph. 4:121 (1986), for ribbons along the peptide planes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from protgen.errors import UsageError
+from protgen.structure.dssp import assign_dssp
+from protgen.structure.protein import CA, C, O, Protein
+
+COLOURS = {"H": "#d2423c", "E": "#2f6db5", "C": "#b4bac2"}
+HALF_WIDTH = {"H": 1.45, "E": 1.4, "C": 0.28}  # Å, of the cross-section along the ribbon
+HALF_THICKNESS = {"H": 0.28, "E": 0.28, "C": 0.28}  # Å, across it
+ARROW = 2.5  # Å, half width where an arrow head begins
+PER_RESIDUE = 7  # cross-sections a residue
+AROUND = 10  # points around a cross-section
+BREAK = 4.5  # Å between CA atoms; a longer step is a gap in the drawing
+LIGHT = np.array([-0.35, 0.55, 0.76])
+FOG = 0.5  # share of white at the far end
+CELL = 2.7  # inches, width of one drawing
+OUTLINE_DEPTH = 0.9  # Å; a surface this far behind another gets a dark outline between them
+
+
+@dataclass(frozen=True)
+class Facets:
+    """One drawing: corners (n, 4, 3) of quadrilaterals, their colours (n, 3), the chain ends (2, 3); Å."""
+
+    corners: np.ndarray
+    colours: np.ndarray
+    ends: np.ndarray
+
+
+NOTHING = Facets(np.zeros((0, 4, 3)), np.zeros((0, 3)), np.zeros((0, 3)))
+
+
+def draw_backbones(
+    proteins: Sequence[Protein],
+    path: str | PathLike[str],
+    columns: int = 4,
+    titles: Sequence[str] | None = None,
+) -> None:
+    """Draw proteins as ribbons on a grid and write a picture.
+
+    All are drawn at one scale, each turned so that its longest axis lies across and its shortest in depth.
+
+    Args:
+        proteins: what to draw; only residues with all of N, CA, C, O appear.
+        path: .png, .svg or .pdf.
+        columns: drawings a row.
+        titles: a line above each drawing.
+
+    Raises:
+        UsageError: if there is nothing to draw, or titles do not match.
+    """
+    if not proteins:
+        raise UsageError("no protein to draw; give at least one")
+    if titles is not None and len(titles) != len(proteins):
+        raise UsageError(f"{len(titles)} titles for {len(proteins)} proteins; give one each")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    drawings = [ribbon(protein) for protein in proteins]
+    x, y = (
+        2.0 + max(float(np.abs(drawing.corners[..., axis]).max(initial=1.0)) for drawing in drawings) for axis in (0, 1)
+    )
+    columns = min(columns, len(proteins))
+    rows = -(-len(proteins) // columns)
+    title_height = 0.25 if titles is not None else 0.0  # inches
+    height = CELL * y / x + title_height
+    figure = Figure(figsize=(CELL * columns, height * rows), dpi=160, facecolor="white")
+    FigureCanvasAgg(figure)
+    for number, drawing in enumerate(drawings):
+        axes = figure.add_subplot(rows, columns, number + 1)
+        paint(axes, drawing)
+        axes.set(xlim=(-x, x), ylim=(-y, y), aspect="equal")
+        axes.axis("off")
+        if titles is not None:
+            axes.set_title(titles[number], fontsize=8, color="#333333", pad=3)
+    top = 1 - title_height / (height * rows)
+    figure.subplots_adjust(0, 0, 1, top, wspace=0, hspace=title_height / (height - title_height))
+    figure.savefig(path)
+
+
+def ribbon(protein: Protein) -> Facets:
+    """The facets of one protein, in view coordinates."""
+    complete = protein.mask[:, :4].all(axis=1)
+    backbone = protein.backbone[complete]
+    if len(backbone) < 2:
+        return NOTHING
+    codes = tidy("".join(assign_dssp(backbone[None])[0]))
+    backbone = view(backbone)
+    step = np.linalg.norm(np.diff(backbone[:, CA], axis=0), axis=-1)
+    chains = protein.chain_ids[complete]
+    starts = [0, *(np.flatnonzero((step > BREAK) | (chains[1:] != chains[:-1])) + 1).tolist(), len(backbone)]
+    pieces = [tube(backbone[a:b], codes[a:b]) for a, b in pairwise(starts) if b - a > 1]
+    if not pieces:
+        return NOTHING
+    return Facets(
+        np.concatenate([piece.corners for piece in pieces]),
+        np.concatenate([piece.colours for piece in pieces]),
+        np.stack([pieces[0].ends[0], pieces[-1].ends[1]]),
+    )
+
+
+def tidy(codes: str) -> str:
+    """Secondary structure without runs too short to draw: helices under 4 residues and strands under 2."""
+    result = list(codes)
+    start = 0
+    for i in range(1, len(codes) + 1):
+        if i == len(codes) or codes[i] != codes[start]:
+            if i - start < {"H": 4, "E": 2}.get(codes[start], 1):
+                result[start:i] = "C" * (i - start)
+            start = i
+    return "".join(result)
+
+
+def view(backbone: np.ndarray) -> np.ndarray:
+    """Coordinates (..., 3) turned, never mirrored: longest principal axis along x, shortest in depth."""
+    centred = backbone - backbone[:, CA].mean(axis=0)
+    _, _, axes = np.linalg.svd(centred[:, CA], full_matrices=False)
+    if len(axes) < 3:
+        axes = np.eye(3)
+    # The first end of the chain comes left and below, so that like folds look alike.
+    for row in (0, 1):
+        if (centred[0, CA] - centred[-1, CA]) @ axes[row] > 0:
+            axes[row] = -axes[row]
+    axes[2] = np.cross(axes[0], axes[1])
+    return centred @ axes.T
+
+
+def tube(backbone: np.ndarray, codes: str) -> Facets:
+    """Facets along one unbroken stretch of chain."""
+    from scipy.interpolate import CubicSpline
+
+    length = len(codes)
+    centres = smooth_path(backbone[:, CA], codes)
+    across = ribbon_directions(backbone, codes)
+    at = np.arange(length, dtype=float)
+    fine = np.linspace(0, length - 1, (length - 1) * PER_RESIDUE + 1)
+    curve = CubicSpline(at, centres)
+    path, tangent = curve(fine), unit(curve(fine, 1))
+    side = CubicSpline(at, across)(fine)
+    side = unit(side - (side * tangent).sum(-1, keepdims=True) * tangent)
+    up = np.cross(tangent, side)
+    widths, thicknesses = cross_sections(codes, fine)
+    angle = np.linspace(0, 2 * np.pi, AROUND, endpoint=False)
+    # A superellipse: flat faces and round edges, and a circle where width and thickness agree.
+    round_x, round_y = (np.sign(f(angle)) * np.abs(f(angle)) ** 0.75 for f in (np.cos, np.sin))
+    rings = path[:, None] + (
+        (widths[:, None] * round_x)[..., None] * side[:, None]
+        + (thicknesses[:, None] * round_y)[..., None] * up[:, None]
+    )
+    turned = np.roll(rings, -1, axis=1)
+    corners = np.stack([rings[:-1], turned[:-1], turned[1:], rings[1:]], axis=2).reshape(-1, 4, 3)
+    nearest = np.clip(np.floor((fine[:-1] + fine[1:]) / 2 + 0.5).astype(int), 0, length - 1)
+    palette = {code: np.array([int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)]) for code, c in COLOURS.items()}
+    colours = np.repeat(np.array([palette[codes[i]] for i in nearest]), AROUND, axis=0)
+    return Facets(corners, colours, path[[0, -1]])
+
+
+def smooth_path(ca: np.ndarray, codes: str) -> np.ndarray:
+    """CA positions with the zigzag of strands and the kinks of loops taken out; helices stay as they are."""
+    path = ca.copy()
+    for kinds, rounds in (("E", 3), ("C", 1)):
+        chosen = np.array([code in kinds for code in codes])
+        chosen[[0, -1]] = False
+        for _ in range(rounds):
+            mean = path.copy()
+            mean[1:-1] = 0.25 * path[:-2] + 0.5 * path[1:-1] + 0.25 * path[2:]
+            path = np.where(chosen[:, None], mean, path)
+    return path
+
+
+def ribbon_directions(backbone: np.ndarray, codes: str) -> np.ndarray:
+    """(l, 3) unit vectors along the ribbon's width: C=O bonds, flipped where they alternate, and smoothed."""
+    across = unit(backbone[:, O] - backbone[:, C])
+    for i in range(1, len(across)):
+        if across[i] @ across[i - 1] < 0:
+            across[i] = -across[i]
+    for _ in range(3):
+        mean = across.copy()
+        mean[1:-1] = across[:-2] + 2 * across[1:-1] + across[2:]
+        across = unit(mean)
+    return across
+
+
+def cross_sections(codes: str, fine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Half width and half thickness (Å) at each point of the path, with arrow heads where strands end."""
+    length = len(codes)
+    at = np.arange(length, dtype=float)
+    widths = np.interp(fine, at, [HALF_WIDTH[code] for code in codes])
+    thicknesses = np.interp(fine, at, [HALF_THICKNESS[code] for code in codes])
+    for i in range(length):
+        last = codes[i] == "E" and (i + 1 == length or codes[i + 1] != "E")
+        if last:
+            head = (fine >= i - 1.2) & (fine <= i + 0.5)
+            widths[head] = HALF_WIDTH["C"] + (ARROW - HALF_WIDTH["C"]) * (i + 0.5 - fine[head]) / 1.7
+            after = (fine > i + 0.5) & (fine < i + 1)
+            widths[after] = HALF_WIDTH["C"]
+    return widths, thicknesses
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors of length 1 over the last axis."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
+
+
+def paint(axes: Any, drawing: Facets) -> None:
+    """Paint facets from back to front, those at the rim with a dark outline behind; name the ends."""
+    from matplotlib.collections import PolyCollection
+
+    if not len(drawing.corners):
+        return
+    normals = unit(
+        np.cross(drawing.corners[:, 2] - drawing.corners[:, 0], drawing.corners[:, 3] - drawing.corners[:, 1])
+    )
+    depth = drawing.corners[..., 2].mean(axis=1)
+    low, high = depth.min(), depth.max()
+    fog = (FOG * (high - depth) / max(high - low, 1e-9))[:, None]
+    light = unit(LIGHT[None])[0]
+    facing = normals[:, 2] > -0.05
+    rim = np.abs(normals[:, 2]) < 0.6
+    lit = 0.42 + 0.58 * np.clip(np.abs(normals @ light), 0, 1)
+    shine = np.clip(normals @ unit((light + np.array([0.0, 0.0, 1.0]))[None])[0], 0, 1) ** 24
+    faces = np.clip(drawing.colours * lit[:, None] + 0.25 * shine[:, None], 0, 1)
+    faces = faces * (1 - fog) + fog
+    edges = (0.28 * drawing.colours) * (1 - fog) + fog
+    corners = np.concatenate([drawing.corners[rim], drawing.corners[facing]])[..., :2]
+    order = np.argsort(np.concatenate([depth[rim] - OUTLINE_DEPTH, depth[facing]]), kind="stable")
+    colours = np.concatenate([edges[rim], faces[facing]])
+    widths = np.concatenate([np.full(int(rim.sum()), 1.1), np.full(int(facing.sum()), 0.25)])
+    axes.add_collection(
+        PolyCollection(corners[order], facecolors=colours[order], edgecolors=colours[order], linewidths=widths[order])
+    )
+    for letter, end in zip("NC", drawing.ends, strict=True):
+        away = end[:2] / max(float(np.linalg.norm(end[:2])), 1e-9)
+        axes.text(*(end[:2] + 1.6 * away), letter, fontsize=6, color="#555555", ha="center", va="center")
