@@ -79,9 +79,7 @@ def cif_rows(n: int = LENGTH) -> list[list[str]]:
     return rows
 
 
-def cif_text(
-    rows: list[list[str]] | None = None, tags=CIF_TAGS, drop: tuple[str, ...] = (), end="#\n"
-) -> str:
+def cif_text(rows: list[list[str]] | None = None, tags=CIF_TAGS, drop: tuple[str, ...] = (), end="#\n") -> str:
     rows = cif_rows() if rows is None else rows
     keep = [k for k, tag in enumerate(tags) if tag not in drop]
     head = ["data_test", "#", "loop_", *(f"_atom_site.{tags[k]}" for k in keep)]

@@ -5,12 +5,12 @@ import sys
 
 import numpy as np
 import pytest
+from test_writer import example, same
 
 from protgen.errors import StructureError
 from protgen.structure.adapters import from_biopython, from_mdtraj, to_biopython, to_mdtraj
 from protgen.structure.ideal import ideal_helix
 from protgen.structure.protein import Protein
-from tests.unit.test_writer import example, same
 
 
 def test_biopython_there_and_back():

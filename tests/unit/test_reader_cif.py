@@ -2,9 +2,7 @@
 
 import numpy as np
 import pytest
-
-from protgen.errors import StructureError
-from tests.unit.reader_files import (
+from reader_files import (
     CIF_TAGS,
     LENGTH,
     RESIDUES,
@@ -16,6 +14,8 @@ from tests.unit.reader_files import (
     pdb_text,
     read,
 )
+
+from protgen.errors import StructureError
 
 X = CIF_TAGS.index("Cartn_x")
 
@@ -63,9 +63,7 @@ def test_missing_coordinate_column(tmp_path, tag):
         read(tmp_path, cif_text(drop=(tag,)), "test.cif")
 
 
-@pytest.mark.parametrize(
-    "tag", ["id", "label_alt_id", "pdbx_PDB_model_num", "group_PDB", "pdbx_PDB_ins_code"]
-)
+@pytest.mark.parametrize("tag", ["id", "label_alt_id", "pdbx_PDB_model_num", "group_PDB", "pdbx_PDB_ins_code"])
 def test_columns_that_may_be_missing(tmp_path, tag):
     """gemmi finds no model in a file without id, type_symbol or label_alt_id, and says nothing."""
     result = read(tmp_path, cif_text(drop=(tag,)), "test.cif")
@@ -179,6 +177,4 @@ def test_declared_sequence(tmp_path):
     good = table + "".join(f"1 {name}\n" for name in names) + "#\n"
     assert read(tmp_path, cif_text().replace("#\n", "#\n" + good, 1), "test.cif").warnings == ()
     bad = table + "".join(f"1 {name}\n" for name in names[::-1]) + "#\n"
-    assert codes(read(tmp_path, cif_text().replace("#\n", "#\n" + bad, 1), "test.cif")) == {
-        "seqres_mismatch": 1
-    }
+    assert codes(read(tmp_path, cif_text().replace("#\n", "#\n" + bad, 1), "test.cif")) == {"seqres_mismatch": 1}

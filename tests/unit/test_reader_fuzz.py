@@ -5,10 +5,10 @@ import os
 import random
 
 import pytest
+from reader_files import cif_text, pdb_lines, pdb_text
 
 from protgen.errors import StructureError
 from protgen.structure.reader import read_structure
-from tests.unit.reader_files import cif_text, pdb_lines, pdb_text
 
 N = int(os.environ.get("PROTGEN_FUZZ", "300"))
 HEADER = "HEADER    TEST\nREMARK   2 RESOLUTION.    1.50 ANGSTROMS.\nMODRES 1ABC MSE A    3  MET\n"

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from reader_files import LENGTH, cif_text, codes, helix, pdb_lines, pdb_text, read
 
 from protgen.errors import StructureError
 from protgen.structure.geometry_checks import chain_breaks, is_mirror_image, scale_looks_nm, torsion
@@ -9,7 +10,6 @@ from protgen.structure.ideal import HELIX, ideal_hairpin, ideal_helix, ideal_str
 from protgen.structure.protein import Protein
 from protgen.structure.read_warnings import CODES, WarningLog
 from protgen.structure.writer import write_pdb
-from tests.unit.reader_files import LENGTH, cif_text, codes, helix, pdb_lines, pdb_text, read
 
 
 def test_chain_break_by_geometry_and_by_number(tmp_path):
@@ -40,9 +40,7 @@ def test_mirror_image(tmp_path, build):
 
 def test_mirror_image_by_cb_and_by_ca(tmp_path):
     xyz = mirror(helix(16))
-    whole = Protein(
-        xyz, np.ones((16, 5), bool), np.full(16, "ALA"), np.full(16, "A"), np.arange(16), np.full(16, "")
-    )
+    whole = Protein(xyz, np.ones((16, 5), bool), np.full(16, "ALA"), np.full(16, "A"), np.arange(16), np.full(16, ""))
     assert is_mirror_image(whole)
     trace = np.full((16, 4, 3), np.nan)
     trace[:, 1] = xyz[:, 1]

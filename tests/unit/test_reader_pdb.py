@@ -2,10 +2,7 @@
 
 import numpy as np
 import pytest
-
-from protgen.errors import StructureError
-from protgen.structure.reader import read_models
-from tests.unit.reader_files import (
+from reader_files import (
     LENGTH,
     assert_is_helix,
     atom_line,
@@ -16,6 +13,9 @@ from tests.unit.reader_files import (
     read,
     replace_field,
 )
+
+from protgen.errors import StructureError
+from protgen.structure.reader import read_models
 
 
 def damaged(field: str, start: int = 31, line: int = 6) -> str:
@@ -145,9 +145,7 @@ def test_altloc_tie_goes_to_the_first_and_locations_do_not_mix(tmp_path):
     """One location a residue, not one an atom; Bio.PDB takes the last of two equal ones."""
     lines = pdb_lines()
     own = [replace_field(replace_field(line, 17, "A"), 55, "  0.50") for line in lines[10:15]]
-    other = [
-        replace_field(replace_field(line, 17, "B"), 55, "  0.50") for line in pdb_lines(shift=1.0)[10:15]
-    ]
+    other = [replace_field(replace_field(line, 17, "B"), 55, "  0.50") for line in pdb_lines(shift=1.0)[10:15]]
     other[0] = replace_field(other[0], 55, "  0.51")  # one atom alone does not outweigh: the mean decides
     own[1] = replace_field(own[1], 55, "  0.52")
     assert_is_helix(read(tmp_path, pdb_text([*lines[:10], *own, *other, *lines[15:]])))
@@ -156,9 +154,7 @@ def test_altloc_tie_goes_to_the_first_and_locations_do_not_mix(tmp_path):
 def test_microheterogeneity(tmp_path):
     lines = pdb_lines()
     own = [replace_field(replace_field(line, 17, "B"), 55, "  0.70") for line in lines[10:15]]
-    other = [
-        replace_field(replace_field(line, 17, "APRO"), 55, "  0.30") for line in pdb_lines(shift=0.5)[10:15]
-    ]
+    other = [replace_field(replace_field(line, 17, "APRO"), 55, "  0.30") for line in pdb_lines(shift=0.5)[10:15]]
     result = read(tmp_path, pdb_text([*lines[:10], *other, *own, *lines[15:]]))
     assert_is_helix(result)
     assert result.protein.residue_names[2] == "GLU"

@@ -18,9 +18,7 @@ def test_all_raw_files_parse():
     for path in RAW:
         result = read_structure(path)
         assert result.protein.length >= 20, path
-        assert {w.code for w in result.warnings}.isdisjoint({"no_end", "mirror_image", "duplicate_atom"}), (
-            path
-        )
+        assert {w.code for w in result.warnings}.isdisjoint({"no_end", "mirror_image", "duplicate_atom"}), path
 
 
 def test_three_formats_of_one_entry_agree():

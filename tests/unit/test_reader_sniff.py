@@ -4,11 +4,11 @@ import gzip
 import zlib
 
 import pytest
+from reader_files import assert_is_helix, cif_text, codes, pdb_text, read
 
 from protgen.errors import StructureError
 from protgen.structure import sniff
 from protgen.structure.reader import read_structure, stem
-from tests.unit.reader_files import assert_is_helix, cif_text, codes, pdb_text, read
 
 
 @pytest.mark.parametrize(
