@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from protgen.errors import UsageError
+from protgen.errors import ProtgenError, UsageError
 from protgen.metrics.alignment import align
 from protgen.metrics.ca_states import ca_states
 from protgen.metrics.tm_pairs import Found, Pairs, best_of, closeness, superpose_aligned
@@ -114,7 +114,7 @@ def tm_scores(
     ]
     for outcome in run(_score_group, work, jobs=jobs):
         if outcome.result is None:
-            raise MemoryError("a process that computed TM-scores was killed; use fewer jobs")
+            raise ProtgenError("a process that computed TM-scores was killed; try fewer jobs")
         results[:, groups[outcome.index]] = outcome.result
     return TMScores(results[0], results[1], results[2].astype(int))
 
