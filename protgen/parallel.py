@@ -33,9 +33,7 @@ class Outcome(Generic[Result]):
     died: bool = False
 
 
-def run(
-    function: Callable[[Item], Result], items: Sequence[Item], *, jobs: int = 1
-) -> Iterator[Outcome[Result]]:
+def run(function: Callable[[Item], Result], items: Sequence[Item], *, jobs: int = 1) -> Iterator[Outcome[Result]]:
     """Apply a function to every item and yield outcomes as they come, in any order.
 
     With one job everything runs here and no process is started. With more, processes are spawned, so the

@@ -90,13 +90,13 @@ def asked_and_got(record: JSON, width: int) -> list[str]:
     return lines
 
 
-def legend(records: Sequence[JSON]) -> str:
+def legend(records: Sequence[JSON]) -> list[str]:
     """What the columns mean, where a name does not say it."""
     drawn = any(agreement(record).startswith("(") for record in records)
     asked = any(agreement(record)[0].isdigit() for record in records)
-    words = []
+    lines = []
     if asked:
-        words.append("SS: residues with the structure asked for.")
+        lines.append("SS%: residues with the structure asked for.")
     if drawn:
-        words.append("SS in brackets: residues as in the layout drawn for the design.")
-    return " ".join([*words, "Rama: residues in favoured regions (natives: 98)."])
+        lines.append("SS% in brackets: residues as in the layout that was drawn for the design.")
+    return [*lines, "Rama%: residues in favoured regions of the Ramachandran plot (natives: 98)."]

@@ -140,7 +140,7 @@ def report(folder: "DesignFolder", seconds: float) -> None:
     first = folder.files(records[0]["index"])[0].name
     files = first if len(records) == 1 else f"{first} to {last}"
     for line in (
-        legend(records),
+        *legend(records),
         "",
         f"{good} of {len(records)} good, {seconds:.0f} s in all.",
         f"Files: {folder.path}/{files}, a .json beside each, and run.json",

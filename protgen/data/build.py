@@ -86,7 +86,7 @@ def stem(path: Path) -> str:
 
 
 def chain_breaks(backbone: np.ndarray) -> np.ndarray:
-    """(l - 1,) True where two residues are not joined: CA-CA off 3.8 Å by over 0.75 (cis 2.96 allowed), or C-N > 2 Å."""
+    """(l - 1,) True where residues are not joined: CA-CA off 3.8 Å by over 0.75 (cis 2.96 allowed) or C-N > 2 Å."""
     ca_ca = np.linalg.norm(backbone[1:, CA] - backbone[:-1, CA], axis=-1)
     c_n = np.linalg.norm(backbone[1:, N] - backbone[:-1, C], axis=-1)
     return (ca_ca > 4.55) | (ca_ca < 2.6) | (c_n > 2.0)
@@ -113,7 +113,7 @@ def crop_lengths(name: str, filters: Filters) -> tuple[int, ...]:
 
 def items_of(source: Source, protein: Protein, filters: Filters) -> tuple[list[Item], str]:
     """Items one chain gives, and the reason where it gives none."""
-    complete = protein.mask[:, :4].all(axis=1)
+    complete = np.asarray(protein.mask[:, :4].all(axis=1))
     if protein.length < filters.min_length:
         return [], f"length {protein.length} < {filters.min_length}"
     if not complete.all():

@@ -53,9 +53,7 @@ def adherence_columns(conditions: Sequence[Judge]) -> tuple[list[Quantity], list
     for condition in conditions:
         name = condition.name
         quantities += [
-            Quantity(
-                f"{name}_difference", "", "lower", f"distance from the requested {name}; 0 where met exactly"
-            ),
+            Quantity(f"{name}_difference", "", "lower", f"distance from the requested {name}; 0 where met exactly"),
             Quantity(f"{name}_satisfied", "fraction", "higher", f"1 if {name} is met within its tolerance"),
         ]
         labels += [f"{name}_asked", f"{name}_got"]

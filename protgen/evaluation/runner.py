@@ -92,9 +92,7 @@ def evaluate(
     return _write(rows, folder, conditions)
 
 
-def evaluate_file(
-    labelled: tuple[str, Path], *, strict: bool = False, conditions: Sequence[Judge] = ()
-) -> Row:
+def evaluate_file(labelled: tuple[str, Path], *, strict: bool = False, conditions: Sequence[Judge] = ()) -> Row:
     """The row of one file; it never raises for what the file holds.
 
     Args:

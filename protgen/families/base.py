@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
@@ -25,6 +26,7 @@ class Family(nn.Module, ABC):
 
     space: Space
     encoder: Encoder
+    autocast_dtype: torch.dtype | None = None  # a matter of the machine, not of the model: set by its user
 
     @abstractmethod
     def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:

@@ -46,7 +46,6 @@ class FlowMatching(Family):
         self.self_conditioning = self_conditioning
         self.min_t = min_t
         self.data_bias = data_bias
-        self.autocast_dtype: torch.dtype | None = None  # a matter of the machine, not of the model: set by its user
         self.head = space.head(encoder.scalar_dim, encoder.vector_dim)
 
     def predict(self, x_t: State, t: Tensor, cond: Conditioning, estimate: State | None) -> State:

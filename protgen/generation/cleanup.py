@@ -1,8 +1,8 @@
 """A short clean-up of final frames: peptide geometry and clashes, nothing else.
 
-Every residue stays a rigid body; frames move as little as is needed to bring the joints between residues to the geometry
-of a peptide bond and atoms that overlap apart. Gradient descent by Adam with a fixed number of steps: all its state is
-per coordinate, so a design does not depend on those beside it.
+Every residue stays a rigid body; frames move as little as is needed to bring the joints between residues to the
+geometry of a peptide bond and atoms that overlap apart. Gradient descent by Adam with a fixed number of steps: all its
+state is per coordinate, so a design does not depend on those beside it.
 """
 
 import torch
@@ -44,7 +44,7 @@ def joint_energy(atoms: Float[Tensor, "b l 4 3"], joined: Bool[Tensor, "b k"]) -
 
 def overlap_energy(atoms: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:
     """Squared overlaps of backbone atoms of residues at least two apart along the chain, Å^2."""
-    b, length = mask.shape
+    length = mask.shape[1]
     flat = atoms.flatten(1, 2)
     separation = torch.sqrt((flat[:, :, None] - flat[:, None]).square().sum(-1) + 1e-8)
     kind = torch.arange(4, device=mask.device).repeat(length)

@@ -1,5 +1,7 @@
 """Superposition of point sets under a mask (Kabsch 1976), batched, by roma."""
 
+from typing import cast
+
 import roma
 import torch
 from jaxtyping import Bool, Float
@@ -19,7 +21,7 @@ def kabsch(
     centre_m, centre_t = masked_mean(mobile, mask), masked_mean(target, mask)
     weights = mask[..., None].to(mobile.dtype)
     covariance = ((target - centre_t) * weights).transpose(-1, -2) @ ((mobile - centre_m) * weights)
-    rotation = roma.special_procrustes(covariance)
+    rotation = cast(Tensor, roma.special_procrustes(covariance))
     return rotation, centre_t[..., 0, :] - torch.einsum("bij,bj->bi", rotation, centre_m[..., 0, :])
 
 

@@ -89,7 +89,7 @@ def place_carbonyl_oxygen(
 
 
 def rotation_from_small_quaternion(bcd: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3 3"]:
-    """Rotation of the quaternion (1, b, c, d) normalised: smooth, and the identity at 0 (Jumper et al. 2021, alg. 23)."""
+    """Rotation of the normalised quaternion (1, b, c, d): smooth, the identity at 0 (Jumper et al. 2021, alg. 23)."""
     norm = (1 + bcd.square().sum(-1, keepdim=True)).rsqrt()
     w, (x, y, z) = norm[..., 0], (bcd * norm).unbind(-1)
     rows = [

@@ -1,5 +1,7 @@
 """Rotations in three dimensions: exponential, logarithm, geodesics, uniform noise. Radians; the maps come from roma."""
 
+from typing import cast
+
 import roma
 import torch
 from jaxtyping import Float
@@ -44,7 +46,7 @@ def uniform(normals: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 3 3"]:
 
 def project(matrix: Float[Tensor, "*n 3 3"]) -> Float[Tensor, "*n 3 3"]:
     """The nearest rotation: takes away the rounding that long products of matrices gather."""
-    return roma.special_procrustes(matrix)
+    return cast(Tensor, roma.special_procrustes(matrix))
 
 
 def identity_like(rotation: Float[Tensor, "*n 3 3"]) -> Float[Tensor, "*n 3 3"]:

@@ -13,9 +13,7 @@ import numpy as np
 Sample = TypeVar("Sample")
 Value = float | str
 
-_EXACT_BOOTSTRAP = (
-    10_000  # above this many values the mean is normal to all printed digits: no need to resample
-)
+_EXACT_BOOTSTRAP = 10_000  # above this many values the mean is normal to all printed digits: no need to resample
 
 
 @dataclass(frozen=True)
@@ -80,9 +78,7 @@ class Metric(ABC, Generic[Sample]):
         """Per-sample values: (n,) float64 for each quantity, (n,) str for each label."""
         rows = [self.measure(sample) for sample in samples]
         columns = {q.name: np.array([row[q.name] for row in rows], dtype=np.float64) for q in self.quantities}
-        return columns | {
-            label: np.array([row[label] for row in rows], dtype=np.str_) for label in self.labels
-        }
+        return columns | {label: np.array([row[label] for row in rows], dtype=np.str_) for label in self.labels}
 
 
 def summarise(

@@ -151,9 +151,7 @@ class Bonds(Metric):
             "lower",
             "mean |CA-CA - ideal|, ideal 3.80 Å, or 2.96 Å where omega is cis",
         ),
-        Quantity(
-            "ca_ca_valid", "fraction", "higher", "CA-CA within 0.1 Å of 3.80 Å (2.96 Å where omega is cis)"
-        ),
+        Quantity("ca_ca_valid", "fraction", "higher", "CA-CA within 0.1 Å of 3.80 Å (2.96 Å where omega is cis)"),
         Quantity(
             "ca_ca_valid_framediff",
             "fraction",

@@ -21,9 +21,7 @@ def ca_states(trace: np.ndarray) -> np.ndarray:
     if length < 5:
         return states
     inner = length - 4
-    d = np.stack(
-        [np.linalg.norm(trace[a : a + inner] - trace[b : b + inner], axis=1) for a, b in _PAIRS], axis=1
-    )
+    d = np.stack([np.linalg.norm(trace[a : a + inner] - trace[b : b + inner], axis=1) for a, b in _PAIRS], axis=1)
     middle = states[2:-2]
     middle[d[:, 2] < _TURN_REACH] = TURN
     middle[(np.abs(d - _STRAND) < _STRAND_WIDTH).all(axis=1)] = STRAND

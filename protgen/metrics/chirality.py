@@ -12,9 +12,7 @@ from protgen.metrics.base import Metric, Quantity
 from protgen.metrics.torsions import backbone_torsions, ca_dihedrals, distance
 from protgen.structure.protein import CA, CB, C, N, Protein
 
-HELIX_DIHEDRAL = np.deg2rad(
-    50.0
-)  # of four consecutive CA of a right-handed alpha helix; its mirror image has -50
+HELIX_DIHEDRAL = np.deg2rad(50.0)  # of four consecutive CA of a right-handed alpha helix; its mirror image has -50
 DIHEDRAL_WIDTH = np.deg2rad(25.0)
 HELIX_RISE = 5.3  # Å, CA(i) to CA(i+3): 5.0 alpha, 5.8 3-10
 RISE_WIDTH = 0.8  # Å
@@ -78,9 +76,7 @@ class Chirality(Metric):
     name = "chirality"
     requires = ("ca", "backbone", "cb")
     quantities = (
-        Quantity(
-            "d_residues", "fraction", "lower", "residues with CB whose N-CA-C-CB chirality is that of D"
-        ),
+        Quantity("d_residues", "fraction", "lower", "residues with CB whose N-CA-C-CB chirality is that of D"),
         Quantity(
             "right_handed_helices",
             "count",

@@ -58,9 +58,7 @@ def ca_clashes(protein: Protein, limit: float) -> int:
 def _neighbours(xyz: np.ndarray, reach: float, name: str) -> tuple[np.ndarray, np.ndarray]:
     tree = KDTree(xyz)
     if len(xyz) ** 2 > _MAX_PAIRS and tree.count_neighbors(tree, reach) > 2 * _MAX_PAIRS:
-        raise StructureError(
-            f"{name}: {len(xyz)} atoms lie on top of each other; check units and coordinates"
-        )
+        raise StructureError(f"{name}: {len(xyz)} atoms lie on top of each other; check units and coordinates")
     pairs = tree.query_pairs(reach, output_type="ndarray")
     return pairs[:, 0], pairs[:, 1]
 

@@ -7,9 +7,7 @@ from protgen.metrics.base import Metric, Quantity
 from protgen.metrics.reference_data import typical_radius_of_gyration
 from protgen.structure.protein import CA, Protein
 
-RG_SCALE = (
-    2.2  # Å; Rg = 2.2 L^0.38 of globular proteins: Skolnick, Kolinski & Ortiz, J. Mol. Biol. 265, 217 (1997)
-)
+RG_SCALE = 2.2  # Å; Rg = 2.2 L^0.38 of globular proteins: Skolnick, Kolinski & Ortiz, J. Mol. Biol. 265, 217 (1997)
 RG_EXPONENT = 0.38
 CONTACT = 8.0  # Å, CA-CA
 MIN_SEPARATION = 3  # residues: closer ones touch by being neighbours

@@ -87,9 +87,7 @@ def ramachandran(protein: Protein, joints: Links | None = None) -> np.ndarray:
     reference = ramachandran_reference()
     density = log_density(phi[judged], psi[judged], classes, reference.log_density)
     verdict = np.full(protein.length, UNJUDGED)
-    verdict[judged] = (density >= reference.allowed[classes]).astype(int) + (
-        density >= reference.favoured[classes]
-    )
+    verdict[judged] = (density >= reference.allowed[classes]).astype(int) + (density >= reference.favoured[classes])
     return verdict
 
 

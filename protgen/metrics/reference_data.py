@@ -49,9 +49,7 @@ def ramachandran_reference() -> RamachandranReference:
                 table["allowed"].astype(np.float64),
             )
     except (OSError, KeyError, ValueError) as error:
-        raise DataError(
-            f"reference/ramachandran.npz of the installed package: {error}; reinstall protgen"
-        ) from error
+        raise DataError(f"reference/ramachandran.npz of the installed package: {error}; reinstall protgen") from error
 
 
 @cache
@@ -62,14 +60,10 @@ def native_statistics() -> dict[str, Any]:
         DataError: if the file is missing from the installation or damaged.
     """
     try:
-        text = (
-            resources.files("protgen.metrics").joinpath("reference/natives.json").read_text(encoding="utf-8")
-        )
+        text = resources.files("protgen.metrics").joinpath("reference/natives.json").read_text(encoding="utf-8")
         return json.loads(text)
     except (OSError, ValueError) as error:
-        raise DataError(
-            f"reference/natives.json of the installed package: {error}; reinstall protgen"
-        ) from error
+        raise DataError(f"reference/natives.json of the installed package: {error}; reinstall protgen") from error
 
 
 def typical_radius_of_gyration(length: int) -> float:

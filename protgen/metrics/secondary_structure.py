@@ -15,9 +15,7 @@ from protgen.metrics.torsions import angle, ca_dihedrals, distance, links
 from protgen.structure.protein import BACKBONE, CA, Protein
 
 UNASSIGNED = "-"
-HELIX_CLASS = (
-    0.15  # Nakashima, Nishikawa & Ooi, J. Biochem. 99, 153 (1986): helix at least 15 % of the residues
-)
+HELIX_CLASS = 0.15  # Nakashima, Nishikawa & Ooi, J. Biochem. 99, 153 (1986): helix at least 15 % of the residues
 STRAND_CLASS = 0.10  # and strand at least 10 %
 _DSSP_BREAK = 2.5  # Å, C-N: the chain break of DSSP itself (Kabsch & Sander, 1983)
 _ANGSTROM_PER_NM = 10.0
@@ -182,12 +180,8 @@ class SecondaryStructure(Metric):
     name = "secondary_structure"
     requires = ("ca", "backbone")
     quantities = (
-        Quantity(
-            "helix", "fraction", None, "residues in H, G or I by DSSP (mdtraj); P-SEA if only CA is there"
-        ),
-        Quantity(
-            "strand", "fraction", None, "residues in E or B by DSSP (mdtraj); P-SEA if only CA is there"
-        ),
+        Quantity("helix", "fraction", None, "residues in H, G or I by DSSP (mdtraj); P-SEA if only CA is there"),
+        Quantity("strand", "fraction", None, "residues in E or B by DSSP (mdtraj); P-SEA if only CA is there"),
         Quantity("coil", "fraction", None, "the other assigned residues"),
         Quantity("longest_helix", "count", None, "residues in the longest run of H"),
         Quantity("n_strands", "count", None, "runs of at least 3 E"),

@@ -89,9 +89,7 @@ def tm_score(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
     return float(scores.by_first[0]), float(scores.by_second[0])
 
 
-def tm_scores(
-    traces: Sequence[np.ndarray], pairs: np.ndarray, *, effort: Effort = "full", jobs: int = 1
-) -> TMScores:
+def tm_scores(traces: Sequence[np.ndarray], pairs: np.ndarray, *, effort: Effort = "full", jobs: int = 1) -> TMScores:
     """TM-scores of pairs of CA traces.
 
     Args:
@@ -109,9 +107,7 @@ def tm_scores(
     lengths = np.array([len(trace) for trace in traces])
     groups = list(_groups(lengths, pairs))
     results = np.zeros((3, len(pairs)))
-    work: list[Group] = [
-        ([(prepared[i], prepared[j]) for i, j in pairs[group].tolist()], effort) for group in groups
-    ]
+    work: list[Group] = [([(prepared[i], prepared[j]) for i, j in pairs[group].tolist()], effort) for group in groups]
     for outcome in run(_score_group, work, jobs=jobs):
         if outcome.result is None:
             raise ProtgenError("a process that computed TM-scores was killed; try fewer jobs")
@@ -141,9 +137,7 @@ def _prepare(trace: np.ndarray, index: int) -> Prepared:
     """A centred float32 trace and its states."""
     trace = np.asarray(trace, dtype=float)
     if trace.ndim != 2 or trace.shape[1] != 3 or len(trace) < MIN_LENGTH or not np.isfinite(trace).all():
-        raise UsageError(
-            f"trace {index} has shape {trace.shape}; TM-score needs {MIN_LENGTH} residues or more with CA"
-        )
+        raise UsageError(f"trace {index} has shape {trace.shape}; TM-score needs {MIN_LENGTH} residues or more with CA")
     centred = (trace - trace.mean(axis=0)).astype(np.float32)
     return centred, ca_states(centred)
 

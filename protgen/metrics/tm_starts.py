@@ -68,9 +68,7 @@ def piece_starts(pairs: Pairs) -> list[Found]:
     u, singular, vt = np.linalg.svd(covariance)
     hand = np.sign(np.linalg.det(u) * np.linalg.det(vt))
     overlap = singular[..., 0] + singular[..., 1] + hand * singular[..., 2]
-    misfit = (
-        np.square(x).sum(axis=(2, 3))[:, :, None] + np.square(y).sum(axis=(2, 3))[:, None, :] - 2.0 * overlap
-    )
+    misfit = np.square(x).sum(axis=(2, 3))[:, :, None] + np.square(y).sum(axis=(2, 3))[:, None, :] - 2.0 * overlap
     misfit[~(at_x + size <= pairs.length_x[:, None])] = np.inf
     misfit.transpose(0, 2, 1)[~(at_y + size <= pairs.length_y[:, None])] = np.inf
     chosen = np.argsort(misfit.reshape(n, -1), axis=1, kind="stable")[:, :TRIED]

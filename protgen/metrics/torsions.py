@@ -77,14 +77,10 @@ def links(protein: Protein) -> Links:
     missing = numbering_gap & ~regular & ~near
     adjacent = same_chain & ~missing
     broken = adjacent & ~regular & np.isfinite(ca_distance)
-    return Links(
-        same_chain, numbering_gap, ca_distance, cn_distance, missing, adjacent, broken, bonded=adjacent & near
-    )
+    return Links(same_chain, numbering_gap, ca_distance, cn_distance, missing, adjacent, broken, bonded=adjacent & near)
 
 
-def backbone_torsions(
-    protein: Protein, joints: Links | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def backbone_torsions(protein: Protein, joints: Links | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Torsions phi, psi, omega of every residue.
 
     phi is C(i-1)-N-CA-C, psi is N-CA-C-N(i+1), omega is CA-C-N(i+1)-CA(i+1) and belongs to residue i.

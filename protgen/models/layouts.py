@@ -73,7 +73,7 @@ class LayoutPrior:
             before, kind = kind, following
         return runs
 
-    def draw_near(self, length: int, fractions: Fractions, rng: Generator, tries: int = 200) -> str:
+    def draw_near(self, length: int, fractions: Fractions, rng: Generator, tries: int = 100) -> str:
         """The layout nearest to asked fractions among a number drawn; stops at one within 0.03."""
         best, least = "", float("inf")
         for _ in range(tries):
@@ -96,19 +96,26 @@ class LayoutPrior:
 
 def pick(counts: dict[str, int], rng: Generator) -> str:
     """A key with probability in proportion to its count."""
-    keys = list(counts)
-    weights = torch.tensor([float(counts[key]) for key in keys])
-    return keys[int(torch.multinomial(weights, 1, generator=rng))]
+    place = torch.rand((), generator=rng).item() * sum(counts.values())
+    for key, count in counts.items():
+        place -= count
+        if place < 0:
+            return key
+    return key
 
 
 def fit_runs(runs: list[tuple[str, int]], length: int, rng: Generator) -> list[tuple[str, int]]:
     """Runs changed a residue at a time, at random places, until they sum to the length."""
+    if not runs:
+        return [("L", length)]
     counts = [n for _, n in runs]
     kinds = [kind for kind, _ in runs]
     while (missing := length - sum(counts)) != 0:
         step = 1 if missing > 0 else -1
         least = [SHORTEST.get(kind, 1 if 0 < i < len(kinds) - 1 else 0) for i, kind in enumerate(kinds)]
         open_to_change = [i for i, n in enumerate(counts) if n + step >= least[i]]
+        if not open_to_change and len(kinds) <= 2:
+            return [("L", length)]
         if not open_to_change:
             kinds, counts = kinds[:-2], counts[:-2]  # too short for so many elements: drop the last
             continue

@@ -26,6 +26,7 @@ class RadialBasis(nn.Module):
     def __init__(self, low: float, high: float, count: int) -> None:
         super().__init__()
         self.register_buffer("centres", torch.linspace(low, high, count), persistent=False)
+        self.centres: Tensor
         self.inverse_width = (count - 1) / (high - low)
 
     def forward(self, distance: Float[Tensor, "*n"]) -> Float[Tensor, "*n count"]:

@@ -196,7 +196,7 @@ class FrameAttention(nn.Module):
 
     @full_precision
     def place_points(self, local: Tensor, rots: Tensor, trans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Query, key (b, h, l, 3 p) and value points (b, h, l, 6 p), in nm so that weights of order one suit contacts."""
+        """Query, key (b, h, l, 3 p) and value points (b, h, l, 6 p), in nm, so that weights of order one fit."""
         b, length, _ = trans.shape
         local = local.to(trans.dtype).reshape(b, length, self.heads * self.points * 4, 3)
         placed = local @ rots.transpose(-1, -2) + trans[:, :, None] / 10

@@ -5,8 +5,8 @@ which is Euler's step for a straight path. On curved fields (rotations) the expo
 rate * (t - s): they settle early, and everything else settles around them (Yim et al. 2023, FrameFlow, section 3.2;
 Bose et al. 2023, FoldFlow: without it 4 % of samples are designable, with it 94 %).
 
-Noise on flat fields follows DDIM (Song et al. 2021, eq. 12): part of the noise left in x_t is exchanged for fresh noise of
-the given temperature.
+Noise on flat fields follows DDIM (Song et al. 2021, eq. 12): part of the noise left in x_t is exchanged for fresh noise
+of the given temperature.
 """
 
 import torch

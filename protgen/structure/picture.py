@@ -240,7 +240,9 @@ def paint(axes: Any, drawing: Facets) -> None:
     colours = np.concatenate([edges[rim], faces[facing]])
     widths = np.concatenate([np.full(int(rim.sum()), 1.1), np.full(int(facing.sum()), 0.25)])
     axes.add_collection(
-        PolyCollection(corners[order], facecolors=colours[order], edgecolors=colours[order], linewidths=widths[order])
+        PolyCollection(
+            list(corners[order]), facecolors=colours[order], edgecolors=colours[order], linewidths=widths[order]
+        )
     )
     for letter, end in zip("NC", drawing.ends, strict=True):
         away = end[:2] / max(float(np.linalg.norm(end[:2])), 1e-9)

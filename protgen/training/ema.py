@@ -26,8 +26,8 @@ class ExponentialMovingAverage:
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         state = module.state_dict()
-        shadow = [self.shadow[name] for name in state]
-        torch._foreach_lerp_(shadow, list(state.values()), 1 - decay)
+        for name, value in state.items():
+            self.shadow[name].lerp_(value, 1 - decay)
 
     @contextmanager
     def applied(self, module: nn.Module) -> Iterator[None]:

@@ -170,7 +170,7 @@ def train(
         DataError: if the store has no training items.
     """
     from lightning.fabric import Fabric
-    from lightning.fabric.strategies import DDPStrategy
+    from lightning.fabric.strategies.ddp import DDPStrategy
 
     indices = store.indices("train")
     if not len(indices):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from toy_space import Line
+from tests.toy_space import Line
 
 from protgen import registry
 from protgen.encoders.base import Encoder

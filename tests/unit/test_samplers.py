@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from toy_space import Line
+from tests.toy_space import Line
 
 from protgen.errors import UsageError
 from protgen.samplers.base import Denoiser, SamplingTask, draw_normals

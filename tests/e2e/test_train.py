@@ -1,0 +1,118 @@
+"""Training from a configuration: what a run leaves, exact resume, and what a wrong configuration says."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from protgen.cli.train_config import choices, load_config
+from protgen.data.store import Store
+from protgen.models.model import build_model
+from protgen.training.loop import TrainSettings, train
+from tests.e2e.conftest import TINY
+
+SETTINGS = TrainSettings(
+    steps=6, pairs=4000, warmup=2, bf16=False, checkpoint_minutes=0, log_every=1, validate_every=100
+)
+
+
+class Stop(Exception):
+    """Raised by a callback in place of a power cut."""
+
+
+def weights(run, step=6):
+    """Weights and averages of a checkpoint."""
+    folder = run / "checkpoints" / f"step_{step:08d}"
+    return {name: load_file(folder / f"{name}.safetensors") for name in ("weights", "ema", "optimizer")}
+
+
+def test_an_interrupted_run_resumes_to_the_bit(tiny_store, tmp_path):
+    """Six steps at once, and three, a crash, and three more from other initial weights: the same in every bit."""
+    store = Store(tiny_store)
+    torch.manual_seed(1)
+    train(build_model(TINY), store, tmp_path / "straight", SETTINGS, accelerator="cpu")
+
+    def stop(progress):
+        if progress.step == 4:  # before its checkpoint is written
+            raise Stop
+
+    torch.manual_seed(1)
+    with pytest.raises(Stop):
+        train(build_model(TINY), store, tmp_path / "cut", SETTINGS, on_progress=stop, accelerator="cpu")
+    assert (tmp_path / "cut" / "checkpoints" / "step_00000003").is_dir()
+    torch.manual_seed(2)
+    train(build_model(TINY), store, tmp_path / "cut", SETTINGS, accelerator="cpu")
+    straight, cut = weights(tmp_path / "straight"), weights(tmp_path / "cut")
+    for part, tensors in straight.items():
+        assert tensors.keys() == cut[part].keys()
+        for name, value in tensors.items():
+            assert torch.equal(value, cut[part][name]), f"{part} {name}"
+
+
+def test_train_leaves_a_run_that_sample_can_use(cli, tiny_store, tmp_path):
+    """Losses fall into a CSV, samples into a picture, the model into a folder; the same command again does no step."""
+    run = tmp_path / "run"
+    arguments = ("train", "experiment=flow_tiny", f"data.store={tiny_store}", f"run={run}", "train.steps=2",
+                 "train.log_every=1", "validation.samples=1", "validation.length=20", "validation.steps=2",
+                 "machine.accelerator=cpu")  # fmt: skip
+    done = cli(*arguments)
+    assert done.code == 0, done.err
+    header = (run / "losses.csv").read_text().splitlines()[0].split(",")
+    assert {"step", "loss", "validation_loss", "sample_helix"} <= set(header)
+    assert (run / "pictures" / "step_00000002.png").read_bytes().startswith(b"\x89PNG")
+    config = json.loads((run / "model" / "config.json").read_text())
+    assert config["about"]["lengths"][0] >= 20
+    written = (run / "checkpoints" / "step_00000002" / "weights.safetensors").stat().st_mtime_ns
+    assert cli(*arguments).code == 0
+    assert (run / "checkpoints" / "step_00000002" / "weights.safetensors").stat().st_mtime_ns == written
+    cli(*arguments, "encoder.dim=48").assert_failed(2, "cannot resume", "dim")
+    sampled = cli("sample", "--model", run / "model", "--length", 20, "-n", 1, "--steps", 2, "--no-cleanup",
+                  "--out", tmp_path / "designs")  # fmt: skip
+    assert sampled.code == 0, sampled.err
+
+
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_every_experiment_composes_and_builds(experiment, tiny_store, tmp_path):
+    """Each configuration that comes with the package is a model."""
+    config = load_config([f"experiment={experiment}", f"data.store={tiny_store}", f"run={tmp_path}"])
+    model = build_model(config.model)
+    assert sum(p.numel() for p in model.family.parameters()) > 1000
+
+
+def test_overrides_reach_their_place(tiny_store):
+    """Values given on the command line, also keywords no file lists."""
+    config = load_config(
+        ["experiment=flow_small", f"data.store={tiny_store}", "train.steps=7", "train.lr=2e-4", "encoder.expansion=2"]
+    )
+    assert config.settings.steps == 7
+    assert config.settings.lr == pytest.approx(2e-4)
+    assert config.model["encoder"]["expansion"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), ("experiment=",)),
+        (("-m", "experiment=flow_tiny"), ("sweeps",)),
+        (("experiment=flow_tny",), ("did you mean 'flow_tiny'",)),
+        (("experiment=flow_tiny",), ("data.store",)),
+        (("experiment=flow_tiny", "data.store=nowhere"), ("nowhere", "not a complete store")),
+        (("flow_tiny",), ("flow_tiny", "key=value")),
+        (("exprmnt=flow_tiny",), ("did you mean 'experiment'",)),
+        (("experiment=flow_tiny", "data.store=STORE", "encoder.dmi=8"), ("did you mean 'dim'",)),
+        (("experiment=flow_tiny", "data.store=STORE", "encoder=egnnn"), ("egnnn",)),
+        (("experiment=flow_tiny", "data.store=STORE", "encoder.heads=two"), ("cannot be built",)),
+        (("experiment=flow_tiny", "data.store=STORE", "train.stpes=8"), ("did you mean 'steps'",)),
+        (("experiment=flow_tiny", "data.store=STORE", "train.steps=many"), ("train.steps", "many")),
+        (("experiment=flow_tiny", "data.store=STORE", "train.log_every=0"), ("train.log_every",)),
+        (("experiment=flow_tiny", "data.store=STORE", "train.bf16=7"), ("train.bf16",)),
+        (("experiment=flow_tiny", "data.sotre=x"), ("did you mean 'store'",)),
+    ],
+)
+def test_a_wrong_configuration_is_one_line_and_exit_2(cli, tiny_store, tmp_path, monkeypatch, arguments, words):
+    """The line suggests the nearest name, and no run folder is made."""
+    monkeypatch.chdir(tmp_path)
+    given = [argument.replace("STORE", str(tiny_store)) for argument in arguments]
+    cli("train", *given).assert_failed(2, *words)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,133 @@
+"""Building a store: what is kept, what is dropped, and the reason that is given."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from protgen.data.build import Filters, build, chain_breaks, find_sources, radius_of_gyration
+from protgen.data.store import Store
+from protgen.errors import DataError
+from protgen.structure.ideal import ideal_hairpin, ideal_helix, ideal_strand
+from protgen.structure.protein import Protein
+from protgen.structure.writer import write_structure
+
+LOOSE = Filters(min_length=20, max_length=60, rg_percentile=100, validation_share=0.0)
+
+
+def put(folder, name, backbone, **keywords):
+    write_structure(Protein.from_backbone(backbone, **keywords), folder / name)
+
+
+def reasons(store):
+    return {entry["id"]: entry["reason"] for entry in store.manifest["dropped"]}
+
+
+def test_each_drop_has_its_reason(tmp_path):
+    """One defect a file: each is dropped for it, and the sound ones are kept."""
+    source = tmp_path / "in"
+    source.mkdir()
+    put(source, "helix.pdb", ideal_helix(40))
+    put(source, "hairpin.cif", ideal_hairpin(24))
+    put(source, "copy.pdb", ideal_helix(40))
+    put(source, "short.pdb", ideal_helix(12))
+    put(source, "loopy.pdb", ideal_strand(40))
+    broken = ideal_helix(40)
+    broken[20:] += 15.0
+    put(source, "broken.pdb", broken)
+    two = np.concatenate([ideal_helix(25), ideal_helix(25) + 30.0])
+    put(source, "two.pdb", two, chain_ids=np.repeat(["A", "B"], 25))
+    (source / "junk.pdb").write_text("junk")
+    counts = build(source, tmp_path / "store", LOOSE)
+    store = Store(tmp_path / "store")
+    found = reasons(store)
+    assert {store[i].id for i in range(len(store))} == {"hairpin", "copy"}  # sorted by name: copy comes first
+    assert found["helix"] == "same coordinates as copy"
+    assert found["short"].startswith("length 12 < 20")
+    assert found["loopy"].startswith("coil")
+    assert "chain break" in found["broken"]
+    assert found["two"].startswith("2 chains")
+    assert found["junk"].startswith("unreadable")
+    assert counts == {"read": 8, "kept": 2, "dropped": 6, "unreadable": 1}
+
+
+def test_labels_and_facts_are_those_of_the_structure(tmp_path):
+    """A helix is labelled helix; length, Rg and shares are in the manifest."""
+    (tmp_path / "in").mkdir()
+    put(tmp_path / "in", "helix.pdb", ideal_helix(30))
+    build(tmp_path / "in", tmp_path / "store", LOOSE)
+    item = Store(tmp_path / "store")[0]
+    assert (item.labels[2:-2] == 1).all()
+    assert item.facts["length"] == 30
+    assert item.facts["rg"] == pytest.approx(radius_of_gyration(ideal_helix(30)[:, 1]), abs=0.01)
+    assert item.numbers.tolist() == list(range(1, 31))
+    assert np.abs(item.atoms - ideal_helix(30)).max() < 0.001
+
+
+def test_an_index_names_files_splits_clusters_and_resolution(tmp_path):
+    """Only what it lists is read; its split is kept; a resolution above the limit drops a chain."""
+    source = tmp_path / "in"
+    source.mkdir()
+    for n in (30, 31, 32, 33):
+        put(source, f"h{n}.pdb", ideal_helix(n))
+    with (source / "index.csv").open("w", newline="") as out:
+        table = csv.DictWriter(out, ["file", "split", "cluster40", "resolution"])
+        table.writeheader()
+        table.writerow({"file": "h30.pdb", "split": "validation", "cluster40": "k", "resolution": ""})
+        table.writerow({"file": "h31.pdb", "split": "train", "cluster40": "m", "resolution": "2.0"})
+        table.writerow({"file": "h32.pdb", "split": "train", "cluster40": "m", "resolution": "9.0"})
+    build(source, tmp_path / "store", LOOSE)
+    store = Store(tmp_path / "store")
+    assert [(store[i].id, store[i].split, store[i].cluster) for i in range(len(store))] == [
+        ("h30", "validation", "k"),
+        ("h31", "train", "m"),
+    ]
+    assert reasons(store)["h32"].startswith("resolution 9.0")
+
+
+def test_extended_chains_are_dropped_by_percentile(tmp_path):
+    """The longest rod among helices has the largest Rg for its length."""
+    (tmp_path / "in").mkdir()
+    for n in range(20, 40):
+        put(tmp_path / "in", f"h{n}.pdb", ideal_helix(n))
+    build(tmp_path / "in", tmp_path / "store", Filters(min_length=20, rg_percentile=90, validation_share=0.0))
+    dropped = reasons(Store(tmp_path / "store"))
+    assert set(dropped) == {"h38", "h39"}
+    assert all(reason.startswith("extended") for reason in dropped.values())
+
+
+def test_split_by_cluster_is_drawn_by_name(tmp_path):
+    """With no index a share is held out, the same ones each time."""
+    (tmp_path / "in").mkdir()
+    for n in range(20, 60):
+        put(tmp_path / "in", f"h{n}.pdb", ideal_helix(n))
+    filters = Filters(min_length=20, rg_percentile=100, validation_share=0.3)
+    held_out = []
+    for name in ("one", "two"):
+        build(tmp_path / "in", tmp_path / name, filters)
+        held_out.append(Store(tmp_path / name).indices("validation").tolist())
+    assert held_out[0] == held_out[1]
+    assert 4 <= len(held_out[0]) <= 20
+
+
+def test_nothing_found_and_nothing_kept_are_errors(tmp_path):
+    """A missing folder, an empty one, an index without a file column, filters nothing passes."""
+    with pytest.raises(DataError, match="no such folder"):
+        find_sources(tmp_path / "nowhere")
+    (tmp_path / "in").mkdir()
+    with pytest.raises(DataError, match="no structure files"):
+        find_sources(tmp_path / "in")
+    put(tmp_path / "in", "h.pdb", ideal_helix(25))
+    with pytest.raises(DataError, match="no structure passed"):
+        build(tmp_path / "in", tmp_path / "store", Filters(min_length=30))
+    (tmp_path / "in" / "index.csv").write_text("name\nh.pdb\n")
+    with pytest.raises(DataError, match="column `file`"):
+        find_sources(tmp_path / "in")
+
+
+def test_chain_breaks_allow_cis_and_see_gaps():
+    """A sound helix has none; a shift of half of it makes one, where it is."""
+    helix = ideal_helix(20)
+    assert not chain_breaks(helix).any()
+    helix[10:] += 5.0
+    assert np.flatnonzero(chain_breaks(helix)).tolist() == [9]

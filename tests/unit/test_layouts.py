@@ -1,0 +1,56 @@
+"""The prior over secondary-structure layouts: exact lengths, natural elements, its own counts."""
+
+import pytest
+import torch
+
+from protgen.conditions.fractions import Fractions
+from protgen.errors import CheckpointError
+from protgen.models.layouts import FILE, fit_layouts, load_layouts, runs_of
+
+NATIVES = [
+    "CC" + "H" * 14 + "CCC" + "H" * 12 + "CCCC" + "H" * 16 + "C",
+    "C" + "E" * 6 + "CCC" + "E" * 6 + "CC" + "E" * 7 + "CCC" + "E" * 5 + "CC",
+    "C" + "E" * 6 + "CC" + "H" * 12 + "CCC" + "E" * 5 + "CCC" + "H" * 10 + "CC" + "E" * 5 + "C",
+]
+PRIOR = fit_layouts(NATIVES)
+
+
+@pytest.mark.parametrize("length", [3, 12, 40, 77, 128])
+def test_layouts_have_exactly_the_length(length, rng):
+    for _ in range(20):
+        codes = PRIOR.draw(length, rng)
+        assert len(codes) == length
+        assert set(codes) <= set("HEL")
+
+
+def test_elements_are_as_in_the_natives(rng):
+    """No element is shorter than DSSP calls one, loops join them, and a strand is never alone."""
+    for _ in range(50):
+        codes = PRIOR.draw(60, rng)
+        runs = list(runs_of(codes))
+        assert all(n >= 4 for kind, n in runs if kind == "H")
+        assert all(n >= 2 for kind, n in runs if kind == "E")
+        assert all(n >= 1 for kind, n in runs[2:-1] if kind == "L")
+        assert sum(kind == "E" for kind, _ in runs) != 1
+
+
+def test_same_stream_same_layout():
+    first, second = (PRIOR.draw(60, torch.Generator().manual_seed(4)) for _ in range(2))
+    assert first == second
+
+
+def test_fractions_are_approached(rng):
+    codes = PRIOR.draw_near(60, Fractions(helix=0.0, strand=0.6), rng)
+    assert codes.count("H") == 0
+    assert abs(codes.count("E") / 60 - 0.6) < 0.15
+
+
+def test_short_runs_count_as_loop():
+    assert list(runs_of("HHCEEECH")) == [("L", 3), ("E", 3), ("L", 2)]
+
+
+def test_damaged_layouts_are_named(tmp_path):
+    assert load_layouts(tmp_path) is None
+    (tmp_path / FILE).write_text('{"kinds": {}}')
+    with pytest.raises(CheckpointError, match="elements"):
+        load_layouts(tmp_path)
