@@ -31,9 +31,7 @@ from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
 
 GRID = 120  # cells of 3 degrees
-BANDWIDTHS = np.array(
-    [3.0, 5.0, 8.0, 12.0]
-)  # degrees: narrow where natives are dense, wide where they are rare
+BANDWIDTHS = np.array([3.0, 5.0, 8.0, 12.0])  # degrees: narrow where natives are dense, wide where they are rare
 PILOT_BANDWIDTH = 8.0  # degrees
 BACKGROUND = 1e-9  # density per cell that keeps the logarithm finite far from every native
 FAVOURED, ALLOWED = 0.98, 0.9995
@@ -151,9 +149,7 @@ def fit_density(phi: np.ndarray, psi: np.ndarray) -> np.ndarray:
 
 def fit_ramachandran(chains: list[Chain]) -> dict[str, np.ndarray]:
     """Densities and contour levels of every class."""
-    phi, psi, classes = (
-        np.concatenate([getattr(c, field) for c in chains]) for field in ("phi", "psi", "classes")
-    )
+    phi, psi, classes = (np.concatenate([getattr(c, field) for c in chains]) for field in ("phi", "psi", "classes"))
     grids, favoured, allowed = [], [], []
     for index, name in enumerate(RAMACHANDRAN_CLASSES):
         own = classes == index
@@ -203,9 +199,7 @@ def _rg_by_length(length: np.ndarray, rg: np.ndarray) -> dict[str, list[float]]:
 
 def judge(chains: list[Chain], reference: dict[str, np.ndarray]) -> dict[str, float]:
     """Fractions of residues favoured and outliers."""
-    phi, psi, classes = (
-        np.concatenate([getattr(c, field) for c in chains]) for field in ("phi", "psi", "classes")
-    )
+    phi, psi, classes = (np.concatenate([getattr(c, field) for c in chains]) for field in ("phi", "psi", "classes"))
     values = log_density(phi, psi, classes, reference["log_density"].astype(np.float64))
     return {
         "residues": len(phi),
@@ -215,18 +209,14 @@ def judge(chains: list[Chain], reference: dict[str, np.ndarray]) -> dict[str, fl
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("chains", type=Path)
     parser.add_argument("--out", type=Path, default=Path("protgen/metrics/reference"))
     parser.add_argument("--jobs", type=int, default=1)
     args = parser.parse_args()
     listed, n_listed = measure_split(args.chains, "train", args.jobs)
     fitted = [chain for chain in listed if chain.good_geometry]
-    print(
-        f"train: {n_listed} listed, {len(listed)} of fair resolution, not NMR; {len(fitted)} of good geometry"
-    )
+    print(f"train: {n_listed} listed, {len(listed)} of fair resolution, not NMR; {len(fitted)} of good geometry")
     reference = fit_ramachandran(fitted)
     statistics = fit_statistics(fitted)
     validation, _ = measure_split(args.chains, "validation", args.jobs)

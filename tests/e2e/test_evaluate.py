@@ -133,9 +133,7 @@ def test_validity_has_the_columns_others_rely_on():
         assert np.isfinite(row[key])
 
 
-@pytest.mark.skipif(
-    not (SHARED / "data" / "chains" / "index.csv").exists(), reason="shared structures not here"
-)
+@pytest.mark.skipif(not (SHARED / "data" / "chains" / "index.csv").exists(), reason="shared structures not here")
 def test_natives_look_native(tmp_path):
     """Forty validation natives through the same code: the control beside every figure we print."""
     chains = SHARED / "data" / "chains"

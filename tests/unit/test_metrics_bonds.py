@@ -66,9 +66,7 @@ def test_cis_and_twisted_peptides():
     omega[3], omega[6] = 0.0, np.pi / 2
     row = measure(build_from_torsions(np.full(10, -2.1), np.full(10, 2.3), omega))
     assert row["omega_cis"] == row["omega_twisted"] == pytest.approx(1 / 9)
-    straight = measure(
-        build_from_torsions(np.full(10, -2.1), np.full(10, 2.3), np.where(omega == 0, 0, np.pi))
-    )
+    straight = measure(build_from_torsions(np.full(10, -2.1), np.full(10, 2.3), np.where(omega == 0, 0, np.pi)))
     assert straight["ca_ca_deviation"] < 0.05
     assert straight["chain_breaks"] == 1  # the literal rule of RFdiffusion3: documented
 

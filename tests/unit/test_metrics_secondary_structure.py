@@ -93,9 +93,7 @@ def test_p_sea_agrees_with_biotite():
     protein = ca_only(np.concatenate([ideal_helix(18), hairpin() + 40.0, ideal_strand(9) - 40.0]))
     array = structure.AtomArray(protein.length)
     array.coord = protein.atoms[:, 1]
-    array.res_id = protein.residue_numbers + 10 * np.repeat(
-        [0, 1, 2], [18, 16, 9]
-    )  # it sees breaks by numbers
+    array.res_id = protein.residue_numbers + 10 * np.repeat([0, 1, 2], [18, 16, 9])  # it sees breaks by numbers
     array.atom_name[:] = "CA"
     array.res_name[:] = "ALA"
     array.chain_id[:] = "A"

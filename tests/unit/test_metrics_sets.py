@@ -19,9 +19,7 @@ def strand(n=40, noise=0.0, seed=0):
 
 def hairpin(n=40):
     half = n // 2 - 2
-    torsions = np.deg2rad(
-        [(-63, -43)] * half + [(-80, 70), (-100, 10), (60, 30), (-80, 120)] + [(-63, -43)] * half
-    )
+    torsions = np.deg2rad([(-63, -43)] * half + [(-80, 70), (-100, 10), (60, 30), (-80, 120)] + [(-63, -43)] * half)
     return build_from_torsions(torsions[:, 0], torsions[:, 1])[:, 1]
 
 

@@ -150,9 +150,7 @@ def test_bad_traces_are_refused():
     assert len(tm_scores([good], np.empty((0, 2), int)).by_first) == 0
 
 
-@pytest.mark.skipif(
-    not (SHARED / "data" / "chains" / "index.csv").exists(), reason="shared structures not here"
-)
+@pytest.mark.skipif(not (SHARED / "data" / "chains" / "index.csv").exists(), reason="shared structures not here")
 def test_agrees_with_tm_align():
     """On 20 pairs of natives, half of one superfamily, the mean difference to TM-align is at most 0.02."""
     tmtools = pytest.importorskip("tmtools")
