@@ -68,11 +68,10 @@ def generate(
     seed: int = 0,
     settings: SampleSettings | None = None,
     *,
-    layouts: LayoutPrior | None = None,
     indices: Sequence[int] | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Iterator[Design]:
-    """Generate backbones, batch by batch.
+    """Generate n backbones that meet the same conditions, batch by batch.
 
     Args:
         model: a model of protein backbones.
@@ -80,37 +79,57 @@ def generate(
         n: number of designs.
         seed: of the run; design i depends on (seed, i) and the settings alone.
         settings: how to sample.
-        layouts: p(y | length) for open secondary structure; by default the model's own.
         indices: make only these of the n designs.
         on_step: called with (steps done, steps in all) of the whole run.
 
-    Yields:
-        Designs in the order of their indices within each batch; batches go from short designs to long ones.
+    Returns:
+        An iterator over designs; batches go from short designs to long ones. Everything is checked before it starts.
 
     Raises:
         ConflictError: if conditions cannot hold together.
         UsageError: if a setting is out of range.
     """
-    settings = settings or SampleSettings()
     if n < 1:
         raise UsageError(f"n {n}: ask for at least 1 design")
+    return generate_each(model, [conditions] * n, seed, settings, indices=indices, on_step=on_step)
+
+
+def generate_each(
+    model: Model,
+    requests: Sequence[Sequence[Condition]],
+    seed: int = 0,
+    settings: SampleSettings | None = None,
+    *,
+    indices: Sequence[int] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Iterator[Design]:
+    """Generate one backbone for each request; arguments and errors as in `generate`."""
+    settings = settings or SampleSettings()
+    check_settings(settings)
+    for conditions in {id(request): request for request in requests}.values():
+        check_conditions(conditions, None)
+    space = model.family.space
+    if not isinstance(space, Backbone):
+        raise ConfigError(f"this model generates {type(space).__name__}, not protein backbones; choose another model")
+    layouts = model.layouts if settings.layout == "auto" else None
+    chosen = range(len(requests)) if indices is None else indices
+    plans = [plan_design(requests[i], layouts, seed, i) for i in chosen]
+    plans.sort(key=lambda plan: (plan.length, plan.index))  # alike lengths together: little padding
+    device = pick_device(settings.device)
+    model.family.to(device)
+    batches = [plans[i : i + settings.batch_size] for i in range(0, len(plans), settings.batch_size)]
+    return make_batches(model, space, batches, seed, settings, device, on_step)
+
+
+def check_settings(settings: SampleSettings) -> None:
+    """Raise UsageError if a setting is out of range."""
     if settings.temperature < 0:
         raise UsageError(f"temperature {settings.temperature}: cannot be negative; 1 is the learned distribution")
     if settings.batch_size < 1:
         raise UsageError(f"batch size {settings.batch_size}: must be at least 1")
     if settings.layout not in ("auto", "free"):
         raise UsageError(f"layout {settings.layout!r}: choose auto or free")
-    check_conditions(conditions, None)
-    space = model.family.space
-    if not isinstance(space, Backbone):
-        raise ConfigError(f"this model generates {type(space).__name__}, not protein backbones; choose another model")
-    prior = (layouts or model.layouts) if settings.layout == "auto" else None
-    plans = [plan_design(conditions, prior, seed, i) for i in (range(n) if indices is None else indices)]
-    plans.sort(key=lambda plan: (plan.length, plan.index))  # alike lengths together: little padding
-    device = pick_device(settings.device)
-    model.family.to(device)
-    batches = [plans[i : i + settings.batch_size] for i in range(0, len(plans), settings.batch_size)]
-    return make_batches(model, space, batches, seed, settings, device, on_step)
+    registry.build("samplers", settings.sampler, steps=settings.steps)
 
 
 def make_batches(

@@ -57,14 +57,21 @@ class Backbone(Space):
 
     Args:
         noise_scale: spread of position noise relative to natives of the same length.
-        distance_weight, bond_weight: weights of the auxiliary losses near the data end.
+        distance_weight, bond_weight, overlap_weight: weights of the auxiliary losses near the data end.
     """
 
-    def __init__(self, noise_scale: float = 1.0, distance_weight: float = 1.0, bond_weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        noise_scale: float = 1.0,
+        distance_weight: float = 1.0,
+        bond_weight: float = 1.0,
+        overlap_weight: float = 1.0,
+    ) -> None:
         super().__init__()
         self.noise_scale = noise_scale
         self.distance_weight = distance_weight
         self.bond_weight = bond_weight
+        self.overlap_weight = overlap_weight
         self.manifolds = {"trans": Euclidean(3), "rots": Rotations()}
 
     def encode(self, batch: Batch) -> State:
@@ -115,13 +122,14 @@ class Backbone(Space):
         return FrameHead(vector_dim)
 
     def auxiliary(self, prediction: State, target: State, t: Float[Tensor, " b"]) -> dict[str, Float[Tensor, " b"]]:
-        """Near the data end: distances between near atoms, and the joints between consecutive residues."""
+        """Near the data end: distances between near atoms, joints between consecutive residues, overlaps of others."""
         near_data = (1 - t).clamp(min=0).square()
         predicted, real = self.observe(prediction), self.observe(target)
         mask = target.mask
         return {
             "distances": self.distance_weight * near_data * pair_distance_error(predicted, real, mask),
             "bonds": self.bond_weight * near_data * joint_error(predicted, real, mask),
+            "overlaps": self.overlap_weight * near_data * overlap_error(predicted, mask),
         }
 
 
@@ -161,6 +169,24 @@ def joint_error(
         error = nn.functional.smooth_l1_loss(d_pred, d_real, reduction="none", beta=0.1) / 0.1
         total = total + (error * joined).sum(1) / joined.sum(1).clamp(min=1)
     return total / 6
+
+
+def overlap_error(predicted: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"], least: float = 2.65) -> Tensor:
+    """Summed overlap of backbone atoms of residues at least two apart along the chain, Å per residue: (b,).
+
+    Args:
+        predicted: backbone atoms, Å.
+        mask: (b, l) which residues are real.
+        least: distance below which two atoms overlap, Å; hydrogen bonds, the closest native contacts, stay above it.
+    """
+    length = mask.shape[1]
+    flat = predicted.flatten(1, 2)
+    distance = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist")
+    residue = torch.arange(length, device=mask.device).repeat_interleave(4)
+    real = mask.repeat_interleave(4, dim=1)
+    pairs = ((residue[None] - residue[:, None]) >= 2)[None] & real[:, :, None] & real[:, None]
+    overlap = (least - distance).clamp(min=0)
+    return (overlap * pairs).sum((1, 2)) / mask.sum(-1)
 
 
 def safe_distance(a: Tensor, b: Tensor) -> Tensor:

@@ -1,0 +1,205 @@
+"""The figures of the shipped model: validity, secondary structure, adherence, diversity, novelty, reproducibility.
+
+    python benchmarks/flow_small.py STORE --out benchmarks/results/flow_small [--n 200] [--seed 0] [--model flow-small]
+
+STORE is made by `protgen data build CHAINS --out STORE`. Designs have lengths 60-100 (uniform) and default settings;
+the natives beside them are the validation split of the store at the same lengths, the strings asked for are theirs, and
+novelty is against every training item. `--parts` picks some of the parts; each writes its own JSON, so a run can go on
+where it stopped.
+"""
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from protgen.conditions.length import Length
+from protgen.conditions.secondary_structure import SecondaryStructure
+from protgen.data.store import Store
+from protgen.evaluation.validity import validity
+from protgen.generation.design import SampleSettings
+from protgen.generation.generate import generate, generate_each
+from protgen.geometry import so3
+from protgen.metrics.base import summarise
+from protgen.metrics.diversity import diversity
+from protgen.metrics.novelty import novelty
+from protgen.metrics.reference_data import typical_radius_of_gyration
+from protgen.metrics.tm import ca_trace
+from protgen.models.model import Model
+from protgen.models.released import load
+from protgen.spaces.backbone import Backbone
+from protgen.structure.dssp import to_string
+from protgen.structure.protein import Protein
+from protgen.structure.reader import read_structure
+from protgen.structure.writer import write_structure
+from protgen.types import Conditioning
+
+LOW, HIGH = 60, 100
+
+
+def figures(proteins: Sequence[Protein]) -> dict[str, dict[str, float]]:
+    """The bars of the model card, each a mean over structures with its bootstrap 95 % interval."""
+    rows = [validity(protein) for protein in proteins]
+
+    def column(function: Callable[[dict], float]) -> dict[str, float]:
+        return asdict(summarise(np.array([float(function(row)) for row in rows])))
+
+    return {
+        "no chain break": column(lambda r: r["chain_breaks"] == 0),
+        "peptide bonds within 1.33 +- 0.1 Å": column(lambda r: r["peptide_valid"]),
+        "no heavy-atom clash < 2.0 Å": column(lambda r: r["n_clashes"] == 0),
+        "Ramachandran favoured": column(lambda r: r["rama_favoured"]),
+        "helix + strand": column(lambda r: r["helix"] + r["strand"]),
+        "helix": column(lambda r: r["helix"]),
+        "strand": column(lambda r: r["strand"]),
+        "mainly beta or mixed": column(lambda r: r["fold_class"] in ("beta", "mixed")),
+        "structures with a left-handed helix": column(lambda r: r["left_handed_helices"] > 0),
+        "Rg within 15 % of natives": column(
+            lambda r: abs(r["rg"] / float(typical_radius_of_gyration(int(r["length"]))) - 1) <= 0.15
+        ),
+        "Rg / 2.2 L^0.38": column(lambda r: r["rg_ratio"]),
+    }
+
+
+def unconditional(model: Model, n: int, seed: int, settings: SampleSettings, out: Path) -> dict:
+    """Default designs, with and without the clean-up; the files are kept for the other parts."""
+    start = time.perf_counter()
+    designs = list(generate(model, [Length(LOW, HIGH)], n, seed, settings))
+    seconds = time.perf_counter() - start
+    folder = out / "designs"
+    folder.mkdir(parents=True, exist_ok=True)
+    for design in designs:
+        write_structure(design.protein, folder / f"{design.protein.name}.pdb")
+    drawn = [1 - c.adherence(design.protein).difference for design in designs for c in design.drawn]
+    return {
+        "n": n,
+        "seconds": round(seconds, 1),
+        "after clean-up": figures([design.protein for design in designs]),
+        "before clean-up": figures([design.raw for design in designs]),
+        "drawn layout obtained": asdict(summarise(np.array(drawn))) if drawn else None,
+    }
+
+
+def natives(store: Store) -> list[Protein]:
+    """Validation items of the lengths sampled."""
+    chosen = [store[int(i)] for i in store.indices("validation") if LOW <= store.lengths[i] <= HIGH]
+    return [Protein.from_backbone(np.array(item.atoms, dtype=float), name=item.id) for item in chosen]
+
+
+def asked_structure(model: Model, store: Store, seed: int, settings: SampleSettings, count: int = 100) -> dict:
+    """Three-state agreement with strings of validation natives, one design each."""
+    items = [store[int(i)] for i in store.indices("validation") if LOW <= store.lengths[i] <= HIGH][:count]
+    requests = [SecondaryStructure(to_string(item.labels)) for item in items]
+    designs = sorted(generate_each(model, [[r] for r in requests], seed, settings), key=lambda design: design.index)
+    agreement = [1 - r.adherence(d.protein).difference for r, d in zip(requests, designs, strict=True)]
+    result = figures([design.protein for design in designs])
+    return {"n": len(items), "asked structure obtained": asdict(summarise(np.array(agreement))), "validity": result}
+
+
+def folds(store: Store, out: Path) -> dict:
+    """Clusters at TM 0.5, and the nearest training item of each design."""
+    proteins = [read_structure(path).protein for path in sorted((out / "designs").glob("*.pdb"))]
+    traces = [ca_trace(protein) for protein in proteins]
+    clusters = diversity(traces, jobs=os.cpu_count() or 1)
+    training = [int(i) for i in store.indices("train")]
+    references = [np.array(store[i].atoms[:, 1], dtype=float) for i in training]
+    near = novelty(traces, references, jobs=os.cpu_count() or 1)
+    return {
+        "n": len(proteins),
+        "clusters": int(clusters.n_clusters),
+        "clusters / samples at TM 0.5": clusters.clusters_per_sample,
+        "mean pairwise TM": float(clusters.mean_pairwise_tm),
+        "max TM to a training item": asdict(summarise(near.max_tm)),
+        "largest": float(near.max_tm.max()),
+        "samples with TM > 0.95": int((near.max_tm > 0.95).sum()),
+        "samples with TM < 0.5 (new folds)": float((near.max_tm < 0.5).mean()),
+    }
+
+
+def reproducibility(model: Model, seed: int, settings: SampleSettings) -> dict:
+    """Largest difference (Å) between one design made in a batch of four and alone."""
+    together = {d.index: d for d in generate(model, [Length(LOW, HIGH)], 4, seed, settings)}
+    worst = 0.0
+    for index in (3, 0):
+        (alone,) = generate(model, [Length(LOW, HIGH)], 4, seed, settings, indices=[index])
+        worst = max(worst, float(np.abs(alone.protein.backbone - together[index].protein.backbone).max()))
+    return {"largest difference, Å": worst}
+
+
+def equivariance(model: Model, motions: int = 20) -> dict:
+    """Largest change of scalars, and of vectors turned back, under rigid motions in float64."""
+    rng = torch.Generator().manual_seed(0)
+    encoder = model.family.encoder.double()
+    space = Backbone()
+    worst = 0.0
+    for length in (10, 40, 100):
+        mask = torch.ones(1, length, dtype=torch.bool)
+        state = space.noise(mask, torch.randn(1, length, 7, generator=rng))
+        state = state.with_fields(trans=state["trans"].double(), rots=so3.project(state["rots"].double()))
+        unknown = model.conditions.unknown(mask)
+        cond = Conditioning(unknown.residue.double(), unknown.whole.double())
+        t = torch.tensor([0.5])
+        with torch.no_grad():
+            base = encoder(state, t, cond)
+            for _ in range(motions):
+                turn = so3.project(so3.uniform(torch.randn(4, generator=rng, dtype=torch.float64)))
+                moved = state.with_fields(trans=state["trans"] @ turn.T + 7.0, rots=turn @ state["rots"])
+                result = encoder(moved, t, cond)
+                worst = max(worst, float((result.scalars - base.scalars).abs().max()))
+                worst = max(worst, float((result.vectors - base.vectors @ turn.T).abs().max()))
+    encoder.float()
+    return {"largest error, float64": worst}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--model", default="flow-small")
+    parser.add_argument("--n", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--parts", default="unconditional,natives,asked,folds,reproducibility,equivariance")
+    options = parser.parse_args()
+    store, model = Store(options.store), load(options.model)
+    settings = SampleSettings(batch_size=options.batch_size)
+    out: Path = options.out
+    out.mkdir(parents=True, exist_ok=True)
+    parts = {
+        "unconditional": lambda: unconditional(model, options.n, options.seed, settings, out),
+        "natives": lambda: {"n": len(natives(store)), "figures": figures(natives(store))},
+        "asked": lambda: asked_structure(model, store, options.seed, settings),
+        "folds": lambda: folds(store, out),
+        "reproducibility": lambda: reproducibility(model, options.seed, settings),
+        "equivariance": lambda: equivariance(model),
+    }
+    for name in options.parts.split(","):
+        result = {
+            "command": f"python benchmarks/flow_small.py STORE --n {options.n} --seed {options.seed} --parts {name}",
+            "model": options.model,
+            "settings": asdict(settings),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
+            **parts[name](),
+        }
+        (out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+        print(name, json.dumps(brief(result), indent=1), flush=True)
+
+
+def brief(value: object) -> object:
+    """Summaries shortened to their mean and interval, for the terminal."""
+    if isinstance(value, dict) and "ci_low" in value:
+        return f"{value['mean']:.3f} [{value['ci_low']:.3f}, {value['ci_high']:.3f}] n={value['n']}"
+    if isinstance(value, dict):
+        return {key: brief(entry) for key, entry in value.items() if key not in ("command", "settings", "machine")}
+    return value
+
+
+if __name__ == "__main__":
+    main()
