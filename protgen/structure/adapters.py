@@ -35,9 +35,7 @@ def to_biopython(protein: Protein) -> Any:
             model.add(Chain(chain_id))
         residue_id = (" ", int(protein.residue_numbers[i]), str(protein.insertion_codes[i]) or " ")
         if residue_id in model[chain_id]:
-            raise StructureError(
-                f"{protein.name}: two residues are called {chain_id} {residue_id[1]}; renumber"
-            )
+            raise StructureError(f"{protein.name}: two residues are called {chain_id} {residue_id[1]}; renumber")
         residue = Residue(residue_id, str(protein.residue_names[i]), " ")
         for j in np.flatnonzero(protein.mask[i]).tolist():
             serial += 1
@@ -101,9 +99,7 @@ def to_mdtraj(protein: Protein) -> Any:
         if chain is None or protein.chain_ids[i] != last:
             last = protein.chain_ids[i]
             chain = topology.add_chain(chain_id=str(last))
-        residue = topology.add_residue(
-            str(protein.residue_names[i]), chain, resSeq=int(protein.residue_numbers[i])
-        )
+        residue = topology.add_residue(str(protein.residue_names[i]), chain, resSeq=int(protein.residue_numbers[i]))
         for j in np.flatnonzero(protein.mask[i]).tolist():
             topology.add_atom(ATOM_NAMES[j], elements[ATOM_NAMES[j]], residue)
             xyz.append(protein.atoms[i, j])

@@ -115,9 +115,7 @@ def _group(table: AtomTable, rows: np.ndarray, slot: np.ndarray, log: WarningLog
     return _replace_odd(table, rows, slot, residues, start, np.flatnonzero(odd), merged, log)
 
 
-def _odd_runs(
-    table: AtomTable, rows: np.ndarray, run: np.ndarray, start: np.ndarray, slot: np.ndarray
-) -> np.ndarray:
+def _odd_runs(table: AtomTable, rows: np.ndarray, run: np.ndarray, start: np.ndarray, slot: np.ndarray) -> np.ndarray:
     """(r,) bool; runs with alternate locations, several residue names, or a backbone atom given twice."""
     odd = np.zeros(len(start), dtype=bool)
     odd[run[table.altloc[rows] != ""]] = True
@@ -192,9 +190,7 @@ def _replace_odd(
 def _belongs(table: AtomTable, residues: _Residues) -> np.ndarray:
     """(r,) bool; True for residues of a protein chain, False for ligands, free amino acids and the like."""
     names, inverse = np.unique(table.residue_name[residues.row], return_inverse=True)
-    amino = np.array(
-        [parent(name) is not None or name in table.header.parents for name in names.tolist()], dtype=bool
-    )
+    amino = np.array([parent(name) is not None or name in table.header.parents for name in names.tolist()], dtype=bool)
     known = amino[inverse]
     ca_only = residues.mask[:, CA] & (residues.n_atoms == 1)
     shaped = residues.mask[:, [N, CA, C]].all(axis=1) | ca_only

@@ -80,6 +80,5 @@ def check_range(xyz: np.ndarray, place) -> None:
     if bad.any():
         i = int(np.flatnonzero(bad)[0])
         raise StructureError(
-            f"{place(i)}: position {xyz[i].tolist()} is beyond {MAX_ABS:g} Å; "
-            "a column has overflowed or is damaged"
+            f"{place(i)}: position {xyz[i].tolist()} is beyond {MAX_ABS:g} Å; a column has overflowed or is damaged"
         )

@@ -36,9 +36,7 @@ def scan_bcif(data: bytes, log: WarningLog) -> CifScan:
             log.add("multi_block", "the second data block with atoms", len(with_atoms))
         categories = with_atoms[0]
         atoms = _columns(categories["atom_site"], ATOM_TAGS)
-        other = {
-            name: _columns(categories[name], tags) for name, tags in HEADER_TAGS.items() if name in categories
-        }
+        other = {name: _columns(categories[name], tags) for name, tags in HEADER_TAGS.items() if name in categories}
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise StructureError(f"the BinaryCIF data are damaged ({' '.join(reason.split())[:120]})") from None

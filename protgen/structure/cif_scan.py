@@ -10,9 +10,7 @@ from protgen.errors import StructureError
 from protgen.structure.cif_table import ATOM_TAGS, HEADER_TAGS, MAX_TEXT, CifScan, Columns, make_scan
 from protgen.structure.read_warnings import WarningLog
 
-_NOT_ASCII = bytes(
-    [*range(128), *(ord("~") for _ in range(128))]
-)  # "~" is in no number, so it cannot pass as one
+_NOT_ASCII = bytes([*range(128), *(ord("~") for _ in range(128))])  # "~" is in no number, so it cannot pass as one
 
 
 _SPECIAL = ("?", ".", "'", '"', ";")  # first characters of values that are not what they look like

@@ -72,9 +72,7 @@ def make_scan(atoms: Columns, other: dict[str, Columns], log: WarningLog) -> Cif
         return CifScan(atoms, [np.arange(n)], other)
     numbers = atoms["pdbx_pdb_model_num"]
     distinct, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
-    models = (
-        [np.flatnonzero(inverse == k) for k in np.argsort(first)] if len(distinct) > 1 else [np.arange(n)]
-    )
+    models = [np.flatnonzero(inverse == k) for k in np.argsort(first)] if len(distinct) > 1 else [np.arange(n)]
     _compare_models(atoms, models, log)
     return CifScan(atoms, models, other)
 
@@ -84,8 +82,7 @@ def _compare_models(atoms: Columns, models: list[np.ndarray], log: WarningLog) -
     different = [
         k
         for k, rows in enumerate(models)
-        if len(rows) != len(models[0])
-        or any((atoms[tag][rows] != atoms[tag][models[0]]).any() for tag in tags)
+        if len(rows) != len(models[0]) or any((atoms[tag][rows] != atoms[tag][models[0]]).any() for tag in tags)
     ]
     if different:
         log.add("models_differ", f"model {different[0] + 1} against model 1", len(different))
@@ -113,9 +110,7 @@ def cif_table(scan: CifScan, model: int, log: WarningLog) -> AtomTable:
             if tag in scan.atoms:
                 values = scan.atoms[tag][rows]
                 if values.dtype.kind != "U":
-                    values = np.array(
-                        [f"{value:g}" if np.isfinite(value) else "" for value in values.tolist()]
-                    )
+                    values = np.array([f"{value:g}" if np.isfinite(value) else "" for value in values.tolist()])
                 result = values if result is blank else np.where(result == "", values, result)
         return result
 
@@ -178,9 +173,7 @@ def _numbers(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
     numbers = []
     for value, k in zip(distinct.tolist(), first.tolist(), strict=True):
         if value and not _INTEGER.fullmatch(value):
-            raise StructureError(
-                f"_atom_site.auth_seq_id, row {rows[k] + 1}: {value[:40]!r} is not an integer"
-            )
+            raise StructureError(f"_atom_site.auth_seq_id, row {rows[k] + 1}: {value[:40]!r} is not an integer")
         numbers.append(int(value) if value else 0)  # waters and ligands may have none
     return np.array(numbers, dtype=np.int64)[inverse]
 
@@ -198,9 +191,7 @@ def _chain_names(chain: np.ndarray, rows: np.ndarray, log: WarningLog) -> np.nda
         return chain
     log.add("no_chain_id", f"_atom_site row {_row(rows, blank)}", int(blank.sum()))
     taken = set(np.unique(chain).tolist())
-    return np.where(
-        blank, next(letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ_" if letter not in taken), chain
-    )
+    return np.where(blank, next(letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ_" if letter not in taken), chain)
 
 
 def _header(scan: CifScan, chain: np.ndarray, entity: np.ndarray, in_polymer: np.ndarray) -> Header:

@@ -41,7 +41,7 @@ def assign_dssp(backbones: np.ndarray, chain_lengths: tuple[int, ...] | None = N
 
     backbones = np.asarray(backbones, dtype=np.float32)
     n, length = backbones.shape[:2]
-    complete = np.isfinite(backbones).all(axis=(2, 3))
+    complete = np.asarray(np.isfinite(backbones).all(axis=(2, 3)))
     if n > 1 and not complete.all():
         return np.concatenate([assign_dssp(one[None], chain_lengths) for one in backbones])
     result = np.full((n, length), "C")

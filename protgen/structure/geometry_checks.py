@@ -48,8 +48,7 @@ def chain_breaks(protein: Protein) -> tuple[ChainBreak, ...]:
     broken = np.where(np.isnan(bond), ca > CA_BREAK, bond > BOND_BREAK) | (np.isnan(distance) & (jump > 1))
     broken &= protein.chain_ids[1:] == protein.chain_ids[:-1]
     return tuple(
-        ChainBreak(int(i), float(distance[i]), max(0, int(jump[i]) - 1))
-        for i in np.flatnonzero(broken).tolist()
+        ChainBreak(int(i), float(distance[i]), max(0, int(jump[i]) - 1)) for i in np.flatnonzero(broken).tolist()
     )
 
 
@@ -63,9 +62,7 @@ def check_geometry(protein: Protein, log: WarningLog) -> None:
     breaks = chain_breaks(protein)
     if breaks:
         first = breaks[0]
-        cause = (
-            f"{first.n_missing} residues missing by number" if first.n_missing else "the numbering runs on"
-        )
+        cause = f"{first.n_missing} residues missing by number" if first.n_missing else "the numbering runs on"
         log.add(
             "chain_break",
             f"{residue_place(protein, first.index)}: {first.distance:.1f} Å, {cause}",
@@ -76,9 +73,7 @@ def check_geometry(protein: Protein, log: WarningLog) -> None:
     else:
         bad = _degenerate(protein)
         if bad.any():
-            log.add(
-                "degenerate_coordinates", residue_place(protein, int(np.flatnonzero(bad)[0])), int(bad.sum())
-            )
+            log.add("degenerate_coordinates", residue_place(protein, int(np.flatnonzero(bad)[0])), int(bad.sum()))
     if is_mirror_image(protein):
         log.add("mirror_image", f"{protein.name} as a whole")
 
@@ -121,9 +116,7 @@ def is_mirror_image(protein: Protein) -> bool:
     if len(signs) < MIN_SIGNS:
         phi = torsion(c[:-1], n[1:], ca[1:], c[1:])
         bonded = np.linalg.norm(n[1:] - c[:-1], axis=-1) < BOND_BREAK
-        signs = -phi[
-            np.isfinite(phi) & bonded & (protein.residue_names[1:] != "GLY")
-        ]  # phi is negative for L
+        signs = -phi[np.isfinite(phi) & bonded & (protein.residue_names[1:] != "GLY")]  # phi is negative for L
         if len(signs) < 2 * MIN_SIGNS:  # all glycine: a placeholder in designs, so it counts here
             signs = -phi[np.isfinite(phi) & bonded]
         if len(signs) < 2 * MIN_SIGNS:

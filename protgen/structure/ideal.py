@@ -13,9 +13,7 @@ N_CA, CA_C, C_N, C_O = 1.458, 1.525, 1.329, 1.231  # Å
 N_CA_C, CA_C_N, C_N_CA, CA_C_O = np.radians([111.0, 117.2, 121.7, 120.1])
 HELIX = np.radians([-57.8, -47.0])  # phi, psi
 STRAND = np.radians([-120.0, 130.0])
-HAIRPIN_STRAND = np.radians(
-    [-105.4, 101.7]
-)  # fitted with the turn so that all N-O pairs are 2.9 Å apart, nothing
+HAIRPIN_STRAND = np.radians([-105.4, 101.7])  # fitted with the turn so that all N-O pairs are 2.9 Å apart, nothing
 HAIRPIN_TURN = np.radians([[71.2, -86.1], [-125.0, 7.6]])  # closer than 2.77 Å; near a type II' turn
 
 
@@ -37,15 +35,9 @@ def build_from_torsions(phi: np.ndarray, psi: np.ndarray, omega: np.ndarray | fl
     """
     phi, psi = np.asarray(phi, dtype=float), np.asarray(psi, dtype=float)
     length = len(phi)
-    omega = (
-        np.broadcast_to(np.asarray(omega, dtype=float), (length,))
-        if np.ndim(omega) == 0
-        else np.asarray(omega)
-    )
+    omega = np.broadcast_to(np.asarray(omega, dtype=float), (length,)) if np.ndim(omega) == 0 else np.asarray(omega)
     if length == 0 or len(psi) != length or len(omega) != length:
-        raise UsageError(
-            f"phi, psi and omega have {length}, {len(psi)} and {len(omega)} angles; give one a residue"
-        )
+        raise UsageError(f"phi, psi and omega have {length}, {len(psi)} and {len(omega)} angles; give one a residue")
     xyz = np.zeros((length, 4, 3))
     xyz[0, 1] = [N_CA, 0.0, 0.0]
     xyz[0, 2] = [N_CA - CA_C * np.cos(N_CA_C), CA_C * np.sin(N_CA_C), 0.0]
@@ -59,9 +51,7 @@ def build_from_torsions(phi: np.ndarray, psi: np.ndarray, omega: np.ndarray | fl
     return xyz - xyz[:, 1].mean(axis=0)
 
 
-def place_atom(
-    a: np.ndarray, b: np.ndarray, c: np.ndarray, length: float, angle: float, torsion: float
-) -> np.ndarray:
+def place_atom(a: np.ndarray, b: np.ndarray, c: np.ndarray, length: float, angle: float, torsion: float) -> np.ndarray:
     """The fourth atom d of a-b-c-d, from the bond c-d (Å), the angle b-c-d and the torsion a-b-c-d (radians).
 
     Args:
@@ -77,9 +67,7 @@ def place_atom(
     normal = np.cross(b - a, bc)
     normal = normal / np.linalg.norm(normal, axis=-1, keepdims=True)
     across = np.cross(normal, bc)
-    return c + length * (
-        -np.cos(angle) * bc + np.sin(angle) * (np.cos(torsion) * across + np.sin(torsion) * normal)
-    )
+    return c + length * (-np.cos(angle) * bc + np.sin(angle) * (np.cos(torsion) * across + np.sin(torsion) * normal))
 
 
 def ideal_helix(n: int) -> np.ndarray:

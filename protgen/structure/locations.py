@@ -18,9 +18,7 @@ class Copy:
     rows: np.ndarray
 
 
-def settle(
-    table: AtomTable, slot: np.ndarray, runs: list[np.ndarray], place: str, log: WarningLog
-) -> list[Copy]:
+def settle(table: AtomTable, slot: np.ndarray, runs: list[np.ndarray], place: str, log: WarningLog) -> list[Copy]:
     """The residues behind one id.
 
     Args:

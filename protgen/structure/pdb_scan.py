@@ -132,8 +132,7 @@ def _refuse_odd_atom(line: bytes, index: int) -> None:
     ):
         shown = line[:6].decode("latin-1")
         raise StructureError(
-            f"line {index + 1}: record {shown!r} looks like a damaged or shifted ATOM record; "
-            "repair or delete the line"
+            f"line {index + 1}: record {shown!r} looks like a damaged or shifted ATOM record; repair or delete the line"
         )
 
 
@@ -154,8 +153,7 @@ def _check_models(scan: PdbScan, state: _State, log: WarningLog) -> None:
     if state.declared_models not in (None, len(scan.models)):
         state.unbalanced += 1
         state.unbalanced_at = (
-            state.unbalanced_at
-            or f"NUMMDL, which says {state.declared_models}; the file has {len(scan.models)}"
+            state.unbalanced_at or f"NUMMDL, which says {state.declared_models}; the file has {len(scan.models)}"
         )
     if state.unbalanced:
         log.add("model_records_unbalanced", state.unbalanced_at, state.unbalanced)
@@ -178,7 +176,5 @@ def _check_end(data: bytes, scan: PdbScan, state: _State, log: WarningLog) -> No
         if not data.endswith((b"\n", b"\r")):
             log.add("truncated_tail", f"line {len(scan.lines)}, which has no line end")
     n_atoms = sum(len(model) for model in scan.models)
-    if (
-        state.master is not None and n_atoms < state.master
-    ):  # MASTER leaves out alternate locations: more is ordinary
+    if state.master is not None and n_atoms < state.master:  # MASTER leaves out alternate locations: more is ordinary
         log.add("truncated_tail", f"MASTER, which says {state.master} atoms; the file has {n_atoms}")

@@ -66,9 +66,7 @@ def _grid(scan: PdbScan, rows: list[int]) -> np.ndarray:
     touching = grid[:, 29] != 32
     if touching.any():
         i = int(np.flatnonzero(touching)[0])
-        raise StructureError(
-            f"line {rows[i] + 1}, column 30: must be blank; the columns look shifted or overflowing"
-        )
+        raise StructureError(f"line {rows[i] + 1}, column 30: must be blank; the columns look shifted or overflowing")
     return grid
 
 
@@ -129,9 +127,7 @@ def _numbers(grid: np.ndarray, rows: list[int]) -> np.ndarray:
     for text, k in zip(distinct.tolist(), first.tolist(), strict=True):
         number = residue_number(text)
         if number is None:
-            raise StructureError(
-                f"line {rows[k] + 1}, columns 23-26: {text.decode('ascii')!r} is no residue number"
-            )
+            raise StructureError(f"line {rows[k] + 1}, columns 23-26: {text.decode('ascii')!r} is no residue number")
         numbers.append(number)
     return np.array(numbers, dtype=np.int64)[inverse]
 
@@ -158,9 +154,7 @@ def _elements(grid: np.ndarray, raw_name: np.ndarray, rows: list[int], log: Warn
     blank = element == ""
     if blank.any():
         log.add("element_inferred", f"line {rows[int(np.flatnonzero(blank)[0])] + 1}", int(blank.sum()))
-        if np.isin(
-            raw_name, [" N  ", " C  ", " O  "]
-        ).any():  # this file keeps element columns within atom names
+        if np.isin(raw_name, [" N  ", " C  ", " O  "]).any():  # this file keeps element columns within atom names
             element = np.where(blank & np.char.startswith(raw_name, "CA"), "CA", element)
     return element
 
@@ -177,9 +171,7 @@ def _chain_names(chain: np.ndarray, rows: list[int], log: WarningLog) -> np.ndar
         return chain
     log.add("no_chain_id", f"line {rows[int(np.flatnonzero(blank)[0])] + 1}", int(blank.sum()))
     taken = set(np.unique(chain).tolist())
-    return np.where(
-        blank, next(letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ_" if letter not in taken), chain
-    )
+    return np.where(blank, next(letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ_" if letter not in taken), chain)
 
 
 def _before_ter(chain: np.ndarray, ters: list[int]) -> np.ndarray:

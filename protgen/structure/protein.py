@@ -99,7 +99,7 @@ class Protein:
         length = len(backbone)
         atoms = np.full((length, 5, 3), np.nan)
         atoms[:, BACKBONE] = backbone
-        mask = np.isfinite(atoms).all(axis=-1)
+        mask = np.asarray(np.isfinite(atoms).all(axis=-1))
         atoms[~mask] = np.nan
         return cls(
             atoms=atoms,

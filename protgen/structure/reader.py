@@ -111,14 +111,10 @@ def _read(
             own_log = log.copy()
             own_name = name or stem(path)
             table = _table(scan, index, own_log)
-            protein = _protein(
-                table, own_name if models is not None else f"{own_name}_model{index + 1}", own_log
-            )
+            protein = _protein(table, own_name if models is not None else f"{own_name}_model{index + 1}", own_log)
             results.append(ReadResult(protein, own_log.warnings(), n_models))
             if strict and results[-1].warnings:
-                raise StructureError(
-                    f"refused, as strict reading was asked for: {_in_words(results[-1].warnings)}"
-                )
+                raise StructureError(f"refused, as strict reading was asked for: {_in_words(results[-1].warnings)}")
         return results
     except StructureError as error:
         raise StructureError(f"{path}: {error}") from None
@@ -142,9 +138,7 @@ def _protein(table: AtomTable, name: str, log: WarningLog) -> Protein:
 
 
 def _in_words(warnings: tuple[ReadWarning, ...]) -> str:
-    return "; ".join(
-        f"{warning.code} ({warning.count}, first at {warning.first_place})" for warning in warnings
-    )
+    return "; ".join(f"{warning.code} ({warning.count}, first at {warning.first_place})" for warning in warnings)
 
 
 def stem(path: str | PathLike[str]) -> str:

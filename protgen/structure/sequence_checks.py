@@ -24,9 +24,7 @@ def check_sequences(table: AtomTable, protein: Protein, log: WarningLog) -> None
         if not observed:
             log.add("seqres_mismatch", f"chain {chain}, declared with {len(declared)} residues, has none")
         elif not _follows(observed, names):
-            log.add(
-                "seqres_mismatch", f"chain {chain}, {len(observed)} residues against {len(declared)} declared"
-            )
+            log.add("seqres_mismatch", f"chain {chain}, {len(observed)} residues against {len(declared)} declared")
 
 
 def _standard(table: AtomTable, name: str) -> str | None:
@@ -37,6 +35,4 @@ def _standard(table: AtomTable, name: str) -> str | None:
 def _follows(observed: list[str], declared: list[str | None]) -> bool:
     """True if `observed` is what is left of `declared` when some residues are taken out."""
     rest = iter(declared)
-    return all(
-        any(name in (other, UNKNOWN) or other in (UNKNOWN, None) for other in rest) for name in observed
-    )
+    return all(any(name in (other, UNKNOWN) or other in (UNKNOWN, None) for other in rest) for name in observed)

@@ -62,9 +62,7 @@ def load(path: Path, log: WarningLog, max_bytes: int = MAX_BYTES) -> Payload:
     if data[:2] == b"\x1f\x8b":
         data = _gunzip(data, log, max_bytes)
     if len(data) > max_bytes:
-        raise StructureError(
-            f"holds more than the limit of {max_bytes:,} bytes; raise max_bytes if it is sound"
-        )
+        raise StructureError(f"holds more than the limit of {max_bytes:,} bytes; raise max_bytes if it is sound")
     return _recognise(data.removeprefix(b"\xef\xbb\xbf"))
 
 
@@ -118,9 +116,7 @@ def check_lines(data: bytes) -> None:
     """Raise if a line is longer than `MAX_LINE`, at a cost linear in size."""
     start = 0
     while len(data) - start > MAX_LINE:
-        end = max(
-            data.rfind(b"\n", start, start + MAX_LINE + 1), data.rfind(b"\r", start, start + MAX_LINE + 1)
-        )
+        end = max(data.rfind(b"\n", start, start + MAX_LINE + 1), data.rfind(b"\r", start, start + MAX_LINE + 1))
         if end < 0:
             line = data.count(b"\n", 0, start) + 1
             raise StructureError(f"line {line}: is longer than {MAX_LINE:,} bytes; not a PDB or mmCIF file")
@@ -128,7 +124,5 @@ def check_lines(data: bytes) -> None:
 
 
 def _looks_like_cif(data: bytes) -> bool:
-    first = re.search(
-        rb"^[ \t]*([^#\s][^\r\n]{0,80})", data, re.MULTILINE
-    )  # the first line that is no comment
+    first = re.search(rb"^[ \t]*([^#\s][^\r\n]{0,80})", data, re.MULTILINE)  # the first line that is no comment
     return first is not None and first.group(1)[:5].lower() == b"data_"

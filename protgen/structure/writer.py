@@ -28,9 +28,7 @@ _CIF_TAGS = [
 ]  # fmt: skip
 
 
-def write_structure(
-    protein: Protein, path: str | PathLike[str], *, b_factors: np.ndarray | None = None
-) -> None:
+def write_structure(protein: Protein, path: str | PathLike[str], *, b_factors: np.ndarray | None = None) -> None:
     """Write by suffix: .pdb, .ent, .cif or .mmcif, each with an optional .gz.
 
     Args:
@@ -91,8 +89,7 @@ def write_cif(protein: Protein, path: str | PathLike[str], *, b_factors: np.ndar
         loop = block.init_loop("_atom_site.", _CIF_TAGS)
         loop.set_all_values(_cif_columns(protein, b_values))
         _write_atomically(
-            block.as_string(gemmi.cif.WriteOptions(gemmi.cif.Style.Pdbx)).rstrip().rstrip("#").rstrip()
-            + "\n#\n",
+            block.as_string(gemmi.cif.WriteOptions(gemmi.cif.Style.Pdbx)).rstrip().rstrip("#").rstrip() + "\n#\n",
             path,
         )
     except StructureError as error:

@@ -3,13 +3,13 @@
 import pytest
 import torch
 from torch import nn
-from tests.toy_space import Line
 
 from protgen import registry
 from protgen.encoders.base import Encoder
 from protgen.samplers.base import SamplingTask
 from protgen.samplers.guidance import ClassifierFreeGuidance
 from protgen.types import Conditioning, Features, State
+from tests.toy_space import Line
 
 
 class Dense(Encoder):

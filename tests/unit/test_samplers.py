@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from tests.toy_space import Line
 
 from protgen.errors import UsageError
 from protgen.samplers.base import Denoiser, SamplingTask, draw_normals
@@ -10,6 +9,7 @@ from protgen.samplers.euler import Euler
 from protgen.samplers.guidance import ClassifierFreeGuidance
 from protgen.spaces.backbone import Backbone
 from protgen.types import Conditioning, State
+from tests.toy_space import Line
 
 STD = 0.5
 
