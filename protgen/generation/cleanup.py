@@ -5,28 +5,65 @@ geometry of a peptide bond and atoms that overlap apart. Gradient descent by Ada
 state is per coordinate, so a design does not depend on those beside it.
 """
 
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from protgen.geometry import constants as ideal
-from protgen.geometry import frames
+from protgen.geometry import frames, so3
 from protgen.spaces.backbone import Backbone
 from protgen.types import State
 
-# Least allowed distances, Å: below the native minimum (1st percentile in natives: CA-CA 3.8, any pair 2.7), N-O apart
-# because a hydrogen bond brings them to 2.8, and above the 2.0 Å that counts as a clash.
-CONTACT, HYDROGEN_BOND, CA_CONTACT = 3.0, 2.7, 3.75
+# Distances (Å) below which two atoms are pushed apart. They lie between the 2.0 Å that counts as a clash and the
+# closest contacts of natives (2.7 Å; 2.8 Å in hydrogen bonds), so that packing and hydrogen bonds stay as they came.
+CONTACT, HYDROGEN_BOND, CA_CONTACT = 2.4, 2.3, 3.5
+REACH = 5.0  # Å; pairs farther apart at the start cannot come to overlap, as residues move by tenths of an Å
+JOINT_WEIGHT, OVERLAP_WEIGHT = 100.0, 30.0
+# The pull to where the residues were, per Å^2 and rad^2: holds phi and psi, which joints alone would bend.
+MOVE_WEIGHT, TURN_WEIGHT = 3.0, 10.0
 
 
-def energy(space: Backbone, state: State, start: State) -> Float[Tensor, " b"]:
-    """Penalty of each design: joints, overlaps, and a weak pull to where the residues were; no unit."""
+def energy(space: Backbone, state: State, start: State, pairs: "NearPairs") -> Float[Tensor, ""]:
+    """Penalty summed over designs: joints, overlaps, and the pull to where the residues were; no unit."""
     atoms = space.observe(state)
     mask = state.mask
     joined = mask[:, 1:] & mask[:, :-1]
-    total = 100.0 * joint_energy(atoms, joined) + 10.0 * overlap_energy(atoms, mask)
+    total = JOINT_WEIGHT * joint_energy(atoms, joined).sum() + OVERLAP_WEIGHT * overlap_energy(atoms, pairs)
     moved = (state["trans"] - start["trans"]).square().sum(-1)
-    return total + 0.1 * (moved * mask).sum(-1)
+    turned = so3.chordal_squared(state["rots"], start["rots"])
+    return total + ((MOVE_WEIGHT * moved + TURN_WEIGHT * turned) * mask).sum()
+
+
+@dataclass(frozen=True)
+class NearPairs:
+    """Pairs of atoms that may overlap, over the whole batch.
+
+    Attributes:
+        first, second: indices into the flattened (b * 4 l) atoms.
+        least: Å, least distance of each pair.
+    """
+
+    first: Int[Tensor, " p"]
+    second: Int[Tensor, " p"]
+    least: Float[Tensor, " p"]
+
+
+def near_pairs(atoms: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"]) -> NearPairs:
+    """Pairs within reach of residues at least two apart along the chain."""
+    length = mask.shape[1]
+    flat = atoms.flatten(1, 2)
+    residue = torch.arange(length, device=mask.device).repeat_interleave(4)
+    real = mask.repeat_interleave(4, dim=1)
+    apart = ((residue[None] - residue[:, None]) >= 2)[None] & real[:, :, None] & real[:, None]
+    near = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist") < REACH
+    design, first, second = (near & apart).nonzero(as_tuple=True)
+    least = torch.full((4, 4), CONTACT, device=mask.device)
+    least[0, 3] = least[3, 0] = HYDROGEN_BOND
+    least[1, 1] = CA_CONTACT
+    offset = design * 4 * length
+    return NearPairs(first + offset, second + offset, least[first % 4, second % 4])
 
 
 def joint_energy(atoms: Float[Tensor, "b l 4 3"], joined: Bool[Tensor, "b k"]) -> Float[Tensor, " b"]:
@@ -42,21 +79,11 @@ def joint_energy(atoms: Float[Tensor, "b l 4 3"], joined: Bool[Tensor, "b k"]) -
     return (squared * joined).sum(-1)
 
 
-def overlap_energy(atoms: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:
-    """Squared overlaps of backbone atoms of residues at least two apart along the chain, Å^2."""
-    length = mask.shape[1]
-    flat = atoms.flatten(1, 2)
-    separation = torch.sqrt((flat[:, :, None] - flat[:, None]).square().sum(-1) + 1e-8)
-    kind = torch.arange(4, device=mask.device).repeat(length)
-    least = torch.full((4, 4), CONTACT, device=mask.device)
-    least[0, 3] = least[3, 0] = HYDROGEN_BOND
-    least[1, 1] = CA_CONTACT
-    residue = torch.arange(length, device=mask.device).repeat_interleave(4)
-    apart = (residue[None] - residue[:, None]) >= 2
-    real = mask.repeat_interleave(4, dim=1)
-    pairs = apart[None] & real[:, :, None] & real[:, None]
-    overlap = (least[kind][:, kind] - separation).clamp(min=0)
-    return (overlap.square() * pairs).sum((1, 2))
+def overlap_energy(atoms: Float[Tensor, "b l 4 3"], pairs: NearPairs) -> Float[Tensor, ""]:
+    """Squared overlaps summed over pairs, Å^2."""
+    flat = atoms.flatten(0, 2)
+    separation = distance(flat[pairs.first], flat[pairs.second])
+    return (pairs.least - separation).clamp(min=0).square().sum()
 
 
 def distance(a: Tensor, b: Tensor) -> Tensor:
@@ -64,7 +91,7 @@ def distance(a: Tensor, b: Tensor) -> Tensor:
     return ((a - b).square().sum(-1) + 1e-8).sqrt()
 
 
-def clean_up(space: Backbone, state: State, steps: int = 200, rate: float = 0.03) -> State:
+def clean_up(space: Backbone, state: State, steps: int = 120, rate: float = 0.03) -> State:
     """Mend joints and overlaps.
 
     Args:
@@ -78,6 +105,7 @@ def clean_up(space: Backbone, state: State, steps: int = 200, rate: float = 0.03
     """
     with torch.enable_grad():
         b, length = state.mask.shape
+        pairs = near_pairs(space.observe(state), state.mask)
         move = torch.zeros(b, length, 6, device=state.mask.device, requires_grad=True)
         # eps of the size of a gradient worth following: with the usual 1e-8, residues that are fine would move by
         # the sign of rounding errors.
@@ -86,7 +114,7 @@ def clean_up(space: Backbone, state: State, steps: int = 200, rate: float = 0.03
             for group in optimizer.param_groups:
                 group["lr"] = rate * (1 - step / steps)
             optimizer.zero_grad()
-            energy(space, displace(state, move), state).sum().backward()
+            energy(space, displace(state, move), state, pairs).backward()
             optimizer.step()
     return space.project(displace(state, move.detach()))
 

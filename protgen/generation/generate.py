@@ -24,6 +24,8 @@ from protgen.spaces.backbone import Backbone
 from protgen.structure.protein import Protein
 from protgen.types import State
 
+GUIDE_UNTIL = 0.25  # time below which guidance rests: by then secondary structure stands, and joints are being set
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -157,7 +159,8 @@ def make_batches(
         cond = model.conditions.from_requests(requests, mask)
         denoiser: Denoiser = model.family.denoiser()
         if settings.guidance != 1:
-            denoiser = ClassifierFreeGuidance(denoiser, space, model.conditions.unknown(mask), settings.guidance)
+            free = model.conditions.unknown(mask)
+            denoiser = ClassifierFreeGuidance(denoiser, space, free, settings.guidance, until=GUIDE_UNTIL)
         task = SamplingTask(mask, cond, [plan.rng for plan in plans], settings.temperature, report)
         raw = sampler.sample(denoiser, space, task)
         final = clean_up(space, raw) if settings.cleanup else raw

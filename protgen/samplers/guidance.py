@@ -20,17 +20,20 @@ class ClassifierFreeGuidance(Denoiser):
         space: its space, for geodesics.
         free: the conditioning with y unknown.
         weight: w.
+        until: time below which the estimate is left as it is: late guidance no longer changes what y is about and
+            bends local geometry (Kynkäänniemi et al. 2024, Guidance in a Limited Interval); it saves half the work too.
     """
 
-    def __init__(self, denoiser: Denoiser, space: Space, free: Conditioning, weight: float) -> None:
+    def __init__(self, denoiser: Denoiser, space: Space, free: Conditioning, weight: float, until: float = 0.0) -> None:
         self.denoiser = denoiser
         self.space = space
         self.free = free
         self.weight = weight
+        self.until = until
 
     def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None) -> State:
         """Guided E[x_data | x_t, y]; both estimates come from one evaluation of twice the batch."""
-        if self.weight == 1:
+        if self.weight == 1 or bool((t < self.until).all()):
             return self.denoiser.denoise(x_t, t, cond, estimate)
         both = Conditioning(torch.cat([cond.residue, self.free.residue]), torch.cat([cond.whole, self.free.whole]))
         result = self.denoiser.denoise(

@@ -119,3 +119,14 @@ def test_guidance_of_weight_one_is_plain_and_zero_is_free(rng):
         assert torch.allclose(out["rots"], expected["rots"], atol=1e-4)
     pushed = ClassifierFreeGuidance(Towards(asked, free), space, unknown, 2.0).denoise(asked, one, cond)
     assert torch.allclose(pushed["trans"], 2 * asked["trans"] - free["trans"], atol=1e-4)
+
+
+def test_guidance_rests_below_its_interval(rng):
+    space, asked, free = backbones(rng)
+    cond = Conditioning(torch.zeros(1, 9, 0), torch.ones(1, 1))
+    unknown = Conditioning(torch.zeros(1, 9, 0), torch.zeros(1, 1))
+    guide = ClassifierFreeGuidance(Towards(asked, free), space, unknown, 3.0, until=0.2)
+    late = guide.denoise(asked, torch.tensor([0.1]), cond)
+    early = guide.denoise(asked, torch.tensor([0.3]), cond)
+    assert torch.allclose(late["trans"], asked["trans"], atol=1e-5)
+    assert not torch.allclose(early["trans"], asked["trans"], atol=1e-1)
