@@ -49,10 +49,7 @@ class ConditionEmbedding:
         """
         blocks = [cls.unknown(mask) for cls in self.classes]
         for row, request in enumerate(requests):
-            for condition in request:
-                if condition.name not in self.names or not isinstance(condition, LearnedCondition):
-                    known = ", ".join(self.names)
-                    raise ConfigError(f"this model has not learned {condition.name!r}; it has learned: {known}")
+            for condition in self.require_learned(request):
                 column = self.names.index(condition.name)
                 features = condition.features(mask[row][mask[row]]).to(mask.device)
                 if features.ndim == 2:
@@ -60,6 +57,20 @@ class ConditionEmbedding:
                 else:
                     blocks[column][row] = features
         return self.join(blocks, mask)
+
+    def require_learned(self, request: Sequence[Condition]) -> list[LearnedCondition]:
+        """The conditions of a request, all of which the model must have learned.
+
+        Raises:
+            ConfigError: naming the first it has not.
+        """
+        learned = []
+        for condition in request:
+            if condition.name not in self.names or not isinstance(condition, LearnedCondition):
+                known = ", ".join(self.names)
+                raise ConfigError(f"this model has not learned {condition.name!r}; it has learned: {known}")
+            learned.append(condition)
+        return learned
 
     def join(self, blocks: Sequence[Tensor], mask: Bool[Tensor, "b l"]) -> Conditioning:
         """Residue features and whole-structure features, each concatenated in order."""

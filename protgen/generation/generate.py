@@ -110,10 +110,12 @@ def generate_each(
     check_settings(settings)
     for conditions in {id(request): request for request in requests}.values():
         check_conditions(conditions, None)
+        model.conditions.require_learned(conditions)
     space = model.family.space
     if not isinstance(space, Backbone):
         raise ConfigError(f"this model generates {type(space).__name__}, not protein backbones; choose another model")
-    layouts = model.layouts if settings.layout == "auto" else None
+    use_layouts = settings.layout == "auto" and SecondaryStructure.name in model.conditions.names
+    layouts = model.layouts if use_layouts else None
     chosen = range(len(requests)) if indices is None else indices
     plans = [plan_design(requests[i], layouts, seed, i) for i in chosen]
     plans.sort(key=lambda plan: (plan.length, plan.index))  # alike lengths together: little padding

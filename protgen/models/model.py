@@ -116,8 +116,10 @@ def load_model(folder: Path) -> Model:
     config = load_json(folder / CONFIG)
     try:
         model = build_model(config)
-    except ConfigError as error:
-        raise CheckpointError(f"{folder / CONFIG}: {error}") from error
+    except (ConfigError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        # Beside unknown names: values of the wrong type or size, of which networks complain in their own words.
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{folder / CONFIG}: {reason}; get or train the model again") from error
     load_weights(model.family, load_tensors(folder / WEIGHTS), folder / WEIGHTS)
     model.family.eval()
     return replace(model, layouts=load_layouts(folder))

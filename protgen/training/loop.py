@@ -203,6 +203,7 @@ def train(
     curve = LossCurve(run, start) if fabric.is_global_zero else None
 
     sums: dict[str, float] = {}
+    summed = 0
     saved = logged = time.monotonic()
     batches = training_batches(store, indices, settings.pairs, settings.seed, start * world)
     batches = islice(batches, rank, None, world)
@@ -219,13 +220,13 @@ def train(
             continue
         for name, value in terms.items():
             sums[name] = sums.get(name, 0.0) + value
+        summed += 1
         if done % settings.log_every == 0 or done == settings.steps:
-            count = (done - 1) % settings.log_every + 1
-            means = {name: value / count for name, value in sums.items()} | {"lr": rate}
+            means = {name: value / summed for name, value in sums.items()} | {"lr": rate}
             now = time.monotonic()
             curve.add(done, means)
-            on_progress(Progress(done, means, count / (now - logged)))
-            sums, logged = {}, now
+            on_progress(Progress(done, means, summed / (now - logged)))
+            sums, summed, logged = {}, 0, now
         last = done == settings.steps
         if last or time.monotonic() - saved > 60 * settings.checkpoint_minutes:
             save_checkpoint(run, done, family, ema, optimizer, settings.keep)

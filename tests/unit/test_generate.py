@@ -7,7 +7,7 @@ import torch
 from protgen.conditions.fractions import Fractions
 from protgen.conditions.length import Length
 from protgen.conditions.secondary_structure import SecondaryStructure
-from protgen.errors import ConflictError, UsageError
+from protgen.errors import ConfigError, ConflictError, UsageError
 from protgen.generation.design import SampleSettings
 from protgen.generation.generate import generate, generate_each
 from protgen.models.layouts import fit_layouts
@@ -111,6 +111,17 @@ def test_progress_counts_every_step(model):
 def test_bad_settings_are_refused_before_computing(model, settings):
     with pytest.raises(UsageError):
         generate(model, [Length(20)], 1, 0, SampleSettings(**settings))
+
+
+def test_a_model_without_structure_conditions_still_samples(model):
+    """Its layouts are of no use then, and what it has not learned is refused before computing."""
+    config = {**model.config, "conditions": ["length"]}
+    plain = build_model(config)
+    plain = Model(plain.family.eval(), plain.conditions, config, model.layouts)
+    (design,) = generate(plain, [Length(12)], 1, 0, FAST)
+    assert design.drawn == ()
+    with pytest.raises(ConfigError, match="fractions"):
+        generate(plain, [Length(12), Fractions(helix=0.5)], 1, 0, FAST)
 
 
 def test_bad_requests_are_refused_before_computing(model):

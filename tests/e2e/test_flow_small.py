@@ -1,0 +1,61 @@
+"""The released model, through the library: a few designs are good, obey, and come out the same again."""
+
+import numpy as np
+import pytest
+
+from protgen.conditions.fractions import Fractions
+from protgen.conditions.length import Length
+from protgen.conditions.secondary_structure import SecondaryStructure
+from protgen.evaluation.validity import validity
+from protgen.generation.design import SampleSettings
+from protgen.generation.generate import generate
+from protgen.models.released import load, released
+
+ASKED = SecondaryStructure.parse("L2H14L4H14L4H14L2")
+FAST = SampleSettings(steps=30)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load("flow-small")
+
+
+@pytest.fixture(scope="module")
+def designs(model):
+    return sorted(generate(model, [ASKED], 3, 0, FAST), key=lambda design: design.index)
+
+
+def test_it_is_released_with_its_facts():
+    (entry,) = [m for m in released() if m.name == "flow-small"]
+    assert entry.n_bytes < 15e6
+    assert entry.about["lengths"][0] >= 40
+    assert (entry.folder / "card.md").is_file()
+
+
+def test_designs_are_valid(designs):
+    for design in designs:
+        result = validity(design.protein)
+        assert result["chain_breaks"] == 0
+        assert result["peptide_valid"] >= 0.98
+        assert result["n_clashes"] == 0
+        assert result["left_handed_helices"] == 0
+        assert result["rama_favoured"] >= 0.9
+
+
+def test_designs_have_the_structure_asked_for(designs):
+    agreement = [1 - ASKED.adherence(design.protein).difference for design in designs]
+    assert np.mean(agreement) >= 0.8
+
+
+def test_same_seed_same_structure_whatever_the_batch(model, designs):
+    (alone,) = generate(model, [ASKED], 3, 0, SampleSettings(steps=30, batch_size=1), indices=[2])
+    assert np.abs(alone.protein.backbone - designs[2].protein.backbone).max() <= 1e-3
+
+
+def test_asking_for_strands_gives_strands_and_for_helices_helices(model):
+    results = {}
+    for label, fractions in (("beta", Fractions(helix=0.0, strand=0.5)), ("alpha", Fractions(helix=0.7, strand=0.0))):
+        rows = [validity(d.protein) for d in generate(model, [Length(56), fractions], 2, 0, FAST)]
+        results[label] = np.mean([row["strand"] for row in rows]), np.mean([row["helix"] for row in rows])
+    assert results["beta"][0] > results["alpha"][0] + 0.1
+    assert results["alpha"][1] > results["beta"][1] + 0.3
