@@ -12,7 +12,7 @@ class SampleSettings:
 
     Attributes:
         steps: sampler steps.
-        temperature: scale of all noise; below 1 trades diversity for quality.
+        temperature: scale of all noise; 1 is the learned distribution, below 1 trades diversity for quality.
         guidance: weight w of classifier-free guidance, x_free + w (x_asked - x_free); 1 is plain conditioning.
         sampler: registry name.
         cleanup: whether to mend peptide geometry and clashes of the final frames.
@@ -22,8 +22,8 @@ class SampleSettings:
         device: "auto", "cpu", "cuda", ...
     """
 
-    steps: int = 100
-    temperature: float = 1.0
+    steps: int = 50
+    temperature: float = 0.8
     guidance: float = 2.0
     sampler: str = "euler"
     cleanup: bool = True
