@@ -22,6 +22,7 @@ from protgen.models.files import load_json
 from protgen.types import JSON
 
 FILE = "layouts.json"
+MOST_LOOP = 0.5  # share of loop residues, as the filter of the training data has it
 SHORTEST = {"H": 4, "E": 2}  # shorter runs of DSSP codes are read as loop
 
 
@@ -42,8 +43,21 @@ class LayoutPrior:
     def draw(self, length: int, rng: Generator) -> str:
         """A layout of exactly that many residues: H, E and L.
 
-        Chains are drawn until one ends within a tenth of the length, the lengths of elements being independent of
-        it; what is then missing or over is spread over the loops and the longest elements, a residue at a time.
+        Layouts that are mostly loop are drawn again: training items are not (`Filters.max_coil`), but loops and
+        elements drawn apart can be.
+        """
+        codes = ""
+        for _ in range(20):
+            codes = self.draw_any(length, rng)
+            if codes.count("L") <= MOST_LOOP * length:
+                break
+        return codes
+
+    def draw_any(self, length: int, rng: Generator) -> str:
+        """A layout, loopy or not.
+
+        Chains are drawn until one ends within a twentieth of the length, the lengths of elements being independent
+        of it; what is then missing or over is spread over loops and elements, a residue at a time.
         """
         best: list[tuple[str, int]] = []
         for _ in range(400):
