@@ -74,7 +74,7 @@ def joint_energy(atoms: Float[Tensor, "b l 4 3"], joined: Bool[Tensor, "b k"]) -
     c_ca = distance(here[:, :, 2], there[:, :, 1]) - ideal.C_CA_NEXT
     ca_ca = distance(here[:, :, 1], there[:, :, 1])
     # CA-CA is 3.80 Å across a trans and 2.96 Å across a cis bond. Only what is cis already stays so: a design has no
-    # proline yet, and a bond on its way to trans must not be pulled across the 3.05 Å at which a chain counts as broken.
+    # proline yet, and a bond near trans must not be pulled below the 3.05 Å at which a chain counts as broken.
     flat = ca_ca - torch.where(ca_ca < 3.05, 2.96, ideal.CA_CA)
     squared = 4 * c_n.square() + ca_n.square() + c_ca.square() + flat.square()
     return (squared * joined).sum(-1)
