@@ -18,7 +18,7 @@ from protgen.data.store import Item, write_store
 from protgen.errors import DataError, StructureError
 from protgen.structure.dssp import assign_dssp, to_labels
 from protgen.structure.protein import CA, C, N, Protein
-from protgen.structure.reader import SUFFIXES, read_structure
+from protgen.structure.reader import SUFFIXES, read_structure, stem
 from protgen.types import JSON
 
 
@@ -74,15 +74,6 @@ def find_sources(folder: Path) -> list[Source]:
     if not sources:
         raise DataError(f"{folder}: no structure files ({', '.join(SUFFIXES)}, also .gz)")
     return sources
-
-
-def stem(path: Path) -> str:
-    """File name without its structure suffixes."""
-    name = path.name
-    for suffix in (".gz", *SUFFIXES):
-        if name.lower().endswith(suffix):
-            name = name[: -len(suffix)]
-    return name
 
 
 def chain_breaks(backbone: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ the pages. `manifest.json` names every structure kept, why the others were dropp
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -137,9 +137,3 @@ class Store:
             facts=entry,
             **{name: self.arrays[name][start:stop] for name in ("atoms", "labels", "numbers")},
         )
-
-
-def manifest_entry(item: Item) -> JSON:
-    """What the manifest says of an item."""
-    entry = asdict(item)
-    return {key: entry[key] for key in ("id", "split", "cluster")} | entry["facts"]
