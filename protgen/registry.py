@@ -49,7 +49,7 @@ def is_plugin(kind: str, name: str) -> bool:
     if spec is None or spec.origin is None:
         return False
     with open(spec.origin, encoding="utf-8") as source:
-        return any(re.match(rf"class \w+\(\w*{BASES[kind]}\):", line) for line in source)
+        return any(re.match(rf"class \w+\((?:\w+, )*\w*{BASES[kind]}(?:, \w+)*\):", line) for line in source)
 
 
 def find(kind: str, name: str) -> type:

@@ -2,14 +2,16 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn
 
 from protgen.encoders.base import Encoder
-from protgen.samplers.base import Denoiser
+from protgen.samplers.base import Denoiser, Sampler, SamplingTask
+from protgen.samplers.euler import Euler
+from protgen.samplers.guidance import ClassifierFreeGuidance
 from protgen.spaces.base import Space
 from protgen.types import Conditioning, Losses, State
 
@@ -39,21 +41,80 @@ class Family(nn.Module, ABC):
         """
 
     @abstractmethod
+    def sample(self, task: SamplingTask, sampler: Sampler | None = None) -> State:
+        """Samples of p(x | y), one for each generator of the task; sample i depends on its own generator alone.
+
+        Args:
+            task: shapes, y, random streams, temperature, guidance.
+            sampler: for families that iterate from noise to data.
+
+        Raises:
+            UsageError: if the task or the sampler asks for what this family cannot do.
+        """
+
+
+class IterativeFamily(Family):
+    """A family whose samples come from noise step by step: all it states is a denoiser, and samplers do the rest."""
+
+    @abstractmethod
     def denoiser(self) -> Denoiser:
         """The family as what a sampler may ask for: E[x_data | x_t, y]."""
+
+    def sample(self, task: SamplingTask, sampler: Sampler | None = None) -> State:
+        """Run a sampler (Euler with its defaults if none is given) on the guided denoiser."""
+        denoiser = self.denoiser()
+        # Energies and projections act on what classifier-free guidance makes of the two estimates.
+        if task.guidance is not None:
+            denoiser = ClassifierFreeGuidance(denoiser, self.space, task.guidance)
+        for guide in task.guides:
+            denoiser = guide(denoiser)
+        return (sampler or Euler()).sample(denoiser, self.space, task)
 
 
 @dataclass(frozen=True)
 class Likelihood:
-    """Log-probability of each example in nats, and what kind of number it is."""
+    """Log-probability of each example in nats, and what kind of number it is.
+
+    Attributes:
+        nats: (b,) log p(x | y), with respect to the volume of the space's manifolds in its own units.
+        kind: exact, a lower bound, or an estimate (unbiased or not).
+    """
 
     nats: Float[Tensor, " b"]
     kind: LikelihoodKind
 
 
-class LikelihoodFamily(Protocol):
-    """A family that can also judge: tested with isinstance on concrete families that declare it."""
+class LikelihoodFamily(ABC):
+    """What a family that can also judge adds: tested with isinstance on families that derive from it."""
 
+    @abstractmethod
     def log_prob(self, x_data: State, cond: Conditioning, rng: Generator) -> Likelihood:
-        """Log-probability of points of the space."""
-        ...
+        """Log-probability of points of the space; randomness of estimates comes from the generator."""
+
+
+class LatentFamily(ABC):
+    """What a family with latent variables adds."""
+
+    @abstractmethod
+    def encode(self, x_data: State, cond: Conditioning, rng: Generator | None = None) -> Tensor:
+        """Latents (b, l, z) of points of the space: drawn from q(z | x) with a generator, its mean without one."""
+
+    @abstractmethod
+    def decode(self, latents: Tensor, mask: Bool[Tensor, "b l"], cond: Conditioning) -> State:
+        """Points of the space from latents (b, l, z)."""
+
+
+def reconstruct(family: LatentFamily, x_data: State, cond: Conditioning) -> State:
+    """What is left of points of the space after encoding and decoding."""
+    return family.decode(family.encode(x_data, cond), x_data.mask, cond)
+
+
+def interpolate(
+    family: LatentFamily, start: State, end: State, cond: Conditioning, fractions: Float[Tensor, " k"]
+) -> State:
+    """Points on the straight line in latent space between two states of batch 1 and equal length: k of them."""
+    first, last = family.encode(start, cond), family.encode(end, cond)
+    count = len(fractions)
+    latents = torch.lerp(first, last, fractions.to(first)[:, None, None])
+    repeated = Conditioning(cond.residue.expand(count, -1, -1), cond.whole.expand(count, -1))
+    return family.decode(latents, start.mask.expand(count, -1), repeated)

@@ -14,13 +14,13 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from protgen.encoders.base import Encoder
-from protgen.families.base import Family
+from protgen.families.base import IterativeFamily
 from protgen.samplers.base import Denoiser
 from protgen.spaces.base import Space
 from protgen.types import Conditioning, Losses, State
 
 
-class FlowMatching(Family):
+class FlowMatching(IterativeFamily):
     """Conditional flow matching with x_data prediction and self-conditioning.
 
     Args:

@@ -18,8 +18,7 @@ from protgen.generation.conflicts import check_conditions, find
 from protgen.generation.design import Design, SampleSettings
 from protgen.models.layouts import LayoutPrior, complete_request
 from protgen.models.model import Model
-from protgen.samplers.base import Denoiser, SamplingTask
-from protgen.samplers.guidance import ClassifierFreeGuidance
+from protgen.samplers.base import Guidance, SamplingTask
 from protgen.spaces.backbone import Backbone
 from protgen.structure.protein import Protein
 from protgen.types import State
@@ -159,12 +158,11 @@ def make_batches(
 
         requests = [[*plan.asked, *plan.drawn] for plan in plans]
         cond = model.conditions.from_requests(requests, mask)
-        denoiser: Denoiser = model.family.denoiser()
+        guidance = None
         if settings.guidance != 1:
-            free = model.conditions.unknown(mask)
-            denoiser = ClassifierFreeGuidance(denoiser, space, free, settings.guidance, until=GUIDE_UNTIL)
-        task = SamplingTask(mask, cond, [plan.rng for plan in plans], settings.temperature, report)
-        raw = sampler.sample(denoiser, space, task)
+            guidance = Guidance(model.conditions.unknown(mask), settings.guidance, GUIDE_UNTIL)
+        task = SamplingTask(mask, cond, [plan.rng for plan in plans], settings.temperature, report, guidance)
+        raw = model.family.sample(task, sampler)
         final = clean_up(space, raw) if settings.cleanup else raw
         raw_atoms, final_atoms = space.observe(raw).cpu().numpy(), space.observe(final).cpu().numpy()
         for row, plan in enumerate(plans):

@@ -4,6 +4,7 @@ A checkpoint folder holds `config.json` (names and keywords, from which `build` 
 `model.safetensors` (weights). No pickle, no code.
 """
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from protgen import registry
 from protgen.conditions.embedding import ConditionEmbedding
+from protgen.encoders.base import Encoder
 from protgen.errors import CheckpointError, ConfigError
 from protgen.families.base import Family
 from protgen.models.files import load_json, load_tensors, save_json, save_tensors
@@ -52,7 +54,7 @@ def build_model(config: JSON) -> Model:
 
     Args:
         config: {"space": {"name", ...}, "encoder": {...}, "family": {...}, "conditions": [names]}; the keywords beside
-            a name go to its constructor.
+            a name go to its constructor. "decoder" names a second network for the families that have one.
 
     Raises:
         ConfigError: if a name or keyword is unknown, or a part is missing.
@@ -71,8 +73,24 @@ def build_model(config: JSON) -> Model:
         "encoders", name, residue_dim=conditions.residue_dim, whole_dim=conditions.whole_dim, **keywords
     )
     keywords, name = parts["family"]
-    family = registry.build("families", name, space=space, encoder=encoder, **keywords)
+    family = registry.build("families", name, **(keywords | networks(config, conditions)), space=space, encoder=encoder)
     return Model(family, conditions, dict(config))
+
+
+def networks(config: JSON, conditions: ConditionEmbedding) -> dict[str, Encoder]:
+    """The second network of a family that asks for one: a decoder, which reads y and latents of each position.
+
+    Built as `config["decoder"]` says, or like the encoder where that is missing.
+    """
+    family = config["family"]
+    parameters = inspect.signature(registry.find("families", family["name"])).parameters
+    if "decoder" not in parameters:
+        return {}
+    entry = config.get("decoder") or config["encoder"]
+    latent_dim = family.get("latent_dim", parameters["latent_dim"].default)
+    keywords = {key: value for key, value in entry.items() if key != "name"}
+    widths = {"residue_dim": conditions.residue_dim + latent_dim, "whole_dim": conditions.whole_dim}
+    return {"decoder": registry.build("encoders", entry["name"], **widths, **keywords)}
 
 
 def save_model(model: Model, folder: Path, dtype: torch.dtype = torch.bfloat16) -> None:

@@ -21,6 +21,21 @@ class Denoiser(ABC):
 
 
 @dataclass(frozen=True)
+class Guidance:
+    """How hard to push towards y, for families that can be asked with and without it.
+
+    Attributes:
+        free: the conditioning with y unknown.
+        weight: w of x_free + w (x_asked - x_free); 1 is plain conditioning.
+        until: time below which guidance rests, for families that iterate.
+    """
+
+    free: Conditioning
+    weight: float
+    until: float = 0.0
+
+
+@dataclass(frozen=True)
 class SamplingTask:
     """What to sample: shapes, conditions, and one random generator for each sample.
 
@@ -32,6 +47,8 @@ class SamplingTask:
         generators: b generators on the CPU.
         temperature: scale of all noise, 1 for the learned distribution.
         on_step: called with (step, x_t, estimate) after every step, for trajectories and progress.
+        guidance: classifier-free guidance; None samples p(x | y) as learned.
+        guides: each wraps a denoiser in another (energy gradients, projections); for families that iterate.
     """
 
     mask: Bool[Tensor, "b l"]
@@ -39,6 +56,8 @@ class SamplingTask:
     generators: Sequence[Generator]
     temperature: float = 1.0
     on_step: Callable[[int, State, State], None] | None = field(default=None, compare=False)
+    guidance: Guidance | None = None
+    guides: Sequence[Callable[[Denoiser], Denoiser]] = ()
 
 
 class Sampler(ABC):

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from protgen.samplers.base import Denoiser
+from protgen.samplers.base import Denoiser, Guidance
 from protgen.spaces.base import Space
 from protgen.types import Conditioning, State
 
@@ -18,18 +18,17 @@ class ClassifierFreeGuidance(Denoiser):
     Args:
         denoiser: what to guide.
         space: its space, for geodesics.
-        free: the conditioning with y unknown.
-        weight: w.
-        until: time below which the estimate is left as it is: late guidance no longer changes what y is about and
-            bends local geometry (Kynkäänniemi et al. 2024, Guidance in a Limited Interval); it saves half the work too.
+        guidance: the conditioning with y unknown, the weight w, and the time below which the estimate is left as it
+            is: late guidance no longer changes what y is about and bends local geometry (Kynkäänniemi et al. 2024,
+            Guidance in a Limited Interval); it saves half the work too.
     """
 
-    def __init__(self, denoiser: Denoiser, space: Space, free: Conditioning, weight: float, until: float = 0.0) -> None:
+    def __init__(self, denoiser: Denoiser, space: Space, guidance: Guidance) -> None:
         self.denoiser = denoiser
         self.space = space
-        self.free = free
-        self.weight = weight
-        self.until = until
+        self.free = guidance.free
+        self.weight = guidance.weight
+        self.until = guidance.until
 
     def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None) -> State:
         """Guided E[x_data | x_t, y]; both estimates come from one evaluation of twice the batch."""

@@ -6,8 +6,8 @@ from torch import nn
 
 from protgen import registry
 from protgen.encoders.base import Encoder
-from protgen.samplers.base import SamplingTask
-from protgen.samplers.guidance import ClassifierFreeGuidance
+from protgen.families.base import IterativeFamily
+from protgen.samplers.base import Guidance, SamplingTask
 from protgen.types import Conditioning, Features, State
 from tests.toy_space import Line
 
@@ -64,9 +64,9 @@ def draw(family, y: float, count: int, seed: int = 0, weight: float = 1.0):
     cond = Conditioning(torch.zeros(count, 1, 0), torch.tensor([[y, 1.0]]).expand(count, 2))
     free = Conditioning(torch.zeros(count, 1, 0), torch.zeros(count, 2))
     generators = [torch.Generator().manual_seed(seed * 100_000 + i) for i in range(count)]
-    denoiser = ClassifierFreeGuidance(family.denoiser(), family.space, free, weight)
-    sampler = registry.build("samplers", "euler", steps=50)
-    return sampler.sample(denoiser, family.space, SamplingTask(mask, cond, generators))["x"][:, 0]
+    task = SamplingTask(mask, cond, generators, guidance=Guidance(free, weight))
+    sampler = registry.build("samplers", "euler", steps=50) if isinstance(family, IterativeFamily) else None
+    return family.sample(task, sampler)["x"][:, 0]
 
 
 def test_loss_falls(trained):

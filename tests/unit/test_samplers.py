@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from protgen.errors import UsageError
-from protgen.samplers.base import Denoiser, SamplingTask, draw_normals
+from protgen.samplers.base import Denoiser, Guidance, SamplingTask, draw_normals
 from protgen.samplers.euler import Euler
 from protgen.samplers.guidance import ClassifierFreeGuidance
 from protgen.spaces.backbone import Backbone
@@ -113,11 +113,11 @@ def test_guidance_of_weight_one_is_plain_and_zero_is_free(rng):
     unknown = Conditioning(torch.zeros(1, 9, 0), torch.zeros(1, 1))
     one = torch.ones(1)
     for weight, expected in ((1.0, asked), (0.0, free)):
-        guide = ClassifierFreeGuidance(Towards(asked, free), space, unknown, weight)
+        guide = ClassifierFreeGuidance(Towards(asked, free), space, Guidance(unknown, weight))
         out = guide.denoise(asked, one, cond)
         assert torch.allclose(out["trans"], expected["trans"], atol=1e-5)
         assert torch.allclose(out["rots"], expected["rots"], atol=1e-4)
-    pushed = ClassifierFreeGuidance(Towards(asked, free), space, unknown, 2.0).denoise(asked, one, cond)
+    pushed = ClassifierFreeGuidance(Towards(asked, free), space, Guidance(unknown, 2.0)).denoise(asked, one, cond)
     assert torch.allclose(pushed["trans"], 2 * asked["trans"] - free["trans"], atol=1e-4)
 
 
@@ -125,7 +125,7 @@ def test_guidance_rests_below_its_interval(rng):
     space, asked, free = backbones(rng)
     cond = Conditioning(torch.zeros(1, 9, 0), torch.ones(1, 1))
     unknown = Conditioning(torch.zeros(1, 9, 0), torch.zeros(1, 1))
-    guide = ClassifierFreeGuidance(Towards(asked, free), space, unknown, 3.0, until=0.2)
+    guide = ClassifierFreeGuidance(Towards(asked, free), space, Guidance(unknown, 3.0, until=0.2))
     late = guide.denoise(asked, torch.tensor([0.1]), cond)
     early = guide.denoise(asked, torch.tensor([0.3]), cond)
     assert torch.allclose(late["trans"], asked["trans"], atol=1e-5)
