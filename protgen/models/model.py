@@ -77,20 +77,21 @@ def build_model(config: JSON) -> Model:
     return Model(family, conditions, dict(config))
 
 
-def networks(config: JSON, conditions: ConditionEmbedding) -> dict[str, Encoder]:
-    """The second network of a family that asks for one: a decoder, which reads y and latents of each position.
-
-    Built as `config["decoder"]` says, or like the encoder where that is missing.
+def networks(config: JSON, conditions: ConditionEmbedding) -> Mapping[str, Encoder | int]:
+    """What a family asks for beside space and encoder: a decoder, which reads y and latents of each position, built
+    as `config["decoder"]` says, or like the encoder where that is missing; the widths of y, where it reads y itself.
     """
     family = config["family"]
     parameters = inspect.signature(registry.find("families", family["name"])).parameters
+    own = {"residue_dim": conditions.residue_dim, "whole_dim": conditions.whole_dim}
+    own = {key: value for key, value in own.items() if key in parameters}
     if "decoder" not in parameters:
-        return {}
+        return own
     entry = config.get("decoder") or config["encoder"]
     latent_dim = family.get("latent_dim", parameters["latent_dim"].default)
     keywords = {key: value for key, value in entry.items() if key != "name"}
     widths = {"residue_dim": conditions.residue_dim + latent_dim, "whole_dim": conditions.whole_dim}
-    return {"decoder": registry.build("encoders", entry["name"], **widths, **keywords)}
+    return own | {"decoder": registry.build("encoders", entry["name"], **widths, **keywords)}
 
 
 def save_model(model: Model, folder: Path, dtype: torch.dtype = torch.bfloat16) -> None:
