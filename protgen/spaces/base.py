@@ -10,8 +10,9 @@ from collections.abc import Mapping
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
+from protgen.spaces.observation import Observation, RiemannianNormal
 from protgen.types import Batch, State
 
 
@@ -41,6 +42,10 @@ class Manifold(ABC):
     def geodesic(self, x: Tensor, y: Tensor, fraction: Tensor) -> Tensor:
         """The point a fraction of the way from x to y; the fraction broadcasts against tangent vectors."""
         return self.expmap(x, fraction * self.logmap(x, y))
+
+    def log_normaliser(self, spread: Tensor) -> Tensor:
+        """log of the integral of exp(-d(x, m)^2 / (2 spread^2)) over x; that of flat space unless overridden."""
+        return self.dim * (spread.log() + 0.5 * math.log(2 * math.pi))
 
 
 class Euclidean(Manifold):
@@ -86,6 +91,11 @@ class Torus(Manifold):
     def squared_error(self, prediction: Tensor, target: Tensor) -> Float[Tensor, "b l"]:
         """Sum of 2 (1 - cos difference): the squared angle near 0, and smooth everywhere."""
         return (2 - 2 * (prediction - target).cos()).sum(-1)
+
+    def log_normaliser(self, spread: Tensor) -> Tensor:
+        """That of a normal density cut off half a turn away, circle by circle."""
+        inside = torch.erf(math.pi / (spread * math.sqrt(2)))
+        return self.dim * (spread.log() + 0.5 * math.log(2 * math.pi) + inside.log())
 
 
 def wrap(angle: Tensor) -> Tensor:
@@ -167,6 +177,31 @@ class Space(nn.Module, ABC):
     def admissible(self, state: State) -> Bool[Tensor, " b"]:
         """Whether the last position fits those before it, for families that can choose among draws; by default yes."""
         return torch.ones(len(state.mask), dtype=torch.bool, device=state.mask.device)
+
+    def blank(self, mask: Bool[Tensor, "b l"]) -> State:
+        """A point that depends on the mask alone, from which a decoder starts; the middle of the noise by default."""
+        return self.noise(mask, torch.zeros(*mask.shape, self.normals_per_position, device=mask.device))
+
+    def observation(self, spread: float = 0.1) -> Observation:
+        """p(x_data | prediction): how far data may lie from what a decoder says, with a learned spread.
+
+        Args:
+            spread: its start, in units of the scale of the data.
+        """
+        return RiemannianNormal(self, spread)
+
+    def pose(
+        self, prediction: State, target: State, spreads: Mapping[str, Tensor], rng: Generator | None
+    ) -> tuple[State, Float[Tensor, " b"]]:
+        """A prediction moved by a symmetry of the space towards a target, and the weight log p - log q of that motion.
+
+        Spaces with symmetries override it; see `Observation.log_prob`.
+        """
+        return prediction, torch.zeros(len(target.mask), device=target.mask.device)
+
+    def field_dof(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
+        """Dimensions in which each field can vary, after the conventions of `project`."""
+        return {name: mask.sum(-1) * float(manifold.dim) for name, manifold in self.manifolds.items()}
 
     def reduce(self, error: Float[Tensor, "b l"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:
         """Mean over the real positions of each example."""
