@@ -121,6 +121,10 @@ class Space(nn.Module, ABC):
         """A point of the space back to data."""
 
     @abstractmethod
+    def observe(self, state: State) -> Float[Tensor, "b l ..."]:
+        """What a point looks like, differentiable: coordinates in Å, pixels. Energies are functions of it."""
+
+    @abstractmethod
     def noise(self, mask: Bool[Tensor, "b l"], normals: Float[Tensor, "b l k"]) -> State:
         """A sample of the noise distribution, made of given standard normals so that randomness is the caller's.
 
