@@ -19,8 +19,9 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn
 
 from protgen.encoders.base import Encoder
-from protgen.errors import ConfigError, UsageError
+from protgen.errors import ConfigError
 from protgen.families.base import Family, Likelihood, LikelihoodFamily
+from protgen.families.direct import require_direct
 from protgen.nn.binned import Binned
 from protgen.nn.densities import Density
 from protgen.nn.embedding import fourier_features
@@ -111,7 +112,7 @@ class Autoregressive(Family, LikelihoodFamily):
     def nats(self, x_data: State, seen: State, cond: Conditioning) -> Float[Tensor, "b l"]:
         """Log-density of each position given those before it as `seen`; zero under padding."""
         features = self.features(seen, cond, self.plan(cond, x_data.mask))
-        observed = self.space.observed(x_data)
+        observed = self.space.defined(x_data)
         observed = torch.cat([observed[name] for name in self.space.manifolds], -1)
         return self.density.log_prob(features, self.joined(x_data), observed) * x_data.mask
 
@@ -145,10 +146,7 @@ class Autoregressive(Family, LikelihoodFamily):
         Raises:
             UsageError: if a sampler or guides are asked for.
         """
-        if sampler is not None or task.guides:
-            raise UsageError(
-                "an autoregressive model does not go from noise to data; it takes no sampler and no guides"
-            )
+        require_direct("autoregressive", task, sampler)
         mask, guidance = task.mask, task.guidance
         values = torch.zeros(*mask.shape, len(self.circular), device=mask.device)
         plan = self.plan(task.cond, mask)
@@ -177,7 +175,7 @@ class Autoregressive(Family, LikelihoodFamily):
             return candidates[:, 0]
         score = gumbel.to(candidates)
         if free is not None and task.guidance is not None:
-            counted = self.space.observed(State({}, task.mask))
+            counted = self.space.defined(State({}, task.mask))
             counted = torch.cat([counted[name][:, i, None] for name in self.space.manifolds], -1).expand(-1, m, -1)
             asked = self.density.log_prob(features[:, None].expand(-1, m, -1), candidates, counted)
             without = self.density.log_prob(free[:, None].expand(-1, m, -1), candidates, counted)

@@ -171,7 +171,7 @@ class Space(nn.Module, ABC):
         fields = {name: torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], 1) for name, x in state.fields.items()}
         return State(fields, state.mask)
 
-    def observed(self, state: State) -> dict[str, Bool[Tensor, "b l d"]]:
+    def defined(self, state: State) -> dict[str, Bool[Tensor, "b l d"]]:
         """Which coordinates of each field the state holds; all of them where the mask is True by default.
 
         Likelihoods are those of the observed coordinates.

@@ -88,7 +88,7 @@ class Torsions(Space, BackboneAtoms):
         rots = torch.where(state.mask[..., None, None], placed.rots, so3.identity_like(placed.rots))
         return shifted.with_fields(trans=masked(placed.trans, state.mask), rots=rots)
 
-    def observed(self, state: State) -> dict[str, Bool[Tensor, "b l d"]]:
+    def defined(self, state: State) -> dict[str, Bool[Tensor, "b l d"]]:
         """Coordinates that are defined: within the chain and, where the state tells, not across a break."""
         known = state["known"] if "known" in state.fields else within(state.mask)
         return {"torsions": known[..., :3], "angles": known[..., 3:]}
