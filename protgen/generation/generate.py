@@ -162,7 +162,7 @@ def make_batches(
         if settings.guidance != 1:
             guidance = Guidance(model.conditions.unknown(mask), settings.guidance, GUIDE_UNTIL)
         task = SamplingTask(mask, cond, [plan.rng for plan in plans], settings.temperature, report, guidance)
-        raw = model.family.sample(task, sampler)
+        raw = model.family.sample(task, sampler if model.family.takes_sampler else None)
         final = clean_up(space, raw) if settings.cleanup else raw
         raw_atoms, final_atoms = space.observe(raw).cpu().numpy(), space.observe(final).cpu().numpy()
         for row, plan in enumerate(plans):
