@@ -17,12 +17,13 @@ from protgen.encoders.base import Encoder
 from protgen.families.base import Family, IterativeFamily
 from protgen.samplers.base import Guidance, SamplingTask
 from protgen.spaces.base import Space
+from protgen.spaces.latent import LatentSpace
 from protgen.types import Conditioning, Features, State
 
 WHOLE_DIM = 2  # of the toy conditions: y where it is known, and whether it is
 
 # Keywords that make a family small enough for a test, by its name.
-SMALL: dict[str, dict[str, Any]] = {}
+SMALL: dict[str, dict[str, Any]] = {"latent": {"latent_dim": 4}}
 
 
 class Dense(Encoder):
@@ -55,6 +56,10 @@ def make(name: str, space: Space, **keywords) -> Family:
     if "decoder" in parameters:
         latent_dim = keywords.get("latent_dim", parameters["latent_dim"].default)
         keywords["decoder"] = Dense(space, residue_dim=latent_dim)
+    if "critic" in parameters:
+        keywords["critic"] = Dense(space)
+    if "prior" in parameters:
+        keywords["prior"] = Dense(LatentSpace(keywords.get("latent_dim", parameters["latent_dim"].default)))
     return registry.build("families", name, space=space, encoder=Dense(space), **keywords)
 
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -26,6 +26,7 @@ class Family(nn.Module, ABC):
         encoder: the network; its symmetry must fit the space.
     """
 
+    takes_sampler: ClassVar[bool] = False  # whether `sample` goes from noise to data by a sampler
     space: Space
     encoder: Encoder
     autocast_dtype: torch.dtype | None = None  # a matter of the machine, not of the model: set by its user
@@ -55,6 +56,8 @@ class Family(nn.Module, ABC):
 
 class IterativeFamily(Family):
     """A family whose samples come from noise step by step: all it states is a denoiser, and samplers do the rest."""
+
+    takes_sampler = True
 
     @abstractmethod
     def denoiser(self) -> Denoiser:

@@ -31,7 +31,6 @@ from protgen.types import Conditioning, Losses, State
 class VAE(Family, LikelihoodFamily, LatentFamily):
     """AE, VAE, beta-VAE, importance-weighted and hierarchical VAE.
 
-    Samples are centres of p(x | z, y) with z from the prior: without its small observation noise, as is the custom.
     Guidance extrapolates the decoder (see `guided`). The prior of z does not depend on y, which the decoder reads.
 
     Args:
@@ -48,6 +47,8 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         pool: one latent for the whole instead of one for each position.
         spread: start of the learned width of p(x | z), in units of the data's scale.
         bound_samples: K of `log_prob`.
+        observation_noise: whether samples are drawn from p(x | z, y), which makes them samples of p(x | y), or are its
+            centre, as pictures of VAEs are by custom.
 
     Raises:
         UsageError: if a number is out of range, or two cannot go together.
@@ -66,8 +67,9 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         importance: int = 1,
         levels: int = 1,
         pool: bool = False,
-        spread: float = 0.1,
+        spread: float = 0.5,
         bound_samples: int = 50,
+        observation_noise: bool = True,
     ) -> None:
         super().__init__()
         if min(latent_dim, samples, importance, levels, bound_samples) < 1:
@@ -86,6 +88,7 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         self.samples = samples
         self.importance = importance
         self.bound_samples = bound_samples
+        self.observation_noise = observation_noise
         self.pool = Pool(encoder.scalar_dim) if pool else None
         self.posterior = nn.Linear(self.pool.dim if self.pool else encoder.scalar_dim, 2 * latent_dim)
         self.upward = nn.ModuleList(GaussianStep(latent_dim) for _ in range(levels - 1))
@@ -248,7 +251,7 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
 
     @torch.no_grad()
     def sample(self, task: SamplingTask, sampler: Sampler | None = None) -> State:
-        """Centres of p(x | z, y), z from the prior with standard deviations times the temperature.
+        """x of p(x | z, y) or its centre, z from the prior, all standard deviations times the temperature.
 
         Raises:
             UsageError: for a sampler or guides, and for an autoencoder.
@@ -261,4 +264,8 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
             step = down(z)
             z = step.mean + step.log_std.exp() * draw_normals(place, self.latent_dim) * task.temperature
             z = z * place.mask[..., None]
-        return guided(self.space, lambda cond: self.decode(z, task.mask, cond), task)
+        centre = guided(self.space, lambda cond: self.decode(z, task.mask, cond), task)
+        if not self.observation_noise:
+            return centre
+        width = sum(manifold.dim for manifold in self.space.manifolds.values())
+        return self.observation.draw(centre, draw_normals(task, width), task.temperature)

@@ -6,9 +6,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from protgen.errors import ConfigError
-from protgen.families.base import Family, IterativeFamily
+from protgen.families.base import Family
 from protgen.generation.cleanup import clean_up
-from protgen.samplers.base import Sampler
 from protgen.spaces.atoms import BackboneAtoms
 from protgen.spaces.backbone import Backbone
 from protgen.spaces.base import Space
@@ -47,11 +46,6 @@ def finished_atoms(
     return frames.observe(clean_up(frames, frames.encode(Batch({"atoms": sampled}, raw.mask)))), sampled
 
 
-def sampler_for(family: Family, sampler: Sampler) -> Sampler | None:
-    """The sampler, for families that go from noise to data step by step; the others take none."""
-    return sampler if isinstance(family, IterativeFamily) else None
-
-
 def steps_of(family: Family, steps: int, longest: int) -> int:
     """How often a family reports progress on a batch: once a sampler step, or at most once a residue."""
-    return steps if isinstance(family, IterativeFamily) else longest
+    return steps if family.takes_sampler else longest

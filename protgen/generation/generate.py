@@ -13,7 +13,7 @@ from protgen.conditions.fractions import Fractions
 from protgen.conditions.length import Length
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.errors import UsageError
-from protgen.generation.backbones import finished_atoms, require_backbones, sampler_for, steps_of
+from protgen.generation.backbones import finished_atoms, require_backbones, steps_of
 from protgen.generation.conflicts import check_conditions, find
 from protgen.generation.design import Design, SampleSettings
 from protgen.models.layouts import LayoutPrior, complete_request
@@ -159,7 +159,7 @@ def make_batches(
         if settings.guidance != 1:
             guidance = Guidance(model.conditions.unknown(mask), settings.guidance, GUIDE_UNTIL)
         task = SamplingTask(mask, cond, [plan.rng for plan in plans], settings.temperature, report, guidance)
-        raw = model.family.sample(task, sampler_for(model.family, sampler))
+        raw = model.family.sample(task, sampler if model.family.takes_sampler else None)
         final_atoms, raw_atoms = (x.cpu().numpy() for x in finished_atoms(model.family.space, raw, settings.cleanup))
         for row, plan in enumerate(plans):
             proteins = [

@@ -182,7 +182,7 @@ def empirical_log_likelihood(log_probs: Float[np.ndarray, " n"]) -> EmpiricalLog
 
 
 def maximum_log_likelihood_categorical(counts: Float[np.ndarray, " k"]) -> float:
-    """The most any categorical model gives these counts, nats in all: sum n_k log(n_k / n), minus n times the entropy."""
+    """The most any categorical model gives these counts, nats in all: sum of n_k log(n_k / n)."""
     counts = np.asarray(counts, dtype=np.float64)
     p = probabilities(counts)
     seen = counts > 0

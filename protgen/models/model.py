@@ -54,7 +54,7 @@ def build_model(config: JSON) -> Model:
 
     Args:
         config: {"space": {"name", ...}, "encoder": {...}, "family": {...}, "conditions": [names]}; the keywords beside
-            a name go to its constructor. "decoder" names a second network for the families that have one.
+            a name go to its constructor. "decoder", "critic" and "prior" name further networks (see `networks`).
 
     Raises:
         ConfigError: if a name or keyword is unknown, or a part is missing.
@@ -77,21 +77,29 @@ def build_model(config: JSON) -> Model:
     return Model(family, conditions, dict(config))
 
 
-def networks(config: JSON, conditions: ConditionEmbedding) -> Mapping[str, Encoder | int]:
-    """What a family asks for beside space and encoder: a decoder, which reads y and latents of each position, built
-    as `config["decoder"]` says, or like the encoder where that is missing; the widths of y, where it reads y itself.
+def networks(config: JSON, conditions: ConditionEmbedding) -> dict[str, Encoder | int]:
+    """What a family's constructor asks for beside space and encoder, told by the names of its parameters.
+
+    `decoder` reads latents of each position beside y; `critic` reads points of the space as the encoder does; `prior`
+    reads latents as its space. Each is built as the config says under that name; a decoder or critic that is missing
+    there is like the encoder, a prior a plain transformer. `residue_dim` and `whole_dim` are the widths of y, for a
+    family that reads y itself.
     """
     family = config["family"]
     parameters = inspect.signature(registry.find("families", family["name"])).parameters
-    own = {"residue_dim": conditions.residue_dim, "whole_dim": conditions.whole_dim}
-    own = {key: value for key, value in own.items() if key in parameters}
-    if "decoder" not in parameters:
-        return own
-    entry = config.get("decoder") or config["encoder"]
-    latent_dim = family.get("latent_dim", parameters["latent_dim"].default)
-    keywords = {key: value for key, value in entry.items() if key != "name"}
-    widths = {"residue_dim": conditions.residue_dim + latent_dim, "whole_dim": conditions.whole_dim}
-    return own | {"decoder": registry.build("encoders", entry["name"], **widths, **keywords)}
+    widths = {"residue_dim": conditions.residue_dim, "whole_dim": conditions.whole_dim}
+    found: dict[str, Encoder | int] = {key: value for key, value in widths.items() if key in parameters}
+    latent_dim = 0
+    if "latent_dim" in parameters:
+        latent_dim = family.get("latent_dim", parameters["latent_dim"].default)
+    plain = {"name": "transformer", "fields": {"latents": latent_dim}}
+    extra = {"decoder": latent_dim, "critic": 0, "prior": 0}
+    for role in extra.keys() & parameters.keys():
+        entry = config.get(role) or (plain if role == "prior" else config["encoder"])
+        keywords = {key: value for key, value in entry.items() if key != "name"}
+        read = widths | {"residue_dim": conditions.residue_dim + extra[role]}
+        found[role] = registry.build("encoders", entry["name"], **read, **keywords)
+    return found
 
 
 def save_model(model: Model, folder: Path, dtype: torch.dtype = torch.bfloat16) -> None:

@@ -186,7 +186,7 @@ class Space(nn.Module, ABC):
         """A point that depends on the mask alone, from which a decoder starts; the middle of the noise by default."""
         return self.noise(mask, torch.zeros(*mask.shape, self.normals_per_position, device=mask.device))
 
-    def observation(self, spread: float = 0.1) -> Observation:
+    def observation(self, spread: float = 0.5) -> Observation:
         """p(x_data | prediction): how far data may lie from what a decoder says, with a learned spread.
 
         Args:

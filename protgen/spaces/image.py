@@ -139,6 +139,6 @@ class Image(Space):
         """A linear map of the scalars of a pixel."""
         return PixelHead(scalar_dim, self.channels, self.binary)
 
-    def observation(self, spread: float = 0.1) -> Observation:
+    def observation(self, spread: float = 0.5) -> Observation:
         """Bernoulli where binary, else a discretised logistic."""
         return ScaledBernoulli() if self.binary else DiscretisedLogistic(self.levels, spread)

@@ -33,6 +33,16 @@ class Observation(nn.Module, ABC):
                 unbiased; without one the pose is the best one and its volume a Laplace approximation.
         """
 
+    @abstractmethod
+    def draw(self, prediction: State, normals: Float[Tensor, "b l k"], temperature: float) -> State:
+        """A draw of p(x_data | prediction), made of given standard normals.
+
+        Args:
+            prediction: its centre.
+            normals: (b, l, k) with k the sum of the dimensions of the fields.
+            temperature: scales the spread; 0 gives the centre.
+        """
+
 
 class RiemannianNormal(Observation):
     """Each field normal in its geodesic distance to the prediction: p(x | m) = exp(-d(x, m)^2 / (2 s^2)) / Z(s).
@@ -53,7 +63,7 @@ class RiemannianNormal(Observation):
         UsageError: if the spread is not positive.
     """
 
-    def __init__(self, space: "Space", spread: float = 0.1, learned: bool = True) -> None:
+    def __init__(self, space: "Space", spread: float = 0.5, learned: bool = True) -> None:
         super().__init__()
         if spread <= 0:
             raise UsageError(f"spread {spread}: a density needs a positive width; give one in units of the data's own")
@@ -78,6 +88,17 @@ class RiemannianNormal(Observation):
             total = total - squared / (2 * spreads[name].square()) - log_z
         return total
 
+    def draw(self, prediction: State, normals: Float[Tensor, "b l k"], temperature: float) -> State:
+        """Normal tangent vectors: exact on flat fields, and on curved ones while spreads are well below one radian."""
+        scales = self.space.scale(prediction.mask)
+        fields, start = {}, 0
+        for (name, manifold), log_spread in zip(self.space.manifolds.items(), self.log_spread, strict=True):
+            spread = temperature * scales[name] * log_spread.exp()
+            tangent = normals[..., start : start + manifold.dim] * spread[:, None, None]
+            fields[name] = manifold.expmap(prediction[name], tangent)
+            start += manifold.dim
+        return self.space.project(State(fields, prediction.mask))
+
 
 class ScaledBernoulli(Observation):
     """Binary pixels at -1 and 1; the prediction is their mean, m = 2 p - 1.
@@ -96,6 +117,14 @@ class ScaledBernoulli(Observation):
         p = (1 + prediction[self.field] * x_data[self.field].sign()) / 2
         return torch.where(x_data.mask[..., None], p.clamp(min=1e-7).log(), 0.0).sum((1, 2))
 
+    def draw(self, prediction: State, normals: Float[Tensor, "b l k"], temperature: float) -> State:
+        """Pixels -1 or 1; the mean itself at temperature 0, logits divided by the temperature else."""
+        mean = prediction[self.field]
+        if temperature == 0:
+            return prediction
+        p = torch.sigmoid(2 * mean.clamp(-1 + 1e-6, 1 - 1e-6).atanh() / temperature)
+        return prediction.with_fields(**{self.field: torch.where(torch.special.ndtr(normals) < p, 1.0, -1.0)})
+
 
 class DiscretisedLogistic(Observation):
     """Pixels of `levels` evenly spaced values on [-1, 1], each the integral of a logistic density over its cell.
@@ -110,7 +139,7 @@ class DiscretisedLogistic(Observation):
         field: the field of pixels.
     """
 
-    def __init__(self, levels: int, spread: float = 0.1, field: str = "pixels") -> None:
+    def __init__(self, levels: int, spread: float = 0.5, field: str = "pixels") -> None:
         super().__init__()
         self.levels = levels
         self.field = field
@@ -128,6 +157,13 @@ class DiscretisedLogistic(Observation):
         log_p = torch.where(value == 0, nn.functional.logsigmoid(high), log_p)
         log_p = torch.where(value == self.levels - 1, nn.functional.logsigmoid(-low), log_p)
         return torch.where(x_data.mask[..., None], log_p - math.log(width), 0.0).sum((1, 2))
+
+    def draw(self, prediction: State, normals: Float[Tensor, "b l k"], temperature: float) -> State:
+        """The middle of the cell in which a draw of the logistic falls."""
+        uniform = torch.special.ndtr(normals).clamp(1e-6, 1 - 1e-6)
+        value = prediction[self.field] + temperature * self.log_spread.exp() * uniform.logit()
+        cell = ((value + 1) / 2 * self.levels).floor().clamp(0, self.levels - 1)
+        return prediction.with_fields(**{self.field: (cell + 0.5) * 2 / self.levels - 1})
 
 
 def log_logistic_interval(low: Tensor, high: Tensor) -> Tensor:
