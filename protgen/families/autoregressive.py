@@ -39,7 +39,8 @@ class Autoregressive(Family, LikelihoodFamily):
         encoder: a causal network: its features at position i depend on positions up to i alone.
         residue_dim, whole_dim: widths of the y to read ahead in.
         components: of the mixture.
-        bins: number of bins a coordinate of a histogram in place of the mixture; 0 for the mixture.
+        bins: number of bins a coordinate of a histogram in place of the mixture; 0 for the mixture. Where the values of
+            the space are discrete (pixels), the histogram is over them and this is not used.
         width: of the layers between encoder and density.
         window: how many positions before are also read directly.
         plan_dim: width of the network that reads ahead in y.
@@ -50,6 +51,8 @@ class Autoregressive(Family, LikelihoodFamily):
     Raises:
         ConfigError: if a field has no density here.
     """
+
+    causal = True
 
     def __init__(
         self,
@@ -77,9 +80,12 @@ class Autoregressive(Family, LikelihoodFamily):
         self.trunk = nn.Sequential(
             nn.LayerNorm(given), nn.Linear(given, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
         )
-        self.density: Density = (
-            Binned(width, self.circular, bins) if bins else Mixture(width, self.circular, components)
-        )
+        support = space.support()
+        self.density: Density
+        if bins or support is not None:
+            self.density = Binned(width, self.circular, bins, support)
+        else:
+            self.density = Mixture(width, self.circular, components)
 
     def joined(self, x: State) -> Float[Tensor, "b l c"]:
         """The coordinates of all fields, side by side."""

@@ -69,12 +69,31 @@ def build_model(config: JSON) -> Model:
     keywords, name = parts["space"]
     space = registry.build("spaces", name, **keywords)
     keywords, name = parts["encoder"]
+    if registry.find("families", parts["family"][1]).causal:
+        keywords = keywords | causal_keywords(name, parts["family"][1])
     encoder = registry.build(
         "encoders", name, residue_dim=conditions.residue_dim, whole_dim=conditions.whole_dim, **keywords
     )
     keywords, name = parts["family"]
     family = registry.build("families", name, **(keywords | networks(config, conditions)), space=space, encoder=encoder)
     return Model(family, conditions, dict(config))
+
+
+def causal_keywords(encoder: str, family: str) -> JSON:
+    """What makes an encoder causal, for a family that needs it so.
+
+    Raises:
+        ConfigError: if the encoder always looks both ways.
+    """
+    able = [
+        name
+        for name in registry.names("encoders")
+        if "causal" in inspect.signature(registry.find("encoders", name)).parameters
+    ]
+    if encoder not in able:
+        known = ", ".join(able)
+        raise ConfigError(f"{family} needs an encoder that sees no later position; {encoder} does, choose from {known}")
+    return {"causal": True}
 
 
 def networks(config: JSON, conditions: ConditionEmbedding) -> dict[str, Encoder | int]:

@@ -3,11 +3,12 @@
 What a GPT over discretised coordinates predicts. It is a density all the same: log p(x) = sum over coordinates of
 log P(bin | bins before) - log(width of the bin at x), a piecewise constant density on circles. On lines the bins are of
 equal probability under a Gaussian, so that the outermost reach to infinity, and the density within a bin has that
-Gaussian's shape.
+Gaussian's shape. Where coordinates are discrete (`Support`), a bin is a value, and the probabilities are exact.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,6 +19,24 @@ from protgen.nn.densities import Density
 SPREAD = 2.0  # of the Gaussian whose quantiles bound the bins of lines: twice that of a standardised coordinate
 
 
+@dataclass(frozen=True)
+class Support:
+    """The values that discrete coordinates take, evenly spaced.
+
+    Attributes:
+        least: the lowest value.
+        step: from one value to the next.
+        count: how many there are.
+        volume: of the cell that a value stands for: its probability over this is its density. 1 where values are
+            outcomes and not cells.
+    """
+
+    least: float
+    step: float
+    count: int
+    volume: float
+
+
 class Binned(Density):
     """A product of histograms, each conditioned on the bins of the coordinates before it.
 
@@ -25,10 +44,15 @@ class Binned(Density):
         feature_dim: d of the features.
         circular: for each coordinate, whether it is on a circle.
         bins: number of bins a coordinate.
+        support: the values of discrete coordinates, in place of bins.
     """
 
-    def __init__(self, feature_dim: int, circular: Sequence[bool], bins: int) -> None:
+    def __init__(
+        self, feature_dim: int, circular: Sequence[bool], bins: int, support: Support | None = None
+    ) -> None:
         super().__init__()
+        bins = bins if support is None else support.count
+        self.support = support
         self.bins = bins
         self.circular = tuple(circular)
         self.uniforms = 2 * len(self.circular)
@@ -41,6 +65,10 @@ class Binned(Density):
 
     def unit(self, x: Tensor, circle: bool) -> tuple[Tensor, Tensor]:
         """A coordinate as a number in [0, 1) and the log of that map's slope."""
+        if self.support is not None:
+            cell = (x - self.support.least) / self.support.step + 0.5
+            slope = -math.log(self.support.count * self.support.volume)
+            return cell / self.support.count, torch.full_like(x, slope)
         if circle:
             return (x + math.pi).div(2 * math.pi).remainder(1.0), torch.full_like(x, -math.log(2 * math.pi))
         scaled = x / SPREAD
@@ -75,7 +103,9 @@ class Binned(Density):
             cumulative = logits.softmax(-1).cumsum(-1)
             chosen = (uniforms[..., 2 * number, None] > cumulative).sum(-1).clamp(max=self.bins - 1)
             unit = (chosen + uniforms[..., 2 * number + 1]) / self.bins
-            if circle:
+            if self.support is not None:
+                drawn.append(self.support.least + self.support.step * chosen.double())
+            elif circle:
                 drawn.append(unit * 2 * math.pi - math.pi)
             else:
                 drawn.append(SPREAD * torch.special.ndtri(unit.clamp(1e-9, 1 - 1e-9)))

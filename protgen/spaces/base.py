@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn
 
+from protgen.nn.binned import Support
 from protgen.spaces.observation import Observation, RiemannianNormal
 from protgen.types import Batch, State
 
@@ -177,6 +178,10 @@ class Space(nn.Module, ABC):
         Likelihoods are those of the observed coordinates.
         """
         return {name: state.mask[..., None].expand(*state.mask.shape, m.dim) for name, m in self.manifolds.items()}
+
+    def support(self) -> Support | None:
+        """The values that coordinates take, where they are discrete; None where they are not."""
+        return None
 
     def admissible(self, state: State) -> Bool[Tensor, " b"]:
         """Whether the last position fits those before it, for families that can choose among draws; by default yes."""

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from protgen.errors import UsageError
+from protgen.nn.binned import Support
 from protgen.spaces.base import Euclidean, Space, masked
 from protgen.spaces.observation import DiscretisedLogistic, Observation, ScaledBernoulli
 from protgen.types import Batch, Features, State
@@ -142,3 +143,9 @@ class Image(Space):
     def observation(self, spread: float = 0.5) -> Observation:
         """Bernoulli where binary, else a discretised logistic."""
         return ScaledBernoulli() if self.binary else DiscretisedLogistic(self.levels, spread)
+
+    def support(self) -> Support | None:
+        """Grey values at the middle of their cells, or the two values of binary pixels, which have probabilities."""
+        if self.binary:
+            return Support(-1.0, 2.0, 2, 1.0)
+        return Support(1 / self.levels - 1, 2 / self.levels, self.levels, 2 / self.levels)
