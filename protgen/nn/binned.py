@@ -47,9 +47,7 @@ class Binned(Density):
         support: the values of discrete coordinates, in place of bins.
     """
 
-    def __init__(
-        self, feature_dim: int, circular: Sequence[bool], bins: int, support: Support | None = None
-    ) -> None:
+    def __init__(self, feature_dim: int, circular: Sequence[bool], bins: int, support: Support | None = None) -> None:
         super().__init__()
         bins = bins if support is None else support.count
         self.support = support

@@ -183,6 +183,10 @@ class Space(nn.Module, ABC):
         """The values that coordinates take, where they are discrete; None where they are not."""
         return None
 
+    def grid(self) -> tuple[int, int] | None:
+        """Height and width where positions are the cells of a grid, row by row; None where they are a chain."""
+        return None
+
     def admissible(self, state: State) -> Bool[Tensor, " b"]:
         """Whether the last position fits those before it, for families that can choose among draws; by default yes."""
         return torch.ones(len(state.mask), dtype=torch.bool, device=state.mask.device)

@@ -149,3 +149,7 @@ class Image(Space):
         if self.binary:
             return Support(-1.0, 2.0, 2, 1.0)
         return Support(1 / self.levels - 1, 2 / self.levels, self.levels, 2 / self.levels)
+
+    def grid(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.height, self.width

@@ -97,7 +97,9 @@ def test_learns_stripes(rng):
     with torch.no_grad():
         nats = -model.log_prob(stripes(500, rng), nothing(500, 16), rng).nats.mean()
     assert 4 * math.log(2) - 0.1 < nats < 4 * math.log(2) + 0.4
-    task = SamplingTask(torch.ones(60, 16, dtype=torch.bool), nothing(60, 16), [Generator().manual_seed(i) for i in range(60)])
+    task = SamplingTask(
+        torch.ones(60, 16, dtype=torch.bool), nothing(60, 16), [Generator().manual_seed(i) for i in range(60)]
+    )
     drawn = model.sample(task)["pixels"].view(60, 4, 4)
     assert set(drawn.unique().tolist()) == {-1.0, 1.0}
     assert (drawn[:, 1:] == drawn[:, :1]).float().mean() > 0.97
