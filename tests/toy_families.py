@@ -53,6 +53,8 @@ def make(name: str, space: Space, **keywords) -> Family:
     """A small family of that name over a dense network; keywords go to its constructor."""
     parameters = inspect.signature(registry.find("families", name)).parameters
     keywords = SMALL.get(name, {}) | keywords
+    if "whole_dim" in parameters:
+        keywords = {"whole_dim": WHOLE_DIM} | keywords
     if "decoder" in parameters:
         latent_dim = keywords.get("latent_dim", parameters["latent_dim"].default)
         keywords["decoder"] = Dense(space, residue_dim=latent_dim)
@@ -86,7 +88,8 @@ def train(
         x, cond = examples(batch, rng)
         loss = family.loss(x, cond, rng)
         optimizer.zero_grad()
-        loss.total.backward()
+        if loss.total.requires_grad:
+            loss.total.backward()
         optimizer.step()
         losses.append(loss.total.item())
     return losses

@@ -96,6 +96,14 @@ class LikelihoodFamily(ABC):
         """Log-probability of points of the space; randomness of estimates comes from the generator."""
 
 
+class ClosedFormFamily(ABC):
+    """What a family adds that is fitted in closed form: its loss has nothing to descend."""
+
+    @abstractmethod
+    def fit(self, x: State, cond: Conditioning) -> None:
+        """Take a batch into the fit; its `loss` does so in training mode."""
+
+
 class LatentFamily(ABC):
     """What a family with latent variables adds."""
 

@@ -81,8 +81,8 @@ class NormalizingFlow(Family, LikelihoodFamily):
         self.per = max(2, 3 * bins - 1 if coupling == "spline" or any(self.circular) else 0)
         self.heads = nn.ModuleList(nn.Linear(encoder.scalar_dim, len(self.circular) * self.per) for _ in range(count))
         for head in self.heads:  # the first step of training starts from the identity
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)
+            nn.init.zeros_(cast(nn.Linear, head).weight)
+            nn.init.zeros_(cast(nn.Linear, head).bias)
 
     def joined(self, x: State) -> Float[Tensor, "b l c"]:
         """The coordinates of all fields, side by side."""

@@ -122,10 +122,11 @@ def networks(config: JSON, conditions: ConditionEmbedding) -> dict[str, Encoder 
 
 
 def save_model(model: Model, folder: Path, dtype: torch.dtype = torch.bfloat16) -> None:
-    """Write a model folder; weights of two or more dimensions in `dtype`, the rest in float32."""
+    """Write a model folder; weights of two or more dimensions in `dtype`, the rest and buffers in float32."""
     folder.mkdir(parents=True, exist_ok=True)
     state = model.family.state_dict()
-    save_tensors({k: v.to(dtype) if v.ndim > 1 else v.float() for k, v in state.items()}, folder / WEIGHTS)
+    weights = {name for name, p in model.family.named_parameters() if p.ndim > 1}
+    save_tensors({k: v.to(dtype) if k in weights else v.float() for k, v in state.items()}, folder / WEIGHTS)
     save_json(model.config, folder / CONFIG)
     if model.layouts is not None:
         save_json(model.layouts.to_json(), folder / LAYOUTS)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from protgen import registry
+from protgen.families.base import ClosedFormFamily
 from protgen.types import Conditioning, State
 from tests.toy_families import conditioning, draw, make, train
 from tests.toy_space import Line
@@ -28,7 +29,9 @@ def trained(request):
 
 
 def test_loss_falls(trained):
-    _, _, losses = trained
+    _, family, losses = trained
+    if isinstance(family, ClosedFormFamily):
+        pytest.skip("fitted by its first batch: see its own tests")
     assert sum(losses[-50:]) < 0.8 * sum(losses[:50])
 
 
@@ -45,7 +48,10 @@ def test_learns_a_gaussian_for_each_condition(trained):
 
 
 def test_guidance_pushes_further_the_same_way(trained):
-    _, family, _ = trained
+    name, family, _ = trained
+    if name == "autoregressive":
+        # Guides the density itself, p(x | y)^w p(x)^(1 - w), which hardly moves where the two y do not overlap.
+        pytest.skip("its own test has two y that overlap")
     plain, pushed = (draw(family, 1.0, 400, weight=weight)["x"][:, 0] for weight in (1.0, 2.0))
     assert pushed[:, 0].mean() > plain[:, 0].mean() + 0.05
 
