@@ -4,13 +4,16 @@ Knows nothing of proteins. A family asks a field's manifold for geodesics and a 
 space understands, and the head that turns an encoder's features into a point of the space.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
+from protgen.nn.binned import Support
+from protgen.spaces.observation import Observation, RiemannianNormal
 from protgen.types import Batch, State
 
 
@@ -41,6 +44,10 @@ class Manifold(ABC):
         """The point a fraction of the way from x to y; the fraction broadcasts against tangent vectors."""
         return self.expmap(x, fraction * self.logmap(x, y))
 
+    def log_normaliser(self, spread: Tensor) -> Tensor:
+        """log of the integral of exp(-d(x, m)^2 / (2 spread^2)) over x; that of flat space unless overridden."""
+        return self.dim * (spread.log() + 0.5 * math.log(2 * math.pi))
+
 
 class Euclidean(Manifold):
     """R^dim with the usual distance."""
@@ -61,6 +68,40 @@ class Euclidean(Manifold):
     def squared_error(self, prediction: Tensor, target: Tensor) -> Float[Tensor, "b l"]:
         """Squared Euclidean distance over the last axis."""
         return (prediction - target).square().sum(-1)
+
+
+class Torus(Manifold):
+    """Angles in [-pi, pi), each coordinate a circle; distances go the short way round.
+
+    Flat, but compact: like rotations it has no scale that noise could be tempered to.
+    """
+
+    curved = True
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
+    def expmap(self, x: Tensor, tangent: Tensor) -> Tensor:
+        """Sum of x and the tangent vector, wrapped."""
+        return wrap(x + tangent)
+
+    def logmap(self, x: Tensor, y: Tensor) -> Tensor:
+        """Difference y - x on the short way round."""
+        return wrap(y - x)
+
+    def squared_error(self, prediction: Tensor, target: Tensor) -> Float[Tensor, "b l"]:
+        """Sum of 2 (1 - cos difference): the squared angle near 0, and smooth everywhere."""
+        return (2 - 2 * (prediction - target).cos()).sum(-1)
+
+    def log_normaliser(self, spread: Tensor) -> Tensor:
+        """That of a normal density cut off half a turn away, circle by circle."""
+        inside = torch.erf(math.pi / (spread * math.sqrt(2)))
+        return self.dim * (spread.log() + 0.5 * math.log(2 * math.pi) + inside.log())
+
+
+def wrap(angle: Tensor) -> Tensor:
+    """The same angle in [-pi, pi), radians."""
+    return (angle + math.pi).remainder(2 * math.pi) - math.pi
 
 
 class Space(nn.Module, ABC):
@@ -122,6 +163,58 @@ class Space(nn.Module, ABC):
     def auxiliary(self, prediction: State, target: State, t: Float[Tensor, " b"]) -> dict[str, Float[Tensor, " b"]]:
         """Further loss terms only this space can state, each (b,) and already weighted; none by default."""
         return {}
+
+    def context(self, state: State) -> State:
+        """What is before each position, as an encoder reads it: position i depends on the positions before i alone.
+
+        For families that go from position to position. By default each field moved on by one, zeros at the first.
+        """
+        fields = {name: torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], 1) for name, x in state.fields.items()}
+        return State(fields, state.mask)
+
+    def defined(self, state: State) -> dict[str, Bool[Tensor, "b l d"]]:
+        """Which coordinates of each field the state holds; all of them where the mask is True by default.
+
+        Likelihoods are those of the observed coordinates.
+        """
+        return {name: state.mask[..., None].expand(*state.mask.shape, m.dim) for name, m in self.manifolds.items()}
+
+    def support(self) -> Support | None:
+        """The values that coordinates take, where they are discrete; None where they are not."""
+        return None
+
+    def grid(self) -> tuple[int, int] | None:
+        """Height and width where positions are the cells of a grid, row by row; None where they are a chain."""
+        return None
+
+    def admissible(self, state: State) -> Bool[Tensor, " b"]:
+        """Whether the last position fits those before it, for families that can choose among draws; by default yes."""
+        return torch.ones(len(state.mask), dtype=torch.bool, device=state.mask.device)
+
+    def blank(self, mask: Bool[Tensor, "b l"]) -> State:
+        """A point that depends on the mask alone, from which a decoder starts; the middle of the noise by default."""
+        return self.noise(mask, torch.zeros(*mask.shape, self.normals_per_position, device=mask.device))
+
+    def observation(self, spread: float = 0.5) -> Observation:
+        """p(x_data | prediction): how far data may lie from what a decoder says, with a learned spread.
+
+        Args:
+            spread: its start, in units of the scale of the data.
+        """
+        return RiemannianNormal(self, spread)
+
+    def pose(
+        self, prediction: State, target: State, spreads: Mapping[str, Tensor], rng: Generator | None
+    ) -> tuple[State, Float[Tensor, " b"]]:
+        """A prediction moved by a symmetry of the space towards a target, and the weight log p - log q of that motion.
+
+        Spaces with symmetries override it; see `Observation.log_prob`.
+        """
+        return prediction, torch.zeros(len(target.mask), device=target.mask.device)
+
+    def field_dof(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
+        """Dimensions in which each field can vary, after the conventions of `project`."""
+        return {name: mask.sum(-1) * float(manifold.dim) for name, manifold in self.manifolds.items()}
 
     def reduce(self, error: Float[Tensor, "b l"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:
         """Mean over the real positions of each example."""
