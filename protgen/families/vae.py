@@ -77,7 +77,9 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         if min(beta, warmup, free_bits) < 0:
             raise UsageError("vae: beta, warmup and free_bits cannot be negative")
         if importance > 1 and (beta != 1 or free_bits > 0):
-            raise UsageError("vae: the importance-weighted bound has no separate KL; use beta 1 and free_bits 0 with it")
+            raise UsageError(
+                "vae: the importance-weighted bound has no separate KL; use beta 1 and free_bits 0 with it"
+            )
         self.space = space
         self.encoder = encoder
         self.decoder = decoder
