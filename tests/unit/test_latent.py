@@ -138,9 +138,9 @@ def test_what_does_not_go_together_is_refused(rng):
         make("latent", Line(), vae={"levels": 2})
     with pytest.raises(UsageError, match="keep those"):
         make("latent", Line()).sample(SamplingTask(x.mask, cond, [rng], guides=[lambda denoiser: denoiser]))
+    family = make("latent", Line(), vae={"beta": 0.0})
+    family.second = StandardFlow(LatentSpace(2), Dense(LatentSpace(2)))
     with pytest.raises(UsageError, match="beta 0"):
-        family = make("latent", Line(), vae={"beta": 0.0})
-        family.second = StandardFlow(LatentSpace(2), Dense(LatentSpace(2)))
         family.log_prob(x, cond, rng)
 
 
