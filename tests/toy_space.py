@@ -22,6 +22,9 @@ class Line(Space):
     def decode(self, state: State) -> Batch:
         return Batch({"x": state["x"]}, state.mask)
 
+    def observe(self, state: State):
+        return state["x"]
+
     def noise(self, mask, normals):
         return State({"x": normals}, mask)
 

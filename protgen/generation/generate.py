@@ -12,14 +12,13 @@ from protgen.conditions.base import Condition
 from protgen.conditions.fractions import Fractions
 from protgen.conditions.length import Length
 from protgen.conditions.secondary_structure import SecondaryStructure
-from protgen.errors import ConfigError, UsageError
-from protgen.generation.cleanup import clean_up
+from protgen.errors import UsageError
+from protgen.generation.backbones import finished_atoms, require_backbones, steps_of
 from protgen.generation.conflicts import check_conditions, find
 from protgen.generation.design import Design, SampleSettings
 from protgen.models.layouts import LayoutPrior, complete_request
 from protgen.models.model import Model
 from protgen.samplers.base import Guidance, SamplingTask
-from protgen.spaces.backbone import Backbone
 from protgen.structure.protein import Protein
 from protgen.types import State
 
@@ -111,8 +110,7 @@ def generate_each(
         check_conditions(conditions, None)
         model.conditions.require_learned(conditions)
     space = model.family.space
-    if not isinstance(space, Backbone):
-        raise ConfigError(f"this model generates {type(space).__name__}, not protein backbones; choose another model")
+    require_backbones(space)
     use_layouts = settings.layout == "auto" and SecondaryStructure.name in model.conditions.names
     layouts = model.layouts if use_layouts else None
     chosen = range(len(requests)) if indices is None else indices
@@ -121,7 +119,7 @@ def generate_each(
     device = pick_device(settings.device)
     model.family.to(device)
     batches = [plans[i : i + settings.batch_size] for i in range(0, len(plans), settings.batch_size)]
-    return make_batches(model, space, batches, seed, settings, device, on_step)
+    return make_batches(model, batches, seed, settings, device, on_step)
 
 
 def check_settings(settings: SampleSettings) -> None:
@@ -137,7 +135,6 @@ def check_settings(settings: SampleSettings) -> None:
 
 def make_batches(
     model: Model,
-    space: Backbone,
     batches: list[list[Plan]],
     seed: int,
     settings: SampleSettings,
@@ -146,7 +143,7 @@ def make_batches(
 ) -> Iterator[Design]:
     """Sample each batch and hand out its designs."""
     sampler = registry.build("samplers", settings.sampler, steps=settings.steps)
-    total = settings.steps * len(batches)
+    steps = [steps_of(model.family, settings.steps, max(plan.length for plan in plans)) for plans in batches]
     for number, plans in enumerate(batches):
         mask = torch.zeros(len(plans), max(plan.length for plan in plans), dtype=torch.bool, device=device)
         for row, plan in enumerate(plans):
@@ -154,7 +151,7 @@ def make_batches(
 
         def report(step: int, _x: State, _estimate: State, number: int = number) -> None:
             if on_step is not None:
-                on_step(number * settings.steps + step + 1, total)
+                on_step(sum(steps[:number]) + step + 1, sum(steps))
 
         requests = [[*plan.asked, *plan.drawn] for plan in plans]
         cond = model.conditions.from_requests(requests, mask)
@@ -163,8 +160,7 @@ def make_batches(
             guidance = Guidance(model.conditions.unknown(mask), settings.guidance, GUIDE_UNTIL)
         task = SamplingTask(mask, cond, [plan.rng for plan in plans], settings.temperature, report, guidance)
         raw = model.family.sample(task, sampler if model.family.takes_sampler else None)
-        final = clean_up(space, raw) if settings.cleanup else raw
-        raw_atoms, final_atoms = space.observe(raw).cpu().numpy(), space.observe(final).cpu().numpy()
+        final_atoms, raw_atoms = (x.cpu().numpy() for x in finished_atoms(model.family.space, raw, settings.cleanup))
         for row, plan in enumerate(plans):
             proteins = [
                 Protein.from_backbone(atoms[row, : plan.length].astype(np.float64), name=f"design_{plan.index:04d}")

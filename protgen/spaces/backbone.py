@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 
 from protgen.geometry import alignment, frames, so3
 from protgen.geometry import constants as ideal
+from protgen.spaces.atoms import BackboneAtoms
 from protgen.spaces.base import Euclidean, Manifold, Space, masked
 from protgen.types import Batch, Features, State
 
@@ -68,7 +69,7 @@ class FrameHead(nn.Module):
         return state.with_fields(trans=state["trans"] + step, rots=rots)
 
 
-class Backbone(Space):
+class Backbone(Space, BackboneAtoms):
     """SE(3) frames of a single protein chain.
 
     Args:

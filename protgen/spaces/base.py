@@ -69,6 +69,40 @@ class Euclidean(Manifold):
         return (prediction - target).square().sum(-1)
 
 
+class Torus(Manifold):
+    """Angles in [-pi, pi), each coordinate a circle; distances go the short way round.
+
+    Flat, but compact: like rotations it has no scale that noise could be tempered to.
+    """
+
+    curved = True
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
+    def expmap(self, x: Tensor, tangent: Tensor) -> Tensor:
+        """Sum of x and the tangent vector, wrapped."""
+        return wrap(x + tangent)
+
+    def logmap(self, x: Tensor, y: Tensor) -> Tensor:
+        """Difference y - x on the short way round."""
+        return wrap(y - x)
+
+    def squared_error(self, prediction: Tensor, target: Tensor) -> Float[Tensor, "b l"]:
+        """Sum of 2 (1 - cos difference): the squared angle near 0, and smooth everywhere."""
+        return (2 - 2 * (prediction - target).cos()).sum(-1)
+
+    def log_normaliser(self, spread: Tensor) -> Tensor:
+        """That of a normal density cut off half a turn away, circle by circle."""
+        inside = torch.erf(math.pi / (spread * math.sqrt(2)))
+        return self.dim * (spread.log() + 0.5 * math.log(2 * math.pi) + inside.log())
+
+
+def wrap(angle: Tensor) -> Tensor:
+    """The same angle in [-pi, pi), radians."""
+    return (angle + math.pi).remainder(2 * math.pi) - math.pi
+
+
 class Space(nn.Module, ABC):
     """The data space of a family: what its points are and how they relate to data and noise.
 
@@ -85,6 +119,10 @@ class Space(nn.Module, ABC):
     @abstractmethod
     def decode(self, state: State) -> Batch:
         """A point of the space back to data."""
+
+    @abstractmethod
+    def observe(self, state: State) -> Float[Tensor, "b l ..."]:
+        """What a point looks like, differentiable: coordinates in Å, pixels. Energies are functions of it."""
 
     @abstractmethod
     def noise(self, mask: Bool[Tensor, "b l"], normals: Float[Tensor, "b l k"]) -> State:
@@ -124,6 +162,25 @@ class Space(nn.Module, ABC):
     def auxiliary(self, prediction: State, target: State, t: Float[Tensor, " b"]) -> dict[str, Float[Tensor, " b"]]:
         """Further loss terms only this space can state, each (b,) and already weighted; none by default."""
         return {}
+
+    def context(self, state: State) -> State:
+        """What is before each position, as an encoder reads it: position i depends on the positions before i alone.
+
+        For families that go from position to position. By default each field moved on by one, zeros at the first.
+        """
+        fields = {name: torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], 1) for name, x in state.fields.items()}
+        return State(fields, state.mask)
+
+    def defined(self, state: State) -> dict[str, Bool[Tensor, "b l d"]]:
+        """Which coordinates of each field the state holds; all of them where the mask is True by default.
+
+        Likelihoods are those of the observed coordinates.
+        """
+        return {name: state.mask[..., None].expand(*state.mask.shape, m.dim) for name, m in self.manifolds.items()}
+
+    def admissible(self, state: State) -> Bool[Tensor, " b"]:
+        """Whether the last position fits those before it, for families that can choose among draws; by default yes."""
+        return torch.ones(len(state.mask), dtype=torch.bool, device=state.mask.device)
 
     def blank(self, mask: Bool[Tensor, "b l"]) -> State:
         """A point that depends on the mask alone, from which a decoder starts; the middle of the noise by default."""

@@ -5,6 +5,7 @@ import torch
 
 from protgen.errors import UsageError
 from protgen.samplers.base import Denoiser, Guidance, SamplingTask, draw_normals
+from protgen.samplers.energy import EnergyGuidance
 from protgen.samplers.euler import Euler
 from protgen.samplers.guidance import ClassifierFreeGuidance
 from protgen.spaces.backbone import Backbone
@@ -130,3 +131,36 @@ def test_guidance_rests_below_its_interval(rng):
     early = guide.denoise(asked, torch.tensor([0.3]), cond)
     assert torch.allclose(late["trans"], asked["trans"], atol=1e-5)
     assert not torch.allclose(early["trans"], asked["trans"], atol=1e-1)
+
+
+def pull_to(goal: torch.Tensor):
+    """Half the squared distance of CA from a goal: its gradient is the displacement."""
+    return lambda xyz, mask: 0.5 * ((xyz[:, :, 1] - goal).square().sum(-1) * mask).sum(-1)
+
+
+def test_energy_guidance_goes_down_the_gradient_and_no_further_than_allowed(rng):
+    """A quadratic energy with scale 1 reaches its minimum in one step, or moves by `longest` towards it."""
+    space, at, _ = backbones(rng)
+    direction = torch.randn(9, 3, generator=rng)
+    goal = at["trans"] + 0.3 * (direction - direction.mean(0)) / direction.norm(dim=-1).max()
+    cond = Conditioning(torch.zeros(1, 9, 0), torch.ones(1, 1))
+    for longest in (10.0, 0.01):
+        guide = EnergyGuidance(Towards(at, at), space, pull_to(goal), longest=longest)
+        result = guide.denoise(at, torch.tensor([0.5]), cond)
+        if longest > 1:
+            assert torch.allclose(result["trans"], goal, atol=1e-4)
+        else:
+            # Centring may take a share of a step back.
+            assert (result["trans"] - at["trans"]).norm(dim=-1).max() <= 2 * longest
+            assert pull_to(goal)(space.observe(result), result.mask) < pull_to(goal)(space.observe(at), at.mask)
+
+
+def test_energy_guidance_rests_outside_its_times_example_by_example(rng):
+    space, at, _ = backbones(rng)
+    two = State({k: torch.cat([v, v]) for k, v in at.fields.items()}, torch.cat([at.mask, at.mask]))
+    cond = Conditioning(torch.zeros(2, 9, 0), torch.ones(2, 1))
+    goal = at["trans"] * 0.9
+    guide = EnergyGuidance(Towards(two, two), space, pull_to(goal), start=0.6, stop=0.1)
+    result = guide.denoise(two, torch.tensor([0.5, 0.9]), cond)
+    assert torch.allclose(result["trans"][1], at["trans"][0], atol=1e-6)
+    assert (result["trans"][0] - at["trans"][0]).abs().max() > 0.05
