@@ -65,8 +65,8 @@ class GAN(Family):
 
     Gradients of penalties are taken along the tangent spaces of the fields, each in units of its scale. Where a step
     is one of the critic alone the generator gets no gradient and the optimizer leaves it as it is. Guidance
-    extrapolates the generator (see `guided`). AdamW's momentum, which the training loop sets to 0.9, is high for a GAN: prefer long
-    warm-up and a small learning rate.
+    extrapolates the generator (see `guided`). AdamW's momentum, which the training loop sets
+    to 0.9, is high for a GAN: prefer long warm-up and a small learning rate.
 
     There is no likelihood: samples lie on the image of the noise under the generator, whose density nothing gives.
 

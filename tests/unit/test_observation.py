@@ -8,7 +8,7 @@ import torch
 from protgen.errors import UsageError
 from protgen.geometry import so3
 from protgen.spaces.backbone import Backbone, Rotations, rotated
-from protgen.spaces.base import Euclidean
+from protgen.spaces.base import Euclidean, Torus
 from protgen.spaces.image import Image
 from protgen.spaces.observation import DiscretisedLogistic, RiemannianNormal, log_logistic_interval
 from protgen.types import State
@@ -44,6 +44,15 @@ def test_normaliser_of_rotations():
         mean = torch.exp(-so3.log(rotations).square().sum(-1) / (2 * spread**2)).double().mean()
         expected = math.log(8 * math.pi**2 * float(mean))
         assert manifold.log_normaliser(torch.tensor([spread])).item() == pytest.approx(expected, abs=0.02)
+
+
+def test_normaliser_of_angles():
+    """exp(-d^2 / 2 s^2) over the circle, by quadrature, for two angles."""
+    angle = torch.linspace(-math.pi, math.pi, 20_001, dtype=torch.float64)
+    for spread in (0.1, 1.0, 5.0):
+        integral = torch.trapezoid(torch.exp(-angle.square() / (2 * spread**2)), angle)
+        got = Torus(2).log_normaliser(torch.tensor(spread, dtype=torch.float64))
+        assert got.item() == pytest.approx(2 * math.log(integral.item()), abs=1e-6)
 
 
 def test_discretised_logistic_sums_to_one_and_stays_finite_far_out():
