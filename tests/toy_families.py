@@ -23,7 +23,7 @@ from protgen.types import Conditioning, Features, State
 WHOLE_DIM = 2  # of the toy conditions: y where it is known, and whether it is
 
 # Keywords that make a family small enough for a test, by its name.
-SMALL: dict[str, dict[str, Any]] = {"latent": {"latent_dim": 4}}
+SMALL: dict[str, dict[str, Any]] = {"latent": {"latent_dim": 2, "joint": True}}
 
 
 class Dense(Encoder):

@@ -148,9 +148,7 @@ class Backbone(Space, BackboneAtoms):
         angle = index * turn
         trans = torch.stack([radius * angle.cos(), radius * angle.sin(), rise * index], dim=-1)
         outward = torch.stack([angle.cos(), angle.sin(), torch.zeros_like(angle)], dim=-1)
-        along = torch.stack(
-            [-radius * turn * angle.sin(), radius * turn * angle.cos(), rise.expand_as(angle)], dim=-1
-        )
+        along = torch.stack([-radius * turn * angle.sin(), radius * turn * angle.cos(), rise.expand_as(angle)], dim=-1)
         return self.project(State({"trans": trans, "rots": frames.gram_schmidt(along, outward)}, mask))
 
     def field_dof(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:

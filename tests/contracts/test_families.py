@@ -29,9 +29,11 @@ def trained(request):
 
 
 def test_loss_falls(trained):
-    _, family, losses = trained
+    name, family, losses = trained
     if isinstance(family, ClosedFormFamily):
         pytest.skip("fitted by its first batch: see its own tests")
+    if name == "gan":
+        pytest.skip("the loss of a game has no way to go")
     assert sum(losses[-50:]) < 0.8 * sum(losses[:50])
 
 
