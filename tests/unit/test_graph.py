@@ -119,7 +119,7 @@ def test_a_neighbour_fades_before_another_takes_its_place(rng):
     values = torch.randn(30, 4, generator=rng, dtype=torch.float64)
     direction = torch.randn(1, 30, 3, generator=rng, dtype=torch.float64)
     results, edges = [], []
-    for step in torch.linspace(0, 0.2, 101, dtype=torch.float64):
+    for step in torch.linspace(0, 0.4, 81, dtype=torch.float64):
         graph = build_graph(mask, [x + step * direction], WIRING)
         weights = edge_weights(graph, [graph.flat(x + step * direction)])
         results.append(graph.mean(values[graph.source], weights))
