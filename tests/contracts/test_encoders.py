@@ -89,7 +89,7 @@ def test_rigid_motions_turn_vectors_and_leave_scalars(name, dtype, limit, rng):
         shift = 10 * torch.randn(MOTIONS, 3, generator=rng, dtype=dtype)
         times = t.expand(MOTIONS)
         conds = Conditioning(cond.residue.expand(MOTIONS, -1, -1), cond.whole.expand(MOTIONS, -1))
-        for guess in (estimate, None):
+        for guess in (estimate, None) if length == 17 else (estimate,):
             with torch.no_grad():
                 features = encoder(state, t, cond, guess)
                 turned_guess = None if guess is None else moved(guess, rotation, -shift)
