@@ -15,6 +15,7 @@ References:
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -48,6 +49,12 @@ class Schedule(nn.Module, ABC):
         with torch.no_grad():
             time = torch.tensor(t, dtype=torch.float64)
             return float(self.alpha(time)), float(self.sigma(time))
+
+    def slopes_at(self, t: float) -> tuple[float, float]:
+        """Slopes of alpha and sigma at one time, as numbers in double precision."""
+        with torch.no_grad():
+            alpha, sigma = self.slopes(torch.tensor(t, dtype=torch.float64))
+            return float(alpha), float(sigma)
 
     def log_snr(self, t: Tensor) -> Tensor:
         """log(alpha^2 / sigma^2), the log signal-to-noise ratio; falls with t."""
@@ -203,6 +210,7 @@ class Learned(Schedule):
         self.outer = nn.Parameter(inverse_softplus(torch.full((hidden,), 0.1 / hidden)))
         self.inner = nn.Parameter(inverse_softplus(torch.full((hidden,), 8.0)))
         self.shift = nn.Parameter(-8.0 * (torch.arange(hidden) + 0.5) / hidden)
+        self.on_shape: Callable[[Tensor], Tensor] | None = None  # changes gradients on their way to the shape
 
     def rise(self, t: Tensor) -> Tensor:
         """The monotone network before it is put between 0 and 1: a line plus sigmoids with positive weights."""
@@ -221,6 +229,9 @@ class Learned(Schedule):
     def gamma(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """gamma(t) and its time derivative."""
         shape, slope = self.shape(t)
+        if self.on_shape is not None and shape.requires_grad:
+            shape.register_hook(self.on_shape)
+            slope.register_hook(self.on_shape)
         return self.between(shape), self.between(slope) - self.start.to(t)
 
     def between(self, share: Tensor) -> Tensor:
