@@ -2,8 +2,8 @@
 
     p(y_k | x) = p(x | y_k) p(y_k) / sum_j p(x | y_j) p(y_j)
 
-Likelihoods that are estimates or bounds differ between candidates by their noise too. Every candidate therefore gets the
-same random numbers (Li et al. 2023, Your Diffusion Model is Secretly a Zero-Shot Classifier, section 3.3), and what is
+Likelihoods that are estimates or bounds differ between candidates by their noise too. So every candidate gets the same
+random numbers (Li et al. 2023, Your Diffusion Model is Secretly a Zero-Shot Classifier, section 3.3), and what is
 common to all cancels. A bound in place of the likelihood gives the posterior up to the difference of the gaps.
 """
 
@@ -63,7 +63,9 @@ def classify(
     if not candidates:
         raise UsageError("classify needs at least one candidate y")
     if log_priors is not None and log_priors.shape != (len(candidates),):
-        raise UsageError(f"{len(candidates)} candidates but priors of shape {tuple(log_priors.shape)}; give one for each")
+        raise UsageError(
+            f"{len(candidates)} candidates but priors of shape {tuple(log_priors.shape)}; give one for each"
+        )
     if repeats < 1:
         raise UsageError(f"repeats {repeats}: at least 1")
     columns = []

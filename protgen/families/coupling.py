@@ -1,9 +1,9 @@
 """Minibatch optimal transport: which noise goes with which example, so that paths are short and cross less.
 
-Among examples of the same mask (length), noise is assigned by the least sum of squared distances, each field in units of
-its scale (for curved fields, the smooth squared distance of their manifold). The marginal of noise over a batch is as
-before. It is not so given y: noise and y become dependent through x, the more the larger the batch and the stronger y
-decides x, and sampling with noise that knows nothing of y is off by that much. It is off by default.
+Among examples of the same mask (length), noise is assigned by the least sum of squared distances, each field in units
+of its scale (for curved fields, the smooth squared distance of their manifold). The marginal of noise is as before. It
+is not so given y: noise and y become dependent through x, the more the larger the batch and the stronger y decides x,
+and sampling with noise that knows nothing of y is off by that much. It is off by default.
 
 References:
     Tong et al. 2024, Improving and generalizing flow-based generative models with minibatch optimal transport, section

@@ -22,7 +22,8 @@ on any manifold. p(x | x_first) is normal about x_first / alpha with the spread 
 the kernel with spread s(first).
 
 References:
-    Ho et al. 2020, Denoising Diffusion Probabilistic Models. Kingma et al. 2021, Variational Diffusion Models, eq. 11-18.
+    Ho et al. 2020, Denoising Diffusion Probabilistic Models.
+    Kingma et al. 2021, Variational Diffusion Models, eq. 11-18.
     Karras et al. 2022, EDM, table 1. Song et al. 2021, Maximum Likelihood Training of Score-Based Diffusion Models,
     theorem 3. De Bortoli et al. 2022, Riemannian Score-Based Generative Modelling. Yim et al. 2023, FrameDiff.
     Chen et al. 2023, Analog Bits, section 3.2 (self-conditioning).
@@ -116,7 +117,9 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
                     f"no Brownian motion is known on {type(manifold).__name__} of field {name!r}; use flow_matching"
                 )
         if not 0 < first < 1 or max_weight <= 0 or data_bias <= 0:
-            raise ConfigError(f"first {first} is between 0 and 1; max_weight {max_weight} and data_bias {data_bias} above 0")
+            raise ConfigError(
+                f"first {first} is between 0 and 1; max_weight {max_weight} and data_bias {data_bias} above 0"
+            )
         if path == "learned" and weighting != "bound":
             raise ConfigError("a learned path is learned by the bound; use weighting=bound, or path=cosine")
         self.space = space
@@ -325,7 +328,9 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
         """
         if self.likelihood == "bound":
             return Likelihood(self.bound(x_data, cond, rng, times).nats, "lower_bound")
-        nats = log_prob_by_flow(self.denoiser(), self.space, x_data, cond, rng, settings or OdeSettings(first=self.first))
+        nats = log_prob_by_flow(
+            self.denoiser(), self.space, x_data, cond, rng, settings or OdeSettings(first=self.first)
+        )
         return Likelihood(nats, "estimate")
 
     def denoiser(self) -> Denoiser:

@@ -6,7 +6,7 @@ fields may follow the variance-preserving path instead, alpha = cos(pi t / 2) an
 velocity alpha' x_hat + sigma' (x_t - alpha x_hat) / sigma has (pi / 2)^2 / sigma^2 times the squared error of x_hat.
 
 On a curved field the velocity is -log_x(x_data) / t. Its squared error is that of logarithms, whose least is the mean
-E[log_x(x_data) | x_t] that the flow needs; the chordal distance (FrameFlow's practice, and smooth) has another mean where
+E[log_x(x_data) | x_t] that the flow needs; the chordal distance (smooth, and as in FrameFlow) has another one where
 x_data is uncertain by much. The keyword `curved_error` chooses.
 
 References:
@@ -31,7 +31,6 @@ from protgen.samplers.base import Denoiser
 from protgen.samplers.schedules import Cosine, Linear, Path
 from protgen.spaces.base import Space
 from protgen.types import Conditioning, Losses, State
-
 
 PATHS = {"linear": Linear, "variance_preserving": Cosine}
 

@@ -1,7 +1,7 @@
 """Log-likelihood by the probability flow: follow a point to the noise and add up how volumes change on the way.
 
-A denoiser and its path define a velocity dx/dt = v(x, t) whose flow takes the model's distribution at t = 0 to the noise
-at t = 1, and
+A denoiser and its path define a velocity dx/dt = v(x, t) whose flow takes the model's distribution at t = 0 to the
+noise at t = 1, and
 
     log p(x) = log p_noise(x_1) + int_0^1 div v(x_t, t) dt.
 
@@ -12,8 +12,8 @@ Velocities, with x_hat the estimate of x_data:
     curved, walks        -1/2 (spread^2)' score of the heat kernel about x_hat
 
 The divergence is the trace of the derivatives of v's coordinates along the moving frame, whose own fields have none. It
-is estimated by e . (dv/dx) e with random signs e (Hutchinson), restricted to the directions that keep the conventions of
-the space. The measure is volume: of the subspace of centred positions where positions are centred (orthonormal
+is estimated by e . (dv/dx) e with random signs e (Hutchinson), restricted to the directions that keep the conventions
+of the space. The measure is volume: of the subspace of centred positions where positions are centred (orthonormal
 coordinates of it, dof of them), of the manifold where a field is curved (8 pi^2 in all for rotations, (2 pi)^d for a
 torus). Noise has the density 1 / volume there.
 
@@ -177,7 +177,9 @@ def moved(space: Space, x: State, tangent: State, width: float) -> State:
 def make_probes(space: Space, x: State, rng: Generator, settings: OdeSettings) -> list[State]:
     """Tangent vectors to take the trace with: random signs, or all unit vectors one after another."""
     shape = x.mask.shape
-    blank = {name: torch.zeros(*shape, manifold.dim, device=x.mask.device) for name, manifold in space.manifolds.items()}
+    blank = {
+        name: torch.zeros(*shape, manifold.dim, device=x.mask.device) for name, manifold in space.manifolds.items()
+    }
     if not settings.exact:
         drawn = []
         for _ in range(settings.probes):

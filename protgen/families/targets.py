@@ -1,7 +1,7 @@
 """What a network is asked to predict on flat fields, and how x_data is read from it.
 
-Whatever the target, a denoiser answers with x_data, so that samplers and guides need not know. With x_t = alpha x_data +
-sigma x_noise and c = sqrt(alpha^2 + sigma^2):
+Whatever the target, a denoiser answers with x_data, so that samplers and guides need not know. With x_t = alpha x_data
++ sigma x_noise and c = sqrt(alpha^2 + sigma^2):
 
     x    x_data itself                                 the network sees x_t / (alpha + sigma)
     eps  x_noise,       x_hat = (x_t - sigma e) / alpha            sees x_t / c
@@ -9,8 +9,9 @@ sigma x_noise and c = sqrt(alpha^2 + sigma^2):
                         x_hat = (alpha x_t / c - sigma v) / c      sees x_t / c
     edm  -v on the path with alpha = 1: EDM's preconditioning, c_skip = 1 / c^2, c_out = sigma / c, c_in = 1 / c.
 
-The network is told the share of noise sigma / (alpha + sigma) as its time. With the target x this makes the input on any
-path the one of the straight path at the same ratio of noise to data: an encoder trained by flow matching is at home.
+The network is told the share of noise sigma / (alpha + sigma) as its time. With the target x this makes the input on
+any path the one of the straight path at the same ratio of noise to data: an encoder trained by flow matching
+is at home.
 
 References:
     Ho et al. 2020, Denoising Diffusion Probabilistic Models, eq. 15 (eps).

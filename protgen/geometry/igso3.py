@@ -1,6 +1,6 @@
 """The heat kernel of rotations, IGSO(3): density, score and sampling of Brownian motion on SO(3).
 
-A rotation at angle w from where the walk started has the density, with respect to the uniform (Haar) measure of total 1,
+With respect to the uniform (Haar) measure of total 1, a rotation at angle w from where the walk started has the density
 
     f(w; s) = sum_{l >= 0} (2 l + 1) exp(-l (l + 1) s^2 / 2) sin((l + 1/2) w) / sin(w / 2),
 
@@ -70,17 +70,17 @@ def broadcast(angle: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
 
 def series(w: Tensor, s: Tensor) -> Tensor:
     """f by its series."""
-    l = torch.arange(TERMS, device=w.device, dtype=w.dtype)
-    weights = (2 * l + 1) * torch.exp(-l * (l + 1) * s[..., None].square() / 2)
-    return (weights * ((l + 0.5) * w[..., None]).sin()).sum(-1) / (w / 2).sin()
+    n = torch.arange(TERMS, device=w.device, dtype=w.dtype)
+    weights = (2 * n + 1) * torch.exp(-n * (n + 1) * s[..., None].square() / 2)
+    return (weights * ((n + 0.5) * w[..., None]).sin()).sum(-1) / (w / 2).sin()
 
 
 def slope_by_series(w: Tensor, s: Tensor) -> Tensor:
     """-(df/dw) / (f w) by the series; d/dw [sin((l + 1/2) w) / sin(w / 2)] written as -sum_m 2 m sin(m w), m = 1..l."""
-    l = torch.arange(TERMS, device=w.device, dtype=w.dtype)
-    weights = (2 * l + 1) * torch.exp(-l * (l + 1) * s[..., None].square() / 2)
+    n = torch.arange(TERMS, device=w.device, dtype=w.dtype)
+    weights = (2 * n + 1) * torch.exp(-n * (n + 1) * s[..., None].square() / 2)
     # sin((l + 1/2) w) / sin(w / 2) = 1 + 2 sum_{m=1}^{l} cos(m w), so nothing cancels near 0.
-    slopes = (2 * l * (l * w[..., None]).sin()).cumsum(-1)
+    slopes = (2 * n * (n * w[..., None]).sin()).cumsum(-1)
     return (weights * slopes).sum(-1) / (series(w, s).clamp(min=1e-300) * w)
 
 

@@ -7,6 +7,7 @@ matching and diffusion alike.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Float
@@ -176,7 +177,7 @@ def check_grid(steps: int, spacing: float) -> None:
 def time_grid(steps: int, spacing: float) -> list[tuple[float, float]]:
     """Pairs (t, s) of the steps from 1 to 0."""
     grid = (1 - torch.linspace(0, 1, steps + 1)).pow(spacing).tolist()
-    return list(zip(grid[:-1], grid[1:], strict=True))
+    return list(pairwise(grid))
 
 
 def start(path: Path, space: Space, task: SamplingTask) -> State:

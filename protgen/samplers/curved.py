@@ -1,7 +1,7 @@
 """Steps on curved fields, from t to s < t, for every sampler.
 
 Where the path is a geodesic (flow matching) a step goes a share of the way to the estimate; there is no noise to take
-part in it, so samplers that add noise do so on flat fields and follow the flow here. Any mixture of the two has the same
+part in it, so samplers that add noise do so on flat fields and follow the flow here. Any mixture of both has the same
 distribution at each time, as the noise on one field is matched by the drift of its own score.
 
 Where it is Brownian motion (diffusion) with spread a at t and b at s, a step goes along the score of the heat kernel
@@ -36,7 +36,7 @@ def follow_geodesic(manifold: Manifold, x: Tensor, estimate: Tensor, step: Step,
 def reverse_walk(name: str, x: Tensor, estimate: Tensor, step: Step, left: float, noise: float) -> Tensor:
     """A step back along Brownian motion: exp_x(a (a - left) score + noise z), with a the spread at t.
 
-    On a flat field this is estimate + (left / a) (x - estimate) + noise z: `left` is the spread of the noise that stays.
+    On a flat field this is estimate + (left / a) (x - estimate) + noise z: `left` is the spread of noise that stays.
     A probability flow keeps left = b and adds none; ancestral sampling has left = b^2 / a and noise^2 = b^2 - left^2.
 
     Args:

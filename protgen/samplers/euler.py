@@ -4,7 +4,7 @@ With the estimate of x_data at t, the step to s < t keeps that estimate and the 
 
     x_s = alpha_s x_hat + sigma_s (x_t - alpha_t x_hat) / sigma_t,
 
-which is Euler's step in sigma / alpha (Karras et al. 2022, algorithm 1 without its second half; Song et al. 2021, DDIM).
+which is Euler's step in sigma / alpha (Karras et al. 2022, algorithm 1, first half; Song et al. 2021, DDIM).
 On the straight path it goes the share (t - s) / t of the way to the estimate: Euler's step in t. On curved fields
 (rotations) the path of flow matching is a geodesic and the exponential schedule replaces that share by rate * (t - s):
 they settle early, and everything else settles around them (Yim et al. 2023, FrameFlow, section 3.2; Bose et al. 2023,

@@ -123,7 +123,7 @@ class Heun(Sampler):
 
 
 def flat_step(x: Tensor, first: Tensor, end: Tensor, second: Tensor, step: Step) -> Tensor:
-    """The second half of the step of a flat field, from x at t, with estimates at t and at the end of the first half."""
+    """The second half of the step of a flat field from x at t, with estimates at t and where the first half ends."""
     alpha, sigma, a, s = step.flat()
     if sigma > alpha:
         return s / sigma * x + (a - alpha * s / sigma) * (first + second) / 2

@@ -161,7 +161,9 @@ class VarianceExploding(Schedule):
     def __init__(self, sigma_min: float = 0.004, sigma_max: float = 160.0, rho: float = 7.0) -> None:
         super().__init__()
         if not 0 < sigma_min < sigma_max or rho <= 0:
-            raise ConfigError(f"sigma_min {sigma_min}, sigma_max {sigma_max}, rho {rho}: give 0 < min < max and rho > 0")
+            raise ConfigError(
+                f"sigma_min {sigma_min}, sigma_max {sigma_max}, rho {rho}: give 0 < min < max and rho > 0"
+            )
         self.low = sigma_min ** (1 / rho)
         self.high = sigma_max ** (1 / rho)
         self.rho = rho

@@ -5,9 +5,10 @@ For every rate w(t) >= 0 the equation, backwards in time,
     dx = [-v(x, t) + w(t) / 2 grad log p_t(x)] d(-t) + sqrt(w(t)) dW
 
 has the distributions of the probability flow dx/dt = v. Here w = noise^2 g^2 with g^2 = 2 sigma sigma' - 2 sigma^2
-alpha' / alpha of the forward process; noise = 1 is its time reversal, 0 the flow itself. With the estimate x_hat and the
-noise it implies, e = (x - alpha x_hat) / sigma: v = alpha' x_hat + sigma' e and grad log p = -e / sigma (in units of the
-noise). g^2 has no bound where alpha goes to 0; any smaller w does as well, so it is kept below what a step can follow.
+alpha' / alpha of the forward process; noise = 1 is its time reversal, 0 the flow itself. With the estimate x_hat and
+the noise it implies, e = (x - alpha x_hat) / sigma: v = alpha' x_hat + sigma' e and grad log p = -e / sigma (in units
+of the noise). g^2 has no bound where alpha goes to 0; any smaller w does as well, so it is kept to what a step can
+follow.
 
 On curved fields with Brownian motion of spread a at t and b at s: exp_x((1 + noise^2) / 2 (a^2 - b^2) score + noise
 sqrt(a^2 - b^2) z). Temperature scales dW and the first noise: below 1, samples move towards likelier ones.

@@ -52,8 +52,8 @@ class Manifold(ABC):
 class HeatKernel(ABC):
     """What a manifold adds on which Brownian motion is known in closed form: the diffusion of a curved field.
 
-    The kernel k(x_t | x_data; spread) solves dk/dv = 1/2 Laplacian k with v = spread^2, so that for a small spread it is
-    a normal in tangent vectors with that standard deviation in each coordinate.
+    The kernel k(x_t | x_data; spread) solves dk/dv = 1/2 Laplacian k with v = spread^2: for a small spread it is a
+    normal in tangent vectors with that standard deviation in each coordinate.
     """
 
     @abstractmethod

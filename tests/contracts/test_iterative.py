@@ -19,7 +19,9 @@ from tests.contracts.test_families import examples as gaussians
 from tests.toy_families import Dense, conditioning, draw, make, train
 from tests.toy_space import Circle, Line, Turn
 
-ITERATIVE = [name for name in registry.names("families") if issubclass(registry.find("families", name), IterativeFamily)]
+ITERATIVE = [
+    name for name in registry.names("families") if issubclass(registry.find("families", name), IterativeFamily)
+]
 # Curved fields need the error whose least is the mean velocity.
 EXACT = {"flow_matching": {"curved_error": "tangent"}}
 CONCENTRATED = 0.5  # rad, spread of the heat kernel that y = 1 asks for
@@ -171,7 +173,7 @@ def variant(request):
 
 
 def test_variants_learn_the_gaussian_pair(variant):
-    """KL of the Gaussian fitted to 500 samples below 0.15 nats in each dimension, by the sampler that goes with each."""
+    """KL of the Gaussian fitted to 500 samples below 0.15 nats in each dimension, by the sampler of each."""
     label, family, sampler = variant
     if label == "flow_ot":
         pytest.skip("noise depends on y there, see protgen.families.coupling: it is tested without y")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from protgen.families.ode_likelihood import OdeSettings, log_noise, log_prob_by_flow
-from protgen.samplers.schedules import SCHEDULES, Brownian, Path
+from protgen.samplers.schedules import SCHEDULES, Path
 from protgen.spaces.backbone import Backbone
 from protgen.types import Conditioning, State
 from tests.toy_space import Line
@@ -18,14 +18,17 @@ NONE = Conditioning(torch.zeros(6, 1, 0), torch.zeros(6, 0))
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_gaussian_has_its_density(name, exact, rng):
-    """Within 0.03 nats; Hutchinson's estimate too, as the flow of this one has a multiple of the identity as gradient."""
+    """Within 0.03 nats (0.1 on the learned path).
+
+    Hutchinson's estimate too, as the flow of this one has a multiple of the identity as its gradient.
+    """
     x = MEAN + STD * torch.randn(6, 1, 2, generator=rng)
     wanted = (-((x - MEAN) / STD).square() / 2 - math.log(STD) - 0.5 * math.log(2 * math.pi)).sum((1, 2))
     state = State({"x": x}, torch.ones(6, 1, dtype=torch.bool))
     denoiser = ExactGaussian(Path(SCHEDULES[name]()))
     found = log_prob_by_flow(denoiser, Line(), state, NONE, rng, OdeSettings(steps=60, exact=exact))
-    # Noise of the path's end has mean 0, and what is left of the data there is not 0: the flow's end is off by as much.
-    assert (found - wanted).abs().max() < 0.03
+    # The learned path leaves 3 % of the data at t = 1, where noise is taken to have the mean 0.
+    assert (found - wanted).abs().max() < (0.1 if name == "learned" else 0.03)
 
 
 def test_uniform_rotations_have_the_density_of_their_volume(rng):
@@ -58,24 +61,17 @@ def test_noise_is_measured_on_the_centred_subspace(rng):
         assert float(found[row]) == pytest.approx(float(normal) - n * math.log(8 * math.pi**2), rel=1e-4)
 
 
-def test_a_shrinking_flow_on_the_subspace_counts_its_dimensions_alone(rng):
-    """A denoiser that always answers one structure: the density at it rises by 3 (l - 1) log(1 / t) for positions."""
-    space = Backbone()
-    target, other = (space.noise(torch.ones(1, 4, dtype=torch.bool), torch.randn(1, 4, 7, generator=rng)) for _ in "ab")
-    other = other.with_fields(rots=target["rots"])
-    cond = Conditioning(torch.zeros(1, 4, 0), torch.ones(1, 1))
-    path = Path(SCHEDULES["linear"](), Brownian())
-    first = 0.05
-    # On the straight path x_first = x_hat (1 - first) + first x_1, so the starting point fixes where the flow ends.
-    x_first = (1 - first) * target["trans"] + first * other["trans"]
-    state = State({"trans": x_first / (1 - first), "rots": target["rots"]}, target.mask)
-    denoiser = Towards(target, target, path)
-    found = log_prob_by_flow(denoiser, space, state, cond, rng, OdeSettings(steps=60, exact=True, first=first))
-    flat = log_noise(space, path, other) + 4 * math.log(8 * math.pi**2) + 9 * math.log((1 - first) / first)
-    turned = log_prob_by_flow(
-        denoiser, space, State({"trans": target["trans"] * 1.0, "rots": target["rots"]}, target.mask), cond, rng,
-        OdeSettings(steps=60, exact=True, first=first),
-    )  # fmt: skip
-    centre = log_noise(space, path, target.with_fields(trans=target["trans"])) + 4 * math.log(8 * math.pi**2)
-    centre = centre + 9 * math.log((1 - first) / first)
-    assert float(found - turned) == pytest.approx(float(flat - centre), abs=0.05)
+def test_a_flow_to_one_structure_counts_the_dimensions_of_the_subspace(rng):
+    """Where the estimate is always one structure, x_1 = (x - (1 - t) x_hat) / t: volumes grow by 1 / t, dof times.
+
+    dof is 3 (l - 1) for centred positions, and 3 l for rotations, here at the estimate itself.
+    """
+    space, first = Backbone(), 0.1
+    target, other = (space.noise(torch.ones(1, 2, dtype=torch.bool), torch.randn(1, 2, 7, generator=rng)) for _ in "ab")
+    end = target.with_fields(trans=other["trans"])
+    x = target.with_fields(trans=target["trans"] + first / (1 - first) * other["trans"])
+    settings = OdeSettings(steps=30, exact=True, first=first)
+    cond = Conditioning(torch.zeros(1, 2, 0), torch.ones(1, 1))
+    found = log_prob_by_flow(Towards(target, target), space, x, cond, rng, settings)
+    wanted = log_noise(space, Path(), end) + 3 * math.log((1 - first) / first) + 6 * math.log(1 / first)
+    assert float(found) == pytest.approx(float(wanted), abs=0.05)

@@ -1,6 +1,7 @@
 """Samplers against the exact denoiser of a Gaussian, for which the distribution at every step is known."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -69,7 +70,7 @@ def errors(sampler: str, path: Path) -> list[float]:
 def test_order_of_convergence(sampler, order, path):
     """The error falls by 2^order when steps double."""
     found = errors(sampler, path)
-    for coarse, fine in zip(found, found[1:], strict=False):
+    for coarse, fine in pairwise(found):
         assert 0.75 * order < math.log2(coarse / fine) < 1.5 * order, found
 
 
@@ -105,8 +106,9 @@ def test_low_temperature_narrows(sampler):
 
 def test_ddim_with_eta_one_is_ddpm():
     results = [
-        registry.build("samplers", name, steps=20, **keywords)
-        .sample(ExactGaussian(PATHS["cosine"]), LINE, task(1, length=50))["x"]
+        registry.build("samplers", name, steps=20, **keywords).sample(
+            ExactGaussian(PATHS["cosine"]), LINE, task(1, length=50)
+        )["x"]
         for name, keywords in (("ddim", {"eta": 1.0}), ("ddpm", {}))
     ]
     assert torch.allclose(*results, atol=1e-5)
@@ -236,11 +238,12 @@ class Turns(Line):
     [("euler", {}), ("heun", {}), ("heun", {"churn": 0.5}), ("ddim", {}), ("ddpm", {}), ("ddpm", {"upper": 1.0}),
      ("sde", {}), ("sde", {"noise": 0.5})],
 )  # fmt: skip
-def test_samplers_reach_a_distribution_on_rotations(sampler, settings, data_spread=0.5):
+def test_samplers_reach_a_distribution_on_rotations(sampler, settings):
     """From uniform rotations to IGSO(3): Kolmogorov-Smirnov distance of 1,000 angles from the exact ones below 0.07.
 
     1.63 / sqrt(1,000) = 0.05 is its 1 % level; the rest is for steps of finite size.
     """
+    data_spread = 0.5
     built = registry.build("samplers", sampler, steps=80, **settings)
     result = built.sample(ExactRotations(data_spread), Turns(), task(2, length=500))["rots"]
     angles = so3.angle_between(result, so3.identity_like(result)).flatten()
