@@ -106,6 +106,7 @@ def memory(names: list[str], options: argparse.Namespace) -> dict:
     for name in names:
         for label, keywords in (("configured", configured(name)), ("equal", sized(name, options.parameters))):
             row = in_own_process(name, keywords, options.length, options.seed, passes=1)
+            row.pop("CPU seconds", None)  # of a first pass alone: no measure of speed
             table.setdefault(label, {})[name] = row
             print(label, name, row, flush=True)
     return {"length": options.length, **table}

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import e3nn
 import torch
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 def even_irreps(channels: Sequence[int]) -> o3.Irreps:
     """Irreps with that many channels of degree 0, 1, ...; all even, as parity is of no use to SE(3)."""
-    return o3.Irreps([(count, (degree, 1)) for degree, count in enumerate(channels)])
+    # A cast, as e3nn's metaclass hides from a type checker what its constructor makes.
+    return cast(o3.Irreps, o3.Irreps([(count, (degree, 1)) for degree, count in enumerate(channels)]))
 
 
 class DepthwiseProduct(nn.Module):

@@ -114,18 +114,20 @@ def test_causal_edges_lead_forward(rng):
 
 def test_a_neighbour_fades_before_another_takes_its_place(rng):
     """As a residue moves through the rim, a weighted mean of messages changes by as little as the step is small."""
-    x = chain(30, 1, rng)
-    mask = torch.ones(1, 30, dtype=torch.bool)
-    values = torch.randn(30, 4, generator=rng, dtype=torch.float64)
-    direction = torch.randn(1, 30, 3, generator=rng, dtype=torch.float64)
-    results, edges = [], []
-    for step in torch.linspace(0, 0.4, 81, dtype=torch.float64):
+    x = chain(40, 1, rng) / 2
+    mask = torch.ones(1, 40, dtype=torch.bool)
+    values = torch.randn(40, 4, generator=rng, dtype=torch.float64)
+    direction = torch.randn(1, 40, 3, generator=rng, dtype=torch.float64)
+    results, sudden, edges = [], [], []
+    for step in torch.linspace(0, 0.6, 121, dtype=torch.float64):
         graph = build_graph(mask, [x + step * direction], WIRING)
         weights = edge_weights(graph, [graph.flat(x + step * direction)])
         results.append(graph.mean(values[graph.source], weights))
+        sudden.append(graph.mean(values[graph.source], torch.ones_like(weights)))
         edges.append(edge_set(graph))
-    assert sum(one != two for one, two in itertools.pairwise(edges)) > 4
-    assert torch.stack(results).diff(dim=0).abs().max() < 0.01
+    assert sum(one != two for one, two in itertools.pairwise(edges)) > 10
+    assert torch.stack(results).diff(dim=0).abs().max() < 0.03
+    assert torch.stack(sudden).diff(dim=0).abs().max() > 0.1  # what it would be without
 
 
 def test_far_edges_favour_near_offsets_as_one_over_distance():
