@@ -117,45 +117,63 @@ def slope_by_images(w: Tensor, s: Tensor) -> Tensor:
     return 1 / s.square() - (frame + slope / value.clamp(min=1e-300)) / w
 
 
-@lru_cache(maxsize=4)
-def unit_grid(points: int) -> Tensor:
-    """Points of [0, 1] at which angles are tabulated."""
-    return torch.linspace(0, 1, points, dtype=torch.float64)
-
-
-def sample_angle(uniform: Float[Tensor, "b *n"], spread: Float[Tensor, " b"]) -> Float[Tensor, "b *n"]:
+def sample_angle(uniform: Float[Tensor, "b n"], spread: Float[Tensor, " b"]) -> Float[Tensor, "b n"]:
     """Angles drawn by the inverse of their distribution function, which is tabulated for each spread.
 
     Args:
-        uniform: uniform numbers on [0, 1].
+        uniform: uniform numbers on [0, 1], in double precision.
         spread: one for each row, radians.
 
     Returns:
         Angles in [0, pi], radians. The table has 1,024 points on [0, min(pi, 9 s)]; linear between them, the
         distribution function is met to 1e-5.
     """
-    fraction = unit_grid(1024).to(uniform.device)
+    fraction = torch.linspace(0, 1, 1024, dtype=torch.float64, device=uniform.device)
     w = (9 * spread.double()).clamp(max=math.pi)[:, None] * fraction
     # (1 - cos w) f: sin^2 keeps its digits for small angles.
     density = 2 * (w / 2).sin().square() * log_density(w, spread.double()[:, None]).exp()
     steps = (density[:, 1:] + density[:, :-1]) / 2 * (w[:, 1:] - w[:, :-1])
     cumulative = torch.cat([torch.zeros_like(steps[:, :1]), steps.cumsum(-1)], -1)
     cumulative = cumulative / cumulative[:, -1:]
-    u = uniform.double().flatten(1)
-    right = torch.searchsorted(cumulative, u).clamp(1, w.shape[1] - 1)
+    right = torch.searchsorted(cumulative, uniform).clamp(1, w.shape[1] - 1)
     u0, u1 = cumulative.gather(1, right - 1), cumulative.gather(1, right)
     w0, w1 = w.gather(1, right - 1), w.gather(1, right)
-    share = ((u - u0) / (u1 - u0).clamp(min=1e-300)).clamp(0, 1)
-    return (w0 + share * (w1 - w0)).reshape(uniform.shape).to(uniform.dtype)
+    share = ((uniform - u0) / (u1 - u0).clamp(min=1e-300)).clamp(0, 1)
+    return w0 + share * (w1 - w0)
+
+
+@lru_cache(maxsize=1)
+def stretch_table() -> Float[Tensor, "s r"]:
+    """Angle over spread for a walk whose normals have the length r: rows by log spread, columns by r; r if flat."""
+    spreads = torch.linspace(math.log(LEAST), math.log(MOST), ROWS, dtype=torch.float64).exp()
+    radii = torch.linspace(0, REACH, COLUMNS, dtype=torch.float64)
+    # The distribution function of a chi variable of three degrees.
+    uniform = torch.erf(radii / math.sqrt(2)) - math.sqrt(2 / math.pi) * radii * torch.exp(-radii.square() / 2)
+    return sample_angle(uniform.expand(ROWS, -1).contiguous(), spreads) / spreads[:, None]
+
+
+# The table: spreads from 0.01 rad, where SO(3) is flat for all purposes, to 5, where the walk is uniform; normals of a
+# length up to 6, beyond which one in 10^7 lies. Linear interpolation in it is good to 1e-3 of the angle.
+LEAST, MOST, ROWS = 0.01, 5.0, 300
+REACH, COLUMNS = 6.0, 601
 
 
 def sample_rotvec(normals: Float[Tensor, "b *n 3"], spread: Float[Tensor, " b"]) -> Float[Tensor, "b *n 3"]:
     """Rotation vectors of IGSO(3), made of three standard normals each.
 
     Their direction gives the axis. Their length, whose distribution function is that of a chi variable of three
-    degrees, gives the uniform number from which the angle is drawn: so for a small spread the result is s normals.
+    degrees, gives the uniform number from which the angle is drawn, by a table made once: for a small spread the result
+    is spread times normals.
     """
+    table = stretch_table().to(normals.device)
     length = normals.double().norm(dim=-1)
-    uniform = torch.erf(length / math.sqrt(2)) - math.sqrt(2 / math.pi) * length * torch.exp(-length.square() / 2)
-    angle = sample_angle(uniform.clamp(0, 1), spread)
-    return (normals.double() * (angle / length.clamp(min=1e-12))[..., None]).to(normals.dtype)
+    row = (spread.double() / LEAST).log() / math.log(MOST / LEAST) * (ROWS - 1)
+    row = row.clamp(0, ROWS - 1).reshape(-1, *[1] * (length.ndim - 1))
+    column = (length / REACH * (COLUMNS - 1)).clamp(0, COLUMNS - 1)
+    i, j = row.floor().long().clamp(max=ROWS - 2), column.floor().long().clamp(max=COLUMNS - 2)
+    a, b = row - i, column - j
+    low = table[i, j] * (1 - b) + table[i, j + 1] * b
+    high = table[i + 1, j] * (1 - b) + table[i + 1, j + 1] * b
+    stretch = (1 - a) * low + a * high
+    spread = spread.double().clamp(max=MOST).reshape(row.shape)
+    return (normals.double() * (stretch * spread / length.clamp(min=1e-12))[..., None]).to(normals.dtype)

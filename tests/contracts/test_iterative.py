@@ -48,7 +48,7 @@ def curved_examples(space):
 def on_rotations(request):
     torch.manual_seed(0)
     family = make(request.param, Turn(), **EXACT.get(request.param, {}))
-    train(family, curved_examples(family.space), steps=1200)
+    train(family, curved_examples(family.space), steps=800, batch=128)
     return family
 
 
@@ -56,7 +56,7 @@ def on_rotations(request):
 def on_circles(request):
     torch.manual_seed(0)
     family = make(request.param, Circle(), **EXACT.get(request.param, {}))
-    train(family, curved_examples(family.space), steps=1200)
+    train(family, curved_examples(family.space), steps=800, batch=128)
     return family
 
 
@@ -103,13 +103,13 @@ def test_learns_distributions_on_circles(on_circles):
 
 def test_likelihood_on_circles_is_that_of_a_density(on_circles):
     """exp(log p) has the integral 1 over the torus by quadrature, and the peak where the data are."""
-    side = 12
+    side = 10
     grid = (torch.arange(side) + 0.5) / side * 2 * math.pi - math.pi
     angles = torch.cartesian_prod(grid, grid)[:, None]
     state = State({"angles": angles}, torch.ones(side**2, 1, dtype=torch.bool))
     cond = conditioning(torch.ones(side**2, 1))
     rng = torch.Generator().manual_seed(0)
-    settings = OdeSettings(steps=30, exact=True, first=0.01)
+    settings = OdeSettings(steps=20, exact=True, first=0.01)
     found = log_prob_by_flow(on_circles.denoiser(), on_circles.space, state, cond, rng, settings)
     assert float(found.exp().sum() * (2 * math.pi / side) ** 2) == pytest.approx(1, abs=0.1)
     nearest = on_circles.space.manifolds["angles"].squared_error(angles, on_circles.space.centre).squeeze(1).argmin()
@@ -119,9 +119,9 @@ def test_likelihood_on_circles_is_that_of_a_density(on_circles):
 def test_likelihood_on_rotations_tells_the_concentrated_from_the_uniform(on_rotations):
     """Mean log p(x | y) over data of y within 0.25 nats of minus the entropy, by the flow, for both y."""
     rng = torch.Generator().manual_seed(3)
-    x, cond = curved_examples(on_rotations.space)(200, rng)
+    x, cond = curved_examples(on_rotations.space)(100, rng)
     found = log_prob_by_flow(
-        on_rotations.denoiser(), on_rotations.space, x, cond, rng, OdeSettings(steps=30, exact=True, first=0.01)
+        on_rotations.denoiser(), on_rotations.space, x, cond, rng, OdeSettings(steps=20, exact=True, first=0.01)
     )
     spread = torch.full((1, 1, 1), CONCENTRATED)
     manifold = on_rotations.space.manifolds["rots"]
@@ -144,7 +144,7 @@ def test_learns_a_mixture_of_two_modes(name):
     """KL from the mixture's marginal along the line of the modes below 0.06 nats; both parts are there."""
     torch.manual_seed(0)
     family = make(name, Line())
-    train(family, mixtures, steps=1200)
+    train(family, mixtures, steps=800, batch=128)
     x = draw(family, 1.0, 1000)["x"][:, 0, 0].double()
     quantiles = 0.3 * stats.norm.cdf(x, 1.5, 0.3) + 0.7 * stats.norm.cdf(x, -1.5, 0.3)
     assert divergence(torch.as_tensor(quantiles)) < 0.06
@@ -168,7 +168,7 @@ def variant(request):
     torch.manual_seed(0)
     family = make(name, Line(), **keywords)
     transport = request.param == "flow_ot"
-    train(family, gaussians, steps=700, batch=32 if transport else 256)
+    train(family, gaussians, steps=500, batch=32 if transport else 128)
     return request.param, family, sampler
 
 
