@@ -84,6 +84,16 @@ def test_bound_is_that_of_the_vae_where_the_prior_is_the_same(kind, rng):
     assert torch.allclose(found.nats, weights.mean(1), atol=0.2)
 
 
+def test_bound_through_a_flow_that_does_nothing(rng):
+    """A fresh head predicts x_t itself, so the velocity is zero and the flow's density that of the noise: the ELBO of
+    the VAE again, now through the flow's own likelihood."""
+    family = make("latent", Line(), bound_samples=300, vae={"beta": 1.0})
+    x, cond = points(4, rng)
+    found = family.log_prob(x, cond, rng)
+    weights, _ = family.first.log_weights(x, cond, 300, rng)
+    assert torch.allclose(found.nats, weights.mean(1).detach(), atol=0.5)
+
+
 def test_volume_of_normalisation_enters_the_bound(rng):
     """Scaling of latents is a change of variables: N(mean, spread^2) as the prior of the raw ones."""
     family = make("latent", Line(), bound_samples=4000)
