@@ -16,14 +16,14 @@ from protgen import registry
 from protgen.encoders.base import Encoder
 from protgen.families.base import Family, IterativeFamily
 from protgen.samplers.base import Guidance, SamplingTask
-from protgen.spaces.base import Space
+from protgen.spaces.base import Space, Torus
 from protgen.spaces.latent import LatentSpace
 from protgen.types import Conditioning, Features, State
 
 WHOLE_DIM = 2  # of the toy conditions: y where it is known, and whether it is
 
 # Keywords that make a family small enough for a test, by its name.
-SMALL: dict[str, dict[str, Any]] = {"latent": {"latent_dim": 4}}
+SMALL: dict[str, dict[str, Any]] = {"latent": {"latent_dim": 2, "joint": True}}
 
 
 class Dense(Encoder):
@@ -37,13 +37,17 @@ class Dense(Encoder):
         self.scalar_dim = dim
         self.names = list(space.manifolds)
         blank = space.noise(torch.ones(1, 1, dtype=torch.bool), torch.ones(1, 1, space.normals_per_position))
-        width = sum(blank[name][0, 0].numel() for name in self.names)
+        self.flat = {name: not isinstance(manifold, Torus) for name, manifold in space.manifolds.items()}
+        width = sum(blank[name][0, 0].numel() * (1 if self.flat[name] else 2) for name in self.names)
         inputs = width + 1 + residue_dim + WHOLE_DIM
         self.net = nn.Sequential(nn.Linear(inputs, dim), nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
 
     def forward(self, state, t, cond, estimate=None):
         b, n = state.mask.shape
         fields = [state[name].reshape(b, n, -1) for name in self.names]
+        # Angles in as they are would be cut at pi.
+        pairs = zip(self.names, fields, strict=True)
+        fields = [x if self.flat[name] else torch.cat([x.cos(), x.sin()], -1) for name, x in pairs]
         parts = [t[:, None, None].expand(b, n, 1), cond.residue, cond.whole[:, None].expand(b, n, -1)]
         x = self.net(torch.cat([*fields, *parts], dim=-1))
         return Features(x, x.new_zeros(b, n, 0, 3))

@@ -6,11 +6,12 @@ nothing is unpickled.
 
 import gzip
 import io
+import itertools
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -74,7 +75,7 @@ def load_digits() -> Images:
     """The 1,797 digits of 8 x 8 pixels and 17 grey values within scikit-learn (UCI, Alpaydin and Kaynak 1998)."""
     from sklearn.datasets import load_digits as load
 
-    bunch = load()
+    bunch: Any = load()  # a tuple in its other form, which type checkers take it for
     count = len(bunch.target)
     # Writers follow each other in the file: a random split, always the same.
     order = np.random.default_rng(0).permutation(count)
@@ -194,7 +195,7 @@ def load_jpeg_npz(path: Path, held_out: int = 500) -> Images:
     try:
         with np.load(path, allow_pickle=False) as file:
             data, offset, label, test = (file[name] for name in ("jpeg", "offset", "label", "is_test"))
-        blobs = [data[a:b].tobytes() for a, b in zip(offset[:-1], offset[1:], strict=True)]
+        blobs = [data[a:b].tobytes() for a, b in itertools.pairwise(offset)]
         pixels = np.stack([np.asarray(Picture.open(io.BytesIO(blob)).convert("RGB")) for blob in blobs])
     except (OSError, KeyError, ValueError, EOFError) as error:
         raise DataError(f"{path}: is no set of JPEG pictures ({error}); get it again") from error

@@ -8,7 +8,6 @@ References:
     van den Oord et al. 2016, Conditional Image Generation with PixelCNN Decoders, section 2.2 and eq. 2-4.
 """
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 

@@ -12,9 +12,10 @@ References:
     Geiger and Smidt 2022, e3nn: Euclidean Neural Networks.
 """
 
+from collections.abc import Sequence
+
 import torch
 from e3nn import o3
-from e3nn.nn import Gate
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -22,7 +23,7 @@ from protgen.encoders.base import Encoder
 from protgen.errors import ConfigError
 from protgen.nn.edges import unit_vectors
 from protgen.nn.graph import Wiring
-from protgen.nn.irreps import DepthwiseProduct, interpreted, keep_parameters_alone
+from protgen.nn.irreps import DepthwiseProduct, even_irreps, interpreted, keep_parameters_alone
 from protgen.nn.modulation import Modulation
 from protgen.nn.precision import full_precision
 from protgen.nn.residue_graph import ResidueGraph, ResidueGraphReader
@@ -31,33 +32,42 @@ from protgen.types import Conditioning, Features, State
 
 
 class Block(nn.Module):
-    """A convolution with gates, and a transition of the scalars."""
+    """A convolution with gates, and a transition of the scalars.
 
-    def __init__(self, irreps: o3.Irreps, narrow: o3.Irreps, harmonics: o3.Irreps, edge_dim: int, expansion: int):
+    Args:
+        channels: channels of nodes of each degree 0, 1, ...
+        harmonics: channels of harmonics of each degree.
+        edge_dim: width of edge features.
+        expansion: hidden width of the transition, in units of the scalars.
+    """
+
+    def __init__(self, channels: Sequence[int], harmonics: Sequence[int], edge_dim: int, expansion: int) -> None:
         super().__init__()
-        dim, higher = irreps[0].mul, irreps[1:]
-        self.irreps = irreps
+        dim, self.higher = channels[0], list(channels[1:])
+        self.dim = dim
+        irreps = even_irreps(channels)
+        narrow = [max(dim // 2, 1), *self.higher]
         self.norm = Modulation(dim)
-        gates = o3.Irreps([(higher.num_irreps, (0, 1))])
         self.product = DepthwiseProduct(narrow, harmonics)
         self.target = nn.Linear(dim, edge_dim)
         self.source = nn.Linear(dim, edge_dim, bias=False)
         self.edge = nn.Linear(edge_dim, edge_dim, bias=False)
         self.weights = nn.Linear(edge_dim, self.product.weight_numel)
         with interpreted():
-            self.narrow = o3.Linear(irreps, narrow)
-            self.gate = Gate(o3.Irreps([irreps[0]]), [nn.functional.silu], gates, [torch.sigmoid], higher)
-            self.mix = o3.Linear(self.product.irreps_out, self.gate.irreps_in, biases=True)
+            self.narrow = o3.Linear(irreps, even_irreps(narrow))
+            # As many scalars more as there are gates for vectors and tensors.
+            gated = even_irreps([dim + sum(self.higher), *self.higher])
+            self.mix = o3.Linear(self.product.irreps_out, gated, biases=True)
             self.out = o3.Linear(irreps, irreps)
         self.norm_transition = Modulation(dim)
         self.transition = nn.Sequential(nn.Linear(dim, expansion * dim), nn.SiLU(), nn.Linear(expansion * dim, dim))
-        for module in (self.narrow, self.gate, self.mix, self.out):
+        for module in (self.narrow, self.mix, self.out):
             keep_parameters_alone(module)
 
     @full_precision
     def forward(self, x: Tensor, harmonics: Tensor, given: ResidueGraph) -> Tensor:
         """Updated node features (n, irreps)."""
-        graph, dim = given.graph, self.irreps[0].mul
+        graph, dim = given.graph, self.dim
         normed = torch.cat([self.norm(x[:, :dim], given.whole), self.normalise(x[:, dim:])], dim=-1)
         seen = normed[:, :dim]
         hidden = self.target(seen)[graph.target] + self.source(seen)[graph.source] + self.edge(given.edges)
@@ -69,12 +79,28 @@ class Block(nn.Module):
 
     def normalise(self, higher: Tensor) -> Tensor:
         """Vectors and tensors over the root mean square of their lengths, each degree by itself."""
-        parts, start = [], 0
-        for mul, irrep in self.irreps[1:]:
-            part = higher[:, start : start + mul * irrep.dim]
-            start += mul * irrep.dim
-            parts.append(part / (part.square().sum(-1, keepdim=True) / mul + 1e-4).sqrt())
-        return torch.cat(parts, dim=-1)
+        scaled = [
+            part / (part.square().sum((1, 2), keepdim=True) / part.shape[1] + 1e-4).sqrt()
+            for part in self.by_degree(higher)
+        ]
+        return torch.cat([part.flatten(1) for part in scaled], dim=-1)
+
+    def gate(self, mixed: Tensor) -> Tensor:
+        """Scalars through an activation, each vector and tensor times a number in (0, 1) of its own."""
+        count = sum(self.higher)
+        scalars, gates, higher = mixed.tensor_split([self.dim, self.dim + count], dim=-1)
+        opened = [
+            part * torch.sigmoid(gate)[..., None]
+            for part, gate in zip(self.by_degree(higher), gates.split(self.higher, dim=-1), strict=True)
+        ]
+        return torch.cat([nn.functional.silu(scalars), *[part.flatten(1) for part in opened]], dim=-1)
+
+    def by_degree(self, higher: Tensor) -> list[Tensor]:
+        """Vectors (n, v, 3) and tensors (n, v, 5) of flat features."""
+        widths = [2 * degree + 1 for degree in range(1, len(self.higher) + 1)]
+        sizes = [count * width for count, width in zip(self.higher, widths, strict=True)]
+        parts = higher.split(sizes, dim=-1)
+        return [part.unflatten(-1, (-1, width)) for part, width in zip(parts, widths, strict=True)]
 
 
 class TensorFieldEncoder(Encoder):
@@ -85,7 +111,7 @@ class TensorFieldEncoder(Encoder):
         dim: scalar channels of a residue; messages carry half as many.
         vectors: channels of vectors.
         tensors: channels of tensors of degree 2.
-        degree: highest degree of features and harmonics, 1 or 2.
+        degree: highest degree of features and harmonics: 1, or 2 at about four times the cost.
         blocks: number of blocks.
         edge_dim: width of edge features.
         expansion: hidden width of transitions, in units of dim.
@@ -106,7 +132,7 @@ class TensorFieldEncoder(Encoder):
         dim: int = 128,
         vectors: int = 16,
         tensors: int = 8,
-        degree: int = 2,
+        degree: int = 1,
         blocks: int = 4,
         edge_dim: int = 64,
         expansion: int = 2,
@@ -116,16 +142,14 @@ class TensorFieldEncoder(Encoder):
         if degree not in (1, 2):
             raise ConfigError(f"degree is {degree}; tensor_field takes 1 or 2")
         self.scalar_dim, self.vectors, self.degree = dim, vectors, degree
-        higher = [(vectors, (1, 1)), (tensors, (2, 1))][:degree]
-        irreps = o3.Irreps([(dim, (0, 1)), *higher])
-        narrow = o3.Irreps([(max(dim // 2, 1), (0, 1)), *higher])
+        channels = [dim, vectors, tensors][: degree + 1]
         # Harmonics of two directions: in the noisy state and in the estimate.
-        harmonics = o3.Irreps([(1, (0, 1)), (2, (1, 1)), (2, (2, 1))][: degree + 1])
+        harmonics = [1, 2, 2][: degree + 1]
         self.reader = ResidueGraphReader(residue_dim, whole_dim, dim, edge_dim, Wiring(nearest=neighbours))
         with interpreted():
-            self.embed = o3.Linear(o3.Irreps([(dim, (0, 1)), (6, (1, 1))]), irreps)
+            self.embed = o3.Linear(even_irreps([dim, 6]), even_irreps(channels))
         keep_parameters_alone(self.embed)
-        self.blocks = nn.ModuleList(Block(irreps, narrow, harmonics, edge_dim, expansion) for _ in range(blocks))
+        self.blocks = nn.ModuleList(Block(channels, harmonics, edge_dim, expansion) for _ in range(blocks))
         self.readout = FrameReadout(dim, vectors)
 
     def forward(

@@ -27,6 +27,12 @@ def group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(math.gcd(8, channels), channels)
 
 
+def zero(layer: nn.Module) -> None:
+    """Start a layer as nothing, so that its residual is the identity."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
 class ResidualBlock(nn.Module):
     """Two convolutions; the embedding scales and shifts between them. The last one starts at zero."""
 
@@ -38,8 +44,7 @@ class ResidualBlock(nn.Module):
         self.norm_out = group_norm(channels_out)
         self.conv_out = nn.Conv2d(channels_out, channels_out, 3, padding=1)
         self.skip = nn.Conv2d(channels_in, channels_out, 1) if channels_in != channels_out else nn.Identity()
-        nn.init.zeros_(self.conv_out.weight)
-        nn.init.zeros_(self.conv_out.bias)
+        zero(self.conv_out)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Float[Tensor, "b c h w"]:
         """Features of the same size."""
@@ -58,8 +63,7 @@ class PixelAttention(nn.Module):
         self.norm = group_norm(channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = nn.Conv2d(channels, channels, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        zero(self.out)
 
     def forward(self, x: Tensor) -> Float[Tensor, "b c h w"]:
         """Features of the same size."""
@@ -142,7 +146,6 @@ class UNetEncoder(Encoder):
             for i in reversed(range(last))
         )
         self.norm = group_norm(dim)
-        # A network of one resolution ends with as many channels as that has.
         self.write = nn.Conv2d(widths[0], dim, 3, padding=1)
 
     def forward(

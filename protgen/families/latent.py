@@ -33,12 +33,13 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
 
     `loss` does what its step asks for: while the count of training steps (a buffer, so kept in checkpoints) is below
     `first_stage` it is the VAE's, then the prior's with the VAE frozen, for its parameters then get no gradient.
-    Guidance is classifier-free guidance of the prior; the decoder is asked with y.
+    The VAE is never told y (it sees the null token): latents hold all of x, so that y acts through p(z | y) alone and
+    classifier-free guidance of the prior is guidance of x.
 
     Args:
         space: where x lives.
-        encoder: network of q(z | x, y).
-        decoder: network of p(x | z, y).
+        encoder: network of q(z | x).
+        decoder: network of p(x | z).
         prior: network over latents, a state with the field `latents`.
         latent_dim: width z of a latent.
         first_stage: training steps of the VAE before those of the prior.
@@ -100,7 +101,7 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
 
     @property
     def encoder(self) -> Encoder:  # pyright: ignore - an attribute of the base
-        """Network of q(z | x, y)."""
+        """Network of q(z | x)."""
         return self.first.encoder
 
     def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
@@ -113,12 +114,12 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         total = torch.zeros((), device=x_data.mask.device)
         terms: dict[str, Tensor] = {}
         if both or steps < self.first_stage:
-            losses = self.first.loss(x_data, cond, rng)
+            losses = self.first.loss(x_data, blind(cond), rng)
             total = total + losses.total
             terms |= {f"vae_{name}": value for name, value in losses.terms.items()}
         if both or steps >= self.first_stage or self.training:
             with torch.no_grad():
-                z = self.first.encode(x_data, cond, rng if self.first.beta else None)
+                z = self.first.encode(x_data, blind(cond), rng if self.first.beta else None)
         if self.training and (self.joint or steps < self.first_stage):
             self.follow(z, self.first.latent_mask(x_data.mask))
         if both or steps >= self.first_stage:
@@ -157,11 +158,11 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
 
     def encode(self, x_data: State, cond: Conditioning, rng: Generator | None = None) -> Tensor:
         """Latents of the first stage."""
-        return self.first.encode(x_data, cond, rng)
+        return self.first.encode(x_data, blind(cond), rng)
 
     def decode(self, latents: Tensor, mask: Bool[Tensor, "b l"], cond: Conditioning) -> State:
-        """Centres of p(x | z, y)."""
-        return self.first.decode(latents, mask, cond)
+        """Centres of p(x | z)."""
+        return self.first.decode(latents, mask, blind(cond))
 
     def sample(self, task: SamplingTask, sampler: Sampler | None = None) -> State:
         """Latents from the prior by the sampler, decoded. `task.on_step` is told latents.
@@ -189,7 +190,7 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
             return self.first.observation.draw(centre, draw_normals(task, width), task.temperature)
 
     def log_prob(self, x_data: State, cond: Conditioning, rng: Generator) -> Likelihood:
-        """E_q [log p(x | z, y) + log p(z | y) - log q(z | x, y)] <= log p(x | y), the prior's term as it can tell it.
+        """E_q [log p(x | z) + log p(z | y) - log q(z | x)] <= log p(x | y), the prior's term as it can tell it.
 
         The kind is that of the prior where it is an estimate, else a lower bound.
 
@@ -205,7 +206,7 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         with torch.no_grad():
             data, y = repeat_state(x_data, count), repeat(cond, count)
             mask = self.first.latent_mask(data.mask)
-            posterior = self.first.infer(data, y)
+            posterior = self.first.infer(data, blind(y))
             z = posterior.draw(rng) * mask[..., None]
             nats = self.first.observation.log_prob(self.decode(z, data.mask, y), data, rng)
             nats = nats - (posterior.log_prob(z) * mask[..., None]).sum((1, 2))
@@ -215,3 +216,8 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         prior = self.second.log_prob(state, self.seen(y, data.mask), rng)
         total = (nats + prior.nats.to(nats)).unflatten(0, (-1, count)).mean(1)
         return Likelihood(total, "estimate" if prior.kind == "estimate" else "lower_bound")
+
+
+def blind(cond: Conditioning) -> Conditioning:
+    """The null token of the same shape."""
+    return Conditioning(torch.zeros_like(cond.residue), torch.zeros_like(cond.whole))

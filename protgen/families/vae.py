@@ -1,8 +1,8 @@
 """Variational autoencoders on any space: latents of each position or of the whole, one level or a Markov chain.
 
 The encoder sees x_data at t = 0 and its invariant scalars give q(z | x, y); the decoder starts from the space's blank
-point at t = 1 with z beside y, and its head gives the centre of the space's own p(x | z, y). Latents are invariant under
-the symmetries of the space, so p(x | y) is as well.
+point at t = 1 with z beside y, and its head gives the centre of the space's own p(x | z, y). Latents are invariant
+under the symmetries of the space, so p(x | y) is as well.
 
 References:
     Kingma and Welling 2014, Auto-Encoding Variational Bayes, eq. 7 and 10 and appendix B (Gaussian KL).
@@ -77,7 +77,9 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         if min(beta, warmup, free_bits) < 0:
             raise UsageError("vae: beta, warmup and free_bits cannot be negative")
         if importance > 1 and (beta != 1 or free_bits > 0):
-            raise UsageError("vae: the importance-weighted bound has no separate KL; use beta 1 and free_bits 0 with it")
+            raise UsageError(
+                "vae: the importance-weighted bound has no separate KL; use beta 1 and free_bits 0 with it"
+            )
         self.space = space
         self.encoder = encoder
         self.decoder = decoder

@@ -1,7 +1,7 @@
 """Depthwise products of e3nn's irreps, exact in any precision and without constants in checkpoints."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -12,6 +12,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
+def even_irreps(channels: Sequence[int]) -> o3.Irreps:
+    """Irreps with that many channels of degree 0, 1, ...; all even, as parity is of no use to SE(3)."""
+    return o3.Irreps([(count, (degree, 1)) for degree, count in enumerate(channels)])
+
+
 class DepthwiseProduct(nn.Module):
     """Products of node features with harmonics of edges, channel by channel (`uvu`), with weights for each edge.
 
@@ -19,28 +24,33 @@ class DepthwiseProduct(nn.Module):
     precision: rounded to float32 first, those of degree 2 would break equivariance in float64 at 1e-8.
 
     Args:
-        features: irreps of the first factor, all even, one entry a degree.
-        harmonics: irreps of the second.
+        features: channels of each degree 0, 1, ... of the first factor.
+        harmonics: channels of each degree of the second.
     """
 
-    def __init__(self, features: o3.Irreps, harmonics: o3.Irreps) -> None:
+    weight_numel: int
+
+    def __init__(self, features: Sequence[int], harmonics: Sequence[int]) -> None:
         super().__init__()
-        degrees = {irrep.l for _, irrep in features}
         paths = [
-            (out, i, j, mul)
-            for i, (mul, left) in enumerate(features)
-            for j, (_, right) in enumerate(harmonics)
-            for out in left * right
-            if out.l in degrees
+            (out, left, right)
+            for out in range(len(features))
+            for left in range(len(features))
+            for right in range(len(harmonics))
+            if abs(left - right) <= out <= left + right
         ]
-        paths.sort(key=lambda path: path[0].l)
-        self.irreps_out = o3.Irreps([(mul, out) for out, _, _, mul in paths])
-        instructions = [(i, j, k, "uvu", True) for k, (_, i, j, _) in enumerate(paths)]
-        with interpreted():
+        self.irreps_out = o3.Irreps([(features[left], (out, 1)) for out, left, _ in paths])
+        instructions = [(left, right, k, "uvu", True) for k, (_, left, right) in enumerate(paths)]
+        with interpreted(optimize_einsums=True):
             self.product = o3.TensorProduct(
-                features, harmonics, self.irreps_out, instructions, internal_weights=False, shared_weights=False
+                even_irreps(features),
+                even_irreps(harmonics),
+                self.irreps_out,
+                instructions,
+                internal_weights=False,
+                shared_weights=False,
             )
-        self.weight_numel: int = self.product.weight_numel
+        self.weight_numel = sum(features[left] * harmonics[right] for _, left, right in paths)
         keep_parameters_alone(self.product)
 
     def forward(
@@ -62,14 +72,19 @@ class DepthwiseProduct(nn.Module):
 
 
 @contextmanager
-def interpreted() -> Iterator[None]:
-    """Modules of e3nn made in here stay out of TorchScript, which compiles anew for every instance and many shapes."""
-    before = e3nn.get_optimization_defaults()["jit_script_fx"]
-    e3nn.set_optimization_defaults(jit_script_fx=False)
+def interpreted(optimize_einsums: bool = False) -> Iterator[None]:
+    """Modules of e3nn made in here stay out of TorchScript, which compiles anew for every instance and many shapes.
+
+    Args:
+        optimize_einsums: whether to look for the best order of products, which takes time and pays with three factors.
+    """
+    wanted = {"jit_script_fx": False, "optimize_einsums": optimize_einsums}
+    before = {key: e3nn.get_optimization_defaults()[key] for key in wanted}
+    e3nn.set_optimization_defaults(**wanted)
     try:
         yield
     finally:
-        e3nn.set_optimization_defaults(jit_script_fx=before)
+        e3nn.set_optimization_defaults(**before)
 
 
 def keep_parameters_alone(module: nn.Module) -> None:

@@ -13,17 +13,22 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn
 
-from protgen.geometry import alignment, frames, so3
+from protgen.geometry import alignment, frames, igso3, so3
 from protgen.geometry import constants as ideal
 from protgen.spaces.atoms import BackboneAtoms
-from protgen.spaces.base import Euclidean, Manifold, Space, masked
+from protgen.spaces.base import Euclidean, HeatKernel, Manifold, Space, masked
 from protgen.types import Batch, Features, State
 
 
-class Rotations(Manifold):
-    """SO(3) as (..., 3, 3) matrices; tangent vectors are rotation vectors in the moving frame, radians."""
+class Rotations(Manifold, HeatKernel):
+    """SO(3) as (..., 3, 3) matrices; tangent vectors are rotation vectors in the moving frame, radians.
+
+    Its volume is 8 pi^2 rad^3: a density with respect to it is 1 / (8 pi^2) of that with respect to the Haar measure of
+    total 1.
+    """
 
     dim = 3
+    log_volume = math.log(8 * math.pi**2)
 
     def expmap(self, x: Tensor, tangent: Tensor) -> Tensor:
         """Rotate x by a rotation vector given in its own frame."""
@@ -49,6 +54,22 @@ class Rotations(Manifold):
         # 2 sin^2(a / 2) keeps its digits where 1 - cos a loses them.
         values = 2 * (angle / 2).sin().square() * torch.exp(-angle.square() / (2 * spread[..., None].square()))
         return (8 * math.pi * torch.trapezoid(values, angle, dim=-1)).log()
+
+    def diffuse(self, x: Tensor, spread: Tensor, normals: Tensor) -> Tensor:
+        """A draw of IGSO(3) about x."""
+        return so3.move(x, igso3.sample_rotvec(normals, spread.reshape(len(x))))
+
+    def score(self, x_t: Tensor, x_data: Tensor, spread: Tensor) -> Tensor:
+        """-(d log f / d angle) along the rotation vector back to x_data."""
+        way = so3.relative_log(x_t, x_data)
+        # The square root of a sum has no gradient at 0; 1e-12 is below what float32 resolves in an angle.
+        angle = (way.square().sum(-1, keepdim=True) + 1e-12).sqrt()
+        return igso3.score_over_angle(angle, spread) * way
+
+    def log_kernel(self, x_t: Tensor, x_data: Tensor, spread: Tensor) -> Float[Tensor, "b l"]:
+        """log of IGSO(3) with respect to volume, rad^-3."""
+        angle = so3.angle_between(x_data, x_t)
+        return igso3.log_density(angle, spread[..., 0]) - self.log_volume
 
 
 class FrameHead(nn.Module):
@@ -90,6 +111,7 @@ class Backbone(Space, BackboneAtoms):
         self.bond_weight = bond_weight
         self.overlap_weight = overlap_weight
         self.manifolds = {"trans": Euclidean(3), "rots": Rotations()}
+        self.displaced = frozenset({"trans"})
 
     def encode(self, batch: Batch) -> State:
         """Frames of the N, CA, C in `batch["atoms"]` (b, l, >= 3, 3), centred."""
@@ -112,9 +134,13 @@ class Backbone(Space, BackboneAtoms):
 
     def noise(self, mask: Bool[Tensor, "b l"], normals: Float[Tensor, "b l k"]) -> State:
         """Gaussian positions with the spread of natives of that length, uniform rotations."""
-        sigma = self.noise_scale * self.scale(mask)["trans"]
+        sigma = self.noise_spread(mask)["trans"]
         state = State({"trans": normals[..., :3] * sigma[:, None, None], "rots": so3.uniform(normals[..., 3:])}, mask)
         return self.project(state)
+
+    def noise_spread(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
+        """That of natives of the length, times `noise_scale`, Å."""
+        return {"trans": self.noise_scale * self.scale(mask)["trans"]}
 
     def scale(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
         """Positions: spread of one coordinate of natives, Rg / sqrt(3) with Rg = 2.2 l^0.38 Å. Rotations: 1 radian."""
@@ -127,6 +153,17 @@ class Backbone(Space, BackboneAtoms):
         trans = masked(state["trans"] - alignment.masked_mean(state["trans"], mask), mask)
         rots = torch.where(mask[..., None, None], state["rots"], so3.identity_like(state["rots"]))
         return state.with_fields(trans=trans, rots=rots)
+
+    def project_tangent(self, tangent: State) -> State:
+        """Without the motion of the centre of positions."""
+        mask = tangent.mask
+        trans = tangent["trans"] - alignment.masked_mean(tangent["trans"], mask)
+        return State({"trans": masked(trans, mask), "rots": masked(tangent["rots"], mask)}, mask)
+
+    def field_dof(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
+        """Three a residue, less three of the positions, which are centred."""
+        count = mask.sum(-1).float()
+        return {"trans": 3 * (count - 1), "rots": 3 * count}
 
     def align(self, noise: State, data: State) -> State:
         """Turn the noise as a whole onto the data (least RMSD of positions), which shortens the paths."""
@@ -148,15 +185,8 @@ class Backbone(Space, BackboneAtoms):
         angle = index * turn
         trans = torch.stack([radius * angle.cos(), radius * angle.sin(), rise * index], dim=-1)
         outward = torch.stack([angle.cos(), angle.sin(), torch.zeros_like(angle)], dim=-1)
-        along = torch.stack(
-            [-radius * turn * angle.sin(), radius * turn * angle.cos(), rise.expand_as(angle)], dim=-1
-        )
+        along = torch.stack([-radius * turn * angle.sin(), radius * turn * angle.cos(), rise.expand_as(angle)], dim=-1)
         return self.project(State({"trans": trans, "rots": frames.gram_schmidt(along, outward)}, mask))
-
-    def field_dof(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
-        """Three a residue, less three of the positions, which are centred."""
-        count = mask.sum(-1).float()
-        return {"trans": 3 * (count - 1), "rots": 3 * count}
 
     @torch.no_grad()
     def best_turn(

@@ -18,15 +18,21 @@ from protgen.types import Batch, State
 
 
 class Manifold(ABC):
-    """Where one field of a space lives. Tangent vectors are (..., dim).
+    """Where one field of a space lives.
+
+    Tangent vectors are (..., dim): coordinates in an orthonormal frame that exists everywhere and whose fields have no
+    divergence (the moving frame of a Lie group), so that coordinates at two points can be averaged, and the divergence
+    of a vector field is the trace of the derivatives of its coordinates along the frame.
 
     Attributes:
         dim: dimension of its tangent space.
-        curved: whether it has curvature; samplers schedule curved fields apart.
+        curved: whether it is not R^dim; samplers schedule curved fields apart, and their noise is uniform.
+        log_volume: log of its whole volume where that is finite, in the unit of tangent vectors to the power dim.
     """
 
     dim: int
     curved: bool = True
+    log_volume: float = math.inf
 
     @abstractmethod
     def expmap(self, x: Tensor, tangent: Tensor) -> Tensor:
@@ -47,6 +53,26 @@ class Manifold(ABC):
     def log_normaliser(self, spread: Tensor) -> Tensor:
         """log of the integral of exp(-d(x, m)^2 / (2 spread^2)) over x; that of flat space unless overridden."""
         return self.dim * (spread.log() + 0.5 * math.log(2 * math.pi))
+
+
+class HeatKernel(ABC):
+    """What a manifold adds on which Brownian motion is known in closed form: the diffusion of a curved field.
+
+    The kernel k(x_t | x_data; spread) solves dk/dv = 1/2 Laplacian k with v = spread^2: for a small spread it is a
+    normal in tangent vectors with that standard deviation in each coordinate.
+    """
+
+    @abstractmethod
+    def diffuse(self, x: Tensor, spread: Tensor, normals: Tensor) -> Tensor:
+        """A draw of k( . | x; spread), made of standard normals (..., dim); the spread broadcasts against them."""
+
+    @abstractmethod
+    def score(self, x_t: Tensor, x_data: Tensor, spread: Tensor) -> Tensor:
+        """Gradient of log k(x_t | x_data; spread) in x_t: a tangent vector at x_t."""
+
+    @abstractmethod
+    def log_kernel(self, x_t: Tensor, x_data: Tensor, spread: Tensor) -> Float[Tensor, "b l"]:
+        """log k(x_t | x_data; spread), a density with respect to the volume of the manifold."""
 
 
 class Euclidean(Manifold):
@@ -70,16 +96,20 @@ class Euclidean(Manifold):
         return (prediction - target).square().sum(-1)
 
 
-class Torus(Manifold):
+class Torus(Manifold, HeatKernel):
     """Angles in [-pi, pi), each coordinate a circle; distances go the short way round.
 
     Flat, but compact: like rotations it has no scale that noise could be tempered to.
+
+    References:
+        Jing et al. 2022, Torsional Diffusion, section 3.2 (wrapped normal and its score).
     """
 
     curved = True
 
     def __init__(self, dim: int) -> None:
         self.dim = dim
+        self.log_volume = dim * math.log(2 * math.pi)
 
     def expmap(self, x: Tensor, tangent: Tensor) -> Tensor:
         """Sum of x and the tangent vector, wrapped."""
@@ -98,6 +128,29 @@ class Torus(Manifold):
         inside = torch.erf(math.pi / (spread * math.sqrt(2)))
         return self.dim * (spread.log() + 0.5 * math.log(2 * math.pi) + inside.log())
 
+    def diffuse(self, x: Tensor, spread: Tensor, normals: Tensor) -> Tensor:
+        """A wrapped normal about x."""
+        return wrap(x + spread * normals)
+
+    def score(self, x_t: Tensor, x_data: Tensor, spread: Tensor) -> Tensor:
+        """Mean of (image of x_data - x_t) / spread^2 over the images, weighted by their normal densities."""
+        way, log_weights = self.images(x_t, x_data, spread)
+        return (log_weights.softmax(-1) * way).sum(-1) / spread.square()
+
+    def log_kernel(self, x_t: Tensor, x_data: Tensor, spread: Tensor) -> Float[Tensor, "b l"]:
+        """log of the sum of normal densities over the images, summed over coordinates."""
+        _, log_weights = self.images(x_t, x_data, spread)
+        return (log_weights.logsumexp(-1) - 0.5 * math.log(2 * math.pi) - spread.log()).sum(-1)
+
+    def images(self, x_t: Tensor, x_data: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+        """Ways from x_t to x_data with -4 to 4 turns about the circle, and -way^2 / (2 spread^2): (..., dim, 9).
+
+        Beyond 4 turns a way is longer than 9 pi: a normal of spread 4 rad has no weight left there (exp(-25)).
+        """
+        turns = 2 * math.pi * torch.arange(-4, 5, device=x_t.device, dtype=x_t.dtype)
+        way = wrap(x_data - x_t)[..., None] + turns
+        return way, -way.square() / (2 * spread[..., None].square())
+
 
 def wrap(angle: Tensor) -> Tensor:
     """The same angle in [-pi, pi), radians."""
@@ -109,9 +162,12 @@ class Space(nn.Module, ABC):
 
     Attributes:
         manifolds: the manifold of each field, by name.
+        displaced: flat fields that `head` reads as a displacement of the noisy point, x_t + what it reads off features,
+            rather than as the point itself; a family that predicts something else than x_data takes the displacement.
     """
 
     manifolds: Mapping[str, Manifold]
+    displaced: frozenset[str] = frozenset()
 
     @abstractmethod
     def encode(self, batch: Batch) -> State:
@@ -128,6 +184,9 @@ class Space(nn.Module, ABC):
     @abstractmethod
     def noise(self, mask: Bool[Tensor, "b l"], normals: Float[Tensor, "b l k"]) -> State:
         """A sample of the noise distribution, made of given standard normals so that randomness is the caller's.
+
+        Flat fields are normal with the spread of `noise_spread` in each direction that `project` leaves, curved ones
+        uniform: likelihoods rest on that.
 
         Args:
             mask: (b, l) which positions are real.
@@ -148,9 +207,22 @@ class Space(nn.Module, ABC):
     def scale(self, mask: Bool[Tensor, "b l"]) -> Mapping[str, Float[Tensor, " b"]]:
         """Typical spread of each field, in its unit, used to put losses of different fields on one footing."""
 
+    def noise_spread(self, mask: Bool[Tensor, "b l"]) -> Mapping[str, Float[Tensor, " b"]]:
+        """Standard deviation of the noise of flat fields; that of the data, `scale`, unless a space says otherwise."""
+        scales = self.scale(mask)
+        return {name: scales[name] for name, manifold in self.manifolds.items() if not manifold.curved}
+
     @abstractmethod
     def project(self, state: State) -> State:
         """Impose the conventions of the space: no centre of mass, zero padding."""
+
+    def project_tangent(self, tangent: State) -> State:
+        """The part of tangent vectors (b, l, dim) of each field that keeps the conventions; zero under padding."""
+        return tangent.map(lambda x: masked(x, tangent.mask))
+
+    def field_dof(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
+        """Dimensions in which each field can vary, after the conventions of `project`."""
+        return {name: mask.sum(-1) * float(manifold.dim) for name, manifold in self.manifolds.items()}
 
     @abstractmethod
     def head(self, scalar_dim: int, vector_dim: int) -> nn.Module:
@@ -212,17 +284,13 @@ class Space(nn.Module, ABC):
         """
         return prediction, torch.zeros(len(target.mask), device=target.mask.device)
 
-    def field_dof(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
-        """Dimensions in which each field can vary, after the conventions of `project`."""
-        return {name: mask.sum(-1) * float(manifold.dim) for name, manifold in self.manifolds.items()}
-
     def reduce(self, error: Float[Tensor, "b l"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:
         """Mean over the real positions of each example."""
         return (error * mask).sum(-1) / mask.sum(-1).clamp(min=1)
 
     def num_dof(self, mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:
         """Degrees of freedom of each example, without symmetries."""
-        return mask.sum(-1) * float(sum(m.dim for m in self.manifolds.values()))
+        return torch.stack(list(self.field_dof(mask).values())).sum(0)
 
 
 def masked(x: Tensor, mask: Bool[Tensor, "b l"]) -> Tensor:

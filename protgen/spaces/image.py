@@ -18,16 +18,21 @@ from protgen.types import Batch, Features, State
 
 
 class PixelHead(nn.Module):
-    """Pixels as a linear function of an encoder's scalars; a mean between -1 and 1 where they are binary."""
+    """Pixels as a linear function of an encoder's scalars; a mean between -1 and 1 where they are binary.
+
+    A learned share of the noisy pixels is added, from 0 on: near the data they are the answer, and a decoder's blank
+    image adds nothing.
+    """
 
     def __init__(self, scalar_dim: int, channels: int, binary: bool) -> None:
         super().__init__()
         self.read = nn.Linear(scalar_dim, channels)
+        self.keep = nn.Parameter(torch.zeros(channels))
         self.binary = binary
 
     def forward(self, features: Features, state: State) -> State:
         """Prediction of the clean pixels."""
-        pixels = self.read(features.scalars.float())
+        pixels = self.read(features.scalars.float()) + self.keep * state["pixels"]
         return state.with_fields(pixels=pixels.tanh() if self.binary else pixels)
 
 

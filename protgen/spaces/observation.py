@@ -80,11 +80,12 @@ class RiemannianNormal(Observation):
         fields = zip(self.space.manifolds, self.log_spread, strict=True)
         spreads = {name: scales[name] * log_spread.exp() for name, log_spread in fields}
         posed, total = self.space.pose(prediction, x_data, spreads, rng)
-        dof = self.space.field_dof(mask)
+        dof, seen = self.space.field_dof(mask), self.space.defined(x_data)
         for name, manifold in self.space.manifolds.items():
-            squared = manifold.logmap(posed[name], x_data[name]).square().sum(-1)
-            squared = torch.where(mask, squared, 0.0).sum(-1)
-            log_z = manifold.log_normaliser(spreads[name]) * dof[name] / manifold.dim
+            squared = manifold.logmap(posed[name], x_data[name]).square()
+            squared = torch.where(seen[name], squared, 0.0).sum((1, 2))
+            unseen = mask.sum(-1) * manifold.dim - seen[name].sum((1, 2))
+            log_z = manifold.log_normaliser(spreads[name]) * (dof[name] - unseen) / manifold.dim
             total = total - squared / (2 * spreads[name].square()) - log_z
         return total
 

@@ -37,6 +37,8 @@ def test_loss_falls(trained):
     name, family, losses = trained
     if isinstance(family, ClosedFormFamily):
         pytest.skip("fitted by its first batch: see its own tests")
+    if name == "gan":
+        pytest.skip("the loss of a game has no way to go")
     first, last = sum(losses[:50]) / 50, sum(losses[-50:]) / 50
     if name in EXACT:
         # A likelihood ends at the entropy: of the normal density, and log 2 more where y is unknown.

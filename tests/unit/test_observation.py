@@ -8,7 +8,7 @@ import torch
 from protgen.errors import UsageError
 from protgen.geometry import so3
 from protgen.spaces.backbone import Backbone, Rotations, rotated
-from protgen.spaces.base import Euclidean
+from protgen.spaces.base import Euclidean, Torus
 from protgen.spaces.image import Image
 from protgen.spaces.observation import DiscretisedLogistic, RiemannianNormal, log_logistic_interval
 from protgen.types import State
@@ -46,6 +46,15 @@ def test_normaliser_of_rotations():
         assert manifold.log_normaliser(torch.tensor([spread])).item() == pytest.approx(expected, abs=0.02)
 
 
+def test_normaliser_of_angles():
+    """exp(-d^2 / 2 s^2) over the circle, by quadrature, for two angles."""
+    angle = torch.linspace(-math.pi, math.pi, 20_001, dtype=torch.float64)
+    for spread in (0.1, 1.0, 5.0):
+        integral = torch.trapezoid(torch.exp(-angle.square() / (2 * spread**2)), angle)
+        got = Torus(2).log_normaliser(torch.tensor(spread, dtype=torch.float64))
+        assert got.item() == pytest.approx(2 * math.log(integral.item()), abs=1e-6)
+
+
 def test_discretised_logistic_sums_to_one_and_stays_finite_far_out():
     levels = 17
     observation = DiscretisedLogistic(levels, spread=0.07)
@@ -63,7 +72,9 @@ def test_bernoulli_of_binary_images(rng):
     space = Image(4, 4, binary=True)
     mean = torch.rand(3, 16, 1, generator=rng) * 2 - 1
     x = (torch.rand(3, 16, 1, generator=rng) < 0.5).float() * 2 - 1
-    got = space.observation().log_prob(State({"pixels": mean}, space.full_mask(3)), State({"pixels": x}, space.full_mask(3)))
+    got = space.observation().log_prob(
+        State({"pixels": mean}, space.full_mask(3)), State({"pixels": x}, space.full_mask(3))
+    )
     expected = torch.distributions.Bernoulli(probs=(1 + mean) / 2).log_prob((x + 1) / 2).sum((1, 2))
     assert torch.allclose(got, expected, atol=1e-4)
 
@@ -87,7 +98,10 @@ def test_pose_is_integrated_without_bias(rng):
     observation = RiemannianNormal(space, 0.6)  # broad, so that uniform rotations hit it
     with torch.no_grad():
         count = 1000
-        many = [State({k: v.expand(count, *v.shape[1:]) for k, v in s.fields.items()}, mask.expand(count, 3)) for s in (prediction, x)]
+        many = [
+            State({k: v.expand(count, *v.shape[1:]) for k, v in s.fields.items()}, mask.expand(count, 3))
+            for s in (prediction, x)
+        ]
         weights = observation.log_prob(many[0], many[1], rng)
         estimate = weights.logsumexp(0) - math.log(count)
         flat = RiemannianNormal(space, 0.6)
@@ -96,7 +110,10 @@ def test_pose_is_integrated_without_bias(rng):
         for _ in range(10):
             count = 4_000
             turn = so3.uniform(torch.randn(count, 4, generator=rng))
-            many = [State({k: v.expand(count, *v.shape[1:]) for k, v in s.fields.items()}, mask.expand(count, 3)) for s in (prediction, x)]
+            many = [
+                State({k: v.expand(count, *v.shape[1:]) for k, v in s.fields.items()}, mask.expand(count, 3))
+                for s in (prediction, x)
+            ]
             parts.append(flat.log_prob(rotated(many[0], turn), many[1]))
         brute = torch.cat(parts).logsumexp(0) - math.log(10 * count)
         laplace = observation.log_prob(prediction, x)
