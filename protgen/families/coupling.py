@@ -11,6 +11,7 @@ References:
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -141,7 +142,7 @@ def spline(
     if inverse:
         # At the very end of the interval rounding can leave no bin for a value.
         y = wrap(x - math.pi).clamp(-math.pi + 1e-6, math.pi - 1e-6) if circle else x
-        back = function.inv(y)
+        back = cast(Tensor, function.inv(y))
         return back, -function.call_and_ladj(back)[1]
     moved, log_slope = function.call_and_ladj(x)
     return (wrap(moved + math.pi) if circle else moved), log_slope

@@ -41,10 +41,16 @@ class TorsionHead(nn.Module):
 
 
 class Torsions(Space, BackboneAtoms):
-    """Internal coordinates of a single protein chain; bond lengths are ideal."""
+    """Internal coordinates of a single protein chain; bond lengths are ideal.
 
-    def __init__(self) -> None:
+    Args:
+        cis: whether cis peptides are admissible in samples. Natives have one in 300 residues, nearly all before a
+            proline; designs have no sequence yet, and a CA-CA distance of 2.9 Å counts as a break elsewhere.
+    """
+
+    def __init__(self, cis: bool = False) -> None:
         super().__init__()
+        self.cis = cis
         self.manifolds = {"torsions": Torus(3), "angles": Euclidean(3)}
 
     def encode(self, batch: Batch) -> State:
@@ -94,9 +100,14 @@ class Torsions(Space, BackboneAtoms):
         return {"torsions": known[..., :3], "angles": known[..., 3:]}
 
     def admissible(self, state: State) -> Bool[Tensor, " b"]:
-        """Whether what the last residue places (its C and O, the next N and CA) overlaps nothing before it."""
+        """Whether what the last residue places (its C and O, the next N and CA) overlaps nothing before it.
+
+        Unless `cis` is set, the peptide must be trans too.
+        """
+        trans = state["torsions"][:, -1, 2].abs() > math.pi / 2
+        fits = trans | self.cis
         if state.mask.shape[1] < 4:
-            return super().admissible(state)
+            return fits
         # One residue more, of any coordinates, makes the placed N and CA part of the chain.
         one_more = {name: torch.cat([state[name], state[name][:, -1:]], 1) for name in self.manifolds}
         mask = torch.cat([state.mask, state.mask[:, -1:]], 1)
@@ -106,7 +117,7 @@ class Torsions(Space, BackboneAtoms):
         distance = torch.cdist(new, old, compute_mode="donot_use_mm_for_euclid_dist")
         least = torch.full((4, 4), CONTACT, device=distance.device)
         least[3, 1] = CA_CONTACT
-        return (distance >= least.repeat(1, old.shape[1] // 4)).flatten(1).all(-1)
+        return (distance >= least.repeat(1, old.shape[1] // 4)).flatten(1).all(-1) & fits
 
     @property
     def normals_per_position(self) -> int:

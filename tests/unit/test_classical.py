@@ -44,9 +44,8 @@ def test_agrees_with_scikit_learn_whatever_the_batches(model, rng):
     """Posterior of every class by Bayes from log p(x | y) and p(y): the classifier of scikit-learn."""
     x, labels = data(600, rng)
     points = x["x"][:, 0].double().numpy()
-    # Its covariance has divisor n - 1; ours, of maximum likelihood, n.
-    quadratic = QuadraticDiscriminantAnalysis()
-    reference = GaussianNB(var_smoothing=0.0) if model == "naive_bayes" else quadratic
+    # The covariance of the latter has divisor n - 1; ours, of maximum likelihood, n.
+    reference = GaussianNB(var_smoothing=0.0) if model == "naive_bayes" else QuadraticDiscriminantAnalysis()
     expected = reference.fit(points, labels.numpy()).predict_proba(points)
     for batch in (600, 70):
         family = fitted(model, x, labels, batch)

@@ -86,7 +86,7 @@ def test_context_of_a_prefix_is_the_prefix_of_the_context():
 
 def test_a_chain_that_folds_back_is_not_admissible():
     """With all torsions 0 a chain closes to a flat ring; an extended chain and a helix never overlap."""
-    space, mask = Torsions(), torch.ones(1, 12, dtype=torch.bool)
+    space, mask = Torsions(cis=True), torch.ones(1, 12, dtype=torch.bool)
     angles = torch.zeros(1, 12, 3)
     for phi, psi, omega, fits in ((-57.0, -47.0, 180.0, True), (-120.0, 130.0, 180.0, True), (0.0, 0.0, 0.0, False)):
         torsions = torch.tensor([phi, psi, omega]).deg2rad().expand(1, 12, 3)
@@ -95,6 +95,18 @@ def test_a_chain_that_folds_back_is_not_admissible():
             for n in range(1, 13)
         ]
         assert all(verdicts) == fits, (phi, psi, verdicts)
+
+
+def test_cis_peptides_are_admissible_only_where_asked_for():
+    """In samples; likelihoods know them either way."""
+    mask, angles = torch.ones(1, 6, dtype=torch.bool), torch.zeros(1, 6, 3)
+    torsions = torch.tensor([-75.0, 150.0, 180.0]).deg2rad().repeat(1, 6, 1)
+    torsions[:, -1, 2] = 0.1
+    for n in (1, 6):
+        state = State({"torsions": torsions[:, -n:], "angles": angles[:, :n]}, mask[:, :n])
+        assert not Torsions().admissible(state)
+        assert Torsions(cis=True).admissible(state)
+    assert Torsions().defined(State({}, mask))["torsions"][0, 2].all()
 
 
 def test_noise_is_uniform_and_every_point_is_an_unbroken_chain(rng):
