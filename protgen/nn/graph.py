@@ -112,11 +112,10 @@ def build_graph(
     rows = range(0, length, ROWS)
     with torch.no_grad():
         blocks = [choose(mask, positions, wiring, index, slice(start, start + ROWS)) for start in rows]
-    found = [chosen.nonzero() for chosen, _, _ in blocks]
-    example = torch.cat([edges[:, 0] for edges in found])
-    row = torch.cat([edges[:, 1] + start for edges, start in zip(found, rows, strict=True)])
-    column = torch.cat([edges[:, 2] for edges in found])
-    fixed = torch.cat([fixed[chosen] for chosen, fixed, _ in blocks])
+    example = torch.cat([edges[:, 0] for edges, _, _ in blocks])
+    row = torch.cat([edges[:, 1] + start for (edges, _, _), start in zip(blocks, rows, strict=True)])
+    column = torch.cat([edges[:, 2] for edges, _, _ in blocks])
+    fixed = torch.cat([fixed for _, fixed, _ in blocks])
     rim = torch.cat([rim for _, _, rim in blocks], dim=1)
     # Blocks of rows came one after another: bring the edges of each example together.
     order = (example * length + row).argsort(stable=True)
@@ -136,8 +135,8 @@ def build_graph(
 
 def choose(
     mask: Tensor, positions: Positions, wiring: Wiring, index: Tensor, rows: slice
-) -> tuple[Bool[Tensor, "b c l"], Bool[Tensor, "b c l"], Int[Tensor, "b c"]]:
-    """For a block of rows: which pairs are edges, which of them are fixed, and each row's rim (itself: it has none)."""
+) -> tuple[Int[Tensor, "e 3"], Bool[Tensor, " e"], Int[Tensor, "b c"]]:
+    """Edges of a block of rows (example, row, column), which of them are fixed, and each row's rim (itself: none)."""
     length = mask.shape[1]
     offset = index[:, None, :] - index[:, rows, None]
     allowed = mask[:, rows, None] & mask[:, None, :] & (offset != 0)
@@ -158,7 +157,8 @@ def choose(
         seen = seen[..., :-1]
         places = places[..., :-1]
     near = torch.zeros_like(allowed).scatter(-1, places, seen)
-    return fixed | near, fixed, rim
+    chosen = fixed | near
+    return chosen.nonzero(), fixed[chosen], rim
 
 
 def draw_far(allowed: Bool[Tensor, "b c l"], index: Tensor, rows: slice, count: int) -> Bool[Tensor, "b c l"]:
