@@ -216,7 +216,9 @@ class ExactRotations(Denoiser):
         # The kernel's score rises with the angle to its greatest value: read the inverse off a table of that part.
         table = igso3.score_over_angle(self.grid, spread) * self.grid
         rising = table[: int(table.argmax()) + 1]
-        back = self.grid[torch.searchsorted(rising, wanted.contiguous()).clamp(max=len(rising) - 1)]
+        i = torch.searchsorted(rising, wanted.detach().contiguous()).clamp(1, len(rising) - 1)
+        share = (wanted - rising[i - 1]) / (rising[i] - rising[i - 1])
+        back = self.grid[i - 1] + share * (self.grid[i] - self.grid[i - 1])
         return x_t.with_fields(rots=so3.move(x_t["rots"], (back / angle).float() * way))
 
 
