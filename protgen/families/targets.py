@@ -104,12 +104,12 @@ class Target:
     def weight(self, t: Float[Tensor, " b"], limit: float) -> Float[Tensor, " b"]:
         """What the squared error of x_data, in units of the noise, is multiplied with to be that of the target.
 
-        SNR for eps and SNR + 1 for v and edm; for x, SNR up to a limit, as it has no bound and the error no floor
-        (Hang et al. 2023, Min-SNR, eq. 10).
+        SNR for eps and SNR + 1 for v and edm; for x that of v up to a limit, as it has no bound and the error no floor
+        (Hang et al. 2023, Min-SNR, eq. 10): not that of eps, which teaches nothing where there is little but noise.
         """
         snr = self.path.flat.log_snr(t).exp()
         if self.name == "x":
-            return snr.clamp(max=limit)
+            return (snr + 1).clamp(max=limit)
         return snr if self.name == "eps" else snr + 1
 
     def on_flat(self, state: State, function) -> State:
