@@ -121,7 +121,7 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
         """
         whole = cond.whole.float()
         if learn:
-            for row in whole.unique(dim=0):
+            for row in whole.unique(dim=0) if whole.shape[1] else whole[:1]:
                 count = int(self.known)
                 new = not (self.codes[:count] == row).all(-1).any()
                 if new and (bool(row.any()) or not whole.shape[1]):

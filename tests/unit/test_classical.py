@@ -9,9 +9,11 @@ from torch import Generator
 
 from protgen.errors import ConfigError, UsageError
 from protgen.families.classical import Classical
+from protgen.models.model import build_model, load_model, save_model
 from protgen.samplers.base import SamplingTask
 from protgen.spaces.image import Image
 from protgen.spaces.torsions import Torsions
+from protgen.training.ema import ExponentialMovingAverage
 from protgen.types import Conditioning, State
 from tests.toy_families import Dense
 from tests.toy_space import Line
@@ -108,3 +110,23 @@ def test_what_does_not_fit_is_refused(rng):
     x, labels = data(20, rng)
     with pytest.raises(UsageError, match="classes"):
         fitted("naive_bayes", x, labels, 20, classes=1)
+
+
+def test_a_model_folder_keeps_the_fit_exactly(tmp_path, rng):
+    """Weights may be stored in bfloat16; statistics, of which covariances are differences, may not."""
+    config = {
+        "space": {"name": "image", "height": 2, "width": 2},
+        "encoder": {"name": "transformer", "dim": 8, "blocks": 1, "heads": 1, "fields": {"pixels": 1}},
+        "family": {"name": "classical", "model": "discriminant"},
+        "conditions": [],
+    }
+    model = build_model(config)
+    x = State({"pixels": 100 + torch.randn(60, 4, 1, generator=rng)}, torch.ones(60, 4, dtype=torch.bool))
+    cond = Conditioning(torch.zeros(60, 4, 0), torch.zeros(60, 0))
+    average = ExponentialMovingAverage(model.family, 0.999)
+    model.family.train().loss(x, cond, rng)
+    average.update(model.family)
+    assert torch.equal(average.shadow["products"], model.family.state_dict()["products"])
+    expected = model.family.eval().log_prob(x, cond, rng).nats
+    save_model(model, tmp_path)
+    assert torch.equal(load_model(tmp_path).family.log_prob(x, cond, rng).nats, expected)
