@@ -84,7 +84,7 @@ def evaluate(
     if used and figures:
         from protgen.evaluation.figures import write_figures
 
-        files.append(f"{write_figures(result, out, natives)} (figures)")
+        files.append(f"{write_figures(result, out)} (figures)")
     console.print("Files: " + ", ".join(files), markup=False, soft_wrap=True)
     failed = [row for row in result.rows if row["status"] == "error"]
     for row in failed[:MOST_NAMED]:
@@ -97,7 +97,8 @@ def evaluate(
 
 def set_table(result: "EvaluationResult") -> "Table":
     """One row a set: counts, clusters, novelty and the main figures."""
-    shown = table("<set", "n", "failed", "clusters", "clusters / n", "pairwise TM", "max TM", "novel %", "Rama. fav. %")
+    shown = table("<set", "n", "failed", "clusters", "per n", "mean TM", "max TM", "novel %", "Rama. %")
+    shown.columns[0].min_width = 12
     for name, content in result.content["sets"].items():
         diversity, novelty = content.get("diversity", {}), content.get("novelty", {})
         favoured = content["metrics"]["rama_favoured"]["mean"]

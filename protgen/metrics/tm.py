@@ -185,14 +185,16 @@ def _native_group(members: Sequence[tuple[Prepared, Prepared]], plan: SearchPlan
     rows = []
     for (x, states_x), (y, states_y) in members:
         scales = _search_d0(len(x)), _reach(len(x)), tm_d0(len(x)), tm_d0(len(y))
+        own = plan.for_lengths(len(x), len(y))
         points = np.ascontiguousarray(x.T), np.ascontiguousarray(y.T)
-        rows.append(native(*points, (states_x, states_y), tuple(float(v) for v in scales), plan))  # type: ignore[arg-type]
+        rows.append(native(*points, (states_x, states_y), tuple(float(v) for v in scales), own))  # type: ignore[arg-type]
     return np.array(rows).T
 
 
 def _numpy_group(members: Sequence[tuple[Prepared, Prepared]], plan: SearchPlan) -> np.ndarray:
     """(3, p) as `_score_group`, the shorter trace first."""
     pairs = _pad(members)
+    plan = plan.for_lengths(pairs.x.shape[1], pairs.y.shape[1])
     found = _search(pairs, plan)
     partner = _within_reach(pairs, found)
     rows = []

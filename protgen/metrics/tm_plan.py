@@ -1,6 +1,7 @@
 """How hard a TM-score search tries: one place for the numbers that the compiled and the numpy search share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class SearchPlan:
         final_steps: superpositions of the final alignment.
         gaps: costs of opening a gap, one after the other; TM-align's two.
         state_gap: TM-align's cost of a gap between secondary structures, a match being 1.
+        grows: more of all trials for chains of more than 100 residues.
     """
 
     threads: int
@@ -37,6 +39,24 @@ class SearchPlan:
     final_steps: int
     gaps: tuple[float, ...] = (0.0, -0.6)
     state_gap: float = -1.0
+    grows: bool = False
+
+    def for_lengths(self, la: int, lb: int) -> "SearchPlan":
+        """The plan for a pair: longer chains have more ways to be laid on each other, and get more trials.
+
+        Args:
+            la: residues of one chain.
+            lb: residues of the other.
+        """
+        return _grown(self, min(max(2, round(la * lb / 5000)), 8)) if self.grows else self
+
+
+@cache
+def _grown(plan: SearchPlan, halves: int) -> SearchPlan:
+    """A plan with `halves` / 2 times the trials."""
+    short, long = (kept * halves // 2 for kept in plan.kept)
+    more = {name: getattr(plan, name) * halves // 2 for name in ("threads", "tried", "heat", "finalists")}
+    return replace(plan, kept=(short, long), **more)
 
 
 FULL = SearchPlan(
@@ -47,10 +67,11 @@ FULL = SearchPlan(
     stride_y=3,
     tried=150,
     thinning=2,
-    heat=8,
-    finalists=3,
+    heat=10,
+    finalists=4,
     rounds=6,
     final_steps=12,
+    grows=True,
 )
 QUICK = SearchPlan(
     threads=1,

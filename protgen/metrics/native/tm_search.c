@@ -119,7 +119,7 @@ static double refine(int n, const float *x, const float *y, int pitch, float *mo
 }
 
 typedef struct {
-    float *xs, *ys, *ones, *values, *square, *row, *value, *matched, *best;
+    float *xs, *ys, *ones, *values, *square, *row, *value, *matched, *best, *running;
     uint8_t *walk;
     int pitch;
 } Scratch;
@@ -130,7 +130,7 @@ static int make_scratch(Scratch *s, int la, int lb)
 {
     int n = la > lb ? la : lb;
     s->pitch = n;
-    float *block = calloc((size_t)17 * (n + 2), sizeof(float));
+    float *block = calloc((size_t)18 * (n + 2), sizeof(float));
     s->walk = malloc((size_t)la * lb);
     if (!block || !s->walk) {
         free(block);
@@ -138,7 +138,8 @@ static int make_scratch(Scratch *s, int la, int lb)
         return 0;
     }
     s->xs = block, s->ys = s->xs + 3 * n, s->ones = s->ys + 3 * n, s->values = s->ones + n, s->square = s->values + n;
-    s->row = s->square + n, s->value = s->row + n, s->matched = s->value + n + 2, s->best = s->matched + n;
+    s->row = s->square + n, s->value = s->row + n, s->matched = s->value + n + 2, s->best = s->matched + n,
+    s->running = s->best + n;
     return 1;
 }
 
@@ -173,18 +174,14 @@ static int align(const float *x, int la, const float *y, int lb, const int8_t *s
             for (int j = 0; j < lb; j++) row[j] = sx[i] == sy[j];
         for (int j = 0; j < lb; j++) matched[j] = row[j] + value[j];
         uint8_t *walk = s->walk + (size_t)i * lb;
-        float running = 0;
+        float *running = s->running + 1; /* running[-1] is 0 */
+        for (int j = 0; j < lb; j++) running[j] = matched[j] > running[j - 1] ? matched[j] : running[j - 1];
         for (int j = 0; j < lb; j++) {
-            float m = matched[j], above = best[j];
-            uint8_t flag = m > running ? 0 : ENDS_LEFT;
-            running = m > running ? m : running;
-            flag |= running > above ? ENDS_HERE : 0;
-            float top = running > above ? running : above, ended = top + gap;
+            float m = matched[j], r = running[j], above = best[j], top = r > above ? r : above, ended = top + gap;
+            walk[j] = (uint8_t)((r > above) * ENDS_HERE | (m <= running[j - 1]) * ENDS_LEFT | (m >= ended) * GOES_ON);
             best[j] = top;
-            flag |= m >= ended ? GOES_ON : 0;
             float next = m > ended ? m : ended;
             matched[j] = next > 0 ? next : 0;
-            walk[j] = flag;
         }
         memcpy(value + 1, matched, lb * sizeof(float));
     }
