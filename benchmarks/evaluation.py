@@ -2,11 +2,16 @@
 
     python benchmarks/evaluation.py CHAINS [--parts damaged,broken,...] [--jobs 2] [--out benchmarks/results/evaluation]
 
-CHAINS holds `index.csv` and the chains it lists. Parts: `clusters` (1,000 structures of 80-120 residues, with and without
-the sieve), `novelty` (100 against 5,000), `validity` (1,000 files of 130-170 residues, parsing included), `natives`
-(validation split), `broken` (altered copies told from their originals), `damaged` (1,000 files, 50 of them damaged),
-`frechet` (halves of natives, and noise), `agreement` (DSSP and Rg against mdtraj and biotite on 200 natives). Each writes
-its own JSON.
+CHAINS holds `index.csv` and the chains it lists. Each part writes its own JSON:
+
+clusters    1,000 structures of 80-120 residues, with and without the sieve
+novelty     100 structures against 5,000 references
+validity    1,000 files of 130-170 residues, parsing included
+natives     the validation split
+broken      altered copies told from their originals
+damaged     1,000 files, 50 of them damaged
+frechet     halves of natives, and natives with noise
+agreement   DSSP and Rg against mdtraj and biotite on 200 natives
 """
 
 import argparse
@@ -216,7 +221,7 @@ def agreement(chains: Path, jobs: int) -> dict:
     import mdtraj
 
     same, gap = [], []
-    for file in listed(chains, 60, 250, "validation")[:200]:
+    for file in listed(chains, 60, 250)[:200]:
         protein = read_structure(file).protein
         with tempfile.NamedTemporaryFile(suffix=".pdb") as handle:
             write_structure(protein, handle.name)

@@ -125,8 +125,8 @@ def cluster_map(compared: Compared, rows: Rows, names: Sequence[str]) -> go.Figu
     """The structures in the plane so that 1 - TM is kept as well as two dimensions can (classical scaling)."""
     places = classical_scaling(1.0 - compared.tm)
     figure = go.Figure()
-    members = [rows[k] for k in compared.members]
-    of_set = [names[k] for k in compared.members]
+    members = [rows[k] for k in compared.members.tolist()]
+    of_set = [names[k] for k in compared.members.tolist()]
     _add_points(figure, members, of_set, places[:, 0], places[:, 1], outlined="representative")
     figure.update_layout(
         xaxis={"title": {"text": "first coordinate of 1 - TM"}, "zeroline": False},
@@ -164,7 +164,7 @@ def _add_points(
     """One trace a set, each point named by its file."""
     of_set = np.array(names)
     for name, colour in colour_of(names).items():
-        mine = np.flatnonzero((of_set == name) & np.isfinite(x) & np.isfinite(y))
+        mine = np.flatnonzero((of_set == name) & np.isfinite(x) & np.isfinite(y)).tolist()
         text = [str(rows[k]["file"]) for k in mine]
         marker: dict = {"color": colour, "size": 7, "opacity": 0.75}
         if outlined:

@@ -14,6 +14,7 @@ from protgen.errors import ProtgenError
 from protgen.evaluation import comparison, per_residue
 from protgen.evaluation.adherence import Judge, adherence_columns, adherence_row
 from protgen.evaluation.collect import collect_files, name_sets
+from protgen.evaluation.distributions import DEFINITIONS, describe_distribution
 from protgen.evaluation.reference import Reference
 from protgen.evaluation.sets import (
     CLUSTER,
@@ -216,13 +217,22 @@ def _write(
         columns = ["cluster", "representative", *columns]
     content = _describe(rows, names)
     content["sets"] = {
-        name: _describe_set([row for row in rows if row["set"] == name], name, names, settings, compared)
+        name: _describe_set(
+            [row for row in rows if row["set"] == name],
+            [p for p, own in zip(proteins, sets, strict=True) if own == name and p is not None],
+            name,
+            names,
+            settings,
+            compared,
+        )
         for name in dict.fromkeys(sets)
     }
     content["definitions"] = {
         "length": {"unit": "residues", "better": None, "definition": "protein residues of the first model"},
         **{q.name: {"unit": q.unit, "better": q.better, "definition": q.definition} for q in quantities},
     }
+    if settings.reference is not None:
+        content["distribution_definitions"] = DEFINITIONS
     if compared is not None:
         content["cluster_definition"] = CLUSTER.definition
     content["interval"] = "95 % percentile bootstrap of the mean, 1000 resamples, seed 0"
@@ -273,11 +283,17 @@ def _describe(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:
 
 
 def _describe_set(
-    rows: Sequence[Row], name: str, names: Sequence[str], settings: Settings, compared: Compared | None
+    rows: Sequence[Row],
+    proteins: Sequence[Protein],
+    name: str,
+    names: Sequence[str],
+    settings: Settings,
+    compared: Compared | None,
 ) -> dict[str, Any]:
     content = _describe(rows, names)
     if compared is not None and name in compared.by_set:
         content["diversity"] = describe_diversity(compared.by_set[name], compared.effort)
     if settings.reference is not None:
         content["novelty"] = describe_novelty([row for row in rows if row["status"] != ERROR], settings.reference)
+        content["distribution"] = describe_distribution(proteins, settings.reference)
     return content

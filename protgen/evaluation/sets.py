@@ -119,22 +119,22 @@ def nearest_columns(
     references, splits = reference.traces(), np.array(reference.splits)
     parts = {split: np.flatnonzero((splits == TRAIN) == (split == TRAIN)) for split in (TRAIN, "rest")}
     found: dict[str, Novelty] = {
-        split: novelty(list(traces.values()), [references[i] for i in part], jobs=jobs)
+        split: novelty(list(traces.values()), [references[i] for i in part.tolist()], jobs=jobs)
         for split, part in parts.items()
         if len(part)
     }
     for place, k in enumerate(traces):
         best = {
-            split: (float(result.max_tm[place]), reference.ids[parts[split][result.nearest[place]]])
+            split: (float(result.max_tm[place]), reference.ids[int(parts[split][result.nearest[place]])])
             for split, result in found.items()
             if np.isfinite(result.max_tm[place])
         }
         if best:
             score, who = max(best.values(), key=lambda pair: pair[0])
-            rows[k] |= {"max_tm": score, "nearest": who, "novel": float(score < NOVEL)}
+            rows[k].update({"max_tm": score, "nearest": who, "novel": float(score < NOVEL)})
         if TRAIN in best:
             score, who = best[TRAIN]
-            rows[k] |= {"max_tm_training": score, "nearest_training": who, "memorised": float(score >= COPY)}
+            rows[k].update({"max_tm_training": score, "nearest_training": who, "memorised": float(score >= COPY)})
 
 
 def describe_novelty(rows: Sequence[dict[str, Value]], reference: Reference) -> dict[str, Any]:

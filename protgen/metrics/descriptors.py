@@ -1,7 +1,7 @@
 """Numbers that describe a fold whatever its length, for the Fréchet distance and its relatives.
 
-Hand-made and stated, so that anyone can compute them again: ten that say how the CA trace winds through space, and eight
-that say how it is built.
+Hand-made and stated, so that anyone can compute them again: ten that say how the CA trace winds through space, and
+eight that say how it is built.
 """
 
 from collections.abc import Sequence

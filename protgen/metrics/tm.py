@@ -172,7 +172,7 @@ def _score_group(work: Group) -> np.ndarray:
     """(3, p) final scores by both lengths, each with its own d0, and the number of aligned residues."""
     members, plan = work
     swapped = np.array([len(first[0]) > len(second[0]) for first, second in members])
-    ordered = [pair[::-1] if turn else pair for pair, turn in zip(members, swapped, strict=True)]
+    ordered = [(b, a) if turn else (a, b) for (a, b), turn in zip(members, swapped, strict=True)]
     native = native_search()
     by_x, by_y, n_aligned = _numpy_group(ordered, plan) if native is None else _native_group(ordered, plan)
     return np.stack([np.where(swapped, by_y, by_x), np.where(swapped, by_x, by_y), n_aligned])

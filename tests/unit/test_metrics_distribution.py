@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from protgen.errors import UsageError
+from protgen.evaluation.distributions import DEFINITIONS, describe_distribution
+from protgen.evaluation.reference import Reference
 from protgen.metrics.descriptors import NAMES, descriptors, gauss_integrals
 from protgen.metrics.distribution import (
     classifier_two_sample,
@@ -106,3 +108,25 @@ def test_descriptors():
     assert np.isfinite(values[[0, 2]]).all()
     assert np.isnan(values[[1, 3]]).all()
     assert values[0, NAMES.index("helix")] > 0.9 > 0.1 > values[2, NAMES.index("helix")]
+
+
+def test_a_set_against_natives():
+    """Helices against helices are alike in every figure, strands against helices unlike; few are not judged."""
+    rng = np.random.default_rng(0)
+
+    def noisy(make, n):
+        backbones = [make(int(rng.integers(30, 60))) for _ in range(n)]
+        return [Protein.from_backbone(xyz + 0.1 * rng.normal(size=xyz.shape)) for xyz in backbones]
+
+    natives = noisy(ideal_helix, 60)
+    reference = Reference("natives", [str(k) for k in range(60)], ["train"] * 60, natives, 60)
+    alike, unlike = (describe_distribution(noisy(make, 60), reference) for make in (ideal_helix, ideal_strand))
+    assert min(alike["n"], unlike["n"]) >= 20
+    for name in ("js_phi_psi", "js_ss", "frechet", "mmd", "classifier_accuracy"):
+        assert alike[name] < unlike[name]
+    assert alike["js_ss"] < 0.01
+    assert unlike["js_ss"] > 0.8  # a lone strand is coil to DSSP, as the two ends of a helix are
+    assert alike["precision"] > 0.8 > 0.1 > unlike["precision"]
+    assert alike["frechet_ci_low"] <= alike["frechet"] <= alike["frechet_ci_high"]
+    assert set(unlike) >= set(DEFINITIONS)
+    assert "frechet" not in describe_distribution(natives[:5], reference)
