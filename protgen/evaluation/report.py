@@ -136,6 +136,9 @@ def page(result: EvaluationResult, control: NativeControl | None) -> str:
     if result.differences:
         text = "Second set less first; matched: length for length. p: Mann-Whitney test of each figure by itself."
         sections.append(_section("Differences", text, _differences(result), "d"))
+    if any("frechet" in content.get("distribution", {}) for content in result.content["sets"].values()):
+        text = "Each set against as many natives of like length; point at a figure for its definition."
+        sections.append(_section("Distributions", text, _distributions(result, names), "t"))
     if result.n_failed:
         sections.append(_section("Files that could not be read", "", _failures(result), "f"))
     sections.append(_section("Definitions", "Every figure and its definition.", _definitions(result), "m"))
@@ -283,6 +286,24 @@ def _differences(result: EvaluationResult) -> str:
         body.append(f"<tr><td>{row['metric']}</td>{''.join(cells)}</tr>")
     head = "".join(f"<th>{text}</th>" for text in ("first", "second", "difference", "matched by length", "p", "n"))
     return _table(head, body)
+
+
+def _distributions(result: EvaluationResult, names: Sequence[str]) -> str:
+    found = [result.content["sets"][name].get("distribution", {}) for name in names]
+    body = []
+    for figure, definition in result.content["distribution_definitions"].items():
+        if figure.startswith("frechet_ci"):
+            continue
+        cells = []
+        for entry in found:
+            value, ends = _show(entry.get(figure)), ""
+            if figure == "n":
+                value, ends = str(entry.get("n", "–")), f"of {entry.get('n_given', 0)}"
+            elif figure == "frechet" and figure in entry:
+                ends = f"{_show(entry['frechet_ci_low'])} to {_show(entry['frechet_ci_high'])}"
+            cells.append(f"<td>{value}<small>{ends}</small></td>")
+        body.append(f'<tr><td title="{html.escape(definition, quote=True)}">{figure}</td>{"".join(cells)}</tr>')
+    return _table("".join(f"<th>{html.escape(name)}</th>" for name in names), body)
 
 
 def _failures(result: EvaluationResult) -> str:
