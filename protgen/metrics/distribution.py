@@ -156,7 +156,7 @@ def length_matched(
     rng = np.random.default_rng(seed)
     bins = [np.asarray(part) // stratum for part in (first, second)]
     kept: tuple[list[int], list[int]] = ([], [])
-    for value in np.intersect1d(*bins):
+    for value in np.intersect1d(bins[0], bins[1]):
         members = [np.flatnonzero(part == value) for part in bins]
         count = min(map(len, members))
         for side, own in zip(kept, members, strict=True):
