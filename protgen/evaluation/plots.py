@@ -126,7 +126,7 @@ def cluster_map(compared: Compared, rows: Rows, names: Sequence[str]) -> go.Figu
     places = classical_scaling(1.0 - compared.tm)
     figure = go.Figure()
     members = [rows[k] for k in compared.members.tolist()]
-    of_set = [names[k] for k in compared.members.tolist()]
+    of_set = [str(names[k]) for k in compared.members.tolist()]
     _add_points(figure, members, of_set, places[:, 0], places[:, 1], outlined="representative")
     figure.update_layout(
         xaxis={"title": {"text": "first coordinate of 1 - TM"}, "zeroline": False},
