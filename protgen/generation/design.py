@@ -22,7 +22,7 @@ class SampleSettings:
         device: "auto", "cpu", "cuda", ...
     """
 
-    steps: int = 50
+    steps: int = 80
     temperature: float = 0.8
     guidance: float = 2.0
     sampler: str = "euler"
