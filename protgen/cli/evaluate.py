@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from protgen.cli.console import progress, say_error, stdout, table
+from protgen.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from protgen.conditions.measure import Judgement
     from protgen.evaluation.runner import EvaluationResult
 
 # What the table shows, in this order; everything else is in the files. (name, heading, percent?)
@@ -33,6 +35,10 @@ MOST_NAMED = 20  # failed files named on the screen; all of them are in structur
 def evaluate(
     paths: Annotated[list[Path], typer.Argument(help="Structure files, or folders of them.", metavar="PATH...")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the results.", metavar="DIR")],
+    conditions: Annotated[
+        Path | None,
+        typer.Option("--conditions", help="YAML file of conditions to hold every file against.", metavar="FILE"),
+    ] = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes.")] = 1,
     strict: Annotated[bool, typer.Option("--strict", help="A reader's warning counts as a failure.")] = False,
 ) -> None:
@@ -42,12 +48,15 @@ def evaluate(
     """
     from protgen.evaluation.runner import evaluate as run
 
+    asked = [] if conditions is None else held_against(conditions)
     with progress("evaluating") as show:
-        result = run([str(path) for path in paths], out, jobs=jobs, strict=strict, progress=show)
+        result = run([str(path) for path in paths], out, jobs=jobs, strict=strict, conditions=asked, progress=show)
     console = stdout()
     used = result.n - result.n_failed
     if used:
         console.print(summary_table(result))
+        if asked:
+            console.print(adherence_table(result, [judge.name for judge in asked]))
     console.print(f"{used} of {result.n} structures used.", markup=False)
     console.print(f"Files: {result.csv} (a row a file) and {result.json}", markup=False, soft_wrap=True)
     failed = [row for row in result.rows if row["status"] == "error"]
@@ -57,6 +66,30 @@ def evaluate(
     if len(failed) > MOST_NAMED:
         say_error(f"and {len(failed) - MOST_NAMED} more; see {result.csv}")
     raise typer.Exit(result.exit_code)
+
+
+def held_against(path: Path) -> "list[Judgement]":
+    """The measuring faces of a file's conditions, each once."""
+    from protgen.conditions.language import read_conditions
+    from protgen.conditions.measure import judges
+
+    found = judges(read_conditions(path))
+    names = [judge.name for judge in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"{path}: {name} is given twice, and the table has one column for it; give it once")
+    return found
+
+
+def adherence_table(result: "EvaluationResult", names: list[str]) -> "Table":
+    """For each condition, in how many structures it is met, and the mean difference from what was asked."""
+    shown = table("<condition", "met %", "95 % interval", "mean difference", "n")
+    for name in names:
+        met, off = result.summaries[f"{name}_satisfied"], result.summaries[f"{name}_difference"]
+        ends = [show_number(100 * end) for end in (met.ci_low, met.ci_high)]
+        interval = "-" if "-" in ends else " to ".join(ends)
+        shown.add_row(name, show_number(100 * met.mean), interval, show_number(off.mean), str(met.n))
+    return shown
 
 
 def summary_table(result: "EvaluationResult") -> "Table":

@@ -136,7 +136,7 @@ class Contig:
             raise UsageError(f"contig {bare!r} has a total length, and {total!r} is another; give one")
         wanted = own if colon else total
         # A part `0` before a blank is RFdiffusion's chain break; a blank next to a separator means nothing.
-        tight = re.sub(r"\s*([,;/])\s*", r"\1", re.sub(r"/0(?:\s+|$)", "\n", body.strip()))
+        tight = re.sub(r"\s*([,;/])\s*", r"\1", re.sub(r"/0\s+", "\n", body.strip()))
         chains = [cls._parse_chain(chain) for chain in tight.strip("\n").split("\n")]
         return cls(tuple(chains), None if wanted is None else _parse_total(wanted))
 

@@ -24,20 +24,20 @@ class FoldClass(LearnedCondition):
     >= 10 %), mixed (both reached); Nakashima, Nishikawa and Ooi 1986.
 
     Args:
-        kind: alpha, beta or mixed.
+        fold: alpha, beta or mixed.
 
     Raises:
         UsageError: for another class.
     """
 
-    kind: str
+    fold: str
 
     name: ClassVar[str] = "fold_class"
     whole_dim: ClassVar[int] = len(CLASSES)
 
     def __post_init__(self) -> None:
-        if self.kind not in CLASSES:
-            raise UsageError(f"fold class {self.kind!r}: choose one of {', '.join(CLASSES)}")
+        if self.fold not in CLASSES:
+            raise UsageError(f"fold class {self.fold!r}: choose one of {', '.join(CLASSES)}")
 
     @classmethod
     def parse(cls, text: str) -> "FoldClass":
@@ -50,12 +50,12 @@ class FoldClass(LearnedCondition):
 
     def holds(self, codes: str) -> bool:
         """Whether a string of H, E and other letters is of the class."""
-        return fold_class(codes) == self.kind
+        return fold_class(codes) == self.fold
 
     def distance(self, helix: float, strand: float) -> float:
         """By how much the shares miss the class: the larger of the two misses, 0 inside."""
-        helical = helix - HELIX_CLASS if self.kind == "beta" else HELIX_CLASS - helix
-        stranded = strand - STRAND_CLASS if self.kind == "alpha" else STRAND_CLASS - strand
+        helical = helix - HELIX_CLASS if self.fold == "beta" else HELIX_CLASS - helix
+        stranded = strand - STRAND_CLASS if self.fold == "alpha" else STRAND_CLASS - strand
         return max(helical, stranded, 0.0)
 
     def adherence(self, outcome: Any) -> Adherence:
@@ -63,7 +63,7 @@ class FoldClass(LearnedCondition):
         codes = "".join(assign_dssp(backbone_of(outcome, self.name)[None])[0])
         shares = [codes.count(code) / len(codes) for code in "HE"]
         got = fold_class(codes)
-        return Adherence(self.name, self.kind, got, self.distance(*shares), got == self.kind, 0.0)
+        return Adherence(self.name, self.fold, got, self.distance(*shares), got == self.fold, 0.0)
 
     @classmethod
     def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
@@ -84,4 +84,4 @@ class FoldClass(LearnedCondition):
 
     def features(self, mask: Bool[Tensor, " l"]) -> Float[Tensor, " g"]:
         """One-hot class."""
-        return torch.nn.functional.one_hot(torch.tensor(CLASSES.index(self.kind)), len(CLASSES)).float()
+        return torch.nn.functional.one_hot(torch.tensor(CLASSES.index(self.fold)), len(CLASSES)).float()

@@ -49,6 +49,9 @@ class SamplingTask:
         on_step: called with (step, x_t, estimate) after every step, for trajectories and progress.
         guidance: classifier-free guidance; None samples p(x | y) as learned.
         guides: each wraps a denoiser in another (energy gradients, projections); for families that iterate.
+        start: points of the space to vary; sampling starts from them, mixed with noise, and not from pure noise.
+        start_time: time of that mixture, 1 where there is nothing to start from.
+        energy: what samplers with many particles weigh them by, (observed, mask) -> (b,).
     """
 
     mask: Bool[Tensor, "b l"]
@@ -58,6 +61,9 @@ class SamplingTask:
     on_step: Callable[[int, State, State], None] | None = field(default=None, compare=False)
     guidance: Guidance | None = None
     guides: Sequence[Callable[[Denoiser], Denoiser]] = ()
+    start: State | None = None
+    start_time: float = 1.0
+    energy: Callable[[Tensor, Bool[Tensor, "b l"]], Float[Tensor, " b"]] | None = None
 
 
 class Sampler(ABC):
@@ -77,3 +83,16 @@ def draw_normals(task: SamplingTask, width: int) -> Float[Tensor, "b l k"]:
     for i, (row, generator) in enumerate(zip(task.mask.cpu(), task.generators, strict=True)):
         normals[i, row] = torch.randn(int(row.sum()), width, generator=generator)
     return normals.to(task.mask.device)
+
+
+def begin(space: Space, task: SamplingTask) -> State:
+    """Where sampling starts: noise of the task's temperature, or what it starts from mixed with it at `start_time`."""
+    x = space.temper(space.noise(task.mask, draw_normals(task, space.normals_per_position)), task.temperature)
+    if task.start is None:
+        return x
+    noise = space.align(x, task.start)  # as in training, where paths lead to noise laid near the data
+    share = torch.tensor(task.start_time, device=task.mask.device)
+    fields = {
+        name: manifold.geodesic(task.start[name], noise[name], share) for name, manifold in space.manifolds.items()
+    }
+    return space.project(State(fields, task.mask))

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from protgen.errors import UsageError
-from protgen.samplers.base import Denoiser, Sampler, SamplingTask, draw_normals
+from protgen.samplers.base import Denoiser, Sampler, SamplingTask, begin, draw_normals
 from protgen.spaces.base import Space, masked
 from protgen.types import State
 
 
 class Euler(Sampler):
-    """Fixed-step integration from t = 1 to t = 0.
+    """Fixed-step integration from t = 1 (or the task's start) to t = 0.
 
     Args:
         steps: number of steps, one network evaluation each.
@@ -53,9 +53,8 @@ class Euler(Sampler):
     @torch.no_grad()
     def sample(self, denoiser: Denoiser, space: Space, task: SamplingTask) -> State:
         """Samples of the space, one for each generator of the task."""
-        x = space.noise(task.mask, draw_normals(task, space.normals_per_position))
-        x = space.temper(x, task.temperature)
-        grid = (1 - torch.linspace(0, 1, self.steps + 1)).pow(self.spacing)
+        x = begin(space, task)
+        grid = self.grid(task)
         estimate = None
         for step, (t, s) in enumerate(zip(grid[:-1].tolist(), grid[1:].tolist(), strict=True)):
             times = torch.full((len(task.mask),), t, device=task.mask.device)
@@ -64,6 +63,10 @@ class Euler(Sampler):
             if task.on_step is not None:
                 task.on_step(step, x, estimate)
         return x
+
+    def grid(self, task: SamplingTask) -> Tensor:
+        """Times of the steps, from the task's start to 0."""
+        return task.start_time * (1 - torch.linspace(0, 1, self.steps + 1)).pow(self.spacing)
 
     def advance(self, space: Space, x: State, estimate: State, t: float, s: float, task: SamplingTask) -> State:
         """From t to s. The last step ends on the estimate itself."""

@@ -1,0 +1,119 @@
+"""How each condition of a request acts: chosen from what the model has learned and what the condition offers.
+
+    construction   it is so by the way a design is made: length, the structure it starts from, copies about an axis
+    learned        features the network was trained on, with classifier-free guidance
+    layout         secondary structure drawn so that it holds, and given to the network
+    energy         gradient of its energy on the predicted structure (`samplers/energy.py`)
+    projection     the predicted structure is made to meet it (`samplers/projection.py`)
+    rank           several candidates for each design, of which the one that meets it best is kept
+
+The first that is possible is taken, in that order; `--enforce NAME=HOW` takes another.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from protgen.conditions.base import Condition, Conditions, EnergyCondition, LearnedCondition
+from protgen.conditions.fold_class import FoldClass
+from protgen.conditions.fractions import Fractions
+from protgen.conditions.length import Length
+from protgen.conditions.motif import Motif
+from protgen.conditions.partial import Partial
+from protgen.conditions.secondary_structure import SecondaryStructure
+from protgen.conditions.symmetry import Symmetry
+from protgen.errors import UsageError
+from protgen.families.base import IterativeFamily
+from protgen.models.model import Model
+from protgen.registry import nearest
+from protgen.types import JSON
+
+HOWS = ("construction", "learned", "layout", "energy", "projection", "rank")
+CANDIDATES = 4  # for each design, where a condition is met by ranking alone
+
+
+@dataclass(frozen=True)
+class Action:
+    """How one condition acts.
+
+    Attributes:
+        condition: the request.
+        weight: of the request.
+        how: one of `HOWS`.
+        possible: all that would be possible with this model.
+    """
+
+    condition: Condition
+    weight: float
+    how: str
+    possible: tuple[str, ...]
+
+    def to_json(self) -> JSON:
+        """As `run.json` has it."""
+        return {"condition": self.condition.name, "how": self.how, "weight": self.weight, "possible": self.possible}
+
+
+def ways(condition: Condition, model: Model, layouts: bool) -> tuple[str, ...]:
+    """What is possible for a condition with a model, best first.
+
+    Args:
+        condition: the request.
+        model: what it has learned decides.
+        layouts: whether layouts of secondary structure are drawn.
+    """
+    if isinstance(condition, Length | Partial | Symmetry):
+        return ("construction",)
+    found = []
+    if isinstance(condition, LearnedCondition) and condition.name in model.conditions.names:
+        found.append("learned")
+    if layouts and isinstance(condition, FoldClass | Fractions):
+        found.append("layout")
+    iterative = isinstance(model.family, IterativeFamily)
+    if iterative and isinstance(condition, EnergyCondition):
+        found.append("energy")
+    if iterative and isinstance(condition, Motif):
+        found.append("projection")
+    return (*found, "rank")
+
+
+def plan_actions(
+    conditions: Sequence[Condition], model: Model, enforce: Mapping[str, str] | None = None, layouts: bool = True
+) -> tuple[Action, ...]:
+    """Choose for each condition how it acts.
+
+    Args:
+        conditions: the requests, with weights where they are `Conditions`.
+        model: the model.
+        enforce: condition -> how, in place of the choice made here.
+        layouts: whether layouts of secondary structure may be drawn.
+
+    Raises:
+        UsageError: if a way is not possible, or names a condition that is not asked for.
+    """
+    held = Conditions.of(conditions)
+    enforce = dict(enforce or {})
+    asked = [condition.name for condition in held]
+    for name, how in enforce.items():
+        if name not in asked:
+            raise UsageError(f"enforce {name}={how}: {nearest(name, asked)}")
+    drawn = layouts and model.layouts is not None and SecondaryStructure.name in model.conditions.names
+    drawn = drawn and not any(isinstance(condition, SecondaryStructure) for condition in held)
+    actions = []
+    for condition, weight in zip(held.items, held.weights, strict=True):
+        possible = ways(condition, model, drawn)
+        how = enforce.get(condition.name, possible[0])
+        if how not in possible:
+            raise UsageError(f"enforce {condition.name}={how}: with this model it can be {', '.join(possible)}")
+        actions.append(Action(condition, weight, how, possible))
+    return tuple(actions)
+
+
+def candidates_of(actions: Sequence[Action], asked: int | None) -> int:
+    """Candidates for each design: as asked, or several only if something can be met by choosing among them alone."""
+    if asked is not None:
+        return asked
+    return CANDIDATES if any(action.how == "rank" for action in actions) else 1
+
+
+def requested(actions: Sequence[Action], how: str) -> list[tuple[Condition, float]]:
+    """Conditions, with weights, that act in one way."""
+    return [(action.condition, action.weight) for action in actions if action.how == how]
