@@ -20,6 +20,7 @@ from protgen.errors import ConflictError, UsageError
 UPPER = 8.0  # Å, CA-CA: the usual definition of a contact
 LOOSE = 2.0  # Å beyond a bound that still counts as near
 LONGEST_STEP = 3.8  # Å along the chain for each residue
+REACH = 2  # residues to each side that follow a pair which is far apart
 MARGIN = 0.5  # Å: energies aim this far inside the bounds, so that what follows does not undo it
 
 Bound = tuple[int, int, float, float]  # residues from 1, lower and upper bound in Å
@@ -122,7 +123,11 @@ class Contacts(EnergyCondition):
         return Adherence(self.name, asked, distance.round(2).tolist(), float(beyond.mean()), good, self.tolerance)
 
     def energy(self, xyz: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:
-        """Squared violations over 4, Å^2: a step of weight 1 takes each end half the way."""
+        """Squared violations over 4, Å^2: a step of weight 1 takes each end half the way.
+
+        So far as a pair is beyond its upper bound by more than 2 Å, the five residues about each end come along: one
+        residue pulled out of its chain is put back by the next step of the network.
+        """
         table = torch.tensor(self.pairs, dtype=xyz.dtype, device=xyz.device)
         i, j = (table[:, column].long() - 1 for column in (0, 1))
         distance = pair_distances(xyz[:, i, 1], xyz[:, j, 1])
@@ -130,7 +135,12 @@ class Contacts(EnergyCondition):
         lower = torch.minimum(table[:, 2] + MARGIN, middle) * (table[:, 2] > 0)
         upper = torch.maximum(table[:, 3] - MARGIN, middle)
         beyond = (lower - distance).clamp(min=0) + (distance - upper).clamp(min=0)
-        return 0.25 * beyond.square().sum(-1)
+        last = (mask.sum(-1) - 1)[:, None, None]
+        around = torch.arange(-REACH, REACH + 1, device=xyz.device)
+        rows = torch.arange(len(xyz), device=xyz.device)[:, None, None]
+        ends = [xyz[rows, (end[:, None] + around).clamp(min=0).minimum(last), 1].mean(2) for end in (i, j)]
+        apart = (pair_distances(*ends) - table[:, 3] - LOOSE).clamp(min=0)
+        return 0.25 * (beyond.square() + len(around) * apart.square()).sum(-1)
 
 
 def complete(pair: Any) -> Bound:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from protgen import registry
 from protgen.conditions.base import Condition, Conditions
@@ -178,7 +180,7 @@ def make_batches(
                 on_step(number * run.settings.steps + step + 1, total)
 
         raw = sample_batch(run, plans, acting, report)
-        final = clean_up(run.space, raw) if run.settings.cleanup else raw
+        final = clean_up(run.space, raw, held=held_residues(plans, raw.mask)) if run.settings.cleanup else raw
         raw_atoms, final_atoms = run.space.observe(raw).cpu().numpy(), run.space.observe(final).cpu().numpy()
         for row, plan in enumerate(plans):
             proteins = [
@@ -198,6 +200,16 @@ def make_batches(
                     candidate=plan.candidate,
                 ),
             )
+
+
+def held_residues(plans: list[Plan], mask: Bool[Tensor, "b l"]) -> Bool[Tensor, "b l"] | None:
+    """Residues of motifs, which the clean-up is to leave where they are; None without any."""
+    held = torch.zeros_like(mask)
+    for row, plan in enumerate(plans):
+        motif = find(plan.asked, Motif)
+        if motif is not None:
+            held[row, motif.indices()] = True
+    return held if bool(held.any()) else None
 
 
 def sample_batch(
@@ -250,7 +262,7 @@ def in_force(plan: Plan, acting: dict[int, tuple[Action, ...]], how: str) -> lis
     return [condition for condition in plan.asked if condition.name in names]
 
 
-def starting_point(space: Backbone, plans: list[Plan], mask: torch.Tensor) -> tuple[State | None, float]:
+def starting_point(space: Backbone, plans: list[Plan], mask: Tensor) -> tuple[State | None, float]:
     """The structures a batch starts from and the time of their noise; none and 1 where it starts from noise alone."""
     noise = plans[0].noise
     if noise is None:

@@ -10,6 +10,7 @@ from torch import Generator
 
 from protgen.conditions.base import Condition, Conditions
 from protgen.conditions.contact_map import ContactMap
+from protgen.conditions.contacts import Contacts
 from protgen.conditions.fold_class import FoldClass
 from protgen.conditions.fractions import Fractions
 from protgen.conditions.motif import Motif, share_agreeing
@@ -20,7 +21,8 @@ from protgen.generation.energies import Anchor
 from protgen.generation.motif_projection import anchor_of
 from protgen.models.layouts import SHORTEST, LayoutPrior, complete_request
 
-LAYOUT_TRIES = 60  # layouts drawn to find one of a class, or one that suits a motif
+RISE = {"H": 1.5, "E": 3.3}  # Å a residue along an alpha helix and a strand
+LAYOUT_TRIES = 60  # layouts drawn to find one of a class, or one that suits a motif or contacts
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,10 @@ def draw_layout(
 ) -> SecondaryStructure | None:
     """A layout for a design whose secondary structure is open: near its fractions, of its class, around its motif."""
     fractions, wanted = find(conditions, Fractions), find(conditions, FoldClass)
-    blocks = find(conditions, ContactMap)
+    blocks, contacts = find(conditions, ContactMap), find(conditions, Contacts)
     if blocks is not None and layouts is not None:
         return SecondaryStructure(blocks.layout)
-    if wanted is None and motif is None:
+    if wanted is None and motif is None and contacts is None:
         return complete_request(layouts, length, fractions, rng)
     own, places = (motif.codes(), motif.indices()) if motif else ("", [])
     best, most = None, -1.0
@@ -108,12 +110,23 @@ def draw_layout(
             return None
         codes = overlay(drawn.codes, own, places)
         in_class = wanted is None or wanted.holds(codes.replace("X", "L"))
-        score = share_agreeing(own, drawn.codes, places) + 2 * in_class
+        possible = 1.0 if contacts is None else share_possible(contacts, codes)
+        score = share_agreeing(own, drawn.codes, places) + 2 * in_class + possible
         if score > most:
             best, most = SecondaryStructure(codes), score
-        if score == 3:
+        if score == 4:
             break
     return best
+
+
+def share_possible(contacts: Contacts, codes: str) -> float:
+    """Share of the pairs that a layout lets come together: the ends of one helix or strand cannot."""
+    good = 0
+    for i, j, _, upper in contacts.pairs:
+        between = set(codes[i - 1 : j])
+        rise = RISE.get(between.pop(), 0.0) if len(between) == 1 else 0.0
+        good += rise * (j - i) <= upper + 1.0
+    return good / len(contacts.pairs)
 
 
 def overlay(codes: str, own: str, places: Sequence[int]) -> str:

@@ -167,7 +167,7 @@ def test_a_helix_is_no_ring_and_a_ring_is_one():
 def test_volumes_are_entered_or_not(tmp_path):
     assert not KeepOut(((0.0, 0.0, 0.0, 5.0),)).adherence(HELIX).satisfied
     assert KeepOut.parse("100,0,0,5").adherence(HELIX).satisfied
-    away = Protein.from_backbone(HELIX.backbone + [12.0, 0, 0], name="partner")
+    away = Protein.from_backbone(HELIX.backbone + np.array([12.0, 0, 0]), name="partner")
     write_structure(away, tmp_path / "partner.pdb")
     assert KeepOut(file=str(tmp_path / "partner.pdb")).adherence(HELIX).satisfied
     assert not KeepOut(file=str(tmp_path / "partner.pdb")).adherence(away).satisfied
@@ -189,7 +189,7 @@ def test_a_partial_structure_is_known_again_and_its_file_watched(tmp_path):
 def copies(group: str, rng: np.random.Generator) -> Protein:
     """A helix off the axis and its copies, the whole turned and shifted at random."""
     operations = Symmetry(group).operations()
-    protomer = ideal_helix(12) + [15.0, 4.0, 7.0]
+    protomer = ideal_helix(12) + np.array([15.0, 4.0, 7.0])
     turn = np.linalg.qr(rng.standard_normal((3, 3)))[0]
     turn *= np.sign(np.linalg.det(turn))
     placed = np.einsum("gij,laj->glai", turn @ operations, protomer) + rng.standard_normal(3) * 30
@@ -199,7 +199,7 @@ def copies(group: str, rng: np.random.Generator) -> Protein:
 
 @pytest.mark.parametrize("group", ["C2", "C3", "C4", "C7", "D2", "D3"])
 def test_perfect_symmetry_is_recognised_and_a_moved_chain_measured(group):
-    """One chain of n moved by d leaves the nearest symmetric assembly d sqrt(n - 1) / n away (where it may not turn)."""
+    """One chain of n with noise d is d sqrt(n - 1) / n from the nearest symmetric assembly, or a little less."""
     rng = np.random.default_rng(3)
     asked = Symmetry(group)
     perfect = copies(group, rng)

@@ -53,7 +53,7 @@ def test_residues_come_by_chain_and_number_in_the_order_of_the_contig(file):
 
 
 def test_what_is_not_in_the_file_is_named(file, tmp_path):
-    with pytest.raises(UsageError, match=r"A99.*A7-36"):
+    with pytest.raises(UsageError, match=r"A98.*A7-36"):
         Motif(file, "5/A98-99/5")
     with pytest.raises(UsageError, match="no segment"):
         Motif(file, "5-10")
