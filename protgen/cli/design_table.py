@@ -81,7 +81,7 @@ def others(records: Sequence[JSON]) -> list[str]:
 
 def conditions_table(records: Sequence[JSON]) -> Table:
     """Asked, got, difference and verdict of the other conditions, a line a design and condition."""
-    result = table("design", "<condition", "<asked", "<got", "difference", "<met")
+    result = table("design", "<condition", "<asked", "<got", "off by", "<met")
     for record in records:
         for met in record["measured"]:
             if met["condition"] not in others([record]):
@@ -97,14 +97,14 @@ def conditions_table(records: Sequence[JSON]) -> Table:
     return result
 
 
-def brief(value: object, most: int = 24) -> str:
+def brief(value: object, most: int = 17) -> str:
     """A value of a table in few characters: the end of a path says more than its beginning."""
     if isinstance(value, dict):
         value = ", ".join(f"{key} {entry}" for key, entry in value.items())
     if isinstance(value, list):
         value = ", ".join(str(entry) for entry in value)
     text = str(value)
-    text = text.rsplit("/", 1)[-1] if text.startswith("/") and " " not in text else text
+    text = text.rsplit("/", 1)[-1] if text.startswith("/") else text
     return text if len(text) <= most else text[: most - 3] + "..."
 
 

@@ -79,7 +79,8 @@ def feasible_lengths(conditions: Sequence[Condition]) -> Sequence[int]:
         first = max(bounds, key=lambda bound: bound[1])
         second = min(bounds, key=lambda bound: bound[2])
         raise ConflictError(
-            f"{first[0].name} asks for at least {low} residues and {second[0].name} for at most {high}; change one of them"
+            f"{first[0].name} asks for at least {low} residues and {second[0].name} for at most {high}; "
+            "change one of them"
         )
     if low < SHORTEST:
         raise UsageError(f"length {low}: a backbone needs at least {SHORTEST} residues; ask for more")

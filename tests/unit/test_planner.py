@@ -241,8 +241,8 @@ def test_a_given_structure_is_varied_by_its_noise(model, tmp_path):
 
 
 def test_layouts_follow_class_contacts_and_motif(model, helix):
-    for wanted in ("alpha", "beta"):
-        for design in generate(model, [Length(18), FoldClass(wanted)], 3, 0, FAST):
+    for wanted, length in (("alpha", 28), ("beta", 18)):  # the lengths of the two layouts the prior was fitted to
+        for design in generate(model, [Length(length), FoldClass(wanted)], 3, 0, FAST):
             assert FoldClass(wanted).holds(design.drawn[0].codes.replace("L", "C"))
     assert overlay("LLEEEEEELL", "CHHHHC", range(2, 8)) == "LLXHHHHXLL"
     assert share_possible(Contacts(((1, 10), (1, 20))), "H" * 12 + "L" * 8) == 0.5
