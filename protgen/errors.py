@@ -27,3 +27,7 @@ class DataError(ProtgenError):
 
 class CheckpointError(ProtgenError):
     """A checkpoint that is missing, damaged, or does not fit the code."""
+
+
+class AllFailedError(DataError):
+    """Every input of a run failed (exit code 4); the message names the first and its reason."""

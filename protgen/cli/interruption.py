@@ -44,3 +44,37 @@ def interruptible() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class StopRequest:
+    """Whether somebody asked a long work to end at its next good place, and the exit code that goes with it."""
+
+    def __init__(self) -> None:
+        self.exit_code: int | None = None
+
+    def __call__(self) -> bool:
+        """True after the first signal."""
+        return self.exit_code is not None
+
+
+@contextmanager
+def deferred() -> Iterator[StopRequest]:
+    """Note the first signal for the work to ask about; a second one interrupts at once."""
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before = {number: signal.getsignal(number) for number in _CODES}
+
+    def note(number: int, _: FrameType | None) -> None:
+        request.exit_code = _CODES[signal.Signals(number)]
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    for number in _CODES:
+        signal.signal(number, note)
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -9,9 +9,9 @@ import typer
 
 from protgen.cli import check, data, doctor, evaluate, models, sample, train
 from protgen.cli.console import say_error
-from protgen.cli.exit_codes import DONE, INTERNAL, INTERRUPTED, USAGE
+from protgen.cli.exit_codes import ALL_FAILED, DONE, INTERNAL, INTERRUPTED, USAGE
 from protgen.cli.interruption import Interrupted, interruptible
-from protgen.errors import ProtgenError
+from protgen.errors import AllFailedError, ProtgenError
 
 app = typer.Typer(
     name="protgen",
@@ -57,6 +57,9 @@ def run(arguments: Sequence[str]) -> int:
         with interruptible():
             result = app(args=list(arguments), prog_name="protgen", standalone_mode=False)
         return result if isinstance(result, int) else DONE
+    except AllFailedError as error:
+        say_error(str(error))
+        return ALL_FAILED
     except ProtgenError as error:
         say_error(str(error))
         return USAGE

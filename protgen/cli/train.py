@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from protgen.cli.console import progress, stderr, stdout, warn
-from protgen.cli.interruption import Interrupted
+from protgen.cli.console import progress, stderr, stdout, table, warn
+from protgen.cli.exit_codes import of_failures
+from protgen.cli.interruption import Interrupted, deferred
 from protgen.errors import ConfigError, ProtgenError, UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from protgen.training.validation import Judge
 
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
+SWEEP = ("-m", "--multirun")
 
 
 def train(context: typer.Context) -> None:
@@ -26,23 +28,60 @@ def train(context: typer.Context) -> None:
 
     The run folder holds checkpoints, losses.csv, TensorBoard events, pictures of samples, and model/ for
     `protgen sample --model`. The same command resumes an interrupted run. Keys: run, data.store, train.*,
-    encoder.*, family.*, space.*, conditions, validation.*, machine.*.
+    encoder.*, family.*, space.*, conditions, validation.*, machine.*. With -m, values separated by commas are
+    trained one after another, each in a folder of its own: -m family=flow_matching,vae encoder=egnn,gvp
     """
     from protgen.cli.train_config import choices
 
-    if not context.args:
+    if not [argument for argument in context.args if argument not in SWEEP]:
         raise UsageError(f"say what to train: experiment={'|'.join(choices('experiment'))} data.store=STORE")
+    if any(argument in SWEEP for argument in context.args):
+        train_all([argument for argument in context.args if argument not in SWEEP])
+        return
+    with stderr().status("loading"):
+        from protgen.cli.train_config import load_config
+
+        config = load_config(context.args)
+    train_one(config)
+
+
+def train_all(overrides: list[str]) -> None:
+    """Train each combination of a sweep; one that fails is named, and the others go on."""
+    with stderr().status("loading"):
+        from protgen.cli.sweep import expand, name_of
+        from protgen.cli.train_config import load_config
+
+        # Everything is checked before the first hour is spent.
+        jobs = []
+        for combination in expand(overrides):
+            config = load_config(combination.overrides)
+            jobs.append((name_of(combination), replace(config, run=config.run / name_of(combination))))
+    results = table("<run", "M parameters", "loss", "<status", title="Sweep")
+    failed = 0
+    for name, config in jobs:
+        stdout().rule(name)
+        try:
+            size, loss = train_one(config)
+            results.add_row(name, f"{size / 1e6:.2f}", "" if loss is None else f"{loss:.3f}", "done")
+        except ProtgenError as error:
+            failed += 1
+            warn(f"{name}: {error}")
+            results.add_row(name, "", "", "failed")
+    stdout().print(results)
+    raise typer.Exit(of_failures(failed, len(jobs)))
+
+
+def train_one(config: "TrainConfig") -> tuple[int, float | None]:
+    """Train what a configuration says; returns the number of weights and the last training loss."""
     with stderr().status("loading"):
         import torch
 
-        from protgen.cli.train_config import load_config
         from protgen.data.store import Store
         from protgen.evaluation.tables import make_folder
         from protgen.training.loop import Progress
         from protgen.training.loop import train as run_training
         from protgen.training.validation import Validation
 
-        config = load_config(context.args)
         store = Store(config.store)
         torch.manual_seed(config.settings.seed)
         model = prepare_model(config, store)
@@ -53,31 +92,34 @@ def train(context: typer.Context) -> None:
     v = config.validation
     judge = sample_judge(v.samples, v.length, v.steps) if v.samples else None
     stdout().print(f"{n_parameters(model) / 1e6:.2f} M parameters, {len(store):,} structures, run {config.run}")
-    try:
-        with progress("training") as show:
+    losses: list[float] = []
+    with progress("training") as show, deferred() as stop:
 
-            def on_progress(p: Progress) -> None:
-                note = f"loss {p.losses['loss']:.3f}, {p.steps_per_second:.2f} steps/s"
-                show(p.step, config.settings.steps, note)
+        def on_progress(p: Progress) -> None:
+            losses.append(p.losses["loss"])
+            note = f"loss {p.losses['loss']:.3f}, {p.steps_per_second:.2f} steps/s"
+            show(p.step, config.settings.steps, note)
 
-            run_training(
-                model,
-                store,
-                config.run,
-                config.settings,
-                on_progress=on_progress,
-                on_validation=Validation(store, v.pairs, v.batches, judge=judge),
-                accelerator=config.machine.accelerator,
-                devices=config.machine.devices,
-                num_nodes=config.machine.nodes,
-            )
-    except Interrupted as stop:
-        raise Interrupted(stop.exit_code, f"interrupted: the same command goes on from {last_step(config)}") from None
+        run_training(
+            model,
+            store,
+            config.run,
+            config.settings,
+            on_progress=on_progress,
+            on_validation=Validation(store, v.pairs, v.batches, judge=judge),
+            should_stop=stop,
+            accelerator=config.machine.accelerator,
+            devices=config.machine.devices,
+            num_nodes=config.machine.nodes,
+        )
+    if stop.exit_code is not None:
+        raise Interrupted(stop.exit_code, f"interrupted: the same command goes on from {last_step(config)}")
     stdout().print(f"Model: {config.run / 'model'}", markup=False, soft_wrap=True)
     stdout().print(
         f"Next:  protgen sample --model {config.run / 'model'} --length {v.length} --out designs",
         markup=False,
     )
+    return n_parameters(model), losses[-1] if losses else None
 
 
 def prepare_model(config: "TrainConfig", store: "Store") -> "Model":

@@ -115,14 +115,14 @@ def prepared(override: str) -> str:
         UsageError: if it is not `key=value`.
         ConfigError: if it chooses from a group that does not exist, or a name the group does not have.
     """
-    if override in ("-m", "--multirun"):
-        raise UsageError("sweeps (-m) are not supported; run `protgen train` once for each setting")
     key, equals, value = override.partition("=")
     if not equals or not key or key.startswith("-"):
         raise UsageError(f"cannot read {override!r}: give key=value, as in experiment=flow_small train.steps=1000")
     key = key.lstrip("+")
     groups = sorted(path.name for path in config_folder().iterdir() if path.is_dir())
     if key in groups:
+        if "," in value:
+            raise UsageError(f"{key} has several values ({value}); add -m to train one after another")
         if value not in choices(key):
             raise ConfigError(f"no {key} named {value!r}: {nearest(value, choices(key))}")
         return f"{key}={value}"

@@ -7,6 +7,7 @@ trained on.
 
 import csv
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 
 from protgen.data.crops import compact_crops
 from protgen.data.store import Item, write_store
-from protgen.errors import DataError, StructureError
+from protgen.errors import AllFailedError, DataError, StructureError
 from protgen.structure.dssp import assign_dssp, to_labels
 from protgen.structure.protein import CA, C, N, Protein
 from protgen.structure.reader import SUFFIXES, read_structure, stem
@@ -162,6 +163,7 @@ def build(
         Counts: read, kept, dropped and unreadable.
 
     Raises:
+        AllFailedError: if no file could be read.
         DataError: if nothing is found or nothing is kept.
     """
     items: list[Item] = []
@@ -189,6 +191,13 @@ def build(
         items += found
         if not found:
             dropped.append({"id": source.id, "reason": reason})
+    if failed == len(sources):
+        raise AllFailedError(f"{folder}: none of {failed} files could be read; {dropped[0]['reason']}")
+    if not items:
+        reason, count = Counter(str(entry["reason"]).partition(":")[0] for entry in dropped).most_common(1)[0]
+        raise DataError(
+            f"{folder}: no structure passed the filters; {count} of {len(sources)}: {reason}; loosen the filters"
+        )
     items, extended = drop_extended(items, filters.rg_percentile)
     write_store(out, items, dropped + extended, {"filters": asdict(filters), "n_sources": len(sources)})
     return {

@@ -146,6 +146,7 @@ def train(
     *,
     on_progress: Callable[[Progress], None] = lambda _: None,
     on_validation: Callable[[Model, int, Path], Mapping[str, float]] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
     accelerator: str = "auto",
     devices: int | str = 1,
     num_nodes: int = 1,
@@ -159,6 +160,8 @@ def train(
         settings: see TrainSettings.
         on_progress: called at every logged step.
         on_validation: called with the averaged model at every validation; returns figures for the curves.
+        should_stop: asked between steps (of several processes, between logged steps); True writes a checkpoint and
+            ends early, so that nothing done is lost.
         accelerator, devices, num_nodes: as Fabric takes them; several processes share each step's work by averaging
             gradients (DDP), each with its own batch. On a CPU, one process a core with one thread each beats one
             process with many threads.
@@ -216,27 +219,33 @@ def train(
         terms = train_step(fabric, wrapped, optimizer, given, settings.clip)
         ema.update(family)
         done = step + 1
+        last = done == settings.steps
+        if world == 1 or done % settings.log_every == 0:  # processes must agree, which costs a message
+            last = fabric.strategy.reduce_boolean_decision(should_stop(), all=False) or last
         if curve is None:
+            if last:
+                break
             continue
         for name, value in terms.items():
             sums[name] = sums.get(name, 0.0) + value
         summed += 1
-        if done % settings.log_every == 0 or done == settings.steps:
+        if done % settings.log_every == 0 or last:
             means = {name: value / summed for name, value in sums.items()} | {"lr": rate}
             now = time.monotonic()
             curve.add(done, means)
             on_progress(Progress(done, means, summed / (now - logged)))
             sums, summed, logged = {}, 0, now
-        last = done == settings.steps
         if last or time.monotonic() - saved > 60 * settings.checkpoint_minutes:
             save_checkpoint(run, done, family, ema, optimizer, settings.keep)
             saved = time.monotonic()
-        if on_validation is not None and (last or done % settings.validate_every == 0):
+        if on_validation is not None and (done == settings.steps or done % settings.validate_every == 0):
             with ema.applied(family):
                 family.eval()
                 save_model(model, run / "model")
                 curve.add(done, on_validation(model, done, run))
                 family.train()
+        if last:
+            break
     family.load_state_dict(ema.shadow)
     family.eval()
     if fabric.is_global_zero:

@@ -125,5 +125,9 @@ def test_data_refuses_what_it_cannot_use(cli, chains, tmp_path):
     cli("data", "build", tmp_path / "none", "--out", out).assert_failed(2, "no structure files")
     assert not out.exists()
     cli("data", "build", chains, "--out", out, "--min-length", 100).assert_failed(2, "filters")
+    junk = tmp_path / "junk"
+    junk.mkdir()
+    (junk / "a.pdb").write_text("nothing of the kind")
+    cli("data", "build", junk, "--out", out).assert_failed(4, "none of 1 files", "a.pdb")
     cli("data", "build", chains, "--out", out, "--min-length", 50, "--max-length", 40).assert_failed(2, "50")
     cli("data", "info", tmp_path / "none").assert_failed(2, "not a complete store")

@@ -1,11 +1,14 @@
 """Training from a configuration: what a run leaves, exact resume, and what a wrong configuration says."""
 
 import json
+import signal
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from protgen.cli.interruption import Interrupted, deferred, interruptible
 from protgen.cli.train_config import choices, load_config
 from protgen.data.store import Store
 from protgen.models.model import build_model
@@ -72,6 +75,41 @@ def test_train_leaves_a_run_that_sample_can_use(cli, tiny_store, tmp_path):
     assert sampled.code == 0, sampled.err
 
 
+def test_a_sweep_trains_every_combination_in_its_own_folder(cli, tiny_store, tmp_path):
+    """Two values of two keys: four runs, named after what differs, and a table of them."""
+    run = tmp_path / "sweep"
+    done = cli("train", "-m", "experiment=flow_tiny", f"data.store={tiny_store}", f"run={run}", "train.steps=1",
+               "validation.samples=0", "machine.accelerator=cpu", "family.min_t=0.1,0.2",
+               "encoder.dim=16,24")  # fmt: skip
+    assert done.code == 0, done.err
+    names = sorted(path.name for path in run.iterdir())
+    assert names == sorted(f"family.min_t={t},encoder.dim={d}" for t in (0.1, 0.2) for d in (16, 24))
+    for name in names:
+        assert (run / name / "model" / "model.safetensors").is_file()
+    assert done.out.count("done") == 4
+
+
+def test_a_stop_between_steps_keeps_every_step_done(tiny_store, tmp_path):
+    """Asked to stop after two of six steps, a run leaves a checkpoint of step 2 and a model."""
+    asked = iter([False, True])
+    settings = replace(SETTINGS, checkpoint_minutes=60.0)
+    model = build_model(TINY)
+    train(model, Store(tiny_store), tmp_path, settings, should_stop=lambda: next(asked), accelerator="cpu")
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_00000002"]
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+
+
+def test_the_first_signal_is_noted_and_the_second_interrupts():
+    """Training asks `stop` between steps; who cannot wait presses Ctrl-C again."""
+    with interruptible(), deferred() as stop:
+        assert not stop()
+        signal.raise_signal(signal.SIGTERM)
+        assert stop()
+        assert stop.exit_code == 143
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGINT)
+
+
 @pytest.mark.parametrize("experiment", choices("experiment"))
 def test_every_experiment_composes_and_builds(experiment, tiny_store, tmp_path):
     """Each configuration that comes with the package is a model."""
@@ -94,7 +132,11 @@ def test_overrides_reach_their_place(tiny_store):
     ("arguments", "words"),
     [
         ((), ("experiment=",)),
-        (("-m", "experiment=flow_tiny"), ("sweeps",)),
+        (("-m", "experiment=flow_tiny"), ("-m", "commas")),
+        (("-m",), ("experiment=",)),
+        (("-m", "experiment=flow_tiny", "data.store=STORE", "train.lr=1e-3,(("), ("sweep",)),
+        (("-m", "experiment=flow_tiny", "data.store=STORE", "encoder=egnnn,gvp"), ("egnnn",)),
+        (("experiment=flow_tiny", "data.store=STORE", "encoder=egnn,gvp"), ("add -m",)),
         (("experiment=flow_tny",), ("did you mean 'flow_tiny'",)),
         (("experiment=flow_tiny",), ("data.store",)),
         (("experiment=flow_tiny", "data.store=nowhere"), ("nowhere", "not a complete store")),
