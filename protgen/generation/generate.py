@@ -25,7 +25,7 @@ from protgen.generation.conflicts import check_conditions, find
 from protgen.generation.design import Design, SampleSettings
 from protgen.generation.energies import BatchEnergy, moved_to
 from protgen.generation.motif_projection import MotifProjection
-from protgen.generation.planner import Action, candidates_of, plan_actions, requested
+from protgen.generation.planner import Action, candidates_of, guidance_of, plan_actions, requested
 from protgen.generation.resolve import Plan, plan_design
 from protgen.models.model import Model
 from protgen.samplers.base import Denoiser, Guidance, Sampler, SamplingTask
@@ -36,6 +36,9 @@ from protgen.structure.protein import Protein
 from protgen.types import Batch, State
 
 GUIDE_UNTIL = 0.25  # time below which guidance rests: by then secondary structure stands, and joints are being set
+# Energies rest in the last steps, in which the network sets joints right, and move residues by Å at once until then:
+# x_t follows the estimate by a few hundredths a step, so small moves are forgotten.
+ENERGY_UNTIL, ENERGY_LONGEST = 0.05, 2.0
 CHAIN_NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -112,28 +115,33 @@ def generate_each(
     for conditions in {id(request): request for request in requests}.values():
         check_conditions(conditions, None)
         actions[id(conditions)] = plan_actions(conditions, model, settings.enforce, use_layouts)
+        guidance_of(actions[id(conditions)], settings.guidance)
     chosen = range(len(requests)) if indices is None else indices
-    plans, acting = [], {}
+    plans, acting, pushes = [], {}, {}
     for i in chosen:
         conditions = Conditions.of(requests[i])
         acting[i] = actions[id(requests[i])]
+        pushes[i] = guidance_of(acting[i], settings.guidance)
         for candidate in range(candidates_of(acting[i], settings.candidates)):
             plans.append(plan_design(conditions, layouts, seed, i, candidate))
-    # Alike starts and lengths together: one starting time a batch, little padding.
-    plans.sort(key=lambda plan: (plan.noise or 0.0, plan.length, plan.index, plan.candidate))
+    # Alike starts, guidance and lengths together: one of the first two for each batch, and little padding.
+    plans.sort(key=lambda plan: (plan.noise or 0.0, pushes[plan.index], plan.length, plan.index, plan.candidate))
     device = pick_device(settings.device)
     model.family.to(device)
     run = Run(model, space, settings, device, build_sampler(settings), seed)
-    return best_of(make_batches(run, split(plans, settings.batch_size), acting, on_step), plans)
+    return best_of(make_batches(run, split(plans, settings.batch_size, pushes), acting, on_step), plans)
 
 
-def split(plans: list[Plan], size: int) -> list[list[Plan]]:
-    """Batches of at most so many plans, each with one starting time."""
+def split(plans: list[Plan], size: int, pushes: dict[int, float]) -> list[list[Plan]]:
+    """Batches of at most so many plans, each with one starting time and one weight of guidance."""
     batches: list[list[Plan]] = []
+    before = None
     for plan in plans:
-        if not batches or len(batches[-1]) == size or batches[-1][0].noise != plan.noise:
+        key = plan.noise, pushes[plan.index]
+        if not batches or len(batches[-1]) == size or key != before:
             batches.append([])
         batches[-1].append(plan)
+        before = key
     return batches
 
 
@@ -228,14 +236,25 @@ def sample_batch(
     ]
     cond = conditions.from_requests(known, mask)
     guidance = None
-    if settings.guidance != 1:
-        guidance = Guidance(conditions.unknown(mask), settings.guidance, GUIDE_UNTIL)
+    push = guidance_of(acting[plans[0].index], settings.guidance)
+    if push != 1:
+        guidance = Guidance(conditions.unknown(mask), push, GUIDE_UNTIL)
     energy = BatchEnergy([weighted(plan, acting, "energy") for plan in plans], [plan.anchor() for plan in plans])
     guides: list[Callable[[Denoiser], Denoiser]] = []
     if not energy.empty and settings.energy_scale > 0:
-        guides.append(
-            lambda own: EnergyGuidance(own, run.space, energy, settings.energy_scale, steps=settings.energy_steps)
-        )
+
+        def downhill(own: Denoiser) -> Denoiser:
+            return EnergyGuidance(
+                own,
+                run.space,
+                energy,
+                settings.energy_scale,
+                stop=ENERGY_UNTIL,
+                steps=settings.energy_steps,
+                longest=ENERGY_LONGEST,
+            )
+
+        guides.append(downhill)
     held = [plan.anchor() if in_force(plan, acting, "projection") else None for plan in plans]
     if any(held):
         projection = MotifProjection(run.space, held, run.device)

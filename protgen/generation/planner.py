@@ -7,7 +7,8 @@
     projection     the predicted structure is made to meet it (`samplers/projection.py`)
     rank           several candidates for each design, of which the one that meets it best is kept
 
-The first that is possible is taken, in that order; `--enforce NAME=HOW` takes another.
+The first that is possible is taken, in that order; `--enforce NAME=HOW` takes another. A weight multiplies an energy,
+the part of guidance above 1, or the share in the ranking; what holds by construction or projection has no use for it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -105,6 +106,19 @@ def plan_actions(
             raise UsageError(f"enforce {condition.name}={how}: with this model it can be {', '.join(possible)}")
         actions.append(Action(condition, weight, how, possible))
     return tuple(actions)
+
+
+def guidance_of(actions: Sequence[Action], guidance: float) -> float:
+    """Weight of classifier-free guidance: 1 + weight (guidance - 1), with the weight of the learned conditions.
+
+    Raises:
+        UsageError: if they have different weights; one estimate with and one without them is all there is.
+    """
+    weights = {action.weight for action in actions if action.how == "learned"}
+    if len(weights) > 1:
+        names = ", ".join(f"{action.weight:g} {action.condition.name}" for action in actions if action.how == "learned")
+        raise UsageError(f"learned conditions share one weight, got {names}; make them equal, or enforce one otherwise")
+    return 1 + (weights.pop() if weights else 1.0) * (guidance - 1)
 
 
 def candidates_of(actions: Sequence[Action], asked: int | None) -> int:

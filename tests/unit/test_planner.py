@@ -29,7 +29,7 @@ from protgen.generation.conflicts import check_conditions, feasible_lengths
 from protgen.generation.design import SampleSettings
 from protgen.generation.energies import BatchEnergy
 from protgen.generation.generate import generate, generate_each
-from protgen.generation.planner import plan_actions
+from protgen.generation.planner import guidance_of, plan_actions
 from protgen.generation.resolve import overlay, share_possible
 from protgen.models.layouts import fit_layouts
 from protgen.models.model import Model, build_model
@@ -90,6 +90,17 @@ def test_each_condition_acts_in_the_best_way_there_is(model, helix):
     for wrong, word in (({"contacts": "learned"}, "energy, rank"), ({"contact": "rank"}, "did you mean 'contacts'")):
         with pytest.raises(UsageError, match=word):
             plan_actions(asked, model, wrong)
+
+
+def test_the_weight_of_what_is_learned_is_that_of_guidance(model):
+    """1 + w (guidance - 1); two weights cannot both be had, unless one of the two acts otherwise."""
+    asked = Length(16) & 0.5 * SecondaryStructure("H" * 16)
+    assert guidance_of(plan_actions(asked, model), 3.0) == 2.0
+    assert guidance_of(plan_actions([Length(16)], model), 3.0) == 3.0
+    both = asked & Fractions(helix=1.0)
+    with pytest.raises(UsageError, match=r"0.5 secondary_structure, 1 fractions"):
+        generate(model, both, 1, 0, FAST)
+    assert guidance_of(plan_actions(both, model, {"fractions": "rank"}), 3.0) == 2.0
 
 
 @pytest.mark.parametrize(
