@@ -21,7 +21,7 @@ UPPER = 8.0  # Å, CA-CA: the usual definition of a contact
 LOOSE = 2.0  # Å beyond a bound that still counts as near
 LONGEST_STEP = 3.8  # Å along the chain for each residue
 REACH = 2  # residues to each side that follow a pair which is far apart
-MARGIN = 0.5  # Å: energies aim this far inside the bounds, so that what follows does not undo it
+MARGIN = 1.0  # Å: energies aim this far inside the bounds, so that what follows does not undo it
 
 Bound = tuple[int, int, float, float]  # residues from 1, lower and upper bound in Å
 

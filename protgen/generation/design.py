@@ -41,7 +41,7 @@ class SampleSettings:
     enforce: Mapping[str, str] = field(default_factory=dict)
     candidates: int | None = None
     energy_scale: float = 1.0
-    energy_steps: int = 5
+    energy_steps: int = 10
     particles: int | None = None
 
 

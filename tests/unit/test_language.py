@@ -12,7 +12,7 @@ from protgen.conditions.contacts import Contacts
 from protgen.conditions.fold_class import FoldClass
 from protgen.conditions.fractions import Fractions
 from protgen.conditions.keep_out import KeepOut
-from protgen.conditions.language import from_document, from_text, read_conditions, to_document
+from protgen.conditions.language import from_document, read_conditions, to_document
 from protgen.conditions.length import Length
 from protgen.conditions.radius_of_gyration import RadiusOfGyration
 from protgen.conditions.secondary_structure import SecondaryStructure
@@ -138,11 +138,11 @@ def test_conditions_round_trip_through_plain_values(entries):
 @pytest.mark.parametrize("name", registry.names("conditions"))
 def test_a_thousand_random_strings_parse_or_give_one_clear_error(name):
     """For each of the conditions; with those of contigs and layouts that makes more than ten thousand."""
-    rng = random.Random(name)
+    rng, cls = random.Random(name), registry.find("conditions", name)
     letters = "0123456789-.:,;xACDHELX /eanytr\t٣é"
     for _ in range(1000):
         text = "".join(rng.choice(letters) for _ in range(rng.randrange(12)))
-        assert "\n" not in complaint(lambda text=text: from_text(name, text))
+        assert "\n" not in complaint(lambda text=text: cls.parse(text))
 
 
 plain = st.recursive(

@@ -97,6 +97,7 @@ def test_the_weight_of_what_is_learned_is_that_of_guidance(model):
     asked = Length(16) & 0.5 * SecondaryStructure("H" * 16)
     assert guidance_of(plan_actions(asked, model), 3.0) == 2.0
     assert guidance_of(plan_actions([Length(16)], model), 3.0) == 3.0
+    assert guidance_of(plan_actions([Length(16), Contacts(((2, 12),))], model), 3.0) == 1.0
     both = asked & Fractions(helix=1.0)
     with pytest.raises(UsageError, match=r"0.5 secondary_structure, 1 fractions"):
         generate(model, both, 1, 0, FAST)
