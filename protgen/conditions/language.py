@@ -11,6 +11,7 @@ The same as a list, where a condition may come more than once under a `name:` of
       spheres: [[0, 0, 0, 5]]
 """
 
+import functools
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -27,13 +28,19 @@ LARGEST_FILE = 1_000_000  # bytes; a file of conditions is a page of text
 PATHS = ("file", "points")  # fields that name a file, found beside the file of conditions too
 
 
+@functools.cache
+def class_of(name: str) -> type:
+    """The class of a condition; looked up once, as the registry reads its folder each time."""
+    return registry.find("conditions", name)
+
+
 def from_text(name: str, text: str) -> Condition:
     """A condition from its short form.
 
     Raises:
         UsageError: if there is no such condition, or it cannot read the text.
     """
-    return registry.find("conditions", name).parse(text)
+    return class_of(name).parse(text)
 
 
 def from_fields(name: str, given: Mapping[str, Any]) -> Condition:
@@ -42,7 +49,7 @@ def from_fields(name: str, given: Mapping[str, Any]) -> Condition:
     Raises:
         UsageError: naming the field that is unknown, missing or of the wrong type.
     """
-    cls = registry.find("conditions", name)
+    cls = class_of(name)
     known = {field.name: field for field in fields(cls)}
     hints = typing.get_type_hints(cls)
     values = {}

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protgen import registry
@@ -129,6 +129,7 @@ some = st.one_of(
 )
 
 
+@settings(max_examples=60, deadline=None)  # a busy machine is no failure
 @given(st.lists(st.tuples(some, st.floats(0, 10)), max_size=5))
 def test_conditions_round_trip_through_plain_values(entries):
     asked = Conditions(tuple(c for c, _ in entries), tuple(w for _, w in entries))
@@ -152,11 +153,13 @@ plain = st.recursive(
 )
 
 
+@settings(max_examples=60, deadline=None)  # a busy machine is no failure
 @given(st.sampled_from(registry.names("conditions")), plain)
 def test_any_plain_value_is_read_or_refused(name, value):
     assert "\n" not in complaint(lambda: from_document({name: value}))
 
 
+@settings(max_examples=60, deadline=None)  # a busy machine is no failure
 @given(st.sampled_from(registry.names("conditions")), st.data())
 def test_any_value_of_a_known_field_is_read_or_refused(name, data):
     import dataclasses
