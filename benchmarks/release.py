@@ -12,10 +12,9 @@ from pathlib import Path
 
 from protgen.data.store import Store
 from protgen.models.files import load_json, load_tensors
-from protgen.models.layouts import fit_layouts
+from protgen.models.layouts import fit_store
 from protgen.models.model import build_model, load_weights, save_model
 from protgen.models.released import weights_folder
-from protgen.structure.dssp import to_string
 from protgen.training.checkpoint import newest_checkpoint
 
 
@@ -46,8 +45,7 @@ def main() -> None:
         "minutes": options.minutes,
         "settings": {**run["settings"], "processes": run.get("processes", 1)},
     }
-    layouts = fit_layouts([to_string(store[int(i)].labels) for i in train])
-    released = replace(model, config={**run["model"], "about": about}, layouts=layouts)
+    released = replace(model, config={**run["model"], "about": about}, layouts=fit_store(store))
     save_model(released, options.weights / options.name)
     print(options.weights / options.name, about)
 

@@ -1,12 +1,13 @@
 """`protgen evaluate`: judge any folder of structures, ours or another generator's."""
 
 import math
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from protgen.cli.console import progress, say_error, stdout, table
+from protgen.cli.console import escape, progress, say_error, stdout, table
 from protgen.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,36 +30,73 @@ SHOWN = (
     ("rg", "Rg Å", False),
     ("rg_ratio", "Rg / 2.2 L^0.38", False),
 )
+
+
+class TMChoice(StrEnum):
+    """How all pairs of structures are compared."""
+
+    quick = "quick"
+    full = "full"
+    none = "none"
+
+
 MOST_NAMED = 20  # failed files named on the screen; all of them are in structures.csv
 
 
 def evaluate(
-    paths: Annotated[list[Path], typer.Argument(help="Structure files, or folders of them.", metavar="PATH...")],
+    paths: Annotated[
+        list[Path], typer.Argument(help="Folders of structures, each a set; or files.", metavar="PATH...")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the results.", metavar="DIR")],
     conditions: Annotated[
         Path | None,
         typer.Option("--conditions", help="YAML file of conditions to hold every file against.", metavar="FILE"),
     ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option("--reference", help="Store or folder of natives: novelty, control.", metavar="NAME|PATH"),
+    ] = None,
+    tm: Annotated[TMChoice, typer.Option("--tm", help="Search of all pairs, for clusters.")] = TMChoice.quick,
+    residues: Annotated[bool, typer.Option("--per-residue", help="Write residues.csv, a row a residue.")] = False,
+    figures: Annotated[bool, typer.Option("--figures", help="Write the figures as PNG and SVG.")] = False,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes.")] = 1,
     strict: Annotated[bool, typer.Option("--strict", help="A reader's warning counts as a failure.")] = False,
 ) -> None:
-    """Measure structures: validity, secondary structure, compactness.
+    """Measure structures: validity, secondary structure, compactness, clusters, novelty; several sets side by side.
 
     Exits with 3 if some files could not be read and 4 if none could; each is named.
     """
+    from protgen.evaluation.reference import load_reference
+    from protgen.evaluation.runner import Settings
     from protgen.evaluation.runner import evaluate as run
 
     asked = [] if conditions is None else held_against(conditions)
+    natives = load_reference(reference, jobs=jobs) if reference else None
+    settings = Settings(
+        conditions=tuple(asked), reference=natives, tm=tm.value, residues=residues, strict=strict, jobs=jobs
+    )
     with progress("evaluating") as show:
-        result = run([str(path) for path in paths], out, jobs=jobs, strict=strict, conditions=asked, progress=show)
+        result = run([str(path) for path in paths], out, settings=settings, progress=show)
     console = stdout()
     used = result.n - result.n_failed
     if used:
         console.print(summary_table(result))
         if asked:
             console.print(adherence_table(result, [judge.name for judge in asked]))
+        if len(result.content["sets"]) > 1 or result.compared or natives:
+            console.print(set_table(result))
     console.print(f"{used} of {result.n} structures used.", markup=False)
-    console.print(f"Files: {result.csv} (a row a file) and {result.json}", markup=False, soft_wrap=True)
+    files = [f"{result.csv} (a row a file)", str(result.json)]
+    if used and report:
+        from protgen.evaluation.report import write_report
+
+        files.append(str(write_report(result, out, natives)))
+    if used and figures:
+        from protgen.evaluation.figures import write_figures
+
+        files.append(f"{write_figures(result, out)} (figures)")
+    console.print("Files: " + ", ".join(files), markup=False, soft_wrap=True)
     failed = [row for row in result.rows if row["status"] == "error"]
     for row in failed[:MOST_NAMED]:
         message = str(row["message"])
@@ -89,6 +127,26 @@ def adherence_table(result: "EvaluationResult", names: list[str]) -> "Table":
         ends = [show_number(100 * end) for end in (met.ci_low, met.ci_high)]
         interval = "-" if "-" in ends else " to ".join(ends)
         shown.add_row(name, show_number(100 * met.mean), interval, show_number(off.mean), str(met.n))
+    return shown
+
+
+def set_table(result: "EvaluationResult") -> "Table":
+    """One row a set: counts, clusters, novelty and the main figures."""
+    shown = table("<set", "n", "failed", "clusters", "per n", "mean TM", "max TM", "novel %", "Rama. %")
+    shown.columns[0].min_width = 12
+    for name, content in result.content["sets"].items():
+        diversity, novelty = content.get("diversity", {}), content.get("novelty", {})
+        favoured = content["metrics"]["rama_favoured"]["mean"]
+        numbers = [
+            diversity.get("clusters_per_sample", math.nan),
+            diversity.get("mean_pairwise_tm", math.nan),
+            novelty.get("mean_max_tm", math.nan),
+            100 * novelty.get("novel_fraction", math.nan),
+            100 * favoured,
+        ]
+        clusters = str(diversity.get("clusters", "-"))
+        counts = str(content["n"]), str(content["n_failed"])
+        shown.add_row(escape(name), *counts, clusters, *(show_number(value) for value in numbers))
     return shown
 
 

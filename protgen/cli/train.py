@@ -128,9 +128,8 @@ def prepare_model(config: "TrainConfig", store: "Store") -> "Model":
     Raises:
         ConfigError: if a part cannot be built with its keywords.
     """
-    from protgen.models.layouts import fit_layouts
+    from protgen.models.layouts import fit_store
     from protgen.models.model import build_model
-    from protgen.structure.dssp import to_string
 
     rows = store.indices("train")
     lengths = store.lengths[rows]
@@ -141,7 +140,7 @@ def prepare_model(config: "TrainConfig", store: "Store") -> "Model":
         raise
     except Exception as error:  # a keyword of the right name and the wrong value, refused by torch
         raise ConfigError(f"the model cannot be built: {str(error).splitlines()[0]}; check its keywords") from error
-    return replace(model, layouts=fit_layouts([to_string(store[int(i)].labels) for i in rows]))
+    return replace(model, layouts=fit_store(store))
 
 
 def check_resumable(config: "TrainConfig", model: "Model") -> None:

@@ -18,11 +18,13 @@ class Encoder(nn.Module, ABC):
         symmetry: the group under which scalars are invariant and vectors turn: E3 (reflections too), SE3, or none.
         scalar_dim: d of the scalars it returns.
         vector_dim: v of the vectors it returns, at least 3 where a head reads frames.
+        reads: the fields a state must have for it; empty where it reads any.
     """
 
     symmetry: Symmetry
     scalar_dim: int
     vector_dim: int
+    reads: tuple[str, ...] = ()
 
     @abstractmethod
     def forward(

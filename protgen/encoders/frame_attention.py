@@ -65,6 +65,7 @@ class FrameAttentionEncoder(Encoder):
     """
 
     symmetry = "SE3"
+    reads = ("trans", "rots")
     vector_dim = 3
 
     def __init__(

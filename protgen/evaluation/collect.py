@@ -7,6 +7,8 @@ from pathlib import Path
 
 from protgen.errors import UsageError
 
+LOOSE = "files"  # the set of files that are named outright
+
 SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".bcif")  # each also with .gz
 
 
@@ -49,3 +51,22 @@ def collect_files(paths: Sequence[str | PathLike[str]]) -> list[tuple[str, Path]
     if len({label for label, _ in pairs}) < len(pairs):
         return [(path.as_posix(), path) for _, path in pairs]
     return pairs
+
+
+def name_sets(paths: Sequence[str | PathLike[str]], files: Sequence[tuple[str, Path]]) -> list[str]:
+    """The set of each file of `collect_files(paths)`: the name of the folder that gave it.
+
+    Folders of one name are told apart by their paths; files named outright are the set "files".
+
+    Returns:
+        (n,) names, in the order of the files.
+    """
+    folders = list(dict.fromkeys(Path(os.path.abspath(path)) for path in paths if Path(path).is_dir()))
+    names = [folder.name or folder.as_posix() for folder in folders]
+    titles = [n if names.count(n) == 1 and n != LOOSE else f.as_posix() for n, f in zip(names, folders, strict=True)]
+    result = []
+    for _, path in files:
+        whole = Path(os.path.abspath(path))
+        inside = [title for title, folder in zip(titles, folders, strict=True) if folder in whole.parents]
+        result.append(inside[0] if inside else LOOSE)
+    return result

@@ -1,8 +1,8 @@
-"""Judge any folder of structures: one row a file, one summary, and a bad file costs its own row alone."""
+"""Judge any folders of structures: one row a file, one summary a set, and a bad file costs its own row alone."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -11,19 +11,63 @@ from typing import Any
 import numpy as np
 
 from protgen.errors import ProtgenError
+from protgen.evaluation import comparison, per_residue
 from protgen.evaluation.adherence import Judge, adherence_columns, adherence_row
-from protgen.evaluation.collect import collect_files
+from protgen.evaluation.collect import collect_files, name_sets
+from protgen.evaluation.distributions import DEFINITIONS, describe_distribution
+from protgen.evaluation.reference import Reference
+from protgen.evaluation.sets import (
+    CLUSTER,
+    LABELS,
+    QUANTITIES,
+    Compared,
+    cluster_columns,
+    compare_all,
+    describe_diversity,
+    describe_novelty,
+    nearest_columns,
+)
 from protgen.evaluation.tables import make_folder, write_csv, write_json
 from protgen.evaluation.validity import structure_metrics, validity
-from protgen.metrics.base import Summary, Value, summarise
+from protgen.metrics.base import Quantity, Summary, Value, summarise
 from protgen.parallel import run
+from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
 
-LEADING_COLUMNS = ("file", "status", "message", "length", "chains")
+LEADING_COLUMNS = ("file", "status", "message", "length", "chains", "set")
 OK, WARNING, ERROR = "ok", "warning", "error"
 
 Row = dict[str, Value]
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an evaluation does beyond the validity of each structure.
+
+    Attributes:
+        conditions: requests y to hold every structure against; each adds columns asked, got, difference, satisfied.
+        reference: structures to compare with: novelty, nearest native, memorisation, native control.
+        tm: "quick" or "full" search of all pairs; "none" leaves out clusters and pairwise TM.
+        residues: write `residues.csv`, a row a residue.
+        strict: make every reader's warning an error.
+        jobs: number of processes; the results do not depend on it.
+    """
+
+    conditions: Sequence[Judge] = ()
+    reference: Reference | None = None
+    tm: str = "none"
+    residues: bool = False
+    strict: bool = False
+    jobs: int = 1
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """One file: its row, and the protein if it could be read."""
+
+    row: Row
+    protein: Protein | None = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +81,12 @@ class EvaluationResult:
         n_failed: number of files with status "error".
         csv: path of the table.
         json: path of the summary.
+        proteins: one a row; None where the file could not be read.
+        sets: the set of each row.
+        content: of the summary.
+        compared: all structures compared with one another, if that was asked for.
+        differences: between sets, one row a metric and pair of sets.
+        quantities: the numbers of the table, with their definitions.
     """
 
     rows: list[Row]
@@ -45,6 +95,12 @@ class EvaluationResult:
     n_failed: int
     csv: Path
     json: Path
+    proteins: list[Protein | None] = field(default_factory=list)
+    sets: list[str] = field(default_factory=list)
+    content: dict[str, Any] = field(default_factory=dict)
+    compared: Compared | None = None
+    differences: list[Row] = field(default_factory=list)
+    quantities: list[Quantity] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
@@ -61,9 +117,12 @@ def evaluate(
     jobs: int = 1,
     strict: bool = False,
     conditions: Sequence[Judge] = (),
+    settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> EvaluationResult:
     """Measure every structure and write `structures.csv` and `summary.json`.
+
+    Several folders are several sets: each gets its own summary, and `comparison.csv` says how they differ.
 
     Args:
         paths: structure files, and folders to be searched for them.
@@ -72,28 +131,42 @@ def evaluate(
         strict: make every reader's warning an error.
         conditions: requests y to hold every structure against; each adds columns asked, got, difference,
             satisfied.
+        settings: all of these and more; the three arguments before it are then not looked at.
         progress: called with (files done, files in all) as work proceeds.
 
     Raises:
         UsageError: if a path does not exist, a folder holds no structure, or `out` cannot be written. A
             file that cannot be read raises nothing: it is a row with status "error".
     """
+    chosen = settings or Settings(conditions=tuple(conditions), strict=strict, jobs=jobs)
     files = collect_files(paths)
     folder = Path(out)
     make_folder(folder)
-    rows: list[Row] = [{} for _ in files]
-    work = partial(evaluate_file, strict=strict, conditions=tuple(conditions))
-    for done, outcome in enumerate(run(work, files, jobs=jobs), start=1):
+    results: list[FileResult] = [FileResult({}) for _ in files]
+    work = partial(evaluate_file, strict=chosen.strict, conditions=tuple(chosen.conditions))
+    for done, outcome in enumerate(run(work, files, jobs=chosen.jobs), start=1):
         label, path = files[outcome.index]
         died = f"{path}: the process that read this file was killed (out of memory, or a crash)"
-        rows[outcome.index] = outcome.result or _error_row(label, died)
+        results[outcome.index] = outcome.result or FileResult(_error_row(label, died))
         if progress is not None:
             progress(done, len(files))
-    return _write(rows, folder, conditions)
+    rows = [result.row for result in results]
+    sets = name_sets(paths, files)
+    for row, name in zip(rows, sets, strict=True):
+        row["set"] = name
+    proteins = [result.protein for result in results]
+    compared = None
+    if chosen.tm != "none":
+        compared = compare_all(proteins, sets, effort=chosen.tm, jobs=chosen.jobs)
+    if compared is not None:
+        cluster_columns(compared, sets, rows)
+    if chosen.reference is not None:
+        nearest_columns(proteins, chosen.reference, rows, jobs=chosen.jobs)
+    return _write(rows, proteins, sets, folder, chosen, compared)
 
 
-def evaluate_file(labelled: tuple[str, Path], *, strict: bool = False, conditions: Sequence[Judge] = ()) -> Row:
-    """The row of one file; it never raises for what the file holds.
+def evaluate_file(labelled: tuple[str, Path], *, strict: bool = False, conditions: Sequence[Judge] = ()) -> FileResult:
+    """The row of one file and its protein; it never raises for what the file holds.
 
     Args:
         labelled: what the file is called in the table, and where it is.
@@ -110,47 +183,117 @@ def evaluate_file(labelled: tuple[str, Path], *, strict: bool = False, condition
             "chains": len(read.protein.chains),
         }
         with np.errstate(all="ignore"):
-            return row | validity(read.protein) | adherence_row(read.protein, conditions)
+            row |= validity(read.protein) | adherence_row(read.protein, conditions)
+            return FileResult(row, read.protein)
     except (ProtgenError, OSError) as error:
-        return _error_row(label, str(error))
+        return FileResult(_error_row(label, str(error)))
     except MemoryError:
-        return _error_row(label, f"{path}: not enough memory")
+        return FileResult(_error_row(label, f"{path}: not enough memory"))
     except Exception as error:  # a bug of ours must not lose the other files
-        return _error_row(label, f"{path}: internal error, please report: {type(error).__name__}: {error}")
+        return FileResult(_error_row(label, f"{path}: internal error, please report: {type(error).__name__}: {error}"))
 
 
 def _error_row(label: str, message: str) -> Row:
     return {"file": label, "status": ERROR, "message": " ".join(message.split())}
 
 
-def _write(rows: list[Row], folder: Path, conditions: Sequence[Judge]) -> EvaluationResult:
+def _write(
+    rows: list[Row],
+    proteins: list[Protein | None],
+    sets: list[str],
+    folder: Path,
+    settings: Settings,
+    compared: Compared | None,
+) -> EvaluationResult:
     quantities = [quantity for metric in structure_metrics() for quantity in metric.quantities]
     labels = [label for metric in structure_metrics() for label in metric.labels]
-    asked, asked_labels = adherence_columns(conditions)
+    asked, asked_labels = adherence_columns(settings.conditions)
     quantities, labels = quantities + asked, labels + asked_labels
-    read = [row for row in rows if row["status"] != ERROR]
-    summaries = {
-        name: summarise([float(row.get(name, np.nan)) for row in read])
-        for name in ("length", *(quantity.name for quantity in quantities))
+    if settings.reference is not None:
+        quantities, labels = [*quantities, *QUANTITIES], [*labels, *LABELS]
+    columns = [quantity.name for quantity in quantities] + labels
+    names = ["length", *(quantity.name for quantity in quantities)]
+    if compared is not None:
+        columns = ["cluster", "representative", *columns]
+    content = _describe(rows, names)
+    content["sets"] = {
+        name: _describe_set(
+            [row for row in rows if row["set"] == name],
+            [p for p, own in zip(proteins, sets, strict=True) if own == name and p is not None],
+            name,
+            names,
+            settings,
+            compared,
+        )
+        for name in dict.fromkeys(sets)
     }
+    content["definitions"] = {
+        "length": {"unit": "residues", "better": None, "definition": "protein residues of the first model"},
+        **{q.name: {"unit": q.unit, "better": q.better, "definition": q.definition} for q in quantities},
+    }
+    if settings.reference is not None:
+        content["distribution_definitions"] = DEFINITIONS
+    if compared is not None:
+        content["cluster_definition"] = CLUSTER.definition
+    content["interval"] = "95 % percentile bootstrap of the mean, 1000 resamples, seed 0"
+    table, summary = folder / "structures.csv", folder / "summary.json"
+    write_csv(table, [*LEADING_COLUMNS, *columns], rows)
+    read = [k for k, row in enumerate(rows) if row["status"] != ERROR]
+    differences: list[Row] = []
+    if len(content["sets"]) > 1:
+        differences = comparison.compare_sets([rows[k] for k in read], [sets[k] for k in read], names)
+        write_csv(folder / "comparison.csv", comparison.COLUMNS, differences)
+    if settings.residues:
+        write_csv(folder / "residues.csv", per_residue.COLUMNS, _residue_rows(rows, proteins))
+    write_json(summary, content)
+    return EvaluationResult(
+        rows,
+        {name: Summary(**values) for name, values in content["metrics"].items()},
+        len(rows),
+        content["n_failed"],
+        table,
+        summary,
+        proteins,
+        sets,
+        content,
+        compared,
+        differences,
+        quantities,
+    )
+
+
+def _residue_rows(rows: Sequence[Row], proteins: Sequence[Protein | None]) -> Iterable[Row]:
+    for row, protein in zip(rows, proteins, strict=True):
+        if protein is not None:
+            yield from per_residue.residue_rows(protein, str(row["file"]))
+
+
+def _describe(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:
+    """Counts and summaries of some rows."""
+    read = [row for row in rows if row["status"] != ERROR]
     statuses = Counter(row["status"] for row in rows)
-    content: dict[str, Any] = {
+    summaries = {name: summarise([float(row.get(name, np.nan)) for row in read]) for name in names}
+    return {
         "n": len(rows),
         "n_failed": statuses[ERROR],
         "n_warning": statuses[WARNING],
         "metrics": {name: asdict(summary) for name, summary in summaries.items()},
         "fold_classes": dict(sorted(Counter(str(row["fold_class"]) for row in read).items())),
-        "definitions": {
-            "length": {
-                "unit": "residues",
-                "better": None,
-                "definition": "protein residues of the first model",
-            },
-            **{q.name: {"unit": q.unit, "better": q.better, "definition": q.definition} for q in quantities},
-        },
-        "interval": "95 % percentile bootstrap of the mean, 1000 resamples, seed 0",
     }
-    table, summary = folder / "structures.csv", folder / "summary.json"
-    write_csv(table, [*LEADING_COLUMNS, *(quantity.name for quantity in quantities), *labels], rows)
-    write_json(summary, content)
-    return EvaluationResult(rows, summaries, len(rows), statuses[ERROR], table, summary)
+
+
+def _describe_set(
+    rows: Sequence[Row],
+    proteins: Sequence[Protein],
+    name: str,
+    names: Sequence[str],
+    settings: Settings,
+    compared: Compared | None,
+) -> dict[str, Any]:
+    content = _describe(rows, names)
+    if compared is not None and name in compared.by_set:
+        content["diversity"] = describe_diversity(compared.by_set[name], compared.effort)
+    if settings.reference is not None:
+        content["novelty"] = describe_novelty([row for row in rows if row["status"] != ERROR], settings.reference)
+        content["distribution"] = describe_distribution(proteins, settings.reference)
+    return content

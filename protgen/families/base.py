@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -26,6 +26,8 @@ class Family(nn.Module, ABC):
         encoder: the network; its symmetry must fit the space.
     """
 
+    takes_sampler: ClassVar[bool] = False  # whether `sample` goes from noise to data by a sampler
+    causal: ClassVar[bool] = False  # whether its encoder must show a position nothing of later ones
     space: Space
     encoder: Encoder
     autocast_dtype: torch.dtype | None = None  # a matter of the machine, not of the model: set by its user
@@ -55,6 +57,8 @@ class Family(nn.Module, ABC):
 
 class IterativeFamily(Family):
     """A family whose samples come from noise step by step: all it states is a denoiser, and samplers do the rest."""
+
+    takes_sampler = True
 
     @abstractmethod
     def denoiser(self) -> Denoiser:
@@ -90,6 +94,14 @@ class LikelihoodFamily(ABC):
     @abstractmethod
     def log_prob(self, x_data: State, cond: Conditioning, rng: Generator) -> Likelihood:
         """Log-probability of points of the space; randomness of estimates comes from the generator."""
+
+
+class ClosedFormFamily(ABC):
+    """What a family adds that is fitted in closed form: its loss has nothing to descend."""
+
+    @abstractmethod
+    def fit(self, x: State, cond: Conditioning) -> None:
+        """Take a batch into the fit; its `loss` does so in training mode."""
 
 
 class LatentFamily(ABC):

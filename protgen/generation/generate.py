@@ -17,10 +17,9 @@ from protgen.conditions.motif import Motif
 from protgen.conditions.partial import Partial
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.conditions.symmetry import Symmetry
-from protgen.errors import ConfigError, ProtgenError, UsageError
-from protgen.families.base import IterativeFamily
+from protgen.errors import ProtgenError, UsageError
 from protgen.generation.assembly import assemble
-from protgen.generation.cleanup import clean_up
+from protgen.generation.backbones import finished_atoms, require_backbones, steps_of
 from protgen.generation.conflicts import check_conditions, find
 from protgen.generation.design import Design, SampleSettings
 from protgen.generation.energies import BatchEnergy, moved_to
@@ -32,13 +31,14 @@ from protgen.samplers.base import Denoiser, Guidance, Sampler, SamplingTask
 from protgen.samplers.energy import EnergyGuidance
 from protgen.samplers.projection import Projection
 from protgen.spaces.backbone import Backbone
+from protgen.spaces.base import Space
 from protgen.structure.protein import Protein
 from protgen.types import Batch, State
 
 GUIDE_UNTIL = 0.25  # time below which guidance rests: by then secondary structure stands, and joints are being set
 # Down an energy residues move by Å at once, in half steps: x_t follows the estimate by a few hundredths a step, so
-# small moves are forgotten; and to the very end, since the network takes back part of what the last ones did. (Five
-# native contacts, three designs: 40 % within 10 Å with moves of 2 Å that rest at t = 0.1, all of them so.)
+# small moves seem to be forgotten; and to the very end, since the network may take back part of what the last ones did.
+# (Chosen on two or three designs with five native contacts each, several settings changed together; no comparison.)
 ENERGY_SHARE, ENERGY_LONGEST = 0.5, 4.0
 CHAIN_NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -48,14 +48,13 @@ class Run:
     """What all batches of a run share.
 
     Attributes:
-        model, space, settings: as given.
+        model, settings: as given.
         device: where the network runs.
-        sampler: built from the settings; None for families that sample without one.
+        sampler: built from the settings; families that sample without one are not given it.
         seed: of the run.
     """
 
     model: Model
-    space: Backbone
     settings: SampleSettings
     device: torch.device
     sampler: Sampler
@@ -107,9 +106,7 @@ def generate_each(
     """Generate one backbone for each request; arguments and errors as in `generate`."""
     settings = settings or SampleSettings()
     check_settings(settings)
-    space = model.family.space
-    if not isinstance(space, Backbone):
-        raise ConfigError(f"this model generates {type(space).__name__}, not protein backbones; choose another model")
+    require_backbones(model.family.space)
     use_layouts = settings.layout == "auto" and SecondaryStructure.name in model.conditions.names
     layouts = model.layouts if use_layouts else None
     actions: dict[int, tuple[Action, ...]] = {}
@@ -129,7 +126,7 @@ def generate_each(
     plans.sort(key=lambda plan: (plan.noise or 0.0, pushes[plan.index], plan.length, plan.index, plan.candidate))
     device = pick_device(settings.device)
     model.family.to(device)
-    run = Run(model, space, settings, device, build_sampler(settings), seed)
+    run = Run(model, settings, device, build_sampler(settings), seed)
     return best_of(make_batches(run, split(plans, settings.batch_size, pushes), acting, on_step), plans)
 
 
@@ -181,16 +178,17 @@ def make_batches(
     on_step: Callable[[int, int], None] | None,
 ) -> Iterator[tuple[Plan, Design]]:
     """Sample each batch and hand out its designs."""
-    total = run.settings.steps * len(batches)
+    family, settings = run.model.family, run.settings
+    steps = [steps_of(family, settings.steps, max(plan.length for plan in plans)) for plans in batches]
     for number, plans in enumerate(batches):
 
         def report(step: int, _x: State, _estimate: State, number: int = number) -> None:
             if on_step is not None:
-                on_step(number * run.settings.steps + step + 1, total)
+                on_step(sum(steps[:number]) + step + 1, sum(steps))
 
         raw = sample_batch(run, plans, acting, report)
-        final = clean_up(run.space, raw, held=held_residues(plans, raw.mask)) if run.settings.cleanup else raw
-        raw_atoms, final_atoms = run.space.observe(raw).cpu().numpy(), run.space.observe(final).cpu().numpy()
+        finished = finished_atoms(family.space, raw, settings.cleanup, held=held_residues(plans, raw.mask))
+        final_atoms, raw_atoms = (atoms.cpu().numpy() for atoms in finished)
         for row, plan in enumerate(plans):
             proteins = [
                 finish(plan, atoms[row, : plan.length].astype(np.float64)) for atoms in (final_atoms, raw_atoms)
@@ -241,32 +239,34 @@ def sample_batch(
     if push != 1:
         guidance = Guidance(conditions.unknown(mask), push, GUIDE_UNTIL)
     energy = BatchEnergy([weighted(plan, acting, "energy") for plan in plans], [plan.anchor() for plan in plans])
-    guides: list[Callable[[Denoiser], Denoiser]] = []
-    if not energy.empty and settings.energy_scale > 0:
-
-        def downhill(own: Denoiser) -> Denoiser:
-            return EnergyGuidance(
-                own,
-                run.space,
-                energy,
-                ENERGY_SHARE * settings.energy_scale,
-                steps=settings.energy_steps,
-                longest=ENERGY_LONGEST,
-            )
-
-        guides.append(downhill)
-    held = [plan.anchor() if in_force(plan, acting, "projection") else None for plan in plans]
-    if any(held):
-        projection = MotifProjection(run.space, held, run.device)
-        guides.append(lambda own: Projection(own, projection))
-    start, time = starting_point(run.space, plans, mask)
+    guides = guides_of(run, plans, acting, energy)
+    start, time = starting_point(run.model.family.space, plans, mask)
     task = SamplingTask(
         mask, cond, [plan.rng for plan in plans], settings.temperature, report, guidance, guides, start, time,
         None if energy.empty else energy,
     )  # fmt: skip
-    if start is not None and not isinstance(run.model.family, IterativeFamily):
-        raise UsageError("this model does not sample step by step, so it cannot vary a given structure; choose another")
-    return run.model.family.sample(task, run.sampler)
+    family = run.model.family
+    return family.sample(task, run.sampler if family.takes_sampler else None)
+
+
+def guides_of(
+    run: Run, plans: list[Plan], acting: dict[int, tuple[Action, ...]], energy: BatchEnergy
+) -> list[Callable[[Denoiser], Denoiser]]:
+    """Energies and projections of a batch; the planner asks for none where points are not frames."""
+    space, settings = run.model.family.space, run.settings
+    if not isinstance(space, Backbone):
+        return []
+    guides: list[Callable[[Denoiser], Denoiser]] = []
+    if not energy.empty and settings.energy_scale > 0:
+        share = ENERGY_SHARE * settings.energy_scale
+        guides.append(
+            lambda own: EnergyGuidance(own, space, energy, share, steps=settings.energy_steps, longest=ENERGY_LONGEST)
+        )
+    held = [plan.anchor() if in_force(plan, acting, "projection") else None for plan in plans]
+    if any(held):
+        projection = MotifProjection(space, held, run.device)
+        guides.append(lambda own: Projection(own, projection))
+    return guides
 
 
 def weighted(plan: Plan, acting: dict[int, tuple[Action, ...]], how: str) -> list[tuple[Condition, float]]:
@@ -281,7 +281,7 @@ def in_force(plan: Plan, acting: dict[int, tuple[Action, ...]], how: str) -> lis
     return [condition for condition in plan.asked if condition.name in names]
 
 
-def starting_point(space: Backbone, plans: list[Plan], mask: Tensor) -> tuple[State | None, float]:
+def starting_point(space: Space, plans: list[Plan], mask: Tensor) -> tuple[State | None, float]:
     """The structures a batch starts from and the time of their noise; none and 1 where it starts from noise alone."""
     noise = plans[0].noise
     if noise is None:

@@ -7,14 +7,17 @@
     projection     the predicted structure is made to meet it (`samplers/projection.py`)
     rank           several candidates for each design, of which the one that meets it best is kept
 
-The first that is possible is taken, in that order; `--enforce NAME=HOW` takes another. A weight multiplies an energy,
-the part of guidance above 1, or the share in the ranking; what holds by construction or projection has no use for it.
+The first that is possible is taken, in that order; `--enforce NAME=HOW` takes another. Energies, projections and a
+structure to start from need a family that samples frames step by step; with others, what they would act on is met by
+ranking, or refused. A weight multiplies an energy, the part of guidance above 1, or the share in the ranking; what
+holds by construction or projection has no use for it.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from protgen.conditions.base import Condition, Conditions, EnergyCondition, LearnedCondition
+from protgen.conditions.class_label import ClassLabel
 from protgen.conditions.contacts import Contacts
 from protgen.conditions.fold_class import FoldClass
 from protgen.conditions.fractions import Fractions
@@ -27,6 +30,7 @@ from protgen.errors import UsageError
 from protgen.families.base import IterativeFamily
 from protgen.models.model import Model
 from protgen.registry import nearest
+from protgen.spaces.backbone import Backbone
 from protgen.types import JSON
 
 HOWS = ("construction", "learned", "layout", "energy", "projection", "rank")
@@ -62,6 +66,9 @@ def ways(condition: Condition, model: Model, layouts: bool) -> tuple[str, ...]:
         model: what it has learned decides.
         layouts: whether layouts of secondary structure are drawn.
     """
+    guided = isinstance(model.family, IterativeFamily) and isinstance(model.family.space, Backbone)
+    if isinstance(condition, Partial) and not guided:
+        return ()
     if isinstance(condition, Length | Partial | Symmetry):
         return ("construction",)
     found = []
@@ -69,11 +76,12 @@ def ways(condition: Condition, model: Model, layouts: bool) -> tuple[str, ...]:
         found.append("learned")
     if layouts and isinstance(condition, FoldClass | Fractions):
         found.append("layout")
-    iterative = isinstance(model.family, IterativeFamily)
-    if iterative and isinstance(condition, EnergyCondition):
+    if guided and isinstance(condition, EnergyCondition):
         found.append("energy")
-    if iterative and isinstance(condition, Motif):
+    if guided and isinstance(condition, Motif):
         found.append("projection")
+    if isinstance(condition, ClassLabel):
+        return tuple(found)  # no structure shows it, so candidates cannot be ranked by it
     return (*found, "rank")
 
 
@@ -89,7 +97,7 @@ def plan_actions(
         layouts: whether layouts of secondary structure may be drawn.
 
     Raises:
-        UsageError: if a way is not possible, or names a condition that is not asked for.
+        UsageError: if a way is not possible, or names a condition that is not asked for, or a condition has no way.
     """
     held = Conditions.of(conditions)
     enforce = dict(enforce or {})
@@ -102,6 +110,11 @@ def plan_actions(
     actions = []
     for condition, weight in zip(held.items, held.weights, strict=True):
         possible = ways(condition, model, drawn)
+        if not possible:
+            raise UsageError(
+                f"{condition.name} cannot be met by this model ({type(model.family).__name__} in "
+                f"{type(model.family.space).__name__}); choose one that has learned it, or that samples frames by steps"
+            )
         how = enforce.get(condition.name, possible[0])
         if how not in possible:
             raise UsageError(f"enforce {condition.name}={how}: with this model it can be {', '.join(possible)}")
@@ -113,7 +126,7 @@ def guidance_of(actions: Sequence[Action], guidance: float) -> float:
     """Weight of classifier-free guidance: 1 + weight (guidance - 1), with the weight of the learned conditions.
 
     1 where nothing learned is asked for and contacts act by their energy: a layout that was drawn, and knows nothing of
-    them, is not to be pressed against them. (Three designs: 82 % of residues Ramachandran favoured so, 69 % at 2.)
+    them, is not to be pressed against them. (Chosen on two or three designs, other settings changed with it.)
 
     Raises:
         UsageError: if they have different weights; one estimate with and one without them is all there is.

@@ -77,7 +77,7 @@ def plan_design(conditions: Conditions, layouts: LayoutPrior | None, seed: int, 
     if structure is not None:
         residues = structure.length
     else:
-        residues = lengths[int(torch.randint(0, len(lengths), (), generator=rng))] if len(lengths) > 1 else lengths[0]
+        residues = lengths[int(torch.randint(0, len(lengths), (), generator=rng))]  # drawn even of one: streams stay
     motif = find(conditions, Motif)
     asked = conditions
     if motif is not None:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from protgen.errors import UsageError
-from protgen.metrics.tm import tm_matrix
+from protgen.metrics.tm import tm_matrix, tm_scores
 
 RULE = "greedy set cover"
 THRESHOLD = 0.5  # the same fold: Xu & Zhang, Bioinformatics 26, 889 (2010)
+MARGIN = 0.12  # of TM: a quick score further below the threshold than this is trusted
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,34 @@ def set_cover(neighbours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return labels, np.array(representatives, dtype=int)
 
 
-def diversity(traces: Sequence[np.ndarray], *, threshold: float = THRESHOLD, jobs: int = 1) -> Diversity:
+def sieved_tm_matrix(
+    traces: Sequence[np.ndarray], threshold: float = THRESHOLD, *, margin: float = MARGIN, jobs: int = 1
+) -> np.ndarray:
+    """All against all by the quick search, and by the full one where that could change the side of a threshold.
+
+    Both searches find lower bounds, so a pair that the quick one puts above the threshold is decided; the full one
+    looks at those at most `margin` below. Other entries are the quick search's: about 0.01 to 0.02 low in the mean.
+
+    Args:
+        traces: (l, 3) Å each.
+        threshold: TM at which two structures are one fold.
+        margin: how far below it a pair is looked at again; 1 for every pair.
+        jobs: number of processes.
+    """
+    first, second = np.triu_indices(len(traces), k=1)
+    pairs = np.stack([first, second], axis=1)
+    values = tm_scores(traces, pairs, effort="quick", jobs=jobs).by_shorter
+    open_ = np.flatnonzero((values < threshold) & (values >= threshold - margin))
+    again = tm_scores(traces, pairs[open_], jobs=jobs).by_shorter
+    values[open_] = np.maximum(values[open_], again)
+    matrix = np.eye(len(traces))
+    matrix[first, second] = matrix[second, first] = values
+    return matrix
+
+
+def diversity(
+    traces: Sequence[np.ndarray], *, threshold: float = THRESHOLD, sieve: bool = False, jobs: int = 1
+) -> Diversity:
     """Compare all with all and cluster.
 
     TM is normalised by the shorter length of each pair, the larger of its two values: the choice that finds
@@ -87,6 +115,7 @@ def diversity(traces: Sequence[np.ndarray], *, threshold: float = THRESHOLD, job
     Args:
         traces: (l, 3) Å, CA atoms.
         threshold: TM at which two structures are one fold; 0.5, or 0.6 for motif scaffolds.
+        sieve: use `sieved_tm_matrix`, several times quicker.
         jobs: number of processes.
 
     Raises:
@@ -94,10 +123,20 @@ def diversity(traces: Sequence[np.ndarray], *, threshold: float = THRESHOLD, job
     """
     if not 0.0 < threshold <= 1.0:
         raise UsageError(f"TM threshold is {threshold}; give a number above 0 and at most 1")
-    tm = tm_matrix(traces, by="shorter", jobs=jobs)
+    tm = sieved_tm_matrix(traces, threshold, jobs=jobs) if sieve else tm_matrix(traces, by="shorter", jobs=jobs)
+    return diversity_of(tm, np.array([len(trace) for trace in traces], dtype=int), threshold)
+
+
+def diversity_of(tm: np.ndarray, lengths: np.ndarray, threshold: float = THRESHOLD) -> Diversity:
+    """Diversity of a set whose TM-scores (n, n) are known.
+
+    Args:
+        tm: (n, n) by the shorter length of each pair.
+        lengths: (n,) residues.
+        threshold: TM at which two structures are one fold.
+    """
     labels, representatives = set_cover(tm >= threshold)
-    first, second = np.triu_indices(len(traces), k=1)
-    lengths = np.array([len(trace) for trace in traces])
+    first, second = np.triu_indices(len(tm), k=1)
     values = tm[first, second]
     same = lengths[first] == lengths[second] if len(first) else np.zeros(0, dtype=bool)
     return Diversity(

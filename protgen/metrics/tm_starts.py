@@ -1,108 +1,106 @@
-"""Where a TM-score search starts: gapless threading, secondary structure, and short pieces that fit."""
+"""Where a TM-score search starts: gapless threading, secondary structure, and short pieces that fit.
+
+Each function returns motions of a batch of k trials a pair, trial-major: trial r of pair q is at r p + q.
+"""
 
 import numpy as np
 
-from protgen.metrics.alignment import align
-from protgen.metrics.superposition import Motion
-from protgen.metrics.tm_pairs import Found, Pairs, best_of, closeness, nothing_found, superpose_aligned
+from protgen.metrics.superposition import Motion, best_overlap, best_rotation, superpose
+from protgen.metrics.tm_pairs import Found, Pairs, align_by_structure, squared_distance, superpose_aligned
+from protgen.metrics.tm_plan import SearchPlan
 
 MIN_OVERLAP = 5  # residues
-STATE_GAP = -1.0  # TM-align's cost of a gap between secondary structures, a match being 1
-PIECE = 16  # residues: longer than a turn of anything, shorter than most pairs of elements
-STRIDE_X, STRIDE_Y = 8, 3  # residues between pieces of the two chains
-TRIED = 64  # pieces, the best by their own fit, of which the rest of the chain is looked at
-KEPT = 10  # of these, the best by the rest of the chain
-THINNING = 3  # every third residue is enough for that look
 
 
-def threading_start(pairs: Pairs) -> Found:
-    """The best gapless alignment among all offsets at which at least half of the shorter chain overlaps."""
-    la, lb = pairs.x.shape[1], pairs.y.shape[1]
-    residues = np.arange(la)
+def threading_starts(pairs: Pairs, plan: SearchPlan) -> Motion:
+    """Superpositions of the best gapless alignments, of all offsets at which half of the shorter chain overlaps."""
+    la, lb, n = pairs.x.shape[1], pairs.y.shape[1], len(pairs)
+    x = pairs.x[:, :: plan.thinning]
+    at = np.arange(0, la, plan.thinning)
+    offsets = np.arange(MIN_OVERLAP - la, lb - MIN_OVERLAP + 1)
     least = np.maximum(pairs.shorter // 2, MIN_OVERLAP)
-    best = nothing_found(pairs)
-    for offset in range(MIN_OVERLAP - la, lb - MIN_OVERLAP + 1):
-        partner = residues + offset
-        inside = (partner >= 0) & (partner < pairs.length_y[:, None]) & pairs.real_x
-        use = np.flatnonzero(inside.sum(axis=1) >= least)
-        if len(use):
-            tried = superpose_aligned(pairs.take(use), np.where(inside[use], partner, -1), steps=2)
-            best.update(use, tried)
-    return best
+    overlap = np.minimum(pairs.length_x, pairs.length_y - offsets[:, None]) - np.maximum(0, -offsets)[:, None]
+    column = np.clip(at[:, None] + offsets, 0, lb - 1)  # (m, offsets)
+    inside = (at[:, None] + offsets >= 0) & (at[:, None] + offsets < lb)
+    real_x, real_y = pairs.real_x[:: plan.thinning], pairs.real_y
+    weights = (real_x[:, None] & real_y[column] & inside[..., None]).astype(np.float32)
+    target = pairs.y[:, column]
+    shape = (3, len(at), -1)
+    mobile = np.broadcast_to(x[:, :, None], target.shape).reshape(shape)
+    target, weights = target.reshape(shape), weights.reshape(len(at), -1)
+    scale = np.tile(1.0 / np.square(pairs.d0), len(offsets))
+    motion = superpose(mobile, target, weights)
+    score = np.empty(0)
+    for _ in range(2):
+        values = weights / (1.0 + squared_distance(motion.apply(mobile), target) * scale)
+        motion = superpose(mobile, target, values * values)
+    score = (weights / (1.0 + squared_distance(motion.apply(mobile), target) * scale)).sum(axis=0)
+    score = np.where(overlap >= least, score.reshape(len(offsets), n), -1.0)
+    # One of each hill: neighbours of a good offset are good as well, and lead to the same alignment.
+    hill = score.copy()
+    hill[1:] = np.maximum(hill[1:], score[:-1])
+    hill[:-1] = np.maximum(hill[:-1], score[1:])
+    order = np.argsort(-np.where(score >= hill, score, score - 1e3), axis=0, kind="stable")[: plan.threads]
+    return motion.take((order * n + np.arange(n)).reshape(-1))
 
 
-def structure_start(pairs: Pairs) -> Found:
+def structure_start(pairs: Pairs, gap: float) -> Found:
     """The alignment of the secondary structures alone."""
-    alike = pairs.states_x[:, :, None] == pairs.states_y[:, None, :]
-    return superpose_aligned(pairs, align(pairs.pad(alike), STATE_GAP))
+    return superpose_aligned(pairs, align_by_structure(pairs, gap), steps=4)
 
 
-def mixed_start(pairs: Pairs, sofar: Found) -> Found:
-    """The alignment of secondary structures and of distances after a first superposition, half and half."""
-    alike = pairs.states_x[:, :, None] == pairs.states_y[:, None, :]
-    scores = pairs.pad(0.5 * closeness(pairs, sofar.motion) + 0.5 * alike)
-    return superpose_aligned(pairs, align(scores, STATE_GAP))
+def piece_starts(pairs: Pairs, plan: SearchPlan, size: int) -> Motion:
+    """Superpositions of pieces of `size` residues that bring most of the rest of x near to y.
 
-
-def all_starts(pairs: Pairs) -> list[Found]:
-    """Every start; those from pieces have a motion only, no score and no alignment yet."""
-    threaded, structure = threading_start(pairs), structure_start(pairs)
-    return [threaded, structure, mixed_start(pairs, best_of([threaded, structure])), *piece_starts(pairs)]
-
-
-def piece_starts(pairs: Pairs) -> list[Found]:
-    """Superpositions of pieces of 16 residues that bring most of the rest of x near to y.
-
-    All pieces at the strides are superposed, the 64 that fit best are kept, and for each the whole of x is
-    moved: the 10 are returned with the most residues near any residue of y.
+    Pieces at the strides are superposed; those that fit best are kept, and for each the whole of x is moved:
+    those are returned that bring the most residues near any residue of y.
     """
-    size = min(PIECE, int(pairs.shorter.min()))
-    at_x = np.arange(0, pairs.x.shape[1] - size + 1, STRIDE_X)
-    at_y = np.arange(0, pairs.y.shape[1] - size + 1, STRIDE_Y)
+    keep = plan.kept[plan.pieces.index(size)]
+    size = min(size, int(pairs.shorter.min()))
+    at_x = np.arange(0, pairs.x.shape[1] - size + 1, plan.stride_x)
+    at_y = np.arange(0, pairs.y.shape[1] - size + 1, plan.stride_y)
     x, centre_x = _pieces(pairs.x, at_x, size)
     y, centre_y = _pieces(pairs.y, at_y, size)
     n, nx, ny = len(pairs), len(at_x), len(at_y)
-    flat_x = x.transpose(0, 1, 3, 2).reshape(n, nx * 3, size)
-    flat_y = y.transpose(0, 2, 1, 3).reshape(n, size, ny * 3)
-    covariance = (flat_x @ flat_y).reshape(n, nx, 3, ny, 3).transpose(0, 1, 3, 2, 4)
-    u, singular, vt = np.linalg.svd(covariance)
-    hand = np.sign(np.linalg.det(u) * np.linalg.det(vt))
-    overlap = singular[..., 0] + singular[..., 1] + hand * singular[..., 2]
-    misfit = np.square(x).sum(axis=(2, 3))[:, :, None] + np.square(y).sum(axis=(2, 3))[:, None, :] - 2.0 * overlap
-    misfit[~(at_x + size <= pairs.length_x[:, None])] = np.inf
-    misfit.transpose(0, 2, 1)[~(at_y + size <= pairs.length_y[:, None])] = np.inf
-    chosen = np.argsort(misfit.reshape(n, -1), axis=1, kind="stable")[:, :TRIED]
-    pair = np.arange(n)[:, None]
-    in_x, in_y = chosen // ny, chosen % ny
-    vt[..., 2, :] *= hand[..., None]
-    rotation = (u[pair, in_x, in_y] @ vt[pair, in_x, in_y]).swapaxes(-1, -2)
-    shift = centre_y[pair, in_y] - np.einsum("pkij,pkj->pki", rotation, centre_x[pair, in_x])
-    order = np.argsort(-_nearness(pairs, rotation, shift), axis=1, kind="stable")[:, :KEPT]
-    starts = []
-    for rank in range(order.shape[1]):
-        pick = order[:, rank : rank + 1]
-        empty = nothing_found(pairs)
-        motion = Motion(rotation[pair, pick][:, 0], shift[pair, pick][:, 0])
-        starts.append(Found(empty.score, motion, empty.partner))
-    return starts
+    covariance = np.empty((3, 3, nx, ny, n), np.float32)
+    for i in range(3):
+        for j in range(3):
+            covariance[i, j] = np.einsum("kxp,kyp->xyp", x[i], y[j])
+    covariance = covariance.reshape(3, 3, -1)
+    misfit = np.square(x).sum(axis=(0, 1))[:, None] + np.square(y).sum(axis=(0, 1))[None]
+    misfit = misfit - 2.0 * best_overlap(covariance).reshape(nx, ny, n)
+    whole_x, whole_y = (at[:, None] + size <= length for at, length in ((at_x, pairs.length_x), (at_y, pairs.length_y)))
+    misfit = np.where(whole_x[:, None] & whole_y[None], misfit, np.inf).reshape(nx * ny, n)
+    tried = min(plan.tried, nx * ny)
+    chosen = np.argpartition(misfit, tried - 1, axis=0)[:tried]  # (tried, n)
+    pair = np.arange(n)
+    rotation = best_rotation(covariance[:, :, (chosen * n + pair).reshape(-1)]).astype(np.float32)
+    from_x, to_y = centre_x[:, chosen // ny, pair].reshape(3, -1), centre_y[:, chosen % ny, pair].reshape(3, -1)
+    motion = Motion(rotation, to_y - (rotation * from_x[None]).sum(axis=1))
+    near = _nearness(pairs, motion, tried, plan.thinning)
+    order = np.argsort(-near, axis=0, kind="stable")[:keep]
+    return motion.take((order * n + pair).reshape(-1))
 
 
 def _pieces(trace: np.ndarray, starts: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pieces (p, k, size, 3) about their centres, and the centres (p, k, 3)."""
-    pieces = trace[:, starts[:, None] + np.arange(size)]
-    centre = pieces.mean(axis=2)
-    return pieces - centre[:, :, None], centre
+    """Pieces (3, size, k, p) about their centres, and the centres (3, k, p)."""
+    pieces = trace[:, np.arange(size)[:, None] + starts]
+    centre = pieces.mean(axis=1)
+    return pieces - centre[:, None], centre
 
 
-def _nearness(pairs: Pairs, rotation: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """(p, k) sum of 1 / (1 + (d/d0)^2) over a third of x, d to the nearest residue of y in any order."""
-    n, k = rotation.shape[:2]
-    thinned = pairs.x[:, None, ::THINNING]
-    moved = (thinned @ rotation.swapaxes(-1, -2) + shift[:, :, None]).reshape(n, -1, 3)
-    square = moved @ pairs.y.transpose(0, 2, 1)
-    square *= -2.0
-    far = np.where(pairs.real_y, 0.0, 1e6).astype(np.float32)
-    square += (np.square(pairs.y).sum(axis=-1) + far)[:, None, :]
-    nearest = np.maximum(square.min(axis=2) + np.square(moved).sum(axis=-1), 0.0)
-    terms = 1.0 / (1.0 + nearest / np.square(pairs.d0)[:, None])
-    return (terms.reshape(n, k, -1) * pairs.real_x[:, None, ::THINNING]).sum(axis=-1)
+def _nearness(pairs: Pairs, motion: Motion, k: int, thinning: int) -> np.ndarray:
+    """(k, p) sum of 1 / (1 + (d/d0)^2) over a part of x, d to the nearest residue of y in any order."""
+    n = len(pairs)
+    moved = motion.apply(np.tile(pairs.x[:, ::thinning], k))  # (3, m, k p)
+    m = moved.shape[1]
+    points = moved.reshape(3, m * k, n).transpose(2, 1, 0)  # (p, m k, 3)
+    y = pairs.y.transpose(2, 0, 1)
+    square = np.square(points).sum(axis=-1)  # (p, m k)
+    # |y|^2 - 2 x.y as one product of four-vectors, pair by pair: a megabyte at a time stays in the cache
+    points = np.concatenate([points, np.ones((n, m * k, 1), np.float32)], axis=-1)
+    y = np.concatenate([-2.0 * y, np.square(y).sum(axis=1, keepdims=True)], axis=1)
+    for one, fixed, result in zip(points, y, square, strict=True):
+        result += (fixed.T @ one.T).min(axis=0)
+    terms = 1.0 / (1.0 + np.maximum(square, 0.0) / np.square(pairs.d0)[:, None])
+    return (terms.T.reshape(m, k, n) * pairs.real_x[::thinning, None]).sum(axis=0)

@@ -3,8 +3,9 @@
 A generator of backbones given secondary structure needs secondary structure. Where a user leaves it open, it is drawn
 here first, and the backbone after it: p(x | length) = sum over y of p(x | y) p(y | length), sampled from the top down.
 A layout is a semi-Markov chain over helices and strands joined by loops: the kind of an element depends on the two
-before it, its length on its kind, the length of a loop on the kinds it joins. Counts come from the training natives
-(`benchmarks/fit_layouts.py`) and travel with a model as `layouts.json`.
+before it, its length on its kind, the length of a loop on the kinds it joins. Counts come from the compact ones among
+the training natives (`fit_store`) and travel with a model as `layouts.json`: chains with a helix of half their length
+are natives too, but they are extended, and a domain is what most people want of whom nothing else is known.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,17 +13,23 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Generator
 
 from protgen.conditions.fractions import Fractions
 from protgen.conditions.secondary_structure import SecondaryStructure
+from protgen.data.build import radius_of_gyration
+from protgen.data.store import Store
 from protgen.errors import CheckpointError
+from protgen.metrics.reference_data import typical_radius_of_gyration
 from protgen.models.files import load_json
+from protgen.structure.dssp import to_string
 from protgen.types import JSON
 
 FILE = "layouts.json"
 MOST_LOOP = 0.5  # share of loop residues, as the filter of the training data has it
+COMPACT = 0.15  # largest deviation of Rg from the median of natives of that length, as a share of it
 SHORTEST = {"H": 4, "E": 2}  # shorter runs of DSSP codes are read as loop
 
 
@@ -34,22 +41,24 @@ class LayoutPrior:
         kinds: previous two kinds ("^" before the first) -> {next kind, "$" for the end: count}.
         elements: kind -> {length: count}.
         loops: two kinds joined -> {length: count}.
+        longest: share of a chain that its longest element has at the most, but for one native in twenty.
     """
 
     kinds: dict[str, dict[str, int]]
     elements: dict[str, dict[str, int]]
     loops: dict[str, dict[str, int]]
+    longest: float = 1.0
 
     def draw(self, length: int, rng: Generator) -> str:
         """A layout of exactly that many residues: H, E and L.
 
-        Layouts that are mostly loop are drawn again: training items are not (`Filters.max_coil`), but loops and
-        elements drawn apart can be.
+        Layouts that are mostly loop, or mostly one element, are drawn again: training items are not
+        (`Filters.max_coil`), but loops and elements drawn apart and whatever the length of the chain can be.
         """
         codes = ""
         for _ in range(20):
             codes = self.draw_any(length, rng)
-            if codes.count("L") <= MOST_LOOP * length:
+            if codes.count("L") <= MOST_LOOP * length and longest_share(codes) <= self.longest:
                 break
         return codes
 
@@ -105,7 +114,7 @@ class LayoutPrior:
 
     def to_json(self) -> JSON:
         """As written to `layouts.json`."""
-        return {"kinds": self.kinds, "elements": self.elements, "loops": self.loops}
+        return {"kinds": self.kinds, "elements": self.elements, "loops": self.loops, "longest": self.longest}
 
 
 def pick(counts: dict[str, int], rng: Generator) -> str:
@@ -169,7 +178,25 @@ def fit_layouts(strings: Sequence[str]) -> LayoutPrior:
             if following != "$":
                 add(elements, following, str(n))
             before, kind = kind, following
-    return LayoutPrior(kinds, elements, loops)
+    shares = [longest_share(codes) for codes in strings if codes]
+    return LayoutPrior(kinds, elements, loops, round(float(np.quantile(shares, 0.95)), 3) if shares else 1.0)
+
+
+def fit_store(store: Store) -> LayoutPrior:
+    """Layouts of the training items of a store whose Rg is within 15 % of natives of their length (all, if none is)."""
+    rows = [int(i) for i in store.indices("train")]
+    compact = []
+    for i in rows:
+        item = store[i]
+        xyz = np.asarray(item.atoms, float)[:, 1]  # CA
+        ratio = radius_of_gyration(xyz) / typical_radius_of_gyration(len(xyz))
+        compact += [i] if abs(ratio - 1) <= COMPACT else []
+    return fit_layouts([to_string(store[i].labels) for i in compact or rows])
+
+
+def longest_share(codes: str) -> float:
+    """Length of the longest helix or strand as a share of the chain."""
+    return max((len(list(group)) for kind, group in groupby(codes) if kind in "HE"), default=0) / len(codes)
 
 
 def add(table: dict[str, dict[str, int]], key: str, value: str) -> None:
@@ -189,7 +216,9 @@ def load_layouts(folder: Path) -> LayoutPrior | None:
         return None
     value = load_json(path)
     try:
-        return LayoutPrior(kinds=value["kinds"], elements=value["elements"], loops=value["loops"])
+        return LayoutPrior(
+            kinds=value["kinds"], elements=value["elements"], loops=value["loops"], longest=value.get("longest", 1.0)
+        )
     except KeyError as error:
         raise CheckpointError(f"{path}: damaged, no entry {error}; get the model again") from error
 

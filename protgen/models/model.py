@@ -54,7 +54,7 @@ def build_model(config: JSON) -> Model:
 
     Args:
         config: {"space": {"name", ...}, "encoder": {...}, "family": {...}, "conditions": [names]}; the keywords beside
-            a name go to its constructor. "decoder" names a second network for the families that have one.
+            a name go to its constructor. "decoder", "critic" and "prior" name further networks (see `networks`).
 
     Raises:
         ConfigError: if a name or keyword is unknown, or a part is missing.
@@ -69,6 +69,8 @@ def build_model(config: JSON) -> Model:
     keywords, name = parts["space"]
     space = registry.build("spaces", name, **keywords)
     keywords, name = parts["encoder"]
+    if registry.find("families", parts["family"][1]).causal:
+        keywords = keywords | causal_keywords(name, parts["family"][1])
     encoder = registry.build(
         "encoders", name, residue_dim=conditions.residue_dim, whole_dim=conditions.whole_dim, **keywords
     )
@@ -77,27 +79,54 @@ def build_model(config: JSON) -> Model:
     return Model(family, conditions, dict(config))
 
 
-def networks(config: JSON, conditions: ConditionEmbedding) -> dict[str, Encoder]:
-    """The second network of a family that asks for one: a decoder, which reads y and latents of each position.
+def causal_keywords(encoder: str, family: str) -> JSON:
+    """What makes an encoder causal, for a family that needs it so.
 
-    Built as `config["decoder"]` says, or like the encoder where that is missing.
+    Raises:
+        ConfigError: if the encoder always looks both ways.
+    """
+    able = [
+        name
+        for name in registry.names("encoders")
+        if "causal" in inspect.signature(registry.find("encoders", name)).parameters
+    ]
+    if encoder not in able:
+        known = ", ".join(able)
+        raise ConfigError(f"{family} needs an encoder that sees no later position; {encoder} does, choose from {known}")
+    return {"causal": True}
+
+
+def networks(config: JSON, conditions: ConditionEmbedding) -> dict[str, Encoder | int]:
+    """What a family's constructor asks for beside space and encoder, told by the names of its parameters.
+
+    `decoder` reads latents of each position beside y; `critic` reads points of the space as the encoder does; `prior`
+    reads latents as its space. Each is built as the config says under that name; a decoder or critic that is missing
+    there is like the encoder, a prior a plain transformer. `residue_dim` and `whole_dim` are the widths of y, for a
+    family that reads y itself.
     """
     family = config["family"]
     parameters = inspect.signature(registry.find("families", family["name"])).parameters
-    if "decoder" not in parameters:
-        return {}
-    entry = config.get("decoder") or config["encoder"]
-    latent_dim = family.get("latent_dim", parameters["latent_dim"].default)
-    keywords = {key: value for key, value in entry.items() if key != "name"}
-    widths = {"residue_dim": conditions.residue_dim + latent_dim, "whole_dim": conditions.whole_dim}
-    return {"decoder": registry.build("encoders", entry["name"], **widths, **keywords)}
+    widths = {"residue_dim": conditions.residue_dim, "whole_dim": conditions.whole_dim}
+    found: dict[str, Encoder | int] = {key: value for key, value in widths.items() if key in parameters}
+    latent_dim = 0
+    if "latent_dim" in parameters:
+        latent_dim = family.get("latent_dim", parameters["latent_dim"].default)
+    plain = {"name": "transformer", "fields": {"latents": latent_dim}}
+    extra = {"decoder": latent_dim, "critic": 0, "prior": 0}
+    for role in extra.keys() & parameters.keys():
+        entry = config.get(role) or (plain if role == "prior" else config["encoder"])
+        keywords = {key: value for key, value in entry.items() if key != "name"}
+        read = widths | {"residue_dim": conditions.residue_dim + extra[role]}
+        found[role] = registry.build("encoders", entry["name"], **read, **keywords)
+    return found
 
 
 def save_model(model: Model, folder: Path, dtype: torch.dtype = torch.bfloat16) -> None:
-    """Write a model folder; weights of two or more dimensions in `dtype`, the rest in float32."""
+    """Write a model folder; weights of two or more dimensions in `dtype`, the rest and buffers in float32."""
     folder.mkdir(parents=True, exist_ok=True)
     state = model.family.state_dict()
-    save_tensors({k: v.to(dtype) if v.ndim > 1 else v.float() for k, v in state.items()}, folder / WEIGHTS)
+    weights = {name for name, p in model.family.named_parameters() if p.ndim > 1}
+    save_tensors({k: v.to(dtype) if k in weights else v.float() for k, v in state.items()}, folder / WEIGHTS)
     save_json(model.config, folder / CONFIG)
     if model.layouts is not None:
         save_json(model.layouts.to_json(), folder / LAYOUTS)

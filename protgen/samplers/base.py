@@ -1,23 +1,51 @@
-"""What a sampler asks for and what it returns. Knows nothing of proteins."""
+"""What a sampler asks for and what it returns. Knows nothing of proteins.
+
+Schedule <- denoiser <- guide <- sampler: a denoiser says on which path it was trained, so that one sampler serves flow
+matching and diffusion alike.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
-from protgen.spaces.base import Space
+from protgen.errors import UsageError
+from protgen.samplers.schedules import Path
+from protgen.spaces.base import HeatKernel, Space, masked
 from protgen.types import Conditioning, State
 
 
 class Denoiser(ABC):
     """All a sampler may ask of a family; guides wrap one and are one."""
 
+    @property
+    @abstractmethod
+    def path(self) -> Path:
+        """How its x_t go from data to noise."""
+
     @abstractmethod
     def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None) -> State:
-        """E[x_data | x_t, y], given an earlier estimate for self-conditioning."""
+        """E[x_data | x_t, y], given an earlier estimate for self-conditioning.
+
+        On a curved field with Brownian motion: the point whose heat kernel has the score of p(x_t | y), which is the
+        mean where curvature does not matter.
+        """
+
+
+class Guide(Denoiser):
+    """A denoiser that owns another one and changes what it says; its path is that of the one it owns."""
+
+    def __init__(self, denoiser: Denoiser) -> None:
+        self.denoiser = denoiser
+
+    @property
+    def path(self) -> Path:
+        """The path of what it guides."""
+        return self.denoiser.path
 
 
 @dataclass(frozen=True)
@@ -74,6 +102,128 @@ class Sampler(ABC):
         """Samples of the space, one for each generator of the task."""
 
 
+@dataclass(frozen=True)
+class Step:
+    """One step of a sampler, from time t to s < t, with the factors of the path at both.
+
+    At s = 0 nothing of the noise is left: every sampler ends on the estimate itself.
+    """
+
+    t: float
+    s: float
+    path: Path
+    space: Space
+    task: SamplingTask
+
+    def flat(self) -> tuple[float, float, float, float]:
+        """alpha and sigma of flat fields at t, then at s."""
+        return *self.path.flat.at(self.t), *(self.path.flat.at(self.s) if self.s > 0 else (1.0, 0.0))
+
+    def spreads(self) -> tuple[float, float]:
+        """Spread of the Brownian motion of curved fields at t and s, radians."""
+        assert self.path.walk is not None
+        return self.path.walk.at(self.t), self.path.walk.at(self.s) if self.s > 0 else 0.0
+
+    def fresh(self, name: str, scale: float = 1.0) -> Tensor:
+        """New noise for a field: normal with the spread the space gives to noise, times temperature and scale.
+
+        Tangent vectors in radians for curved fields.
+        """
+        manifold, mask = self.space.manifolds[name], self.task.mask
+        spread = self.task.temperature * scale
+        if not manifold.curved:
+            spread = self.space.noise_spread(mask)[name][:, None, None] * spread
+        return masked(draw_normals(self.task, manifold.dim) * spread, mask)
+
+
+class SteppingSampler(Sampler):
+    """Samplers that go down a fixed grid of times, from the task's start to 0, with one estimate a step.
+
+    Args:
+        steps: number of steps, one network evaluation each.
+        spacing: exponent of the time grid, t_k = start (1 - k / steps)^spacing; above 1 steps are finer near data.
+        self_condition: whether each step sees the estimate of the one before.
+
+    Raises:
+        UsageError: if steps or spacing is not positive.
+    """
+
+    def __init__(self, steps: int, spacing: float, self_condition: bool) -> None:
+        check_grid(steps, spacing)
+        self.steps = steps
+        self.spacing = spacing
+        self.self_condition = self_condition
+
+    @torch.no_grad()
+    def sample(self, denoiser: Denoiser, space: Space, task: SamplingTask) -> State:
+        """Samples of the space, one for each generator of the task."""
+        x = begin(denoiser.path, space, task)
+        estimate = None
+        for number, (t, s) in enumerate(time_grid(self.steps, self.spacing, task.start_time)):
+            times = torch.full((len(task.mask),), t, device=task.mask.device)
+            estimate = denoiser.denoise(x, times, task.cond, estimate if self.self_condition else None)
+            x = self.advance(x, estimate, Step(t, s, denoiser.path, space, task))
+            if task.on_step is not None:
+                task.on_step(number, x, estimate)
+        return x
+
+    @abstractmethod
+    def advance(self, x: State, estimate: State, step: Step) -> State:
+        """The point at step.s from the one at step.t and the estimate of x_data there."""
+
+
+def check_grid(steps: int, spacing: float) -> None:
+    """Raise UsageError if there is no such grid of times."""
+    if steps < 1:
+        raise UsageError(f"steps {steps}: a sampler takes at least 1 step")
+    if spacing <= 0:
+        raise UsageError(f"spacing {spacing}: must be positive; above 1 steps are finer near data")
+
+
+def time_grid(steps: int, spacing: float, start_time: float = 1.0) -> list[tuple[float, float]]:
+    """Pairs (t, s) of the steps from the start to 0."""
+    grid = (start_time * (1 - torch.linspace(0, 1, steps + 1)).pow(spacing)).tolist()
+    return list(pairwise(grid))
+
+
+def begin(path: Path, space: Space, task: SamplingTask) -> State:
+    """Where sampling starts: noise of the task's temperature, or the point on the path from `start` at `start_time`.
+
+    At t = 1 flat fields are noise times sigma(1).
+    """
+    noise = space.temper(space.noise(task.mask, draw_normals(task, space.normals_per_position)), task.temperature)
+    if task.start is None:
+        if path.straight:
+            return noise
+        _, sigma = path.flat.at(1.0)
+        return noise.with_fields(**{n: x * sigma for n, x in noise.fields.items() if not space.manifolds[n].curved})
+    return on_the_way(path, space, task, task.start, noise)
+
+
+def on_the_way(path: Path, space: Space, task: SamplingTask, data: State, noise: State) -> State:
+    """The point at the task's start_time between data and noise, as in training.
+
+    Raises:
+        UsageError: if a curved field is to diffuse on a manifold without a heat kernel.
+    """
+    if path.walk is None:
+        noise = space.align(noise, data)  # paths of flow matching lead to noise laid near the data
+    time = task.start_time
+    fields = {}
+    for name, manifold in space.manifolds.items():
+        if not manifold.curved:
+            alpha, sigma = path.flat.at(time)
+            fields[name] = alpha * data[name] + sigma * noise[name]
+        elif path.walk is None:
+            fields[name] = manifold.geodesic(data[name], noise[name], torch.tensor(time, device=task.mask.device))
+        elif isinstance(manifold, HeatKernel):
+            spread = data[name].new_full((len(task.mask), 1, 1), path.walk.at(time))
+            fields[name] = manifold.diffuse(data[name], spread, draw_normals(task, manifold.dim))
+        else:
+            raise UsageError(f"no Brownian motion is known on {type(manifold).__name__}; use flow_matching")
+    return space.project(State(fields, task.mask))
+
+
 def draw_normals(task: SamplingTask, width: int) -> Float[Tensor, "b l k"]:
     """Standard normals (b, l, width), each sample's from its own generator and for its real positions only.
 
@@ -83,16 +233,3 @@ def draw_normals(task: SamplingTask, width: int) -> Float[Tensor, "b l k"]:
     for i, (row, generator) in enumerate(zip(task.mask.cpu(), task.generators, strict=True)):
         normals[i, row] = torch.randn(int(row.sum()), width, generator=generator)
     return normals.to(task.mask.device)
-
-
-def begin(space: Space, task: SamplingTask) -> State:
-    """Where sampling starts: noise of the task's temperature, or what it starts from mixed with it at `start_time`."""
-    x = space.temper(space.noise(task.mask, draw_normals(task, space.normals_per_position)), task.temperature)
-    if task.start is None:
-        return x
-    noise = space.align(x, task.start)  # as in training, where paths lead to noise laid near the data
-    share = torch.tensor(task.start_time, device=task.mask.device)
-    fields = {
-        name: manifold.geodesic(task.start[name], noise[name], share) for name, manifold in space.manifolds.items()
-    }
-    return space.project(State(fields, task.mask))

@@ -12,14 +12,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from protgen.samplers.base import Denoiser
+from protgen.samplers.base import Denoiser, Guide
 from protgen.spaces.base import Space
 from protgen.types import Conditioning, State
 
 Energy = Callable[[Tensor, Bool[Tensor, "b l"]], Float[Tensor, " b"]]
 
 
-class EnergyGuidance(Denoiser):
+class EnergyGuidance(Guide):
     """Move the estimate down the gradient of an energy of the coordinates it shows.
 
     Args:
@@ -46,7 +46,7 @@ class EnergyGuidance(Denoiser):
         steps: int = 1,
         longest: float = 0.5,
     ) -> None:
-        self.denoiser = denoiser
+        super().__init__(denoiser)
         self.space = space
         self.energy = energy
         self.scale = scale

@@ -4,12 +4,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from protgen.samplers.base import Denoiser, Guidance
+from protgen.samplers.base import Denoiser, Guidance, Guide
 from protgen.spaces.base import Space
 from protgen.types import Conditioning, State
 
 
-class ClassifierFreeGuidance(Denoiser):
+class ClassifierFreeGuidance(Guide):
     """Push the estimate away from what the network says without y (Ho and Salimans 2022, eq. 6).
 
     On each field's manifold: the point at weight w on the geodesic from the free estimate through the asked one,
@@ -24,7 +24,7 @@ class ClassifierFreeGuidance(Denoiser):
     """
 
     def __init__(self, denoiser: Denoiser, space: Space, guidance: Guidance) -> None:
-        self.denoiser = denoiser
+        super().__init__(denoiser)
         self.space = space
         self.free = guidance.free
         self.weight = guidance.weight

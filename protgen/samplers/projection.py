@@ -11,11 +11,11 @@ from collections.abc import Callable
 from jaxtyping import Float
 from torch import Tensor
 
-from protgen.samplers.base import Denoiser
+from protgen.samplers.base import Denoiser, Guide
 from protgen.types import Conditioning, State
 
 
-class Projection(Denoiser):
+class Projection(Guide):
     """Project each estimate, and the noisy point too where asked.
 
     Args:
@@ -26,7 +26,7 @@ class Projection(Denoiser):
     """
 
     def __init__(self, denoiser: Denoiser, project: Callable[[State], State], inputs: bool = False) -> None:
-        self.denoiser = denoiser
+        super().__init__(denoiser)
         self.project = project
         self.inputs = inputs
 

@@ -6,14 +6,13 @@ proposals; Del Moral, Doucet and Jasra 2006). The energy needs no gradient. Fres
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
 from protgen.errors import UsageError
-from protgen.samplers.base import Denoiser, Sampler, SamplingTask, begin
+from protgen.samplers.base import Denoiser, Sampler, SamplingTask, Step, begin, time_grid
 from protgen.samplers.euler import Euler
 from protgen.spaces.base import Space
 from protgen.types import State
@@ -28,7 +27,7 @@ class SequentialMonteCarlo(Sampler):
         strength: factor of the energy in the exponent.
         churn: rate at which noise is exchanged, as in `Euler`; copies of a particle part by it.
         threshold: effective number of particles, as a share, below which they are resampled.
-        rotation_rate: as in `Euler`.
+        rotation_rate, spacing: as in `Euler`.
 
     Raises:
         UsageError: if a number is out of range.
@@ -42,13 +41,14 @@ class SequentialMonteCarlo(Sampler):
         churn: float = 1.0,
         threshold: float = 0.5,
         rotation_rate: float = 10.0,
+        spacing: float = 1.0,
     ) -> None:
         if particles < 1 or strength < 0 or not 0 <= threshold <= 1 or churn <= 0:
             raise UsageError(
                 f"particles {particles}, strength {strength}, threshold {threshold}, churn {churn}: particles must be "
                 "at least 1, strength not negative, threshold from 0 to 1, and churn positive, as copies part by it"
             )
-        self.euler = Euler(steps, rotation_rate=rotation_rate, churn=churn)
+        self.euler = Euler(steps, rotation_rate=rotation_rate, churn=churn, spacing=spacing)
         self.steps = steps
         self.particles = particles
         self.strength = strength
@@ -59,13 +59,12 @@ class SequentialMonteCarlo(Sampler):
         """Samples of the space, one for each generator of the task: the particle of each with the lowest energy."""
         # One state a particle, each a whole batch: guides and conditions are made for the batch as it is. Draws of one
         # sample follow each other in its own stream, so it does not depend on its neighbours.
-        xs = [begin(space, task) for _ in range(self.particles)]
+        xs = [begin(denoiser.path, space, task) for _ in range(self.particles)]
         estimates: list[State | None] = [None] * self.particles
-        grid = self.euler.grid(task).tolist()
         b = len(task.mask)
         logs = torch.zeros(b, self.particles, device=task.mask.device)
         before = torch.zeros_like(logs)
-        for step, (t, s) in enumerate(pairwise(grid)):
+        for number, (t, s) in enumerate(time_grid(self.steps, self.euler.spacing, task.start_time)):
             times = torch.full((b,), t, device=task.mask.device)
             found = [denoiser.denoise(x, times, task.cond, own) for x, own in zip(xs, estimates, strict=True)]
             energies = self.energies(space, task, found)
@@ -76,10 +75,11 @@ class SequentialMonteCarlo(Sampler):
             logs = torch.where(moved[:, None], torch.zeros_like(logs), logs)
             xs, found = gather(xs, picks), gather(found, picks)
             before = before.gather(1, picks)
-            xs = [self.euler.advance(space, x, own, t, s, task) for x, own in zip(xs, found, strict=True)]
+            step = Step(t, s, denoiser.path, space, task)
+            xs = [self.euler.advance(x, own, step) for x, own in zip(xs, found, strict=True)]
             estimates = list(found)
             if task.on_step is not None:
-                task.on_step(step, xs[0], found[0])
+                task.on_step(number, xs[0], found[0])
         best = self.energies(space, task, xs).argmin(1, keepdim=True)
         return gather(xs, best)[0]
 

@@ -6,20 +6,29 @@ Noise is Gaussian for positions, with the spread a native of that length has, an
 (Yim et al. 2023, FrameDiff, section 3; FrameFlow).
 """
 
+import math
+from collections.abc import Mapping
+
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
-from protgen.geometry import alignment, frames, so3
+from protgen.geometry import alignment, frames, igso3, so3
 from protgen.geometry import constants as ideal
-from protgen.spaces.base import Euclidean, Manifold, Space, masked
+from protgen.spaces.atoms import BackboneAtoms
+from protgen.spaces.base import Euclidean, HeatKernel, Manifold, Space, masked
 from protgen.types import Batch, Features, State
 
 
-class Rotations(Manifold):
-    """SO(3) as (..., 3, 3) matrices; tangent vectors are rotation vectors in the moving frame, radians."""
+class Rotations(Manifold, HeatKernel):
+    """SO(3) as (..., 3, 3) matrices; tangent vectors are rotation vectors in the moving frame, radians.
+
+    Its volume is 8 pi^2 rad^3: a density with respect to it is 1 / (8 pi^2) of that with respect to the Haar measure of
+    total 1.
+    """
 
     dim = 3
+    log_volume = math.log(8 * math.pi**2)
 
     def expmap(self, x: Tensor, tangent: Tensor) -> Tensor:
         """Rotate x by a rotation vector given in its own frame."""
@@ -32,6 +41,35 @@ class Rotations(Manifold):
     def squared_error(self, prediction: Tensor, target: Tensor) -> Float[Tensor, "b l"]:
         """Squared chordal distance, 2 (1 - cos angle)."""
         return so3.chordal_squared(prediction, target)
+
+    def log_normaliser(self, spread: Tensor) -> Tensor:
+        """log of 8 pi times the integral of (1 - cos a) exp(-a^2 / (2 s^2)) over the angle a from 0 to pi.
+
+        (2 - 2 cos a) / a^2 is the density of the Haar measure in rotation vectors, and 8 pi^2 the volume in all.
+        """
+        # Trapezoids on [0, min(pi, 12 s)]: beyond that nothing is left of the integrand.
+        reach = (12 * spread).clamp(max=math.pi)[..., None]
+        fraction = torch.linspace(0, 1, 513, device=spread.device, dtype=spread.dtype)
+        angle = reach * fraction
+        # 2 sin^2(a / 2) keeps its digits where 1 - cos a loses them.
+        values = 2 * (angle / 2).sin().square() * torch.exp(-angle.square() / (2 * spread[..., None].square()))
+        return (8 * math.pi * torch.trapezoid(values, angle, dim=-1)).log()
+
+    def diffuse(self, x: Tensor, spread: Tensor, normals: Tensor) -> Tensor:
+        """A draw of IGSO(3) about x."""
+        return so3.move(x, igso3.sample_rotvec(normals, spread.reshape(len(x))))
+
+    def score(self, x_t: Tensor, x_data: Tensor, spread: Tensor) -> Tensor:
+        """-(d log f / d angle) along the rotation vector back to x_data."""
+        way = so3.relative_log(x_t, x_data)
+        # The square root of a sum has no gradient at 0; 1e-12 is below what float32 resolves in an angle.
+        angle = (way.square().sum(-1, keepdim=True) + 1e-12).sqrt()
+        return igso3.score_over_angle(angle, spread) * way
+
+    def log_kernel(self, x_t: Tensor, x_data: Tensor, spread: Tensor) -> Float[Tensor, "b l"]:
+        """log of IGSO(3) with respect to volume, rad^-3."""
+        angle = so3.angle_between(x_data, x_t)
+        return igso3.log_density(angle, spread[..., 0]) - self.log_volume
 
 
 class FrameHead(nn.Module):
@@ -52,7 +90,7 @@ class FrameHead(nn.Module):
         return state.with_fields(trans=state["trans"] + step, rots=rots)
 
 
-class Backbone(Space):
+class Backbone(Space, BackboneAtoms):
     """SE(3) frames of a single protein chain.
 
     Args:
@@ -73,6 +111,7 @@ class Backbone(Space):
         self.bond_weight = bond_weight
         self.overlap_weight = overlap_weight
         self.manifolds = {"trans": Euclidean(3), "rots": Rotations()}
+        self.displaced = frozenset({"trans"})
 
     def encode(self, batch: Batch) -> State:
         """Frames of the N, CA, C in `batch["atoms"]` (b, l, >= 3, 3), centred."""
@@ -95,9 +134,13 @@ class Backbone(Space):
 
     def noise(self, mask: Bool[Tensor, "b l"], normals: Float[Tensor, "b l k"]) -> State:
         """Gaussian positions with the spread of natives of that length, uniform rotations."""
-        sigma = self.noise_scale * self.scale(mask)["trans"]
+        sigma = self.noise_spread(mask)["trans"]
         state = State({"trans": normals[..., :3] * sigma[:, None, None], "rots": so3.uniform(normals[..., 3:])}, mask)
         return self.project(state)
+
+    def noise_spread(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
+        """That of natives of the length, times `noise_scale`, Å."""
+        return {"trans": self.noise_scale * self.scale(mask)["trans"]}
 
     def scale(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
         """Positions: spread of one coordinate of natives, Rg / sqrt(3) with Rg = 2.2 l^0.38 Å. Rotations: 1 radian."""
@@ -111,11 +154,80 @@ class Backbone(Space):
         rots = torch.where(mask[..., None, None], state["rots"], so3.identity_like(state["rots"]))
         return state.with_fields(trans=trans, rots=rots)
 
+    def project_tangent(self, tangent: State) -> State:
+        """Without the motion of the centre of positions."""
+        mask = tangent.mask
+        trans = tangent["trans"] - alignment.masked_mean(tangent["trans"], mask)
+        return State({"trans": masked(trans, mask), "rots": masked(tangent["rots"], mask)}, mask)
+
+    def field_dof(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
+        """Three a residue, less three of the positions, which are centred."""
+        count = mask.sum(-1).float()
+        return {"trans": 3 * (count - 1), "rots": 3 * count}
+
     def align(self, noise: State, data: State) -> State:
         """Turn the noise as a whole onto the data (least RMSD of positions), which shortens the paths."""
         rotation, _ = alignment.kabsch(noise["trans"], data["trans"], data.mask)
         trans = noise["trans"] @ rotation.transpose(-1, -2)
         return self.project(noise.with_fields(trans=trans, rots=rotation[:, None] @ noise["rots"]))
+
+    def blank(self, mask: Bool[Tensor, "b l"]) -> State:
+        """A coil as compact as natives of that length: CAs 3.80 Å apart on a wide screw, frames along the curve.
+
+        With a radius of 0.8 Rg the height that gives Rg is 2.08 Rg; so a decoder has no residue to move very far, and
+        no two frames coincide.
+        """
+        length = mask.sum(-1, keepdim=True).float()
+        rg = self.scale(mask)["trans"][:, None] * 3**0.5
+        radius, rise = 0.8 * rg, 2.08 * rg / length
+        turn = (ideal.CA_CA**2 - rise.square()).clamp(min=1.0).sqrt() / radius
+        index = torch.arange(mask.shape[1], device=mask.device) - (length - 1) / 2
+        angle = index * turn
+        trans = torch.stack([radius * angle.cos(), radius * angle.sin(), rise * index], dim=-1)
+        outward = torch.stack([angle.cos(), angle.sin(), torch.zeros_like(angle)], dim=-1)
+        along = torch.stack([-radius * turn * angle.sin(), radius * turn * angle.cos(), rise.expand_as(angle)], dim=-1)
+        return self.project(State({"trans": trans, "rots": frames.gram_schmidt(along, outward)}, mask))
+
+    @torch.no_grad()
+    def best_turn(
+        self, prediction: State, target: State, spreads: Mapping[str, Tensor]
+    ) -> tuple[Float[Tensor, "b 3 3"], Float[Tensor, "b 3 3"]]:
+        """The rotation of the prediction under which the target is likeliest, and the precision about it (rad^-2)."""
+        mask = target.mask
+        turn, _ = alignment.kabsch(prediction["trans"], target["trans"], mask)
+        trans_weight, rots_weight = (1 / spreads[name].square() for name in ("trans", "rots"))
+        eye = torch.eye(3, device=mask.device)
+        for _ in range(3):  # Gauss-Newton steps from the best superposition of positions, with orientations joining in
+            moved = rotated(prediction, turn)
+            p, x = moved["trans"], target["trans"]
+            inertia = p.square().sum((1, 2))[:, None, None] * eye - p.transpose(1, 2) @ p
+            precision = trans_weight[:, None, None] * inertia + (rots_weight * mask.sum(-1))[:, None, None] * eye
+            swing = so3.log(target["rots"] @ moved["rots"].transpose(-1, -2))
+            torque = trans_weight[:, None] * torch.linalg.cross(p, x).sum(1)
+            torque = torque + rots_weight[:, None] * masked(swing, mask).sum(1)
+            turn = so3.exp(torch.linalg.solve(precision, torque)) @ turn
+        return turn, precision
+
+    def pose(
+        self, prediction: State, target: State, spreads: Mapping[str, Tensor], rng: Generator | None
+    ) -> tuple[State, Float[Tensor, " b"]]:
+        """The prediction turned onto the target; its orientation is uniform before (density 1 / 8 pi^2).
+
+        The proposal q is normal in the rotation vector about the likeliest rotation, with the precision there.
+        """
+        turn, precision = self.best_turn(prediction, target, {name: s.detach() for name, s in spreads.items()})
+        root = torch.linalg.cholesky(precision)
+        half_log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        log_weight = 1.5 * math.log(2 * math.pi) - half_log_det - math.log(8 * math.pi**2)
+        if rng is not None:
+            normals = torch.randn(len(turn), 3, generator=rng).to(turn)
+            vector = torch.linalg.solve_triangular(root.transpose(-1, -2), normals[..., None], upper=True)[..., 0]
+            turn = so3.exp(vector) @ turn
+            angle = vector.norm(dim=-1).clamp(min=1e-4)
+            # exp(|normals|^2 / 2) undoes the normal density; the last term is the Haar density of a rotation vector.
+            log_haar = (4 * (angle / 2).sin().square() / angle.square()).log()
+            log_weight = log_weight + normals.square().sum(-1) / 2 + log_haar
+        return rotated(prediction, turn), log_weight
 
     def head(self, scalar_dim: int, vector_dim: int) -> nn.Module:
         """Frames from the first three equivariant vectors of an encoder."""
@@ -131,6 +243,11 @@ class Backbone(Space):
             "bonds": self.bond_weight * near_data * joint_error(predicted, real, mask),
             "overlaps": self.overlap_weight * near_data * overlap_error(predicted, mask),
         }
+
+
+def rotated(state: State, turn: Float[Tensor, "b 3 3"]) -> State:
+    """Frames turned as a whole about the origin."""
+    return state.with_fields(trans=state["trans"] @ turn.transpose(-1, -2), rots=turn[:, None] @ state["rots"])
 
 
 def pair_distance_error(

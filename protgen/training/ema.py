@@ -26,8 +26,10 @@ class ExponentialMovingAverage:
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         state = module.state_dict()
+        weights = {name for name, _ in module.named_parameters()}
         for name, value in state.items():
-            self.shadow[name].lerp_(value, 1 - decay)
+            # Buffers are statistics and counters: an average of them over time would be none of the data.
+            self.shadow[name].lerp_(value, 1 - decay if name in weights else 1.0)
 
     @contextmanager
     def applied(self, module: nn.Module) -> Iterator[None]:

@@ -257,7 +257,8 @@ def train_step(fabric, wrapped, optimizer, given: StepInput, clip: float) -> dic
     """One optimizer step; returns the loss and its parts. A step whose gradient is not finite is left out."""
     losses = wrapped(given)
     optimizer.zero_grad(set_to_none=True)
-    fabric.backward(losses["loss"])
+    if losses["loss"].requires_grad:  # that of a family fitted in closed form has nothing to descend
+        fabric.backward(losses["loss"])
     norm = torch.nn.utils.clip_grad_norm_(wrapped.parameters(), clip)
     if torch.isfinite(norm):
         optimizer.step()

@@ -1,21 +1,41 @@
 """What every encoder promises; a new file in protgen/encoders is tested with no edit here."""
 
+import copy
+import inspect
+
 import pytest
 import torch
 
 from protgen import registry
+from protgen.errors import UsageError
 from protgen.geometry import so3
 from protgen.spaces.backbone import Backbone
 from protgen.types import Conditioning, State
 
 SMALL = {"dim": 32}
 SIZES = (5, 17, 40)
+PIXELS = 28 * 28  # of the images that encoders of images read by default
+MOTIONS = 20
+
+NAMES = registry.names("encoders")
+CLASSES = {name: registry.find("encoders", name) for name in NAMES}
+ON_IMAGES = [name for name in NAMES if CLASSES[name].reads == ("pixels",)]
+ON_BACKBONES = [name for name in NAMES if name not in ON_IMAGES]
+SE3 = [name for name in NAMES if CLASSES[name].symmetry == "SE3"]
+DETACHED = ("frame_attention",)  # cuts some gradients by coordinates on purpose, for speed
+CAUSAL = [name for name in ON_BACKBONES if "causal" in inspect.signature(CLASSES[name]).parameters]
 
 
-def randomised(name: str, dtype: torch.dtype = torch.float64):
+def hides_later(name: str) -> bool:
+    """Whether an encoder is causal by default: it is tested by itself."""
+    causal = inspect.signature(CLASSES[name]).parameters.get("causal")
+    return causal is not None and bool(causal.default)
+
+
+def randomised(name: str, dtype: torch.dtype = torch.float64, **keywords):
     """A small encoder whose zero-initialised layers are made random, so that every path is active."""
     torch.manual_seed(0)
-    encoder = registry.build("encoders", name, residue_dim=3, whole_dim=2, **SMALL)
+    encoder = registry.build("encoders", name, residue_dim=3, whole_dim=2, **SMALL, **keywords)
     for parameter in encoder.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)
@@ -35,85 +55,284 @@ def random_input(length: int, batch: int, rng: torch.Generator, dtype: torch.dty
     return exact[0], torch.rand(batch, generator=rng), cond, exact[1]
 
 
+def readable_input(name: str, batch: int, rng: torch.Generator, length: int = 12):
+    """A state that the encoder reads: a backbone, or an image."""
+    if name in ON_BACKBONES:
+        return random_input(length, batch, rng)
+    mask = torch.ones(batch, PIXELS, dtype=torch.bool)
+    state, estimate = (
+        State({"pixels": torch.randn(batch, PIXELS, 1, generator=rng, dtype=torch.float64)}, mask) for _ in range(2)
+    )
+    cond = Conditioning(torch.randn(batch, PIXELS, 3, generator=rng), torch.randn(batch, 2, generator=rng))
+    return state, torch.rand(batch, generator=rng), Conditioning(cond.residue.double(), cond.whole.double()), estimate
+
+
+def rows(state: State, pick) -> State:
+    return State({k: v[pick] for k, v in state.fields.items()}, state.mask[pick])
+
+
 def moved(state: State, rotation: torch.Tensor, shift: torch.Tensor) -> State:
-    return state.with_fields(trans=state["trans"] @ rotation.T + shift, rots=rotation @ state["rots"])
+    """A state of batch 1 under several motions: one example each."""
+    trans = state["trans"] @ rotation.transpose(-1, -2) + shift[:, None]
+    mask = state.mask.expand(len(rotation), -1)
+    return State({"trans": trans, "rots": rotation[:, None] @ state["rots"]}, mask)
 
 
-@pytest.mark.parametrize("name", registry.names("encoders"))
+@pytest.mark.parametrize("name", SE3)
 @pytest.mark.parametrize(("dtype", "limit"), [(torch.float64, 1e-9), (torch.float32, 1e-3)])
 def test_rigid_motions_turn_vectors_and_leave_scalars(name, dtype, limit, rng):
-    """20 random motions at each of 3 sizes."""
+    """20 random motions at each of 3 sizes, with and without an estimate, which moves by a shift of its own."""
     encoder = randomised(name, dtype)
     for length in SIZES:
-        state, t, cond, estimate = random_input(length, 2, rng, dtype)
-        features = encoder(state, t, cond, estimate)
-        for _ in range(20):
-            rotation = so3.uniform(torch.randn(4, generator=rng, dtype=dtype))
-            rotation = so3.project(rotation)
-            shift = 10 * torch.randn(3, generator=rng, dtype=dtype)
-            turned = encoder(moved(state, rotation, shift), t, cond, moved(estimate, rotation, -shift))
+        state, t, cond, estimate = random_input(length, 1, rng, dtype)
+        rotation = so3.project(so3.uniform(torch.randn(MOTIONS, 4, generator=rng, dtype=dtype)))
+        shift = 10 * torch.randn(MOTIONS, 3, generator=rng, dtype=dtype)
+        times = t.expand(MOTIONS)
+        conds = Conditioning(cond.residue.expand(MOTIONS, -1, -1), cond.whole.expand(MOTIONS, -1))
+        for guess in (estimate, None) if length == 17 else (estimate,):
+            with torch.no_grad():
+                features = encoder(state, t, cond, guess)
+                turned_guess = None if guess is None else moved(guess, rotation, -shift)
+                turned = encoder(moved(state, rotation, shift), times, conds, turned_guess)
             assert (turned.scalars - features.scalars).abs().max() <= limit
-            assert (turned.vectors - features.vectors @ rotation.T).abs().max() <= limit * 10
+            expected = features.vectors @ rotation[:, None].transpose(-1, -2)
+            assert (turned.vectors - expected).abs().max() <= limit * 10
+            assert features.vectors.abs().max() > 0.01
 
 
-@pytest.mark.parametrize("name", registry.names("encoders"))
+@pytest.mark.parametrize("name", SE3)
 def test_a_mirror_image_changes_the_output(name, rng):
     encoder = randomised(name)
     state, t, cond, _ = random_input(17, 1, rng)
     mirror = torch.diag(torch.tensor([1.0, 1.0, -1.0], dtype=torch.float64))
     # The frames of a mirrored backbone: axes reflected, and the third flipped to stay right-handed.
     reflected = state.with_fields(trans=state["trans"] @ mirror, rots=mirror @ state["rots"] @ mirror)
-    if encoder.symmetry == "SE3":
-        difference = encoder(state, t, cond).scalars - encoder(reflected, t, cond).scalars
-        assert difference.abs().max() > 1e-3
+    difference = encoder(state, t, cond).scalars - encoder(reflected, t, cond).scalars
+    assert difference.abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("name", registry.names("encoders"))
+@pytest.mark.parametrize("name", [name for name in ON_BACKBONES if CLASSES[name].symmetry == "none"])
+def test_an_encoder_without_symmetry_sees_the_direction_a_structure_points_in(name, rng):
+    """The control is one: a turn of the structure changes its scalars."""
+    encoder = randomised(name)
+    state, t, cond, _ = random_input(17, 1, rng)
+    rotation = so3.uniform(torch.randn(1, 4, generator=rng, dtype=torch.float64))
+    turned = encoder(moved(state, rotation, torch.zeros(1, 3).double()), t, cond)
+    assert (turned.scalars - encoder(state, t, cond).scalars).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ON_BACKBONES)
 def test_padding_does_not_matter(name, rng):
     encoder = randomised(name)
-    state, t, cond, estimate = random_input(17, 1, rng)
-    features = encoder(state, t, cond, estimate)
+    for length in (17, 30):
+        state, t, cond, estimate = random_input(length, 1, rng)
+        features = encoder(state, t, cond, estimate)
 
-    def padded(x, fill):
-        return torch.cat([x, fill.expand(1, 6, *x.shape[2:])], dim=1)
+        def padded(x, fill):
+            return torch.cat([x, fill.expand(1, 6, *x.shape[2:])], dim=1)
 
-    mask = padded(state.mask, torch.tensor(False))
-    wide = [
-        State(
-            {"trans": padded(s["trans"], torch.zeros(3)), "rots": padded(s["rots"], torch.eye(3).double())},
-            mask,
-        )
-        for s in (state, estimate)
-    ]
-    wide_cond = Conditioning(padded(cond.residue, torch.zeros(3)), cond.whole)
-    result = encoder(wide[0], t, wide_cond, wide[1])
-    assert (result.scalars[:, :17] - features.scalars).abs().max() < 1e-9
-    assert (result.vectors[:, :17] - features.vectors).abs().max() < 1e-9
+        mask = padded(state.mask, torch.tensor(False))
+        wide = [
+            State(
+                {"trans": padded(s["trans"], torch.zeros(3)), "rots": padded(s["rots"], torch.eye(3).double())},
+                mask,
+            )
+            for s in (state, estimate)
+        ]
+        wide_cond = Conditioning(padded(cond.residue, torch.zeros(3)), cond.whole)
+        result = encoder(wide[0], t, wide_cond, wide[1])
+        assert (result.scalars[:, :length] - features.scalars).abs().max() < 1e-9
+        assert (result.vectors[:, :length] - features.vectors).abs().max() < 1e-9
 
 
-@pytest.mark.parametrize("name", registry.names("encoders"))
+@pytest.mark.parametrize("name", NAMES)
 def test_batch_members_do_not_see_each_other(name, rng):
     encoder = randomised(name)
-    state, t, cond, estimate = random_input(12, 3, rng)
+    state, t, cond, estimate = readable_input(name, 3, rng, length=34)
     together = encoder(state, t, cond, estimate)
     for i in range(3):
         pick = slice(i, i + 1)
         alone = encoder(
-            State({k: v[pick] for k, v in state.fields.items()}, state.mask[pick]),
-            t[pick],
-            Conditioning(cond.residue[pick], cond.whole[pick]),
-            State({k: v[pick] for k, v in estimate.fields.items()}, state.mask[pick]),
+            rows(state, pick), t[pick], Conditioning(cond.residue[pick], cond.whole[pick]), rows(estimate, pick)
         )
         assert (alone.scalars - together.scalars[pick]).abs().max() < 1e-9
+        assert (alone.vectors - together.vectors[pick]).abs().sum() < 1e-9
 
 
-@pytest.mark.parametrize("name", registry.names("encoders"))
+@pytest.mark.parametrize("name", NAMES)
+def test_everything_given_reaches_the_output(name, rng):
+    """State, time, both kinds of y and the estimate each change the scalars."""
+    encoder = randomised(name)
+    state, t, cond, estimate = readable_input(name, 1, rng)
+    base = encoder(state, t, cond, estimate).scalars
+    other = state.map(lambda x: x.roll(1, dims=1))
+    for changed in (
+        encoder(other, t, cond, estimate),
+        encoder(state, t / 2, cond, estimate),
+        encoder(state, t, Conditioning(cond.residue + 1, cond.whole), estimate),
+        encoder(state, t, Conditioning(cond.residue, cond.whole + 1), estimate),
+        encoder(state, t, cond, other),
+        encoder(state, t, cond, None),
+    ):
+        assert (changed.scalars - base).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_gradients_reach_every_parameter_and_are_finite(name, rng):
     encoder = randomised(name)
-    state, t, cond, estimate = random_input(12, 2, rng)
+    state, t, cond, estimate = readable_input(name, 2, rng)
     features = encoder(state, t, cond, estimate)
+    assert features.scalars.shape == (*state.mask.shape, encoder.scalar_dim)
+    assert features.vectors.shape == (*state.mask.shape, encoder.vector_dim, 3)
     (features.scalars.square().sum() + features.vectors.square().sum()).backward()
     for label, parameter in encoder.named_parameters():
         assert parameter.grad is not None, label
         assert torch.isfinite(parameter.grad).all(), label
         assert parameter.grad.abs().sum() > 0, label
+
+
+@pytest.mark.parametrize("name", [name for name in ON_BACKBONES if name not in DETACHED])
+def test_gradients_by_coordinates_are_those_of_the_output(name, rng):
+    """Guidance and critics need them: the derivative along a random direction agrees with a finite difference."""
+    encoder = randomised(name)
+    state, t, cond, estimate = random_input(30, 1, rng)
+    weights = torch.randn(30, encoder.scalar_dim, generator=rng, dtype=torch.float64)
+    direction = torch.randn(1, 30, 3, generator=rng, dtype=torch.float64)
+
+    def value(step):
+        shifted = state.with_fields(trans=state["trans"] + step * direction)
+        return (encoder(shifted, t, cond, estimate).scalars * weights).sum()
+
+    step = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(value(step), step)
+    with torch.no_grad():
+        numeric = (value(1e-6) - value(-1e-6)) / 2e-6
+    assert (slope - numeric).abs() < 1e-5 * (1 + numeric.abs())
+
+
+@pytest.mark.parametrize("name", ON_BACKBONES)
+def test_one_residue_and_coincident_residues_are_no_trouble(name, rng):
+    """A chain of one, and all residues in one place (where a decoder starts): finite, with finite gradients."""
+    encoder = randomised(name)
+    for length in (1, 24):
+        state, t, cond, _ = random_input(length, 1, rng)
+        trans = torch.zeros_like(state["trans"]).requires_grad_()
+        features = encoder(state.with_fields(trans=trans, rots=so3.identity_like(state["rots"])), t, cond)
+        (gradient,) = torch.autograd.grad(features.scalars.sum() + features.vectors.square().sum(), trans)
+        for x in (features.scalars, features.vectors, gradient):
+            assert torch.isfinite(x).all()
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_a_causal_encoder_never_sees_what_follows(name, rng):
+    """Other residues, y and estimate after position i: not a bit of its output changes; those after it do change."""
+    encoder = randomised(name, torch.float32, causal=True)
+    length, cut = 40, 29
+    state, t, cond, estimate = random_input(length, 1, rng, torch.float32)
+    other, _, other_cond, other_estimate = random_input(length, 1, rng, torch.float32)
+
+    def spliced(one, two):
+        return torch.cat([one[:, :cut], two[:, cut:]], dim=1)
+
+    def joined(one, two):
+        return State({k: spliced(one[k], two[k]) for k in one.fields}, one.mask)
+
+    changed_cond = Conditioning(spliced(cond.residue, other_cond.residue), cond.whole)
+    for guess, other_guess in ((None, None), (estimate, other_estimate)):
+        features = encoder(state, t, cond, guess)
+        changed = encoder(joined(state, other), t, changed_cond, joined(guess, other_guess) if guess else None)
+        assert torch.equal(changed.scalars[:, :cut], features.scalars[:, :cut])
+        assert torch.equal(changed.vectors[:, :cut], features.vectors[:, :cut])
+        assert (changed.scalars[:, cut:] - features.scalars[:, cut:]).abs().amax((0, 2)).min() > 1e-3
+        # Nor does the length of the chain: a prefix by itself gives the same, up to the order of sums.
+        prefix = Conditioning(cond.residue[:, :cut], cond.whole)
+        alone = encoder(
+            State({k: v[:, :cut] for k, v in state.fields.items()}, state.mask[:, :cut]),
+            t,
+            prefix,
+            State({k: v[:, :cut] for k, v in guess.fields.items()}, guess.mask[:, :cut]) if guess else None,
+        )
+        assert (alone.scalars - features.scalars[:, :cut]).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_a_causal_encoder_sees_what_comes_before(name, rng):
+    """The first residue reaches the last, and without `causal` the last reaches the first."""
+    state, t, cond, _ = random_input(12, 1, rng)
+    for causal, changed, watched in ((True, 0, -1), (False, -1, 0)):
+        encoder = randomised(name, causal=causal)
+        trans = state["trans"].clone()
+        trans[:, changed] += 3.0
+        difference = encoder(state.with_fields(trans=trans), t, cond).scalars - encoder(state, t, cond).scalars
+        assert difference[:, watched].abs().max() > 1e-6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_low_precision_is_near(name, rng):
+    """Under autocast to bfloat16 the vectors, which move atoms, differ by a few percent of their size."""
+    encoder = randomised(name, torch.float32)
+    state, t, cond, estimate = readable_input(name, 2, rng)
+    given = [s.map(torch.Tensor.float) for s in (state, estimate)]
+    cond = Conditioning(cond.residue.float(), cond.whole.float())
+    exact = encoder(given[0], t, cond, given[1])
+    with torch.autocast("cpu", torch.bfloat16):
+        low = encoder(given[0], t, cond, given[1])
+    for one, two in ((exact.scalars, low.scalars.float()), (exact.vectors, low.vectors.float())):
+        assert (one - two).norm() <= 0.05 * one.norm()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_are_all_there_is_to_save(name, rng):
+    """Another instance with the same weights, and a copy, give the same to the bit."""
+    encoder = randomised(name)
+    assert set(encoder.state_dict()) == {label for label, _ in encoder.named_parameters()}
+    torch.manual_seed(1)
+    twin = registry.build("encoders", name, residue_dim=3, whole_dim=2, **SMALL).to(torch.float64)
+    twin.load_state_dict(encoder.state_dict())
+    state, t, cond, estimate = readable_input(name, 1, rng)
+    features = encoder(state, t, cond, estimate)
+    for other in (twin, copy.deepcopy(encoder)):
+        assert torch.equal(other(state, t, cond, estimate).scalars, features.scalars)
+
+
+@pytest.mark.parametrize(("height", "width", "channels"), [(8, 8, 1), (28, 28, 1), (32, 32, 3), (9, 14, 2)])
+@pytest.mark.parametrize("name", [n for n in ON_IMAGES if "multipliers" in inspect.signature(CLASSES[n]).parameters])
+def test_an_encoder_of_images_keeps_pixels_in_their_place(name, height, width, channels, rng):
+    """Any size: a change of one pixel is felt most near it, in both directions of the image."""
+    encoder = randomised(name, height=height, width=width, channels=channels, multipliers=(1, 2))
+    mask = torch.ones(1, height * width, dtype=torch.bool)
+    pixels = torch.randn(1, height * width, channels, generator=rng, dtype=torch.float64)
+    cond = Conditioning(torch.zeros(1, height * width, 3).double(), torch.zeros(1, 2).double())
+    t = torch.full((1,), 0.5)
+    row, column = height // 2, width // 3
+    other = pixels.clone()
+    other[:, row * width + column] += 1.0
+    with torch.no_grad():
+        one, two = (encoder(State({"pixels": x}, mask), t, cond).scalars for x in (pixels, other))
+    change = (one - two)[0].norm(dim=-1)
+    assert one.shape == (1, height * width, encoder.scalar_dim)
+    place = int(change.argmax())
+    assert abs(place // width - row) <= 2
+    assert abs(place % width - column) <= 2
+    with pytest.raises(UsageError, match="pixels"):
+        encoder(State({"pixels": pixels[:, 1:]}, mask[:, 1:]), t, cond)
+
+
+def test_the_transformer_reads_any_state(rng):
+    """An image and a toy state by the names and widths of their fields; a state that lacks one is refused."""
+    mask = torch.ones(2, 16, dtype=torch.bool)
+    cond = Conditioning(torch.zeros(2, 16, 0), torch.zeros(2, 1))
+    state = State(
+        {"x": torch.randn(2, 16, 2, generator=rng), "angles": torch.randn(2, 16, 3, generator=rng)},
+        mask,
+    )
+    for keywords in ({}, {"row": 4}, {"causal": True}):
+        encoder = registry.build(
+            "encoders", "transformer", residue_dim=0, whole_dim=1, fields={"x": 2, "angles": 3}, **SMALL, **keywords
+        )
+        features = encoder(state, torch.rand(2, generator=rng), cond, state)
+        assert features.scalars.shape == (2, 16, 32)
+        assert features.vectors.shape == (2, 16, 0, 3)
+        assert encoder.vector_dim == 0
+        with pytest.raises(UsageError, match="angles"):
+            encoder(State({"x": state["x"]}, mask), torch.zeros(2), cond)

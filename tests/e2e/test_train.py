@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from protgen.cli.interruption import Interrupted, deferred, interruptible
 from protgen.cli.train_config import choices, load_config
+from protgen.data.dataset import collate
 from protgen.data.store import Store
 from protgen.models.model import build_model
 from protgen.training.loop import TrainSettings, train
@@ -111,11 +112,17 @@ def test_the_first_signal_is_noted_and_the_second_interrupts():
 
 
 @pytest.mark.parametrize("experiment", choices("experiment"))
-def test_every_experiment_composes_and_builds(experiment, tiny_store, tmp_path):
-    """Each configuration that comes with the package is a model."""
+def test_every_experiment_composes_builds_and_steps(experiment, tiny_store, tmp_path):
+    """Each configuration that comes with the package is a model whose loss has a finite gradient on a batch."""
     config = load_config([f"experiment={experiment}", f"data.store={tiny_store}", f"run={tmp_path}"])
     model = build_model(config.model)
     assert sum(p.numel() for p in model.family.parameters()) > 1000
+    batch = collate([Store(tiny_store)[0]])
+    rng = torch.Generator().manual_seed(0)
+    losses = model.family.loss(model.family.space.encode(batch), model.conditions.from_data(batch, rng), rng)
+    losses.total.backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.family.parameters() if p.grad is not None)
+    assert any(p.grad is not None and p.grad.any() for p in model.family.parameters())
 
 
 def test_overrides_reach_their_place(tiny_store):

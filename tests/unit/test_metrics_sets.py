@@ -91,3 +91,12 @@ def test_bad_requests():
         novelty([helix()], [])
     with pytest.raises(UsageError, match="keep"):
         novelty([helix()], [helix()], keep=0)
+
+
+def test_sieve_changes_no_cluster():
+    """The sieved matrix gives the clusters of the full one, and none of its entries is above it by much."""
+    traces = [helix(40, 0.5, k) for k in range(4)] + [hairpin(40 + k) for k in range(4)] + [strand(38), strand(42)]
+    full, sieved = diversity(traces), diversity(traces, sieve=True)
+    assert (full.labels == sieved.labels).all()
+    assert (sieved.tm <= full.tm + 0.05).all()
+    assert (sieved.tm == sieved.tm.T).all()

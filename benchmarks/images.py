@@ -1,0 +1,296 @@
+"""One family on one set of images within a time budget: likelihood, samples, FID and KID, beside published numbers.
+
+    python benchmarks/images.py --data digits --family vae --minutes 1 --out benchmarks/results/images/digits_vae
+    python benchmarks/images.py --data mnist ../shared/data/images/mnist --binarise dynamic --family vae --minutes 60 \\
+        --importance 1,50,5000 --out ...
+
+`--data NAME [FOLDER]`: digits, mnist, fashion, cifar10. `--binarise static` draws pixels once, `dynamic` anew for each
+batch, test images once (seed 0) in both. Without it pixels are dequantised uniformly and figures are bits/dim.
+Presets of each family are in PRESETS; `--set family.beta=4 encoder.dim=32` changes them. `report.json` has everything,
+`samples.png` and `reconstructions.png` show it.
+"""
+
+import argparse
+import ast
+import json
+import platform
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from image_features import Judge, brightness, frechet, kernel_distance, train_judge
+from torch import Generator, Tensor
+
+from protgen import registry
+from protgen.data.images import Images, binarise, binarised, dequantise, image_batches, load_images, to_batch
+from protgen.errors import ProtgenError
+from protgen.families.base import LatentFamily, LikelihoodFamily, reconstruct
+from protgen.families.vae import VAE
+from protgen.models.model import Model, build_model, save_model
+from protgen.samplers.base import SamplingTask
+from protgen.spaces.image import Image
+from protgen.training.ema import ExponentialMovingAverage
+from protgen.types import Batch, State
+
+PERCEPTRON, UNET = {"name": "perceptron"}, {"name": "unet", "dim": 32}
+# Networks and keywords of each family; a name after a dash is a variant.
+PRESETS: dict[str, dict] = {
+    "vae": {"encoder": PERCEPTRON, "family": {"name": "vae", "latent_dim": 32, "pool": True}},
+    "vae-hierarchical": {"encoder": PERCEPTRON, "family": {"name": "vae", "latent_dim": 32, "pool": True, "levels": 3}},
+    "vae-importance": {
+        "encoder": PERCEPTRON,
+        "family": {"name": "vae", "latent_dim": 32, "pool": True, "importance": 5},
+    },
+    "latent": {
+        "encoder": PERCEPTRON,
+        "prior": {"name": "transformer", "dim": 128, "blocks": 3, "fields": {"latents": 32}},
+        "family": {"name": "latent", "latent_dim": 32, "joint": True, "vae": {"pool": True}},
+    },
+    "gan": {"encoder": UNET, "family": {"name": "gan"}},
+    "flow_matching": {"encoder": UNET, "family": {"name": "flow_matching", "data_bias": 1.0}},
+    "diffusion": {"encoder": UNET, "family": {"name": "diffusion"}},
+    "autoregressive": {"encoder": UNET, "family": {"name": "autoregressive"}},
+    "normalizing_flow": {"encoder": UNET, "family": {"name": "normalizing_flow"}},
+}
+# Published, with what they are of; those of larger budgets are goals and not peers.
+PUBLISHED = {
+    "binarised mnist, nats": {"VAE": 89.8, "IWAE-50": 86.8, "PixelCNN": 81.3, "IAF-VAE": 79.9, "PixelRNN": 79.2},
+    "cifar10, bits/dim": {"RealNVP": 3.49, "Glow": 3.35, "PixelCNN++": 2.92, "VDM": 2.65},
+    "cifar10, Inception FID (not ours)": {"DDPM": 3.17, "DDIM-10/20/50/100/1000": [13.36, 6.84, 4.67, 4.16, 4.04]},
+}
+
+
+def build(images: Images, preset: dict, changes: list[str], binary: bool) -> Model:
+    """The model of a preset, its networks as large as the images."""
+    height, width, channels = images.pixels.shape[1:]
+    size = {"height": height, "width": width, "channels": channels}
+    space = {"name": "image", **size, "levels": 2 if binary else images.levels, "binary": binary}
+    config = {"space": space, "conditions": ["class_label"]}
+    config |= {part: dict(entry) for part, entry in preset.items()}
+    if config["encoder"]["name"] in ("unet", "perceptron"):
+        config["encoder"] |= size
+    if config["encoder"]["name"] == "unet" and min(height, width) < 16:
+        config["encoder"]["multipliers"] = [1, 2]
+    for change in changes:
+        key, _, value = change.partition("=")
+        part, _, name = key.partition(".")
+        config[part][name] = literal(value)
+    return build_model(config)
+
+
+def literal(text: str):
+    """A Python literal, or the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def prepare(batch: Batch, images: Images, mode: str, rng: Generator) -> Batch:
+    """Pixels as the mode says: `dynamic` binarisation, `static` (done already), or dequantised."""
+    if mode == "dynamic":
+        return binarise(batch, images.levels, rng)
+    return batch if mode == "static" else dequantise(batch, rng)
+
+
+def train(model: Model, images: Images, mode: str, minutes: float, seed: int, size: int, lr: float, bf16: bool) -> dict:
+    """Train for that long; the learning rate falls by a cosine over the time. Leaves the averaged weights."""
+    family = model.family.train()
+    family.autocast_dtype = torch.bfloat16 if bf16 else None
+    optimizer = torch.optim.AdamW(family.parameters(), lr, betas=(0.9, 0.98), weight_decay=1e-4)
+    ema = ExponentialMovingAverage(family, 0.999)
+    batches: Iterator[Batch] = image_batches(images.of("train"), size, seed)
+    start, step, last = time.monotonic(), 0, {}
+    while (spent := (time.monotonic() - start) / (60 * minutes)) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = lr * min(1.0, (step + 1) / 200) * 0.5 * (1 + np.cos(np.pi * spent))
+        rng = Generator().manual_seed(seed * 1_000_003 + step)
+        batch = prepare(next(batches), images, mode, rng)
+        losses = family.loss(family.space.encode(batch), model.conditions.from_data(batch, rng), rng)
+        optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()
+        if torch.isfinite(torch.nn.utils.clip_grad_norm_(family.parameters(), 1.0)):
+            optimizer.step()
+        ema.update(family)
+        step += 1
+        if step % 200 == 0:
+            last = {name: round(float(value), 3) for name, value in losses.terms.items()}
+            print(f"{spent:.0%} step {step} {last}", flush=True)
+    family.load_state_dict(ema.shadow)
+    family.eval()
+    family.autocast_dtype = None
+    return {"steps": step, "minutes": minutes, "batch": size, "lr": lr, "bf16": bf16, "last_terms": last}
+
+
+def test_points(model: Model, images: Images, mode: str, count: int) -> Iterator[tuple[State, Batch]]:
+    """The first test images as points of the space, with noise from seed 0."""
+    test = images.of("test")
+    rng = Generator().manual_seed(0)
+    for rows in np.array_split(np.arange(min(count, len(test))), max(1, count // 100)):
+        batch = prepare(to_batch(test, rows), images, mode, rng)
+        yield model.family.space.encode(batch), batch
+
+
+def likelihoods(model: Model, images: Images, mode: str, count: int, importance: list[int]) -> dict:
+    """Mean test nats (with y unknown), standard error, bits/dim; for VAEs at each number of importance samples."""
+    family, space = model.family, model.family.space
+    assert isinstance(space, Image)
+    if not isinstance(family, LikelihoodFamily):
+        return {"likelihood": "none: this family has no density"}
+    result = {}
+    for k in importance if isinstance(family, VAE) else [0]:
+        nats, kind = [], "lower_bound"
+        rng = Generator().manual_seed(1)
+        for x, batch in test_points(model, images, mode, count if k < 1000 else min(count, 500)):
+            cond = model.conditions.unknown(batch.mask)
+            if isinstance(family, VAE):
+                nats.append(family.bound(x, cond, rng, k, chunk=2000))
+            else:
+                found = family.log_prob(x, cond, rng)
+                nats, kind = [*nats, found.nats.detach()], found.kind
+        values = torch.cat(nats).double()
+        result[f"k = {k}" if k else "log_prob"] = {
+            "kind": kind,
+            "nats": round(float(-values.mean()), 3),
+            "standard_error": round(float(values.std() / len(values) ** 0.5), 3),
+            "bits_per_dim": round(float(space.bits_per_dim(values).mean()), 4),
+            "test_images": len(values),
+        }
+    return result
+
+
+def sample(model: Model, labels: Tensor, seed: int, steps: int | None, sampler: str) -> Tensor:
+    """Pictures (n, h, w, c) of the labels asked for, each from its own stream; -1 asks for none."""
+    space = model.family.space
+    assert isinstance(space, Image)
+    label = registry.find("conditions", "class_label")
+    built = None
+    if model.family.takes_sampler:
+        built = registry.build("samplers", sampler, **({} if steps is None else {"steps": steps}))
+    pictures = []
+    for rows in torch.arange(len(labels)).split(100):
+        mask = space.full_mask(len(rows))
+        asked = [[label(int(labels[i]))] if labels[i] >= 0 else [] for i in rows]
+        streams = [Generator().manual_seed(seed * 1_000_003 + int(i)) for i in rows]
+        task = SamplingTask(mask, model.conditions.from_requests(asked, mask), streams)
+        with torch.no_grad():
+            pictures.append(space.observe(model.family.sample(task, built)).clamp(0, 1))
+    return torch.cat(pictures)
+
+
+def judged(model: Model, judge: Judge, images: Images, options: argparse.Namespace) -> dict:
+    """FID and KID of unconditional samples against the test split, by sampler steps; class asked against class seen."""
+    test = images.of("test")
+    real = brightness(test, np.random.default_rng(0).permutation(len(test)))
+    half = len(real) // 2
+    reference = judge.features(real)
+    floor = {"fid": frechet(judge.features(real[:half]), judge.features(real[half:]))}
+    result: dict = {"feature_net": judge.name, "accuracy": judge.accuracy, "samples": options.samples}
+    result["test half against test half"] = {name: round(value, 4) for name, value in floor.items()}
+    free = torch.full((options.samples,), -1)
+    steps = [int(s) for s in options.steps.split(",")] if model.family.takes_sampler else [None]
+    for count in steps:
+        start = time.perf_counter()
+        made = sample(model, free, options.seed, count, options.sampler)
+        seconds = (time.perf_counter() - start) / len(made)
+        features = judge.features(made)
+        result["one go" if count is None else f"{options.sampler}, {count} steps"] = {
+            "fid": round(frechet(features, reference), 4),
+            "kid": round(kernel_distance(features, reference), 5),
+            "seconds_per_sample": round(seconds, 4),
+        }
+    asked = torch.arange(100) % 10
+    made = sample(model, asked, options.seed + 1, max((s for s in steps if s), default=None), options.sampler)
+    result["class asked is class seen"] = float((judge.classes(made) == asked).float().mean())
+    save_grid(made, options.out / "samples.png")
+    return result
+
+
+def save_grid(pictures: Tensor, path: Path, columns: int = 10) -> None:
+    """Pictures in rows, with a grey line between."""
+    from PIL import Image as Picture
+
+    n, h, w, c = pictures.shape
+    rows = -(-n // columns)
+    canvas = torch.full((rows * (h + 1), columns * (w + 1), c), 0.5)
+    for i, picture in enumerate(pictures):
+        top, left = i // columns * (h + 1), i % columns * (w + 1)
+        canvas[top : top + h, left : left + w] = picture
+    bytes_ = (canvas.clamp(0, 1) * 255).to(torch.uint8).numpy()
+    picture = Picture.fromarray(bytes_[..., 0] if c == 1 else bytes_)
+    scale = max(1, 600 // picture.width)
+    picture.resize((picture.width * scale, picture.height * scale), Picture.Resampling.NEAREST).save(path)
+
+
+def show_reconstructions(model: Model, images: Images, mode: str, path: Path) -> None:
+    """Test images above what is left of them."""
+    family, space = model.family, model.family.space
+    if not isinstance(family, LatentFamily) or not isinstance(space, Image):
+        return
+    x, batch = next(test_points(model, images, mode, 100))
+    with torch.no_grad():
+        again = reconstruct(family, x, model.conditions.unknown(batch.mask))
+    pairs = [space.observe(s)[:40].unflatten(0, (-1, 10)) for s in (x, again)]
+    save_grid(torch.stack(pairs, 1).flatten(0, 2), path)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", nargs="+", required=True, metavar=("NAME", "FOLDER"))
+    parser.add_argument("--family", choices=sorted(PRESETS), required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--binarise", choices=["none", "static", "dynamic"], default="none")
+    parser.add_argument("--minutes", type=float, default=60.0, help="of training")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--test", type=int, default=10_000, help="test images judged by likelihood")
+    parser.add_argument("--importance", default="1,50", help="importance samples of VAEs; above 1,000 on 500 images")
+    parser.add_argument("--samples", type=int, default=1000, help="for FID and KID")
+    parser.add_argument("--sampler", default="euler")
+    parser.add_argument("--steps", default="10,20,50,200", help="of the sampler, each with its FID")
+    parser.add_argument("--judge-steps", type=int, default=1500, help="training steps of the feature net")
+    parser.add_argument("--set", nargs="*", default=[], metavar="PART.KEY=VALUE")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parse()
+    name, folder = options.data[0], Path(options.data[1]) if len(options.data) > 1 else None
+    try:
+        images = load_images(name, folder)
+        judge_images = binarised(images) if options.binarise != "none" else images
+        if options.binarise == "static":
+            images = judge_images
+        torch.manual_seed(options.seed)
+        model = build(images, PRESETS[options.family], options.set, options.binarise != "none")
+    except ProtgenError as error:
+        raise SystemExit(str(error)) from error
+    options.out.mkdir(parents=True, exist_ok=True)
+    mode, seed = options.binarise, options.seed
+    trained = train(model, images, mode, options.minutes, seed, options.batch, options.lr, options.bf16)
+    save_model(model, options.out / "model", torch.float32)
+    importance = [int(k) for k in options.importance.split(",")]
+    judge = train_judge(judge_images, options.judge_steps)
+    report = {
+        "data": images.name,
+        "binarisation": {"none": "none, uniform dequantisation"}.get(mode, mode),
+        "family": options.family,
+        "parameters": sum(p.numel() for p in model.family.parameters()),
+        "model": model.config,
+        "training": trained | {"seed": seed},
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        "likelihood": likelihoods(model, images, mode, options.test, importance),
+        "samples": judged(model, judge, judge_images, options),
+        "published": PUBLISHED,
+    }
+    show_reconstructions(model, images, mode, options.out / "reconstructions.png")
+    (options.out / "report.json").write_text(json.dumps(report, indent=1) + "\n")
+    print(json.dumps({key: report[key] for key in ("likelihood", "samples")}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

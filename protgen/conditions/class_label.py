@@ -1,0 +1,79 @@
+"""A class, by number: a digit, a fold class, whatever the data call `class_label`."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor
+
+from protgen.conditions.base import Adherence, LearnedCondition, random_rows
+from protgen.errors import UsageError
+from protgen.types import Batch
+
+CLASSES = 10  # room for this many: digits, CIFAR-10, and with slots to spare the three or four classes of folds
+DROPPED = 0.2  # share of examples whose class is kept from the network, for guidance
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """An outcome of which somebody, a classifier or an annotation, says the class."""
+
+    class_label: int
+
+
+@dataclass(frozen=True)
+class ClassLabel(LearnedCondition):
+    """One of at most ten classes.
+
+    Args:
+        index: number of the class, from 0.
+
+    Raises:
+        UsageError: if there is no such class.
+    """
+
+    index: int
+
+    name: ClassVar[str] = "class_label"
+    whole_dim: ClassVar[int] = CLASSES + 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < CLASSES:
+            raise UsageError(f"class_label {self.index}: classes are numbered from 0 to {CLASSES - 1}")
+
+    def adherence(self, outcome: Any) -> Adherence:
+        """Whether the class of a `Labelled` outcome is the one asked for.
+
+        Raises:
+            UsageError: for an outcome without a class: a classifier must look at it first.
+        """
+        if not isinstance(outcome, Labelled):
+            kind = type(outcome).__name__
+            raise UsageError(f"class_label cannot be measured on a {kind}; classify it first and give a Labelled")
+        off = float(outcome.class_label != self.index)
+        return Adherence(self.name, self.index, outcome.class_label, off, off == 0, 0.0)
+
+    @classmethod
+    def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
+        """One-hot `class_label` (b,) and the flag, dropped in a fifth of examples; -1 is a class nobody knows."""
+        labels = batch["class_label"].long()
+        if bool((labels >= CLASSES).any()):
+            raise UsageError(f"class_label {int(labels.max())} in the data: there is room for {CLASSES} classes")
+        given = ~random_rows(len(labels), DROPPED, rng).to(labels.device) & (labels >= 0)
+        return one_hot(labels.clamp(min=0)) * given[:, None]
+
+    @classmethod
+    def unknown(cls, mask: Bool[Tensor, "b l"]) -> Tensor:
+        """No class."""
+        return torch.zeros(len(mask), cls.whole_dim, device=mask.device)
+
+    def features(self, mask: Bool[Tensor, " l"]) -> Float[Tensor, " g"]:
+        """One-hot and the flag."""
+        return one_hot(torch.tensor([self.index]))[0]
+
+
+def one_hot(labels: Tensor) -> Float[Tensor, "b g"]:
+    """Columns of the classes and one that says that a class is given."""
+    columns = torch.nn.functional.one_hot(labels, CLASSES).float()
+    return torch.cat([columns, torch.ones_like(columns[:, :1])], dim=-1)

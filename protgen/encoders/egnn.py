@@ -1,0 +1,119 @@
+"""EGNN over residue frames: messages of invariants, coordinates that move along the edges.
+
+    m_ij = phi_e(h_i, h_j, invariants of the relative frame, a_ij)
+    x_i <- x_i + mean_j (x_j - x_i) / (|x_j - x_i| + 1) phi_x(m_ij) + R_i phi_v(h_i)
+    h_i <- h_i + phi_h(h_i, mean_j m_ij)
+
+The original is E(n)-equivariant and knows points alone. Residues have frames: their relative positions and rotations
+are the invariants of a message, the frame's axes take the place of the velocity, and the frame turns as the position
+moves, by a rotation vector of the same form. A mirror image turns these invariants into others, so this is SE(3).
+
+References:
+    Satorras et al. 2021, E(n) Equivariant Graph Neural Networks, eq. 3-8 (7: velocities, 8: soft edges).
+    Hoogeboom et al. 2022, Equivariant Diffusion for Molecule Generation, eq. 12 (the norm + 1 in the denominator).
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from protgen.encoders.base import Encoder
+from protgen.geometry.frames import rotation_from_small_quaternion
+from protgen.nn.edges import EdgeGeometry, Frames, unit_vectors
+from protgen.nn.graph import Wiring
+from protgen.nn.modulation import Modulation
+from protgen.nn.precision import full_precision
+from protgen.nn.residue_graph import ResidueGraph, ResidueGraphReader, turned_and_moved
+from protgen.types import Conditioning, Features, State
+
+
+class Block(nn.Module):
+    """One equivariant graph convolution."""
+
+    def __init__(self, dim: int, edge_dim: int, expansion: int) -> None:
+        super().__init__()
+        self.norm = Modulation(dim)
+        self.from_target = nn.Linear(dim, dim)
+        self.from_source = nn.Linear(dim, dim, bias=False)
+        self.from_edge = nn.Linear(edge_dim, dim, bias=False)
+        self.geometry = EdgeGeometry(dim)
+        self.message = nn.Linear(dim, dim)
+        self.gate = nn.Linear(dim, 1)
+        self.update = nn.Sequential(nn.Linear(2 * dim, expansion * dim), nn.SiLU(), nn.Linear(expansion * dim, dim))
+        self.along = nn.Linear(dim, 2, bias=False)
+        self.own = nn.Linear(dim, 6)
+        for layer in (self.along, self.own):
+            nn.init.zeros_(layer.weight)
+        nn.init.zeros_(self.own.bias)
+
+    def forward(self, h: Tensor, frames: Frames, given: ResidueGraph) -> tuple[Tensor, Frames]:
+        """Updated scalars and frames."""
+        graph = given.graph
+        x = self.norm(h, given.whole)
+        hidden = self.from_target(x)[graph.target] + self.from_source(x)[graph.source]
+        hidden = hidden + self.from_edge(given.edges) + self.geometry(graph, frames)
+        message = nn.functional.silu(self.message(nn.functional.silu(hidden)))
+        message = message * torch.sigmoid(self.gate(message))
+        h = h + self.update(torch.cat([x, graph.mean(message, given.weights).to(x.dtype)], dim=-1))
+        return h, self.move(h, message, frames, given)
+
+    @full_precision
+    def move(self, h: Tensor, message: Tensor, frames: Frames, given: ResidueGraph) -> Frames:
+        """Frames moved and turned along the edges and along their own axes."""
+        rots, trans = frames
+        dtype, weight_dtype = trans.dtype, self.own.weight.dtype
+        direction, distance = unit_vectors(given.graph, trans)
+        along = self.along(message.to(weight_dtype)).to(dtype)[..., None]
+        pull = direction * (distance / (distance + 1))[..., None]
+        seen = given.graph.mean(along * pull[:, None], given.weights)
+        local = seen @ rots + self.own(h.to(weight_dtype)).to(dtype).unflatten(-1, (2, 3))
+        move, turn = local.unbind(-2)
+        trans = trans + (rots @ move[..., None])[..., 0] * given.step
+        return rots @ rotation_from_small_quaternion(turn), trans
+
+
+class EGNNEncoder(Encoder):
+    """Equivariant graph network over residue frames.
+
+    Args:
+        residue_dim, whole_dim: widths of the conditioning it reads.
+        dim: width of residue scalars and messages.
+        blocks: number of blocks.
+        edge_dim: width of edge features.
+        expansion: hidden width of node updates, in units of dim.
+        neighbours: nearest in space that a residue sees beside its neighbours along the chain and a few far ones.
+        causal: whether residue i sees residues j <= i alone.
+    """
+
+    symmetry = "SE3"
+    reads = ("trans", "rots")
+    vector_dim = 3
+
+    def __init__(
+        self,
+        residue_dim: int,
+        whole_dim: int,
+        dim: int = 128,
+        blocks: int = 6,
+        edge_dim: int = 64,
+        expansion: int = 2,
+        neighbours: int = 16,
+        causal: bool = False,
+    ) -> None:
+        super().__init__()
+        self.scalar_dim = dim
+        self.reader = ResidueGraphReader(
+            residue_dim, whole_dim, dim, edge_dim, Wiring(nearest=neighbours, causal=causal)
+        )
+        self.blocks = nn.ModuleList(Block(dim, edge_dim, expansion) for _ in range(blocks))
+
+    def forward(
+        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None
+    ) -> Features:
+        """Scalars (b, l, dim) and the three vectors of a frame head: displacement (Å), changes of the x and y axes."""
+        given = self.reader(state, t, cond, estimate)
+        h, frames = given.scalars, given.frames
+        for block in self.blocks:
+            h, frames = block(h, frames, given)
+        dense = given.graph.dense
+        return Features(dense(h), dense(turned_and_moved(given.frames, frames)))

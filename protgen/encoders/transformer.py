@@ -1,0 +1,143 @@
+"""A plain transformer over any state: the control without symmetry, and a general encoder for flat spaces.
+
+Fields are flattened and joined to one token a position; attention is full (or causal), with no bias from geometry.
+For backbones it predicts the vectors of a frame head in the global frame, where x, y and z mean something only by the
+data: it must learn what the equivariant encoders know. Time and y enter by scale and shift.
+
+References:
+    Vaswani et al. 2017, Attention Is All You Need.
+    Peebles and Xie 2023, Scalable Diffusion Models with Transformers (adaLN).
+"""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from protgen.encoders.base import Encoder
+from protgen.errors import ConfigError, UsageError
+from protgen.nn.inputs import InputEmbedding
+from protgen.nn.modulation import Modulation
+from protgen.nn.precision import full_precision
+from protgen.types import Conditioning, Features, State
+
+BACKBONE = {"trans": 3, "rots": 9}
+NANOMETRE = 10.0  # Å; positions enter in nm, so that inputs are of order one
+
+
+class Block(nn.Module):
+    """Self-attention and a transition, each with a residual."""
+
+    def __init__(self, dim: int, heads: int, expansion: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_attention = Modulation(dim)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.out = nn.Linear(dim, dim)
+        self.norm_transition = Modulation(dim)
+        self.transition = nn.Sequential(nn.Linear(dim, expansion * dim), nn.GELU(), nn.Linear(expansion * dim, dim))
+
+    def forward(self, x: Tensor, whole: Tensor, seen: Tensor) -> Float[Tensor, "b l d"]:
+        """Updated features; `seen` (b, 1, l, l) or (b, 1, 1, l) is True where a query may look."""
+        b, length, dim = x.shape
+        qkv = self.qkv(self.norm_attention(x, whole)).reshape(b, length, 3, self.heads, dim // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        attended = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+        x = x + self.out(attended.transpose(1, 2).flatten(-2))
+        return x + self.transition(self.norm_transition(x, whole))
+
+
+class TransformerEncoder(Encoder):
+    """Transformer over the joined fields of a state.
+
+    Args:
+        residue_dim, whole_dim: widths of the conditioning it reads.
+        dim: width of features, a multiple of `heads`.
+        blocks: number of blocks.
+        heads: attention heads.
+        expansion: hidden width of transitions, in units of dim.
+        fields: name and flattened width of each field it reads; a backbone's trans and rots by default.
+        row: length of a row where positions are the pixels of an image, None where they are a chain.
+        causal: whether position i sees positions j <= i alone.
+
+    Raises:
+        ConfigError: if `dim` is not a multiple of `heads`.
+    """
+
+    symmetry = "none"
+
+    def __init__(
+        self,
+        residue_dim: int,
+        whole_dim: int,
+        dim: int = 128,
+        blocks: int = 4,
+        heads: int = 4,
+        expansion: int = 4,
+        fields: Mapping[str, int] | None = None,
+        row: int | None = None,
+        causal: bool = False,
+    ) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ConfigError(f"dim is {dim} and heads is {heads}; give a dim that is a multiple of heads")
+        self.fields = dict(BACKBONE if fields is None else fields)
+        self.reads = tuple(self.fields)
+        self.scalar_dim = dim
+        self.vector_dim = 3 if self.fields == BACKBONE else 0
+        self.causal = causal
+        width = sum(self.fields.values())
+        self.inputs = InputEmbedding(residue_dim, whole_dim, dim, causal=causal, row=row)
+        self.noisy = nn.Linear(width, dim, bias=False)
+        self.estimate = nn.Linear(width, dim, bias=False)
+        self.blocks = nn.ModuleList(Block(dim, heads, expansion) for _ in range(blocks))
+        self.norm = nn.LayerNorm(dim)
+        self.vectors = nn.Linear(dim, 9) if self.vector_dim else None
+        if self.vectors is not None:
+            nn.init.zeros_(self.vectors.weight)
+            nn.init.zeros_(self.vectors.bias)
+
+    def forward(
+        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None
+    ) -> Features:
+        """Scalars (b, l, dim), and for a backbone the three vectors of a frame head."""
+        mask = state.mask
+        x, whole = self.inputs(mask, t, cond, estimate is not None)
+        x = x + self.read(self.noisy, state)
+        if estimate is not None:
+            x = x + self.read(self.estimate, estimate)
+        seen = mask[:, None, None]
+        if self.causal:
+            # A position that sees nothing has no softmax: each at least sees itself, padding too.
+            square = torch.ones(mask.shape[1], mask.shape[1], dtype=torch.bool, device=mask.device)
+            seen = (seen & square.tril()) | torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+        for block in self.blocks:
+            x = block(x, whole[:, None], seen)
+        x = self.norm(x)
+        return Features(x, self.frame_vectors(x, t))
+
+    @full_precision
+    def read(self, layer: nn.Linear, state: State) -> Float[Tensor, "b l d"]:
+        """The joined fields through a linear layer.
+
+        Raises:
+            UsageError: if a field is missing or has another width.
+        """
+        columns = []
+        for name, width in self.fields.items():
+            flat = state[name].flatten(2) if name in state.fields else None
+            if flat is None or flat.shape[-1] != width:
+                found = {key: value.flatten(2).shape[-1] for key, value in state.fields.items()}
+                raise UsageError(f"the transformer reads {self.fields} and the state has {found}; set its `fields`")
+            columns.append(flat / NANOMETRE if name == "trans" and self.vector_dim else flat)
+        return layer(torch.cat(columns, dim=-1).to(layer.weight.dtype))
+
+    @full_precision
+    def frame_vectors(self, x: Tensor, t: Float[Tensor, " b"]) -> Float[Tensor, "b l v 3"]:
+        """Displacement (Å) and changes of the x and y axes in the global frame; none if it reads no backbone."""
+        if self.vectors is None:
+            return x.new_zeros(*x.shape[:2], 0, 3)
+        vectors = self.vectors(x.to(self.vectors.weight.dtype)).unflatten(-1, (3, 3))
+        step = (0.3 + 6.0 * t.to(vectors.dtype))[:, None, None, None]
+        return torch.cat([vectors[:, :, :1] * step, vectors[:, :, 1:]], dim=2)

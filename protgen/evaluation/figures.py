@@ -1,0 +1,114 @@
+"""The plots of a report for a paper: PNG and SVG by matplotlib."""
+
+import base64
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from protgen.evaluation.report import report_figures
+from protgen.evaluation.runner import EvaluationResult
+from protgen.evaluation.showcase import choose
+from protgen.evaluation.tables import make_folder
+from protgen.structure.picture import draw_backbones
+
+FORMATS = ("png", "svg")
+SIZE = (3.5, 3.0)  # inches; one column of a journal
+MOST_DRAWN = 8  # ribbons
+GREY = "#8a9099"
+
+
+def write_figures(result: EvaluationResult, out: str | PathLike[str]) -> Path:
+    """Write every plot of the report, and ribbons of the structures it shows, into `figures/`.
+
+    Args:
+        result: of an evaluation with at least one structure that could be read.
+        out: folder of the results.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UsageError: if it cannot be written.
+    """
+    folder = Path(out) / "figures"
+    make_folder(folder)
+    for name, (_, _, figure) in report_figures(result).items():
+        _draw(figure.to_plotly_json(), folder / name)
+    shown = [one for one in choose(result.rows, result.sets) if one.kind != "worst"][:MOST_DRAWN]
+    proteins = [protein for one in shown if (protein := result.proteins[one.row]) is not None]
+    proteins = [protein for protein in proteins if protein.mask[:, :4].all(axis=1).sum() > 1]
+    if proteins:
+        for kind in FORMATS:
+            draw_backbones(proteins, folder / f"ribbons.{kind}", titles=[protein.name[:24] for protein in proteins])
+    return folder
+
+
+def _draw(figure: dict[str, Any], stem: Path) -> None:
+    """Draw the traces of one plotly figure that have a counterpart on paper."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    page = Figure(figsize=SIZE, dpi=300, layout="constrained")
+    FigureCanvasAgg(page)
+    axes = page.add_subplot()
+    for trace in figure["data"]:
+        _draw_trace(axes, {key: _unpacked(value) for key, value in trace.items()})
+    layout = figure["layout"]
+    for axis, name in (("x", "xaxis"), ("y", "yaxis")):
+        entry = layout.get(name, {})
+        getattr(axes, f"set_{axis}label")(entry.get("title", {}).get("text", ""), fontsize=9)
+        if "range" in entry:
+            getattr(axes, f"set_{axis}lim")(*entry["range"])
+    if layout.get("yaxis", {}).get("scaleanchor"):
+        axes.set_aspect("equal")
+    axes.tick_params(labelsize=8)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(fontsize=7, frameon=False)
+    for kind in FORMATS:
+        page.savefig(stem.with_suffix(f".{kind}"))
+
+
+def _draw_trace(axes: Any, trace: dict[str, Any]) -> None:
+    name = trace.get("name") or None
+    if trace["type"] == "contour":
+        axes.contour(trace["x"], trace["y"], np.asarray(trace["z"]), levels=[0.5], colors=GREY, linewidths=0.8)
+    elif trace["type"] == "histogram":
+        bins = trace["xbins"]
+        values = np.asarray(trace["x"], dtype=float)
+        edges = np.arange(bins["start"], bins["end"] + bins["size"], bins["size"])
+        weights = np.full(len(values), 100.0 / max(1, len(values)))
+        axes.hist(values, edges, weights=weights, color=trace["marker"]["color"], alpha=0.6, label=name)
+    elif trace.get("mode") == "lines":
+        style = ":" if trace["line"].get("dash") == "dot" else "-"
+        axes.plot(trace["x"], trace["y"], style, color=GREY, linewidth=0.9, label=name)
+    else:
+        size = np.asarray(_unpacked(trace["marker"]["size"]), dtype=float)
+        small = float(trace["marker"].get("opacity", 1)) < 0.5
+        axes.scatter(
+            _plain(trace["x"]),
+            _plain(trace["y"]),
+            s=1.5 if small else size * 1.6,
+            color=trace["marker"]["color"],
+            alpha=trace["marker"].get("opacity", 1),
+            linewidths=0,
+            label=name,
+            rasterized=small,
+        )
+
+
+def _unpacked(value: Any) -> Any:
+    """Plotly writes numbers as base64 of their bytes; here they are an array again."""
+    if not (isinstance(value, dict) and "bdata" in value):
+        return value
+    array = np.frombuffer(base64.b64decode(value["bdata"]), dtype=np.dtype(value["dtype"]))
+    shape = [int(n) for n in str(value.get("shape", len(array))).split(",")]
+    return array.reshape(shape)
+
+
+def _plain(values: Sequence[float]) -> np.ndarray:
+    return np.asarray(values, dtype=float)

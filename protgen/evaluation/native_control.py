@@ -1,0 +1,61 @@
+"""Real structures through the same code: what a perfect generator would score."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from protgen.evaluation.reference import TRAIN, Reference
+from protgen.evaluation.runner import ERROR, EvaluationResult
+from protgen.evaluation.validity import validity
+from protgen.metrics.base import summarise
+
+MOST = 200  # natives measured
+
+
+@dataclass(frozen=True)
+class NativeControl:
+    """Summaries of natives.
+
+    Attributes:
+        name: of the reference.
+        n: natives measured.
+        metrics: by column, as in `summary.json`.
+    """
+
+    name: str
+    n: int
+    metrics: Mapping[str, Mapping[str, Any]]
+
+
+def native_control(result: EvaluationResult, reference: Reference | None) -> NativeControl | None:
+    """Measure natives of the lengths of the structures: held-out ones if there are any; evenly chosen, at most 200.
+
+    Args:
+        result: of an evaluation.
+        reference: where the natives come from.
+
+    Returns:
+        None without a reference, or if none of its chains has a length between the shortest and the longest structure.
+    """
+    if reference is None:
+        return None
+    lengths = [int(row["length"]) for row in result.rows if row["status"] != ERROR]
+    if not lengths:
+        return None
+    fits = [
+        k
+        for k, protein in enumerate(reference.proteins)
+        if min(lengths) <= protein.length <= max(lengths)
+    ]  # fmt: skip
+    held_out = [k for k in fits if reference.splits[k] != TRAIN]
+    chosen = held_out or fits
+    if not chosen:
+        return None
+    picked = [chosen[i] for i in np.unique(np.linspace(0, len(chosen) - 1, min(MOST, len(chosen))).astype(int))]
+    with np.errstate(all="ignore"):
+        rows = [validity(reference.proteins[k]) for k in picked]
+    names = [name for name, value in rows[0].items() if isinstance(value, int | float)]
+    metrics = {name: asdict(summarise([float(row[name]) for row in rows])) for name in names}
+    return NativeControl(reference.name, len(rows), metrics)

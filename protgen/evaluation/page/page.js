@@ -1,0 +1,76 @@
+"use strict";
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const CONFIG = {displaylogo: false, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d", "sendDataToCloud"]};
+const RAINBOW = [[0, "#3b5fc0"], [0.25, "#3fa3b8"], [0.5, "#63b364"], [0.75, "#e0b13c"], [1, "#cf4a3c"]];
+const root = document.documentElement;
+
+function colours() {
+  const style = getComputedStyle(root);
+  return Object.fromEntries(["ink", "soft", "grid", "card"].map((name) => [name, style.getPropertyValue("--" + name).trim()]));
+}
+
+function themed(layout) {
+  const c = colours();
+  const axis = {gridcolor: c.grid, linecolor: c.grid, zerolinecolor: c.grid, tickcolor: c.grid};
+  return {
+    margin: {l: 58, r: 14, t: 14, b: 46}, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    font: {color: c.ink, family: "system-ui, sans-serif", size: 12.5},
+    legend: {orientation: "h", y: 1.02, yanchor: "bottom", x: 0, font: {size: 12}}, hoverlabel: {font: {size: 12}},
+    ...layout, xaxis: {...axis, ...layout.xaxis}, yaxis: {...axis, ...layout.yaxis},
+  };
+}
+
+function drawPlots() {
+  for (const [id, figure] of Object.entries(DATA.figures))
+    Plotly.react(id, figure.data, themed(figure.layout), CONFIG);
+}
+
+function steps(palette) {
+  const n = palette.length;
+  return palette.flatMap((colour, k) => [[k / n, colour], [(k + 1) / n, colour]]);
+}
+
+function meshTrace(mesh, byChain) {
+  const light = {ambient: 0.55, diffuse: 0.75, specular: 0.18, roughness: 0.55, fresnel: 0.05};
+  if (mesh.ca) {
+    const [x, y, z] = mesh.ca;
+    return {type: "scatter3d", mode: "lines", x, y, z, line: {width: 9, color: "#8a9099"}, hoverinfo: "skip"};
+  }
+  return {
+    type: "mesh3d", x: mesh.x, y: mesh.y, z: mesh.z, i: mesh.i, j: mesh.j, k: mesh.k, intensitymode: "cell",
+    intensity: byChain ? mesh.along : mesh.code, cmin: byChain ? 0 : -0.5, cmax: byChain ? 255 : DATA.palette.length - 0.5,
+    colorscale: byChain ? RAINBOW : steps(DATA.palette), showscale: false, flatshading: false, lighting: light,
+    lightposition: {x: -400, y: 700, z: 1200}, hoverinfo: "skip",
+  };
+}
+
+function drawStructure() {
+  const select = document.getElementById("which");
+  if (!select) return;
+  const shown = DATA.structures[Number(select.value)];
+  const byChain = document.getElementById("colouring").value === "chain";
+  const hidden = {visible: false, showbackground: false};
+  const scene = {
+    xaxis: hidden, yaxis: hidden, zaxis: hidden, aspectmode: "data", dragmode: "orbit",
+    camera: {eye: {x: 0, y: 0, z: 1.7}, up: {x: 0, y: 1, z: 0}, projection: {type: "perspective"}},
+  };
+  const layout = {margin: {l: 0, r: 0, t: 0, b: 0}, paper_bgcolor: "rgba(0,0,0,0)", scene, uirevision: select.value};
+  Plotly.react("view", [meshTrace(shown.mesh, byChain)], layout, CONFIG);
+  document.getElementById("reason").textContent = shown.reason;
+  const tag = document.getElementById("kind");
+  tag.textContent = shown.kind === "cluster" ? "cluster" : shown.kind;
+  tag.className = "tag " + shown.kind;
+}
+
+function setTheme(name) {
+  root.dataset.theme = name;
+  drawPlots();
+  drawStructure();
+}
+
+document.getElementById("theme").addEventListener("click", () => setTheme(root.dataset.theme === "dark" ? "light" : "dark"));
+for (const id of ["which", "colouring"]) {
+  const control = document.getElementById(id);
+  if (control) control.addEventListener("change", drawStructure);
+}
+setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");

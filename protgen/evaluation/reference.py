@@ -1,0 +1,102 @@
+"""The structures that a set is held against: a store, or a folder of structure files."""
+
+import csv
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from protgen.data.store import Store
+from protgen.errors import ProtgenError, UsageError
+from protgen.evaluation.collect import collect_files
+from protgen.metrics.tm import MIN_LENGTH, ca_trace
+from protgen.parallel import run
+from protgen.structure.protein import Protein
+from protgen.structure.reader import read_structure
+
+SEARCHED = "PROTGEN_REFERENCES"  # environment variable: a folder whose sub-folders can be named without a path
+TRAIN = "train"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Natives, or any structures that new ones are compared with.
+
+    Attributes:
+        name: for tables.
+        ids: (n,) what each is called.
+        splits: (n,) "train" or another split; "train" throughout where nothing says otherwise.
+        proteins: the structures.
+        n_given: how many there were, with those that could not be read or are too short.
+    """
+
+    name: str
+    ids: Sequence[str]
+    splits: Sequence[str]
+    proteins: Sequence[Protein]
+    n_given: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def traces(self) -> list[np.ndarray]:
+        """(l, 3) Å of each."""
+        return [ca_trace(protein) for protein in self.proteins]
+
+
+def load_reference(name: str | os.PathLike[str], *, jobs: int = 1) -> Reference:
+    """Open a reference.
+
+    Args:
+        name: a store made by `protgen data build`, a folder of structure files (an `index.csv` with the columns file
+            and split tells training from validation), a file, or the name of a folder in $PROTGEN_REFERENCES.
+        jobs: number of processes that read files.
+
+    Raises:
+        UsageError: if there is no such thing, or nothing in it can be read.
+    """
+    path = Path(name)
+    home = os.environ.get(SEARCHED)
+    if not path.exists() and home and (Path(home) / path).exists():
+        path = Path(home) / path
+    if not path.exists():
+        raise UsageError(
+            f"--reference {name}: no such store, folder or file (names without a path are looked up in ${SEARCHED})"
+        )
+    title = path.name or str(path)
+    if (path / "manifest.json").exists():
+        store = Store(path)
+        items = [store[i] for i in range(len(store))]
+        proteins = [Protein.from_backbone(np.array(item.atoms, dtype=float), name=item.id) for item in items]
+        return Reference(title, [item.id for item in items], [item.split for item in items], proteins, len(items))
+    files = collect_files([path])
+    splits = _read_splits(path)
+    found: list[Protein | None] = [None] * len(files)
+    for outcome in run(_read_or_none, [file for _, file in files], jobs=jobs):
+        found[outcome.index] = outcome.result
+    kept = [(label, protein) for (label, _), protein in zip(files, found, strict=True) if protein is not None]
+    if not kept:
+        raise UsageError(f"--reference {path}: none of its {len(files)} files could be read")
+    labels = [label for label, _ in kept]
+    return Reference(
+        title, labels, [splits.get(label, TRAIN) for label in labels], [protein for _, protein in kept], len(files)
+    )
+
+
+def _read_or_none(path: Path) -> Protein | None:
+    try:
+        protein = read_structure(path).protein
+    except (ProtgenError, OSError):
+        return None
+    return protein if len(ca_trace(protein)) >= MIN_LENGTH else None
+
+
+def _read_splits(folder: Path) -> dict[str, str]:
+    """Split of each file that an `index.csv` names."""
+    index = folder / "index.csv"
+    if not index.is_file():
+        return {}
+    with index.open(newline="", encoding="utf-8") as handle:
+        return {row["file"]: row["split"] for row in csv.DictReader(handle) if row.get("file") and row.get("split")}

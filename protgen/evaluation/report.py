@@ -1,0 +1,357 @@
+"""`report.html`: an evaluation as one page that needs nothing but itself.
+
+plotly.js is inlined once; nothing is loaded from anywhere, so the page works from a mail or a cluster's disk.
+"""
+
+import html
+import json
+import math
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from protgen.evaluation import plots
+from protgen.evaluation.native_control import NativeControl, native_control
+from protgen.evaluation.reference import Reference
+from protgen.evaluation.ribbon_mesh import CODES, ribbon_mesh
+from protgen.evaluation.runner import ERROR, EvaluationResult
+from protgen.evaluation.showcase import choose
+from protgen.evaluation.tables import write_text
+from protgen.structure.picture import COLOURS
+
+# The figures of the first table, in this order: column, heading, percent.
+SHOWN = (
+    ("length", "length", False),
+    ("chain_breaks", "chain breaks", False),
+    ("peptide_valid", "peptide bonds valid, %", True),
+    ("clash_free", "free of clashes, %", True),
+    ("rama_favoured", "Ramachandran favoured, %", True),
+    ("rama_outliers", "Ramachandran outliers, %", True),
+    ("left_handed_helices", "left-handed helices", False),
+    ("geometry_outliers", "covalent outliers, %", True),
+    ("helix", "helix, %", True),
+    ("strand", "strand, %", True),
+    ("coil", "coil, %", True),
+    ("rg_native_ratio", "Rg / native Rg", False),
+    ("contact_order", "relative contact order", False),
+    ("max_tm", "max TM to the reference", False),
+    ("novel", "novel (max TM < 0.5), %", True),
+    ("memorised", "copies of training chains, %", True),
+)
+MOST_NAMED = 200  # failed files listed
+
+
+def write_report(result: EvaluationResult, out: str | PathLike[str], reference: Reference | None = None) -> Path:
+    """Write `report.html`.
+
+    Args:
+        result: of an evaluation with at least one structure that could be read.
+        out: folder of the page.
+        reference: natives, for the control beside every figure.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        UsageError: if it cannot be written.
+    """
+    path = Path(out) / "report.html"
+    write_text(path, page(result, native_control(result, reference)))
+    return path
+
+
+def report_figures(result: EvaluationResult) -> dict[str, tuple[str, str, go.Figure]]:
+    """Every plot by its id: title, what it shows, and the figure."""
+    read = [k for k, row in enumerate(result.rows) if row["status"] != ERROR]
+    rows, sets = [result.rows[k] for k in read], [result.sets[k] for k in read]
+    proteins = [protein for protein in (result.proteins[k] for k in read) if protein is not None]
+    figures = {
+        "ramachandran": (
+            "Ramachandran plot",
+            "Every judged residue; outlines hold 98 % and 99.95 % of the training natives (general class).",
+            plots.ramachandran_plot(proteins, sets),
+        ),
+        "compactness": (
+            "Size by length",
+            "Radius of gyration of the CA atoms; the lines are natives.",
+            plots.compactness_plot(rows, sets),
+        ),
+        "structure": ("Secondary structure", "DSSP; one point a structure.", plots.structure_plot(rows, sets)),
+        "lengths": ("Lengths", "Residues.", plots.histogram(rows, sets, "length", "residues")),
+        "favoured": (
+            "Ramachandran favoured",
+            "Share of judged residues inside the 98 % contour.",
+            plots.histogram(rows, sets, "rama_favoured", "favoured, %", 100.0),
+        ),
+        "order": (
+            "Contact order",
+            "Relative contact order of CA contacts within 8 Å.",
+            plots.histogram(rows, sets, "contact_order", "relative contact order"),
+        ),
+    }
+    if result.compared is not None:
+        figures["clusters"] = (
+            "Cluster map",
+            "Near points have a high TM-score; large points represent clusters.",
+            plots.cluster_map(result.compared, result.rows, result.sets),
+        )
+    if any("max_tm" in row for row in rows):
+        figures["novelty"] = (
+            "Nearest native",
+            "Highest TM-score to the reference; below 0.5 the fold is another one.",
+            plots.histogram(rows, sets, "max_tm", "max TM"),
+        )
+    return figures
+
+
+def page(result: EvaluationResult, control: NativeControl | None) -> str:
+    """The whole page."""
+    figures = report_figures(result)
+    shown = choose(result.rows, result.sets)
+    data = {
+        "figures": {name: {"data": f["data"], "layout": _bare(f["layout"])} for name, f in _as_json(figures).items()},
+        "palette": [COLOURS[code] for code in CODES],
+        "structures": [
+            {"mesh": ribbon_mesh(protein), "kind": one.kind, "reason": one.reason}
+            for one in shown
+            if (protein := result.proteins[one.row]) is not None
+        ],
+    }
+    names = list(result.content["sets"])
+    cards = "".join(
+        f'<div class="card"><h3>{html.escape(title)}</h3><p>{html.escape(text)}</p>'
+        f'<div class="plot" id="{name}"></div></div>'
+        for name, (title, text, _) in figures.items()
+    )
+    sections = [
+        _section("Summary", _lead(result, control), f"{_tiles(result, names)}{_summary(result, control, names)}", "s"),
+        _section("Structures", "Drag to turn, scroll to come nearer.", _viewer(result, shown), "v"),
+        _section("Plots", "Click a name in a legend to hide or show its set.", f'<div class="grid">{cards}</div>', "p"),
+    ]
+    if result.differences:
+        text = "Second set less first; matched: length for length. p: Mann-Whitney test of each figure by itself."
+        sections.append(_section("Differences", text, _differences(result), "d"))
+    if any("frechet" in content.get("distribution", {}) for content in result.content["sets"].values()):
+        text = "Each set against as many natives of like length; point at a figure for its definition."
+        sections.append(_section("Distributions", text, _distributions(result, names), "t"))
+    if result.n_failed:
+        sections.append(_section("Files that could not be read", "", _failures(result), "f"))
+    sections.append(_section("Definitions", "Every figure and its definition.", _definitions(result), "m"))
+    title = html.escape(", ".join(names[:4]) + (" and more" if len(names) > 4 else ""))
+    return _PAGE.format(
+        title=title,
+        subtitle=f"{result.n - result.n_failed} of {result.n} structures read",
+        css=_resource("page.css"),
+        nav="".join(f'<a href="#{key}">{label}</a>' for label, key in _headings(sections)),
+        body="".join(text for _, _, text in sections),
+        data=_script_safe(json.dumps(data, separators=(",", ":"), allow_nan=False)),
+        plotly=_script_safe(get_plotlyjs()),
+        js=_resource("page.js"),
+    )
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en" data-theme="light">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:;
+ style-src 'unsafe-inline'; img-src data: blob:; worker-src blob:">
+<title>{title}: protgen evaluation</title>
+<style>{css}</style>
+</head>
+<body>
+<header><h1>{title}</h1><p>{subtitle}</p><button id="theme" type="button">Light or dark</button></header>
+<nav>{nav}</nav>
+<main>{body}</main>
+<footer>Made by protgen evaluate. Intervals are 95 % percentile bootstrap intervals of the mean (1000 resamples,
+seed 0); n is the number of structures that have the figure, of those read.</footer>
+<script type="application/json" id="data">{data}</script>
+<script>{plotly}</script>
+<script>{js}</script>
+</body>
+</html>
+"""
+
+Section = tuple[str, str, str]
+
+
+def _section(title: str, text: str, body: str, key: str) -> Section:
+    lead = f"<p>{text}</p>" if text else ""
+    return title, key, f'<section id="{key}"><h2>{html.escape(title)}</h2>{lead}{body}</section>'
+
+
+def _headings(sections: Sequence[Section]) -> list[tuple[str, str]]:
+    return [(html.escape(title), key) for title, key, _ in sections]
+
+
+def _lead(result: EvaluationResult, control: NativeControl | None) -> str:
+    text = "Mean, with its 95 % interval below and the number of structures used; point at a figure for its definition."
+    if control is not None:
+        text += (
+            f" The last column is the native control: {control.n} natives of {html.escape(control.name)} at the "
+            "lengths of the structures, through the same code."
+        )
+    if result.compared is not None:
+        text += f" All pairs were compared by the {result.compared.effort} TM-score search."
+    return text
+
+
+def _tiles(result: EvaluationResult, names: Sequence[str]) -> str:
+    colours = plots.colour_of(names)
+    tiles = []
+    for name in names:
+        content = result.content["sets"][name]
+        facts = [("read", f"{content['n'] - content['n_failed']} of {content['n']}")]
+        metrics = content["metrics"]
+        facts.append(("Ramachandran favoured", _show(metrics["rama_favoured"]["mean"], True, " %")))
+        facts.append(("free of clashes", _show(metrics["clash_free"]["mean"], True, " %")))
+        if "diversity" in content:
+            clusters = content["diversity"]
+            facts.append(("clusters / samples", f"{clusters['clusters']} / {clusters['n']}"))
+        if "novelty" in content:
+            facts.append(("novel folds", _show(content["novelty"]["novel_fraction"], True, " %")))
+        listed = "".join(f"<dt>{label}</dt><dd>{value}</dd>" for label, value in facts)
+        dot = f'<span class="dot" style="background:{colours[name]}"></span>'
+        tiles.append(f'<div class="tile"><h3>{dot}{html.escape(name)}</h3><dl>{listed}</dl></div>')
+    return f'<div class="tiles">{"".join(tiles)}</div><br>'
+
+
+def _summary(result: EvaluationResult, control: NativeControl | None, names: Sequence[str]) -> str:
+    definitions = result.content["definitions"]
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+    head += "<th>natives</th>" if control is not None else ""
+    body = []
+    for metric, heading, percent in SHOWN:
+        if metric not in definitions:
+            continue
+        cells = [_cell(result.content["sets"][name]["metrics"][metric], percent) for name in names]
+        if control is not None:
+            cells.append(_cell(control.metrics.get(metric, {}), percent, "native"))
+        tip = html.escape(definitions[metric]["definition"], quote=True)
+        body.append(f'<tr><td title="{tip}">{heading}</td>{"".join(cells)}</tr>')
+    return _table(head, body)
+
+
+def _table(head: str, body: Sequence[str]) -> str:
+    rows = "".join(body)
+    return f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _cell(summary: Mapping[str, Any], percent: bool, kind: str = "") -> str:
+    mean = _show(summary.get("mean"), percent)
+    if mean == "–":
+        return f'<td class="{kind}">–</td>'
+    ends = _show(summary["ci_low"], percent), _show(summary["ci_high"], percent)
+    between = f"{ends[0]} to {ends[1]}, " if "–" not in ends else ""
+    used = f"n {summary['n']}" + (f" of {summary['n_given']}" if summary["n_given"] != summary["n"] else "")
+    return f'<td class="{kind}">{mean}<small>{between}{used}</small></td>'
+
+
+def _viewer(result: EvaluationResult, shown: Sequence[Any]) -> str:
+    options = []
+    for place, one in enumerate(shown):
+        row = result.rows[one.row]
+        label = f"{one.kind}: {row['file']} ({row['length']} residues)"
+        if len(result.content["sets"]) > 1:
+            label = f"{result.sets[one.row]}, {label}"
+        options.append(f'<option value="{place}">{html.escape(label)}</option>')
+    return (
+        '<div class="card"><div class="bar">'
+        f'<select id="which" aria-label="structure">{"".join(options)}</select>'
+        '<select id="colouring" aria-label="colouring"><option value="structure">by secondary structure</option>'
+        '<option value="chain">along the chain</option></select>'
+        '<span class="tag" id="kind"></span><span class="reason" id="reason"></span></div>'
+        '<div class="view" id="view"></div></div>'
+    )
+
+
+def _differences(result: EvaluationResult) -> str:
+    shown = {name for name, _, _ in SHOWN}
+    body = []
+    for row in result.differences:
+        if row["metric"] not in shown:
+            continue
+        cells = [f'<td class="text">{html.escape(str(row[key]))}</td>' for key in ("first", "second")]
+        for stem in ("", "matched_"):
+            name = f"{stem}difference"
+            ends = f"{_show(row[f'{stem}ci_low'])} to {_show(row[f'{stem}ci_high'])}"
+            cells.append(f"<td>{_show(row[name])}<small>{ends}</small></td>")
+        cells.append(f"<td>{_show_p(float(row['p_value']))}</td><td>{row['n_first']}, {row['n_second']}</td>")
+        body.append(f"<tr><td>{row['metric']}</td>{''.join(cells)}</tr>")
+    head = "".join(f"<th>{text}</th>" for text in ("first", "second", "difference", "matched by length", "p", "n"))
+    return _table(head, body)
+
+
+def _distributions(result: EvaluationResult, names: Sequence[str]) -> str:
+    found = [result.content["sets"][name].get("distribution", {}) for name in names]
+    body = []
+    for figure, definition in result.content["distribution_definitions"].items():
+        if figure.startswith("frechet_ci"):
+            continue
+        cells = []
+        for entry in found:
+            value, ends = _show(entry.get(figure)), ""
+            if figure == "n":
+                value, ends = str(entry.get("n", "–")), f"of {entry.get('n_given', 0)}"
+            elif figure == "frechet" and figure in entry:
+                ends = f"{_show(entry['frechet_ci_low'])} to {_show(entry['frechet_ci_high'])}"
+            cells.append(f"<td>{value}<small>{ends}</small></td>")
+        body.append(f'<tr><td title="{html.escape(definition, quote=True)}">{figure}</td>{"".join(cells)}</tr>')
+    return _table("".join(f"<th>{html.escape(name)}</th>" for name in names), body)
+
+
+def _failures(result: EvaluationResult) -> str:
+    failed = [row for row in result.rows if row["status"] == ERROR]
+    body = "".join(
+        f'<tr><td>{html.escape(str(row["file"]))}</td><td class="text">{html.escape(str(row["message"]))}</td></tr>'
+        for row in failed[:MOST_NAMED]
+    )
+    more = f"<p>{len(failed) - MOST_NAMED} more are in structures.csv.</p>" if len(failed) > MOST_NAMED else ""
+    return f'<div class="scroll"><table><tbody>{body}</tbody></table></div>{more}'
+
+
+def _definitions(result: EvaluationResult) -> str:
+    body = "".join(
+        f"<tr><td>{name}</td><td>{html.escape(entry['unit'])}</td><td>{html.escape(entry['definition'])}</td></tr>"
+        for name, entry in result.content["definitions"].items()
+    )
+    return (
+        f'<details><summary>Show all</summary><div class="scroll"><table><tbody>{body}</tbody></table></div></details>'
+    )
+
+
+def _show(value: Any, percent: bool = False, unit: str = "") -> str:
+    """A number as it is read: three significant digits, or a dash."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    number = 100 * value if percent else value
+    digits = 0 if abs(number) >= 1000 else 1 if abs(number) >= 10 else 2 if abs(number) >= 0.095 else 3
+    return f"{number:.{digits}f}{unit}"
+
+
+def _show_p(value: float) -> str:
+    return "&lt; 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _as_json(figures: Mapping[str, tuple[str, str, go.Figure]]) -> dict[str, dict[str, Any]]:
+    return {name: json.loads(figure.to_json()) for name, (_, _, figure) in figures.items()}  # type: ignore[arg-type]
+
+
+def _bare(layout: dict[str, Any]) -> dict[str, Any]:
+    """A layout without plotly's own template: the page sets colours by its theme."""
+    return {key: value for key, value in layout.items() if key != "template"}
+
+
+def _script_safe(text: str) -> str:
+    """Text that cannot end the script it stands in."""
+    return text.replace("</", "<\\/")
+
+
+def _resource(name: str) -> str:
+    return resources.files("protgen.evaluation").joinpath(f"page/{name}").read_text(encoding="utf-8")

@@ -1,0 +1,152 @@
+"""What can only be said of a whole set: clusters, pairwise TM-scores, the nearest reference of each member."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from protgen.evaluation.reference import TRAIN, Reference
+from protgen.metrics.base import Quantity, Value, summarise
+from protgen.metrics.diversity import RULE, THRESHOLD, Diversity, diversity_of, sieved_tm_matrix
+from protgen.metrics.novelty import KEEP, NOVEL, WINDOW, Novelty, novelty
+from protgen.metrics.tm import MIN_LENGTH, ca_trace, tm_matrix
+from protgen.structure.protein import Protein
+
+COPY = 0.9  # TM to a training chain at which a structure counts as a copy of it
+MOST_COMPARED = 4000  # structures compared all with all; eight million pairs
+
+QUANTITIES = (
+    Quantity(
+        "max_tm",
+        "",
+        None,
+        f"highest TM-score to a reference of {WINDOW[0]:g} to {WINDOW[1]:g} times the length, by the sample's length; "
+        f"the {KEEP} best by a quick search get the full one",
+    ),
+    Quantity("novel", "fraction", "higher", f"1 if max_tm is below {NOVEL:g}"),
+    Quantity("max_tm_training", "", "lower", "the same over the training chains of the reference"),
+    Quantity("memorised", "fraction", "lower", f"1 if max_tm_training is {COPY:g} or more"),
+)
+LABELS = ("nearest", "nearest_training")
+CLUSTER = Quantity("cluster", "", None, f"cluster of its set at TM {THRESHOLD:g}, numbered by falling size; {RULE}")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """All members of all sets compared with one another.
+
+    Attributes:
+        members: (m,) rows of the table that were compared.
+        tm: (m, m) TM-scores by the shorter length.
+        lengths: (m,) residues with CA.
+        by_set: the diversity of each set.
+        effort: "quick" (sieved) or "full".
+    """
+
+    members: np.ndarray
+    tm: np.ndarray
+    lengths: np.ndarray
+    by_set: dict[str, Diversity]
+    effort: str
+
+
+def compare_all(
+    proteins: Sequence[Protein | None], names: Sequence[str], *, effort: str = "quick", jobs: int = 1
+) -> Compared | None:
+    """TM-scores of all pairs, within sets and between them, and the clusters of each set.
+
+    Args:
+        proteins: (n,) one a row, None where the file could not be read.
+        names: (n,) the set of each row.
+        effort: "quick" for the sieved matrix, "full" for the whole search of every pair.
+        jobs: number of processes.
+
+    Returns:
+        None if there are fewer than two structures, or more than 4,000.
+    """
+    traces = {k: ca_trace(protein) for k, protein in enumerate(proteins) if protein is not None}
+    traces = {k: trace for k, trace in traces.items() if len(trace) >= MIN_LENGTH}
+    if not 2 <= len(traces) <= MOST_COMPARED:
+        return None
+    members, chosen = np.array(list(traces)), list(traces.values())
+    tm = tm_matrix(chosen, jobs=jobs) if effort == "full" else sieved_tm_matrix(chosen, jobs=jobs)
+    lengths = np.array([len(trace) for trace in chosen])
+    of_set = np.array([names[k] for k in members])
+    by_set = {}
+    for name in dict.fromkeys(names):
+        mine = np.flatnonzero(of_set == name)
+        if len(mine):
+            by_set[name] = diversity_of(tm[np.ix_(mine, mine)], lengths[mine])
+    return Compared(members, tm, lengths, by_set, effort)
+
+
+def cluster_columns(compared: Compared, names: Sequence[str], rows: Sequence[dict[str, Value]]) -> None:
+    """Write the cluster of each row, and whether it represents it, into the rows."""
+    of_set = np.array([names[k] for k in compared.members])
+    for name, diversity in compared.by_set.items():
+        mine = compared.members[of_set == name]
+        for place, (row, label) in enumerate(zip(mine.tolist(), diversity.labels.tolist(), strict=True)):
+            rows[row]["cluster"] = int(label)
+            rows[row]["representative"] = int(place in diversity.representatives)
+
+
+def describe_diversity(diversity: Diversity, effort: str) -> dict[str, Any]:
+    """The diversity of one set for `summary.json`."""
+    sizes = np.bincount(diversity.labels, minlength=diversity.n_clusters)
+    return {
+        "n": len(diversity.labels),
+        "clusters": diversity.n_clusters,
+        "clusters_per_sample": diversity.clusters_per_sample,
+        "largest_cluster": int(sizes.max(initial=0)),
+        "mean_pairwise_tm": diversity.mean_pairwise_tm,
+        "mean_pairwise_tm_same_length": diversity.mean_pairwise_tm_same_length,
+        "n_pairs_same_length": diversity.n_pairs_same_length,
+        "threshold": diversity.threshold,
+        "rule": diversity.rule,
+        "search": effort,
+    }
+
+
+def nearest_columns(
+    proteins: Sequence[Protein | None], reference: Reference, rows: Sequence[dict[str, Value]], *, jobs: int = 1
+) -> None:
+    """Write max TM, the nearest reference and the nearest training chain of each structure into the rows."""
+    traces = {k: ca_trace(protein) for k, protein in enumerate(proteins) if protein is not None}
+    traces = {k: trace for k, trace in traces.items() if len(trace) >= MIN_LENGTH}
+    if not traces:
+        return
+    references, splits = reference.traces(), np.array(reference.splits)
+    parts = {split: np.flatnonzero((splits == TRAIN) == (split == TRAIN)) for split in (TRAIN, "rest")}
+    found: dict[str, Novelty] = {
+        split: novelty(list(traces.values()), [references[i] for i in part.tolist()], jobs=jobs)
+        for split, part in parts.items()
+        if len(part)
+    }
+    for place, k in enumerate(traces):
+        best = {
+            split: (float(result.max_tm[place]), reference.ids[int(parts[split][result.nearest[place]])])
+            for split, result in found.items()
+            if np.isfinite(result.max_tm[place])
+        }
+        if best:
+            score, who = max(best.values(), key=lambda pair: pair[0])
+            rows[k].update({"max_tm": score, "nearest": who, "novel": float(score < NOVEL)})
+        if TRAIN in best:
+            score, who = best[TRAIN]
+            rows[k].update({"max_tm_training": score, "nearest_training": who, "memorised": float(score >= COPY)})
+
+
+def describe_novelty(rows: Sequence[dict[str, Value]], reference: Reference) -> dict[str, Any]:
+    """The novelty of one set for `summary.json`."""
+    values = np.array([float(row.get("max_tm", np.nan)) for row in rows])
+    known = values[np.isfinite(values)]
+    return {
+        "reference": reference.name,
+        "n_reference": len(reference),
+        "n_reference_given": reference.n_given,
+        "n": len(known),
+        "n_given": len(rows),
+        "mean_max_tm": summarise(values).mean,
+        "novel_fraction": float((known < NOVEL).mean()) if len(known) else np.nan,
+    }

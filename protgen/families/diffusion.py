@@ -1,0 +1,354 @@
+"""Diffusion on any space: data dissolve in noise, and a network learns what they were.
+
+Flat fields: x_t = alpha(t) x_data + sigma(t) x_noise. Curved fields (rotations, torsions): Brownian motion from x_data
+with spread s(t), whose kernel k the manifold knows. One class, by its keywords:
+
+    DDPM   path=linear_beta target=eps          ancestral sampling: the samplers `ddpm`, `ddim` (eta), `sde`
+    VDM    path=learned target=v weighting=bound    learned schedule, continuous time, trained on the bound
+    EDM    path=edm target=edm                  preconditioning and noise levels of Karras et al.; sampler `heun`
+    ours   path=cosine target=x                 proteins: positions and, by Brownian motion, rotations
+
+The loss of a flat field is the squared error of the target. That of a curved field is the squared error of the score,
+|grad log k(x_t | x_hat) - grad log k(x_t | x_data)|^2: least where x_hat has the score of p(x_t), E[grad log k(x_t |
+x_data) | x_t], which an x_hat always can have. Samplers then have the exact score, though x_hat itself is no mean.
+
+The bound, in nats, with r(t) = alpha^2 / sigma^2 and squared errors in units of the noise, is in continuous time
+
+    -log p(x) <= KL(q(x_1 | x) || p_noise) + E[-log p(x | x_first)]
+                 + int_first^1 E[ -1/2 r'(t) |x - x_hat|^2 + 1/2 (s^2)'(t) |score difference|^2 ] dt,
+
+the sum over flat and curved fields: both integrands are 1/2 g^2 |score difference|^2 by Girsanov's theorem, which holds
+on any manifold. p(x | x_first) is normal about x_first / alpha with the spread sigma / alpha left at the first time, or
+the kernel with spread s(first).
+
+References:
+    Ho et al. 2020, Denoising Diffusion Probabilistic Models.
+    Kingma et al. 2021, Variational Diffusion Models, eq. 11-18.
+    Karras et al. 2022, EDM, table 1. Song et al. 2021, Maximum Likelihood Training of Score-Based Diffusion Models,
+    theorem 3. De Bortoli et al. 2022, Riemannian Score-Based Generative Modelling. Yim et al. 2023, FrameDiff.
+    Chen et al. 2023, Analog Bits, section 3.2 (self-conditioning).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from protgen.encoders.base import Encoder
+from protgen.errors import ConfigError
+from protgen.families.base import IterativeFamily, Likelihood, LikelihoodFamily
+from protgen.families.ode_likelihood import OdeSettings, first_time, log_prob_by_flow, warped
+from protgen.families.targets import Target, stratified
+from protgen.samplers.base import Denoiser
+from protgen.samplers.schedules import SCHEDULES, Brownian, Learned, Path, VarianceExploding
+from protgen.spaces.base import HeatKernel, Space, masked
+from protgen.types import Conditioning, Losses, State
+
+# EDM's normal distribution of log sigma, mean -1.2 and spread 1.2 at a spread of data of 0.5; ours is 1.
+EDM_LOG_SIGMA = (-1.2 + math.log(2), 1.2)
+FIRST = 1e-3  # least time of the simple weighting
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The three parts of -log p(x), each (b,) in nats, and the degrees of freedom they are about."""
+
+    prior: Float[Tensor, " b"]
+    reconstruction: Float[Tensor, " b"]
+    diffusion: Float[Tensor, " b"]
+    dof: Float[Tensor, " b"]
+
+    @property
+    def nats(self) -> Float[Tensor, " b"]:
+        """Lower bound of log p(x)."""
+        return -(self.prior + self.reconstruction + self.diffusion)
+
+    @property
+    def bits_per_dim(self) -> Float[Tensor, " b"]:
+        """Upper bound of -log2 p(x) for each degree of freedom."""
+        return -self.nats / self.dof / math.log(2)
+
+
+class Diffusion(IterativeFamily, LikelihoodFamily):
+    """Denoising diffusion with any path and target, on flat and curved fields.
+
+    Args:
+        space: where x lives.
+        encoder: the network.
+        path: alpha and sigma of flat fields: cosine, linear_beta, linear, edm or learned.
+        target: what the network predicts on flat fields: x, eps, v or edm; see `protgen.families.targets`.
+        weighting: simple, the error of the target (of x where its weight is not over `max_weight`, with what the space
+            adds near data); or bound, the variational bound in nats for each degree of freedom.
+        self_conditioning: probability that a training step sees an estimate from a first pass.
+        max_weight: limit of the weight of squared errors of x, 1 / spread^2 of the noise: 100 is a tenth.
+        data_bias: exponent b > 0 of the time density (1 - t)^(b - 1) of the simple weighting; above 1 favours data.
+        likelihood: what `log_prob` is: bound, or ode, an estimate by the probability flow.
+        first: time at which likelihoods begin where a path leaves no noise at t = 0. A network that predicts x tells it
+            from x_t no better than by 1 / sqrt(max_weight): with target x a time with at least half that noise is fair.
+
+    Raises:
+        ConfigError: if path, target, weighting and space cannot go together.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        encoder: Encoder,
+        path: str = "cosine",
+        target: str = "x",
+        weighting: Literal["simple", "bound"] = "simple",
+        self_conditioning: float = 0.5,
+        max_weight: float = 100.0,
+        data_bias: float = 1.0,
+        likelihood: Literal["bound", "ode"] = "bound",
+        first: float = 0.01,
+    ) -> None:
+        super().__init__()
+        if path not in SCHEDULES:
+            raise ConfigError(f"no path {path!r}: choose one of {', '.join(SCHEDULES)}")
+        if weighting not in ("simple", "bound") or likelihood not in ("bound", "ode"):
+            raise ConfigError(f"weighting {weighting!r} is simple or bound, likelihood {likelihood!r} bound or ode")
+        for name, manifold in space.manifolds.items():
+            if manifold.curved and not isinstance(manifold, HeatKernel):
+                raise ConfigError(
+                    f"no Brownian motion is known on {type(manifold).__name__} of field {name!r}; use flow_matching"
+                )
+        if not 0 < first < 1 or max_weight <= 0 or data_bias <= 0:
+            raise ConfigError(
+                f"first {first} is between 0 and 1; max_weight {max_weight} and data_bias {data_bias} above 0"
+            )
+        if path == "learned" and weighting != "bound":
+            raise ConfigError("a learned path is learned by the bound; use weighting=bound, or path=cosine")
+        self.space = space
+        self.encoder = encoder
+        self.head = space.head(encoder.scalar_dim, encoder.vector_dim)
+        self.schedule = SCHEDULES[path]()
+        self.target = Target(target, Path(self.schedule, Brownian()), space)
+        self.weighting = weighting
+        self.self_conditioning = self_conditioning
+        self.max_weight = max_weight
+        self.data_bias = data_bias
+        self.likelihood = likelihood
+        self.first = first
+
+    @property
+    def path(self) -> Path:
+        """From data to noise."""
+        return self.target.path
+
+    def predict(self, x_t: State, t: Tensor, cond: Conditioning, estimate: State | None) -> State:
+        """Prediction of x_data, with the conventions of the space imposed."""
+        seen = self.target.inputs(x_t, t)
+        # Only the encoder runs in low precision: coordinates and losses keep float32.
+        low = self.autocast_dtype or torch.float32
+        with torch.autocast(t.device.type, dtype=low, enabled=self.autocast_dtype is not None):
+            features = self.encoder(seen, self.path.seen(t), cond, estimate)
+        return self.space.project(self.target.data(self.head(features, seen), seen, x_t, t))
+
+    def diffuse(self, x_data: State, t: Float[Tensor, " b"], rng: Generator) -> State:
+        """A draw of q(x_t | x_data)."""
+        mask, device = x_data.mask, x_data.mask.device
+        normals = torch.randn(*mask.shape, self.space.normals_per_position, generator=rng).to(device)
+        noise = self.space.noise(mask, normals)
+        alpha, sigma = self.target.levels(t)
+        fields = {}
+        for name, manifold in self.space.manifolds.items():
+            if isinstance(manifold, HeatKernel):
+                steps = torch.randn(*mask.shape, manifold.dim, generator=rng).to(device)
+                fields[name] = manifold.diffuse(x_data[name], self.spread(t), steps)
+            else:
+                fields[name] = alpha * x_data[name] + sigma * noise[name]
+        return self.space.project(State(fields, mask))
+
+    def spread(self, t: Float[Tensor, " b"]) -> Float[Tensor, "b 1 1"]:
+        """Spread of the Brownian motion of curved fields, radians."""
+        assert self.path.walk is not None
+        return self.path.walk.spread(t)[:, None, None]
+
+    def errors(self, x_t: State, prediction: State, x_data: State, t: Float[Tensor, " b"]) -> dict[str, Tensor]:
+        """Squared errors of each field at each position (b, l): of x_data in units of the noise, or of the score."""
+        spreads = self.space.noise_spread(x_data.mask)
+        found = {}
+        for name, manifold in self.space.manifolds.items():
+            if isinstance(manifold, HeatKernel):
+                # x_t and x_data are given; only the score about the prediction has a gradient.
+                wanted = manifold.score(x_t[name], x_data[name], self.spread(t))
+                score = manifold.score(x_t[name], prediction[name], self.spread(t))
+                found[name] = masked((score - wanted).square().sum(-1), x_data.mask)
+            else:
+                error = manifold.squared_error(prediction[name], x_data[name]) / spreads[name][:, None].square()
+                found[name] = masked(error, x_data.mask)
+        return found
+
+    def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
+        """Error of the target, or the bound in nats for each degree of freedom."""
+        return self.bound_loss(x_data, cond, rng) if self.weighting == "bound" else self.simple_loss(x_data, cond, rng)
+
+    def simple_loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
+        """Mean error of the target of each field, plus what the space adds near the data end."""
+        mask = x_data.mask
+        u = stratified(len(mask), rng).to(mask.device)
+        if isinstance(self.schedule, VarianceExploding):
+            mean, deviation = EDM_LOG_SIGMA
+            normal = torch.special.ndtri(u.double().clamp(1e-6, 1 - 1e-6))
+            t = self.schedule.time_of((mean + deviation * normal).exp()).float()
+        else:
+            t = (1 - u.pow(1 / self.data_bias)).clamp(FIRST, 1.0)
+        x_t, prediction = self.noisy_and_predicted(x_data, t, cond, rng)
+        weight = self.target.weight(t, self.max_weight)
+        terms = {}
+        for name, error in self.errors(x_t, prediction, x_data, t).items():
+            manifold = self.space.manifolds[name]
+            if manifold.curved:
+                # spread^2 / dim makes the score's error 1 at most; over an error of x of `max_weight`, no more.
+                variance = self.spread(t)[:, 0, 0].square()
+                scale = variance * (self.max_weight * variance).clamp(max=1) / manifold.dim
+            else:
+                scale = weight / manifold.dim
+            terms[name] = scale * self.space.reduce(error, mask)
+        if self.target.name == "x":
+            terms |= self.space.auxiliary(prediction, x_data, self.path.seen(t))
+        total = torch.stack([term.mean() for term in terms.values()]).sum()
+        return Losses(total, {name: term.mean().detach() for name, term in terms.items()})
+
+    def noisy_and_predicted(
+        self, x_data: State, t: Float[Tensor, " b"], cond: Conditioning, rng: Generator
+    ) -> tuple[State, State]:
+        """x_t and the prediction from it, with an estimate of a first pass in a share of the calls."""
+        x_t = self.diffuse(x_data, t, rng)
+        estimate = None
+        if torch.rand((), generator=rng) < self.self_conditioning:
+            with torch.no_grad():
+                estimate = self.predict(x_t, t, cond, None)
+        return x_t, self.predict(x_t, t, cond, estimate)
+
+    def bound_loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
+        """The bound at one time for each example.
+
+        The ends of a learned schedule are learned by the bound, the shape between them by the variance of its
+        estimate: d(l^2) = 2 l dl for the loss l of an example (VDM, appendix I).
+        """
+        u = stratified(len(x_data.mask), rng).to(x_data.mask.device)
+        found: list[Tensor] = []
+        if isinstance(self.schedule, Learned):
+            # Called in the backward pass, when the losses are known.
+            self.schedule.on_shape = lambda gradient: gradient * 2 * found[0].to(gradient)
+        try:
+            bound = self.one_time(x_data, cond, u, rng, train=True)
+        finally:
+            if isinstance(self.schedule, Learned):
+                self.schedule.on_shape = None
+        found.append((bound.diffusion / bound.dof).detach())
+        terms = {name: getattr(bound, name) / bound.dof for name in ("prior", "reconstruction", "diffusion")}
+        total = torch.stack([term.mean() for term in terms.values()]).sum()
+        return Losses(total, {name: term.mean().detach() for name, term in terms.items()})
+
+    def one_time(
+        self, x_data: State, cond: Conditioning, u: Float[Tensor, " b"], rng: Generator, *, train: bool
+    ) -> Bound:
+        """The parts of the bound with the integral estimated at one time for each example, at u of [0, 1]."""
+        mask = x_data.mask
+        t, density = warped(u.double(), first_time(self.path, self.first))
+        t, density = t.float(), density.float()
+        if train:
+            x_t, prediction = self.noisy_and_predicted(x_data, t, cond, rng)
+        else:
+            x_t = self.diffuse(x_data, t, rng)
+            prediction = self.predict(x_t, t, cond, None)
+        diffusion = torch.zeros(len(mask), device=mask.device)
+        rate = self.path.flat.log_snr(t).exp() * -self.path.flat.log_snr_slope(t)
+        assert self.path.walk is not None
+        for name, error in self.errors(x_t, prediction, x_data, t).items():
+            curved = self.space.manifolds[name].curved
+            gain = self.path.walk.variance_slope(t) if curved else rate
+            diffusion = diffusion + 0.5 * density * gain * error.sum(-1)
+        prior, reconstruction = self.ends(x_data, rng)
+        return Bound(prior, reconstruction, diffusion, self.space.num_dof(mask))
+
+    def ends(self, x_data: State, rng: Generator) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+        """KL(q(x_1 | x) || p_noise) and E[-log p(x | x_first)], nats."""
+        mask = x_data.mask
+        dof, spreads = self.space.field_dof(mask), self.space.noise_spread(mask)
+        one = torch.ones(len(mask), device=mask.device)
+        first = first_time(self.path, self.first) * one
+        last_snr, first_snr = self.path.flat.log_snr(one), self.path.flat.log_snr(first)
+        prior, reconstruction = torch.zeros_like(one), torch.zeros_like(one)
+        for name, manifold in self.space.manifolds.items():
+            if isinstance(manifold, HeatKernel):
+                steps = torch.randn(*mask.shape, manifold.dim, generator=rng).to(mask.device)
+                x_1 = manifold.diffuse(x_data[name], self.spread(one), steps)
+                excess = manifold.log_kernel(x_1, x_data[name], self.spread(one)) + manifold.log_volume
+                prior = prior + masked(excess, mask).sum(-1)
+                # The entropy of a normal: of the kernel at 0.02 rad it is off by less than s^2 = 4e-4 nats.
+                log_spread = self.spread(first)[:, 0, 0].log()
+            else:
+                square = masked(x_data[name], mask).square().flatten(1).sum(-1) / spreads[name].square()
+                prior = prior + 0.5 * last_snr.exp() * square
+                log_spread = spreads[name].log() - first_snr / 2
+            reconstruction = reconstruction + dof[name] * (0.5 * math.log(2 * math.pi * math.e) + log_spread)
+        return prior, reconstruction
+
+    @torch.no_grad()
+    def bound(self, x_data: State, cond: Conditioning, rng: Generator, times: int = 64) -> Bound:
+        """The variational bound, each example's integral estimated at `times` stratified times.
+
+        Args:
+            x_data: points of the space.
+            cond: their y.
+            rng: of times and noise.
+            times: evaluations of the network.
+        """
+        offset = torch.rand(len(x_data.mask), generator=rng).to(x_data.mask.device)
+        parts = [self.one_time(x_data, cond, (offset + k) / times, rng, train=False) for k in range(times)]
+        mean = {
+            name: torch.stack([getattr(part, name) for part in parts]).mean(0)
+            for name in ("prior", "reconstruction", "diffusion")
+        }
+        return Bound(**mean, dof=parts[0].dof)
+
+    def log_prob(
+        self,
+        x_data: State,
+        cond: Conditioning,
+        rng: Generator,
+        times: int = 64,
+        settings: OdeSettings | None = None,
+    ) -> Likelihood:
+        """log p(x | y) in nats, with respect to volume (see `protgen.families.ode_likelihood`).
+
+        Args:
+            x_data: points of the space.
+            cond: their y.
+            rng: of times and noise, or of probes.
+            times: evaluations of the network for the bound.
+            settings: of the probability flow, where `likelihood` is ode.
+        """
+        if self.likelihood == "bound":
+            return Likelihood(self.bound(x_data, cond, rng, times).nats, "lower_bound")
+        nats = log_prob_by_flow(
+            self.denoiser(), self.space, x_data, cond, rng, settings or OdeSettings(first=self.first)
+        )
+        return Likelihood(nats, "estimate")
+
+    def denoiser(self) -> Denoiser:
+        """The family behind the interface of samplers."""
+        return DiffusionDenoiser(self)
+
+
+class DiffusionDenoiser(Denoiser):
+    """The network's prediction of x_data, as samplers and guides ask for it."""
+
+    def __init__(self, family: Diffusion) -> None:
+        self.family = family
+
+    @property
+    def path(self) -> Path:
+        """That of the family."""
+        return self.family.path
+
+    def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None) -> State:
+        """E[x_data | x_t, y] where fields are flat, the point with the score of p(x_t | y) where they are curved."""
+        return self.family.predict(x_t, t, cond, estimate)

@@ -1,0 +1,196 @@
+"""Generative adversarial networks on any space: a generator from noise to data in one go, and a critic beside it.
+
+One loss trains both. The critic's part sees samples cut from the generator's tape, the generator's part goes through
+the critic with the critic's own parameters cut from it; so each network gets the gradient of its own loss alone, though
+one backward pass and one optimizer serve both (simultaneous descent; Mescheder et al. 2018, section 2). The critic sees
+invariant scalars of its network, pooled, so on proteins it is blind to rigid motion and the generator is too.
+
+References:
+    Goodfellow et al. 2014, Generative Adversarial Nets, section 3 (the non-saturating loss).
+    Mescheder et al. 2018, Which Training Methods for GANs do actually Converge?, eq. 9 (R1).
+    Arjovsky et al. 2017, Wasserstein GAN. Gulrajani et al. 2017, Improved Training of Wasserstein GANs, eq. 3.
+    Miyato et al. 2018, Spectral Normalization for Generative Adversarial Networks.
+"""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor, nn
+from torch.func import functional_call
+from torch.nn.utils.parametrizations import spectral_norm
+
+from protgen.encoders.base import Encoder
+from protgen.errors import UsageError
+from protgen.families.base import Family
+from protgen.families.direct import guided, require_direct
+from protgen.families.gaussian import Pool
+from protgen.samplers.base import Sampler, SamplingTask, draw_normals
+from protgen.spaces.base import Space
+from protgen.types import Conditioning, Losses, State
+
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)  # what a spectral norm is put on
+
+
+class Critic(nn.Module):
+    """A score of a point of the space: the larger, the more like data.
+
+    Args:
+        network: an encoder; its invariant scalars are read.
+        spectral: whether every linear and convolutional layer is divided by its largest singular value.
+    """
+
+    def __init__(self, network: Encoder, spectral: bool) -> None:
+        super().__init__()
+        self.network = network
+        self.pool = Pool(network.scalar_dim)
+        self.score = nn.Sequential(nn.Linear(self.pool.dim, network.scalar_dim), nn.SiLU())
+        self.out = nn.Linear(network.scalar_dim, 1)
+        if spectral:
+            for layer in [module for module in self.modules() if isinstance(module, LAYERS)]:
+                # Layers that start at zero have no singular direction to divide by.
+                if not layer.weight.any():
+                    nn.init.normal_(layer.weight, std=0.02)
+                spectral_norm(layer)
+
+    def forward(self, x: State, cond: Conditioning) -> Float[Tensor, " b"]:
+        """Scores (b,)."""
+        t = torch.zeros(len(x.mask), device=x.mask.device)
+        scalars = self.network(x, t, cond, None).scalars.float()
+        return self.out(self.score(self.pool(scalars, x.mask)))[:, 0, 0]
+
+
+class GAN(Family):
+    """Non-saturating GAN with R1, or Wasserstein GAN with a gradient penalty.
+
+    Gradients of penalties are taken along the tangent spaces of the fields, each in units of its scale. Where a step
+    is one of the critic alone the generator gets no gradient and the optimizer leaves it as it is. Guidance
+    extrapolates the generator (see `guided`). AdamW's momentum, which the training loop sets
+    to 0.9, is high for a GAN: prefer long warm-up and a small learning rate.
+
+    There is no likelihood: samples lie on the image of the noise under the generator, whose density nothing gives.
+
+    Args:
+        space: where x lives.
+        encoder: network of the generator, which moves noise to data at t = 1.
+        critic: network of the critic.
+        loss_type: nonsaturating or wasserstein.
+        penalty: weight of the gradient penalty; None for the usual one, 1 for R1 and 10 for Wasserstein.
+        spectral: whether the critic's layers are spectrally normalised.
+        critic_steps: training steps of the critic for each one of the generator.
+
+    Raises:
+        UsageError: if a setting is not known or out of range.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        encoder: Encoder,
+        critic: Encoder,
+        loss_type: Literal["nonsaturating", "wasserstein"] = "nonsaturating",
+        penalty: float | None = None,
+        spectral: bool = False,
+        critic_steps: int = 1,
+    ) -> None:
+        super().__init__()
+        if loss_type not in ("nonsaturating", "wasserstein"):
+            raise UsageError(f"gan: loss_type {loss_type!r} is not known; choose nonsaturating or wasserstein")
+        if critic_steps < 1 or (penalty is not None and penalty < 0):
+            raise UsageError("gan: critic_steps is at least 1, and penalty cannot be negative")
+        self.space = space
+        self.encoder = encoder
+        self.critic = Critic(critic, spectral)
+        self.head = space.head(encoder.scalar_dim, encoder.vector_dim)
+        self.wasserstein = loss_type == "wasserstein"
+        self.penalty = penalty if penalty is not None else (10.0 if self.wasserstein else 1.0)
+        self.critic_steps = critic_steps
+        self.register_buffer("steps", torch.zeros(()))
+        self.steps: Tensor
+
+    def generate(self, noise: State, cond: Conditioning) -> State:
+        """Samples from noise."""
+        t = torch.ones(len(noise.mask), device=noise.mask.device)
+        low = self.autocast_dtype or torch.float32
+        with torch.autocast(t.device.type, dtype=low, enabled=self.autocast_dtype is not None):
+            features = self.encoder(noise, t, cond, None)
+        return self.space.project(self.head(features, noise))
+
+    def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
+        """Sum of both networks' losses, in which each network's parameters see their own alone."""
+        mask = x_data.mask
+        turn = not self.training or int(self.steps) % self.critic_steps == self.critic_steps - 1
+        if self.training:
+            self.steps += 1
+        normals = torch.randn(*mask.shape, self.space.normals_per_position, generator=rng).to(mask.device)
+        with torch.set_grad_enabled(turn and torch.is_grad_enabled()):
+            fake = self.generate(self.space.noise(mask, normals), cond)
+        real_score, fake_score = self.critic(x_data, cond), self.critic(fake.detach(), cond)
+        if self.wasserstein:
+            critic = (fake_score - real_score).mean()
+            share = torch.rand(len(mask), 1, 1, generator=rng).to(mask.device)
+            place = self.between(self.space.align(fake.detach(), x_data), x_data, share)
+            slopes = self.slopes(place, cond)
+            penalty = (slopes.clamp(min=1e-12).sqrt() - 1).square().mean()
+        else:
+            critic = (nn.functional.softplus(-real_score) + nn.functional.softplus(fake_score)).mean()
+            penalty = self.slopes(x_data, cond).mean() / 2
+        total = critic + self.penalty * penalty
+        terms = {"critic": critic, "penalty": penalty, "real": real_score.mean(), "fake": fake_score.mean()}
+        if turn:
+            # The critic with its parameters cut off: gradients reach the sample and not the critic.
+            fixed = {name: value.detach() for name, value in self.critic.named_parameters()}
+            score = functional_call(self.critic, fixed, (fake, cond))
+            generator = (-score if self.wasserstein else nn.functional.softplus(-score)).mean()
+            terms["generator"] = generator
+            total = total + generator
+        return Losses(total, {name: value.detach() for name, value in terms.items()})
+
+    def between(self, x: State, y: State, share: Float[Tensor, "b 1 1"]) -> State:
+        """A share of the way on the geodesics from x to y."""
+        fields = {name: m.geodesic(x[name], y[name], share) for name, m in self.space.manifolds.items()}
+        return self.space.project(State(fields, x.mask))
+
+    def slopes(self, x: State, cond: Conditioning) -> Float[Tensor, " b"]:
+        """Squared norm of the critic's gradient along each field's tangent space, in units of its scale."""
+        scales = self.space.scale(x.mask)
+        with torch.enable_grad():
+            tangents = {
+                name: torch.zeros(*x.mask.shape, m.dim, device=x.mask.device, requires_grad=True)
+                for name, m in self.space.manifolds.items()
+            }
+            moved = {
+                name: m.expmap(x[name], tangents[name] * scales[name][:, None, None])
+                for name, m in self.space.manifolds.items()
+            }
+            score = self.critic(State(moved, x.mask), cond).sum()
+            gradients = torch.autograd.grad(score, list(tangents.values()), create_graph=True)
+        return torch.stack([masked_square(g, x.mask) for g in gradients]).sum(0)
+
+    @torch.no_grad()
+    def sample(self, task: SamplingTask, sampler: Sampler | None = None) -> State:
+        """The generator on noise of the task's temperature.
+
+        Raises:
+            UsageError: for a sampler or guides.
+        """
+        require_direct("gan", task, sampler)
+        noise = self.space.noise(task.mask, draw_normals(task, self.space.normals_per_position))
+        noise = self.space.temper(noise, task.temperature)
+        return guided(self.space, lambda cond: self.generate(noise, cond), task)
+
+    def log_prob(self, x_data: State, cond: Conditioning, rng: Generator) -> None:
+        """There is none.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(
+            "gan has no likelihood: its samples lie on a surface that gives no density to any point; compare samples, "
+            "or train flow_matching, diffusion, autoregressive (exact or by an ODE) or vae (a bound)"
+        )
+
+
+def masked_square(gradient: Float[Tensor, "b l d"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:
+    """Sum of squares over real positions."""
+    return torch.where(mask[..., None], gradient, torch.zeros_like(gradient)).square().sum((1, 2))

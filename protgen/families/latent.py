@@ -1,0 +1,223 @@
+"""A learned prior over the latents of a VAE: an autoencoder first, flow matching or diffusion in its latents after.
+
+The first stage is an autoencoder with a light KL, whose latents keep what x is and fill no shape in particular; the
+second learns that shape, p(z | y). With `first_stage` steps of the one before the other, or both at once.
+
+References:
+    Rombach et al. 2022, High-Resolution Image Synthesis with Latent Diffusion Models, sections 3.1-3.2.
+    Vahdat et al. 2021, Score-based Generative Modeling in Latent Space, eq. 2 (the bound).
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor
+
+from protgen import registry
+from protgen.encoders.base import Encoder
+from protgen.errors import UsageError
+from protgen.families.base import Family, IterativeFamily, LatentFamily, Likelihood, LikelihoodFamily
+from protgen.families.direct import repeat, repeat_state
+from protgen.families.vae import VAE
+from protgen.samplers.base import Sampler, SamplingTask, draw_normals
+from protgen.spaces.base import Space
+from protgen.spaces.latent import LatentSpace
+from protgen.types import Conditioning, Losses, State
+
+
+class Latent(Family, LikelihoodFamily, LatentFamily):
+    """VAE first, an iterating family in its latent space after.
+
+    `loss` does what its step asks for: while the count of training steps (a buffer, so kept in checkpoints) is below
+    `first_stage` it is the VAE's, then the prior's with the VAE frozen, for its parameters then get no gradient.
+    The VAE is never told y (it sees the null token): latents hold all of x, so that y acts through p(z | y) alone and
+    classifier-free guidance of the prior is guidance of x.
+
+    Args:
+        space: where x lives.
+        encoder: network of q(z | x).
+        decoder: network of p(x | z).
+        prior: network over latents, a state with the field `latents`.
+        latent_dim: width z of a latent.
+        first_stage: training steps of the VAE before those of the prior.
+        joint: train both at every step in place of one after the other; the prior's loss does not shape the latents.
+        family: which family the prior is: flow_matching or diffusion.
+        vae: keywords of the VAE; beta is 0.1 unless given, and levels is 1.
+        second: keywords of the prior's family.
+        bound_samples: latents drawn for each example by `log_prob`.
+
+    Raises:
+        UsageError: if the parts do not go together.
+    """
+
+    takes_sampler = True
+
+    def __init__(
+        self,
+        space: Space,
+        encoder: Encoder,
+        decoder: Encoder,
+        prior: Encoder,
+        latent_dim: int = 16,
+        first_stage: int = 500,
+        joint: bool = False,
+        family: str = "flow_matching",
+        vae: Mapping[str, Any] | None = None,
+        second: Mapping[str, Any] | None = None,
+        bound_samples: int = 1,
+    ) -> None:
+        super().__init__()
+        keywords = {"beta": 0.1} | dict(vae or {})
+        if keywords.get("levels", 1) != 1:
+            raise UsageError("latent: the prior takes the place of further levels; leave levels at 1")
+        if first_stage < 0 or bound_samples < 1:
+            raise UsageError("latent: first_stage cannot be negative, bound_samples is at least 1")
+        if not issubclass(registry.find("families", family), IterativeFamily):
+            raise UsageError(f"latent: {family} does not iterate from noise; choose flow_matching or diffusion")
+        self.first: VAE = registry.build(
+            "families", "vae", space=space, encoder=encoder, decoder=decoder, latent_dim=latent_dim, **keywords
+        )
+        self.second: IterativeFamily = registry.build(
+            "families", family, space=LatentSpace(latent_dim), encoder=prior, **dict(second or {})
+        )
+        self.first_stage = first_stage
+        self.joint = joint
+        self.bound_samples = bound_samples
+        self.register_buffer("steps", torch.zeros(()))
+        self.register_buffer("mean", torch.zeros(latent_dim))
+        self.register_buffer("square", torch.ones(latent_dim))
+        self.steps: Tensor
+        self.mean: Tensor
+        self.square: Tensor
+
+    # Owned by the first stage: a second registration would list their weights twice.
+    @property
+    def space(self) -> Space:  # pyright: ignore - an attribute of the base
+        """Where x lives."""
+        return self.first.space
+
+    @property
+    def encoder(self) -> Encoder:  # pyright: ignore - an attribute of the base
+        """Network of q(z | x)."""
+        return self.first.encoder
+
+    def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
+        """The loss of the stage; of both where joint, and where not training, so that validation sees both."""
+        self.share_precision()
+        steps = float(self.steps)
+        both = self.joint or not self.training
+        if self.training:
+            self.steps += 1
+        total = torch.zeros((), device=x_data.mask.device)
+        terms: dict[str, Tensor] = {}
+        if both or steps < self.first_stage:
+            losses = self.first.loss(x_data, blind(cond), rng)
+            total = total + losses.total
+            terms |= {f"vae_{name}": value for name, value in losses.terms.items()}
+        if both or steps >= self.first_stage or self.training:
+            with torch.no_grad():
+                z = self.first.encode(x_data, blind(cond), rng if self.first.beta else None)
+        if self.training and (self.joint or steps < self.first_stage):
+            self.follow(z, self.first.latent_mask(x_data.mask))
+        if both or steps >= self.first_stage:
+            state = State({"latents": self.normalise(z)}, self.first.latent_mask(x_data.mask))
+            losses = self.second.loss(self.second.space.project(state), self.seen(cond, x_data.mask), rng)
+            total = total + losses.total
+            terms |= {f"prior_{name}": value for name, value in losses.terms.items()}
+        return Losses(total, terms)
+
+    def share_precision(self) -> None:
+        """Both stages compute as this family was told to."""
+        self.first.autocast_dtype = self.second.autocast_dtype = self.autocast_dtype
+
+    @torch.no_grad()
+    def follow(self, z: Float[Tensor, "b m z"], mask: Bool[Tensor, "b m"]) -> None:
+        """Moving averages of the latents' first two moments, over some 100 steps."""
+        rate = max(0.01, 1 / float(self.steps))
+        self.mean.lerp_(z[mask].mean(0), rate)
+        self.square.lerp_(z[mask].square().mean(0), rate)
+
+    @property
+    def spread(self) -> Float[Tensor, " z"]:
+        """Standard deviation of each dimension of the latents."""
+        return (self.square - self.mean.square()).clamp(min=1e-6).sqrt()
+
+    def normalise(self, z: Tensor) -> Tensor:
+        """Latents of mean 0 and spread 1."""
+        return (z - self.mean) / self.spread
+
+    def seen(self, cond: Conditioning, mask: Bool[Tensor, "b l"]) -> Conditioning:
+        """y as the prior sees it: where one latent stands for all positions, the mean of their features."""
+        if self.first.pool is None:
+            return cond
+        weights = mask[..., None] / mask.sum(1)[:, None, None]
+        return Conditioning((cond.residue * weights).sum(1, keepdim=True), cond.whole)
+
+    def encode(self, x_data: State, cond: Conditioning, rng: Generator | None = None) -> Tensor:
+        """Latents of the first stage."""
+        return self.first.encode(x_data, blind(cond), rng)
+
+    def decode(self, latents: Tensor, mask: Bool[Tensor, "b l"], cond: Conditioning) -> State:
+        """Centres of p(x | z)."""
+        return self.first.decode(latents, mask, blind(cond))
+
+    def sample(self, task: SamplingTask, sampler: Sampler | None = None) -> State:
+        """Latents from the prior by the sampler, decoded. `task.on_step` is told latents.
+
+        Raises:
+            UsageError: for guides: they act on x, which is not there before the last step.
+        """
+        if task.guides:
+            raise UsageError(
+                "latent goes from noise to latents, on which energies and projections of x cannot act; sample more and "
+                "keep those that meet the condition, or choose flow_matching or diffusion on x itself"
+            )
+        self.share_precision()
+        guidance = task.guidance
+        if guidance is not None:
+            guidance = replace(guidance, free=self.seen(guidance.free, task.mask))
+        mask = self.first.latent_mask(task.mask)
+        inner = replace(task, mask=mask, cond=self.seen(task.cond, task.mask), guidance=guidance)
+        z = self.second.sample(inner, sampler)["latents"] * self.spread + self.mean
+        with torch.no_grad():
+            centre = self.decode(z * mask[..., None], task.mask, task.cond)
+            if not self.first.observation_noise:
+                return centre
+            width = sum(manifold.dim for manifold in self.space.manifolds.values())
+            return self.first.observation.draw(centre, draw_normals(task, width), task.temperature)
+
+    def log_prob(self, x_data: State, cond: Conditioning, rng: Generator) -> Likelihood:
+        """E_q [log p(x | z) + log p(z | y) - log q(z | x)] <= log p(x | y), the prior's term as it can tell it.
+
+        The kind is that of the prior where it is an estimate, else a lower bound.
+
+        Raises:
+            UsageError: if the prior's family has no likelihood, or the first stage is without noise.
+        """
+        if not isinstance(self.second, LikelihoodFamily):
+            kind = type(self.second).__name__
+            raise UsageError(f"latent: its prior, {kind}, has no likelihood; choose a family with one for `family`")
+        if self.first.beta == 0:
+            raise UsageError("latent: an autoencoder without noise (beta 0) has no density; train with beta above 0")
+        count = self.bound_samples
+        with torch.no_grad():
+            data, y = repeat_state(x_data, count), repeat(cond, count)
+            mask = self.first.latent_mask(data.mask)
+            posterior = self.first.infer(data, blind(y))
+            z = posterior.draw(rng) * mask[..., None]
+            nats = self.first.observation.log_prob(self.decode(z, data.mask, y), data, rng)
+            nats = nats - (posterior.log_prob(z) * mask[..., None]).sum((1, 2))
+            # A density of normalised latents is one of latents after division by the volume of their unit.
+            nats = nats - mask.sum(1) * self.spread.log().sum()
+        state = self.second.space.project(State({"latents": self.normalise(z)}, mask))
+        prior = self.second.log_prob(state, self.seen(y, data.mask), rng)
+        total = (nats + prior.nats.to(nats)).unflatten(0, (-1, count)).mean(1)
+        return Likelihood(total, "estimate" if prior.kind == "estimate" else "lower_bound")
+
+
+def blind(cond: Conditioning) -> Conditioning:
+    """The null token of the same shape."""
+    return Conditioning(torch.zeros_like(cond.residue), torch.zeros_like(cond.whole))

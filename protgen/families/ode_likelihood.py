@@ -1,0 +1,216 @@
+"""Log-likelihood by the probability flow: follow a point to the noise and add up how volumes change on the way.
+
+A denoiser and its path define a velocity dx/dt = v(x, t) whose flow takes the model's distribution at t = 0 to the
+noise at t = 1, and
+
+    log p(x) = log p_noise(x_1) + int_0^1 div v(x_t, t) dt.
+
+Velocities, with x_hat the estimate of x_data:
+
+    flat                 alpha' x_hat + sigma' (x - alpha x_hat) / sigma
+    curved, geodesics    -log_x(x_hat) / t
+    curved, walks        -1/2 (spread^2)' score of the heat kernel about x_hat
+
+The divergence is the trace of the derivatives of v's coordinates along the moving frame, whose own fields have none. It
+is estimated by e . (dv/dx) e with random signs e (Hutchinson), restricted to the directions that keep the conventions
+of the space. The measure is volume: of the subspace of centred positions where positions are centred (orthonormal
+coordinates of it, dof of them), of the manifold where a field is curved (8 pi^2 in all for rotations, (2 pi)^d for a
+torus). Noise has the density 1 / volume there.
+
+References:
+    Chen et al. 2018, Neural ODEs, eq. 8. Grathwohl et al. 2019, FFJORD, eq. 7. Song et al. 2021, section 4.3.
+    Chen and Lipman 2024, Flow Matching on General Geometries, section 4 (the divergence on a manifold).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from protgen.samplers.base import Denoiser
+from protgen.samplers.curved import kernel_score
+from protgen.samplers.schedules import Path
+from protgen.spaces.base import Space, masked
+from protgen.types import Conditioning, State
+
+
+@dataclass(frozen=True)
+class OdeSettings:
+    """How the flow is followed.
+
+    Attributes:
+        steps: Heun's steps from data to noise, two evaluations of the network with a gradient each.
+        probes: random vectors of the trace estimate; its variance falls with their number.
+        exact: take the trace over all directions instead: as many gradients as there are dimensions.
+        first: time at which the data is put where the path leaves no noise at t = 0.
+    """
+
+    steps: int = 50
+    probes: int = 1
+    exact: bool = False
+    first: float = 1e-3
+
+
+def first_time(path: Path, first: float) -> float:
+    """Where a likelihood begins: 0 where the path has noise there, else `first`."""
+    return 0.0 if path.flat.at(0.0)[1] > 0 else first
+
+
+def warped(u: Tensor, first: float) -> tuple[Tensor, Tensor]:
+    """Times from `first` (u = 0) to 1 (u = 1), finer near data, and dt/du: t = (a + u (1 - a))^7 as EDM's grid.
+
+    The identity where it begins at 0: schedules with noise there have their own grid in them.
+    """
+    if first == 0:
+        return u, torch.ones_like(u)
+    low = first ** (1 / 7)
+    base = low + u * (1 - low)
+    return base.pow(7), 7 * (1 - low) * base.pow(6)
+
+
+def log_prob_by_flow(
+    denoiser: Denoiser, space: Space, x_data: State, cond: Conditioning, rng: Generator, settings: OdeSettings
+) -> Float[Tensor, " b"]:
+    """log p(x | y) in nats.
+
+    Args:
+        denoiser: of a family; guides change the flow and what it is the likelihood of.
+        space: where x lives.
+        x_data: points.
+        cond: their y.
+        rng: of the probes.
+        settings: accuracy.
+    """
+    path, mask = denoiser.path, x_data.mask
+    first = first_time(path, settings.first)
+    times, _ = warped(torch.linspace(0, 1, settings.steps + 1, dtype=torch.float64), first)
+    sizes = [size_and_growth(path, t) for t in times.tolist()]
+    flat_dof = sum(
+        (dof for name, dof in space.field_dof(mask).items() if not space.manifolds[name].curved),
+        torch.zeros(len(mask), device=mask.device),
+    )
+    probes = make_probes(space, x_data, rng, settings)
+
+    def at(x: State, number: int) -> tuple[State, Tensor]:
+        """Velocity and its divergence at a time of the grid, of points whose flat fields are divided by c."""
+        size, growth = sizes[number]
+        here = on_flat(space, x, lambda value: value * size)
+        speed, divergence = velocity_and_divergence(denoiser, space, here, float(times[number]), cond, probes)
+        fields = {
+            name: value if space.manifolds[name].curved else value / size - growth * x[name]
+            for name, value in speed.fields.items()
+        }
+        return State(fields, mask), divergence - growth * flat_dof
+
+    # p(x_data) is taken for p(x_first) at alpha x_data. A density is multiplied by what its points are, dof times.
+    alpha, _ = path.flat.at(first)
+    x = State({name: x_data[name] for name in space.manifolds}, mask)
+    x = on_flat(space, x, lambda value: value * alpha / sizes[0][0])
+    change = flat_dof * math.log(alpha / sizes[0][0])
+    for number in range(settings.steps):
+        width = float(times[number + 1] - times[number])
+        start, start_div = at(x, number)
+        end, end_div = at(moved(space, x, start, width), number + 1)
+        mean = State({name: (start[name] + end[name]) / 2 for name in start.fields}, mask)
+        x = moved(space, x, mean, width)
+        change = change + width * (start_div + end_div) / 2
+    change = change + flat_dof * math.log(sizes[-1][0])
+    return log_noise(space, path, on_flat(space, x, lambda value: value * sizes[-1][0])) + change
+
+
+def size_and_growth(path: Path, t: float) -> tuple[float, float]:
+    """c = sqrt(alpha^2 + sigma^2) and c' / c: the flow of x / c has no growth that is common to all points."""
+    alpha, sigma = path.flat.at(t)
+    alpha_slope, sigma_slope = path.flat.slopes_at(t)
+    square = alpha**2 + sigma**2
+    # At t = 0 a slope of sigma may be infinite where sigma itself is 0; likelihoods begin later.
+    return square**0.5, (alpha * alpha_slope + sigma * sigma_slope) / square
+
+
+def on_flat(space: Space, x: State, function: Callable[[Tensor], Tensor]) -> State:
+    """A state with a function applied to its flat fields."""
+    fields = {name: value if space.manifolds[name].curved else function(value) for name, value in x.fields.items()}
+    return State(fields, x.mask)
+
+
+def log_noise(space: Space, path: Path, x: State) -> Float[Tensor, " b"]:
+    """log-density of what samplers start from: normal of sigma(1) times the noise's spread, uniform where curved."""
+    spreads, dof = space.noise_spread(x.mask), space.field_dof(x.mask)
+    _, sigma = path.flat.at(1.0)
+    total = torch.zeros(len(x.mask), device=x.mask.device)
+    for name, manifold in space.manifolds.items():
+        if manifold.curved:
+            total = total - x.mask.sum(-1) * manifold.log_volume
+        else:
+            spread = sigma * spreads[name]
+            square = masked(x[name], x.mask).square().flatten(1).sum(-1)
+            total = total - square / (2 * spread.square()) - dof[name] * (spread.log() + 0.5 * math.log(2 * math.pi))
+    return total
+
+
+def velocity(path: Path, space: Space, x: State, estimate: State, t: float) -> State:
+    """Velocity of the probability flow at x, as tangent vectors (b, l, dim) of each field."""
+    alpha, sigma = path.flat.at(t)
+    alpha_slope, sigma_slope = path.flat.slopes_at(t)
+    fields = {}
+    for name, manifold in space.manifolds.items():
+        if not manifold.curved:
+            noise = (x[name] - alpha * estimate[name]) / sigma
+            fields[name] = alpha_slope * estimate[name] + sigma_slope * noise
+        elif path.walk is None:
+            fields[name] = -manifold.logmap(x[name], estimate[name]) / t
+        else:
+            rate = float(path.walk.variance_slope(torch.tensor(t, dtype=torch.float64)))
+            fields[name] = -0.5 * rate * kernel_score(manifold, x[name], estimate[name], path.walk.at(t))
+    return space.project_tangent(State(fields, x.mask))
+
+
+def moved(space: Space, x: State, tangent: State, width: float) -> State:
+    """The point a tangent vector leads to in a time."""
+    fields = {name: manifold.expmap(x[name], width * tangent[name]) for name, manifold in space.manifolds.items()}
+    return space.project(State(fields, x.mask))
+
+
+def make_probes(space: Space, x: State, rng: Generator, settings: OdeSettings) -> list[State]:
+    """Tangent vectors to take the trace with: random signs, or all unit vectors one after another."""
+    shape = x.mask.shape
+    blank = {
+        name: torch.zeros(*shape, manifold.dim, device=x.mask.device) for name, manifold in space.manifolds.items()
+    }
+    if not settings.exact:
+        drawn = []
+        for _ in range(settings.probes):
+            signs = {k: (torch.randint(0, 2, v.shape, generator=rng) * 2.0 - 1).to(v) for k, v in blank.items()}
+            drawn.append(space.project_tangent(State(signs, x.mask)))
+        return drawn
+    units = []
+    for name, zeros in blank.items():
+        for position in range(shape[1]):
+            for axis in range(zeros.shape[-1]):
+                unit = zeros.clone()
+                unit[:, position, axis] = 1
+                units.append(space.project_tangent(State(blank | {name: unit}, x.mask)))
+    # Traces over random signs are averaged, those over unit vectors added up.
+    return [unit.map(lambda v: v * len(units) ** 0.5) for unit in units]
+
+
+def velocity_and_divergence(
+    denoiser: Denoiser, space: Space, x: State, t: float, cond: Conditioning, probes: list[State]
+) -> tuple[State, Float[Tensor, " b"]]:
+    """Velocity at (x, t) and the estimate of its divergence."""
+    times = torch.full((len(x.mask),), t, device=x.mask.device)
+    with torch.enable_grad():
+        shifts = {name: torch.zeros_like(value).requires_grad_() for name, value in probes[0].fields.items()}
+        fields = {name: manifold.expmap(x[name].detach(), shifts[name]) for name, manifold in space.manifolds.items()}
+        shifted = State(fields, x.mask)
+        speed = velocity(denoiser.path, space, shifted, denoiser.denoise(shifted, times, cond), t)
+        divergence = torch.zeros(len(x.mask), device=x.mask.device)
+        for probe in probes:
+            along = torch.stack([(speed[name] * probe[name]).sum() for name in speed.fields]).sum()
+            gradients = torch.autograd.grad(along, list(shifts.values()), retain_graph=True)
+            for name, gradient in zip(shifts, gradients, strict=True):
+                divergence = divergence + (gradient * probe[name]).flatten(1).sum(-1) / len(probes)
+    return speed.detach(), divergence.detach()

@@ -1,0 +1,52 @@
+"""From sampled points to backbone atoms, for every space whose points are backbones."""
+
+from typing import cast
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from protgen.errors import ConfigError
+from protgen.families.base import Family
+from protgen.generation.cleanup import clean_up
+from protgen.spaces.atoms import BackboneAtoms
+from protgen.spaces.backbone import Backbone
+from protgen.spaces.base import Space
+from protgen.types import Batch, State
+
+
+def require_backbones(space: Space) -> None:
+    """Refuse a model of anything else.
+
+    Raises:
+        ConfigError: if points of the space are no backbones.
+    """
+    if not isinstance(space, BackboneAtoms):
+        raise ConfigError(f"this model generates {type(space).__name__}, not protein backbones; choose another model")
+
+
+def finished_atoms(
+    space: Space, raw: State, cleanup: bool, held: Bool[Tensor, "b l"] | None = None
+) -> tuple[Float[Tensor, "b l 4 3"], Float[Tensor, "b l 4 3"]]:
+    """Backbone atoms of sampled points as they are handed out, and as they were sampled; Å.
+
+    The clean-up moves rigid residues, so points of other spaces become frames first; without it they stay what they
+    are.
+
+    Args:
+        space: where the points are from; see `require_backbones`.
+        raw: sampled points.
+        cleanup: whether to mend joints and overlaps.
+        held: residues that the clean-up leaves where they are, such as those of a motif.
+    """
+    sampled = cast(Float[Tensor, "b l 4 3"], space.observe(raw))
+    if not cleanup:
+        return sampled, sampled
+    if isinstance(space, Backbone):
+        return space.observe(clean_up(space, raw, held=held)), sampled
+    frames = Backbone()
+    return frames.observe(clean_up(frames, frames.encode(Batch({"atoms": sampled}, raw.mask)), held=held)), sampled
+
+
+def steps_of(family: Family, steps: int, longest: int) -> int:
+    """How often a family reports progress on a batch: once a sampler step, or at most once a residue."""
+    return steps if family.takes_sampler else longest

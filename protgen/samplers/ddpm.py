@@ -1,0 +1,78 @@
+"""Ancestral sampling: each step draws x_s from q(x_s | x_t, x_data) with the estimate in place of x_data.
+
+With v = sigma_t^2 - (alpha_t / alpha_s)^2 sigma_s^2, the variance added between s and t,
+
+    mean = alpha_t / alpha_s  sigma_s^2 / sigma_t^2  x_t + alpha_s v / sigma_t^2  x_hat,
+    variance = sigma_s^2 v / sigma_t^2   (the posterior's; v itself is the upper bound on what is right),
+
+for any alpha and sigma. Curved fields: see `protgen.samplers.curved`.
+
+References:
+    Ho et al. 2020, Denoising Diffusion Probabilistic Models, eq. 7 and section 3.2 (both variances).
+    Nichol and Dhariwal 2021, Improved DDPM, eq. 15 (between them).
+"""
+
+from protgen.errors import UsageError
+from protgen.samplers.base import Step, SteppingSampler
+from protgen.samplers.curved import follow_geodesic, reverse_walk
+from protgen.samplers.ddim import posterior_std
+from protgen.types import State
+
+
+class DDPM(SteppingSampler):
+    """Denoising diffusion probabilistic model.
+
+    Args:
+        steps: number of steps, one network evaluation each.
+        upper: 0 for the posterior's variance (right for data at one point), 1 for its upper bound (right for normal
+            data), between them a geometric mean.
+        rotation_rate: rate of the exponential schedule on curved fields that follow geodesics; 0 for the straight one.
+        spacing: exponent of the time grid, t_k = (1 - k / steps)^spacing; above 1 steps are finer near data.
+        self_condition: whether each step sees the estimate of the one before.
+
+    Raises:
+        UsageError: if steps is not positive, upper not in [0, 1], or the rate negative.
+    """
+
+    def __init__(
+        self,
+        steps: int = 200,
+        upper: float = 0.0,
+        rotation_rate: float = 10.0,
+        spacing: float = 1.0,
+        self_condition: bool = True,
+    ) -> None:
+        super().__init__(steps, spacing, self_condition)
+        if not 0 <= upper <= 1:
+            raise UsageError(f"upper {upper}: give 0 (the posterior's variance) to 1 (its upper bound)")
+        if rotation_rate < 0:
+            raise UsageError(f"rotation_rate {rotation_rate}: cannot be negative")
+        self.upper = upper
+        self.rotation_rate = rotation_rate
+
+    def advance(self, x: State, estimate: State, step: Step) -> State:
+        """From t to s. The last step ends on the estimate itself."""
+        fields = {}
+        for name, manifold in step.space.manifolds.items():
+            if manifold.curved and step.path.walk is None:
+                fields[name] = follow_geodesic(manifold, x[name], estimate[name], step, self.rotation_rate)
+            elif manifold.curved:
+                at_t, at_s = step.spreads()
+                noise = self.noise(1.0, at_t, 1.0, at_s)
+                fields[name] = reverse_walk(name, x[name], estimate[name], step, at_s**2 / at_t, noise)
+            else:
+                alpha_t, sigma_t, alpha_s, sigma_s = step.flat()
+                ratio = alpha_t / alpha_s
+                added = sigma_t**2 - (ratio * sigma_s) ** 2
+                mean = ratio * (sigma_s / sigma_t) ** 2 * x[name] + alpha_s * added / sigma_t**2 * estimate[name]
+                noise = self.noise(alpha_t, sigma_t, alpha_s, sigma_s)
+                fields[name] = mean + step.fresh(name, noise) if step.s > 0 else estimate[name]
+        return step.space.project(State(fields, x.mask))
+
+    def noise(self, alpha_t: float, sigma_t: float, alpha_s: float, sigma_s: float) -> float:
+        """Standard deviation of the noise of a step."""
+        lower = posterior_std(alpha_t, sigma_t, alpha_s, sigma_s)
+        if lower == 0:
+            return 0.0
+        highest = (sigma_t**2 - (alpha_t / alpha_s * sigma_s) ** 2) ** 0.5
+        return lower ** (1 - self.upper) * highest**self.upper

@@ -1,0 +1,87 @@
+"""Euler-Maruyama steps of the reverse stochastic differential equation.
+
+For every rate w(t) >= 0 the equation, backwards in time,
+
+    dx = [-v(x, t) + w(t) / 2 grad log p_t(x)] d(-t) + sqrt(w(t)) dW
+
+has the distributions of the probability flow dx/dt = v. Here w = noise^2 g^2 with g^2 = 2 sigma sigma' - 2 sigma^2
+alpha' / alpha of the forward process; noise = 1 is its time reversal, 0 the flow itself. With the estimate x_hat and
+the noise it implies, e = (x - alpha x_hat) / sigma: v = alpha' x_hat + sigma' e and grad log p = -e / sigma (in units
+of the noise). g^2 has no bound where alpha goes to 0; any smaller w does as well, so it is kept to what a step can
+follow.
+
+On curved fields with Brownian motion of spread a at t and b at s: exp_x((1 + noise^2) / 2 (a^2 - b^2) score + noise
+sqrt(a^2 - b^2) z). Temperature scales dW and the first noise: below 1, samples move towards likelier ones.
+
+References:
+    Song et al. 2021, Score-Based Generative Modeling through SDEs, eq. 6 and 13.
+    Karras et al. 2022, eq. 6-8 (noise of any rate). Ingraham et al. 2023, Chroma, appendix B (low temperature).
+"""
+
+from torch import Tensor
+
+from protgen.errors import UsageError
+from protgen.samplers.base import Step, SteppingSampler
+from protgen.samplers.curved import follow_geodesic, reverse_walk
+from protgen.types import State
+
+
+class SDE(SteppingSampler):
+    """Euler-Maruyama from t = 1 to t = 0.
+
+    Args:
+        steps: number of steps, one network evaluation each.
+        noise: 1 for the reverse of the forward process, 0 for its probability flow; more forgets faster.
+        rotation_rate: rate of the exponential schedule on curved fields that follow geodesics; 0 for the straight one.
+        spacing: exponent of the time grid, t_k = (1 - k / steps)^spacing; above 1 steps are finer near data.
+        self_condition: whether each step sees the estimate of the one before.
+
+    Raises:
+        UsageError: if steps is not positive, or noise or the rate negative.
+    """
+
+    def __init__(
+        self,
+        steps: int = 200,
+        noise: float = 1.0,
+        rotation_rate: float = 10.0,
+        spacing: float = 1.0,
+        self_condition: bool = True,
+    ) -> None:
+        super().__init__(steps, spacing, self_condition)
+        if noise < 0 or rotation_rate < 0:
+            raise UsageError(f"noise {noise} and rotation_rate {rotation_rate} cannot be negative")
+        self.noise = noise
+        self.rotation_rate = rotation_rate
+
+    def advance(self, x: State, estimate: State, step: Step) -> State:
+        """From t to s. The last step ends on the estimate itself."""
+        fields = {}
+        for name, manifold in step.space.manifolds.items():
+            if manifold.curved and step.path.walk is None:
+                fields[name] = follow_geodesic(manifold, x[name], estimate[name], step, self.rotation_rate)
+            elif manifold.curved:
+                at_t, at_s = step.spreads()
+                variance = at_t**2 - at_s**2
+                left = at_t - (1 + self.noise**2) / 2 * variance / at_t
+                fields[name] = reverse_walk(name, x[name], estimate[name], step, left, self.noise * variance**0.5)
+            else:
+                fields[name] = self.flat_step(name, x[name], estimate[name], step)
+        return step.space.project(State(fields, x.mask))
+
+    def flat_step(self, name: str, x: Tensor, estimate: Tensor, step: Step) -> Tensor:
+        """The step of a flat field."""
+        if step.s == 0:
+            return estimate
+        width = step.t - step.s
+        alpha, sigma, _, _ = step.flat()
+        alpha_slope, sigma_slope = step.path.flat.slopes_at(step.t)
+        # A step removes at most half of the noise by this term, or it would overshoot.
+        rate = sigma**2 / width
+        if alpha > 0:
+            rate = min(rate, 2 * sigma * sigma_slope - 2 * sigma**2 * alpha_slope / alpha)
+        rate = rate * self.noise**2
+        implied = (x - alpha * estimate) / sigma
+        drift = alpha_slope * estimate + (sigma_slope + rate / (2 * sigma)) * implied
+        moved = x - width * drift
+        return moved + step.fresh(name, (rate * width) ** 0.5) if rate > 0 else moved

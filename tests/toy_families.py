@@ -1,0 +1,112 @@
+"""How contracts make, train and draw from a family: any registered one, on any toy space, with a small dense network.
+
+A family whose constructor takes more than a space and an encoder gets the rest here: a second network is called
+`decoder` and reads latents of each position beside y (as `protgen.models.model.build_model` makes it); small sizes go
+into SMALL.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Generator, nn
+
+from protgen import registry
+from protgen.encoders.base import Encoder
+from protgen.families.base import Family, IterativeFamily
+from protgen.samplers.base import Guidance, SamplingTask
+from protgen.spaces.base import Space, Torus
+from protgen.spaces.latent import LatentSpace
+from protgen.types import Conditioning, Features, State
+
+WHOLE_DIM = 2  # of the toy conditions: y where it is known, and whether it is
+
+# Keywords that make a family small enough for a test, by its name.
+SMALL: dict[str, dict[str, Any]] = {"latent": {"latent_dim": 2, "joint": True}}
+
+
+class Dense(Encoder):
+    """A two-layer perceptron of (x, t, y) at each position; time is absent for families without one (t None)."""
+
+    symmetry = "none"
+    vector_dim = 0
+
+    def __init__(self, space: Space, residue_dim: int = 0, dim: int = 64):
+        super().__init__()
+        self.scalar_dim = dim
+        self.names = list(space.manifolds)
+        blank = space.noise(torch.ones(1, 1, dtype=torch.bool), torch.ones(1, 1, space.normals_per_position))
+        self.flat = {name: not isinstance(manifold, Torus) for name, manifold in space.manifolds.items()}
+        width = sum(blank[name][0, 0].numel() * (1 if self.flat[name] else 2) for name in self.names)
+        inputs = width + 1 + residue_dim + WHOLE_DIM
+        self.net = nn.Sequential(nn.Linear(inputs, dim), nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
+
+    def forward(self, state, t, cond, estimate=None):
+        b, n = state.mask.shape
+        fields = [state[name].reshape(b, n, -1) for name in self.names]
+        # Angles in as they are would be cut at pi.
+        pairs = zip(self.names, fields, strict=True)
+        fields = [x if self.flat[name] else torch.cat([x.cos(), x.sin()], -1) for name, x in pairs]
+        parts = [t[:, None, None].expand(b, n, 1), cond.residue, cond.whole[:, None].expand(b, n, -1)]
+        x = self.net(torch.cat([*fields, *parts], dim=-1))
+        return Features(x, x.new_zeros(b, n, 0, 3))
+
+
+def make(name: str, space: Space, **keywords) -> Family:
+    """A small family of that name over a dense network; keywords go to its constructor."""
+    parameters = inspect.signature(registry.find("families", name)).parameters
+    keywords = SMALL.get(name, {}) | keywords
+    if "whole_dim" in parameters:
+        keywords = {"whole_dim": WHOLE_DIM} | keywords
+    if "decoder" in parameters:
+        latent_dim = keywords.get("latent_dim", parameters["latent_dim"].default)
+        keywords["decoder"] = Dense(space, residue_dim=latent_dim)
+    if "critic" in parameters:
+        keywords["critic"] = Dense(space)
+    if "prior" in parameters:
+        keywords["prior"] = Dense(LatentSpace(keywords.get("latent_dim", parameters["latent_dim"].default)))
+    return registry.build("families", name, space=space, encoder=Dense(space), **keywords)
+
+
+def conditioning(y: torch.Tensor, known: torch.Tensor | None = None) -> Conditioning:
+    """y (b, 1) as the toy encoders read it: (y, 1) where it is known, (0, 0) elsewhere."""
+    known = torch.ones_like(y) if known is None else known
+    return Conditioning(torch.zeros(len(y), 1, 0), torch.cat([y * known, known], -1))
+
+
+def train(
+    family: Family,
+    examples: Callable[[int, Generator], tuple[State, Conditioning]],
+    steps: int = 1500,
+    batch: int = 256,
+    lr: float = 3e-3,
+) -> list[float]:
+    """Adam with a learning rate that falls to 0; returns the loss of each step."""
+    optimizer = torch.optim.Adam(family.parameters(), lr)
+    rng = Generator().manual_seed(0)
+    losses = []
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = lr * (1 - step / steps)
+        x, cond = examples(batch, rng)
+        loss = family.loss(x, cond, rng)
+        optimizer.zero_grad()
+        if loss.total.requires_grad:
+            loss.total.backward()
+        optimizer.step()
+        losses.append(loss.total.item())
+    return losses
+
+
+def draw(
+    family: Family, y: float, count: int, seed: int = 0, weight: float = 1.0, sampler: str = "euler", **settings
+) -> State:
+    """Samples given y, each from its own stream; families that iterate take 50 steps of the sampler."""
+    mask = torch.ones(count, 1, dtype=torch.bool)
+    cond = conditioning(torch.full((count, 1), y))
+    free = conditioning(torch.zeros(count, 1), torch.zeros(count, 1))
+    generators = [Generator().manual_seed(seed * 100_000 + i) for i in range(count)]
+    task = SamplingTask(mask, cond, generators, guidance=Guidance(free, weight))
+    iterative = isinstance(family, IterativeFamily)
+    return family.sample(task, registry.build("samplers", sampler, **{"steps": 50} | settings) if iterative else None)

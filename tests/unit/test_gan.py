@@ -1,0 +1,149 @@
+"""GANs: one loss that gives each network its own gradient, penalties with known values, and what is refused."""
+
+import pytest
+import torch
+from torch import nn
+
+from protgen.encoders.base import Encoder
+from protgen.errors import UsageError
+from protgen.families.base import LikelihoodFamily
+from protgen.families.gan import GAN
+from protgen.geometry import so3
+from protgen.models.model import build_model
+from protgen.samplers.base import SamplingTask
+from protgen.samplers.euler import Euler
+from protgen.spaces.backbone import Backbone, rotated
+from protgen.types import Conditioning, Features, State
+from tests.toy_families import Dense, make
+from tests.toy_space import Line
+
+
+class Linear(Encoder):
+    """Scalars that are linear in x: a critic whose slope is known."""
+
+    symmetry, vector_dim, scalar_dim = "none", 0, 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([[3.0], [4.0]]))
+
+    def forward(self, state, t, cond, estimate=None):
+        return Features(state["x"] @ self.weight, state["x"].new_zeros(*state.mask.shape, 0, 3))
+
+
+def points(count: int, rng: torch.Generator) -> tuple[State, Conditioning]:
+    x = torch.randn(count, 1, 2, generator=rng)
+    return State({"x": x}, torch.ones(count, 1, dtype=torch.bool)), Conditioning(
+        torch.zeros(count, 1, 0), torch.zeros(count, 2)
+    )
+
+
+@pytest.mark.parametrize("loss_type", ["nonsaturating", "wasserstein"])
+def test_each_network_gets_the_gradient_of_its_own_loss(loss_type, rng):
+    """The gradients of the one loss are those of two losses taken apart the usual way."""
+    torch.manual_seed(0)
+    family = make("gan", Line(), loss_type=loss_type, penalty=0.0)
+    x, cond = points(16, rng)
+    family.loss(x, cond, torch.Generator().manual_seed(3)).total.backward()
+    found = {name: p.grad.clone() for name, p in family.named_parameters()}
+    normals = torch.randn(16, 1, 2, generator=torch.Generator().manual_seed(3))
+    fake = family.generate(State({"x": normals}, x.mask), cond)
+    real_score, fake_score, through = (
+        family.critic(x, cond),
+        family.critic(fake.detach(), cond),
+        family.critic(fake, cond),
+    )
+    if loss_type == "wasserstein":
+        critic, generator = (fake_score - real_score).mean(), -through.mean()
+    else:
+        softplus = nn.functional.softplus
+        critic, generator = (softplus(-real_score) + softplus(fake_score)).mean(), softplus(-through).mean()
+    for loss, part in ((critic, "critic."), (generator, "encoder."), (generator, "head.")):
+        names = [name for name in found if name.startswith(part)]
+        expected = torch.autograd.grad(loss, [family.get_parameter(n) for n in names], retain_graph=True)
+        assert names
+        for name, gradient in zip(names, expected, strict=True):
+            assert torch.allclose(found[name], gradient, atol=1e-6), name
+
+
+def test_slope_of_a_linear_critic(rng):
+    """Gradient (3, 4) squared is 25; R1 is half of that, the Wasserstein penalty (5 - 1)^2."""
+    x, cond = points(4, rng)
+    family = GAN(Line(), Dense(Line()), Linear())
+
+    def score(state: State, cond: Conditioning) -> torch.Tensor:
+        return state["x"][:, 0] @ torch.tensor([3.0, 4.0])
+
+    family.critic.forward = score
+    assert torch.allclose(family.slopes(x, cond), torch.full((4,), 25.0))
+    assert family.loss(x, cond, rng).terms["penalty"] == pytest.approx(12.5)
+    wasserstein = GAN(Line(), Dense(Line()), Linear(), loss_type="wasserstein")
+    wasserstein.critic.forward = score
+    assert wasserstein.loss(x, cond, rng).terms["penalty"] == pytest.approx(16.0)
+
+
+def test_spectral_norm_bounds_every_layer(rng):
+    family = make("gan", Line(), spectral=True)
+    x, cond = points(8, rng)
+    for _ in range(30):  # the power iteration goes on at every training step
+        family.loss(x, cond, rng).total.backward()
+    family.eval()
+    layers = [m for m in family.critic.modules() if isinstance(m, nn.Linear)]
+    assert len(layers) >= 4
+    for layer in layers:
+        assert torch.linalg.matrix_norm(layer.weight, 2).item() == pytest.approx(1.0, abs=0.02)
+    copy = make("gan", Line(), spectral=True).eval()
+    copy.load_state_dict(family.state_dict())
+    assert torch.equal(copy.critic(x, cond), family.critic(x, cond))
+
+
+def test_the_generator_rests_while_the_critic_catches_up(rng):
+    family = make("gan", Line(), critic_steps=3)
+    x, cond = points(8, rng)
+    moved = []
+    for _ in range(6):
+        family.zero_grad(set_to_none=True)
+        family.loss(x, cond, rng).total.backward()
+        moved.append(all(p.grad is not None for p in family.encoder.parameters()))
+        assert all(p.grad is not None for p in family.critic.parameters())
+    assert moved == [False, False, True, False, False, True]
+
+
+def test_a_likelihood_is_refused_with_a_way_out(rng):
+    family = make("gan", Line())
+    x, cond = points(1, rng)
+    assert not isinstance(family, LikelihoodFamily)
+    with pytest.raises(UsageError, match="vae"):
+        family.log_prob(x, cond, rng)
+    with pytest.raises(UsageError, match="no sampler"):
+        family.sample(SamplingTask(x.mask, cond, [rng]), Euler())
+    with pytest.raises(UsageError, match="nonsaturating"):
+        make("gan", Line(), loss_type="hinge")
+
+
+def test_on_proteins_the_critic_is_blind_to_rigid_motion(rng):
+    """Penalties on curved fields are finite, and so is every gradient."""
+    torch.manual_seed(0)
+    network = {"name": "frame_attention", "dim": 16, "pair_dim": 8, "blocks": 2, "heads": 2, "refresh": 1}
+    space = Backbone()
+    mask = torch.ones(2, 10, dtype=torch.bool)
+    mask[1, 7:] = False
+    x = space.blank(mask)
+    cond = Conditioning(torch.zeros(2, 10, 4), torch.zeros(2, 0))
+    for loss_type in ("nonsaturating", "wasserstein"):
+        family = build_model(
+            {
+                "space": {"name": "backbone"},
+                "encoder": network,
+                "family": {"name": "gan", "loss_type": loss_type},
+                "conditions": ["secondary_structure"],
+            }
+        ).family
+        family.loss(x, cond, rng).total.backward()
+        gradients = [p.grad for p in family.parameters() if p.grad is not None]
+        assert all(torch.isfinite(g).all() for g in gradients)
+        assert sum(float(g.abs().sum()) for g in gradients) > 0
+    turned = rotated(x, so3.uniform(torch.randn(2, 4, generator=rng)))
+    assert torch.allclose(family.critic(turned, cond), family.critic(x, cond), atol=1e-4)
+    samples = family.sample(SamplingTask(mask, cond, [torch.Generator().manual_seed(i) for i in range(2)]))
+    assert torch.isfinite(samples["trans"]).all()

@@ -1,0 +1,158 @@
+"""Coupling flows: exact inverses, log-determinants against autograd, and densities that integrate to one."""
+
+import math
+
+import pytest
+import torch
+from torch import Generator
+
+from protgen.encoders.transformer import TransformerEncoder
+from protgen.errors import ConfigError
+from protgen.families.coupling import Mix, grid_plans
+from protgen.families.normalizing_flow import NormalizingFlow
+from protgen.samplers.base import SamplingTask
+from protgen.spaces.backbone import Backbone
+from protgen.spaces.image import Image
+from protgen.spaces.torsions import Torsions
+from protgen.types import Conditioning, State
+from tests.toy_families import Dense, conditioning
+from tests.toy_space import Line
+
+
+def nothing(batch: int, length: int) -> Conditioning:
+    return Conditioning(torch.zeros(batch, length, 0), torch.zeros(batch, 0))
+
+
+def active(family: NormalizingFlow) -> NormalizingFlow:
+    """In float64, with heads that do something."""
+    for head in family.heads:
+        torch.nn.init.normal_(head.weight, std=0.3)
+        torch.nn.init.normal_(head.bias, std=0.3)
+    return family.double().eval()
+
+
+def image_flow(mixing: bool, coupling: str = "affine") -> NormalizingFlow:
+    torch.manual_seed(0)
+    encoder = TransformerEncoder(0, 0, 16, 1, 2, fields={"pixels": 1}, row=4)
+    family = NormalizingFlow(Image(4, 4), encoder, steps=4, mixing=mixing, coupling=coupling, levels=2)
+    return active(family)
+
+
+def torsion_flow() -> NormalizingFlow:
+    torch.manual_seed(0)
+    encoder = TransformerEncoder(0, 0, 16, 1, 2, fields={"torsions": 3, "angles": 3})
+    return active(NormalizingFlow(Torsions(), encoder, steps=4, coupling="spline", mixing=True))
+
+
+def states(rng: Generator) -> dict[str, State]:
+    mask = torch.ones(3, 5, dtype=torch.bool)
+    mask[1, 4:] = False
+    normals = torch.randn(3, 5, 6, generator=rng, dtype=torch.float64)
+    image = State({"pixels": torch.randn(3, 16, 1, generator=rng, dtype=torch.float64)}, Image(4, 4).full_mask(3))
+    return {"image": image, "torsions": Torsions().noise(mask, normals)}
+
+
+FLOWS = {
+    "realnvp": (lambda: image_flow(False), "image"),
+    "glow": (lambda: image_flow(True), "image"),
+    "splines": (lambda: image_flow(False, "spline"), "image"),
+    "torsions": (torsion_flow, "torsions"),
+}
+
+
+@pytest.mark.parametrize("name", list(FLOWS))
+def test_inverse_gives_the_point_back(name, rng):
+    """To 1e-6 in float64 (knots of splines meet at a step of rounding)."""
+    make, kind = FLOWS[name]
+    family, x = make(), states(rng)[kind]
+    cond = nothing(*x.mask.shape)
+    noise, _ = family.to_noise(x, cond)
+    again = family.from_noise(noise, x.mask, cond)
+    for field in family.space.manifolds:
+        assert (noise - family.joined(x)).abs().max() > 0.1
+        assert (again[field] - x[field]).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("name", list(FLOWS))
+def test_log_determinant_agrees_with_autograd(name, rng):
+    make, kind = FLOWS[name]
+    family, x = make(), states(rng)[kind]
+    for row in range(3):
+        one = State({k: v[row : row + 1] for k, v in x.fields.items()}, x.mask[row : row + 1])
+        cond = nothing(*one.mask.shape)
+        there = family.defined(one.mask)[0].reshape(-1)
+
+        def noise(values, one=one, cond=cond, there=there):
+            full = family.joined(one).reshape(-1).masked_scatter(there, values)
+            made = family.to_noise(family.parted(full.view(1, *one.mask.shape[1:], -1), one.mask), cond)[0]
+            return made.reshape(-1)[there]
+
+        jacobian = torch.autograd.functional.jacobian(noise, family.joined(one).reshape(-1)[there])
+        expected = torch.linalg.slogdet(jacobian)[1]
+        assert abs(family.to_noise(one, cond)[1] - expected) < 1e-6
+
+
+def test_density_on_the_plane_integrates_to_one(rng):
+    torch.manual_seed(0)
+    for coupling in ("affine", "spline"):
+        family = active(NormalizingFlow(Line(), Dense(Line()), steps=4, coupling=coupling, mixing=True))
+        axis = torch.linspace(-16, 16, 401, dtype=torch.float64)
+        x = torch.cartesian_prod(axis, axis)[:, None]
+        cond = conditioning(torch.full((len(x), 1), 0.5, dtype=torch.float64))
+        with torch.no_grad():
+            nats = family.log_prob(State({"x": x}, torch.ones(len(x), 1, dtype=torch.bool)), cond, rng).nats
+        assert abs(nats.exp().sum() * (axis[1] - axis[0]) ** 2 - 1) < 5e-3
+
+
+def test_actnorm_starts_from_the_first_batch(rng):
+    """Whatever the scale of the data, the first loss in training sees it standardised, once and for all."""
+    family = image_flow(True).train()
+    x = State(
+        {"pixels": 50 + 9 * torch.randn(200, 16, 1, generator=rng, dtype=torch.float64)}, Image(4, 4).full_mask(200)
+    )
+    noise, _ = family.to_noise(x, nothing(200, 16))
+    assert family.mixes[0].log_scale.detach().exp().mean().item() == pytest.approx(1 / 9, rel=0.1)
+    assert noise.abs().mean() < 5
+    before = family.mixes[0].shift.clone()
+    family.to_noise(State({"pixels": x["pixels"] * 2}, x.mask), nothing(200, 16))
+    assert torch.equal(before, family.mixes[0].shift)
+
+
+def test_mixing_is_invertible_and_measures_its_volume(rng):
+    torch.manual_seed(0)
+    mix = Mix(5).double()
+    torch.nn.init.normal_(mix.log_scale, std=0.3)
+    torch.nn.init.normal_(mix.upper, std=0.3)
+    x = torch.randn(7, 5, generator=rng, dtype=torch.float64)
+    assert (mix.inverse(mix(x)) - x).abs().max() < 1e-10
+    jacobian = torch.autograd.functional.jacobian(mix, x[0])
+    assert abs(torch.linalg.slogdet(jacobian)[1] - mix.log_det()) < 1e-10
+
+
+def test_every_pixel_is_moved_and_levels_shrink():
+    plans = grid_plans(8, 8, 1, steps=2, levels=3)
+    assert [p.groups.shape for p in plans] == [(16, 4)] * 2 + [(4, 8)] * 2 + [(1, 16)] * 2
+    assert torch.stack([p.moved for p in plans]).any(0).all()
+    checkerboard = grid_plans(3, 3, 1, steps=2, levels=0)
+    assert (checkerboard[0].moved ^ checkerboard[1].moved).all()
+
+
+def test_samples_are_chains_and_depend_on_their_stream_alone():
+    family = torsion_flow().float()
+    drawn = []
+    for lengths in ([9, 6, 5], [9, 6]):
+        mask = torch.zeros(len(lengths), 9, dtype=torch.bool)
+        for row, length in enumerate(lengths):
+            mask[row, :length] = True
+        rngs = [Generator().manual_seed(i) for i in range(len(lengths))]
+        drawn.append(family.sample(SamplingTask(mask, nothing(*mask.shape), rngs)))
+    assert torch.allclose(drawn[0]["torsions"][:2], drawn[1]["torsions"], atol=1e-4)
+    assert drawn[0]["torsions"].abs().max() <= math.pi
+    assert torch.isfinite(family.space.decode(drawn[0])["atoms"]).all()
+
+
+def test_what_has_no_flow_is_refused():
+    with pytest.raises(ConfigError, match="rots"):
+        NormalizingFlow(Backbone(), Dense(Line()))
+    with pytest.raises(ConfigError, match="coupling"):
+        NormalizingFlow(Line(), Dense(Line()), coupling="cubic")

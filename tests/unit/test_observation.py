@@ -1,0 +1,149 @@
+"""p(x_data | prediction): densities that integrate to one, with closed forms and quadrature as witnesses."""
+
+import math
+
+import pytest
+import torch
+
+from protgen.errors import UsageError
+from protgen.geometry import so3
+from protgen.spaces.backbone import Backbone, Rotations, rotated
+from protgen.spaces.base import Euclidean, Torus
+from protgen.spaces.image import Image
+from protgen.spaces.observation import DiscretisedLogistic, RiemannianNormal, log_logistic_interval
+from protgen.types import State
+from tests.toy_space import Line
+
+
+def chain(length: int, rng: torch.Generator, batch: int = 1) -> State:
+    """A blank chain with its frames turned a little, so that nothing is special about it."""
+    space = Backbone()
+    blank = space.blank(torch.ones(batch, length, dtype=torch.bool))
+    turned = so3.move(blank["rots"], 0.2 * torch.randn(batch, length, 3, generator=rng))
+    moved = blank["trans"] + torch.randn(batch, length, 3, generator=rng)
+    return space.project(blank.with_fields(trans=moved, rots=turned))
+
+
+def test_flat_normal_is_the_normal_density(rng):
+    space = Line()
+    x, m = torch.randn(5, 1, 2, generator=rng), torch.randn(5, 1, 2, generator=rng)
+    mask = torch.ones(5, 1, dtype=torch.bool)
+    got = RiemannianNormal(space, spread=0.3).log_prob(State({"x": m}, mask), State({"x": x}, mask))
+    expected = torch.distributions.Normal(m, 0.3).log_prob(x).sum((1, 2))
+    assert torch.allclose(got, expected, atol=1e-5)
+
+
+def test_normaliser_of_rotations():
+    """Narrow: that of flat space. Wide: the volume 8 pi^2. Between: the mean over uniform rotations."""
+    manifold = Rotations()
+    narrow, wide = torch.tensor([0.01]), torch.tensor([1e4])
+    assert torch.allclose(manifold.log_normaliser(narrow), Euclidean(3).log_normaliser(narrow), atol=1e-3)
+    assert manifold.log_normaliser(wide).item() == pytest.approx(math.log(8 * math.pi**2), abs=1e-5)
+    rotations = so3.uniform(torch.randn(200_000, 4, generator=torch.Generator().manual_seed(0)))
+    for spread in (0.4, 1.0, 2.0):
+        mean = torch.exp(-so3.log(rotations).square().sum(-1) / (2 * spread**2)).double().mean()
+        expected = math.log(8 * math.pi**2 * float(mean))
+        assert manifold.log_normaliser(torch.tensor([spread])).item() == pytest.approx(expected, abs=0.02)
+
+
+def test_normaliser_of_angles():
+    """exp(-d^2 / 2 s^2) over the circle, by quadrature, for two angles."""
+    angle = torch.linspace(-math.pi, math.pi, 20_001, dtype=torch.float64)
+    for spread in (0.1, 1.0, 5.0):
+        integral = torch.trapezoid(torch.exp(-angle.square() / (2 * spread**2)), angle)
+        got = Torus(2).log_normaliser(torch.tensor(spread, dtype=torch.float64))
+        assert got.item() == pytest.approx(2 * math.log(integral.item()), abs=1e-6)
+
+
+def test_discretised_logistic_sums_to_one_and_stays_finite_far_out():
+    levels = 17
+    observation = DiscretisedLogistic(levels, spread=0.07)
+    values = (torch.arange(levels) + 0.5) * 2 / levels - 1
+    mask = torch.ones(levels, 1, dtype=torch.bool)
+    for centre in (-1.3, 0.1, 0.96):
+        prediction = State({"pixels": torch.full((levels, 1, 1), centre)}, mask)
+        density = observation.log_prob(prediction, State({"pixels": values[:, None, None]}, mask)).exp()
+        assert density.sum().item() * 2 / levels == pytest.approx(1.0, abs=1e-5)
+    far = log_logistic_interval(torch.tensor([200.0, -300.0]), torch.tensor([200.1, -299.9]))
+    assert torch.isfinite(far).all()
+
+
+def test_bernoulli_of_binary_images(rng):
+    space = Image(4, 4, binary=True)
+    mean = torch.rand(3, 16, 1, generator=rng) * 2 - 1
+    x = (torch.rand(3, 16, 1, generator=rng) < 0.5).float() * 2 - 1
+    got = space.observation().log_prob(
+        State({"pixels": mean}, space.full_mask(3)), State({"pixels": x}, space.full_mask(3))
+    )
+    expected = torch.distributions.Bernoulli(probs=(1 + mean) / 2).log_prob((x + 1) / 2).sum((1, 2))
+    assert torch.allclose(got, expected, atol=1e-4)
+
+
+def test_likelihood_of_frames_ignores_rigid_motion(rng):
+    """The best pose is found: the density is the same for any orientation of the prediction."""
+    space = Backbone()
+    prediction, x = chain(30, rng), chain(30, rng)
+    observation = RiemannianNormal(space, 0.2)
+    plain = observation.log_prob(prediction, x)
+    for _ in range(5):
+        turn = so3.uniform(torch.randn(1, 4, generator=rng))
+        assert torch.allclose(observation.log_prob(rotated(prediction, turn), x), plain, rtol=1e-5, atol=1e-2)
+
+
+def test_pose_is_integrated_without_bias(rng):
+    """Mean over drawn poses of p(x | turned prediction) p / q against brute force over 40,000 uniform rotations."""
+    space = Backbone()
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    prediction, x = chain(3, rng), chain(3, rng)
+    observation = RiemannianNormal(space, 0.6)  # broad, so that uniform rotations hit it
+    with torch.no_grad():
+        count = 1000
+        many = [
+            State({k: v.expand(count, *v.shape[1:]) for k, v in s.fields.items()}, mask.expand(count, 3))
+            for s in (prediction, x)
+        ]
+        weights = observation.log_prob(many[0], many[1], rng)
+        estimate = weights.logsumexp(0) - math.log(count)
+        flat = RiemannianNormal(space, 0.6)
+        flat.space = Unposed()
+        parts = []
+        for _ in range(10):
+            count = 4_000
+            turn = so3.uniform(torch.randn(count, 4, generator=rng))
+            many = [
+                State({k: v.expand(count, *v.shape[1:]) for k, v in s.fields.items()}, mask.expand(count, 3))
+                for s in (prediction, x)
+            ]
+            parts.append(flat.log_prob(rotated(many[0], turn), many[1]))
+        brute = torch.cat(parts).logsumexp(0) - math.log(10 * count)
+        laplace = observation.log_prob(prediction, x)
+    assert estimate.item() == pytest.approx(brute.item(), abs=0.1)
+    assert laplace.item() == pytest.approx(brute.item(), abs=1.0)
+
+
+class Unposed(Backbone):
+    """Frames without a symmetry: the pose of the prediction is as given."""
+
+    def pose(self, prediction, target, spreads, rng):
+        return prediction, torch.zeros(len(target.mask))
+
+
+def test_blank_chain_is_a_chain():
+    """CAs 3.80 Å apart, as compact as natives, no two residues in one place, and padding changes nothing."""
+    space = Backbone()
+    for length in (20, 80, 200):
+        blank = space.blank(torch.ones(1, length, dtype=torch.bool))
+        steps = (blank["trans"][:, 1:] - blank["trans"][:, :-1]).norm(dim=-1)
+        assert torch.allclose(steps, torch.tensor(3.8), atol=0.1)
+        radius = blank["trans"].square().sum(-1).mean().sqrt()
+        assert radius.item() == pytest.approx(2.2 * length**0.38, rel=0.1)
+        distances = torch.cdist(blank["trans"], blank["trans"]) + 10 * torch.eye(length)
+        assert distances.min() > 3.0
+        padded = torch.zeros(1, length + 7, dtype=torch.bool)
+        padded[:, :length] = True
+        assert torch.allclose(space.blank(padded)["trans"][:, :length], blank["trans"], atol=1e-4)
+
+
+def test_a_spread_of_nothing_is_refused():
+    with pytest.raises(UsageError, match="spread"):
+        RiemannianNormal(Line(), 0.0)

@@ -1,0 +1,81 @@
+"""Paths from data to noise against their definitions and autograd."""
+
+import pytest
+import torch
+
+from protgen.errors import ConfigError
+from protgen.samplers.schedules import SCHEDULES, Brownian, Path
+
+TIMES = torch.linspace(0.01, 0.99, 50, dtype=torch.float64)
+
+
+@pytest.fixture(params=SCHEDULES)
+def schedule(request):
+    torch.manual_seed(0)
+    return SCHEDULES[request.param]()
+
+
+def test_slopes_are_derivatives(schedule):
+    t = TIMES.clone().requires_grad_()
+    found = schedule.slopes(t)
+    for value, slope in zip((schedule.alpha(t), schedule.sigma(t)), found, strict=True):
+        if value.requires_grad:
+            (exact,) = torch.autograd.grad(value.sum(), t, retain_graph=True, allow_unused=True)
+            exact = torch.zeros_like(t) if exact is None else exact
+            assert torch.allclose(slope, exact, rtol=1e-6, atol=1e-9)
+    (exact,) = torch.autograd.grad(schedule.log_snr(t).sum(), t)
+    assert torch.allclose(schedule.log_snr_slope(t), exact, rtol=1e-6, atol=1e-9)
+
+
+def test_noise_rises_and_data_falls(schedule):
+    assert (schedule.log_snr(TIMES).diff() < 0).all()
+    (alpha, sigma), (alpha_end, sigma_end) = schedule.at(0.0), schedule.at(1.0)
+    assert alpha > 0.99
+    assert sigma < 0.02
+    assert alpha_end / sigma_end < 0.05
+    share = schedule.noise_share(TIMES)
+    assert ((share > 0) & (share < 1)).all()
+
+
+@pytest.mark.parametrize("name", ["cosine", "linear_beta", "learned"])
+def test_variance_is_preserved(name):
+    schedule = SCHEDULES[name]()
+    total = schedule.alpha(TIMES).square() + schedule.sigma(TIMES).square()
+    assert torch.allclose(total, torch.ones_like(total), atol=1e-12)
+
+
+def test_times_of_noise_levels():
+    schedule = SCHEDULES["edm"]()
+    assert torch.allclose(schedule.time_of(schedule.sigma(TIMES)), TIMES, atol=1e-9)
+
+
+def test_a_learned_schedule_stays_monotone_with_any_weights():
+    schedule = SCHEDULES["learned"]()
+    for parameter in schedule.parameters():
+        torch.nn.init.normal_(parameter, std=5.0)
+    gamma, slope = schedule.gamma(torch.linspace(0, 1, 200, dtype=torch.float64))
+    assert (gamma.diff() >= 0).all()
+    assert (slope >= 0).all()
+
+
+def test_the_straight_path_tells_the_time_as_it_is():
+    t = torch.rand(5)
+    assert Path().seen(t) is t
+    assert torch.allclose(Path(SCHEDULES["cosine"]()).seen(torch.tensor([0.5])), torch.tensor([0.5]))
+
+
+def test_the_walk_spreads_evenly_in_its_logarithm():
+    walk = Brownian(0.1, 2.0)
+    t = TIMES.clone().requires_grad_()
+    (exact,) = torch.autograd.grad(walk.spread(t).square().sum(), t)
+    assert torch.allclose(walk.variance_slope(t), exact)
+    assert walk.at(0.5) == pytest.approx((0.1 * 2.0) ** 0.5)
+
+
+def test_impossible_schedules_are_refused():
+    with pytest.raises(ConfigError):
+        Brownian(1.0, 0.5)
+    for name, bad in (("linear_beta", {"beta_min": 0.0}), ("edm", {"sigma_min": 9.0, "sigma_max": 1.0}),
+                      ("learned", {"gamma_min": 3.0, "gamma_max": 1.0})):  # fmt: skip
+        with pytest.raises(ConfigError):
+            SCHEDULES[name](**bad)
