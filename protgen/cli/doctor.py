@@ -87,13 +87,14 @@ def check_structures() -> str:
 def check_metrics() -> str:
     """Judge an ideal helix."""
     from protgen.evaluation.validity import validity
+    from protgen.metrics.tm_native import engine
     from protgen.structure.ideal import ideal_helix
     from protgen.structure.protein import Protein
 
     found = validity(Protein.from_backbone(ideal_helix(20)))
     if found["chain_breaks"] or float(found["helix"]) < 0.8:
         raise ValueError(f"an ideal helix is judged as {found['ss']}, {found['chain_breaks']} breaks")
-    return "an ideal helix is judged as one"
+    return f"an ideal helix is judged as one; TM-score search: {engine()}"
 
 
 def check_sampling() -> str:

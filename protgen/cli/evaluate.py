@@ -57,6 +57,9 @@ def evaluate(
         typer.Option("--reference", help="Store or folder of natives: novelty, control.", metavar="NAME|PATH"),
     ] = None,
     tm: Annotated[TMChoice, typer.Option("--tm", help="Search of all pairs, for clusters.")] = TMChoice.quick,
+    most_compared: Annotated[
+        int, typer.Option("--most-compared", min=2, help="Cluster up to so many structures.", metavar="N")
+    ] = 4000,
     residues: Annotated[bool, typer.Option("--per-residue", help="Write residues.csv, a row a residue.")] = False,
     figures: Annotated[bool, typer.Option("--figures", help="Write the figures as PNG and SVG.")] = False,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True,
@@ -74,7 +77,13 @@ def evaluate(
     asked = [] if conditions is None else held_against(conditions)
     natives = load_reference(reference, jobs=jobs) if reference else None
     settings = Settings(
-        conditions=tuple(asked), reference=natives, tm=tm.value, residues=residues, strict=strict, jobs=jobs
+        conditions=tuple(asked),
+        reference=natives,
+        tm=tm.value,
+        most_compared=most_compared,
+        residues=residues,
+        strict=strict,
+        jobs=jobs,
     )
     with progress("evaluating") as show:
         result = run([str(path) for path in paths], out, settings=settings, progress=show)
@@ -87,6 +96,8 @@ def evaluate(
         if len(result.content["sets"]) > 1 or result.compared or natives:
             console.print(set_table(result))
     console.print(f"{used} of {result.n} structures used.", markup=False)
+    if used and "not_clustered" in result.content:
+        console.print(f"{result.content['not_clustered'].capitalize()}.", markup=False, soft_wrap=True)
     files = [f"{result.csv} (a row a file)", str(result.json)]
     if used and report:
         from protgen.evaluation.report import write_report

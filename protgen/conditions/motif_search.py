@@ -6,7 +6,7 @@ import numpy as np
 
 from protgen.conditions.contigs import Contig, Gap, Segment
 from protgen.errors import ConflictError, UsageError
-from protgen.metrics.superposition import superpose
+from protgen.metrics.superposition import Motion, superpose
 
 MOST_ORDERS = 120  # orders of free segments that are tried
 REFINEMENTS = 3  # rounds of superposing on the placement found and placing again
@@ -22,8 +22,17 @@ def motif_rmsd(backbone: np.ndarray, motif: np.ndarray, indices: list[int]) -> f
 def motif_on(backbone: np.ndarray, motif: np.ndarray, indices: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """The motif's atoms moved onto those at the places given, and those, (3 k, 3) each, Å."""
     target, mobile = backbone[indices].reshape(1, -1, 3), motif.reshape(1, -1, 3)
-    motion = superpose(mobile, target, np.ones(target.shape[:2]))
-    return motion.apply(mobile)[0], target[0]
+    return apply(best_motions(mobile, target), mobile)[0], target[0]
+
+
+def best_motions(mobile: np.ndarray, target: np.ndarray) -> Motion:
+    """The motions that lay p sets of n points, (p, n, 3), onto others best."""
+    return superpose(mobile.T, target.T, np.ones(target.shape[1::-1]))
+
+
+def apply(motions: Motion, points: np.ndarray) -> np.ndarray:
+    """p sets of n points, (p, n, 3), each moved by its motion."""
+    return motions.apply(points.T).T
 
 
 def find_placement(backbone: np.ndarray, motif: np.ndarray, contig: Contig, *, free: bool = False) -> tuple[str, float]:
@@ -70,12 +79,12 @@ def _search(backbone: np.ndarray, motif: np.ndarray, contig: Contig) -> tuple[li
     windows = np.lib.stride_tricks.sliding_window_view(backbone, lengths[anchor], axis=0)
     windows = np.moveaxis(windows, -1, 1).reshape(len(windows), -1, 3)
     mobile = np.broadcast_to(piece.reshape(1, -1, 3), windows.shape)
-    motions = superpose(mobile, windows, np.ones(windows.shape[:2]))
-    errors = np.square(motions.apply(mobile) - windows).sum(-1).mean(-1)
+    motions = best_motions(mobile, windows)
+    errors = np.square(apply(motions, mobile) - windows).sum(-1).mean(-1)
     best: tuple[list[int], float] | None = None
     for start in np.argsort(errors, kind="stable")[:ANCHORS]:
         motion = motions.take(np.array([start]))
-        moved = motion.apply(motif.reshape(1, -1, 3))[0].reshape(motif.shape)
+        moved = apply(motion, motif.reshape(1, -1, 3))[0].reshape(motif.shape)
         for _ in range(REFINEMENTS):
             sizes = _place(backbone, moved, contig, lengths)
             if sizes is None:

@@ -8,6 +8,7 @@ References:
     van den Oord et al. 2016, Conditional Image Generation with PixelCNN Decoders, section 2.2 and eq. 2-4.
 """
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -108,9 +109,16 @@ class PixelCNNEncoder(Encoder):
         if length > self.height * self.width:
             raise UsageError(f"{length} pixels, but the images of this pixelcnn are {self.height} x {self.width}")
         scalars, whole = self.inputs(state.mask, t, cond, False)
-        x = scalars + self.read(state["pixels"].to(scalars.dtype))
-        x = nn.functional.pad(x, (0, 0, 0, -length % self.width))
-        above = row = x.transpose(1, 2).unflatten(-1, (-1, self.width))
+        pixels = self.read(state["pixels"].to(scalars.dtype))
+        # What is before a pixel comes shifted by one along the rows. The rows above are whole and are set straight
+        # again, or the pixel above the last of a row would stand at the other side of the image.
+        straight = torch.cat([pixels[:, 1:], torch.zeros_like(pixels[:, :1])], 1)
+        above, row = (
+            nn.functional.pad(scalars + x, (0, 0, 0, -length % self.width))
+            .transpose(1, 2)
+            .unflatten(-1, (-1, self.width))
+            for x in (straight, pixels)
+        )
         for layer in self.layers:
             above, row = layer(above, row, whole)
         out = row.flatten(2).transpose(1, 2)[:, :length]

@@ -49,7 +49,9 @@ def write_figures(result: EvaluationResult, out: str | PathLike[str]) -> Path:
 def _draw(figure: dict[str, Any], stem: Path) -> None:
     """Draw the traces of one plotly figure that have a counterpart on paper."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.collections import PathCollection
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MultipleLocator
 
     page = Figure(figsize=SIZE, dpi=300, layout="constrained")
     FigureCanvasAgg(page)
@@ -59,6 +61,8 @@ def _draw(figure: dict[str, Any], stem: Path) -> None:
     layout = figure["layout"]
     for axis, name in (("x", "xaxis"), ("y", "yaxis")):
         entry = layout.get(name, {})
+        if "dtick" in entry:
+            getattr(axes, f"{axis}axis").set_major_locator(MultipleLocator(entry["dtick"]))
         getattr(axes, f"set_{axis}label")(entry.get("title", {}).get("text", ""), fontsize=9)
         if "range" in entry:
             getattr(axes, f"set_{axis}lim")(*entry["range"])
@@ -68,7 +72,11 @@ def _draw(figure: dict[str, Any], stem: Path) -> None:
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     if axes.get_legend_handles_labels()[1]:
-        axes.legend(fontsize=7, frameon=False)
+        # above the axes, where it hides no data; marks of one size, as points of a dense plot are too small to see
+        legend = page.legend(loc="outside upper left", fontsize=7, frameon=False, ncols=2, columnspacing=1.0)
+        for handle in legend.legend_handles:
+            if isinstance(handle, PathCollection):
+                handle.set(sizes=[16], alpha=1)
     for kind in FORMATS:
         page.savefig(stem.with_suffix(f".{kind}"))
 
@@ -76,7 +84,10 @@ def _draw(figure: dict[str, Any], stem: Path) -> None:
 def _draw_trace(axes: Any, trace: dict[str, Any]) -> None:
     name = trace.get("name") or None
     if trace["type"] == "contour":
-        axes.contour(trace["x"], trace["y"], np.asarray(trace["z"]), levels=[0.5], colors=GREY, linewidths=0.8)
+        style = ":" if trace["line"].get("dash") == "dot" else "-"
+        z = np.asarray(trace["z"])
+        axes.contour(trace["x"], trace["y"], z, levels=[0.5], colors=GREY, linewidths=0.8, linestyles=style)
+        axes.plot([], [], style, color=GREY, linewidth=0.8, label=name)  # for the legend: a contour has no entry
     elif trace["type"] == "histogram":
         bins = trace["xbins"]
         values = np.asarray(trace["x"], dtype=float)
@@ -98,6 +109,7 @@ def _draw_trace(axes: Any, trace: dict[str, Any]) -> None:
             linewidths=0,
             label=name,
             rasterized=small,
+            zorder=2 + 1 / (1 + len(trace["x"])),  # small sets over large ones
         )
 
 

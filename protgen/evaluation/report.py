@@ -197,6 +197,8 @@ def _lead(result: EvaluationResult, control: NativeControl | None) -> str:
             f" The last column is the native control: {control.n} natives of {html.escape(control.name)} at the "
             "lengths of the structures, through the same code."
         )
+    if "not_clustered" in result.content:
+        text += f" {html.escape(result.content['not_clustered'].capitalize())}."
     if result.compared is not None:
         text += f" All pairs were compared by the {result.compared.effort} TM-score search."
     return text

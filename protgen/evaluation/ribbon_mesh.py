@@ -9,25 +9,28 @@ from protgen.structure.picture import COLOURS, ribbon
 from protgen.structure.protein import CA, Protein
 
 CODES = tuple(COLOURS)  # a facet's number is its place here
-_DIGITS = 2  # of the coordinates, Å
+_UNIT = 0.01  # Å; coordinates are whole numbers of it, half the bytes of single precision
+_AROUND = 8  # points around a cross-section; the page shades smoothly between them
+_LONG = 200  # residues; the ribbons of longer chains are coarser, as they are seen from further away
 
 
 def ribbon_mesh(protein: Protein) -> dict[str, Any]:
     """Vertices and triangles, as plotly.js reads them without a parse: {dtype, bdata}.
 
     Returns:
-        x, y, z (Å), i, j, k (vertex of each triangle), `code` (secondary structure of each triangle, by place in
+        x, y, z (0.01 Å), i, j, k (vertex of each triangle), `code` (secondary structure of each triangle, by place in
         `CODES`) and `along` (its position along the chains, 0 to 255). For a structure without a whole backbone: `ca`,
         the coordinates of a line through its CA atoms instead.
     """
-    facets = ribbon(protein)
+    facets = ribbon(protein, per_residue=5 if protein.length <= _LONG else 3, around=_AROUND)
     if not len(facets.corners):
         ca = protein.atoms[protein.mask[:, CA], CA]
         ca = ca - ca.mean(axis=0)
         return {"ca": [packed(ca[:, axis].astype(np.float32)) for axis in range(3)]}
-    corners = np.round(facets.corners, _DIGITS)
+    corners = np.round(facets.corners / _UNIT).astype(int)
     n = len(corners)
     points, index = np.unique(corners.reshape(-1, 3), axis=0, return_inverse=True)
+    place = np.int16 if np.abs(points).max() < 32768 else np.int32
     quads = index.reshape(n, 4)
     triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
     palette = np.array([[int(COLOURS[code][at : at + 2], 16) / 255 for at in (1, 3, 5)] for code in CODES])
@@ -35,7 +38,7 @@ def ribbon_mesh(protein: Protein) -> dict[str, Any]:
     along = np.arange(n) * 255 // max(1, n - 1)
     kind = np.uint16 if len(points) < 65536 else np.uint32
     return {
-        **{name: packed(points[:, axis].astype(np.float32)) for axis, name in enumerate("xyz")},
+        **{name: packed(points[:, axis].astype(place)) for axis, name in enumerate("xyz")},
         **{name: packed(triangles[:, corner].astype(kind)) for corner, name in enumerate("ijk")},
         "code": packed(np.tile(code, 2).astype(np.uint8)),
         "along": packed(np.tile(along, 2).astype(np.uint8)),
@@ -44,6 +47,7 @@ def ribbon_mesh(protein: Protein) -> dict[str, Any]:
 
 def packed(values: np.ndarray) -> dict[str, str]:
     """An array as plotly.js's typed arrays: base64 of its little-endian bytes."""
-    name = {"float32": "f4", "uint8": "u1", "uint16": "u2", "uint32": "u4"}[values.dtype.name]
+    names = {"float32": "f4", "int16": "i2", "int32": "i4", "uint8": "u1", "uint16": "u2", "uint32": "u4"}
+    name = names[values.dtype.name]
     ordered = values.astype(values.dtype.newbyteorder("<"), copy=False)
     return {"dtype": name, "bdata": base64.b64encode(ordered.tobytes()).decode("ascii")}

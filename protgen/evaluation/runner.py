@@ -19,6 +19,7 @@ from protgen.evaluation.reference import Reference
 from protgen.evaluation.sets import (
     CLUSTER,
     LABELS,
+    MOST_COMPARED,
     QUANTITIES,
     Compared,
     cluster_columns,
@@ -26,6 +27,7 @@ from protgen.evaluation.sets import (
     describe_diversity,
     describe_novelty,
     nearest_columns,
+    why_not_compared,
 )
 from protgen.evaluation.tables import make_folder, write_csv, write_json
 from protgen.evaluation.validity import structure_metrics, validity
@@ -49,6 +51,7 @@ class Settings:
         conditions: requests y to hold every structure against; each adds columns asked, got, difference, satisfied.
         reference: structures to compare with: novelty, nearest native, memorisation, native control.
         tm: "quick" or "full" search of all pairs; "none" leaves out clusters and pairwise TM.
+        most_compared: structures that are clustered at most; of more the summary says "not_clustered" and why.
         residues: write `residues.csv`, a row a residue.
         strict: make every reader's warning an error.
         jobs: number of processes; the results do not depend on it.
@@ -57,6 +60,7 @@ class Settings:
     conditions: Sequence[Judge] = ()
     reference: Reference | None = None
     tm: str = "none"
+    most_compared: int = MOST_COMPARED
     residues: bool = False
     strict: bool = False
     jobs: int = 1
@@ -157,7 +161,7 @@ def evaluate(
     proteins = [result.protein for result in results]
     compared = None
     if chosen.tm != "none":
-        compared = compare_all(proteins, sets, effort=chosen.tm, jobs=chosen.jobs)
+        compared = compare_all(proteins, sets, effort=chosen.tm, jobs=chosen.jobs, most=chosen.most_compared)
     if compared is not None:
         cluster_columns(compared, sets, rows)
     if chosen.reference is not None:
@@ -235,6 +239,8 @@ def _write(
         content["distribution_definitions"] = DEFINITIONS
     if compared is not None:
         content["cluster_definition"] = CLUSTER.definition
+    elif settings.tm != "none":
+        content["not_clustered"] = why_not_compared(proteins, settings.most_compared)
     content["interval"] = "95 % percentile bootstrap of the mean, 1000 resamples, seed 0"
     table, summary = folder / "structures.csv", folder / "summary.json"
     write_csv(table, [*LEADING_COLUMNS, *columns], rows)

@@ -11,6 +11,7 @@ from protgen.metrics.base import Quantity, Value, summarise
 from protgen.metrics.diversity import RULE, THRESHOLD, Diversity, diversity_of, sieved_tm_matrix
 from protgen.metrics.novelty import KEEP, NOVEL, WINDOW, Novelty, novelty
 from protgen.metrics.tm import MIN_LENGTH, ca_trace, tm_matrix
+from protgen.metrics.tm_native import native_search
 from protgen.structure.protein import Protein
 
 COPY = 0.9  # TM to a training chain at which a structure counts as a copy of it
@@ -52,7 +53,12 @@ class Compared:
 
 
 def compare_all(
-    proteins: Sequence[Protein | None], names: Sequence[str], *, effort: str = "quick", jobs: int = 1
+    proteins: Sequence[Protein | None],
+    names: Sequence[str],
+    *,
+    effort: str = "quick",
+    jobs: int = 1,
+    most: int = MOST_COMPARED,
 ) -> Compared | None:
     """TM-scores of all pairs, within sets and between them, and the clusters of each set.
 
@@ -61,13 +67,13 @@ def compare_all(
         names: (n,) the set of each row.
         effort: "quick" for the sieved matrix, "full" for the whole search of every pair.
         jobs: number of processes.
+        most: structures that are compared at most; time and memory grow with their square.
 
     Returns:
-        None if there are fewer than two structures, or more than 4,000.
+        None if there are fewer than two structures, or more than `most`; `why_not_compared` says which.
     """
-    traces = {k: ca_trace(protein) for k, protein in enumerate(proteins) if protein is not None}
-    traces = {k: trace for k, trace in traces.items() if len(trace) >= MIN_LENGTH}
-    if not 2 <= len(traces) <= MOST_COMPARED:
+    traces = _traces(proteins)
+    if not 2 <= len(traces) <= most:
         return None
     members, chosen = np.array(list(traces)), list(traces.values())
     tm = tm_matrix(chosen, jobs=jobs) if effort == "full" else sieved_tm_matrix(chosen, jobs=jobs)
@@ -79,6 +85,23 @@ def compare_all(
         if len(mine):
             by_set[name] = diversity_of(tm[np.ix_(mine, mine)], lengths[mine])
     return Compared(members, tm, lengths, by_set, effort)
+
+
+def why_not_compared(proteins: Sequence[Protein | None], most: int = MOST_COMPARED) -> str:
+    """One line for people on why `compare_all` returned None, and what to do."""
+    n = len(_traces(proteins))
+    if n < 2:
+        return f"not clustered: {n} structures have {MIN_LENGTH} residues or more, and it takes two"
+    return (
+        f"not clustered: {n:,} structures are more than {most:,}, and all pairs of them would be compared; "
+        f"--most-compared {n} clusters them all the same ({n * (n - 1) // 2:,} pairs)"
+    )
+
+
+def _traces(proteins: Sequence[Protein | None]) -> dict[int, np.ndarray]:
+    """The CA traces that a TM-score can be asked of, by place."""
+    traces = {k: ca_trace(protein) for k, protein in enumerate(proteins) if protein is not None}
+    return {k: trace for k, trace in traces.items() if len(trace) >= MIN_LENGTH}
 
 
 def cluster_columns(compared: Compared, names: Sequence[str], rows: Sequence[dict[str, Value]]) -> None:
@@ -105,6 +128,7 @@ def describe_diversity(diversity: Diversity, effort: str) -> dict[str, Any]:
         "threshold": diversity.threshold,
         "rule": diversity.rule,
         "search": effort,
+        "search_code": "numpy" if native_search() is None else "compiled",
     }
 
 
@@ -112,8 +136,7 @@ def nearest_columns(
     proteins: Sequence[Protein | None], reference: Reference, rows: Sequence[dict[str, Value]], *, jobs: int = 1
 ) -> None:
     """Write max TM, the nearest reference and the nearest training chain of each structure into the rows."""
-    traces = {k: ca_trace(protein) for k, protein in enumerate(proteins) if protein is not None}
-    traces = {k: trace for k, trace in traces.items() if len(trace) >= MIN_LENGTH}
+    traces = _traces(proteins)
     if not traces:
         return
     references, splits = reference.traces(), np.array(reference.splits)

@@ -111,8 +111,9 @@ class Autoregressive(Family, LikelihoodFamily):
         """Features of each position, of the positions before it and y alone."""
         low = self.autocast_dtype or torch.float32
         t = torch.zeros(len(x.mask), device=x.mask.device)
+        seen = self.space.context(x)  # outside: a chain placed in low precision ends Å from where it should
         with torch.autocast(t.device.type, dtype=low, enabled=self.autocast_dtype is not None):
-            scalars = self.encoder(self.space.context(x), t, cond).scalars
+            scalars = self.encoder(seen, t, cond).scalars
         return self.trunk(torch.cat([scalars.float(), plan, self.recent(x)], -1))
 
     def nats(self, x_data: State, seen: State, cond: Conditioning) -> Float[Tensor, "b l"]:

@@ -85,7 +85,8 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
         self_conditioning: probability that a training step sees an estimate from a first pass.
         max_weight: limit of the weight of squared errors of x, 1 / spread^2 of the noise: 100 is a tenth.
         data_bias: exponent b > 0 of the time density (1 - t)^(b - 1) of the simple weighting; above 1 favours data.
-        likelihood: what `log_prob` is: bound, or ode, an estimate by the probability flow.
+        likelihood: what `log_prob` is: bound, or ode, an estimate by the probability flow. Do not rely on ode where a
+            field is curved: see `protgen.families.ode_likelihood`.
         first: time at which likelihoods begin where a path leaves no noise at t = 0. A network that predicts x tells it
             from x_t no better than by 1 / sqrt(max_weight): with target x a time with at least half that noise is fair.
 

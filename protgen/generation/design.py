@@ -30,7 +30,7 @@ class SampleSettings:
         particles: of sequential Monte Carlo for each design, with `sampler="smc"`; None for its default.
     """
 
-    steps: int = 50
+    steps: int = 80
     temperature: float = 0.8
     guidance: float = 2.0
     sampler: str = "euler"

@@ -1,27 +1,35 @@
 """The TM-score search compiled from `native/tm_search.c`, where there is a C compiler; `None` where there is not.
 
-The library is compiled once for a processor and kept in the user's cache. The numpy search of `tm.py` follows the same
-plan and stands in where this is not to be had, some ten times slower. `PROTGEN_NATIVE=0` chooses it.
+The library is compiled once for a source, compiler flags and kind of machine, and kept in the user's cache
+($XDG_CACHE_HOME/protgen or ~/.cache/protgen). It saves time and nothing else: whatever goes wrong on the way to it is a
+note at level DEBUG, and the numpy search of `tm.py` stands in, which follows the same plan some ten times slower.
+`PROTGEN_NATIVE=0` chooses numpy outright; `protgen doctor` says which is in use.
 """
 
 import ctypes
 import hashlib
+import logging
 import os
 import platform
 import shutil
+import stat
 import subprocess
-import tempfile
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from protgen.metrics.tm_plan import SearchPlan
+from protgen.metrics.tm_plan import QUICK, SearchPlan
 
 _SOURCE = "native/tm_search.c"
-_FLAGS = ("-O3", "-ffast-math", "-shared", "-fPIC")
+# The parts of -ffast-math that let sums be vectorised. Not the whole: linking with it makes gcc set the flush-to-zero
+# mode of the process that loads the library (GCC bug 55522), and numpy's and torch's results would change with it.
+_MATHS = ("-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math", "-freciprocal-math")
+_FLAGS = ("-O3", *_MATHS, "-ffinite-math-only", "-shared", "-fPIC")
 _COMPILE_SECONDS = 60.0
+_LOG = logging.getLogger(__name__)
 
 
 class _Plan(ctypes.Structure):
@@ -97,21 +105,66 @@ def _to_struct(plan: SearchPlan) -> _Plan:
     return struct
 
 
-@cache
 def native_search() -> NativeSearch | None:
-    """The compiled search, compiled now if need be; None without a compiler, or where `PROTGEN_NATIVE` is 0."""
-    if os.environ.get("PROTGEN_NATIVE") == "0" or os.name == "nt":
-        return None
+    """The compiled search, compiled now if need be; None where it cannot be had, or `PROTGEN_NATIVE` is 0."""
+    return _found()[0]
+
+
+def engine() -> str:
+    """Which search is in use, for people: "compiled", or "numpy" and why."""
+    return _found()[1]
+
+
+@cache
+def _found() -> tuple[NativeSearch | None, str]:
+    if os.environ.get("PROTGEN_NATIVE") == "0":
+        return None, "numpy (PROTGEN_NATIVE is 0)"
+    try:
+        search, where = _obtain()
+        _check(search)
+    except Exception as error:  # the compiled search only saves time, so nothing on the way to it may stop the work
+        _LOG.debug("TM-score search in numpy: %s", error)
+        return None, f"numpy ({' '.join(str(error).split())})"
+    return search, f"compiled ({where})"
+
+
+def _obtain() -> tuple[NativeSearch, str]:
+    """The search from the cache, or compiled: into the cache if that can be written, else for this process alone."""
+    if os.name != "posix":
+        raise _Unavailable("the compiled search needs Linux or macOS")
     source = resources.files("protgen.metrics").joinpath(_SOURCE).read_bytes()
     flags = (*_FLAGS, *_processor_flags())
-    key = hashlib.sha256(source + repr((flags, platform.machine(), platform.system())).encode()).hexdigest()[:16]
-    try:
-        library = _cache_folder() / f"tm_search-{key}.so"
-        if not library.exists() and not _compile(source, flags, library):
-            return None
-        return NativeSearch(library)
-    except OSError:  # a cache that cannot be written or executed from
-        return None
+    kind = repr((flags, platform.machine(), platform.system(), platform.libc_ver()))
+    name = f"tm_search-{hashlib.sha256(source + kind.encode()).hexdigest()[:16]}.so"
+    folder = _cache_folder()
+    if folder is not None and _is_own(folder / name):
+        try:
+            return NativeSearch(folder / name), str(folder / name)
+        except (OSError, AttributeError) as error:  # damaged: compiled anew
+            _LOG.debug("%s: %s", folder / name, error)
+    with TemporaryDirectory(prefix="protgen-", ignore_cleanup_errors=True) as scratch:
+        made = _compile(source, flags, Path(scratch))
+        if folder is None or not _keep(made, folder / name):
+            return NativeSearch(made), "not kept"  # stays loaded when its file is gone
+    return NativeSearch(folder / name), str(folder / name)
+
+
+class _Unavailable(Exception):
+    """Why there is no compiled search."""
+
+
+def _check(search: NativeSearch) -> None:
+    """A coil laid on itself scores one; whatever does not say so has been compiled wrongly.
+
+    Raises:
+        _Unavailable: if it scores anything else.
+    """
+    at = np.arange(40)
+    coil = np.stack([2.3 * np.cos(1.745 * at), 2.3 * np.sin(1.745 * at), 1.5 * at]).astype(np.float32)
+    states = np.zeros(len(at), np.int8)
+    found = search(coil, coil, (states, states), (2.0, 8.0, 1.9, 1.9), QUICK.for_lengths(len(at), len(at)))
+    if not np.allclose(found, [1.0, 1.0, len(at)], atol=1e-3):
+        raise _Unavailable(f"the compiled search scores a structure against itself {found[0]:.3f}")
 
 
 def _processor_flags() -> tuple[str, ...]:
@@ -123,27 +176,67 @@ def _processor_flags() -> tuple[str, ...]:
     return ("-mavx2", "-mfma") if " avx2 " in known and " fma " in known else ()
 
 
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(base) / "protgen"
+def _cache_folder() -> Path | None:
+    """The user's cache of compiled code; None where there is none that can be written."""
     try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "protgen"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return folder
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home
+        return None
+    return folder if os.access(folder, os.W_OK | os.X_OK) else None
+
+
+def _is_own(library: Path) -> bool:
+    """Whether a file is there and is this user's: nobody else's code is run."""
+    try:
+        found = library.lstat()
     except OSError:
-        return Path(tempfile.mkdtemp(prefix="protgen-"))
-
-
-def _compile(source: bytes, flags: tuple[str, ...], library: Path) -> bool:
-    compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
         return False
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-        code, made = Path(folder) / "tm_search.c", Path(folder) / "tm_search.so"
-        code.write_bytes(source)
-        command = [compiler, *flags, "-o", os.fspath(made), os.fspath(code), "-lm"]
-        try:
-            subprocess.run(command, check=True, capture_output=True, timeout=_COMPILE_SECONDS)
-        except (OSError, subprocess.SubprocessError):
-            return False
-        os.replace(made, library)  # whole or not at all, however many processes compile at once
+    return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
+
+
+def _compiler() -> str:
+    for name in (os.environ.get("CC", ""), "cc", "gcc", "clang"):
+        found = shutil.which(name) if name else None
+        if found is None:
+            continue
+        # without the command line tools, macOS's /usr/bin/cc asks on the screen whether to install them
+        if platform.system() == "Darwin" and found.startswith("/usr/bin/"):
+            tools = subprocess.run(["/usr/bin/xcode-select", "-p"], capture_output=True, check=False)
+            if tools.returncode != 0:
+                continue
+        return found
+    raise _Unavailable("no C compiler")
+
+
+def _compile(source: bytes, flags: tuple[str, ...], folder: Path) -> Path:
+    """Compile into a folder.
+
+    Raises:
+        _Unavailable: if there is no compiler, or it fails or takes longer than a minute.
+    """
+    code, made = folder / "tm_search.c", folder / "tm_search.so"
+    code.write_bytes(source)
+    command = [_compiler(), *flags, "-o", os.fspath(made), os.fspath(code), "-lm"]
+    try:
+        subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=_COMPILE_SECONDS)
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.decode(errors="replace").strip().splitlines() or ["nothing said"]
+        raise _Unavailable(f"{command[0]} failed: {said[0][:200]}") from None
+    except subprocess.TimeoutExpired:
+        raise _Unavailable(f"{command[0]} took more than {_COMPILE_SECONDS:.0f} s") from None
+    return made
+
+
+def _keep(made: Path, library: Path) -> bool:
+    """Put a library into the cache, whole or not at all, however many processes do so at once."""
+    temporary = library.with_name(f".{library.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    try:
+        shutil.copyfile(made, temporary)
+        temporary.chmod(0o700)
+        os.replace(temporary, library)
+    except OSError as error:
+        _LOG.debug("%s: not kept: %s", library, error)
+        temporary.unlink(missing_ok=True)
+        return False
     return True

@@ -22,8 +22,8 @@ COLOURS = {"H": "#d2423c", "E": "#2f6db5", "C": "#b4bac2"}
 HALF_WIDTH = {"H": 1.45, "E": 1.4, "C": 0.28}  # Å, of the cross-section along the ribbon
 HALF_THICKNESS = {"H": 0.28, "E": 0.28, "C": 0.28}  # Å, across it
 ARROW = 2.5  # Å, half width where an arrow head begins
-PER_RESIDUE = 7  # cross-sections a residue
-AROUND = 10  # points around a cross-section
+PER_RESIDUE = 7  # cross-sections a residue, on paper
+AROUND = 10  # points around a cross-section, on paper
 BREAK = 4.5  # Å between CA atoms; a longer step is a gap in the drawing
 LIGHT = np.array([-0.35, 0.55, 0.76])
 FOG = 0.5  # share of white at the far end
@@ -91,8 +91,14 @@ def draw_backbones(
     figure.savefig(path)
 
 
-def ribbon(protein: Protein) -> Facets:
-    """The facets of one protein, in view coordinates."""
+def ribbon(protein: Protein, *, per_residue: int = PER_RESIDUE, around: int = AROUND) -> Facets:
+    """The facets of one protein, in view coordinates.
+
+    Args:
+        protein: with whole backbones where it is to be seen.
+        per_residue: cross-sections a residue.
+        around: points around a cross-section.
+    """
     complete = protein.mask[:, :4].all(axis=1)
     backbone = protein.backbone[complete]
     if len(backbone) < 2:
@@ -102,7 +108,7 @@ def ribbon(protein: Protein) -> Facets:
     step = np.linalg.norm(np.diff(backbone[:, CA], axis=0), axis=-1)
     chains = protein.chain_ids[complete]
     starts = [0, *(np.flatnonzero((step > BREAK) | (chains[1:] != chains[:-1])) + 1).tolist(), len(backbone)]
-    pieces = [tube(backbone[a:b], codes[a:b]) for a, b in pairwise(starts) if b - a > 1]
+    pieces = [tube(backbone[a:b], codes[a:b], per_residue, around) for a, b in pairwise(starts) if b - a > 1]
     if not pieces:
         return NOTHING
     return Facets(
@@ -138,7 +144,7 @@ def view(backbone: np.ndarray) -> np.ndarray:
     return centred @ axes.T
 
 
-def tube(backbone: np.ndarray, codes: str) -> Facets:
+def tube(backbone: np.ndarray, codes: str, per_residue: int = PER_RESIDUE, around: int = AROUND) -> Facets:
     """Facets along one unbroken stretch of chain."""
     from scipy.interpolate import CubicSpline
 
@@ -146,14 +152,14 @@ def tube(backbone: np.ndarray, codes: str) -> Facets:
     centres = smooth_path(backbone[:, CA], codes)
     across = ribbon_directions(backbone, codes)
     at = np.arange(length, dtype=float)
-    fine = np.linspace(0, length - 1, (length - 1) * PER_RESIDUE + 1)
+    fine = np.linspace(0, length - 1, (length - 1) * per_residue + 1)
     curve = CubicSpline(at, centres)
     path, tangent = curve(fine), unit(curve(fine, 1))
     side = CubicSpline(at, across)(fine)
     side = unit(side - (side * tangent).sum(-1, keepdims=True) * tangent)
     up = np.cross(tangent, side)
     widths, thicknesses = cross_sections(codes, fine)
-    angle = np.linspace(0, 2 * np.pi, AROUND, endpoint=False)
+    angle = np.linspace(0, 2 * np.pi, around, endpoint=False)
     # A superellipse: flat faces and round edges, and a circle where width and thickness agree.
     round_x, round_y = (np.sign(f(angle)) * np.abs(f(angle)) ** 0.75 for f in (np.cos, np.sin))
     rings = path[:, None] + (
@@ -164,7 +170,7 @@ def tube(backbone: np.ndarray, codes: str) -> Facets:
     corners = np.stack([rings[:-1], turned[:-1], turned[1:], rings[1:]], axis=2).reshape(-1, 4, 3)
     nearest = np.clip(np.floor((fine[:-1] + fine[1:]) / 2 + 0.5).astype(int), 0, length - 1)
     palette = {code: np.array([int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)]) for code, c in COLOURS.items()}
-    colours = np.repeat(np.array([palette[codes[i]] for i in nearest]), AROUND, axis=0)
+    colours = np.repeat(np.array([palette[codes[i]] for i in nearest]), around, axis=0)
     return Facets(corners, colours, path[[0, -1]])
 
 

@@ -166,14 +166,14 @@ def test_everything_given_reaches_the_output(name, rng):
     state, t, cond, estimate = readable_input(name, 1, rng)
     base = encoder(state, t, cond, estimate).scalars
     other = state.map(lambda x: x.roll(1, dims=1))
-    for changed in (
-        encoder(other, t, cond, estimate),
-        encoder(state, t / 2, cond, estimate),
-        encoder(state, t, Conditioning(cond.residue + 1, cond.whole), estimate),
-        encoder(state, t, Conditioning(cond.residue, cond.whole + 1), estimate),
-        encoder(state, t, cond, other),
-        encoder(state, t, cond, None),
-    ):
+    given = [
+        (other, t, cond, estimate),
+        (state, t, Conditioning(cond.residue + 1, cond.whole), estimate),
+        (state, t, Conditioning(cond.residue, cond.whole + 1), estimate),
+    ]
+    if not hides_later(name):  # those that go from position to position know no noise, and no earlier estimate
+        given += [(state, t / 2, cond, estimate), (state, t, cond, other), (state, t, cond, None)]
+    for changed in (encoder(*each) for each in given):
         assert (changed.scalars - base).abs().max() > 1e-3
 
 

@@ -3,11 +3,14 @@
 import csv
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from protgen.cli.main import run
 from protgen.errors import UsageError
 from protgen.evaluation.runner import evaluate
 from protgen.evaluation.validity import validity
@@ -60,6 +63,46 @@ def test_number_of_jobs_changes_nothing(folder, tmp_path):
         evaluate([folder], tmp_path / str(jobs), jobs=jobs)
     for name in ("structures.csv", "summary.json"):
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+
+
+@dataclass(frozen=True)
+class Lethal:
+    """A condition whose measurement of 20 residues takes the whole process with it, as a crash in C code would."""
+
+    parent: int
+    name: str = "lethal"
+
+    def adherence(self, protein):
+        if protein.length == 20:
+            assert os.getpid() != self.parent, "only a worker may be killed"
+            os._exit(9)
+        return SimpleNamespace(asked="to live", got="alive", difference=0.0, satisfied=True)
+
+
+def test_killed_worker_is_an_error_row(folder, tmp_path):
+    """One file of three kills the process that reads it: its row says so, the others are measured, the run ends."""
+    result = evaluate([folder], tmp_path / "out", jobs=2, conditions=[Lethal(os.getpid())])
+    assert (result.n, result.n_failed, result.exit_code) == (3, 1, 3)
+    rows = {row["file"]: row for row in read_table(tmp_path / "out" / "structures.csv")}
+    assert rows["a_strand.cif"]["status"] == "error"
+    assert "was killed" in rows["a_strand.cif"]["message"]
+    assert rows["a_strand.cif"]["length"] == ""
+    assert [rows[name]["lethal_got"] for name in ("b_helix.pdb", "more/helix.pdb.gz")] == ["alive"] * 2
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
+    assert (summary["n_failed"], summary["metrics"]["length"]["n"]) == (1, 2)
+
+
+def test_too_many_to_cluster(folder, tmp_path, capfd):
+    """Three structures where two are the most: the summary, the console and the page say so, and how to force it."""
+    for most, clustered in ((2, False), (3, True)):
+        out = tmp_path / str(most)
+        assert run(["evaluate", str(folder), "--out", str(out), "--most-compared", str(most)]) == 0
+        summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+        said = " ".join(capfd.readouterr().out.split())
+        texts = (said, (out / "report.html").read_text(encoding="utf-8"))
+        assert ("diversity" in summary["sets"]["designs"]) == clustered
+        assert ("not_clustered" in summary) == (not clustered)
+        assert all(("--most-compared 3 clusters them" in text) == (not clustered) for text in texts)
 
 
 def test_bad_files_are_rows(folder, tmp_path):

@@ -13,7 +13,9 @@ import pytest
 from protgen.cli.main import run
 from protgen.errors import UsageError
 from protgen.evaluation.comparison import difference, matched_difference
+from protgen.evaluation.distributions import DEFINITIONS
 from protgen.evaluation.reference import load_reference
+from protgen.evaluation.report import write_report
 from protgen.evaluation.ribbon_mesh import ribbon_mesh
 from protgen.evaluation.runner import Settings, evaluate
 from protgen.evaluation.showcase import choose, faults
@@ -115,6 +117,33 @@ def test_figures_for_paper(done):
     assert names >= {f"{stem}.{kind}" for stem in ("ramachandran", "clusters", "ribbons") for kind in ("png", "svg")}
 
 
+def test_distributions_table(tmp_path):
+    """The page's table holds the summary's numbers for a set that is large enough, and a dash for one that is not."""
+    rng = np.random.default_rng(1)
+    for name, n in (("many", 24), ("few", 3), ("natives", 24)):
+        (tmp_path / name).mkdir()
+        for k in range(n):
+            xyz = ideal_helix(30 + k % 5)
+            protein = Protein.from_backbone(xyz + 0.05 * rng.normal(size=xyz.shape))
+            write_structure(protein, tmp_path / name / f"{k}.pdb")
+    reference = load_reference(tmp_path / "natives")
+    result = evaluate([tmp_path / "many", tmp_path / "few"], tmp_path, settings=Settings(reference=reference))
+    write_report(result, tmp_path, reference)
+    found = json.loads((tmp_path / "summary.json").read_text())["sets"]["many"]["distribution"]
+    assert found["n"] >= 20
+    assert found["js_ss"] < 0.05 < 0.5 < found["recall"]
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    table = re.search(r'<section id="t">(.*?)</section>', text, re.S).group(1)
+    assert re.findall(r"<th>(.*?)</th>", table) == ["", "many", "few"]
+    rows = re.findall(r"<tr><td title[^>]*>(\w+)</td><td>([^<]*)<small>[^<]*</small></td><td>([^<]*)<small>", table)
+    cells = {name: (many, few) for name, many, few in rows}
+    assert set(cells) == set(DEFINITIONS) - {"frechet_ci_low", "frechet_ci_high"}
+    assert cells.pop("n") == (str(found["n"]), "3")
+    for name, (many, few) in cells.items():
+        assert float(many.replace("−", "-")) == pytest.approx(found[name], rel=0.05, abs=0.006), name
+        assert few == "–"
+
+
 def test_number_of_jobs_changes_nothing(sets, tmp_path):
     """The same bytes from one process and from two, with clusters and novelty."""
     reference = load_reference(sets / "natives")
@@ -128,11 +157,12 @@ def test_number_of_jobs_changes_nothing(sets, tmp_path):
 def test_mesh_is_closed():
     """Every index names a vertex, every triangle has a code, and a CA trace is a line instead."""
     mesh = ribbon_mesh(Protein.from_backbone(ideal_helix(20)))
-    kinds = {"f4": "<f4", "u1": "u1", "u2": "<u2"}
+    kinds = {"f4": "<f4", "i2": "<i2", "u1": "u1", "u2": "<u2"}
     read = {k: np.frombuffer(base64.b64decode(v["bdata"]), kinds[v["dtype"]]) for k, v in mesh.items()}
     assert max(read[k].max() for k in "ijk") == len(read["x"]) - 1
     assert len(read["i"]) == len(read["code"]) == len(read["along"])
-    assert np.isfinite(read["x"]).all()
+    assert 2500 < max(np.ptp(read[axis].astype(float)) for axis in "xyz") < 3500  # 20 residues of 1.5 Å, in 0.01 Å
+    assert sum(len(v["bdata"]) for v in mesh.values()) < 20 * 1500  # 24 structures of 100 residues: below 4 MB
     trace = np.full((10, 4, 3), np.nan)
     trace[:, 1] = ideal_helix(10)[:, 1]
     assert set(ribbon_mesh(Protein.from_backbone(trace))) == {"ca"}

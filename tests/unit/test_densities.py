@@ -29,9 +29,9 @@ def grid(circle: bool, count: int) -> tuple[torch.Tensor, float]:
 def test_integrates_to_one(kind, circular):
     """By the midpoint rule, to 1e-3 on R, circles and their products."""
     density = layer(kind, circular)
-    # A multiple of the number of bins, so that no cell of the rule straddles two bins of a circle.
-    count = 12_000 if len(circular) == 1 else 480
-    axes = [grid(circle, count) for circle in circular]
+    # Multiples of the number of bins, so that no cell of the rule straddles two bins of a circle; lines are longer.
+    fine = 12_000 if len(circular) == 1 else 3_600
+    axes = [grid(circle, 12_000 if len(circular) == 1 else 240 if circle else fine) for circle in circular]
     x = torch.cartesian_prod(*[points for points, _ in axes]).reshape(-1, len(circular))
     features = torch.tensor([0.3, -1.0, 0.5, 2.0], dtype=torch.float64).expand(len(x), 4)
     mass = density.log_prob(features, x, torch.ones_like(x, dtype=torch.bool)).exp().sum()

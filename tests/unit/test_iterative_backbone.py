@@ -5,7 +5,7 @@ import torch
 
 from protgen import registry
 from protgen.families.base import LikelihoodFamily
-from protgen.families.coupling import couple, squared_distances
+from protgen.families.minibatch_ot import couple, squared_distances
 from protgen.families.ode_likelihood import OdeSettings
 from protgen.models.model import build_model
 from protgen.samplers.base import Guidance, SamplingTask

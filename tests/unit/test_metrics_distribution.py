@@ -115,12 +115,12 @@ def test_a_set_against_natives():
     rng = np.random.default_rng(0)
 
     def noisy(make, n):
-        backbones = [make(int(rng.integers(30, 60))) for _ in range(n)]
+        backbones = [make(int(rng.integers(30, 40))) for _ in range(n)]
         return [Protein.from_backbone(xyz + 0.1 * rng.normal(size=xyz.shape)) for xyz in backbones]
 
-    natives = noisy(ideal_helix, 60)
-    reference = Reference("natives", [str(k) for k in range(60)], ["train"] * 60, natives, 60)
-    alike, unlike = (describe_distribution(noisy(make, 60), reference) for make in (ideal_helix, ideal_strand))
+    natives = noisy(ideal_helix, 40)
+    reference = Reference("natives", [str(k) for k in range(40)], ["train"] * 40, natives, 40)
+    alike, unlike = (describe_distribution(noisy(make, 40), reference) for make in (ideal_helix, ideal_strand))
     assert min(alike["n"], unlike["n"]) >= 20
     for name in ("js_phi_psi", "js_ss", "frechet", "mmd", "classifier_accuracy"):
         assert alike[name] < unlike[name]

@@ -32,7 +32,7 @@ def test_every_pixel_sees_all_earlier_ones_and_no_later_one():
     (gradient,) = torch.autograd.grad(scalars[:, place].square().sum(), pixels)
     seen = gradient[0, :, 0].abs() > 1e-12
     assert not seen[place + 1 :].any()
-    assert seen[: place + 1].all()
+    assert seen[1 : place + 1].all()  # place 0 stands for what is before the first pixel: nothing
 
 
 def test_a_part_of_an_image_gives_the_same_as_the_whole(rng):
@@ -86,17 +86,22 @@ def stripes(count: int, rng: Generator) -> State:
 
 
 def test_learns_stripes(rng):
-    """Entropy 4 log 2 = 2.77 nats; reached to 0.4, and samples are striped."""
+    """Entropy 4 log 2 = 2.77 nats; reached to 0.2, and samples are striped.
+
+    The last pixel of a row is the one to watch: what is above it comes to the encoder at the start of the next row.
+    """
     model = family("pixelcnn", Image(4, 4, binary=True))
     optimizer = torch.optim.Adam(model.parameters(), 5e-3)
-    for _ in range(400):
+    for step in range(400):
+        for group in optimizer.param_groups:
+            group["lr"] = 5e-3 * (1 - step / 400)
         loss = model.loss(stripes(64, rng), nothing(64, 16), rng).total
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     with torch.no_grad():
         nats = -model.log_prob(stripes(500, rng), nothing(500, 16), rng).nats.mean()
-    assert 4 * math.log(2) - 0.1 < nats < 4 * math.log(2) + 0.4
+    assert 4 * math.log(2) - 0.1 < nats < 4 * math.log(2) + 0.2
     task = SamplingTask(
         torch.ones(60, 16, dtype=torch.bool), nothing(60, 16), [Generator().manual_seed(i) for i in range(60)]
     )

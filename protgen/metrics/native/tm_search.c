@@ -1,6 +1,6 @@
 /* The inner loops of the TM-score search, pair by pair: what tm_pairs.py does in numpy, some ten times quicker.
 
-   Compiled on first use by compiled.py. Arrays of points are (3, n) float32, Å, one trace after the other; names and
+   Compiled on first use by tm_native.py. Arrays of points are (3, n) float32, Å, one trace after the other; names and
    formulas are those of alignment.py and superposition.py. */
 
 #include <math.h>
