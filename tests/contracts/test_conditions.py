@@ -9,6 +9,7 @@ import torch
 
 from protgen import registry
 from protgen.conditions.base import Conditions, EnergyCondition, LearnedCondition
+from protgen.conditions.class_label import Labelled
 from protgen.conditions.language import from_document, to_document
 from protgen.geometry import so3
 from protgen.structure.ideal import ideal_hairpin, ideal_helix
@@ -40,6 +41,7 @@ EXAMPLES = {
     "partial": {"file": "{file}", "noise": 0.4},
     "keep_out": {"spheres": ((5.0, 0.0, 0.0, 6.0),)},
     "clashes": {},
+    "class_label": {"index": 3},
     "custom": {"function": far, "tolerance": 1.0},
 }
 # Their targets stand in space, so a design has to be where it is.
@@ -74,7 +76,8 @@ def test_is_a_frozen_dataclass_that_measures_a_protein(name, file):
         copies = np.stack([ideal_helix(LENGTH) + shift for shift in np.eye(4, 3) * 30])
         ids = np.repeat(list("ABCD"), LENGTH)
         protein = Protein.from_backbone(copies.reshape(-1, 4, 3), chain_ids=ids)
-    met = condition.adherence(protein)
+    # A class is what somebody says of an outcome; everything else is read off the structure.
+    met = condition.adherence(Labelled(3) if name == "class_label" else protein)
     assert met.condition == name
     assert met.difference >= 0
     assert isinstance(met.satisfied, bool)
@@ -162,7 +165,8 @@ def test_learned_features_of_data_are_those_of_the_request_or_unknown(name, file
     cls = registry.find("conditions", name)
     atoms = torch.from_numpy(np.stack([ideal_helix(LENGTH), ideal_hairpin(LENGTH)])).float()
     labels = torch.tensor([[0] + [1] * (LENGTH - 2) + [0], [0] + [2] * 9 + [0] * 4 + [2] * 9 + [0]])
-    batch = Batch({"atoms": atoms, "labels": labels}, torch.ones(2, LENGTH, dtype=torch.bool))
+    arrays = {"atoms": atoms, "labels": labels, "class_label": torch.tensor([3, 1])}
+    batch = Batch(arrays, torch.ones(2, LENGTH, dtype=torch.bool))
     shape = (2, LENGTH, cls.residue_dim) if cls.residue_dim else (2, cls.whole_dim)
     unknown = cls.unknown(batch.mask)
     assert unknown.shape == shape
