@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from protgen.cli import options as o
 from protgen.cli.console import stderr, stdout, table, warn
 
+MOST_WORDS = 160  # characters of a condition in the table
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -22,45 +24,76 @@ def check(
     ss: o.SecondaryStructureOption = None,
     helix: o.HelixOption = None,
     strand: o.StrandOption = None,
+    rg: o.RgOption = None,
+    contacts: o.ContactsOption = None,
+    motif: o.MotifOption = None,
+    contig: o.ContigOption = None,
+    symmetry: o.SymmetryOption = None,
+    fold_class: o.FoldClassOption = None,
+    partial: o.PartialOption = None,
+    noise: o.NoiseOption = None,
+    conditions: o.ConditionsOption = None,
     n: o.NumberOption = 8,
     steps: o.StepsOption = None,
     guidance: o.GuidanceOption = None,
     sampler: o.SamplerOption = None,
     layout: o.LayoutOption = None,
+    enforce: o.EnforceOption = None,
+    candidates: o.CandidatesOption = None,
     batch_size: o.BatchSizeOption = None,
     device: o.DeviceOption = None,
 ) -> None:
     """Check conditions without generating: what was understood, conflicts, memory and time."""
     settings_given = o.given(
-        steps=steps, guidance=guidance, sampler=sampler, layout=layout, batch_size=batch_size, device=device
+        steps=steps, guidance=guidance, sampler=sampler, layout=layout, batch_size=batch_size, device=device,
+        candidates=candidates, enforce=o.parse_enforce(enforce),
+    )  # fmt: skip
+    asked = o.Requested(
+        length, ss, helix, strand, rg, contacts, motif, contig, symmetry, fold_class, partial, noise, conditions
     )
     with stderr().status("loading the model"):
-        from protgen.generation.conflicts import check_conditions
+        from protgen.generation.conflicts import check_conditions, feasible_lengths
         from protgen.generation.design import SampleSettings
+        from protgen.generation.generate import check_settings
+        from protgen.generation.planner import candidates_of, plan_actions
         from protgen.models.released import DEFAULT, load
 
-        conditions = o.parse_conditions(length, ss, helix, strand)
+        requests = o.parse_conditions(asked)
         settings = SampleSettings(**settings_given)  # type: ignore[arg-type]
-        check_conditions(conditions, None)
+        check_conditions(requests, None)
+        check_settings(settings)
         loaded = load(model or DEFAULT)
-        lines = check_conditions(conditions, loaded.trained_lengths)
+        lines = check_conditions(requests, loaded.trained_lengths)
+        actions = plan_actions(requests, loaded, settings.enforce, settings.layout == "auto")
     console = stdout()
-    understood = table("<condition", "<asked")
-    for condition in conditions:
-        understood.add_row(condition.name, in_words(condition))
+    understood = table("<condition", "<asked", "<acts by", "<or")
+    for action in actions:
+        others = ", ".join(how for how in action.possible if how != action.how)
+        weight = "" if action.weight == 1 else f" (weight {action.weight:g})"
+        understood.add_row(action.condition.name, in_words(action.condition) + weight, action.how, others)
     console.print(understood)
+    for condition in requests:
+        for line in drawings(condition):
+            console.print(line, markup=False, soft_wrap=True)
+    lengths = feasible_lengths(requests)
+    span = str(lengths[0]) if len(lengths) == 1 else f"{lengths[0]} to {lengths[-1]}"
+    console.print(f"Chains of {span} residues can meet all of it.")
     for line in lines:
         warn(line)
     with stderr().status("timing two steps"):
-        seconds, megabytes = cost(loaded, conditions, n, settings)
-    console.print(f"No conflicts. {n} designs in {settings.steps} steps: about {seconds:.0f} s on this machine,")
+        seconds, megabytes = cost(loaded, requests, n, settings)
+    times = candidates_of(actions, settings.candidates)
+    each = "" if times == 1 else f", {times} candidates for each"
+    console.print(f"No conflicts. {n} designs in {settings.steps} steps{each}: about {seconds:.0f} s on this machine,")
     console.print(f"{megabytes:.0f} MB of memory at the most (batches of {settings.batch_size}).")
 
 
 def in_words(condition: "Condition") -> str:
     """A condition as a person would say it."""
     from protgen.conditions.fractions import Fractions
+    from protgen.conditions.language import to_plain
     from protgen.conditions.length import Length
+    from protgen.conditions.motif import Motif
     from protgen.conditions.secondary_structure import SecondaryStructure
 
     if isinstance(condition, Length):
@@ -73,7 +106,24 @@ def in_words(condition: "Condition") -> str:
     if isinstance(condition, Fractions):
         asked = {"helix": condition.helix, "strand": condition.strand}
         return ", ".join(f"{100 * share:.0f} % {name}" for name, share in asked.items() if share is not None)
-    return str(condition)
+    if isinstance(condition, Motif):
+        segments = ", ".join(str(segment) for segment in condition.parsed.segments)
+        return f"{condition.parsed.motif_length} residues ({segments}) of {condition.file}"
+    skipped = ("condition", "tolerance", "checksum")
+    shown = {key: value for key, value in to_plain(condition).items() if key not in skipped and value not in (None, [])}
+    text = ", ".join(f"{key} {value}" for key, value in shown.items())
+    return text if len(text) <= MOST_WORDS else text[: MOST_WORDS - 3] + "..."
+
+
+def drawings(condition: "Condition") -> "list[str]":
+    """A motif as a line of text: where its segments lie, what is built between them, its secondary structure."""
+    from protgen.conditions.motif import Motif
+
+    if not isinstance(condition, Motif):
+        return []
+    contig = condition.parsed
+    order = " in any order" if condition.order == "free" else ""
+    return [f"Contig{order}: {contig.drawing()}", f"Motif's own structure: {condition.codes().replace('C', 'L')}"]
 
 
 def cost(model: "Model", conditions: "Sequence[Condition]", n: int, settings: "SampleSettings") -> tuple[float, float]:
@@ -83,7 +133,7 @@ def cost(model: "Model", conditions: "Sequence[Condition]", n: int, settings: "S
     from protgen.generation.generate import generate
 
     first = min(n, settings.batch_size)
-    short = replace(settings, steps=2, cleanup=False)
+    short = replace(settings, steps=2, cleanup=False)  # candidates are made as asked, so they are in the time
     begun = time.monotonic()
     for _ in generate(model, conditions, first, 0, short):
         pass

@@ -1,13 +1,17 @@
 """What is written beside each design: what was asked, what came out, and how to make it again."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import protgen
-from protgen.conditions.base import Condition
+from protgen.conditions.base import Adherence, Condition
+from protgen.conditions.language import to_document, to_plain
+from protgen.conditions.measure import judges
+from protgen.errors import ProtgenError
 from protgen.evaluation.validity import validity
 from protgen.generation.design import Design, SampleSettings
 from protgen.types import JSON
@@ -20,7 +24,7 @@ MACHINE_SETTINGS = ("batch_size", "device")  # these change speed and memory, no
 
 def describe(condition: Condition) -> JSON:
     """A condition as JSON: its name and its fields."""
-    return {"condition": condition.name, **asdict(condition)}  # type: ignore[call-overload]
+    return to_plain(condition)
 
 
 def describe_model(name: str, folder: Path) -> JSON:
@@ -37,7 +41,7 @@ def describe_request(
     kept = {key: value for key, value in asdict(settings).items() if key not in MACHINE_SETTINGS}
     return {
         "model": model,
-        "conditions": [describe(condition) for condition in conditions],
+        "conditions": to_document(conditions),
         "seed": seed,
         "settings": kept,
         "format": file_format,
@@ -45,8 +49,26 @@ def describe_request(
 
 
 def measure(protein: "Protein", conditions: Sequence[Condition]) -> list[JSON]:
-    """How well a protein meets each condition."""
-    return [asdict(condition.adherence(protein)) for condition in conditions]
+    """How well a protein meets each condition; one that cannot be measured on it is not met, and says why."""
+    rows = []
+    for judge in judges(conditions):
+        try:
+            rows.append(asdict(judge.adherence(protein)))
+        except ProtgenError as error:
+            rows.append(asdict(Adherence(judge.name, "", str(error), math.nan, False, math.nan)))
+    return rows
+
+
+def mapping(design: Design) -> list[JSON]:
+    """Which residue of the design's file is which of the motif's file: chains and residue numbers of both."""
+    chains, numbers = design.protein.chain_ids, design.protein.residue_numbers
+    return [
+        {
+            "design": {"chain": str(chains[entry.index]), "residue": int(numbers[entry.index])},
+            "motif": {"chain": entry.chain, "residue": entry.number},
+        }
+        for entry in design.motif
+    ]
 
 
 def record_of(design: Design, file: str, model: JSON, settings: SampleSettings) -> JSON:
@@ -60,6 +82,8 @@ def record_of(design: Design, file: str, model: JSON, settings: SampleSettings) 
         "settings": asdict(settings),
         "requested": [describe(condition) for condition in design.asked],
         "drawn": [describe(condition) for condition in design.drawn],
+        "candidate": design.candidate,
+        "motif": mapping(design),
         "measured": measure(design.protein, [*design.asked, *design.drawn]),
         "validity": validity(design.protein),
     }

@@ -70,6 +70,44 @@ def designs_table(records: Sequence[JSON]) -> Table:
     return result
 
 
+SHOWN_ABOVE = (SS, "length", "fractions")  # conditions the table of designs speaks of already
+
+
+def others(records: Sequence[JSON]) -> list[str]:
+    """Names of the conditions asked for that the table of designs does not show."""
+    names = [entry["condition"] for record in records for entry in record["requested"]]
+    return [name for name in dict.fromkeys(names) if name not in SHOWN_ABOVE]
+
+
+def conditions_table(records: Sequence[JSON]) -> Table:
+    """Asked, got, difference and verdict of the other conditions, a line a design and condition."""
+    result = table("design", "<condition", "<asked", "<got", "off by", "<met")
+    for record in records:
+        for met in record["measured"]:
+            if met["condition"] not in others([record]):
+                continue
+            result.add_row(
+                f"{record['index']:04d}",
+                met["condition"],
+                brief(met["asked"]),
+                brief(met["got"]),
+                f"{number(met['difference']):.3g}",
+                Text("yes", "green") if met["satisfied"] else Text("no", "yellow"),
+            )
+    return result
+
+
+def brief(value: object, most: int = 17) -> str:
+    """A value of a table in few characters: the end of a path says more than its beginning."""
+    if isinstance(value, dict):
+        value = ", ".join(f"{key} {entry}" for key, entry in value.items())
+    if isinstance(value, list):
+        value = ", ".join(str(entry) for entry in value)
+    text = str(value)
+    text = text.rsplit("/", 1)[-1] if text.startswith("/") else text
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 def in_brief(problems: Sequence[str], most: int = 14) -> str:
     """Problems in a few words: the first, and the others too or their number."""
     text = ", ".join(problems)

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from protgen.cli.console import escape, progress, say_error, stdout, table
+from protgen.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from protgen.conditions.measure import Judgement
     from protgen.evaluation.runner import EvaluationResult
 
 # What the table shows, in this order; everything else is in the files. (name, heading, percent?)
@@ -46,6 +48,10 @@ def evaluate(
         list[Path], typer.Argument(help="Folders of structures, each a set; or files.", metavar="PATH...")
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the results.", metavar="DIR")],
+    conditions: Annotated[
+        Path | None,
+        typer.Option("--conditions", help="YAML file of conditions to hold every file against.", metavar="FILE"),
+    ] = None,
     reference: Annotated[
         str | None,
         typer.Option("--reference", help="Store or folder of natives: novelty, control.", metavar="NAME|PATH"),
@@ -68,9 +74,16 @@ def evaluate(
     from protgen.evaluation.runner import Settings
     from protgen.evaluation.runner import evaluate as run
 
+    asked = [] if conditions is None else held_against(conditions)
     natives = load_reference(reference, jobs=jobs) if reference else None
     settings = Settings(
-        reference=natives, tm=tm.value, most_compared=most_compared, residues=residues, strict=strict, jobs=jobs
+        conditions=tuple(asked),
+        reference=natives,
+        tm=tm.value,
+        most_compared=most_compared,
+        residues=residues,
+        strict=strict,
+        jobs=jobs,
     )
     with progress("evaluating") as show:
         result = run([str(path) for path in paths], out, settings=settings, progress=show)
@@ -78,6 +91,8 @@ def evaluate(
     used = result.n - result.n_failed
     if used:
         console.print(summary_table(result))
+        if asked:
+            console.print(adherence_table(result, [judge.name for judge in asked]))
         if len(result.content["sets"]) > 1 or result.compared or natives:
             console.print(set_table(result))
     console.print(f"{used} of {result.n} structures used.", markup=False)
@@ -100,6 +115,30 @@ def evaluate(
     if len(failed) > MOST_NAMED:
         say_error(f"and {len(failed) - MOST_NAMED} more; see {result.csv}")
     raise typer.Exit(result.exit_code)
+
+
+def held_against(path: Path) -> "list[Judgement]":
+    """The measuring faces of a file's conditions, each once."""
+    from protgen.conditions.language import read_conditions
+    from protgen.conditions.measure import judges
+
+    found = judges(read_conditions(path))
+    names = [judge.name for judge in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"{path}: {name} is given twice, and the table has one column for it; give it once")
+    return found
+
+
+def adherence_table(result: "EvaluationResult", names: list[str]) -> "Table":
+    """For each condition, in how many structures it is met, and the mean difference from what was asked."""
+    shown = table("<condition", "met %", "95 % interval", "mean difference", "n")
+    for name in names:
+        met, off = result.summaries[f"{name}_satisfied"], result.summaries[f"{name}_difference"]
+        ends = [show_number(100 * end) for end in (met.ci_low, met.ci_high)]
+        interval = "-" if "-" in ends else " to ".join(ends)
+        shown.add_row(name, show_number(100 * met.mean), interval, show_number(off.mean), str(met.n))
+    return shown
 
 
 def set_table(result: "EvaluationResult") -> "Table":

@@ -1,6 +1,8 @@
-"""Options that `sample` and `check` share, and how they become conditions and settings."""
+"""Options that `sample` and `check` (and in part `evaluate`) share, and how they become conditions and settings."""
 
 import math
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,7 +10,7 @@ import typer
 from protgen.errors import UsageError
 
 if TYPE_CHECKING:
-    from protgen.conditions.base import Condition
+    from protgen.conditions.base import Conditions
 
 Y = "What to make"
 HOW = "How to make it"
@@ -67,26 +69,131 @@ NoCleanupOption = Annotated[
 ]
 
 
-def parse_conditions(
-    length: str | None, ss: str | None, helix: float | None, strand: float | None
-) -> "list[Condition]":
-    """Conditions of the options given.
+RgOption = Annotated[str | None, typer.Option("--rg", help="Radius of gyration, Å.", metavar="Å", rich_help_panel=Y)]
+ContactsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--contacts",
+        help="CSV file (i,j,lower,upper) or pairs such as 5-40,12-60:10.",
+        metavar="FILE|TEXT",
+        rich_help_panel=Y,
+    ),
+]
+MotifOption = Annotated[
+    str | None, typer.Option("--motif", help="Structure file that holds the motif.", metavar="FILE", rich_help_panel=Y)
+]
+ContigOption = Annotated[
+    str | None,
+    typer.Option(
+        "--contig",
+        help="Its place: 10-40/A163-181/10-40, total length behind a colon.",
+        metavar="TEXT",
+        rich_help_panel=Y,
+    ),
+]
+SymmetryOption = Annotated[
+    str | None, typer.Option("--symmetry", help="C2, C3, ... or D2, D3, ...", metavar="GROUP", rich_help_panel=Y)
+]
+FoldClassOption = Annotated[
+    str | None, typer.Option("--fold-class", help="By DSSP.", metavar="alpha|beta|mixed", rich_help_panel=Y)
+]
+PartialOption = Annotated[
+    str | None, typer.Option("--partial", help="Structure file to vary.", metavar="FILE", rich_help_panel=Y)
+]
+NoiseOption = Annotated[
+    float | None,
+    typer.Option("--noise", help="How far to vary it, 0 to 1 (default 0.3).", rich_help_panel=Y),
+]
+ConditionsOption = Annotated[
+    Path | None,
+    typer.Option("--conditions", help="YAML file of conditions, these and more.", metavar="FILE", rich_help_panel=Y),
+]
+EnforceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--enforce",
+        help="How a condition acts: radius_of_gyration=rank. See `protgen check` for what is possible.",
+        metavar="NAME=HOW",
+        rich_help_panel=HOW,
+    ),
+]
+CandidatesOption = Annotated[
+    int | None,
+    typer.Option("--candidates", min=1, help="Made for each design; the best is kept.", rich_help_panel=HOW),
+]
+
+
+@dataclass(frozen=True)
+class Requested:
+    """The options that say what to make, as they were typed; None where not given."""
+
+    length: str | None = None
+    ss: str | None = None
+    helix: float | None = None
+    strand: float | None = None
+    rg: str | None = None
+    contacts: str | None = None
+    motif: str | None = None
+    contig: str | None = None
+    symmetry: str | None = None
+    fold_class: str | None = None
+    partial: str | None = None
+    noise: float | None = None
+    conditions: Path | None = None
+
+
+SHORT_FORMS = {
+    "length": "length",
+    "ss": "secondary_structure",
+    "rg": "radius_of_gyration",
+    "contacts": "contacts",
+    "symmetry": "symmetry",
+    "fold_class": "fold_class",
+}  # option -> condition that parses its text
+
+
+def parse_conditions(asked: Requested) -> "Conditions":
+    """Conditions of the options given, and of the file of conditions.
 
     Raises:
         UsageError: if one of them cannot be read, or is out of range.
     """
-    from protgen.conditions.fractions import Fractions
-    from protgen.conditions.length import Length
-    from protgen.conditions.secondary_structure import SecondaryStructure
+    from protgen.conditions.base import Conditions
+    from protgen.conditions.language import from_fields, from_text, read_conditions
 
-    conditions: list[Condition] = []
-    if length is not None:
-        conditions.append(Length.parse(length))
-    if ss is not None:
-        conditions.append(SecondaryStructure.parse(ss))
-    if helix is not None or strand is not None:
-        conditions.append(Fractions(helix, strand))
-    return conditions
+    given(helix=asked.helix, strand=asked.strand, noise=asked.noise)  # finite
+    found = Conditions()
+    for option, name in SHORT_FORMS.items():
+        text = getattr(asked, option)
+        if text is not None:
+            found = found & from_text(name, text)
+    if asked.helix is not None or asked.strand is not None:
+        found = found & from_fields("fractions", {"helix": asked.helix, "strand": asked.strand})
+    if asked.contig is not None and asked.motif is None:
+        raise UsageError("--contig needs --motif, the structure file it speaks of")
+    if asked.motif is not None:
+        found = found & from_fields("motif", {"file": asked.motif, "contig": asked.contig or ""})
+    if asked.noise is not None and asked.partial is None:
+        raise UsageError("--noise needs --partial, the structure file to vary")
+    if asked.partial is not None:
+        fields = {"file": asked.partial} | ({} if asked.noise is None else {"noise": asked.noise})
+        found = found & from_fields("partial", fields)
+    return found & read_conditions(asked.conditions) if asked.conditions is not None else found
+
+
+def parse_enforce(entries: "list[str] | None") -> dict[str, str] | None:
+    """NAME=HOW entries as a mapping; None where there are none.
+
+    Raises:
+        UsageError: if one has no =, or a name comes twice.
+    """
+    result: dict[str, str] = {}
+    for entry in entries or []:
+        name, equals, how = entry.partition("=")
+        if not equals or name in result:
+            raise UsageError(f"--enforce {entry}: write each condition once, as NAME=HOW")
+        result[name] = how
+    return result or None
 
 
 def given(**options: object) -> dict[str, object]:

@@ -35,6 +35,15 @@ def sample(
     ss: o.SecondaryStructureOption = None,
     helix: o.HelixOption = None,
     strand: o.StrandOption = None,
+    rg: o.RgOption = None,
+    contacts: o.ContactsOption = None,
+    motif: o.MotifOption = None,
+    contig: o.ContigOption = None,
+    symmetry: o.SymmetryOption = None,
+    fold_class: o.FoldClassOption = None,
+    partial: o.PartialOption = None,
+    noise: o.NoiseOption = None,
+    conditions: o.ConditionsOption = None,
     n: o.NumberOption = 8,
     seed: o.SeedOption = 0,
     steps: o.StepsOption = None,
@@ -42,6 +51,8 @@ def sample(
     guidance: o.GuidanceOption = None,
     sampler: o.SamplerOption = None,
     layout: o.LayoutOption = None,
+    enforce: o.EnforceOption = None,
+    candidates: o.CandidatesOption = None,
     no_cleanup: o.NoCleanupOption = False,
     batch_size: o.BatchSizeOption = None,
     device: o.DeviceOption = None,
@@ -57,29 +68,35 @@ def sample(
         raise UsageError("--resume and --overwrite exclude each other; give one of them")
     settings_given = o.given(
         steps=steps, temperature=temperature, guidance=guidance, sampler=sampler, layout=layout,
-        batch_size=batch_size, device=device,
+        batch_size=batch_size, device=device, candidates=candidates, enforce=o.parse_enforce(enforce),
     )  # fmt: skip
+    asked = o.Requested(
+        length, ss, helix, strand, rg, contacts, motif, contig, symmetry, fold_class, partial, noise, conditions
+    )
     begun = time.monotonic()
     with stderr().status("loading the model"):
         from protgen.cli.design_folder import DesignFolder
         from protgen.cli.design_record import describe_model, describe_request
         from protgen.generation.conflicts import check_conditions
         from protgen.generation.design import SampleSettings
+        from protgen.generation.planner import plan_actions
         from protgen.models.released import DEFAULT, find_model, load
         from protgen.registry import find
 
-        conditions = o.parse_conditions(length, ss, helix, strand)
+        requests = o.parse_conditions(asked)
         settings = SampleSettings(cleanup=not no_cleanup, **settings_given)  # type: ignore[arg-type]
-        check_conditions(conditions, None)
+        check_conditions(requests, None)
         find("samplers", settings.sampler)
         name = model or DEFAULT
         loaded = load(name)
-    for line in check_conditions(conditions, loaded.trained_lengths):
+    for line in check_conditions(requests, loaded.trained_lengths):
         warn(line)
+    actions = plan_actions(requests, loaded, settings.enforce, settings.layout == "auto")
     facts = describe_model(name, find_model(name))
-    request = describe_request(facts, conditions, seed, settings, file_format.value)
+    request = describe_request(facts, requests, seed, settings, file_format.value)
+    request["acting"] = [action.to_json() for action in actions]
     folder = DesignFolder(out, file_format.value, request, n)
-    make(folder, loaded, conditions, settings, seed, facts, resume=resume, overwrite=overwrite)
+    make(folder, loaded, requests, settings, seed, facts, resume=resume, overwrite=overwrite)
     report(folder, time.monotonic() - begun)
 
 
@@ -127,7 +144,14 @@ def make(
 
 def report(folder: "DesignFolder", seconds: float) -> None:
     """The table of designs, where the files are, and what to do next."""
-    from protgen.cli.design_table import asked_and_got, designs_table, legend, verdict
+    from protgen.cli.design_table import (
+        asked_and_got,
+        conditions_table,
+        designs_table,
+        legend,
+        others,
+        verdict,
+    )
 
     console = stdout()
     records = [folder.records[index] for index in sorted(folder.records)]
@@ -135,6 +159,8 @@ def report(folder: "DesignFolder", seconds: float) -> None:
     for record in records:
         for line in asked_and_got(record, min(console.width, 100)):
             console.print(line, markup=False)
+    if others(records):
+        console.print(conditions_table(records))
     good = sum(not verdict(record) for record in records)
     last = folder.files(records[-1]["index"])[0].name
     first = folder.files(records[0]["index"])[0].name

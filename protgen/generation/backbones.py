@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from protgen.errors import ConfigError
@@ -25,7 +25,7 @@ def require_backbones(space: Space) -> None:
 
 
 def finished_atoms(
-    space: Space, raw: State, cleanup: bool
+    space: Space, raw: State, cleanup: bool, held: Bool[Tensor, "b l"] | None = None
 ) -> tuple[Float[Tensor, "b l 4 3"], Float[Tensor, "b l 4 3"]]:
     """Backbone atoms of sampled points as they are handed out, and as they were sampled; Å.
 
@@ -36,14 +36,15 @@ def finished_atoms(
         space: where the points are from; see `require_backbones`.
         raw: sampled points.
         cleanup: whether to mend joints and overlaps.
+        held: residues that the clean-up leaves where they are, such as those of a motif.
     """
     sampled = cast(Float[Tensor, "b l 4 3"], space.observe(raw))
     if not cleanup:
         return sampled, sampled
     if isinstance(space, Backbone):
-        return space.observe(clean_up(space, raw)), sampled
+        return space.observe(clean_up(space, raw, held=held)), sampled
     frames = Backbone()
-    return frames.observe(clean_up(frames, frames.encode(Batch({"atoms": sampled}, raw.mask)))), sampled
+    return frames.observe(clean_up(frames, frames.encode(Batch({"atoms": sampled}, raw.mask)), held=held)), sampled
 
 
 def steps_of(family: Family, steps: int, longest: int) -> int:

@@ -25,7 +25,12 @@ JOINT_WEIGHT, OVERLAP_WEIGHT = 100.0, 30.0
 MOVE_WEIGHT, TURN_WEIGHT = 3.0, 10.0
 
 
-def energy(space: Backbone, state: State, start: State, pairs: "NearPairs") -> Float[Tensor, ""]:
+HELD = 30.0  # times that pull, for residues of a motif: what is around it gives way
+
+
+def energy(
+    space: Backbone, state: State, start: State, pairs: "NearPairs", pull: Float[Tensor, "b l"]
+) -> Float[Tensor, ""]:
     """Penalty summed over designs: joints, overlaps, and the pull to where the residues were; no unit."""
     atoms = space.observe(state)
     mask = state.mask
@@ -33,7 +38,7 @@ def energy(space: Backbone, state: State, start: State, pairs: "NearPairs") -> F
     total = JOINT_WEIGHT * joint_energy(atoms, joined).sum() + OVERLAP_WEIGHT * overlap_energy(atoms, pairs)
     moved = (state["trans"] - start["trans"]).square().sum(-1)
     turned = so3.chordal_squared(state["rots"], start["rots"])
-    return total + ((MOVE_WEIGHT * moved + TURN_WEIGHT * turned) * mask).sum()
+    return total + ((MOVE_WEIGHT * moved + TURN_WEIGHT * turned) * pull * mask).sum()
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,9 @@ def distance(a: Tensor, b: Tensor) -> Tensor:
     return ((a - b).square().sum(-1) + 1e-8).sqrt()
 
 
-def clean_up(space: Backbone, state: State, steps: int = 120, rate: float = 0.03) -> State:
+def clean_up(
+    space: Backbone, state: State, steps: int = 120, rate: float = 0.03, held: Bool[Tensor, "b l"] | None = None
+) -> State:
     """Mend joints and overlaps.
 
     Args:
@@ -100,6 +107,7 @@ def clean_up(space: Backbone, state: State, steps: int = 120, rate: float = 0.03
         state: final frames.
         steps: Adam steps.
         rate: first step size, Å and radians / 4; falls linearly to 0.
+        held: residues that hardly move, such as those of a motif.
 
     Returns:
         The mended frames, rotations exact.
@@ -107,6 +115,8 @@ def clean_up(space: Backbone, state: State, steps: int = 120, rate: float = 0.03
     with torch.enable_grad():
         b, length = state.mask.shape
         pairs = near_pairs(space.observe(state), state.mask)
+        pull = torch.ones(b, length, device=state.mask.device)
+        pull = pull if held is None else torch.where(held, HELD * pull, pull)
         move = torch.zeros(b, length, 6, device=state.mask.device, requires_grad=True)
         # eps of the size of a gradient worth following: with the usual 1e-8, residues that are fine would move by
         # the sign of rounding errors.
@@ -115,7 +125,7 @@ def clean_up(space: Backbone, state: State, steps: int = 120, rate: float = 0.03
             for group in optimizer.param_groups:
                 group["lr"] = rate * (1 - step / steps)
             optimizer.zero_grad()
-            energy(space, displace(state, move), state, pairs).backward()
+            energy(space, displace(state, move), state, pairs, pull).backward()
             optimizer.step()
     return space.project(displace(state, move.detach()))
 

@@ -1,8 +1,10 @@
 """What is asked of a run, and what comes out of it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from protgen.conditions.base import Condition
+from protgen.conditions.motif import MotifResidue
 from protgen.structure.protein import Protein
 
 
@@ -20,6 +22,12 @@ class SampleSettings:
             "free" leaves it to the network.
         batch_size: most designs at a time; changes nothing but memory and speed.
         device: "auto", "cpu", "cuda", ...
+        enforce: condition -> how it acts, in place of the planner's choice (`protgen.generation.planner`).
+        candidates: made for each design, of which the one that meets its conditions best is kept; None for 1, or 4
+            where a condition is met by choosing alone.
+        energy_scale: weight of all energies together; 0 turns them off.
+        energy_steps: steps down the energy for each estimate.
+        particles: of sequential Monte Carlo for each design, with `sampler="smc"`; None for its default.
     """
 
     steps: int = 80
@@ -30,6 +38,11 @@ class SampleSettings:
     layout: str = "auto"
     batch_size: int = 8
     device: str = "auto"
+    enforce: Mapping[str, str] = field(default_factory=dict)
+    candidates: int | None = None
+    energy_scale: float = 1.0
+    energy_steps: int = 10
+    particles: int | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,8 @@ class Design:
         asked: conditions of the user.
         drawn: conditions drawn from the model's p(y), where the user left them open.
         seed: of the run; (seed, index) gives this design again.
+        motif: which of its residues are which of the motif file; empty without a motif.
+        candidate: which of the design's candidates it is.
     """
 
     index: int
@@ -51,3 +66,5 @@ class Design:
     asked: tuple[Condition, ...]
     drawn: tuple[Condition, ...]
     seed: int
+    motif: tuple[MotifResidue, ...] = ()
+    candidate: int = 0

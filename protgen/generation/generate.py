@@ -1,64 +1,64 @@
 """From conditions to designs: resolve what was asked, draw what was left open, sample, clean up, hand out proteins."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Generator
+from jaxtyping import Bool
+from torch import Tensor
 
 from protgen import registry
-from protgen.conditions.base import Condition
-from protgen.conditions.fractions import Fractions
-from protgen.conditions.length import Length
+from protgen.conditions.base import Condition, Conditions
+from protgen.conditions.measure import judges
+from protgen.conditions.motif import Motif
+from protgen.conditions.partial import Partial
 from protgen.conditions.secondary_structure import SecondaryStructure
-from protgen.errors import UsageError
+from protgen.conditions.symmetry import Symmetry
+from protgen.errors import ProtgenError, UsageError
+from protgen.generation.assembly import assemble
 from protgen.generation.backbones import finished_atoms, require_backbones, steps_of
 from protgen.generation.conflicts import check_conditions, find
 from protgen.generation.design import Design, SampleSettings
-from protgen.models.layouts import LayoutPrior, complete_request
+from protgen.generation.energies import BatchEnergy, moved_to
+from protgen.generation.motif_projection import MotifProjection
+from protgen.generation.planner import Action, candidates_of, guidance_of, plan_actions, requested
+from protgen.generation.resolve import Plan, plan_design
 from protgen.models.model import Model
-from protgen.samplers.base import Guidance, SamplingTask
+from protgen.samplers.base import Denoiser, Guidance, Sampler, SamplingTask
+from protgen.samplers.energy import EnergyGuidance
+from protgen.samplers.projection import Projection
+from protgen.spaces.backbone import Backbone
+from protgen.spaces.base import Space
 from protgen.structure.protein import Protein
-from protgen.types import State
+from protgen.types import Batch, State
 
 GUIDE_UNTIL = 0.25  # time below which guidance rests: by then secondary structure stands, and joints are being set
+# Down an energy residues move by Å at once, in half steps: x_t follows the estimate by a few hundredths a step, so
+# small moves seem to be forgotten; and to the very end, since the network may take back part of what the last ones did.
+# (Chosen on two or three designs with five native contacts each, several settings changed together; no comparison.)
+ENERGY_SHARE, ENERGY_LONGEST = 0.5, 4.0
+CHAIN_NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """One design before it is made: its length, all its conditions, and the generator its noise comes from."""
+class Run:
+    """What all batches of a run share.
 
-    index: int
-    length: int
-    asked: tuple[Condition, ...]
-    drawn: tuple[Condition, ...]
-    rng: Generator
-
-
-def sample_generator(seed: int, index: int) -> Generator:
-    """The random stream of sample `index` of a run: a function of (seed, index) alone.
-
-    NumPy's SeedSequence mixes the two into one well-spread seed; neighbouring seeds give unrelated streams.
+    Attributes:
+        model, settings: as given.
+        device: where the network runs.
+        sampler: built from the settings; families that sample without one are not given it.
+        seed: of the run.
     """
-    mixed = np.random.SeedSequence([seed, index]).generate_state(2, np.uint32)
-    return Generator().manual_seed(int(mixed[0]) << 31 ^ int(mixed[1]))
 
-
-def plan_design(conditions: Sequence[Condition], layouts: LayoutPrior | None, seed: int, index: int) -> Plan:
-    """Draw the length and the layout of one design, where they are open, from its own random stream."""
-    rng = sample_generator(seed, index)
-    structure, length = find(conditions, SecondaryStructure), find(conditions, Length)
-    fractions = find(conditions, Fractions)
-    drawn: list[Condition] = []
-    if structure is not None:
-        residues = structure.length
-    else:
-        assert length is not None  # check_conditions saw to it
-        residues = length.draw(rng)
-        layout = complete_request(layouts, residues, fractions, rng)
-        drawn += [] if layout is None else [layout]
-    return Plan(index, residues, tuple(conditions), tuple(drawn), rng)
+    model: Model
+    settings: SampleSettings
+    device: torch.device
+    sampler: Sampler
+    seed: int
 
 
 def generate(
@@ -75,7 +75,7 @@ def generate(
 
     Args:
         model: a model of protein backbones.
-        conditions: what the designs must be; one of them gives the length.
+        conditions: what the designs must be, with weights where they are `Conditions`; together they give the length.
         n: number of designs.
         seed: of the run; design i depends on (seed, i) and the settings alone.
         settings: how to sample.
@@ -106,20 +106,41 @@ def generate_each(
     """Generate one backbone for each request; arguments and errors as in `generate`."""
     settings = settings or SampleSettings()
     check_settings(settings)
-    for conditions in {id(request): request for request in requests}.values():
-        check_conditions(conditions, None)
-        model.conditions.require_learned(conditions)
-    space = model.family.space
-    require_backbones(space)
+    require_backbones(model.family.space)
     use_layouts = settings.layout == "auto" and SecondaryStructure.name in model.conditions.names
     layouts = model.layouts if use_layouts else None
+    actions: dict[int, tuple[Action, ...]] = {}
+    for conditions in {id(request): request for request in requests}.values():
+        check_conditions(conditions, None)
+        actions[id(conditions)] = plan_actions(conditions, model, settings.enforce, use_layouts)
+        guidance_of(actions[id(conditions)], settings.guidance)
     chosen = range(len(requests)) if indices is None else indices
-    plans = [plan_design(requests[i], layouts, seed, i) for i in chosen]
-    plans.sort(key=lambda plan: (plan.length, plan.index))  # alike lengths together: little padding
+    plans, acting, pushes = [], {}, {}
+    for i in chosen:
+        conditions = Conditions.of(requests[i])
+        acting[i] = actions[id(requests[i])]
+        pushes[i] = guidance_of(acting[i], settings.guidance)
+        for candidate in range(candidates_of(acting[i], settings.candidates)):
+            plans.append(plan_design(conditions, layouts, seed, i, candidate))
+    # Alike starts, guidance and lengths together: one of the first two for each batch, and little padding.
+    plans.sort(key=lambda plan: (plan.noise or 0.0, pushes[plan.index], plan.length, plan.index, plan.candidate))
     device = pick_device(settings.device)
     model.family.to(device)
-    batches = [plans[i : i + settings.batch_size] for i in range(0, len(plans), settings.batch_size)]
-    return make_batches(model, batches, seed, settings, device, on_step)
+    run = Run(model, settings, device, build_sampler(settings), seed)
+    return best_of(make_batches(run, split(plans, settings.batch_size, pushes), acting, on_step), plans)
+
+
+def split(plans: list[Plan], size: int, pushes: dict[int, float]) -> list[list[Plan]]:
+    """Batches of at most so many plans, each with one starting time and one weight of guidance."""
+    batches: list[list[Plan]] = []
+    before = None
+    for plan in plans:
+        key = plan.noise, pushes[plan.index]
+        if not batches or len(batches[-1]) == size or key != before:
+            batches.append([])
+        batches[-1].append(plan)
+        before = key
+    return batches
 
 
 def check_settings(settings: SampleSettings) -> None:
@@ -130,43 +151,202 @@ def check_settings(settings: SampleSettings) -> None:
         raise UsageError(f"batch size {settings.batch_size}: must be at least 1")
     if settings.layout not in ("auto", "free"):
         raise UsageError(f"layout {settings.layout!r}: choose auto or free")
-    registry.build("samplers", settings.sampler, steps=settings.steps)
+    if settings.candidates is not None and settings.candidates < 1:
+        raise UsageError(f"candidates {settings.candidates}: make at least 1 for each design")
+    if settings.energy_scale < 0 or settings.energy_steps < 1:
+        raise UsageError(
+            f"energy scale {settings.energy_scale} and steps {settings.energy_steps}: "
+            "the scale cannot be negative, and there is at least 1 step"
+        )
+    build_sampler(settings)
+
+
+def build_sampler(settings: SampleSettings) -> Sampler:
+    """The sampler of the settings.
+
+    Raises:
+        UsageError: if there is none of that name, or it does not take what is set.
+    """
+    particles = {} if settings.particles is None else {"particles": settings.particles}
+    return registry.build("samplers", settings.sampler, steps=settings.steps, **particles)
 
 
 def make_batches(
-    model: Model,
+    run: Run,
     batches: list[list[Plan]],
-    seed: int,
-    settings: SampleSettings,
-    device: torch.device,
+    acting: dict[int, tuple[Action, ...]],
     on_step: Callable[[int, int], None] | None,
-) -> Iterator[Design]:
+) -> Iterator[tuple[Plan, Design]]:
     """Sample each batch and hand out its designs."""
-    sampler = registry.build("samplers", settings.sampler, steps=settings.steps)
-    steps = [steps_of(model.family, settings.steps, max(plan.length for plan in plans)) for plans in batches]
+    family, settings = run.model.family, run.settings
+    steps = [steps_of(family, settings.steps, max(plan.length for plan in plans)) for plans in batches]
     for number, plans in enumerate(batches):
-        mask = torch.zeros(len(plans), max(plan.length for plan in plans), dtype=torch.bool, device=device)
-        for row, plan in enumerate(plans):
-            mask[row, : plan.length] = True
 
         def report(step: int, _x: State, _estimate: State, number: int = number) -> None:
             if on_step is not None:
                 on_step(sum(steps[:number]) + step + 1, sum(steps))
 
-        requests = [[*plan.asked, *plan.drawn] for plan in plans]
-        cond = model.conditions.from_requests(requests, mask)
-        guidance = None
-        if settings.guidance != 1:
-            guidance = Guidance(model.conditions.unknown(mask), settings.guidance, GUIDE_UNTIL)
-        task = SamplingTask(mask, cond, [plan.rng for plan in plans], settings.temperature, report, guidance)
-        raw = model.family.sample(task, sampler if model.family.takes_sampler else None)
-        final_atoms, raw_atoms = (x.cpu().numpy() for x in finished_atoms(model.family.space, raw, settings.cleanup))
+        raw = sample_batch(run, plans, acting, report)
+        finished = finished_atoms(family.space, raw, settings.cleanup, held=held_residues(plans, raw.mask))
+        final_atoms, raw_atoms = (atoms.cpu().numpy() for atoms in finished)
         for row, plan in enumerate(plans):
             proteins = [
-                Protein.from_backbone(atoms[row, : plan.length].astype(np.float64), name=f"design_{plan.index:04d}")
-                for atoms in (final_atoms, raw_atoms)
+                finish(plan, atoms[row, : plan.length].astype(np.float64)) for atoms in (final_atoms, raw_atoms)
             ]
-            yield Design(plan.index, proteins[0], proteins[1], plan.asked, plan.drawn, seed)
+            motif = find(plan.asked, Motif)
+            yield (
+                plan,
+                Design(
+                    index=plan.index,
+                    protein=proteins[0],
+                    raw=proteins[1],
+                    asked=tuple(plan.asked),
+                    drawn=plan.drawn,
+                    seed=run.seed,
+                    motif=() if motif is None else tuple(motif.mapping()),
+                    candidate=plan.candidate,
+                ),
+            )
+
+
+def held_residues(plans: list[Plan], mask: Bool[Tensor, "b l"]) -> Bool[Tensor, "b l"] | None:
+    """Residues of motifs, which the clean-up is to leave where they are; None without any."""
+    held = torch.zeros_like(mask)
+    for row, plan in enumerate(plans):
+        motif = find(plan.asked, Motif)
+        if motif is not None:
+            held[row, motif.indices()] = True
+    return held if bool(held.any()) else None
+
+
+def sample_batch(
+    run: Run,
+    plans: list[Plan],
+    acting: dict[int, tuple[Action, ...]],
+    report: Callable[[int, State, State], None],
+) -> State:
+    """Frames of a batch of plans."""
+    mask = torch.zeros(len(plans), max(plan.length for plan in plans), dtype=torch.bool, device=run.device)
+    for row, plan in enumerate(plans):
+        mask[row, : plan.length] = True
+    conditions, settings = run.model.conditions, run.settings
+    known = [
+        [c for c in (*in_force(plan, acting, "learned"), *plan.drawn) if c.name in conditions.names] for plan in plans
+    ]
+    cond = conditions.from_requests(known, mask)
+    guidance = None
+    push = guidance_of(acting[plans[0].index], settings.guidance)
+    if push != 1:
+        guidance = Guidance(conditions.unknown(mask), push, GUIDE_UNTIL)
+    energy = BatchEnergy([weighted(plan, acting, "energy") for plan in plans], [plan.anchor() for plan in plans])
+    guides = guides_of(run, plans, acting, energy)
+    start, time = starting_point(run.model.family.space, plans, mask)
+    task = SamplingTask(
+        mask, cond, [plan.rng for plan in plans], settings.temperature, report, guidance, guides, start, time,
+        None if energy.empty else energy,
+    )  # fmt: skip
+    family = run.model.family
+    return family.sample(task, run.sampler if family.takes_sampler else None)
+
+
+def guides_of(
+    run: Run, plans: list[Plan], acting: dict[int, tuple[Action, ...]], energy: BatchEnergy
+) -> list[Callable[[Denoiser], Denoiser]]:
+    """Energies and projections of a batch; the planner asks for none where points are not frames."""
+    space, settings = run.model.family.space, run.settings
+    if not isinstance(space, Backbone):
+        return []
+    guides: list[Callable[[Denoiser], Denoiser]] = []
+    if not energy.empty and settings.energy_scale > 0:
+        share = ENERGY_SHARE * settings.energy_scale
+        guides.append(
+            lambda own: EnergyGuidance(own, space, energy, share, steps=settings.energy_steps, longest=ENERGY_LONGEST)
+        )
+    held = [plan.anchor() if in_force(plan, acting, "projection") else None for plan in plans]
+    if any(held):
+        projection = MotifProjection(space, held, run.device)
+        guides.append(lambda own: Projection(own, projection))
+    return guides
+
+
+def weighted(plan: Plan, acting: dict[int, tuple[Action, ...]], how: str) -> list[tuple[Condition, float]]:
+    """Conditions of a plan, with weights, that act in one way."""
+    return requested(acting[plan.index], how)
+
+
+def in_force(plan: Plan, acting: dict[int, tuple[Action, ...]], how: str) -> list[Condition]:
+    """Conditions of a plan that act in one way, and, for the learned, those met by construction too."""
+    hows = (how, "construction") if how == "learned" else (how,)
+    names = {action.condition.name for action in acting[plan.index] if action.how in hows}
+    return [condition for condition in plan.asked if condition.name in names]
+
+
+def starting_point(space: Space, plans: list[Plan], mask: Tensor) -> tuple[State | None, float]:
+    """The structures a batch starts from and the time of their noise; none and 1 where it starts from noise alone."""
+    noise = plans[0].noise
+    if noise is None:
+        return None, 1.0
+    atoms = torch.zeros(*mask.shape, 3, 3)
+    atoms[:] = torch.eye(3)  # frames of padding must exist, whatever they are
+    for row, plan in enumerate(plans):
+        partial = find(plan.asked, Partial)
+        assert partial is not None
+        xyz = partial.backbone()
+        atoms[row, : plan.length] = torch.from_numpy(xyz - xyz[:, 1].mean(0)).float()
+    return space.encode(Batch({"atoms": atoms.to(mask.device)}, mask)), noise
+
+
+def finish(plan: Plan, atoms: np.ndarray) -> Protein:
+    """The protein of a plan: in the frame of its motif or start, with the motif's residue names, copies about axes."""
+    name = f"design_{plan.index:04d}"
+    symmetry, motif, anchor = find(plan.asked, Symmetry), find(plan.asked, Motif), plan.anchor()
+    names = np.full(len(atoms), "GLY")
+    if motif is not None:
+        names[motif.indices()] = motif.residues().residue_names
+    if symmetry is None:
+        placed = atoms if anchor is None else moved_to(atoms, anchor)
+        return Protein.from_backbone(placed, name=name, residue_names=names)
+    # Its own stream, the same for the raw and the final frames, so that both stand alike.
+    state = plan.rng.get_state()
+    copies = assemble(atoms, symmetry, plan.rng)
+    plan.rng.set_state(state)
+    return Protein.from_backbone(
+        copies.reshape(-1, 4, 3),
+        name=name,
+        chain_ids=np.repeat(list(CHAIN_NAMES[: len(copies)]), len(atoms)),
+        residue_numbers=np.tile(np.arange(1, len(atoms) + 1), len(copies)),
+        residue_names=np.tile(names, len(copies)),
+    )
+
+
+def best_of(candidates: Iterator[tuple[Plan, Design]], plans: list[Plan]) -> Iterator[Design]:
+    """Each design's best candidate, as soon as the last of them is made."""
+    left: dict[int, int] = {}
+    for plan in plans:
+        left[plan.index] = left.get(plan.index, 0) + 1
+    several = {index for index, count in left.items() if count > 1}
+    found: dict[int, list[tuple[float, int, Design]]] = {}
+    for plan, design in candidates:
+        if plan.index not in several:
+            yield design
+            continue
+        found.setdefault(plan.index, []).append((miss(design, plan.asked), plan.candidate, design))
+        if len(found[plan.index]) == left[plan.index]:
+            yield min(found.pop(plan.index), key=lambda entry: entry[:2])[2]
+
+
+def miss(design: Design, asked: Conditions) -> float:
+    """By how much a design misses its conditions, in units of their tolerances, weighted; measured on what is kept."""
+    total = 0.0
+    weights: dict[Any, float] = {id(own): weight for own, weight in zip(asked.items, asked.weights, strict=True)}
+    for judge in judges(asked.items):
+        try:
+            met = judge.adherence(design.protein)
+        except ProtgenError:
+            return math.inf
+        off = met.difference / met.tolerance if met.tolerance > 0 else met.difference
+        total += weights[id(judge.condition)] * (off if math.isfinite(off) else 1e6)
+    return total
 
 
 def pick_device(name: str) -> torch.device:

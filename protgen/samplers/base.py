@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 
 from protgen.errors import UsageError
 from protgen.samplers.schedules import Path
-from protgen.spaces.base import Space, masked
+from protgen.spaces.base import HeatKernel, Space, masked
 from protgen.types import Conditioning, State
 
 
@@ -77,6 +77,9 @@ class SamplingTask:
         on_step: called with (step, x_t, estimate) after every step, for trajectories and progress.
         guidance: classifier-free guidance; None samples p(x | y) as learned.
         guides: each wraps a denoiser in another (energy gradients, projections); for families that iterate.
+        start: points of the space to vary; sampling starts from them, mixed with noise, and not from pure noise.
+        start_time: time of that mixture, 1 where there is nothing to start from.
+        energy: what samplers with many particles weigh them by, (observed, mask) -> (b,).
     """
 
     mask: Bool[Tensor, "b l"]
@@ -86,6 +89,9 @@ class SamplingTask:
     on_step: Callable[[int, State, State], None] | None = field(default=None, compare=False)
     guidance: Guidance | None = None
     guides: Sequence[Callable[[Denoiser], Denoiser]] = ()
+    start: State | None = None
+    start_time: float = 1.0
+    energy: Callable[[Tensor, Bool[Tensor, "b l"]], Float[Tensor, " b"]] | None = None
 
 
 class Sampler(ABC):
@@ -131,11 +137,11 @@ class Step:
 
 
 class SteppingSampler(Sampler):
-    """Samplers that go down a fixed grid of times with one estimate a step.
+    """Samplers that go down a fixed grid of times, from the task's start to 0, with one estimate a step.
 
     Args:
         steps: number of steps, one network evaluation each.
-        spacing: exponent of the time grid, t_k = (1 - k / steps)^spacing; above 1 steps are finer near data.
+        spacing: exponent of the time grid, t_k = start (1 - k / steps)^spacing; above 1 steps are finer near data.
         self_condition: whether each step sees the estimate of the one before.
 
     Raises:
@@ -151,9 +157,9 @@ class SteppingSampler(Sampler):
     @torch.no_grad()
     def sample(self, denoiser: Denoiser, space: Space, task: SamplingTask) -> State:
         """Samples of the space, one for each generator of the task."""
-        x = start(denoiser.path, space, task)
+        x = begin(denoiser.path, space, task)
         estimate = None
-        for number, (t, s) in enumerate(time_grid(self.steps, self.spacing)):
+        for number, (t, s) in enumerate(time_grid(self.steps, self.spacing, task.start_time)):
             times = torch.full((len(task.mask),), t, device=task.mask.device)
             estimate = denoiser.denoise(x, times, task.cond, estimate if self.self_condition else None)
             x = self.advance(x, estimate, Step(t, s, denoiser.path, space, task))
@@ -174,19 +180,48 @@ def check_grid(steps: int, spacing: float) -> None:
         raise UsageError(f"spacing {spacing}: must be positive; above 1 steps are finer near data")
 
 
-def time_grid(steps: int, spacing: float) -> list[tuple[float, float]]:
-    """Pairs (t, s) of the steps from 1 to 0."""
-    grid = (1 - torch.linspace(0, 1, steps + 1)).pow(spacing).tolist()
+def time_grid(steps: int, spacing: float, start_time: float = 1.0) -> list[tuple[float, float]]:
+    """Pairs (t, s) of the steps from the start to 0."""
+    grid = (start_time * (1 - torch.linspace(0, 1, steps + 1)).pow(spacing)).tolist()
     return list(pairwise(grid))
 
 
-def start(path: Path, space: Space, task: SamplingTask) -> State:
-    """The point at t = 1: noise of the task's temperature, flat fields times sigma(1)."""
-    x = space.temper(space.noise(task.mask, draw_normals(task, space.normals_per_position)), task.temperature)
-    if path.straight:
-        return x
-    _, sigma = path.flat.at(1.0)
-    return State({name: v if space.manifolds[name].curved else v * sigma for name, v in x.fields.items()}, x.mask)
+def begin(path: Path, space: Space, task: SamplingTask) -> State:
+    """Where sampling starts: noise of the task's temperature, or the point on the path from `start` at `start_time`.
+
+    At t = 1 flat fields are noise times sigma(1).
+    """
+    noise = space.temper(space.noise(task.mask, draw_normals(task, space.normals_per_position)), task.temperature)
+    if task.start is None:
+        if path.straight:
+            return noise
+        _, sigma = path.flat.at(1.0)
+        return noise.with_fields(**{n: x * sigma for n, x in noise.fields.items() if not space.manifolds[n].curved})
+    return on_the_way(path, space, task, task.start, noise)
+
+
+def on_the_way(path: Path, space: Space, task: SamplingTask, data: State, noise: State) -> State:
+    """The point at the task's start_time between data and noise, as in training.
+
+    Raises:
+        UsageError: if a curved field is to diffuse on a manifold without a heat kernel.
+    """
+    if path.walk is None:
+        noise = space.align(noise, data)  # paths of flow matching lead to noise laid near the data
+    time = task.start_time
+    fields = {}
+    for name, manifold in space.manifolds.items():
+        if not manifold.curved:
+            alpha, sigma = path.flat.at(time)
+            fields[name] = alpha * data[name] + sigma * noise[name]
+        elif path.walk is None:
+            fields[name] = manifold.geodesic(data[name], noise[name], torch.tensor(time, device=task.mask.device))
+        elif isinstance(manifold, HeatKernel):
+            spread = data[name].new_full((len(task.mask), 1, 1), path.walk.at(time))
+            fields[name] = manifold.diffuse(data[name], spread, draw_normals(task, manifold.dim))
+        else:
+            raise UsageError(f"no Brownian motion is known on {type(manifold).__name__}; use flow_matching")
+    return space.project(State(fields, task.mask))
 
 
 def draw_normals(task: SamplingTask, width: int) -> Float[Tensor, "b l k"]:

@@ -24,7 +24,7 @@ from protgen.types import State
 
 
 class Euler(SteppingSampler):
-    """Fixed-step integration from t = 1 to t = 0.
+    """Fixed-step integration from t = 1, or the task's start, to t = 0.
 
     Args:
         steps: number of steps, one network evaluation each.

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from protgen.errors import UsageError
-from protgen.samplers.base import Denoiser, Sampler, SamplingTask, Step, check_grid, start, time_grid
+from protgen.samplers.base import Denoiser, Sampler, SamplingTask, Step, begin, check_grid, time_grid
 from protgen.samplers.curved import geodesic_share, kernel_score
 from protgen.spaces.base import Manifold, Space
 from protgen.types import State
@@ -73,9 +73,9 @@ class Heun(Sampler):
             times = torch.full((len(task.mask),), t, device=task.mask.device)
             return denoiser.denoise(x, times, task.cond, before if self.self_condition else None)
 
-        x = start(path, space, task)
+        x = begin(path, space, task)
         estimate = None
-        for number, (t, s) in enumerate(time_grid(self.steps, self.spacing)):
+        for number, (t, s) in enumerate(time_grid(self.steps, self.spacing, task.start_time)):
             back = min(1.0, t + self.churn * (t - s))
             if back > t:
                 x = add_noise(x, Step(back, t, path, space, task))

@@ -1,5 +1,7 @@
 """Generation with a small untrained model: what depends on what, and what is refused before computing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from protgen.conditions.fractions import Fractions
 from protgen.conditions.length import Length
 from protgen.conditions.secondary_structure import SecondaryStructure
-from protgen.errors import ConfigError, ConflictError, UsageError
+from protgen.errors import ConflictError, UsageError
 from protgen.generation.design import SampleSettings
 from protgen.generation.generate import generate, generate_each
 from protgen.models.layouts import fit_layouts
@@ -114,14 +116,16 @@ def test_bad_settings_are_refused_before_computing(model, settings):
 
 
 def test_a_model_without_structure_conditions_still_samples(model):
-    """Its layouts are of no use then, and what it has not learned is refused before computing."""
+    """Its layouts are of no use then; what it has not learned is met by choosing among candidates, or refused."""
     config = {**model.config, "conditions": ["length"]}
     plain = build_model(config)
     plain = Model(plain.family.eval(), plain.conditions, config, model.layouts)
     (design,) = generate(plain, [Length(12)], 1, 0, FAST)
     assert design.drawn == ()
-    with pytest.raises(ConfigError, match="fractions"):
-        generate(plain, [Length(12), Fractions(helix=0.5)], 1, 0, FAST)
+    (design,) = generate(plain, [Length(12), Fractions(helix=0.5)], 1, 0, FAST)
+    assert 0 <= design.candidate < 4
+    with pytest.raises(UsageError, match=r"fractions=learned.*rank"):
+        generate(plain, [Length(12), Fractions(helix=0.5)], 1, 0, replace(FAST, enforce={"fractions": "learned"}))
 
 
 def test_bad_requests_are_refused_before_computing(model):

@@ -10,11 +10,13 @@ from scipy import stats
 from protgen import registry
 from protgen.errors import UsageError
 from protgen.geometry import igso3, so3
-from protgen.samplers.base import Denoiser, Guidance, SamplingTask, draw_normals
+from protgen.samplers.base import Denoiser, Guidance, SamplingTask, begin, draw_normals
 from protgen.samplers.energy import EnergyGuidance
 from protgen.samplers.guidance import ClassifierFreeGuidance
 from protgen.samplers.heun import Heun
+from protgen.samplers.projection import Projection
 from protgen.samplers.schedules import SCHEDULES, Brownian, Path
+from protgen.samplers.smc import SequentialMonteCarlo
 from protgen.spaces.backbone import Backbone, Rotations
 from protgen.types import Conditioning, State
 from tests.toy_space import Line
@@ -125,7 +127,7 @@ def test_a_sample_depends_on_its_own_stream_alone(sampler):
 def test_bad_settings_are_refused():
     common = ({"steps": 0}, {"rotation_rate": -1.0}, {"spacing": 0.0})
     own = {"euler": {"churn": -1.0}, "heun": {"churn": -1.0}, "ddim": {"eta": 1.5}, "ddpm": {"upper": -1.0},
-           "sde": {"noise": -1.0}}  # fmt: skip
+           "sde": {"noise": -1.0}, "smc": {"particles": 0}}  # fmt: skip
     for name in registry.names("samplers"):
         for bad in (*common, own[name]):
             with pytest.raises(UsageError):
@@ -231,6 +233,80 @@ def test_energy_guidance_rests_outside_its_times_example_by_example(rng):
     result = guide.denoise(two, torch.tensor([0.5, 0.9]), cond)
     assert torch.allclose(result["trans"][1], at["trans"][0], atol=1e-6)
     assert (result["trans"][0] - at["trans"][0]).abs().max() > 0.05
+
+
+def test_a_projection_is_where_sampling_ends():
+    """The estimate is put onto a line; the noisy point too, where asked."""
+    seen = []
+
+    class Watched(ExactGaussian):
+        def denoise(self, x_t, t, cond, estimate=None):
+            seen.append(x_t["x"][..., 1].abs().max().item())
+            return super().denoise(x_t, t, cond, estimate)
+
+    def flat(state):
+        return state.with_fields(x=state["x"] * torch.tensor([1.0, 0.0]))
+
+    for inputs in (False, True):
+        seen.clear()
+        run = task(20)
+        result = registry.build("samplers", "euler", steps=10).sample(
+            Projection(Watched(), flat, inputs=inputs), Line(), run
+        )["x"]
+        assert (result[..., 1] == 0).all()
+        assert (result[..., 0] != 0).all()
+        assert (max(seen) == 0) is inputs
+
+
+def test_sampling_starts_from_what_is_given():
+    """At time 0.001 hardly anything is left to change; at 1 nothing of it is left."""
+    start = State({"x": torch.full((50, 1, 2), 1.4)}, torch.ones(50, 1, dtype=torch.bool))
+    near = registry.build("samplers", "euler", steps=5).sample(
+        ExactGaussian(), Line(), task(50, start=start, start_time=0.001)
+    )["x"]
+    assert (near - 1.4).abs().max() < 0.01
+    far = registry.build("samplers", "euler", steps=5).sample(
+        ExactGaussian(), Line(), task(50, start=start, start_time=1.0)
+    )["x"]
+    assert torch.allclose(
+        far, registry.build("samplers", "euler", steps=5).sample(ExactGaussian(), Line(), task(50))["x"], atol=1e-5
+    )
+    assert begin(Path(), Line(), task(50, start=start, start_time=0.5))["x"].mean() == pytest.approx(0.7, abs=0.15)
+
+
+def test_sequential_monte_carlo_without_energy_keeps_the_distribution():
+    samples = SequentialMonteCarlo(steps=100, particles=2).sample(ExactGaussian(), Line(), task(3000))["x"][:, 0]
+    assert abs(samples.mean() - 1) < 0.04
+    assert (samples.std(0) / STD - 1).abs().max() < 0.07
+
+
+def test_sequential_monte_carlo_tilts_towards_low_energy():
+    """The product of N(1, s^2) and exp(-a x) has its mean at 1 - a s^2; the more particles, the nearer."""
+
+    def energy(x, mask):
+        return 2.0 * x[:, 0, 0]
+
+    means = []
+    for particles in (1, 4, 16):
+        run = task(400, energy=energy)
+        samples = SequentialMonteCarlo(steps=40, particles=particles, churn=2.0).sample(ExactGaussian(), Line(), run)
+        means.append(samples["x"][:, 0, 0].mean().item())
+        assert abs(samples["x"][:, 0, 1].mean() - 1) < 0.1  # the other axis knows nothing of it
+    assert means[0] == pytest.approx(1.0, abs=0.1)
+    assert means[0] - 0.2 > means[1] > means[2]
+
+
+def test_particles_of_a_sample_do_not_depend_on_its_neighbours():
+    def energy(x, mask):
+        return 3.0 * x[:, 0, 0]
+
+    sampler = SequentialMonteCarlo(steps=10, particles=4)
+    many = sampler.sample(ExactGaussian(), Line(), task(6, energy=energy))["x"]
+    few = sampler.sample(ExactGaussian(), Line(), task(2, energy=energy))["x"]
+    assert torch.allclose(many[:2], few, atol=1e-6)
+    for bad in ({"particles": 0}, {"churn": 0.0}, {"threshold": 2.0}, {"strength": -1.0}):
+        with pytest.raises(UsageError):
+            SequentialMonteCarlo(**bad)
 
 
 class ExactRotations(Denoiser):

@@ -1,0 +1,399 @@
+"""How well conditions are met by a released model, each alone and together, with the validity of what comes out.
+
+    python benchmarks/conditions.py --part rg -n 100 --out benchmarks/results/conditions [--store STORE] [--motifs DIR]
+
+Parts: ss, fold_class, rg, contacts, rfdiffusion24, motifbench, symmetry, composed, calibration. `ss`, `contacts`,
+`composed` and `calibration` take strings and contacts of validation natives of 60-100 residues from STORE (`protgen
+data build CHAINS --out STORE`); the motif parts take the benchmark files from DIR (`rfdiffusion24/`, `motifbench/`) and
+scaffold the problems whose total length the model was trained on, n backbones each. Each part writes its own JSON.
+"""
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from protgen.conditions.base import Condition, Conditions
+from protgen.conditions.contacts import Contacts
+from protgen.conditions.contig_dialects import MotifProblem, read_genie2, read_motifbench, to_placement
+from protgen.conditions.fold_class import CLASSES, FoldClass
+from protgen.conditions.length import Length
+from protgen.conditions.measure import judges
+from protgen.conditions.motif import Motif
+from protgen.conditions.radius_of_gyration import RadiusOfGyration
+from protgen.conditions.secondary_structure import SecondaryStructure
+from protgen.conditions.symmetry import Symmetry
+from protgen.data.store import Store
+from protgen.errors import ProtgenError
+from protgen.evaluation.validity import validity
+from protgen.generation.design import Design, SampleSettings
+from protgen.generation.generate import generate, generate_each
+from protgen.metrics.base import summarise
+from protgen.metrics.bonds import links
+from protgen.metrics.clashes import HEAVY_LIMIT
+from protgen.metrics.reference_data import typical_radius_of_gyration
+from protgen.models.model import Model
+from protgen.models.released import load
+from protgen.structure.dssp import to_string
+from protgen.structure.protein import Protein
+from protgen.structure.writer import write_structure
+
+LOW, HIGH = 60, 100
+PAIRS, LEAST_APART, NATIVE_CONTACT = 5, 6, 8.0  # contacts asked for: of residues at least 6 apart, CA within 8 Å
+SCALES = (0.9, 1.0, 1.15)  # of the native mean radius of gyration
+GROUPS = ("C2", "C3", "C4", "D2")
+
+
+class Bench:
+    """What the parts share: the model, how to sample, where natives and motifs are."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.model: Model = load(options.model)
+        self.settings = SampleSettings(batch_size=options.batch_size)
+        self.n: int = options.n
+        self.seed: int = options.seed
+        self.out: Path = options.out
+        self.options = options
+
+    def natives(self) -> list:
+        """Validation items of the lengths sampled."""
+        if self.options.store is None:
+            raise SystemExit("this part needs --store")
+        store = Store(self.options.store)
+        chosen = [int(i) for i in store.indices("validation") if LOW <= store.lengths[i] <= HIGH]
+        return [store[i] for i in chosen[: self.n]]
+
+    def make(self, requests: Sequence[Sequence[Condition]], settings: SampleSettings | None = None) -> list[Design]:
+        """One design for each request, in order."""
+        made = generate_each(self.model, requests, self.seed, settings or self.settings)
+        return sorted(made, key=lambda design: design.index)
+
+
+def interval(values: Iterable[float]) -> dict:
+    """Mean with its bootstrap 95 % interval."""
+    return asdict(summarise(np.array(list(values), dtype=float)))
+
+
+def valid(proteins: Sequence[Protein]) -> dict:
+    """The validity figures conditions must not spoil."""
+    rows = [validity(protein) for protein in proteins]
+    return {
+        "no chain break": interval(row["chain_breaks"] == 0 for row in rows),
+        "no clash < 2.0 Å": interval(row["n_clashes"] == 0 for row in rows),
+        "Ramachandran favoured": interval(row["rama_favoured"] for row in rows),
+    }
+
+
+def measured(design: Design, name: str) -> tuple[float, bool]:
+    """Difference and verdict of one condition of a design; NaN and False where it cannot be measured."""
+    for judge in judges(design.asked):
+        if judge.name == name:
+            try:
+                met = judge.adherence(design.protein)
+            except ProtgenError:
+                return float("nan"), False
+            return met.difference, met.satisfied
+    raise ValueError(name)
+
+
+def ss(bench: Bench) -> dict:
+    """Three-state agreement with strings of validation natives."""
+    strings = [to_string(item.labels) for item in bench.natives()]
+    designs = bench.make([[SecondaryStructure(codes)] for codes in strings])
+    agreement = [1 - measured(design, "secondary_structure")[0] for design in designs]
+    return {"agreement": interval(agreement), "validity": valid([d.protein for d in designs])}
+
+
+def fold_class(bench: Bench) -> dict:
+    """Share of designs in the class asked for."""
+    result = {}
+    for wanted in CLASSES:
+        designs = list(
+            generate(bench.model, [Length(LOW, HIGH), FoldClass(wanted)], bench.n, bench.seed, bench.settings)
+        )
+        met = [measured(design, "fold_class")[1] for design in designs]
+        result[wanted] = {"in class": interval(met), "validity": valid([d.protein for d in designs])}
+    return result
+
+
+def radii(designs: Sequence[Design]) -> np.ndarray:
+    """Rg of designs, Å."""
+    return np.array([validity(design.protein)["rg"] for design in designs], dtype=float)
+
+
+def rg_requests(bench: Bench, scale: float) -> list[Conditions]:
+    """Lengths spread over the range, each with its own radius."""
+    lengths = np.linspace(LOW, HIGH, bench.n).round().astype(int).tolist()
+    return [Length(n) & RadiusOfGyration(round(scale * typical_radius_of_gyration(n), 3)) for n in lengths]
+
+
+def rg(bench: Bench) -> dict:
+    """Error and correlation of Rg asked at several shares of what natives have."""
+    result, asked, got = {}, [], []
+    for scale in SCALES:
+        requests = rg_requests(bench, scale)
+        designs = bench.make(requests)
+        wanted = np.array([request[1].radius for request in requests])  # type: ignore[attr-defined]
+        found = radii(designs)
+        asked, got = [*asked, *wanted], [*got, *found]
+        error = np.abs(found / wanted - 1)
+        result[f"{scale} of native"] = {"error": interval(error), "validity": valid([d.protein for d in designs])}
+    result["correlation"] = float(np.corrcoef(asked, got)[0, 1])
+    return result
+
+
+def native_contacts(xyz: np.ndarray, rng: np.random.Generator) -> Contacts | None:
+    """Five random pairs of a native that touch."""
+    ca = xyz[:, 1]
+    distance = np.linalg.norm(ca[:, None] - ca[None], axis=-1)
+    i, j = np.nonzero(np.triu(distance < NATIVE_CONTACT, k=LEAST_APART))
+    if len(i) < PAIRS:
+        return None
+    picked = rng.choice(len(i), PAIRS, replace=False)
+    return Contacts(tuple((int(i[k]) + 1, int(j[k]) + 1, 0.0, NATIVE_CONTACT) for k in picked))
+
+
+def contacts(bench: Bench) -> dict:
+    """Share of native pairs, asked for as contacts, that come within 8 and 10 Å."""
+    rng = np.random.default_rng(bench.seed)
+    requests = []
+    for item in bench.natives():
+        wanted = native_contacts(np.array(item.atoms, dtype=float), rng)
+        if wanted is not None:
+            requests.append(Length(len(item.atoms)) & wanted)
+    designs = bench.make(requests)
+    plain = bench.make([[request[0]] for request in requests])
+    result = {}
+    for label, made in (("asked", designs), ("not asked", plain)):
+        found = [
+            distance
+            for design, request in zip(made, requests, strict=True)
+            for distance in request[1].adherence(design.protein).got
+        ]
+        result[label] = {
+            "within 8 Å": interval(np.array(found) <= 8.0),
+            "within 10 Å": interval(np.array(found) <= 10.0),
+            "validity": valid([design.protein for design in made]),
+        }
+    return result
+
+
+def joins_whole(design: Design) -> bool:
+    """No chain break where the motif meets the scaffold."""
+    inside = {entry.index for entry in design.motif}
+    joints = [k for k in range(design.protein.length - 1) if (k in inside) != (k + 1 in inside)]
+    return not links(design.protein).broken[joints].any()
+
+
+def motif_clear(design: Design) -> bool:
+    """No two backbone atoms of motif and scaffold closer than 2.0 Å, neighbours along the chain apart."""
+    backbone = design.protein.backbone
+    inside = np.zeros(len(backbone), dtype=bool)
+    inside[[entry.index for entry in design.motif]] = True
+    own, other = np.flatnonzero(inside), np.flatnonzero(~inside)
+    distance = np.linalg.norm(backbone[own][:, None, :, None] - backbone[other][None, :, None], axis=-1).min((2, 3))
+    return not (distance[np.abs(own[:, None] - other[None]) > 1] < HEAVY_LIMIT).any()
+
+
+def scaffold(bench: Bench, problems: Sequence[MotifProblem], label: str) -> dict:
+    """n backbones for each problem within the model's reach, written as MotifBench wants them."""
+    shortest, longest = bench.model.trained_lengths or (3, 10**6)
+    rows, every, skipped = {}, [], []
+    for problem in problems:
+        low, high = problem.contig.lengths
+        if high < shortest or low > longest:
+            skipped.append(f"{problem.name} ({low}-{high})")
+            continue
+        motif = Motif(str(problem.file), str(problem.contig))
+        asked = motif & Length(max(low, shortest), min(high, longest))
+        designs = sorted(
+            generate(bench.model, asked, bench.n, bench.seed, bench.settings), key=lambda design: design.index
+        )
+        export(designs, bench.out / label / problem.name)
+        every += designs
+        rows[problem.name] = {
+            "motif RMSD, Å": interval(measured(design, "motif")[0] for design in designs),
+            "RMSD < 1 Å": interval(measured(design, "motif")[1] for design in designs),
+        }
+        print(problem.name, f"{rows[problem.name]['motif RMSD, Å']['mean']:.3f} Å", flush=True)
+    return {
+        "problems": len(rows),
+        "out of reach": skipped,
+        "motif RMSD < 1 Å": interval(measured(design, "motif")[1] for design in every),
+        "no break at the joins": interval(map(joins_whole, every)),
+        "no clash of motif and scaffold": interval(map(motif_clear, every)),
+        "validity": valid([design.protein for design in every]),
+        "by problem": rows,
+    }
+
+
+def export(designs: Sequence[Design], folder: Path) -> None:
+    """MotifBench's folder of one problem: NAME_0.pdb, NAME_1.pdb, ... and scaffold_info.csv."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["sample_num,motif_placements"]
+    for number, design in enumerate(designs):
+        write_structure(design.protein, folder / f"{folder.name}_{number}.pdb")
+        motif = next(condition for condition in design.asked if isinstance(condition, Motif))
+        lines.append(f"{number},{to_placement(motif.parsed)}")
+    (folder / "scaffold_info.csv").write_text("\n".join(lines) + "\n")
+
+
+def rfdiffusion24(bench: Bench) -> dict:
+    """RFdiffusion's single-chain problems, from Genie2's files."""
+    files = sorted((bench.options.motifs / "rfdiffusion24").glob("*.pdb"))
+    return scaffold(bench, [read_genie2(file) for file in files], "rfdiffusion24")
+
+
+def motifbench(bench: Bench) -> dict:
+    """MotifBench's problems."""
+    folder = bench.options.motifs / "motifbench"
+    problems = read_motifbench(folder / "example_contig_specifications.csv", folder / "motif_pdbs")
+    return scaffold(bench, problems, "motifbench")
+
+
+def symmetry(bench: Bench) -> dict:
+    """Distance from perfect symmetry and clashes between chains, protomers of 50 to 80 residues."""
+    result = {}
+    for group in GROUPS:
+        asked = [Length(50, 80), Symmetry(group)]
+        designs = list(generate(bench.model, asked, bench.n, bench.seed, bench.settings))
+        rows = [validity(design.protein) for design in designs]
+        result[group] = {
+            "RMSD to perfect symmetry, Å": interval(measured(design, "symmetry")[0] for design in designs),
+            "no clash": interval(row["n_clashes"] == 0 for row in rows),
+            "validity": valid([design.protein for design in designs]),
+        }
+    return result
+
+
+def composed(bench: Bench) -> dict:
+    """Two and three conditions at once, each error against that of the same condition alone."""
+    rng = np.random.default_rng(bench.seed)
+    parts: dict[str, list[Condition]] = {"secondary_structure": [], "radius_of_gyration": [], "contacts": []}
+    for item in bench.natives():
+        touching = native_contacts(np.array(item.atoms, dtype=float), rng)
+        if touching is not None:
+            ca = np.array(item.atoms, dtype=float)[:, 1]
+            radius = float(np.sqrt(np.square(ca - ca.mean(0)).sum(-1).mean()))
+            parts["secondary_structure"].append(SecondaryStructure(to_string(item.labels)))
+            parts["radius_of_gyration"].append(RadiusOfGyration(round(radius, 3)))
+            parts["contacts"].append(touching)
+    lengths = [Length(condition.length) for condition in parts["secondary_structure"]]  # type: ignore[attr-defined]
+    structure, radius, touch = parts
+    combinations = [[structure], [radius], [touch], [structure, radius], [structure, touch], [structure, radius, touch]]
+    alone: dict[str, float] = {}
+    result = {}
+    for names in combinations:
+        requests = [[length, *(parts[name][k] for name in names)] for k, length in enumerate(lengths)]
+        designs = bench.make(requests)
+        row = {}
+        for name in names:
+            error = interval(measured(design, name)[0] for design in designs)
+            alone.setdefault(name, error["mean"])
+            row[name] = {"error": error, "times its error alone": error["mean"] / max(alone[name], 1e-9)}
+        result[" & ".join(names)] = {"errors": row, "validity": valid([design.protein for design in designs])}
+    return result
+
+
+def calibration(bench: Bench) -> dict:
+    """Adherence and validity against the weight: classifier-free guidance of secondary structure, energy of Rg."""
+    result: dict[str, list] = {"secondary_structure": [], "radius_of_gyration": []}
+    strings = [to_string(item.labels) for item in bench.natives()]
+    for weight in (1.0, 1.5, 2.0, 3.0):
+        settings = replace(bench.settings, guidance=weight)
+        designs = bench.make([[SecondaryStructure(codes)] for codes in strings], settings)
+        error = interval(measured(design, "secondary_structure")[0] for design in designs)
+        result["secondary_structure"].append(
+            {"weight": weight, "error": error, "validity": valid([d.protein for d in designs])}
+        )
+    for weight in (0.0, 0.1, 0.3, 1.0):
+        requests = [request * weight for request in rg_requests(bench, SCALES[-1])]
+        designs = bench.make(requests)
+        error = interval(measured(design, "radius_of_gyration")[0] for design in designs)
+        result["radius_of_gyration"].append(
+            {"weight": weight, "error": error, "validity": valid([d.protein for d in designs])}
+        )
+    plot(result, bench.out / "calibration.png")
+    return result
+
+
+def plot(result: dict[str, list], path: Path) -> None:
+    """Error and validity against the weight, a panel for each condition."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, panels = plt.subplots(1, len(result), figsize=(4.5 * len(result), 3.5))
+    for panel, (name, rows) in zip(panels, result.items(), strict=True):
+        weights = [row["weight"] for row in rows]
+        means = [row["error"]["mean"] for row in rows]
+        ends = np.abs([[row["error"][end] for row in rows] for end in ("ci_low", "ci_high")] - np.array(means))
+        panel.errorbar(weights, means, yerr=np.nan_to_num(ends), marker="o", label="error")
+        favoured = [row["validity"]["Ramachandran favoured"]["mean"] for row in rows]
+        whole = [row["validity"]["no chain break"]["mean"] for row in rows]
+        beside = panel.twinx()
+        beside.plot(weights, favoured, "s--", color="tab:green", label="Ramachandran favoured")
+        beside.plot(weights, whole, "^--", color="tab:red", label="no chain break")
+        beside.set_ylim(0, 1.05)
+        panel.set(title=name, xlabel="weight", ylabel="difference from what was asked")
+        panel.legend(loc="upper left")
+        beside.legend(loc="lower right")
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+PARTS: dict[str, Callable[[Bench], dict]] = {
+    function.__name__: function
+    for function in (ss, fold_class, rg, contacts, rfdiffusion24, motifbench, symmetry, composed, calibration)
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", action="append", choices=sorted(PARTS), required=True)
+    parser.add_argument("-n", type=int, default=100)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--store", type=Path)
+    parser.add_argument("--motifs", type=Path)
+    parser.add_argument("--model", default="flow-small")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch-size", type=int, default=8)
+    options = parser.parse_args()
+    if options.motifs is None and {"rfdiffusion24", "motifbench"} & set(options.part):
+        parser.error("the motif parts need --motifs")
+    bench = Bench(options)
+    bench.out.mkdir(parents=True, exist_ok=True)
+    for name in options.part:
+        begun = time.perf_counter()
+        result = {
+            "command": f"python benchmarks/conditions.py --part {name} -n {options.n} --seed {options.seed}",
+            "model": options.model,
+            "settings": asdict(bench.settings),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
+            "n": options.n,
+            **PARTS[name](bench),
+        }
+        result["seconds"] = round(time.perf_counter() - begun, 1)
+        (bench.out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+        print(name, json.dumps(brief(result), indent=1), flush=True)
+
+
+def brief(value: object) -> object:
+    """Summaries shortened to their mean and interval, for the terminal."""
+    if isinstance(value, dict) and "ci_low" in value:
+        return f"{value['mean']:.3f} [{value['ci_low']:.3f}, {value['ci_high']:.3f}] n={value['n']}"
+    if isinstance(value, dict):
+        return {key: brief(entry) for key, entry in value.items() if key not in ("command", "settings", "machine")}
+    return [brief(entry) for entry in value] if isinstance(value, list) else value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""Contacts: pairs of residues with bounds on the distance of their CA atoms."""
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from protgen.conditions.base import Adherence, EnergyCondition
+from protgen.conditions.quantities import ca_of, check_number, pair_distances
+from protgen.errors import ConflictError, UsageError
+
+UPPER = 8.0  # Å, CA-CA: the usual definition of a contact
+LOOSE = 2.0  # Å beyond a bound that still counts as near
+LONGEST_STEP = 3.8  # Å along the chain for each residue
+REACH = 2  # residues to each side that follow a pair which is far apart
+MARGIN = 1.0  # Å: energies aim this far inside the bounds, so that what follows does not undo it
+
+Bound = tuple[int, int, float, float]  # residues from 1, lower and upper bound in Å
+
+
+@dataclass(frozen=True)
+class Contacts(EnergyCondition):
+    """Pairs of residues within bounds.
+
+    Args:
+        pairs: (i, j), (i, j, upper) or (i, j, lower, upper) each; residues count from 1 along the design, bounds are
+            in Å, 0 to 8 where not given.
+        tolerance: share of the pairs that may lie beyond their bounds by more than 2 Å.
+
+    Raises:
+        UsageError: if there is no pair, one is given twice, or bounds are empty.
+
+    Example:
+        >>> Contacts.parse("5-40, 12-60:10").pairs
+        ((5, 40, 0.0, 8.0), (12, 60, 0.0, 10.0))
+    """
+
+    pairs: tuple[Bound, ...]
+    tolerance: float = 0.2
+
+    name: ClassVar[str] = "contacts"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.pairs, str) or not isinstance(self.pairs, Sequence) or not self.pairs:
+            raise UsageError("contacts: no pair is given; give at least one, such as 5-40")
+        object.__setattr__(self, "pairs", tuple(complete(pair) for pair in self.pairs))
+        check_number(self.tolerance, "tolerance of the contacts", 0.0, 1.0)
+        seen: set[tuple[int, int]] = set()
+        for i, j, *_ in self.pairs:
+            if (i, j) in seen:
+                raise UsageError(f"contacts: the pair {i}-{j} is given twice; give it once")
+            seen.add((i, j))
+
+    @classmethod
+    def parse(cls, text: str) -> "Contacts":
+        """Pairs `i-j`, `i-j:UPPER` or `i-j:LOWER:UPPER` (Å) between commas or blanks, or the name of a CSV file.
+
+        Raises:
+            UsageError: naming the first entry that is neither.
+        """
+        if text.strip().lower().endswith(".csv"):
+            return cls.read(Path(text.strip()))
+        pairs = []
+        for entry in re.split(r"[\s,;]+", text.strip()):
+            match = re.fullmatch(r"([0-9]{1,6})-([0-9]{1,6})((?::[0-9.]{1,8}){0,2})", entry, flags=re.ASCII)
+            bounds = match.group(3).split(":")[1:] if match else []
+            if match is None or any(bound.count(".") > 1 or bound == "." for bound in bounds):
+                raise UsageError(f"contacts: cannot read {entry!r}; write pairs such as 5-40 or 5-40:8, or a CSV file")
+            pairs.append((int(match.group(1)), int(match.group(2)), *(float(bound) for bound in bounds)))
+        return cls(tuple(pairs))
+
+    @classmethod
+    def read(cls, path: Path) -> "Contacts":
+        """A CSV file with the columns i and j, and upper and lower (Å) if wanted.
+
+        Raises:
+            UsageError: naming the file and the line that cannot be read.
+        """
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path}: cannot be read as a CSV file of contacts ({type(error).__name__})") from error
+        reader = csv.DictReader(io.StringIO(text))
+        columns = [str(name).strip() for name in reader.fieldnames or ()]
+        if not {"i", "j"} <= set(columns) or set(columns) - {"i", "j", "upper", "lower"}:
+            raise UsageError(f"{path}: has the columns {', '.join(columns)}; expected i,j and optionally lower,upper")
+        reader.fieldnames = columns
+        pairs = []
+        try:
+            for row in reader:
+                lower, upper = (float(row.get(key) or value) for key, value in (("lower", 0), ("upper", UPPER)))
+                pairs.append((int(row["i"]), int(row["j"]), lower, upper))
+        except (ValueError, TypeError, csv.Error):
+            raise UsageError(f"{path}: line {reader.line_num}: expected numbers; see the other lines") from None
+        try:
+            return cls(tuple(pairs))
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from None
+
+    def check_length(self, length: int) -> None:
+        """Raise ConflictError if a residue lies beyond the end."""
+        last = max(j for _, j, *_ in self.pairs)
+        if last > length:
+            raise ConflictError(f"contacts name residue {last}, but the length is {length}; change one of them")
+
+    def adherence(self, outcome: Any) -> Adherence:
+        """Mean violation in Å; satisfied if at least 80 % of the pairs are within 2 Å of their bounds."""
+        ca = ca_of(outcome, self.name)
+        self.check_length(len(ca))
+        i, j, lower, upper = np.array(self.pairs).T
+        distance = np.linalg.norm(ca[i.astype(int) - 1] - ca[j.astype(int) - 1], axis=-1)
+        beyond = np.maximum(np.maximum(lower - distance, distance - upper), 0)
+        good = float((beyond > LOOSE).mean()) <= self.tolerance
+        asked = [f"{a}-{b}: {low:g}-{high:g} Å" for a, b, low, high in self.pairs]
+        return Adherence(self.name, asked, distance.round(2).tolist(), float(beyond.mean()), good, self.tolerance)
+
+    def energy(self, xyz: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:
+        """Squared violations over 4, Å^2: a step of weight 1 takes each end half the way.
+
+        So far as a pair is beyond its upper bound by more than 2 Å, the five residues about each end come along: one
+        residue pulled out of its chain is put back by the next step of the network.
+        """
+        table = torch.tensor(self.pairs, dtype=xyz.dtype, device=xyz.device)
+        i, j = (table[:, column].long() - 1 for column in (0, 1))
+        distance = pair_distances(xyz[:, i, 1], xyz[:, j, 1])
+        middle = table[:, 2:].mean(-1)
+        lower = torch.minimum(table[:, 2] + MARGIN, middle) * (table[:, 2] > 0)
+        upper = torch.maximum(table[:, 3] - MARGIN, middle)
+        beyond = (lower - distance).clamp(min=0) + (distance - upper).clamp(min=0)
+        last = (mask.sum(-1) - 1)[:, None, None]
+        around = torch.arange(-REACH, REACH + 1, device=xyz.device)
+        rows = torch.arange(len(xyz), device=xyz.device)[:, None, None]
+        ends = [xyz[rows, (end[:, None] + around).clamp(min=0).minimum(last), 1].mean(2) for end in (i, j)]
+        apart = (pair_distances(*ends) - table[:, 3] - LOOSE).clamp(min=0)
+        return 0.25 * (beyond.square() + len(around) * apart.square()).sum(-1)
+
+
+def complete(pair: Any) -> Bound:
+    """A pair with both bounds, the lower residue first.
+
+    Raises:
+        UsageError: if it is no pair with bounds that can hold.
+    """
+    if isinstance(pair, str) or not isinstance(pair, Sequence) or not 2 <= len(pair) <= 4:
+        raise UsageError(f"contacts: {pair!r} is no pair; give (i, j), (i, j, upper) or (i, j, lower, upper)")
+    i, j, *bounds = pair
+    if isinstance(i, bool) or isinstance(j, bool) or i != int(i) or j != int(j) or int(i) == int(j) or min(i, j) < 1:
+        raise UsageError(f"contacts: {i}-{j} is no pair of two residues; they count from 1")
+    for bound in bounds:
+        check_number(bound, f"distance bound of the contact {i}-{j}", 0.0)
+    lower, upper = (bounds if len(bounds) == 2 else (0.0, *bounds)) if bounds else (0.0, UPPER)
+    first, last = sorted((int(i), int(j)))
+    if lower > upper or upper <= 0:
+        raise UsageError(f"contacts: the bounds {lower:g} to {upper:g} Å of {i}-{j} are empty; smaller one first")
+    if lower > LONGEST_STEP * (last - first):
+        raise UsageError(
+            f"contacts: {i} and {j} cannot be {lower:g} Å apart with {last - first} steps of {LONGEST_STEP} Å between"
+        )
+    return first, last, float(lower), float(upper)

@@ -1,0 +1,47 @@
+"""Files that conditions speak of: read once, and known again by a checksum of what was taken from them."""
+
+import functools
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from protgen.errors import UsageError
+from protgen.structure.protein import Protein
+from protgen.structure.reader import read_structure
+
+
+@functools.lru_cache(maxsize=64)
+def _read(path: str, _changed: int) -> Protein:
+    return read_structure(path).protein
+
+
+def structure_of(path: str) -> Protein:
+    """The first model of a structure file; read anew only if the file has changed.
+
+    Raises:
+        UsageError: if there is no such file.
+        StructureError: if it cannot be read truthfully.
+    """
+    try:
+        changed = Path(path).stat().st_mtime_ns
+    except OSError as error:
+        raise UsageError(f"{path}: there is no such structure file; check the path") from error
+    return _read(str(path), changed)
+
+
+def checksum(array: np.ndarray) -> str:
+    """The first 16 digits of the SHA-256 of coordinates rounded to 0.001 Å."""
+    thousandths = np.round(np.nan_to_num(array) * 1000).astype("<i8")
+    return hashlib.sha256(thousandths.tobytes()).hexdigest()[:16]
+
+
+def confirm(known: str, found: str, path: str) -> str:
+    """The checksum found.
+
+    Raises:
+        UsageError: if another one is known from before: the file has changed.
+    """
+    if known and known != found:
+        raise UsageError(f"{path}: has changed since the request was written; give the old file, or ask anew")
+    return found

@@ -1,0 +1,206 @@
+"""Motif: residues of a given structure that a design must hold, in place, in segments along its chain."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Generator
+
+from protgen.conditions.base import Adherence, Condition
+from protgen.conditions.contig_dialects import read_genie2
+from protgen.conditions.contigs import Contig
+from protgen.conditions.files import checksum, confirm, structure_of
+from protgen.conditions.motif_search import find_placement, motif_rmsd
+from protgen.conditions.quantities import check_number
+from protgen.errors import ConflictError, UsageError
+from protgen.structure.dssp import assign_dssp
+from protgen.structure.protein import Protein
+
+PLACEMENTS_TRIED = 200  # draws among which the one that fits a secondary structure best is taken
+LEAST_AGREEMENT = 0.7  # share of the motif's helix and strand residues that a secondary structure must not contradict
+
+
+@dataclass(frozen=True)
+class MotifResidue:
+    """Where one residue of a motif is in a design.
+
+    Attributes:
+        index: position in the design, from 0.
+        chain, number: chain and residue number in the motif file.
+    """
+
+    index: int
+    chain: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Motif(Condition):
+    """Segments of a structure file, laid out along the design by a contig.
+
+    Args:
+        file: structure file that holds the motif.
+        contig: its segments and the gaps between them (`protgen.conditions.contigs`); read from the file's
+            `REMARK 999 INPUT` lines where not given.
+        order: "fixed" keeps the segments in the contig's order, "free" draws one for each design.
+        tolerance: largest RMSD of N, CA, C after superposing the motif, Å.
+        checksum: of the motif's coordinates; filled in, and checked where given.
+
+    Raises:
+        UsageError: if the contig cannot be read, or the file lacks one of its residues.
+    """
+
+    file: str
+    contig: str = ""
+    order: str = "fixed"
+    tolerance: float = 1.0
+    checksum: str = ""
+
+    name: ClassVar[str] = "motif"
+
+    def __post_init__(self) -> None:
+        if self.order not in ("fixed", "free"):
+            raise UsageError(f"motif order {self.order!r}: choose fixed or free")
+        check_number(self.tolerance, "tolerance of the motif", 0.0)
+        if not self.contig:
+            from pathlib import Path
+
+            object.__setattr__(self, "contig", str(read_genie2(Path(self.file)).contig))
+        parsed = Contig.parse(str(self.contig))
+        if not parsed.segments:
+            raise UsageError(f"contig {parsed} has no segment of the motif; add one, such as A163-181")
+        object.__setattr__(self, "contig", str(parsed))
+        object.__setattr__(self, "file", str(self.file))
+        found = checksum(self.residues().backbone[:, :3])
+        object.__setattr__(self, "checksum", confirm(self.checksum, found, self.file))
+
+    @classmethod
+    def parse(cls, text: str) -> "Motif":
+        """`FILE CONTIG`, or `FILE` alone if it has `REMARK 999 INPUT` lines.
+
+        Raises:
+            UsageError: if file or contig cannot be read.
+        """
+        file, _, contig = text.strip().partition(" ")
+        if not file:
+            raise UsageError("motif is empty: give a structure file, a blank, and a contig")
+        return cls(file, contig)
+
+    @property
+    def parsed(self) -> Contig:
+        """The contig."""
+        return Contig.parse(self.contig)
+
+    def residues(self) -> Protein:
+        """The motif's residues in the order of the contig, as the file has them."""
+        protein = structure_of(self.file)
+        wanted = []
+        for segment in self.parsed.segments:
+            for number in range(segment.first, segment.last + 1):
+                found = np.flatnonzero((protein.chain_ids == segment.chain) & (protein.residue_numbers == number))
+                if not len(found):
+                    raise UsageError(
+                        f"{self.file}: has no residue {segment.chain}{number} of the contig segment {segment}; "
+                        f"it has {ranges(protein)}"
+                    )
+                if not protein.mask[found[0], :3].all():
+                    raise UsageError(f"{self.file}: residue {segment.chain}{number} lacks N, CA or C")
+                wanted.append(int(found[0]))
+        return protein.select(np.array(wanted))
+
+    def codes(self) -> str:
+        """DSSP codes of the motif's residues within their own file, C for coil."""
+        protein = structure_of(self.file)
+        chains = [int((protein.chain_ids == chain).sum()) for chain in protein.chains]
+        whole = assign_dssp(protein.backbone[None], tuple(chains))[0]
+        table = dict(zip(zip(protein.chain_ids, protein.residue_numbers, strict=True), whole, strict=True))
+        motif = self.residues()
+        return "".join(table[key] for key in zip(motif.chain_ids, motif.residue_numbers, strict=True))
+
+    @property
+    def placed(self) -> bool:
+        """Whether every gap has one size, so that each residue has its place."""
+        return self.order == "fixed" and all(gap.low == gap.high for gap in self.parsed.gaps)
+
+    def place(self, length: int, rng: Generator, codes: str | None = None) -> "Motif":
+        """The motif with each gap at one size, drawn at random among those that give the length.
+
+        Args:
+            length: residues of the design.
+            rng: where the draw comes from.
+            codes: secondary structure asked for (H, E, L or C, X free); the placement that contradicts it least is
+                taken among a number drawn.
+
+        Raises:
+            ConflictError: if no choice of gaps gives the length.
+        """
+        best, most = self, -1.0
+        own = self.codes() if codes else ""
+        for _ in range(PLACEMENTS_TRIED if codes else 1):
+            contig = self.parsed
+            kept = list(range(len(contig.segments)))
+            if self.order == "free":
+                kept = torch.randperm(len(kept), generator=rng).tolist()
+            drawn = replace(self, contig=str(contig.reordered(kept).draw(length, rng)), order="fixed", checksum="")
+            if codes is None:
+                return drawn
+            agreement = share_agreeing(drawn.codes() if self.order == "free" else own, codes, drawn.indices())
+            if agreement > most:
+                best, most = drawn, agreement
+            if most == 1.0:
+                break
+        return best
+
+    def indices(self) -> list[int]:
+        """Place in the design of each residue of the motif, from 0; the motif must be placed."""
+        contig = self.parsed
+        starts = zip(contig.starts(), contig.segments, strict=True)
+        return [start + offset for start, segment in starts for offset in range(segment.length)]
+
+    def mapping(self) -> list[MotifResidue]:
+        """Which residue of the design is which of the motif file; the motif must be placed."""
+        residues = self.residues()
+        keys = zip(self.indices(), residues.chain_ids.tolist(), residues.residue_numbers.tolist(), strict=True)
+        return [MotifResidue(index, str(chain), int(number)) for index, chain, number in keys]
+
+    def check_length(self, length: int) -> None:
+        """Raise ConflictError unless the contig can have that many residues."""
+        low, high = self.parsed.lengths
+        if not low <= length <= high:
+            raise ConflictError(
+                f"motif ({self.parsed.motif_length} residues, contig {self.contig}) makes designs of {low} to {high} "
+                f"residues, but the length is {length}; change one of them"
+            )
+
+    def adherence(self, outcome: Any) -> Adherence:
+        """RMSD of N, CA, C after superposing the motif, Å; where the gaps are open, at the place that fits best."""
+        backbone = outcome.backbone[:, :3]
+        motif = self.residues().backbone[:, :3]
+        if not np.isfinite(backbone).all():
+            raise UsageError(f"{outcome.name}: motif needs N, CA and C of every residue, and some are missing")
+        if self.placed:
+            self.check_length(len(backbone))
+            off = motif_rmsd(backbone, motif, self.indices())
+            contig = self.contig
+        else:
+            contig, off = find_placement(backbone, motif, self.parsed, free=self.order == "free")
+        asked = f"{self.file} {self.contig}"
+        got = {"rmsd": round(off, 3), "contig": contig}
+        return Adherence(self.name, asked, got, off, off <= self.tolerance, self.tolerance)
+
+
+def share_agreeing(motif_codes: str, codes: str, indices: Sequence[int]) -> float:
+    """Share of the motif's helix and strand residues that codes at their places do not contradict; 1 without any."""
+    pairs = [(own, codes[index]) for own, index in zip(motif_codes, indices, strict=True) if own in "HE"]
+    return sum(asked in ("X", own) for own, asked in pairs) / len(pairs) if pairs else 1.0
+
+
+def ranges(protein: Protein) -> str:
+    """Chains and their residue numbers, in short."""
+    texts = []
+    for chain in protein.chains:
+        numbers = protein.residue_numbers[protein.chain_ids == chain]
+        texts.append(f"{chain}{numbers.min()}-{numbers.max()}")
+    return ", ".join(texts[:6]) + (" ..." if len(texts) > 6 else "")

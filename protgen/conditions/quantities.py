@@ -1,0 +1,90 @@
+"""What geometric conditions share: reading a number, the coordinates of an outcome, and invariants of CA positions."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from protgen.errors import UsageError
+
+
+def parse_number(text: str, what: str, example: str) -> float:
+    """A finite number.
+
+    Raises:
+        UsageError: for anything else, naming what was to be read.
+    """
+    try:
+        value = float(text.strip())
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or not text.isascii() or "_" in text:
+        raise UsageError(f"{what} {text.strip()!r}: give a number such as {example}")
+    return value
+
+
+def check_number(value: Any, what: str, low: float, high: float = math.inf) -> None:
+    """Raise UsageError unless the value is a finite number from low to high."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise UsageError(f"{what} {value!r}: give a finite number")
+    if not low <= value <= high:
+        bounds = f"from {low:g} to {high:g}" if math.isfinite(high) else f"of at least {low:g}"
+        raise UsageError(f"{what} {value:g}: give a number {bounds}")
+
+
+def backbone_of(outcome: Any, name: str) -> Float[np.ndarray, "l 4 3"]:
+    """All backbone atoms of a protein, Å.
+
+    Raises:
+        UsageError: if one is missing.
+    """
+    backbone = outcome.backbone
+    if not len(backbone) or not np.isfinite(backbone).all():
+        raise UsageError(f"{outcome.name}: {name} needs N, CA, C and O of every residue, and some are missing")
+    return backbone
+
+
+def ca_of(outcome: Any, name: str) -> Float[np.ndarray, "l 3"]:
+    """CA positions of a protein, Å.
+
+    Raises:
+        UsageError: if one is missing.
+    """
+    ca = outcome.atoms[:, 1]
+    if not len(ca) or not np.isfinite(ca).all():
+        raise UsageError(f"{outcome.name}: {name} needs the CA of every residue, and some are missing")
+    return ca
+
+
+def centred(ca: Float[Tensor, "b l 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l 3"]:
+    """Positions from their centre, zero under padding, Å."""
+    weight = mask[..., None].to(ca.dtype)
+    centre = (ca * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1)
+    return (ca - centre) * weight
+
+
+def gyration_radius(ca: Float[Tensor, "b l 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:
+    """sqrt(mean |x - mean x|^2) of CA positions, Å, with a finite gradient everywhere."""
+    count = mask.sum(-1).clamp(min=1)
+    return (centred(ca, mask).square().sum((1, 2)) / count + 1e-8).sqrt()
+
+
+def gyration_variances(ca: Float[Tensor, "b l 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b 3"]:
+    """Variances of CA positions along the principal axes, ascending, Å^2."""
+    x = centred(ca, mask)
+    tensor = x.transpose(1, 2) @ x / mask.sum(-1).clamp(min=1)[:, None, None]
+    return torch.linalg.eigvalsh(tensor).clamp(min=0)
+
+
+def pair_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Distances over the last axis with a finite gradient at 0, Å."""
+    return ((a - b).square().sum(-1) + 1e-8).sqrt()
+
+
+def chain_ends(xyz: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"]) -> tuple[Tensor, Tensor]:
+    """Backbone atoms (b, 4, 3) of the first and of the last real residue of each row."""
+    rows = torch.arange(len(mask), device=mask.device)
+    return xyz[:, 0], xyz[rows, (mask.sum(-1) - 1).clamp(min=0)]

@@ -1,0 +1,95 @@
+"""Radius of gyration: how compact a design is."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor
+
+from protgen.conditions.base import Adherence, EnergyCondition, LearnedCondition, random_rows
+from protgen.conditions.quantities import ca_of, check_number, gyration_radius, parse_number
+from protgen.errors import ConflictError
+from protgen.metrics.compactness import RG_EXPONENT, RG_SCALE
+from protgen.types import Batch
+
+# Å: a ball of residues of 110 Å^3, less than the 135 Å^3 of protein interiors (Richards, 1974), has Rg 2.3 l^(1/3).
+DENSEST = 2.3
+CA_CA = 3.8  # Å, trans peptide: a straight rod of them is the longest chain
+
+
+@dataclass(frozen=True)
+class RadiusOfGyration(EnergyCondition, LearnedCondition):
+    """Rg of the CA atoms, unweighted.
+
+    Args:
+        radius: Å.
+        tolerance: largest relative difference that will do.
+
+    Raises:
+        UsageError: if the radius is not positive.
+
+    Example:
+        >>> RadiusOfGyration.parse("12.5")
+        RadiusOfGyration(radius=12.5, tolerance=0.05)
+    """
+
+    radius: float
+    tolerance: float = 0.05
+
+    name: ClassVar[str] = "radius_of_gyration"
+    whole_dim: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        check_number(self.radius, "radius of gyration", 1.0)
+        check_number(self.tolerance, "tolerance of the radius of gyration", 0.0)
+
+    @classmethod
+    def parse(cls, text: str) -> "RadiusOfGyration":
+        """A number of Å.
+
+        Raises:
+            UsageError: for anything else.
+        """
+        return cls(parse_number(text, "radius of gyration", "12.5 (Å)"))
+
+    def check_length(self, length: int) -> None:
+        """Raise ConflictError if no chain of that length is so compact or so long."""
+        low, high = DENSEST * length ** (1 / 3), CA_CA * length / math.sqrt(12)
+        if not low <= self.radius <= high:
+            raise ConflictError(
+                f"radius_of_gyration {self.radius:g} Å conflicts with a length of {length} residues, "
+                f"for which {low:.1f} to {high:.1f} Å is possible (natives: {RG_SCALE * length**RG_EXPONENT:.1f}); "
+                "change one of them"
+            )
+
+    def adherence(self, outcome: Any) -> Adherence:
+        """Relative difference of Rg."""
+        ca = ca_of(outcome, self.name)
+        got = float(np.sqrt(np.square(ca - ca.mean(0)).sum(-1).mean()))
+        off = abs(got / self.radius - 1)
+        return Adherence(self.name, self.radius, round(got, 2), off, off <= self.tolerance, self.tolerance)
+
+    def energy(self, xyz: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:
+        """l (Rg - target)^2 / 2, Å^2: its gradient step of weight 1 scales the chain to the target."""
+        off = gyration_radius(xyz[:, :, 1], mask) - self.radius
+        return 0.5 * mask.sum(-1) * off.square()
+
+    @classmethod
+    def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
+        """Rg over 2.2 l^0.38 Å, known in half of the examples."""
+        radius = gyration_radius(batch["atoms"][:, :, 1], batch.mask)
+        given = random_rows(len(radius), 0.5, rng).to(radius)
+        typical = RG_SCALE * batch.mask.sum(-1).to(radius).pow(RG_EXPONENT)
+        return torch.stack([radius / typical * given, given], dim=-1)
+
+    @classmethod
+    def unknown(cls, mask: Bool[Tensor, "b l"]) -> Tensor:
+        """Free."""
+        return torch.zeros(len(mask), cls.whole_dim, device=mask.device)
+
+    def features(self, mask: Bool[Tensor, " l"]) -> Float[Tensor, " g"]:
+        """Rg over 2.2 l^0.38 Å, and the flag."""
+        return torch.tensor([self.radius / (RG_SCALE * int(mask.sum()) ** RG_EXPONENT), 1.0])

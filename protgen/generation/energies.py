@@ -1,0 +1,85 @@
+"""Energies of a batch whose designs may each have their own conditions, as one function for guides and samplers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from protgen.conditions.base import Condition, EnergyCondition
+from protgen.conditions.keep_out import KeepOut
+from protgen.geometry import alignment
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """What ties a design to the frame of a file: where residues of the design are there.
+
+    Attributes:
+        indices: residues of the design.
+        xyz: (k, 3, 3) N, CA, C of those residues in the frame, Å.
+    """
+
+    indices: tuple[int, ...]
+    xyz: np.ndarray
+
+
+class BatchEnergy:
+    """Sum of weighted energies of each row's own conditions.
+
+    Args:
+        rows: (condition, weight) for each row.
+        anchors: the frame each row's volumes stand in, None for the design's own.
+    """
+
+    def __init__(
+        self, rows: Sequence[Sequence[tuple[Condition, float]]], anchors: Sequence[Anchor | None] | None = None
+    ) -> None:
+        anchors = [None] * len(rows) if anchors is None else anchors
+        # One evaluation for all rows that share a condition. Conditions are compared by identity, as functions and
+        # weights may differ where fields are equal.
+        self.groups: dict[tuple[int, float], tuple[EnergyCondition, float, list[int]]] = {}
+        self.framed: list[tuple[KeepOut, float, int, Anchor]] = []
+        for row, requests in enumerate(rows):
+            for condition, weight in requests:
+                assert isinstance(condition, EnergyCondition)
+                anchor = anchors[row]
+                if isinstance(condition, KeepOut) and anchor is not None:
+                    self.framed.append((condition, weight, row, anchor))
+                    continue
+                self.groups.setdefault((id(condition), weight), (condition, weight, []))[2].append(row)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.groups and not self.framed
+
+    def __call__(self, xyz: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:
+        """Energies (b,) of coordinates in Å."""
+        total = xyz.new_zeros(len(xyz))
+        for condition, weight, members in self.groups.values():
+            rows = torch.tensor(members, device=xyz.device)
+            length = int(mask[rows].sum(-1).max())
+            values = condition.energy(xyz[rows, :length], mask[rows, :length])
+            total = total.index_add(0, rows, weight * values)
+        for condition, weight, row, anchor in self.framed:
+            pick = torch.tensor([row], device=xyz.device)
+            value = condition.energy(in_frame(xyz[pick], anchor), mask[pick])
+            total = total.index_add(0, pick, weight * value)
+        return total
+
+
+def in_frame(xyz: Float[Tensor, "1 l 4 3"], anchor: Anchor) -> Float[Tensor, "1 l 4 3"]:
+    """A design's atoms in the frame of its anchor; the motion itself is not differentiated."""
+    with torch.no_grad():
+        target = torch.from_numpy(anchor.xyz).to(xyz).reshape(1, -1, 3)
+        mobile = xyz[:, list(anchor.indices), :3].reshape(1, -1, 3)
+        rotation, shift = alignment.kabsch(mobile, target, torch.ones(target.shape[:2], dtype=torch.bool))
+    return xyz @ rotation[:, None].transpose(-1, -2) + shift[:, None, None]
+
+
+def moved_to(atoms: np.ndarray, anchor: Anchor) -> np.ndarray:
+    """Atoms (l, 4, 3) of a finished design in the frame of its anchor, Å."""
+    return in_frame(torch.from_numpy(np.ascontiguousarray(atoms))[None], anchor)[0].numpy()

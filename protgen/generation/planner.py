@@ -1,0 +1,152 @@
+"""How each condition of a request acts: chosen from what the model has learned and what the condition offers.
+
+    construction   it is so by the way a design is made: length, the structure it starts from, copies about an axis
+    learned        features the network was trained on, with classifier-free guidance
+    layout         secondary structure drawn so that it holds, and given to the network
+    energy         gradient of its energy on the predicted structure (`samplers/energy.py`)
+    projection     the predicted structure is made to meet it (`samplers/projection.py`)
+    rank           several candidates for each design, of which the one that meets it best is kept
+
+The first that is possible is taken, in that order; `--enforce NAME=HOW` takes another. Energies, projections and a
+structure to start from need a family that samples frames step by step; with others, what they would act on is met by
+ranking, or refused. A weight multiplies an energy, the part of guidance above 1, or the share in the ranking; what
+holds by construction or projection has no use for it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from protgen.conditions.base import Condition, Conditions, EnergyCondition, LearnedCondition
+from protgen.conditions.class_label import ClassLabel
+from protgen.conditions.contacts import Contacts
+from protgen.conditions.fold_class import FoldClass
+from protgen.conditions.fractions import Fractions
+from protgen.conditions.length import Length
+from protgen.conditions.motif import Motif
+from protgen.conditions.partial import Partial
+from protgen.conditions.secondary_structure import SecondaryStructure
+from protgen.conditions.symmetry import Symmetry
+from protgen.errors import UsageError
+from protgen.families.base import IterativeFamily
+from protgen.models.model import Model
+from protgen.registry import nearest
+from protgen.spaces.backbone import Backbone
+from protgen.types import JSON
+
+HOWS = ("construction", "learned", "layout", "energy", "projection", "rank")
+CANDIDATES = 4  # for each design, where a condition is met by ranking alone
+
+
+@dataclass(frozen=True)
+class Action:
+    """How one condition acts.
+
+    Attributes:
+        condition: the request.
+        weight: of the request.
+        how: one of `HOWS`.
+        possible: all that would be possible with this model.
+    """
+
+    condition: Condition
+    weight: float
+    how: str
+    possible: tuple[str, ...]
+
+    def to_json(self) -> JSON:
+        """As `run.json` has it."""
+        return {"condition": self.condition.name, "how": self.how, "weight": self.weight, "possible": self.possible}
+
+
+def ways(condition: Condition, model: Model, layouts: bool) -> tuple[str, ...]:
+    """What is possible for a condition with a model, best first.
+
+    Args:
+        condition: the request.
+        model: what it has learned decides.
+        layouts: whether layouts of secondary structure are drawn.
+    """
+    guided = isinstance(model.family, IterativeFamily) and isinstance(model.family.space, Backbone)
+    if isinstance(condition, Partial) and not guided:
+        return ()
+    if isinstance(condition, Length | Partial | Symmetry):
+        return ("construction",)
+    found = []
+    if isinstance(condition, LearnedCondition) and condition.name in model.conditions.names:
+        found.append("learned")
+    if layouts and isinstance(condition, FoldClass | Fractions):
+        found.append("layout")
+    if guided and isinstance(condition, EnergyCondition):
+        found.append("energy")
+    if guided and isinstance(condition, Motif):
+        found.append("projection")
+    if isinstance(condition, ClassLabel):
+        return tuple(found)  # no structure shows it, so candidates cannot be ranked by it
+    return (*found, "rank")
+
+
+def plan_actions(
+    conditions: Sequence[Condition], model: Model, enforce: Mapping[str, str] | None = None, layouts: bool = True
+) -> tuple[Action, ...]:
+    """Choose for each condition how it acts.
+
+    Args:
+        conditions: the requests, with weights where they are `Conditions`.
+        model: the model.
+        enforce: condition -> how, in place of the choice made here.
+        layouts: whether layouts of secondary structure may be drawn.
+
+    Raises:
+        UsageError: if a way is not possible, or names a condition that is not asked for, or a condition has no way.
+    """
+    held = Conditions.of(conditions)
+    enforce = dict(enforce or {})
+    asked = [condition.name for condition in held]
+    for name, how in enforce.items():
+        if name not in asked:
+            raise UsageError(f"enforce {name}={how}: {nearest(name, asked)}")
+    drawn = layouts and model.layouts is not None and SecondaryStructure.name in model.conditions.names
+    drawn = drawn and not any(isinstance(condition, SecondaryStructure) for condition in held)
+    actions = []
+    for condition, weight in zip(held.items, held.weights, strict=True):
+        possible = ways(condition, model, drawn)
+        if not possible:
+            raise UsageError(
+                f"{condition.name} cannot be met by this model ({type(model.family).__name__} in "
+                f"{type(model.family.space).__name__}); choose one that has learned it, or that samples frames by steps"
+            )
+        how = enforce.get(condition.name, possible[0])
+        if how not in possible:
+            raise UsageError(f"enforce {condition.name}={how}: with this model it can be {', '.join(possible)}")
+        actions.append(Action(condition, weight, how, possible))
+    return tuple(actions)
+
+
+def guidance_of(actions: Sequence[Action], guidance: float) -> float:
+    """Weight of classifier-free guidance: 1 + weight (guidance - 1), with the weight of the learned conditions.
+
+    1 where nothing learned is asked for and contacts act by their energy: a layout that was drawn, and knows nothing of
+    them, is not to be pressed against them. (Chosen on two or three designs, other settings changed with it.)
+
+    Raises:
+        UsageError: if they have different weights; one estimate with and one without them is all there is.
+    """
+    weights = {action.weight for action in actions if action.how == "learned"}
+    if len(weights) > 1:
+        names = ", ".join(f"{action.weight:g} {action.condition.name}" for action in actions if action.how == "learned")
+        raise UsageError(f"learned conditions share one weight, got {names}; make them equal, or enforce one otherwise")
+    if not weights and any(isinstance(action.condition, Contacts) and action.how == "energy" for action in actions):
+        return 1.0
+    return 1 + (weights.pop() if weights else 1.0) * (guidance - 1)
+
+
+def candidates_of(actions: Sequence[Action], asked: int | None) -> int:
+    """Candidates for each design: as asked, or several only if something can be met by choosing among them alone."""
+    if asked is not None:
+        return asked
+    return CANDIDATES if any(action.how == "rank" for action in actions) else 1
+
+
+def requested(actions: Sequence[Action], how: str) -> list[tuple[Condition, float]]:
+    """Conditions, with weights, that act in one way."""
+    return [(action.condition, action.weight) for action in actions if action.how == how]
