@@ -174,7 +174,7 @@ def test_variants_learn_the_gaussian_pair(variant):
     """
     label, family, sampler = variant
     if label == "flow_ot":
-        pytest.skip("noise depends on y there, see protgen.families.coupling: it is tested without y")
+        pytest.skip("noise depends on y there, see protgen.families.minibatch_ot: it is tested without y")
     for y in (-1.0, 1.0):
         samples = draw(family, y, 500, sampler=sampler)["x"][:, 0]
         mean, std = samples.mean(0), samples.std(0)
