@@ -19,7 +19,7 @@ from protgen.types import JSON
 if TYPE_CHECKING:
     from protgen.structure.protein import Protein
 
-MACHINE_SETTINGS = ("batch_size", "device")  # these change speed and memory, not designs
+MACHINE_SETTINGS = ("batch_size", "device")  # of speed and memory; of designs they change what rounding does
 
 
 def describe(condition: Condition) -> JSON:
