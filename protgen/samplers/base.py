@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from protgen.errors import UsageError
+from protgen.samplers.curved import follow_geodesic, reverse_walk
 from protgen.samplers.schedules import Path
 from protgen.spaces.base import HeatKernel, Space, masked
 from protgen.types import Conditioning, State
@@ -141,16 +142,19 @@ class SteppingSampler(Sampler):
 
     Args:
         steps: number of steps, one network evaluation each.
+        rotation_rate: rate of the exponential schedule on curved fields that follow geodesics; 0 for the straight one.
         spacing: exponent of the time grid, t_k = start (1 - k / steps)^spacing; above 1 steps are finer near data.
         self_condition: whether each step sees the estimate of the one before.
 
     Raises:
-        UsageError: if steps or spacing is not positive.
+        UsageError: if steps or spacing is not positive, or the rate negative.
     """
 
-    def __init__(self, steps: int, spacing: float, self_condition: bool) -> None:
+    def __init__(self, steps: int, rotation_rate: float, spacing: float, self_condition: bool) -> None:
         check_grid(steps, spacing)
+        check_rate(rotation_rate)
         self.steps = steps
+        self.rotation_rate = rotation_rate
         self.spacing = spacing
         self.self_condition = self_condition
 
@@ -167,9 +171,32 @@ class SteppingSampler(Sampler):
                 task.on_step(number, x, estimate)
         return x
 
-    @abstractmethod
     def advance(self, x: State, estimate: State, step: Step) -> State:
-        """The point at step.s from the one at step.t and the estimate of x_data there."""
+        """The point at step.s from the one at step.t and the estimate of x_data there. The last step ends on it."""
+        fields = {}
+        for name, manifold in step.space.manifolds.items():
+            if manifold.curved and step.path.walk is None:
+                fields[name] = follow_geodesic(manifold, x[name], estimate[name], step, self.rotation_rate)
+            elif manifold.curved:
+                left, noise = self.walk(step)
+                fields[name] = reverse_walk(name, x[name], estimate[name], step, left, noise)
+            else:
+                fields[name] = self.flat_step(name, x[name], estimate[name], step)
+        return step.space.project(State(fields, x.mask))
+
+    @abstractmethod
+    def walk(self, step: Step) -> tuple[float, float]:
+        """Of a step along Brownian motion: the spread of the noise that stays, and that of fresh noise, radians."""
+
+    @abstractmethod
+    def flat_step(self, name: str, x: Tensor, estimate: Tensor, step: Step) -> Tensor:
+        """The step of a flat field."""
+
+
+def check_rate(rotation_rate: float) -> None:
+    """Raise UsageError if there is no such schedule of curved fields."""
+    if rotation_rate < 0:
+        raise UsageError(f"rotation_rate {rotation_rate}: cannot be negative; 0 is the straight schedule")
 
 
 def check_grid(steps: int, spacing: float) -> None:

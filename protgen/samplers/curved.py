@@ -9,15 +9,19 @@ about the estimate, plus noise. The coefficients are those of a flat field with 
 (estimate - x) / a^2; on a manifold they hold for steps small against the spread.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from protgen.errors import UsageError
-from protgen.samplers.base import Step
 from protgen.spaces.base import HeatKernel, Manifold
 
+if TYPE_CHECKING:  # the base of samplers steps by these functions
+    from protgen.samplers.base import Step
 
-def geodesic_share(step: Step, rate: float) -> float:
+
+def geodesic_share(step: "Step", rate: float) -> float:
     """How much of the way to the estimate a step takes: (t - s) / t, or by the exponential schedule rate (t - s).
 
     The larger of the two, never more than all. The last step takes all of it.
@@ -28,12 +32,12 @@ def geodesic_share(step: Step, rate: float) -> float:
     return straight
 
 
-def follow_geodesic(manifold: Manifold, x: Tensor, estimate: Tensor, step: Step, rate: float) -> Tensor:
+def follow_geodesic(manifold: Manifold, x: Tensor, estimate: Tensor, step: "Step", rate: float) -> Tensor:
     """A step of the flow on a curved field."""
     return manifold.geodesic(x, estimate, torch.tensor(geodesic_share(step, rate)))
 
 
-def reverse_walk(name: str, x: Tensor, estimate: Tensor, step: Step, left: float, noise: float) -> Tensor:
+def reverse_walk(name: str, x: Tensor, estimate: Tensor, step: "Step", left: float, noise: float) -> Tensor:
     """A step back along Brownian motion: exp_x(a (a - left) score + noise z), with a the spread at t.
 
     On a flat field this is estimate + (left / a) (x - estimate) + noise z: `left` is the spread of noise that stays.

@@ -9,10 +9,10 @@ References:
     Song et al. 2021, Denoising Diffusion Implicit Models, eq. 12 and 16.
 """
 
+from torch import Tensor
+
 from protgen.errors import UsageError
 from protgen.samplers.base import Step, SteppingSampler
-from protgen.samplers.curved import follow_geodesic, reverse_walk
-from protgen.types import State
 
 
 class DDIM(SteppingSampler):
@@ -37,35 +37,24 @@ class DDIM(SteppingSampler):
         spacing: float = 1.0,
         self_condition: bool = True,
     ) -> None:
-        super().__init__(steps, spacing, self_condition)
+        super().__init__(steps, rotation_rate, spacing, self_condition)
         if not 0 <= eta <= 1:
             raise UsageError(f"eta {eta}: give 0 (no noise) to 1 (the noise of DDPM)")
-        if rotation_rate < 0:
-            raise UsageError(f"rotation_rate {rotation_rate}: cannot be negative")
         self.eta = eta
-        self.rotation_rate = rotation_rate
 
-    def advance(self, x: State, estimate: State, step: Step) -> State:
-        """From t to s. The last step ends on the estimate itself."""
-        fields = {}
-        for name, manifold in step.space.manifolds.items():
-            if manifold.curved and step.path.walk is None:
-                fields[name] = follow_geodesic(manifold, x[name], estimate[name], step, self.rotation_rate)
-                continue
-            if manifold.curved:
-                at_t, at_s = step.spreads()
-                noise = posterior_std(1.0, at_t, 1.0, at_s) * self.eta
-                left = (at_s**2 - noise**2) ** 0.5
-                fields[name] = reverse_walk(name, x[name], estimate[name], step, left, noise)
-                continue
-            alpha_t, sigma_t, alpha_s, sigma_s = step.flat()
-            noise = posterior_std(alpha_t, sigma_t, alpha_s, sigma_s) * self.eta
-            left = (sigma_s**2 - noise**2) ** 0.5
-            implied = (x[name] - alpha_t * estimate[name]) / sigma_t
-            fields[name] = alpha_s * estimate[name] + left * implied
-            if noise:
-                fields[name] = fields[name] + step.fresh(name, noise)
-        return step.space.project(State(fields, x.mask))
+    def walk(self, step: Step) -> tuple[float, float]:
+        """As on flat fields with alpha = 1."""
+        at_t, at_s = step.spreads()
+        noise = posterior_std(1.0, at_t, 1.0, at_s) * self.eta
+        return (at_s**2 - noise**2) ** 0.5, noise
+
+    def flat_step(self, name: str, x: Tensor, estimate: Tensor, step: Step) -> Tensor:
+        """The formula above."""
+        alpha_t, sigma_t, alpha_s, sigma_s = step.flat()
+        noise = posterior_std(alpha_t, sigma_t, alpha_s, sigma_s) * self.eta
+        left = (sigma_s**2 - noise**2) ** 0.5
+        moved = alpha_s * estimate + left * (x - alpha_t * estimate) / sigma_t
+        return moved + step.fresh(name, noise) if noise else moved
 
 
 def posterior_std(alpha_t: float, sigma_t: float, alpha_s: float, sigma_s: float) -> float:

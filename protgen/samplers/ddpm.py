@@ -12,11 +12,11 @@ References:
     Nichol and Dhariwal 2021, Improved DDPM, eq. 15 (between them).
 """
 
+from torch import Tensor
+
 from protgen.errors import UsageError
 from protgen.samplers.base import Step, SteppingSampler
-from protgen.samplers.curved import follow_geodesic, reverse_walk
 from protgen.samplers.ddim import posterior_std
-from protgen.types import State
 
 
 class DDPM(SteppingSampler):
@@ -42,32 +42,25 @@ class DDPM(SteppingSampler):
         spacing: float = 1.0,
         self_condition: bool = True,
     ) -> None:
-        super().__init__(steps, spacing, self_condition)
+        super().__init__(steps, rotation_rate, spacing, self_condition)
         if not 0 <= upper <= 1:
             raise UsageError(f"upper {upper}: give 0 (the posterior's variance) to 1 (its upper bound)")
-        if rotation_rate < 0:
-            raise UsageError(f"rotation_rate {rotation_rate}: cannot be negative")
         self.upper = upper
-        self.rotation_rate = rotation_rate
 
-    def advance(self, x: State, estimate: State, step: Step) -> State:
-        """From t to s. The last step ends on the estimate itself."""
-        fields = {}
-        for name, manifold in step.space.manifolds.items():
-            if manifold.curved and step.path.walk is None:
-                fields[name] = follow_geodesic(manifold, x[name], estimate[name], step, self.rotation_rate)
-            elif manifold.curved:
-                at_t, at_s = step.spreads()
-                noise = self.noise(1.0, at_t, 1.0, at_s)
-                fields[name] = reverse_walk(name, x[name], estimate[name], step, at_s**2 / at_t, noise)
-            else:
-                alpha_t, sigma_t, alpha_s, sigma_s = step.flat()
-                ratio = alpha_t / alpha_s
-                added = sigma_t**2 - (ratio * sigma_s) ** 2
-                mean = ratio * (sigma_s / sigma_t) ** 2 * x[name] + alpha_s * added / sigma_t**2 * estimate[name]
-                noise = self.noise(alpha_t, sigma_t, alpha_s, sigma_s)
-                fields[name] = mean + step.fresh(name, noise) if step.s > 0 else estimate[name]
-        return step.space.project(State(fields, x.mask))
+    def walk(self, step: Step) -> tuple[float, float]:
+        """As on flat fields with alpha = 1."""
+        at_t, at_s = step.spreads()
+        return at_s**2 / at_t, self.noise(1.0, at_t, 1.0, at_s)
+
+    def flat_step(self, name: str, x: Tensor, estimate: Tensor, step: Step) -> Tensor:
+        """The posterior given the estimate."""
+        if step.s == 0:
+            return estimate
+        alpha_t, sigma_t, alpha_s, sigma_s = step.flat()
+        ratio = alpha_t / alpha_s
+        added = sigma_t**2 - (ratio * sigma_s) ** 2
+        mean = ratio * (sigma_s / sigma_t) ** 2 * x + alpha_s * added / sigma_t**2 * estimate
+        return mean + step.fresh(name, self.noise(alpha_t, sigma_t, alpha_s, sigma_s))
 
     def noise(self, alpha_t: float, sigma_t: float, alpha_s: float, sigma_s: float) -> float:
         """Standard deviation of the noise of a step."""

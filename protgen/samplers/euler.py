@@ -19,8 +19,6 @@ from torch import Tensor
 
 from protgen.errors import UsageError
 from protgen.samplers.base import Step, SteppingSampler
-from protgen.samplers.curved import follow_geodesic, reverse_walk
-from protgen.types import State
 
 
 class Euler(SteppingSampler):
@@ -45,30 +43,25 @@ class Euler(SteppingSampler):
         spacing: float = 1.0,
         self_condition: bool = True,
     ) -> None:
-        super().__init__(steps, spacing, self_condition)
-        if rotation_rate < 0 or churn < 0:
-            raise UsageError("rotation_rate and churn cannot be negative")
-        self.rotation_rate = rotation_rate
+        super().__init__(steps, rotation_rate, spacing, self_condition)
+        if churn < 0:
+            raise UsageError(f"churn {churn}: cannot be negative; 0 integrates the ODE")
         self.churn = churn
 
-    def advance(self, x: State, estimate: State, step: Step) -> State:
-        """From t to s. The last step ends on the estimate itself."""
-        fields = {}
-        for name, manifold in step.space.manifolds.items():
-            if manifold.curved and step.path.walk is None:
-                fields[name] = follow_geodesic(manifold, x[name], estimate[name], step, self.rotation_rate)
-            elif manifold.curved:
-                fields[name] = reverse_walk(name, x[name], estimate[name], step, step.spreads()[1], 0.0)
-            elif self.churn and step.s > 0:
-                fields[name] = self.exchange_noise(name, x[name], estimate[name], step)
-            elif step.path.straight:
-                share = torch.tensor((step.t - step.s) / step.t)
-                fields[name] = manifold.geodesic(x[name], estimate[name], share)
-            else:
-                alpha_t, sigma_t, alpha_s, sigma_s = step.flat()
-                keep = sigma_s / sigma_t
-                fields[name] = keep * x[name] + (alpha_s - alpha_t * keep) * estimate[name]
-        return step.space.project(State(fields, x.mask))
+    def walk(self, step: Step) -> tuple[float, float]:
+        """The probability flow."""
+        return step.spreads()[1], 0.0
+
+    def flat_step(self, name: str, x: Tensor, estimate: Tensor, step: Step) -> Tensor:
+        """Along the flow, or with noise exchanged on the way."""
+        if self.churn and step.s > 0:
+            return self.exchange_noise(name, x, estimate, step)
+        if step.path.straight:
+            share = torch.tensor((step.t - step.s) / step.t)
+            return step.space.manifolds[name].geodesic(x, estimate, share)
+        alpha_t, sigma_t, alpha_s, sigma_s = step.flat()
+        keep = sigma_s / sigma_t
+        return keep * x + (alpha_s - alpha_t * keep) * estimate
 
     def exchange_noise(self, name: str, x: Tensor, estimate: Tensor, step: Step) -> Tensor:
         """The step on a flat field with a share of the noise drawn anew: 1 - (s / t)^churn of its variance."""

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from protgen.errors import UsageError
-from protgen.samplers.base import Denoiser, Sampler, SamplingTask, Step, begin, check_grid, time_grid
+from protgen.samplers.base import Denoiser, Sampler, SamplingTask, Step, begin, check_grid, check_rate, time_grid
 from protgen.samplers.curved import geodesic_share, kernel_score
 from protgen.spaces.base import Manifold, Space
 from protgen.types import State
@@ -50,8 +50,9 @@ class Heun(Sampler):
         self_condition: bool = True,
     ) -> None:
         check_grid(steps, spacing)
-        if churn < 0 or rotation_rate < 0:
-            raise UsageError(f"churn {churn} and rotation_rate {rotation_rate} cannot be negative")
+        check_rate(rotation_rate)
+        if churn < 0:
+            raise UsageError(f"churn {churn}: cannot be negative; 0 integrates the ODE")
         self.steps = steps
         self.churn = churn
         self.rotation_rate = rotation_rate

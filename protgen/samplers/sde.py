@@ -22,8 +22,6 @@ from torch import Tensor
 
 from protgen.errors import UsageError
 from protgen.samplers.base import Step, SteppingSampler
-from protgen.samplers.curved import follow_geodesic, reverse_walk
-from protgen.types import State
 
 
 class SDE(SteppingSampler):
@@ -48,26 +46,16 @@ class SDE(SteppingSampler):
         spacing: float = 1.0,
         self_condition: bool = True,
     ) -> None:
-        super().__init__(steps, spacing, self_condition)
-        if noise < 0 or rotation_rate < 0:
-            raise UsageError(f"noise {noise} and rotation_rate {rotation_rate} cannot be negative")
+        super().__init__(steps, rotation_rate, spacing, self_condition)
+        if noise < 0:
+            raise UsageError(f"noise {noise}: cannot be negative; 0 is the probability flow")
         self.noise = noise
-        self.rotation_rate = rotation_rate
 
-    def advance(self, x: State, estimate: State, step: Step) -> State:
-        """From t to s. The last step ends on the estimate itself."""
-        fields = {}
-        for name, manifold in step.space.manifolds.items():
-            if manifold.curved and step.path.walk is None:
-                fields[name] = follow_geodesic(manifold, x[name], estimate[name], step, self.rotation_rate)
-            elif manifold.curved:
-                at_t, at_s = step.spreads()
-                variance = at_t**2 - at_s**2
-                left = at_t - (1 + self.noise**2) / 2 * variance / at_t
-                fields[name] = reverse_walk(name, x[name], estimate[name], step, left, self.noise * variance**0.5)
-            else:
-                fields[name] = self.flat_step(name, x[name], estimate[name], step)
-        return step.space.project(State(fields, x.mask))
+    def walk(self, step: Step) -> tuple[float, float]:
+        """Drift of the score, and noise that the forward walk added."""
+        at_t, at_s = step.spreads()
+        variance = at_t**2 - at_s**2
+        return at_t - (1 + self.noise**2) / 2 * variance / at_t, self.noise * variance**0.5
 
     def flat_step(self, name: str, x: Tensor, estimate: Tensor, step: Step) -> Tensor:
         """The step of a flat field."""
