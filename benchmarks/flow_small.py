@@ -14,7 +14,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -123,14 +123,20 @@ def folds(store: Store, out: Path) -> dict:
     }
 
 
-def reproducibility(model: Model, seed: int, settings: SampleSettings) -> dict:
-    """Largest difference (Å) between one design made in a batch of four and alone."""
-    together = {d.index: d for d in generate(model, [Length(LOW, HIGH)], 4, seed, settings)}
-    worst = 0.0
-    for index in (3, 0):
-        (alone,) = generate(model, [Length(LOW, HIGH)], 4, seed, settings, indices=[index])
-        worst = max(worst, float(np.abs(alone.protein.backbone - together[index].protein.backbone).max()))
-    return {"largest difference, Å": worst}
+def reproducibility(model: Model, seed: int, settings: SampleSettings, count: int = 8) -> dict:
+    """Largest difference (Å) of designs when made together, and alone in another order with other threads."""
+    asked = [Length(LOW, HIGH)]
+    together = {d.index: d.protein.backbone for d in generate(model, asked, count, seed, settings)}
+    worst = {}
+    threads = torch.get_num_threads()
+    for name, size, use in (("batch size 1, reversed", 1, threads), ("batch size 3, one thread", 3, 1)):
+        torch.set_num_threads(use)
+        own = replace(settings, batch_size=size)
+        again = [next(generate(model, asked, count, seed, own, indices=[i])) for i in reversed(range(count))]
+        worst[name] = [float(np.abs(d.protein.backbone - together[d.index]).max()) for d in reversed(again)]
+    torch.set_num_threads(threads)
+    largest = max(max(values) for values in worst.values())
+    return {"n": count, "largest difference, Å": largest, "of each design, Å": worst}
 
 
 def equivariance(model: Model, motions: int = 20) -> dict:

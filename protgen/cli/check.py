@@ -85,7 +85,7 @@ def check(
     times = candidates_of(actions, settings.candidates)
     each = "" if times == 1 else f", {times} candidates for each"
     console.print(f"No conflicts. {n} designs in {settings.steps} steps{each}: about {seconds:.0f} s on this machine,")
-    console.print(f"{megabytes:.0f} MB of memory at the most (batches of {settings.batch_size}).")
+    console.print(f"{megabytes:.0f} MB of memory at the most.")
 
 
 def in_words(condition: "Condition") -> str:
@@ -127,12 +127,15 @@ def drawings(condition: "Condition") -> "list[str]":
 
 
 def cost(model: "Model", conditions: "Sequence[Condition]", n: int, settings: "SampleSettings") -> tuple[float, float]:
-    """Seconds and megabytes of a run, measured on two steps of its first batch; without the clean-up."""
+    """Seconds and megabytes of a run, measured on two steps of its first designs; without the clean-up."""
     from dataclasses import replace
 
-    from protgen.generation.generate import generate
+    import torch
 
-    first = min(n, settings.batch_size)
+    from protgen.generation.generate import generate, pick_device
+
+    alone = pick_device(settings.device).type == "cpu"  # there, each design by itself and as many as there are threads
+    first = min(n, torch.get_num_threads() if alone else settings.batch_size)
     short = replace(settings, steps=2, cleanup=False)  # candidates are made as asked, so they are in the time
     begun = time.monotonic()
     for _ in generate(model, conditions, first, 0, short):

@@ -19,7 +19,7 @@ from protgen.types import JSON
 if TYPE_CHECKING:
     from protgen.structure.protein import Protein
 
-MACHINE_SETTINGS = ("batch_size", "device")  # of speed and memory; of designs they change what rounding does
+MACHINE_SETTINGS = ("batch_size", "device")  # of speed and memory; on a GPU they change rounding
 
 
 def describe(condition: Condition) -> JSON:

@@ -88,7 +88,7 @@ def _explain(error: Exception) -> int:
         raise error
     kind = type(error).__name__
     if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or "can't allocate memory" in str(error):
-        say_error("not enough memory; lower --batch-size, or ask for shorter chains")
+        say_error("not enough memory; lower --batch-size (on a CPU, OMP_NUM_THREADS), or ask for shorter chains")
         return USAGE
     say_error(f"internal error, please report it: {kind}: {error} (PROTGEN_DEBUG=1 shows where)")
     return INTERNAL

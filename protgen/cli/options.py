@@ -60,7 +60,7 @@ LayoutOption = Annotated[
 ]
 BatchSizeOption = Annotated[
     int | None,
-    typer.Option("--batch-size", min=1, help="Designs at a time; changes memory, and rounding.", rich_help_panel=HOW),
+    typer.Option("--batch-size", min=1, help="Designs at a time on a GPU; on a CPU one a core.", rich_help_panel=HOW),
 ]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.", rich_help_panel=HOW)]
 NoCleanupOption = Annotated[

@@ -20,7 +20,8 @@ class SampleSettings:
         cleanup: whether to mend peptide geometry and clashes of the final frames.
         layout: "auto" draws a secondary-structure layout from the model's own p(y | length) where none is asked for;
             "free" leaves it to the network.
-        batch_size: most designs at a time; changes memory and speed, and by rounding those designs that amplify it.
+        batch_size: most designs at a time on a GPU; changes memory and speed, and by rounding those designs that
+            amplify it. On a CPU each design is made alone, as many at a time as torch has threads.
         device: "auto", "cpu", "cuda", ...
         enforce: condition -> how it acts, in place of the planner's choice (`protgen.generation.planner`).
         candidates: made for each design, of which the one that meets its conditions best is kept; None for 1, or 4

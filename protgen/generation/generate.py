@@ -1,6 +1,7 @@
 """From conditions to designs: resolve what was asked, draw what was left open, sample, clean up, hand out proteins."""
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ from protgen.generation.energies import BatchEnergy, moved_to
 from protgen.generation.motif_projection import MotifProjection
 from protgen.generation.planner import Action, candidates_of, guidance_of, plan_actions, requested
 from protgen.generation.resolve import Plan, plan_design
+from protgen.generation.threads import in_order
 from protgen.models.model import Model
 from protgen.samplers.base import Denoiser, Guidance, Sampler, SamplingTask
 from protgen.samplers.energy import EnergyGuidance
@@ -80,10 +82,11 @@ def generate(
         seed: of the run; design i depends on (seed, i) and the settings alone.
         settings: how to sample.
         indices: make only these of the n designs.
-        on_step: called with (steps done, steps in all) of the whole run.
+        on_step: called with (steps done, steps in all) of the whole run, on a CPU from the threads that sample (one
+            call at a time).
 
     Returns:
-        An iterator over designs; batches go from short designs to long ones. Everything is checked before it starts.
+        An iterator over designs, from short ones to long ones. Everything is checked before it starts.
 
     Raises:
         ConflictError: if conditions cannot hold together.
@@ -127,7 +130,9 @@ def generate_each(
     device = pick_device(settings.device)
     model.family.to(device)
     run = Run(model, settings, device, build_sampler(settings), seed)
-    return best_of(make_batches(run, split(plans, settings.batch_size, pushes), acting, on_step), plans)
+    # A batch rounds otherwise than its designs alone: on a CPU, where it saves little, each is made by itself.
+    size = 1 if device.type == "cpu" else settings.batch_size
+    return best_of(make_batches(run, split(plans, size, pushes), acting, on_step), plans)
 
 
 def split(plans: list[Plan], size: int, pushes: dict[int, float]) -> list[list[Plan]]:
@@ -177,36 +182,57 @@ def make_batches(
     acting: dict[int, tuple[Action, ...]],
     on_step: Callable[[int, int], None] | None,
 ) -> Iterator[tuple[Plan, Design]]:
-    """Sample each batch and hand out its designs."""
+    """Sample each batch and hand out its designs; on a CPU several batches at a time."""
     family, settings = run.model.family, run.settings
-    steps = [steps_of(family, settings.steps, max(plan.length for plan in plans)) for plans in batches]
-    for number, plans in enumerate(batches):
+    total = sum(steps_of(family, settings.steps, max(plan.length for plan in plans)) for plans in batches)
+    done, lock = 0, threading.Lock()
 
-        def report(step: int, _x: State, _estimate: State, number: int = number) -> None:
-            if on_step is not None:
-                on_step(sum(steps[:number]) + step + 1, sum(steps))
+    def make(plans: list[Plan], check: Callable[[], None]) -> list[tuple[Plan, Design]]:
+        def report(_step: int, _x: State, _estimate: State) -> None:
+            nonlocal done
+            check()
+            with lock:
+                done += 1
+                if on_step is not None:
+                    on_step(done, total)
 
-        raw = sample_batch(run, plans, acting, report)
-        finished = finished_atoms(family.space, raw, settings.cleanup, held=held_residues(plans, raw.mask))
-        final_atoms, raw_atoms = (atoms.cpu().numpy() for atoms in finished)
-        for row, plan in enumerate(plans):
-            proteins = [
-                finish(plan, atoms[row, : plan.length].astype(np.float64)) for atoms in (final_atoms, raw_atoms)
-            ]
-            motif = find(plan.asked, Motif)
-            yield (
-                plan,
-                Design(
-                    index=plan.index,
-                    protein=proteins[0],
-                    raw=proteins[1],
-                    asked=tuple(plan.asked),
-                    drawn=plan.drawn,
-                    seed=run.seed,
-                    motif=() if motif is None else tuple(motif.mapping()),
-                    candidate=plan.candidate,
-                ),
-            )
+        return make_batch(run, plans, acting, report)
+
+    if run.device.type == "cpu":
+        for made in in_order(make, batches, torch.get_num_threads()):
+            yield from made
+    else:
+        for plans in batches:
+            yield from make(plans, lambda: None)
+
+
+def make_batch(
+    run: Run,
+    plans: list[Plan],
+    acting: dict[int, tuple[Action, ...]],
+    report: Callable[[int, State, State], None],
+) -> list[tuple[Plan, Design]]:
+    """Sample one batch, clean it up, and make proteins of it."""
+    space = run.model.family.space
+    raw = sample_batch(run, plans, acting, report)
+    finished = finished_atoms(space, raw, run.settings.cleanup, held=held_residues(plans, raw.mask))
+    final_atoms, raw_atoms = (atoms.cpu().numpy() for atoms in finished)
+    made = []
+    for row, plan in enumerate(plans):
+        proteins = [finish(plan, atoms[row, : plan.length].astype(np.float64)) for atoms in (final_atoms, raw_atoms)]
+        motif = find(plan.asked, Motif)
+        design = Design(
+            index=plan.index,
+            protein=proteins[0],
+            raw=proteins[1],
+            asked=tuple(plan.asked),
+            drawn=plan.drawn,
+            seed=run.seed,
+            motif=() if motif is None else tuple(motif.mapping()),
+            candidate=plan.candidate,
+        )
+        made.append((plan, design))
+    return made
 
 
 def held_residues(plans: list[Plan], mask: Bool[Tensor, "b l"]) -> Bool[Tensor, "b l"] | None:
