@@ -1,0 +1,235 @@
+"""Every family over two encoders on the same proteins, at equal parameters and equal CPU time: one table.
+
+    python benchmarks/families_proteins.py STORE --out benchmarks/results/families_proteins [--minutes 5]
+        [--families flow_matching,diffusion] [--encoders egnn,gvp] [--n 50] [--seed 0] [--table docs/families.md]
+
+STORE is made by `protgen data build CHAINS --max-length 96 --out STORE`. Each cell, a family over an encoder, trains
+in a process of its own on one thread, its steps chosen so that they take `--minutes` of CPU time (measured on the first
+ones, so that the learning rate falls as it should), then makes `--n` designs of 40-96 residues with default settings,
+and is asked for the log-likelihood of validation items without y. The width of the encoder is the one that brings the
+parameters of the whole nearest to `--parameters`. Each cell writes its own JSON, so a run goes on where it stopped.
+
+Measures of densities differ: on frames nats are with respect to volume (Å^3 rad^3, centred positions), on torsions to
+angles and standardised bond angles. Compare within a space. A flow over torsions sees no frames, so its one encoder is
+the plain transformer. `classical` is not here: it is fitted to descriptors and has no structures to give.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from flow_small import figures
+
+from protgen.conditions.length import Length
+from protgen.data.dataset import collate
+from protgen.data.store import Store
+from protgen.families.base import LikelihoodFamily
+from protgen.generation.design import SampleSettings
+from protgen.generation.generate import generate
+from protgen.metrics.base import summarise
+from protgen.metrics.diversity import diversity
+from protgen.metrics.tm import ca_trace
+from protgen.models.layouts import fit_store
+from protgen.models.model import Model, build_model
+from protgen.structure.picture import draw_backbones
+from protgen.training.loop import TrainSettings, train
+from protgen.types import JSON
+
+SHORTEST, LONGEST = 40, 96
+# What is not a default: the causal family and the flow see torsions, and centres of p(x | z) are what is looked at.
+FAMILIES: dict[str, JSON] = {
+    "flow_matching": {},
+    "diffusion": {},
+    "vae": {"beta": 0.1, "warmup": 100, "spread": 0.3, "latent_dim": 8, "observation_noise": False},
+    "latent": {"latent_dim": 8, "vae": {"beta": 0.1, "warmup": 100, "spread": 0.3, "observation_noise": False}},
+    "autoregressive": {"exposure_noise": 0.01},
+    "normalizing_flow": {"coupling": "spline"},
+    "gan": {},
+}
+ON_TORSIONS = ("autoregressive", "normalizing_flow")
+TORSION_FIELDS = {"torsions": 3, "angles": 3}
+TRIAL = 8  # steps whose time tells how many there will be
+
+
+def configuration(family: str, encoder: str, dim: int) -> JSON:
+    """The model of a cell with an encoder of that width."""
+    network: JSON = {"name": encoder, "dim": dim}
+    if encoder == "transformer" and family in ON_TORSIONS:
+        network["fields"] = TORSION_FIELDS
+    prior: JSON = {"prior": {"name": "transformer", "dim": 64, "blocks": 3, "heads": 4, "fields": {"latents": 8}}}
+    return (prior if family == "latent" else {}) | {
+        "space": {"name": "torsions" if family in ON_TORSIONS else "backbone"},
+        "encoder": network,
+        "family": {"name": family} | FAMILIES[family],
+        "conditions": ["length", "secondary_structure", "fractions"],
+    }
+
+
+def size(config: JSON) -> int:
+    """Parameters of a model."""
+    return sum(p.numel() for p in build_model(config).family.parameters())
+
+
+def sized(family: str, encoder: str, parameters: int) -> JSON:
+    """The configuration whose parameters are nearest to a number."""
+    choices = {dim: size(configuration(family, encoder, dim)) for dim in range(16, 161, 8)}
+    return configuration(family, encoder, min(choices, key=lambda dim: abs(choices[dim] - parameters)))
+
+
+def trained(config: JSON, store: Store, minutes: float, seed: int) -> tuple[Model, JSON]:
+    """A model after so many minutes of CPU time, and what the training was."""
+
+    def fit(steps: int) -> tuple[Model, float]:
+        torch.manual_seed(seed)
+        family = dict(config["family"])
+        if family["name"] == "latent":  # 3 of 5 steps for the autoencoder
+            family["first_stage"] = max(1, 3 * steps // 5)
+        settings = TrainSettings(
+            steps=steps, pairs=40_000, warmup=min(200, steps // 10), ema=0.99, log_every=max(1, steps), seed=seed,
+            validate_every=10**9, checkpoint_minutes=1e9,
+        )  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            begun = time.process_time()
+            model = train(build_model(config | {"family": family}), store, Path(folder), settings, accelerator="cpu")
+            return model, time.process_time() - begun
+
+    fit(2)  # what only the first steps of a process cost
+    pace = fit(TRIAL)[1] / TRIAL
+    steps = max(TRIAL, int(60 * minutes / pace))
+    model, seconds = fit(steps)
+    return model, {"steps": steps, "CPU minutes": round(seconds / 60, 2)}
+
+
+def likelihood(model: Model, store: Store, seed: int, count: int = 16) -> JSON:
+    """Held-out nats a residue, y unknown, with what kind of number it is."""
+    family = model.family
+    if not isinstance(family, LikelihoodFamily):
+        return {"kind": "none"}
+    nats = []
+    for i in store.indices("validation")[:count]:
+        batch = collate([store[int(i)]])
+        state = family.space.encode(batch)
+        rng = torch.Generator().manual_seed(seed)
+        found = family.log_prob(state, model.conditions.unknown(batch.mask), rng)
+        nats.append(float(found.nats[0]) / int(batch.mask.sum()))
+    return {"kind": found.kind, "nats per residue": asdict(summarise(np.array(nats)))}
+
+
+def cell(family: str, encoder: str, options: argparse.Namespace) -> JSON:
+    """Train, sample and judge one cell; what the parent process asks of its child."""
+    torch.set_num_threads(1)
+    store = Store(options.store)
+    config = sized(family, encoder, options.parameters)
+    model, training = trained(config, store, options.minutes, options.seed)
+    model = Model(model.family.eval(), model.conditions, config, fit_store(store))
+    model.family.autocast_dtype = None
+    begun = time.process_time()
+    designs = list(generate(model, [Length(SHORTEST, LONGEST)], options.n, options.seed, SampleSettings(device="cpu")))
+    seconds = time.process_time() - begun
+    traces = [ca_trace(design.protein) for design in designs]
+    picture = options.out / f"{family}_{encoder}.png"
+    draw_backbones([design.protein for design in designs[:4]], picture, columns=4)
+    return {
+        "model": config,
+        "parameters": sum(p.numel() for p in model.family.parameters()),
+        **training,
+        "n": options.n,
+        "CPU seconds per sample": round(seconds / options.n, 2),
+        "after clean-up": figures([design.protein for design in designs]),
+        "before clean-up": figures([design.raw for design in designs]),
+        "clusters / samples at TM 0.5": diversity(traces, jobs=1).clusters_per_sample,
+        "likelihood": likelihood(model, store, options.seed),
+    }
+
+
+COLUMNS = {
+    "no break": "no chain break",
+    "no clash": "no heavy-atom clash < 2.0 Å",
+    "Rama": "Ramachandran favoured",
+    "H + E": "helix + strand",
+    "E": "strand",
+    "Rg ok": "Rg within 15 % of natives",
+}
+
+
+def table(results: dict[tuple[str, str], JSON], command: str) -> str:
+    """The cells as one Markdown table."""
+    heads = ["family", "encoder", "parameters", "steps", *COLUMNS, "clusters", "nats / residue", "kind", "s / sample"]
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    for (family, encoder), result in results.items():
+        if "failed" in result:
+            lines.append(f"| `{family}` | `{encoder}` | {result['failed']} |" + " |" * (len(heads) - 3))
+            continue
+        shares = [f"{100 * result['after clean-up'][name]['mean']:.0f} %" for name in COLUMNS.values()]
+        density = result["likelihood"]
+        nats = f"{density['nats per residue']['mean']:.2f}" if "nats per residue" in density else ""
+        values = [f"`{family}`", f"`{encoder}`", f"{result['parameters'] / 1e6:.2f} M", str(result["steps"]), *shares]
+        values += [f"{result['clusters / samples at TM 0.5']:.2f}", nats, density["kind"].replace("_", " ")]
+        lines.append(f"| {' | '.join([*values, str(result['CPU seconds per sample'])])} |")
+    first = next(iter(results.values()))
+    note = (
+        f"Made by `{command}` on {first['machine']}. Figures are means over n = {first['n']} designs after the clean-"
+        "up; the JSON files beside the table's script have intervals, and the figures before it."
+    )
+    return "\n".join(["# Families side by side", "", *lines, "", note, ""])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=5.0, help="CPU time of each training")
+    parser.add_argument("--parameters", type=int, default=600_000)
+    parser.add_argument("--families", default=",".join(FAMILIES))
+    parser.add_argument("--encoders", default="egnn,gvp")
+    parser.add_argument("--n", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--table", type=Path, default=None, help="where the table goes; printed as well")
+    parser.add_argument("--cell", default=None, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.cell is not None:
+        family, encoder = options.cell.split(":")
+        (options.out / f"{family}_{encoder}.json").write_text(
+            json.dumps(cell(family, encoder, options), indent=1) + "\n"
+        )
+        return
+    command = (
+        f"python benchmarks/families_proteins.py STORE --minutes {options.minutes:g} --parameters {options.parameters} "
+        f"--n {options.n} --seed {options.seed}"
+    )
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
+    results: dict[tuple[str, str], JSON] = {}
+    for family in options.families.split(","):
+        encoders = ["transformer"] if family == "normalizing_flow" else options.encoders.split(",")
+        for encoder in encoders:
+            path = options.out / f"{family}_{encoder}.json"
+            if not path.is_file() or json.loads(path.read_text()).get("command") != command:
+                order = [sys.executable, __file__, *sys.argv[1:], "--cell", f"{family}:{encoder}"]
+                done = subprocess.run(
+                    order, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True, check=False
+                )
+                if done.returncode == 0:
+                    result = json.loads(path.read_text())
+                else:
+                    result = {"failed": (done.stderr.strip().splitlines() or ["killed"])[-1]}
+                path.write_text(json.dumps({"command": command, "machine": machine} | result, indent=1) + "\n")
+            results[family, encoder] = json.loads(path.read_text())
+            print(table({(family, encoder): results[family, encoder]}, command).splitlines()[4], flush=True)
+    text = table(results, command)
+    print(text)
+    if options.table is not None:
+        options.table.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
