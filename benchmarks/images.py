@@ -99,7 +99,7 @@ def train(model: Model, images: Images, mode: str, minutes: float, seed: int, si
     """Train for that long; the learning rate falls by a cosine over the time. Leaves the averaged weights."""
     family = model.family.train()
     family.autocast_dtype = torch.bfloat16 if bf16 else None
-    optimizer = torch.optim.AdamW(family.parameters(), lr, betas=(0.9, 0.98), weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(family.parameters(), lr, betas=family.adam_betas, weight_decay=1e-4)
     ema = ExponentialMovingAverage(family, 0.999)
     batches: Iterator[Batch] = image_batches(images.of("train"), size, seed)
     start, step, last = time.monotonic(), 0, {}

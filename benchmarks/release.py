@@ -1,12 +1,15 @@
 """Turn the averaged weights of a training run into a model that ships with the package.
 
-    python benchmarks/release.py RUN STORE --name flow-small [--minutes 120]
+    python benchmarks/release.py RUN STORE --name flow-small [--minutes 120] [--start flow-small]
 
-Writes `config.json`, `model.safetensors` (bfloat16) and `layouts.json` to `protgen/weights/NAME`; `card.md` is by hand,
-from the figures of `benchmarks/flow_small.py`.
+Writes `config.json`, `model.safetensors` (bfloat16) and `layouts.json` to `protgen/weights/NAME`, and the IDs of the
+store's items to `data/manifests/NAME.json` (with underscores); `card.md` is by hand, from the figures of
+`benchmarks/flow_small.py --model NAME`.
 """
 
 import argparse
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +21,31 @@ from protgen.models.released import weights_folder
 from protgen.training.checkpoint import newest_checkpoint
 
 
+def manifest(store: Store, name: str) -> dict:
+    """The store's manifest cut down to IDs: of the items kept, and of those dropped for each kind of reason."""
+    full = load_json(store.folder / "manifest.json")
+    dropped: dict[str, list[str]] = {}
+    for entry in full["dropped"]:
+        dropped.setdefault(re.sub(r"[0-9.]+", "#", entry["reason"]), []).append(entry["id"])
+    return {
+        "about": f"IDs of the structures {name} was trained and validated on, as `protgen data build` names them (file "
+        "stem; a range after the colon is a compact crop).",
+        "settings": full["settings"],
+        "n_kept": len(full["kept"]),
+        "n_dropped": len(full["dropped"]),
+        **{split: [e["id"] for e in full["kept"] if e["split"] == split] for split in ("train", "validation")},
+        "dropped": dropped,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("store", type=Path)
     parser.add_argument("--name", required=True)
     parser.add_argument("--minutes", type=float, default=None, help="training time, for the card")
+    parser.add_argument("--start", default=None, help="model whose weights training started from")
+    parser.add_argument("--manifests", type=Path, default=Path("data/manifests"), help="where lists of IDs are kept")
     parser.add_argument("--weights", type=Path, default=weights_folder(), help="where models are kept")
     options = parser.parse_args()
     checkpoint = newest_checkpoint(options.run)
@@ -35,10 +57,13 @@ def main() -> None:
     model = build_model(run["model"])
     path = checkpoint / "ema.safetensors"
     load_weights(model.family, load_tensors(path), path)
+    listing = options.manifests / f"{options.name.replace('-', '_')}.json"
+    listing.write_text(json.dumps(manifest(store, options.name), indent=0) + "\n")
     about = {
         "license": "MIT",
         "lengths": [int(lengths.min()), int(lengths.max())],
-        "data": "PDB chains (CC0); IDs in data/manifests/flow_small.json",
+        "data": f"PDB chains (CC0); IDs in data/manifests/{listing.name}",
+        "started_from": options.start,
         "training_items": len(train),
         "parameters": sum(p.numel() for p in model.family.parameters()),
         "steps": load_json(checkpoint / "state.json")["step"],

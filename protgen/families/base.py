@@ -28,6 +28,7 @@ class Family(nn.Module, ABC):
 
     takes_sampler: ClassVar[bool] = False  # whether `sample` goes from noise to data by a sampler
     causal: ClassVar[bool] = False  # whether its encoder must show a position nothing of later ones
+    adam_betas: ClassVar[tuple[float, float]] = (0.9, 0.98)  # decay of Adam's averages that its training asks for
     space: Space
     encoder: Encoder
     autocast_dtype: torch.dtype | None = None  # a matter of the machine, not of the model: set by its user

@@ -82,7 +82,7 @@ def make_optimizer(model: Model, settings: TrainSettings) -> torch.optim.AdamW:
         {"params": matrices, "weight_decay": settings.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.98))
+    return torch.optim.AdamW(groups, lr=settings.lr, betas=model.family.adam_betas)
 
 
 class StepInput:
