@@ -18,7 +18,7 @@ def models() -> None:
         name = f"{model.name} (default)" if model.name == DEFAULT else model.name
         listing.add_row(
             name,
-            str(model.about.get("what", "")),
+            model.what,
             f"{lengths[0]}-{lengths[1]}" if lengths else "-",
             f"{model.n_bytes / 1e6:.1f}",
             "card.md" if (model.folder / "card.md").is_file() else "-",

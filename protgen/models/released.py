@@ -14,11 +14,20 @@ DEFAULT = "flow-small"
 
 @dataclass(frozen=True)
 class ReleasedModel:
-    """A model at hand: its name, folder, size in bytes, and the facts of its config's `about` entry."""
+    """A model at hand.
+
+    Attributes:
+        name: of its folder.
+        folder: where it lies.
+        n_bytes: of its weights.
+        what: its family over its space, by their registry names.
+        about: the facts of its config's `about` entry.
+    """
 
     name: str
     folder: Path
     n_bytes: int
+    what: str
     about: dict
 
 
@@ -32,8 +41,10 @@ def released() -> list[ReleasedModel]:
     found = []
     for config in sorted(weights_folder().glob(f"*/{CONFIG}")):
         weights = config.with_name(WEIGHTS)
-        about = load_json(config).get("about", {})
-        found.append(ReleasedModel(config.parent.name, config.parent, weights.stat().st_size, about))
+        facts = load_json(config)
+        what = f"{facts['family']['name']} over {facts['space']['name']}"
+        size = weights.stat().st_size
+        found.append(ReleasedModel(config.parent.name, config.parent, size, what, facts.get("about", {})))
     return found
 
 
