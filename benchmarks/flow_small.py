@@ -24,7 +24,7 @@ from protgen.conditions.length import Length
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.data.store import Store
 from protgen.evaluation.validity import validity
-from protgen.generation.design import SampleSettings
+from protgen.generation.design import SampleSettings, settings_for
 from protgen.generation.generate import generate, generate_each
 from protgen.geometry import so3
 from protgen.metrics.base import summarise
@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("--parts", default="unconditional,natives,asked,folds,reproducibility,equivariance")
     options = parser.parse_args()
     store, model = Store(options.store), load(options.model)
-    settings = SampleSettings(batch_size=options.batch_size)
+    settings = settings_for(model, batch_size=options.batch_size)
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
     parts = {

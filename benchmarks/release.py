@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from protgen.data.store import Store
+from protgen.generation.design import settings_for
 from protgen.models.files import load_json, load_tensors
 from protgen.models.layouts import fit_store
 from protgen.models.model import build_model, load_weights, save_model
@@ -44,6 +45,8 @@ def main() -> None:
     parser.add_argument("store", type=Path)
     parser.add_argument("--name", required=True)
     parser.add_argument("--minutes", type=float, default=None, help="training time, for the card")
+    parser.add_argument("--sampling", type=json.loads, default={}, help="settings it is sampled with, as JSON")
+    parser.add_argument("--family", type=json.loads, default={}, help="keywords of sampling of its family, as JSON")
     parser.add_argument("--start", default=None, help="model whose weights training started from")
     parser.add_argument("--manifests", type=Path, default=Path("data/manifests"), help="where lists of IDs are kept")
     parser.add_argument("--weights", type=Path, default=weights_folder(), help="where models are kept")
@@ -70,7 +73,11 @@ def main() -> None:
         "minutes": options.minutes,
         "settings": {**run["settings"], "processes": run.get("processes", 1)},
     }
-    released = replace(model, config={**run["model"], "about": about}, layouts=fit_store(store))
+    config = {**run["model"], "family": run["model"]["family"] | options.family, "about": about}
+    if options.sampling:
+        config["sampling"] = options.sampling
+    settings_for(replace(model, config=config))  # refuses what is no setting
+    released = replace(model, config=config, layouts=fit_store(store))
     save_model(released, options.weights / options.name)
     print(options.weights / options.name, about)
 

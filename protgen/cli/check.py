@@ -53,16 +53,16 @@ def check(
     )
     with stderr().status("loading the model"):
         from protgen.generation.conflicts import check_conditions, feasible_lengths
-        from protgen.generation.design import SampleSettings
+        from protgen.generation.design import settings_for
         from protgen.generation.generate import check_settings
         from protgen.generation.planner import candidates_of, plan_actions
         from protgen.models.released import DEFAULT, load
 
         requests = o.parse_conditions(asked)
-        settings = SampleSettings(**settings_given)  # type: ignore[arg-type]
         check_conditions(requests, None)
-        check_settings(settings)
         loaded = load(model or DEFAULT)
+        settings = settings_for(loaded, **settings_given)
+        check_settings(settings)
         lines = check_conditions(requests, loaded.trained_lengths)
         actions = plan_actions(requests, loaded, settings.enforce, settings.layout == "auto")
     console = stdout()

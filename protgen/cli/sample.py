@@ -78,17 +78,18 @@ def sample(
         from protgen.cli.design_folder import DesignFolder
         from protgen.cli.design_record import describe_model, describe_request
         from protgen.generation.conflicts import check_conditions
-        from protgen.generation.design import SampleSettings
+        from protgen.generation.design import settings_for
         from protgen.generation.planner import plan_actions
         from protgen.models.released import DEFAULT, find_model, load
         from protgen.registry import find
 
         requests = o.parse_conditions(asked)
-        settings = SampleSettings(cleanup=not no_cleanup, **settings_given)  # type: ignore[arg-type]
         check_conditions(requests, None)
-        find("samplers", settings.sampler)
+        if sampler is not None:
+            find("samplers", sampler)
         name = model or DEFAULT
         loaded = load(name)
+        settings = settings_for(loaded, cleanup=not no_cleanup, **settings_given)
     for line in check_conditions(requests, loaded.trained_lengths):
         warn(line)
     actions = plan_actions(requests, loaded, settings.enforce, settings.layout == "auto")

@@ -12,21 +12,23 @@ References:
     Ho and Salimans 2022, Classifier-Free Diffusion Guidance, eq. 6 (as a density; see `sample`).
 """
 
+from dataclasses import replace
 from typing import cast
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor, nn
 
 from protgen.encoders.base import Encoder
-from protgen.errors import ConfigError
+from protgen.errors import ConfigError, UsageError
 from protgen.families.base import Family, Likelihood, LikelihoodFamily
-from protgen.families.direct import require_direct
+from protgen.families.direct import repeat, require_direct
 from protgen.nn.binned import Binned
 from protgen.nn.densities import Density
 from protgen.nn.embedding import fourier_features
 from protgen.nn.mixtures import Mixture
 from protgen.samplers.base import Sampler, SamplingTask
+from protgen.samplers.resampling import effective_size, one, systematic
 from protgen.spaces.base import Euclidean, Space, Torus
 from protgen.types import Conditioning, Losses, State
 
@@ -47,9 +49,12 @@ class Autoregressive(Family, LikelihoodFamily):
         exposure_noise: noise on what the encoder sees in training, in units of each field's spread: a model then
             knows contexts as it makes them itself (Bengio et al. 2015 on exposure bias).
         candidates: draws to choose from at each position when sampling: one that the space finds admissible.
+        particles: samples grown side by side for each one asked for; where one can go on in few admissible ways, or in
+            none, another may take its place.
 
     Raises:
         ConfigError: if a field has no density here.
+        UsageError: if a number is out of range.
     """
 
     causal = True
@@ -67,14 +72,18 @@ class Autoregressive(Family, LikelihoodFamily):
         plan_dim: int = 64,
         exposure_noise: float = 0.0,
         candidates: int = 8,
+        particles: int = 1,
     ) -> None:
         super().__init__()
+        if candidates < 1 or particles < 1:
+            raise UsageError(f"autoregressive: candidates {candidates} and particles {particles} are at least 1")
         self.space = space
         self.encoder = encoder
         self.circular = coordinates(space)
         self.window = window
         self.exposure_noise = exposure_noise
         self.candidates = candidates
+        self.particles = particles
         self.plan = Plan(residue_dim + whole_dim, plan_dim)
         given = encoder.scalar_dim + plan_dim + window * (len(self.circular) + sum(self.circular))
         self.trunk = nn.Sequential(
@@ -150,12 +159,19 @@ class Autoregressive(Family, LikelihoodFamily):
         weight w chooses among the draws in proportion to (p(x_i | y) / p(x_i))^(w - 1), which by importance resampling
         is a draw of p(x_i)^(1 - w) p(x_i | y)^w as far as the candidates reach.
 
+        With several `particles` this is sequential Monte Carlo of the samples that are admissible throughout: each is
+        weighted by the share of its candidates that are, and they are resampled when weights are uneven (Doucet and
+        Johansen 2009, section 3.5). Without, a chain that has run into itself can only go on through itself.
+
         Raises:
             UsageError: if a sampler or guides are asked for.
         """
         require_direct("autoregressive", task, sampler)
+        asked, count = task, self.particles
+        task = widened(task, count)
         mask, guidance = task.mask, task.guidance
         values = torch.zeros(*mask.shape, len(self.circular), device=mask.device)
+        logs = torch.zeros(len(asked.mask), count, device=mask.device)
         plan = self.plan(task.cond, mask)
         guided = guidance is not None and guidance.weight != 1
         free_plan = self.plan(guidance.free, mask) if guidance is not None else None
@@ -165,21 +181,52 @@ class Autoregressive(Family, LikelihoodFamily):
             free = None
             if guidance is not None and free_plan is not None and guided:
                 free = self.features(seen, first(guidance.free, i + 1), free_plan[:, : i + 1])[:, i]
-            values[:, i] = self.choose(seen, features, free, task, i)
-            if task.on_step is not None:
-                state = self.space.project(self.parted(values, mask))
-                task.on_step(i, state, state)
-        return self.space.project(self.parted(values, mask))
+            draws, gumbel = self.uniforms(asked, i)
+            values[:, i], share = self.choose(seen, features, free, task, i, draws, gumbel)
+            if count > 1:
+                rows, logs = self.survivors(logs + share.view(-1, count).log(), asked, i)
+                values = values[rows]
+            if asked.on_step is not None:
+                state = self.space.project(self.parted(values[::count], asked.mask))
+                asked.on_step(i, state, state)
+        return self.space.project(self.parted(values[::count], asked.mask))
+
+    def survivors(
+        self, logs: Float[Tensor, "b k"], task: SamplingTask, i: int
+    ) -> tuple[Int[Tensor, " bk"], Float[Tensor, "b k"]]:
+        """Which rows go on after position i, and their log-weights; after the last position only one does."""
+        count = self.particles
+        rows = torch.arange(logs.numel(), device=logs.device).view(-1, count)
+        lengths = task.mask.sum(-1).tolist()
+        # Where all are stuck there is nothing to choose between; under padding nothing happens.
+        logs = torch.where(logs.isinf().all(-1, keepdim=True) | ~task.mask[:, i, None], torch.zeros_like(logs), logs)
+        for row, generator in enumerate(task.generators):
+            if i >= lengths[row]:
+                continue
+            shift = float(torch.rand((), generator=generator))
+            weights = logs[row].softmax(-1)
+            if i == lengths[row] - 1:
+                rows[row] = row * count + one(weights, shift)  # the one that is handed out
+            elif effective_size(weights) <= count / 2:
+                rows[row] = row * count + systematic(weights, shift)
+                logs[row] = 0
+        return rows.flatten(), logs
 
     def choose(
-        self, seen: State, features: Tensor, free: Tensor | None, task: SamplingTask, i: int
-    ) -> Float[Tensor, "b c"]:
-        """The coordinates of position i: one of a number of draws."""
+        self,
+        seen: State,
+        features: Tensor,
+        free: Tensor | None,
+        task: SamplingTask,
+        i: int,
+        draws: Float[Tensor, "b m u"],
+        gumbel: Float[Tensor, "b m"],
+    ) -> tuple[Float[Tensor, "b c"], Float[Tensor, " b"]]:
+        """The coordinates of position i, one of a number of draws, and the share of those that are admissible."""
         b, m = len(features), self.candidates
-        draws, gumbel = self.uniforms(task, i)
         candidates = self.density.draw(features[:, None].expand(-1, m, -1), draws, task.temperature)
-        if m == 1:
-            return candidates[:, 0]
+        if m == 1 and self.particles == 1:
+            return candidates[:, 0], torch.ones(b, device=candidates.device)
         score = gumbel.to(candidates)
         if free is not None and task.guidance is not None:
             counted = self.space.defined(State({}, task.mask))
@@ -192,15 +239,16 @@ class Autoregressive(Family, LikelihoodFamily):
         mask = seen.mask[:, None].expand(-1, m, -1).flatten(0, 1)
         fits = self.space.admissible(self.parted(tried.flatten(0, 1), mask)).view(b, m)
         chosen = torch.where(fits, score, score - 1e6).argmax(-1)
-        return candidates[torch.arange(b, device=chosen.device), chosen]
+        return candidates[torch.arange(b, device=chosen.device), chosen], fits.float().mean(-1)
 
-    def uniforms(self, task: SamplingTask, i: int) -> tuple[Float[Tensor, "b m u"], Float[Tensor, "b m"]]:
+    def uniforms(self, task: SamplingTask, i: int) -> tuple[Float[Tensor, "bk m u"], Float[Tensor, "bk m"]]:
         """Uniform numbers for the draws and Gumbel noise for the choice, each sample's from its own generator."""
-        width = self.density.uniforms + 1
-        drawn = torch.full((len(task.mask), self.candidates, width), 0.5, dtype=torch.float64)
+        width, count = self.density.uniforms + 1, self.particles * self.candidates
+        drawn = torch.full((len(task.mask), count, width), 0.5, dtype=torch.float64)
         for row, (real, generator) in enumerate(zip(task.mask[:, i].tolist(), task.generators, strict=True)):
             if real:
-                drawn[row] = torch.rand(self.candidates, width, generator=generator, dtype=torch.float64)
+                drawn[row] = torch.rand(count, width, generator=generator, dtype=torch.float64)
+        drawn = drawn.view(-1, self.candidates, width)
         gumbel = -(-drawn[..., -1].clamp(1e-12, 1 - 1e-12).log()).log()
         return drawn[..., :-1], gumbel
 
@@ -233,6 +281,16 @@ class Plan(nn.Module):
         for step in self.steps:
             x = (x + nn.functional.silu(step(x.transpose(1, 2)).transpose(1, 2))) * real
         return x
+
+
+def widened(task: SamplingTask, count: int) -> SamplingTask:
+    """The task with each row `count` times, rows of one sample together."""
+    if count == 1:
+        return task
+    guidance = task.guidance
+    if guidance is not None:
+        guidance = replace(guidance, free=repeat(guidance.free, count))
+    return replace(task, mask=task.mask.repeat_interleave(count, 0), cond=repeat(task.cond, count), guidance=guidance)
 
 
 def first(cond: Conditioning, count: int) -> Conditioning:

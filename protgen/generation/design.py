@@ -2,10 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from protgen.conditions.base import Condition
 from protgen.conditions.motif import MotifResidue
+from protgen.errors import CheckpointError
+from protgen.models.model import Model
 from protgen.structure.protein import Protein
+
+OWN_SETTINGS = ("steps", "temperature", "guidance", "sampler", "layout")  # which a model may set for itself
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,19 @@ class SampleSettings:
     energy_scale: float = 1.0
     energy_steps: int = 10
     particles: int | None = None
+
+
+def settings_for(model: Model, **given: Any) -> SampleSettings:
+    """How to sample a model: what is given, then what its config asks for under "sampling", then the defaults.
+
+    Raises:
+        CheckpointError: if the config asks for what is no setting of sampling.
+    """
+    own = model.config.get("sampling", {})
+    unknown = [key for key in own if key not in OWN_SETTINGS]
+    if unknown:
+        raise CheckpointError(f"config.json: no sampling setting {unknown[0]!r}; choose from {', '.join(OWN_SETTINGS)}")
+    return SampleSettings(**own | given)
 
 
 @dataclass(frozen=True)

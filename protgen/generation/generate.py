@@ -22,7 +22,7 @@ from protgen.errors import ProtgenError, UsageError
 from protgen.generation.assembly import assemble
 from protgen.generation.backbones import finished_atoms, require_backbones, steps_of
 from protgen.generation.conflicts import check_conditions, find
-from protgen.generation.design import Design, SampleSettings
+from protgen.generation.design import Design, SampleSettings, settings_for
 from protgen.generation.energies import BatchEnergy, moved_to
 from protgen.generation.motif_projection import MotifProjection
 from protgen.generation.planner import Action, candidates_of, guidance_of, plan_actions, requested
@@ -80,7 +80,7 @@ def generate(
         conditions: what the designs must be, with weights where they are `Conditions`; together they give the length.
         n: number of designs.
         seed: of the run; design i depends on (seed, i) and the settings alone.
-        settings: how to sample.
+        settings: how to sample; as the model asks for by default.
         indices: make only these of the n designs.
         on_step: called with (steps done, steps in all) of the whole run, on a CPU from the threads that sample (one
             call at a time).
@@ -107,7 +107,7 @@ def generate_each(
     on_step: Callable[[int, int], None] | None = None,
 ) -> Iterator[Design]:
     """Generate one backbone for each request; arguments and errors as in `generate`."""
-    settings = settings or SampleSettings()
+    settings = settings or settings_for(model)
     check_settings(settings)
     require_backbones(model.family.space)
     use_layouts = settings.layout == "auto" and SecondaryStructure.name in model.conditions.names

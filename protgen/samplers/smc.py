@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 from protgen.errors import UsageError
 from protgen.samplers.base import Denoiser, Sampler, SamplingTask, Step, begin, time_grid
 from protgen.samplers.euler import Euler
+from protgen.samplers.resampling import effective_size, systematic
 from protgen.spaces.base import Space
 from protgen.types import State
 
@@ -95,12 +96,8 @@ class SequentialMonteCarlo(Sampler):
         weights = logs.softmax(-1)
         picks = torch.arange(self.particles, device=logs.device).repeat(len(logs), 1)
         for row, generator in enumerate(generators):
-            if 1 / weights[row].square().sum() > self.threshold * self.particles:
-                continue
-            shift = torch.rand((), generator=generator).to(logs.device)
-            places = (torch.arange(self.particles, device=logs.device) + shift) / self.particles
-            chosen = torch.searchsorted(weights[row].cumsum(0), places).clamp(max=self.particles - 1)
-            picks[row] = chosen
+            if effective_size(weights[row]) <= self.threshold * self.particles:
+                picks[row] = systematic(weights[row], float(torch.rand((), generator=generator)))
         return picks
 
 

@@ -10,8 +10,8 @@ from protgen.conditions.base import Conditions
 from protgen.conditions.fractions import Fractions
 from protgen.conditions.length import Length
 from protgen.conditions.secondary_structure import SecondaryStructure
-from protgen.errors import ConflictError, UsageError
-from protgen.generation.design import SampleSettings
+from protgen.errors import CheckpointError, ConflictError, UsageError
+from protgen.generation.design import SampleSettings, settings_for
 from protgen.generation.generate import Run, build_sampler, generate, generate_each, make_batch
 from protgen.generation.planner import plan_actions
 from protgen.generation.resolve import plan_design
@@ -154,3 +154,14 @@ def test_bad_requests_are_refused_before_computing(model):
         generate(model, [], 1)
     with pytest.raises(ConflictError):
         generate(model, [Length(20), SecondaryStructure("H" * 21)], 1)
+
+
+def test_a_model_says_how_it_is_sampled_and_the_user_has_the_last_word(model):
+    own = replace(model, config={**model.config, "sampling": {"steps": 3, "temperature": 0.5}})
+    assert settings_for(model) == SampleSettings()
+    assert settings_for(own, temperature=1.0) == SampleSettings(steps=3, temperature=1.0)
+    (default,) = generate(own, [Length(12)], 1, 0)
+    (same,) = generate(model, [Length(12)], 1, 0, SampleSettings(steps=3, temperature=0.5))
+    assert np.array_equal(default.raw.backbone, same.raw.backbone)
+    with pytest.raises(CheckpointError, match="'stepz'"):
+        settings_for(replace(model, config={"sampling": {"stepz": 3}}))
