@@ -64,6 +64,17 @@ def collect_files(
     return pairs
 
 
+def inner_paths(paths: Sequence[str | PathLike[str]], files: Sequence[tuple[str, Path]]) -> list[str]:
+    """The path of each file of `collect_files(paths)` within the folder that gave it; a loose file's own name."""
+    folders = [Path(os.path.abspath(path)) for path in paths if Path(path).is_dir()]
+    result = []
+    for _, path in files:
+        whole = Path(os.path.abspath(path))
+        inside = [folder for folder in folders if folder in whole.parents]
+        result.append(whole.relative_to(inside[0]).as_posix() if inside else whole.name)
+    return result
+
+
 def name_sets(paths: Sequence[str | PathLike[str]], files: Sequence[tuple[str, Path]]) -> list[str]:
     """The set of each file of `collect_files(paths)`: the name of the folder that gave it.
 

@@ -32,6 +32,8 @@ from protgen.structure.b_factors import plddt_of, read_b_factors
 from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure, stem
 
+MOST_NAMED = 20  # refolds without a design, in the summary
+
 Row = dict[str, Value]
 Progress = Callable[[int, int], None]
 RULE = (
@@ -67,35 +69,41 @@ class DesignabilityResult:
         source: where the refolds come from, for the summary.
         quantities: the columns written.
         labels: the text columns written.
-        unassigned: refolds that belong to no design.
     """
 
     source: dict[str, Any]
     quantities: tuple[Quantity, ...]
     labels: tuple[str, ...] = LABELS
-    unassigned: tuple[str, ...] = ()
 
 
-def refolds_of(folder: Path, labels: Sequence[str], sets: Sequence[str]) -> tuple[list[Refolds], list[str]]:
+def refolds_of(
+    folder: Path, designs: Sequence[tuple[str, Path]], sets: Sequence[str]
+) -> tuple[list[Refolds], list[str]]:
     """The refolds of each design in a folder of files, and those that belong to none.
 
     Args:
         folder: of refolds.
-        labels: (n,) paths of the designs within their folders.
+        designs: (n,) path of each within its set's folder, and whole.
         sets: (n,) the set of each.
 
     Raises:
-        UsageError: if there is no such folder, no structure file in it, none that belongs to a design, or one that
-            belongs to two.
+        UsageError: if there is no such folder, no structure file in it, none that belongs to a design, one that
+            belongs to two, or one that is a design itself.
     """
     if not folder.is_dir():
         raise UsageError(f"--refolds {folder}: no such folder")
     files = sorted(path for path in folder.rglob("*") if path.is_file() and is_structure_file(path))
     if not files:
         raise UsageError(f"--refolds {folder}: no structure files here")
+    same = {path.resolve() for path in files} & {path.resolve() for _, path in designs}
+    if same:
+        raise UsageError(
+            f"--refolds {folder}: {min(same).name} is one of the designs; keep refolds in a folder of their own, "
+            "or each would be its own refold"
+        )
     names = [path.relative_to(folder).as_posix() for path in files]
-    owners = assign_refolds(labels, sets, names)
-    found = [Refolds(0) for _ in labels]
+    owners = assign_refolds([label for label, _ in designs], sets, names)
+    found = [Refolds(0) for _ in designs]
     for path, owner in zip(files, owners, strict=True):
         if owner is not None:
             found[owner].paths.append(path)
@@ -120,7 +128,7 @@ def designability(
     Args:
         rows: of the table, with "set"; changed.
         proteins: (n,) one a row, None where the file could not be read.
-        files: (n,) label and path of each.
+        files: (n,) path of each within its set's folder, and whole.
         source: a folder of refolds, or tools that make them.
         jobs: processes that read and compare refolds; tools run one after another.
         progress: called with (designs done, designs in all).
@@ -129,10 +137,10 @@ def designability(
         UsageError: if the folder of refolds cannot be used.
     """
     readable = [k for k, protein in enumerate(proteins) if protein is not None]
-    unassigned: list[str] = []
     if isinstance(source, Path):
-        every, unassigned = refolds_of(source, [label for label, _ in files], [str(row["set"]) for row in rows])
-        root, about = source, {"refolds": str(source), "rule": RULE, "n_unassigned": len(unassigned)}
+        every, unassigned = refolds_of(source, files, [str(row["set"]) for row in rows])
+        root, about = source, {"refolds": str(source), "rule": RULE}
+        about |= {"n_unassigned": len(unassigned), "unassigned": unassigned[:MOST_NAMED]}
     else:
         every, root, about = [Refolds(0) for _ in rows], source.cache.folder, source.settings
         for done, k in enumerate(readable, start=1):
@@ -151,9 +159,7 @@ def designability(
         died = {"refold_message": "the process that compared its refolds was killed (out of memory, or a crash)"}
         rows[readable[outcome.index]].update(outcome.result or died)
     with_motif = any(design.motif is not None or design.problem for design in designs)
-    return DesignabilityResult(
-        about, QUANTITIES + (MOTIF_QUANTITIES if with_motif else ()), unassigned=tuple(unassigned)
-    )
+    return DesignabilityResult(about, QUANTITIES + (MOTIF_QUANTITIES if with_motif else ()))
 
 
 def score_design(design: Design) -> Row:

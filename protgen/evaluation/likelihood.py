@@ -30,6 +30,13 @@ from protgen.spaces.atoms import BackboneAtoms
 from protgen.structure.protein import Protein
 from protgen.types import Batch, State
 
+DEFINITIONS = {
+    "nats_per_residue": "-log p(x | y) / l, l residues; lower is likelier",
+    "bits_per_residue": "nats_per_residue / ln 2",
+    "likelihood_kind": "of log p: exact, lower_bound or estimate",
+    "likelihood_message": "why a structure has no number (several chains, missing atoms), or that the model has seen "
+    "no chain of its length",
+}
 LABELS = ("likelihood_kind", "likelihood_message")
 KINDS = {  # of log p -> what is said of -log p
     "exact": "exact",
@@ -241,10 +248,10 @@ def quantities_of(about: dict[str, Any]) -> tuple[Quantity, ...]:
     kind = about["of_minus_log_p"] or "kind unknown, as no structure could be judged"
     given = about["given"] if isinstance(about["given"], str) else ", ".join(about["given"])
     nats = (
-        f"-log p(x | y) / l under {about['model']} ({kind}); density with respect to {about['volume']}; "
-        f"y: {given}; comparable between models of one space alone"
+        f"{DEFINITIONS['nats_per_residue']}; p of {about['model']} ({kind}), a density with respect to "
+        f"{about['volume']}; y: {given}; comparable between models of one space alone"
     )
     return (
         Quantity("nats_per_residue", "nats", "lower", nats),
-        Quantity("bits_per_residue", "bits", "lower", f"nats_per_residue / ln 2 ({kind})"),
+        Quantity("bits_per_residue", "bits", "lower", f"{DEFINITIONS['bits_per_residue']} ({kind})"),
     )

@@ -3,8 +3,9 @@
 A refold of `design_0003.pdb` is a structure file that is called `design_0003`, or begins so and goes on with a
 character that is neither a letter nor a digit (`design_0003_1.pdb`, `design_0003.seq2.cif`, but not
 `design_00031.pdb`); or any file in or below a sub-folder so called (`design_0003/rank_1.pdb`). Sub-folders of the
-designs are sub-folders of the refolds too, or are left out where no other design has that name. Where several sets have designs of one name, the
-refolds of each are in a folder with the name of its set. Of several designs that a name fits, the longest counts.
+designs are sub-folders of the refolds too, or are left out where no other design has that name. Where several sets
+have designs of one name, the refolds of each are in a folder with the name of its set. Of several designs that a name
+fits, the longest counts.
 """
 
 import re

@@ -13,7 +13,7 @@ import numpy as np
 from protgen.errors import ProtgenError
 from protgen.evaluation import comparison, per_residue
 from protgen.evaluation.adherence import Judge, adherence_columns, adherence_row
-from protgen.evaluation.collect import collect_files, name_sets
+from protgen.evaluation.collect import collect_files, inner_paths, name_sets
 from protgen.evaluation.designability import (
     DesignabilityResult,
     describe_designability,
@@ -195,7 +195,8 @@ def evaluate(
         nearest_columns(proteins, chosen.reference, rows, jobs=chosen.jobs)
     extra = Extra()
     if chosen.refolds is not None:
-        extra.designability = designability(rows, proteins, files, chosen.refolds, jobs=chosen.jobs, progress=progress)
+        places = [(inner, path) for inner, (_, path) in zip(inner_paths(paths, files), files, strict=True)]
+        extra.designability = designability(rows, proteins, places, chosen.refolds, jobs=chosen.jobs, progress=progress)
     if chosen.likelihood is not None:
         from protgen.evaluation.likelihood import likelihood  # the families, which nothing else here needs
 

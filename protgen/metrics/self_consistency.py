@@ -1,8 +1,8 @@
 """Does a designed sequence fold back into its backbone? Distances between a design and its predicted structures.
 
 A design's sequences are folded, and each refold is laid onto the design. Residues correspond by their order in the
-file, so both have the same number of them. sc_rmsd is what the field calls scRMSD; several repositories (FrameDiff, FoldFlow,
-ReQFlow) print the mean distance under that name, which is smaller, and here it has a name of its own.
+file, so both have the same number of them. sc_rmsd is what the field calls scRMSD; several repositories (FrameDiff,
+FoldFlow, ReQFlow) print the mean distance under that name, which is smaller, and here it has a name of its own.
 
 References: Trippe et al. 2023 (scTM); Yim et al. 2023, FrameDiff (scRMSD < 2 Å); Lin et al. 2024, Genie 2 (pLDDT, F1);
 Watson et al. 2023, RFdiffusion (motif RMSD < 1 Å).
