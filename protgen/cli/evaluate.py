@@ -233,7 +233,9 @@ def refold_source(
 
     tool = build_tool("folding", folder, timeout=timeout)
     writer = None if inverse_folder is None else build_tool("inverse_folding", inverse_folder, timeout=timeout)
-    return Refolder(tool, RefoldCache(cache), writer, n=sequences, seed=seed)
+    refolder = Refolder(tool, RefoldCache(cache), writer, n=sequences, seed=seed)
+    refolder.prepare()
+    return refolder
 
 
 def held_against(path: Path) -> "list[Judgement]":

@@ -3,13 +3,14 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from protgen import registry
-from protgen.errors import ConfigError, ProtgenError, StructureError, ToolError
+from protgen.errors import ConfigError, ProtgenError, StructureError, ToolError, UsageError
 from protgen.evaluation.refold_cache import RefoldCache
 from protgen.folding.base import CHAIN, Folder
 from protgen.inverse_folding.base import InverseFolder
@@ -17,9 +18,8 @@ from protgen.structure.protein import Protein
 from protgen.structure.residue_names import ONE_LETTER
 from protgen.types import JSON
 
-GIVE_UP = (
-    3  # designs in a row, from the first on, without one refold: the tool does not work, and the rest are not tried
-)
+GIVE_UP = 3  # designs, from the first on, without one refold: the tool does not work, and the rest are not tried
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -77,6 +77,17 @@ class Refolder:
     seed: int = 0
     _failures: int = 0
     _worked: bool = False
+    _given_up: str = ""
+
+    def prepare(self) -> None:
+        """Let the tools check themselves.
+
+        Raises:
+            UsageError: if one cannot work here.
+        """
+        self.folder.prepare()
+        if self.inverse_folder is not None:
+            self.inverse_folder.prepare()
 
     @property
     def settings(self) -> JSON:
@@ -89,38 +100,50 @@ class Refolder:
             "seed": self.seed,
         }
 
-    def refold(self, protein: Protein, tick: Callable[[], None] = lambda: None) -> Refolds:
+    def refold(self, protein: Protein) -> Refolds:
         """Sequences and structures of a design, from the cache where they are there already.
 
-        What a tool cannot do is a line among the problems; every refold that was made is kept at once.
-
-        Args:
-            protein: the design.
-            tick: called after each structure.
+        What a tool cannot do is a line among the problems; every refold that was made is kept at once. Tools that have
+        never worked are given up after three designs, or as soon as they say that they cannot work.
         """
-        asked = 1 if self.inverse_folder is None else self.n
-        if not self._worked and self._failures >= GIVE_UP:
-            return Refolds(asked, problems=[f"not tried, as the first {GIVE_UP} designs gave no refold"])
-        found = Refolds(asked)
-        try:
-            sequences = self.sequences(protein)
-        except ProtgenError as error:
-            found.problems.append(str(error))
-            sequences = []
-        if sequences and len(sequences) < asked:
-            found.problems.append(f"{len(sequences)} sequences for the {asked} asked for")
+        found = Refolds(1 if self.inverse_folder is None else self.n)
+        if self._given_up:
+            found.problems.append(f"not tried: {self._given_up}")
+            return found
+        sequences = self._attempt(lambda: self.sequences(protein), found) or []
+        if sequences and len(sequences) < found.n_given:
+            found.problems.append(f"{len(sequences)} sequences for the {found.n_given} asked for")
         for sequence in sequences:
-            path = self.cache.structure_path(sequence, self.folder.settings)
-            try:
-                if not self.cache.has_structure(path, protein.length):
-                    self.cache.keep_structure(path, self.folder.fold(sequence))
+            if self._given_up:
+                break
+            path = self._attempt(partial(self.structure, sequence, protein.length), found)
+            if path is not None:
                 found.paths.append(path)
-            except ProtgenError as error:
-                found.problems.append(str(error))
-            tick()
         self._worked = self._worked or bool(found.paths)
         self._failures += not found.paths
+        if not self._worked and self._failures >= GIVE_UP and not self._given_up:
+            self._given_up = f"the first {GIVE_UP} designs gave no refold"
         return found
+
+    def _attempt(self, work: Callable[[], Result], found: Refolds) -> Result | None:
+        """What the work gives; None and a line among the problems if it fails."""
+        try:
+            return work()
+        except UsageError as error:  # of the tool and not of this design
+            self._given_up = str(error)
+            found.problems.append(str(error))
+        except ProtgenError as error:
+            found.problems.append(str(error))
+        except Exception as error:  # a bug in somebody's tool must not lose what others have found
+            found.problems.append(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+        return None
+
+    def structure(self, sequence: str, length: int) -> Path:
+        """Where the refold of a sequence is, made if need be."""
+        path = self.cache.structure_path(sequence, self.folder.settings)
+        if not self.cache.has_structure(path, length):
+            self.cache.keep_structure(path, self.folder.fold(sequence))
+        return path
 
     def sequences(self, protein: Protein) -> list[str]:
         """The sequences to fold.

@@ -19,6 +19,7 @@ from protgen.evaluation.designability import (
     describe_designability,
     designability,
     refold_folder,
+    refolds_of,
 )
 from protgen.evaluation.distributions import DEFINITIONS, describe_distribution
 from protgen.evaluation.reference import Reference
@@ -171,6 +172,10 @@ def evaluate(
     """
     chosen = settings or Settings(conditions=tuple(conditions), strict=strict, jobs=jobs)
     files = collect_files(paths, leave_out=[] if chosen.refolds is None else [refold_folder(chosen.refolds)])
+    sets = name_sets(paths, files)
+    places = [(inner, path) for inner, (_, path) in zip(inner_paths(paths, files), files, strict=True)]
+    if isinstance(chosen.refolds, Path):
+        refolds_of(chosen.refolds, places, sets)  # names that do not fit are told before anything is computed
     folder = Path(out)
     make_folder(folder)
     results: list[FileResult] = [FileResult({}) for _ in files]
@@ -182,7 +187,6 @@ def evaluate(
         if progress is not None:
             progress(done, len(files))
     rows = [result.row for result in results]
-    sets = name_sets(paths, files)
     for row, name in zip(rows, sets, strict=True):
         row["set"] = name
     proteins = [result.protein for result in results]
@@ -195,7 +199,6 @@ def evaluate(
         nearest_columns(proteins, chosen.reference, rows, jobs=chosen.jobs)
     extra = Extra()
     if chosen.refolds is not None:
-        places = [(inner, path) for inner, (_, path) in zip(inner_paths(paths, files), files, strict=True)]
         extra.designability = designability(rows, proteins, places, chosen.refolds, jobs=chosen.jobs, progress=progress)
     if chosen.likelihood is not None:
         from protgen.evaluation.likelihood import likelihood  # the families, which nothing else here needs

@@ -40,6 +40,14 @@ class Folder(ABC):
         """All that decides its results beside the sequence: results are cached under it, and reports name it."""
 
     @abstractmethod
+    def prepare(self) -> None:
+        """Check what can be checked without computing, before hours of other work.
+
+        Raises:
+            UsageError: if it cannot work here, for instance because a package is missing.
+        """
+
+    @abstractmethod
     def fold(self, sequence: str) -> Folded:
         """Predict one structure.
 
@@ -48,5 +56,5 @@ class Folder(ABC):
 
         Raises:
             ToolError: if this sequence cannot be folded; others may well be.
-            UsageError: if nothing can, for instance because a package is missing.
+            UsageError: if nothing can, for instance because a checkpoint is missing.
         """

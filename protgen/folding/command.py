@@ -46,6 +46,9 @@ class Command(Folder):
         """The template: what the program itself is, and its weights, only its user knows."""
         return {"name": self.name, "template": self.command.template}
 
+    def prepare(self) -> None:
+        """The constructor has looked for the program; more cannot be known."""
+
     def fold(self, sequence: str) -> Folded:
         """Run the program once and read what it wrote."""
         with TemporaryDirectory(prefix="protgen-") as scratch:

@@ -8,6 +8,7 @@ transformers at the first use of a name, or read from a folder.
 References: Lin et al. 2023, Science 379, 1123.
 """
 
+import importlib.util
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from protgen.structure.residue_names import ONE_LETTER
 from protgen.types import JSON
 
 NAMES = {letter: name for name, letter in ONE_LETTER.items()}
+MISSING = "esmfold: transformers is missing; pip install 'protgen[esmfold]'"
 LETTERS = "".join(ONE_LETTER.values())  # in the order of AlphaFold's residue types
 
 
@@ -57,6 +59,11 @@ class ESMFold(Folder):
         """The checkpoint's name and the number of recycles; chunks and devices change rounding alone."""
         return {"name": self.name, "weights": self.weights, "recycles": self.recycles}
 
+    def prepare(self) -> None:
+        """Look for transformers; the checkpoint is loaded when it is needed, as all refolds may be cached."""
+        if importlib.util.find_spec("transformers") is None:
+            raise UsageError(MISSING)
+
     def fold(self, sequence: str) -> Folded:
         """Predict one chain; ESMFold was not trained on several."""
         import torch
@@ -93,7 +100,7 @@ class ESMFold(Folder):
             try:
                 from transformers import EsmForProteinFolding  # type: ignore[import-not-found]
             except ImportError:
-                raise UsageError("esmfold: transformers is missing; pip install 'protgen[esmfold]'") from None
+                raise UsageError(MISSING) from None
             device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
             try:
                 network = EsmForProteinFolding.from_pretrained(self.weights).eval()

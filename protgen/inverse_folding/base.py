@@ -22,6 +22,14 @@ class InverseFolder(ABC):
         """All that decides its results beside backbone, number and seed: they are cached under it."""
 
     @abstractmethod
+    def prepare(self) -> None:
+        """Check what can be checked without computing, before hours of other work.
+
+        Raises:
+            UsageError: if it cannot work here.
+        """
+
+    @abstractmethod
     def design(self, protein: Protein, n: int, seed: int) -> list[str]:
         """Sequences for one backbone.
 

@@ -49,6 +49,9 @@ class Command(InverseFolder):
         """The template: what the program itself is, and its weights, only its user knows."""
         return {"name": self.name, "template": self.command.template}
 
+    def prepare(self) -> None:
+        """The constructor has looked for the program; more cannot be known."""
+
     def design(self, protein: Protein, n: int, seed: int) -> list[str]:
         """Run the program once and read what it wrote."""
         with TemporaryDirectory(prefix="protgen-") as scratch:

@@ -184,6 +184,10 @@ def test_esmfold_says_what_it_cannot_do(shaped, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(UsageError, match=r"protgen\[esmfold\]"):
         ESMFold().fold("AAA")
+    monkeypatch.delitem(sys.modules, "transformers")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"protgen\[esmfold\]"):
+        ESMFold().prepare()
     with pytest.raises(ConfigError, match="recycles -1"):
         ESMFold(recycles=-1)
 
@@ -224,6 +228,9 @@ class Writer(InverseFolder):
     def settings(self):
         return {"name": self.name, "letters": self.letters}
 
+    def prepare(self):
+        pass
+
     def design(self, protein, n, seed):
         self.calls += 1
         return [letter * protein.length for letter in self.letters[:n]]
@@ -234,17 +241,20 @@ class Straight(Folder):
 
     name = "straight"
 
-    def __init__(self, bad=""):
-        self.bad, self.calls = bad, 0
+    def __init__(self, bad="", error=ToolError):
+        self.bad, self.error, self.calls = bad, error, 0
 
     @property
     def settings(self):
         return {"name": self.name}
 
+    def prepare(self):
+        pass
+
     def fold(self, sequence):
         self.calls += 1
         if sequence[0] in self.bad:
-            raise ToolError(f"straight: cannot stand {sequence[0]}")
+            raise self.error(f"straight: cannot stand {sequence[0]}")
         return Folded(helix(len(sequence)), np.full(len(sequence), 77.0))
 
 
@@ -297,6 +307,17 @@ def test_a_tool_that_never_works_is_given_up(tmp_path):
     for name in names:
         working.refold(helix(residue_names=np.full(20, name)))
     assert working.folder.calls == len(names)
+
+
+def test_a_tool_that_says_it_cannot_work_is_given_up_at_once(tmp_path):
+    """Its reason stands beside every design; a bug in it is a line too, and not the end of the run."""
+    refolder = Refolder(Straight(bad="A", error=UsageError), RefoldCache(tmp_path / "a"), Writer("AC"), n=2)
+    messages = [refolder.refold(helix(20 + k)).problems for k in range(2)]
+    assert refolder.folder.calls == 1
+    assert messages == [["straight: cannot stand A"], ["not tried: straight: cannot stand A"]]
+    buggy = Refolder(Straight(bad="A", error=KeyError), RefoldCache(tmp_path / "b"), Writer("AC"), n=2)
+    found = buggy.refold(helix())
+    assert (len(found.paths), found.problems) == (1, ["KeyError: 'straight: cannot stand A'"])
 
 
 def test_own_sequences():
