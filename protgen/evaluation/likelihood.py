@@ -231,11 +231,12 @@ def outside_training(length: int, model: Model) -> str:
 def describe(settings: LikelihoodSettings, kind: str | None) -> dict[str, Any]:
     """What the numbers are, for the summary."""
     flow = flow_settings(settings)
+    by_steps = "" if flow is None else f", {flow.steps} Heun steps of the probability flow"
     return {
         "model": settings.name,
         "sha256": settings.sha256,
         "kind": kind,
-        "of_minus_log_p": None if kind is None else KINDS[kind],
+        "of_minus_log_p": None if kind is None else KINDS[kind] + by_steps,
         "volume": settings.model.family.space.volume,
         "given": [condition.name for condition in settings.given] or "nothing but the length (all else unknown)",
         "flow_steps": None if flow is None else flow.steps,

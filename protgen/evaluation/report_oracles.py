@@ -43,10 +43,9 @@ def likelihood_section(content: Content) -> tuple[str, str]:
     """The lead, which says what the number is, and the table."""
     about = content["likelihood"]
     given = about["given"] if isinstance(about["given"], str) else ", ".join(about["given"])
-    steps = "" if about["flow_steps"] is None else f", {about['flow_steps']} steps of the probability flow"
     lead = (
         f"-log p(x | y) / l under {html.escape(about['model'])}: {about['of_minus_log_p'] or 'nothing could be judged'}"
-        f"{steps}. p is a density with respect to {html.escape(about['volume'])}; y is {html.escape(given)}. "
+        f". p is a density with respect to {html.escape(about['volume'])}; y is {html.escape(given)}. "
         "Numbers of two models can be compared only if their spaces are the same."
     )
     sets = [entry["likelihood"] for entry in content["sets"].values()]
