@@ -48,6 +48,8 @@ its kind: exact, upper bound (the family bounds log p from below) or estimate. C
 for the length, unless `--likelihood-conditions` tells them. Densities are with respect to the volume of the model's
 space, which `summary.json` names: numbers of two models can be compared only if their spaces are the same, and a
 density may exceed 1, so nats may be negative. The draws of an estimate depend on `--seed` and on the structure alone.
+An estimate that follows a probability flow depends on the number of its steps too, which is printed beside it: compare
+figures of one number of steps, and look at twice as many before trusting a difference.
 
 """
 

@@ -128,6 +128,9 @@ def evaluate(
         int | None,
         typer.Option("--likelihood-steps", min=1, help="Of a probability flow.", rich_help_panel=ORACLES),
     ] = None,
+    device: Annotated[
+        str, typer.Option("--device", help="Of the likelihood: auto, cpu, cuda, mps.", rich_help_panel=ORACLES)
+    ] = "auto",
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="Of sequences and of likelihoods.", rich_help_panel=ORACLES)
     ] = 0,
@@ -149,9 +152,10 @@ def evaluate(
     if likelihood is not None:
         from protgen.conditions.language import read_conditions
         from protgen.evaluation.likelihood import open_likelihood
+        from protgen.generation.generate import pick_device
 
         given = [] if likelihood_conditions is None else list(read_conditions(likelihood_conditions))
-        judge = open_likelihood(likelihood, given=given, seed=seed, steps=likelihood_steps)
+        judge = open_likelihood(likelihood, given=given, seed=seed, steps=likelihood_steps, device=pick_device(device))
     elif likelihood_conditions is not None or likelihood_steps is not None:
         raise UsageError("--likelihood-conditions and --likelihood-steps speak of --likelihood; name its model")
     asked = [] if conditions is None else held_against(conditions)

@@ -94,7 +94,12 @@ class LikelihoodResult:
 
 
 def open_likelihood(
-    name: str, *, given: Sequence[Condition] = (), seed: int = 0, steps: int | None = None
+    name: str,
+    *,
+    given: Sequence[Condition] = (),
+    seed: int = 0,
+    steps: int | None = None,
+    device: torch.device | str = "cpu",
 ) -> LikelihoodSettings:
     """Load a model to judge with.
 
@@ -103,6 +108,7 @@ def open_likelihood(
         given: conditions that are told to the model; they must be learned ones.
         seed: of estimates.
         steps: of the probability flow.
+        device: where to compute; another one rounds otherwise.
 
     Raises:
         CheckpointError: if there is no such model.
@@ -122,6 +128,7 @@ def open_likelihood(
     )
     if steps is not None and flow_settings(settings) is None:
         raise UsageError(f"--likelihood {name}: its likelihood is not found by steps; leave out --likelihood-steps")
+    model.family.to(device)
     return settings
 
 
@@ -217,7 +224,8 @@ def state_of(protein: Protein, model: Model) -> State:
         raise StructureError(f"{int((~whole).sum())} residues lack N, CA or C (the first is {number})")
     atoms = torch.from_numpy(np.nan_to_num(protein.backbone)[None]).float()
     mask = torch.ones(1, protein.length, dtype=torch.bool)
-    return model.family.space.encode(Batch({"atoms": atoms}, mask))
+    device = next((parameter.device for parameter in model.family.parameters()), mask.device)
+    return model.family.space.encode(Batch({"atoms": atoms}, mask).to(device))
 
 
 def outside_training(length: int, model: Model) -> str:

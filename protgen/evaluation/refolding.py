@@ -75,9 +75,9 @@ class Refolder:
     inverse_folder: InverseFolder | None = None
     n: int = 8
     seed: int = 0
-    _failures: int = 0
-    _worked: bool = False
-    _given_up: str = ""
+    _failures: int = field(default=0, init=False)
+    _worked: bool = field(default=False, init=False)
+    _given_up: str = field(default="", init=False)
 
     def prepare(self) -> None:
         """Let the tools check themselves.

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from protgen.conditions.motif import Motif
+from protgen.evaluation.designability import designability
 from protgen.metrics.self_consistency import MOTIF_QUANTITIES, QUANTITIES
 from protgen.structure.ideal import ideal_hairpin, ideal_helix
 from protgen.structure.protein import Protein
+from protgen.structure.reader import read_structure
 from protgen.structure.writer import write_structure
 
 TURN = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
@@ -98,13 +100,17 @@ def test_refolds_from_a_folder(designs, tmp_path, cli):
     assert '"self_consistency"' in page
 
 
-def test_number_of_jobs_changes_nothing(designs, tmp_path, cli):
-    """Refolds are compared in processes; the bytes are the same."""
+def test_number_of_jobs_changes_nothing(designs):
+    """Refolds are compared in this process or in two; the columns are the same."""
+    files = [(path.name, path) for path in sorted(designs[0].iterdir())]
+    proteins = [read_structure(path).protein for _, path in files]
+    tables = []
     for jobs in (1, 2):
-        out = tmp_path / f"out{jobs}"
-        assert cli("evaluate", designs[0], "--out", out, "--refolds", designs[1], "--jobs", jobs).code == 0
-    for name in ("structures.csv", "summary.json"):
-        assert (tmp_path / "out1" / name).read_bytes() == (tmp_path / "out2" / name).read_bytes()
+        rows = [{"set": "designs"} for _ in files]
+        designability(rows, proteins, files, designs[1], jobs=jobs)
+        tables.append(rows)
+    assert tables[0] == tables[1]
+    assert sum("sc_rmsd" in row for row in tables[0]) == 2
 
 
 def test_complete_sets_have_an_f1(tmp_path, cli):
@@ -242,6 +248,7 @@ def test_usage_errors(designs, tools, tmp_path, cli):
     cli("evaluate", folder, *out, "--refolds", folder).assert_failed(2, "one of the designs")
     cli("evaluate", refolds, *out, "--refolds", tmp_path / "shelf").assert_failed(2, "none of 4 files belongs")
     cli("evaluate", folder, *out, "--likelihood", "flow-smal").assert_failed(2, "flow-small")
+    cli("evaluate", folder, *out, "--likelihood", "flow-small", "--device", "abacus").assert_failed(2, "abacus")
     cli("evaluate", folder, *out, "--likelihood-steps", 3).assert_failed(2, "--likelihood")
 
 

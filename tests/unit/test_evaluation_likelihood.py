@@ -18,6 +18,7 @@ from protgen.models.model import Model, build_model, save_model
 from protgen.spaces.backbone import Backbone
 from protgen.structure.ideal import ideal_helix, ideal_strand
 from protgen.structure.protein import Protein
+from protgen.types import Batch
 
 SPREAD = 7.0  # Å
 BACKBONE = {
@@ -143,6 +144,39 @@ def test_conditions_are_unknown_unless_told(tmp_path):
     assert (told.residue.abs().sum(-1) > 0).all()
     with pytest.raises(UsageError, match="has not learned 'radius_of_gyration'"):
         open_likelihood(str(tmp_path / "flow"), given=[RadiusOfGyration(10.0)])
+
+
+@pytest.mark.parametrize(
+    ("family", "encoder", "space", "kind"),
+    [
+        ("autoregressive", {"name": "egnn", "dim": 16, "blocks": 1, "neighbours": 4}, "torsions", "exact"),
+        ("normalizing_flow", {"name": "transformer", "dim": 16, "blocks": 1, "heads": 2}, "torsions", "exact"),
+        ("vae", {"name": "egnn", "dim": 16, "blocks": 1, "neighbours": 4}, "backbone", "lower_bound"),
+    ],
+)
+def test_other_families(tmp_path, family, encoder, space, kind):
+    """Whatever family has a likelihood can be asked, and says its kind and the volume of its space."""
+    config = {"space": {"name": space}, "encoder": encoder, "family": {"name": family}, "conditions": ["length"]}
+    torch.manual_seed(0)
+    save_model(build_model(config), tmp_path / "model")
+    opened = open_likelihood(str(tmp_path / "model"))
+    protein = Protein.from_backbone(ideal_helix(14))
+    (row,), result = judge([protein], opened)
+    assert row["likelihood_message"] == ""
+    assert row["likelihood_kind"] == kind
+    assert result.about["volume"] == opened.model.family.space.volume
+    # The family itself, asked in plain: the number is minus its log-density over the residues.
+    state = opened.model.family.space.encode(
+        Batch({"atoms": torch.tensor(ideal_helix(14)[None]).float()}, torch.ones(1, 14, dtype=torch.bool))
+    )
+    cond = opened.model.conditions.unknown(state.mask)
+    with torch.no_grad():
+        found = [opened.model.family.log_prob(state, cond, torch.Generator().manual_seed(k)) for k in range(8)]
+    draws = [-float(one.nats[0]) / 14 for one in found]
+    if kind == "exact":
+        assert row["nats_per_residue"] == pytest.approx(draws[0], rel=1e-5)
+    else:
+        assert min(draws) - 2 * np.ptp(draws) <= row["nats_per_residue"] <= max(draws) + 2 * np.ptp(draws)
 
 
 def test_families_and_their_steps(tmp_path):
