@@ -16,6 +16,7 @@ from protgen.structure.ideal import ideal_hairpin, ideal_helix
 from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
 from protgen.structure.writer import write_structure
+from tests.e2e.test_report import Page
 
 TURN = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
 
@@ -128,6 +129,21 @@ def test_complete_sets_have_an_f1(tmp_path, cli):
     assert sets["B"]["designability"]["f1"] == 0
     refused = cli(*arguments, "--refolds", tmp_path / "refolds" / "A")
     refused.assert_failed(2, "fits the designs A/d0.pdb and B/d0.pdb")
+
+
+def test_refolds_below_the_designs_are_no_designs(tmp_path, cli):
+    """Only what is outside of --refolds is judged; the page is whole, and loads nothing from elsewhere."""
+    write(tmp_path / "designs" / "d.pdb", ideal_hairpin(24))
+    write(tmp_path / "designs" / "folded" / "d" / "1.pdb", ideal_hairpin(24) @ TURN, 90.0)
+    arguments = ["evaluate", tmp_path / "designs", "--out", tmp_path / "out"]
+    assert cli(*arguments, "--refolds", tmp_path / "designs" / "folded").code == 0
+    rows = read_table(tmp_path / "out" / "structures.csv")
+    assert list(rows) == ["d.pdb"]
+    assert float(rows["d.pdb"]["sc_rmsd"]) < 0.01
+    page = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+    assert page.open == []
+    assert page.loads == []
+    assert {"self_consistency", "o"} <= page.ids
 
 
 def test_motif_of_a_record(tmp_path, cli):
