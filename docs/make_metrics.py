@@ -5,9 +5,13 @@ python docs/make_metrics.py
 
 from pathlib import Path
 
+from protgen.evaluation.designability import RULE
 from protgen.evaluation.distributions import DEFINITIONS
+from protgen.evaluation.likelihood import DEFINITIONS as LIKELIHOOD
 from protgen.evaluation.sets import CLUSTER, QUANTITIES
 from protgen.evaluation.validity import structure_metrics
+from protgen.metrics.self_consistency import MOTIF_QUANTITIES
+from protgen.metrics.self_consistency import QUANTITIES as SELF_CONSISTENCY
 
 TABLE = "| column | unit | better | definition |\n|---|---|---|---|\n"
 
@@ -16,6 +20,37 @@ HEAD = """# Metric definitions
 Made by `python docs/make_metrics.py` from the metrics themselves; `summary.json` of `protgen evaluate` carries the same
 texts. Å and degrees; residues are those of the file, missing atoms are left out and never filled in. Every summary says
 how many values were used of how many structures were given, with a seeded bootstrap 95 % interval of the mean.
+"""
+
+DESIGNABILITY = f"""
+## Designability
+
+With refolds from a folder (`--refolds`) or made by tools (`--folder`, `--inverse-folder`). The field's protocol is 8
+ProteinMPNN sequences for each backbone (temperature 0.1), folded by ESMFold. Residues of a design and its refold
+correspond by their order, so both have the same number. pLDDT is read from the B-factors of the CA atoms; where none
+exceeds 1 the scale is taken to be 0 to 1. A design without a usable refold has no value here and is left out of every
+mean, with `n` of `n_given` beside it; `refold_message` says why. In `summary.json` each set has its designable
+fraction, the refolds used of those given, of how many the best was taken, and F1 = 2 D V / (D + V) of designability D
+and clusters per sample V (Genie 2), where every design has a verdict and was clustered.
+
+Names in a folder: {RULE}.
+Where two sets have designs of one name, the refolds of each are below a folder with the name of its set.
+
+The motif columns are there if the record that `protgen sample` wrote beside a design names a motif.
+
+{TABLE}"""
+
+LIKELIHOODS = """
+## Likelihood
+
+With `--likelihood MODEL`, of any model over backbones whose family has one. Every place that prints the number names
+its kind: exact, upper bound (the family bounds log p from below) or estimate. Conditions are unknown to the model but
+for the length, unless `--likelihood-conditions` tells them. Densities are with respect to the volume of the model's
+space, which `summary.json` names: numbers of two models can be compared only if their spaces are the same, and a
+density may exceed 1, so nats may be negative. The draws of an estimate depend on `--seed` and on the structure alone.
+An estimate that follows a probability flow depends on the number of its steps too, which is printed beside it: compare
+figures of one number of steps, and look at twice as many before trusting a difference.
+
 """
 
 
@@ -33,6 +68,13 @@ def page() -> str:
     parts.append("\n## Distributions\n\nOf each set against the natives of `--reference`, in `summary.json`.\n\n")
     parts.append("| figure | definition |\n|---|---|\n")
     parts += [f"| `{name}` | {definition} |\n" for name, definition in DEFINITIONS.items()]
+    parts.append(DESIGNABILITY)
+    for q in (*SELF_CONSISTENCY, *MOTIF_QUANTITIES):
+        parts.append(f"| `{q.name}` | {q.unit} | {q.better or ''} | {q.definition} |\n")
+    parts.append(LIKELIHOODS + "| column | definition |\n|---|---|\n")
+    for name, definition in LIKELIHOOD.items():
+        escaped = definition.replace("|", "\\|")
+        parts.append(f"| `{name}` | {escaped} |\n")
     return "".join(parts)
 
 

@@ -31,3 +31,7 @@ class CheckpointError(ProtgenError):
 
 class AllFailedError(DataError):
     """Every input of a run failed (exit code 4); the message names the first and its reason."""
+
+
+class ToolError(ProtgenError):
+    """An external program or oracle that failed or gave what cannot be used; the message names it and the reason."""

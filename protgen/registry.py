@@ -21,6 +21,8 @@ BASES = {
     "samplers": "Sampler",
     "families": "Family",
     "metrics": "Metric",
+    "inverse_folding": "InverseFolder",
+    "folding": "Folder",
 }
 
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from protgen.cli.console import escape, progress, say_error, stdout, table
+from protgen.cli.console import escape, progress, say_error, stdout, table, warn
 from protgen.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from protgen.conditions.measure import Judgement
+    from protgen.evaluation.refolding import Refolder
     from protgen.evaluation.runner import EvaluationResult
 
 # What the table shows, in this order; everything else is in the files. (name, heading, percent?)
@@ -40,6 +41,7 @@ class TMChoice(StrEnum):
     none = "none"
 
 
+ORACLES = "Oracles: designability, likelihood"
 MOST_NAMED = 20  # failed files named on the screen; all of them are in structures.csv
 
 
@@ -65,8 +67,77 @@ def evaluate(
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes.")] = 1,
     strict: Annotated[bool, typer.Option("--strict", help="A reader's warning counts as a failure.")] = False,
+    refolds: Annotated[
+        Path | None,
+        typer.Option(
+            "--refolds",
+            help="Refolded structures: design_0003.pdb, design_0003_*.pdb or design_0003/*.",
+            metavar="DIR",
+            rich_help_panel=ORACLES,
+        ),
+    ] = None,
+    folder: Annotated[
+        str | None,
+        typer.Option(
+            "--folder", help="Folds sequences: esmfold, or command:TEMPLATE.", metavar="TOOL", rich_help_panel=ORACLES
+        ),
+    ] = None,
+    inverse_folder: Annotated[
+        str | None,
+        typer.Option(
+            "--inverse-folder",
+            help="Writes sequences: command:TEMPLATE. Without it those of the files are folded.",
+            metavar="TOOL",
+            rich_help_panel=ORACLES,
+        ),
+    ] = None,
+    sequences: Annotated[
+        int, typer.Option("--sequences", min=1, help="For each structure.", rich_help_panel=ORACLES)
+    ] = 8,
+    refold_cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--refold-cache",
+            help="Where sequences and refolds are kept (OUT/refolds).",
+            metavar="DIR",
+            rich_help_panel=ORACLES,
+        ),
+    ] = None,
+    tool_timeout: Annotated[
+        float, typer.Option("--tool-timeout", help="Seconds for one run of a command.", rich_help_panel=ORACLES)
+    ] = 3600.0,
+    likelihood: Annotated[
+        str | None,
+        typer.Option(
+            "--likelihood",
+            help="Model that tells nats per residue.",
+            metavar="NAME|DIR",
+            rich_help_panel=ORACLES,
+        ),
+    ] = None,
+    likelihood_conditions: Annotated[
+        Path | None,
+        typer.Option(
+            "--likelihood-conditions",
+            help="YAML file of conditions that model is told; otherwise they are unknown.",
+            metavar="FILE",
+            rich_help_panel=ORACLES,
+        ),
+    ] = None,
+    likelihood_steps: Annotated[
+        int | None,
+        typer.Option("--likelihood-steps", min=1, help="Of a probability flow.", rich_help_panel=ORACLES),
+    ] = None,
+    device: Annotated[
+        str, typer.Option("--device", help="Of the likelihood: auto, cpu, cuda, mps.", rich_help_panel=ORACLES)
+    ] = "auto",
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Of sequences and of likelihoods.", rich_help_panel=ORACLES)
+    ] = 0,
 ) -> None:
     """Measure structures: validity, secondary structure, compactness, clusters, novelty; several sets side by side.
+
+    With --refolds or --folder designability, with --likelihood how likely a model finds them.
 
     Exits with 3 if some files could not be read and 4 if none could; each is named.
     """
@@ -74,11 +145,26 @@ def evaluate(
     from protgen.evaluation.runner import Settings
     from protgen.evaluation.runner import evaluate as run
 
+    source = refold_source(
+        refolds, folder, inverse_folder, refold_cache or out / "refolds", sequences, tool_timeout, seed
+    )
+    judge = None
+    if likelihood is not None:
+        from protgen.conditions.language import read_conditions
+        from protgen.evaluation.likelihood import open_likelihood
+        from protgen.generation.generate import pick_device
+
+        given = [] if likelihood_conditions is None else list(read_conditions(likelihood_conditions))
+        judge = open_likelihood(likelihood, given=given, seed=seed, steps=likelihood_steps, device=pick_device(device))
+    elif likelihood_conditions is not None or likelihood_steps is not None:
+        raise UsageError("--likelihood-conditions and --likelihood-steps speak of --likelihood; name its model")
     asked = [] if conditions is None else held_against(conditions)
     natives = load_reference(reference, jobs=jobs) if reference else None
     settings = Settings(
         conditions=tuple(asked),
         reference=natives,
+        refolds=source,
+        likelihood=judge,
         tm=tm.value,
         most_compared=most_compared,
         residues=residues,
@@ -95,6 +181,11 @@ def evaluate(
             console.print(adherence_table(result, [judge.name for judge in asked]))
         if len(result.content["sets"]) > 1 or result.compared or natives:
             console.print(set_table(result))
+        if source is not None:
+            console.print(designability_table(result))
+            warn_of_missing(result)
+        if judge is not None:
+            say_likelihood(result)
     console.print(f"{used} of {result.n} structures used.", markup=False)
     if used and "not_clustered" in result.content:
         console.print(f"{result.content['not_clustered'].capitalize()}.", markup=False, soft_wrap=True)
@@ -115,6 +206,40 @@ def evaluate(
     if len(failed) > MOST_NAMED:
         say_error(f"and {len(failed) - MOST_NAMED} more; see {result.csv}")
     raise typer.Exit(result.exit_code)
+
+
+def refold_source(
+    refolds: Path | None,
+    folder: str | None,
+    inverse_folder: str | None,
+    cache: Path,
+    sequences: int,
+    timeout: float,
+    seed: int,
+) -> "Path | Refolder | None":
+    """Where refolds come from: a folder, tools, or nowhere.
+
+    Raises:
+        UsageError: if the options contradict one another, or a tool cannot be used.
+    """
+    if refolds is not None and (folder is not None or inverse_folder is not None):
+        raise UsageError("--refolds and --folder are two sources of refolds; give one of them")
+    if inverse_folder is not None and folder is None:
+        raise UsageError("--inverse-folder writes sequences, and nothing folds them; add --folder, or give --refolds")
+    if refolds is not None:
+        if not refolds.is_dir():
+            raise UsageError(f"--refolds {refolds}: no such folder")
+        return refolds
+    if folder is None:
+        return None
+    from protgen.evaluation.refold_cache import RefoldCache
+    from protgen.evaluation.refolding import Refolder, build_tool
+
+    tool = build_tool("folding", folder, timeout=timeout)
+    writer = None if inverse_folder is None else build_tool("inverse_folding", inverse_folder, timeout=timeout)
+    refolder = Refolder(tool, RefoldCache(cache), writer, n=sequences, seed=seed)
+    refolder.prepare()
+    return refolder
 
 
 def held_against(path: Path) -> "list[Judgement]":
@@ -139,6 +264,56 @@ def adherence_table(result: "EvaluationResult", names: list[str]) -> "Table":
         interval = "-" if "-" in ends else " to ".join(ends)
         shown.add_row(name, show_number(100 * met.mean), interval, show_number(off.mean), str(met.n))
     return shown
+
+
+def designability_table(result: "EvaluationResult") -> "Table":
+    """One row a set: how many of how many are designable, and what the refolds say."""
+    shown = table("<set", "designable %", "n", "scRMSD", "scTM", "pLDDT", "best of", "refolds", "F1")
+    shown.columns[0].min_width = 12
+    for name, content in result.content["sets"].items():
+        found, metrics = content["designability"], content["metrics"]
+        counts = found["best_of"] or ["-"]
+        shown.add_row(
+            escape(name),
+            show_number(100 * found["designable_fraction"]),
+            f"{found['n']} of {found['n_given']}",
+            *(show_number(metrics[key]["mean"]) for key in ("sc_rmsd", "sc_tm", "sc_plddt")),
+            "-".join(str(count) for count in dict.fromkeys(counts)),
+            f"{found['refolds_used']} of {found['refolds_given']}",
+            show_number(math.nan if found["f1"] is None else found["f1"]),
+        )
+    return shown
+
+
+def warn_of_missing(result: "EvaluationResult") -> None:
+    """What is missing of the refolds, in a line each: the numbers above are not of these."""
+    about = result.content["designability"]
+    if about.get("n_unassigned"):
+        n, first = about["n_unassigned"], about["unassigned"][0]
+        warn(f"{n} refolds belong to no design by their names, the first is {first}")
+    told = [row for row in result.rows if row.get("refold_message")]
+    if told:
+        warn(
+            f"{len(told)} structures lack refolds or use but some (refold_message in {result.csv.name}); "
+            f"the first is {told[0]['file']}: {told[0]['refold_message']}"
+        )
+
+
+def say_likelihood(result: "EvaluationResult") -> None:
+    """One line a set: nats and bits per residue, what kind of number, and how many it is of."""
+    console, about = stdout(), result.content["likelihood"]
+    for name, content in result.content["sets"].items():
+        found = content["likelihood"]
+        console.print(
+            f"{name}: {show_number(found['nats_per_residue'])} nats, {show_number(found['bits_per_residue'])} bits per "
+            f"residue ({about['of_minus_log_p'] or 'none judged'}; {about['model']}; {found['n']} of "
+            f"{found['n_given']}), density with respect to {about['volume']}.",
+            markup=False,
+            soft_wrap=True,
+        )
+    failed = [row for row in result.rows if row.get("likelihood_message") and "nats_per_residue" not in row]
+    if failed:
+        warn(f"{len(failed)} structures have no likelihood; {failed[0]['file']}: {failed[0]['likelihood_message']}")
 
 
 def set_table(result: "EvaluationResult") -> "Table":

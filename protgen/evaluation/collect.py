@@ -8,6 +8,7 @@ from pathlib import Path
 from protgen.errors import UsageError
 
 LOOSE = "files"  # the set of files that are named outright
+CACHE_MARKER = "refolds.json"  # a folder with this file holds refolds of ours, which are no designs
 
 SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".bcif")  # each also with .gz
 
@@ -18,12 +19,18 @@ def is_structure_file(path: Path) -> bool:
     return name.removesuffix(".gz").endswith(SUFFIXES) and not name.startswith(".")
 
 
-def collect_files(paths: Sequence[str | PathLike[str]]) -> list[tuple[str, Path]]:
+def collect_files(
+    paths: Sequence[str | PathLike[str]], *, leave_out: Sequence[str | PathLike[str]] = ()
+) -> list[tuple[str, Path]]:
     """Structure files of the given files and folders.
 
     A folder gives every file in it and below whose name ends in .pdb, .ent, .cif, .mmcif or .bcif (also
-    with .gz), in sorted order; a file that is named outright is taken whatever its name. Each file comes
-    once.
+    with .gz), in sorted order, but for refolds kept by an earlier evaluation; a file that is named outright
+    is taken whatever its name. Each file comes once.
+
+    Args:
+        paths: the files and folders.
+        leave_out: folders below them whose files are something else.
 
     Returns:
         Pairs of label and path. The label is the path inside its folder, or a file's own name; where that
@@ -35,9 +42,13 @@ def collect_files(paths: Sequence[str | PathLike[str]]) -> list[tuple[str, Path]
     if not paths:
         raise UsageError("nothing to evaluate: give a structure file or a folder")
     found: dict[Path, tuple[str, Path]] = {}
+    others = {Path(os.path.abspath(path)) for path in leave_out}
     for given in map(Path, paths):
         if given.is_dir():
-            files = sorted(p for p in given.rglob("*") if p.is_file() and is_structure_file(p))
+            below = sorted(path for path in given.rglob("*") if path.is_file())
+            kept = {Path(os.path.abspath(path.parent)) for path in below if path.name == CACHE_MARKER}
+            strange = (others | kept) - {Path(os.path.abspath(given))}
+            files = [p for p in below if is_structure_file(p) and strange.isdisjoint(Path(os.path.abspath(p)).parents)]
             if not files:
                 raise UsageError(f"{given}: no structure files here ({', '.join(SUFFIXES)}, also with .gz)")
             entries = [(p.relative_to(given).as_posix(), p) for p in files]
@@ -51,6 +62,17 @@ def collect_files(paths: Sequence[str | PathLike[str]]) -> list[tuple[str, Path]
     if len({label for label, _ in pairs}) < len(pairs):
         return [(path.as_posix(), path) for _, path in pairs]
     return pairs
+
+
+def inner_paths(paths: Sequence[str | PathLike[str]], files: Sequence[tuple[str, Path]]) -> list[str]:
+    """The path of each file of `collect_files(paths)` within the folder that gave it; a loose file's own name."""
+    folders = [Path(os.path.abspath(path)) for path in paths if Path(path).is_dir()]
+    result = []
+    for _, path in files:
+        whole = Path(os.path.abspath(path))
+        inside = [folder for folder in folders if folder in whole.parents]
+        result.append(whole.relative_to(inside[0]).as_posix() if inside else whole.name)
+    return result
 
 
 def name_sets(paths: Sequence[str | PathLike[str]], files: Sequence[tuple[str, Path]]) -> list[str]:

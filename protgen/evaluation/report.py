@@ -5,7 +5,6 @@ plotly.js is inlined once; nothing is loaded from anywhere, so the page works fr
 
 import html
 import json
-import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from os import PathLike
@@ -18,6 +17,8 @@ from plotly.offline import get_plotlyjs
 from protgen.evaluation import plots
 from protgen.evaluation.native_control import NativeControl, native_control
 from protgen.evaluation.reference import Reference
+from protgen.evaluation.report_oracles import designability_section, likelihood_section
+from protgen.evaluation.report_tables import cell, show, table
 from protgen.evaluation.ribbon_mesh import CODES, ribbon_mesh
 from protgen.evaluation.runner import ERROR, EvaluationResult
 from protgen.evaluation.showcase import choose
@@ -42,6 +43,12 @@ SHOWN = (
     ("max_tm", "max TM to the reference", False),
     ("novel", "novel (max TM < 0.5), %", True),
     ("memorised", "copies of training chains, %", True),
+    ("designable", "designable (scRMSD < 2 Å), %", True),
+    ("sc_rmsd", "scRMSD, Å", False),
+    ("sc_tm", "scTM", False),
+    ("sc_plddt", "pLDDT of the best refold", False),
+    ("motif_success", "motif kept and designable, %", True),
+    ("nats_per_residue", "-log p per residue, nats", False),
 )
 MOST_NAMED = 200  # failed files listed
 
@@ -106,6 +113,19 @@ def report_figures(result: EvaluationResult) -> dict[str, tuple[str, str, go.Fig
             "Highest TM-score to the reference; below 0.5 the fold is another one.",
             plots.histogram(rows, sets, "max_tm", "max TM"),
         )
+    if any("sc_rmsd" in row for row in rows):
+        figures["self_consistency"] = (
+            "Self-consistency",
+            "CA RMSD of each design and its best refold; below 2 Å it is designable.",
+            plots.histogram(rows, sets, "sc_rmsd", "scRMSD, Å"),
+        )
+    if any("nats_per_residue" in row for row in rows):
+        figures["likelihood"] = (
+            "Likelihood",
+            f"-log p per residue under {result.content['likelihood']['model']}, nats "
+            f"({result.content['likelihood']['of_minus_log_p']}).",
+            plots.histogram(rows, sets, "nats_per_residue", "nats per residue"),
+        )
     return figures
 
 
@@ -139,6 +159,10 @@ def page(result: EvaluationResult, control: NativeControl | None) -> str:
     if any("frechet" in content.get("distribution", {}) for content in result.content["sets"].values()):
         text = "Each set against as many natives of like length; point at a figure for its definition."
         sections.append(_section("Distributions", text, _distributions(result, names), "t"))
+    if "designability" in result.content:
+        sections.append(_section("Designability", *designability_section(result.content), "o"))
+    if "likelihood" in result.content:
+        sections.append(_section("Likelihood", *likelihood_section(result.content), "l"))
     if result.n_failed:
         sections.append(_section("Files that could not be read", "", _failures(result), "f"))
     sections.append(_section("Definitions", "Every figure and its definition.", _definitions(result), "m"))
@@ -211,13 +235,13 @@ def _tiles(result: EvaluationResult, names: Sequence[str]) -> str:
         content = result.content["sets"][name]
         facts = [("read", f"{content['n'] - content['n_failed']} of {content['n']}")]
         metrics = content["metrics"]
-        facts.append(("Ramachandran favoured", _show(metrics["rama_favoured"]["mean"], True, " %")))
-        facts.append(("free of clashes", _show(metrics["clash_free"]["mean"], True, " %")))
+        facts.append(("Ramachandran favoured", show(metrics["rama_favoured"]["mean"], True, " %")))
+        facts.append(("free of clashes", show(metrics["clash_free"]["mean"], True, " %")))
         if "diversity" in content:
             clusters = content["diversity"]
             facts.append(("clusters / samples", f"{clusters['clusters']} / {clusters['n']}"))
         if "novelty" in content:
-            facts.append(("novel folds", _show(content["novelty"]["novel_fraction"], True, " %")))
+            facts.append(("novel folds", show(content["novelty"]["novel_fraction"], True, " %")))
         listed = "".join(f"<dt>{label}</dt><dd>{value}</dd>" for label, value in facts)
         dot = f'<span class="dot" style="background:{colours[name]}"></span>'
         tiles.append(f'<div class="tile"><h3>{dot}{html.escape(name)}</h3><dl>{listed}</dl></div>')
@@ -232,27 +256,12 @@ def _summary(result: EvaluationResult, control: NativeControl | None, names: Seq
     for metric, heading, percent in SHOWN:
         if metric not in definitions:
             continue
-        cells = [_cell(result.content["sets"][name]["metrics"][metric], percent) for name in names]
+        cells = [cell(result.content["sets"][name]["metrics"][metric], percent) for name in names]
         if control is not None:
-            cells.append(_cell(control.metrics.get(metric, {}), percent, "native"))
+            cells.append(cell(control.metrics.get(metric, {}), percent, "native"))
         tip = html.escape(definitions[metric]["definition"], quote=True)
         body.append(f'<tr><td title="{tip}">{heading}</td>{"".join(cells)}</tr>')
-    return _table(head, body)
-
-
-def _table(head: str, body: Sequence[str]) -> str:
-    rows = "".join(body)
-    return f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-
-
-def _cell(summary: Mapping[str, Any], percent: bool, kind: str = "") -> str:
-    mean = _show(summary.get("mean"), percent)
-    if mean == "–":
-        return f'<td class="{kind}">–</td>'
-    ends = _show(summary["ci_low"], percent), _show(summary["ci_high"], percent)
-    between = f"{ends[0]} to {ends[1]}, " if "–" not in ends else ""
-    used = f"n {summary['n']}" + (f" of {summary['n_given']}" if summary["n_given"] != summary["n"] else "")
-    return f'<td class="{kind}">{mean}<small>{between}{used}</small></td>'
+    return table(head, body)
 
 
 def _viewer(result: EvaluationResult, shown: Sequence[Any]) -> str:
@@ -282,12 +291,12 @@ def _differences(result: EvaluationResult) -> str:
         cells = [f'<td class="text">{html.escape(str(row[key]))}</td>' for key in ("first", "second")]
         for stem in ("", "matched_"):
             name = f"{stem}difference"
-            ends = f"{_show(row[f'{stem}ci_low'])} to {_show(row[f'{stem}ci_high'])}"
-            cells.append(f"<td>{_show(row[name])}<small>{ends}</small></td>")
+            ends = f"{show(row[f'{stem}ci_low'])} to {show(row[f'{stem}ci_high'])}"
+            cells.append(f"<td>{show(row[name])}<small>{ends}</small></td>")
         cells.append(f"<td>{_show_p(float(row['p_value']))}</td><td>{row['n_first']}, {row['n_second']}</td>")
         body.append(f"<tr><td>{row['metric']}</td>{''.join(cells)}</tr>")
     head = "".join(f"<th>{text}</th>" for text in ("first", "second", "difference", "matched by length", "p", "n"))
-    return _table(head, body)
+    return table(head, body)
 
 
 def _distributions(result: EvaluationResult, names: Sequence[str]) -> str:
@@ -298,14 +307,14 @@ def _distributions(result: EvaluationResult, names: Sequence[str]) -> str:
             continue
         cells = []
         for entry in found:
-            value, ends = _show(entry.get(figure)), ""
+            value, ends = show(entry.get(figure)), ""
             if figure == "n":
                 value, ends = str(entry.get("n", "–")), f"of {entry.get('n_given', 0)}"
             elif figure == "frechet" and figure in entry:
-                ends = f"{_show(entry['frechet_ci_low'])} to {_show(entry['frechet_ci_high'])}"
+                ends = f"{show(entry['frechet_ci_low'])} to {show(entry['frechet_ci_high'])}"
             cells.append(f"<td>{value}<small>{ends}</small></td>")
         body.append(f'<tr><td title="{html.escape(definition, quote=True)}">{figure}</td>{"".join(cells)}</tr>')
-    return _table("".join(f"<th>{html.escape(name)}</th>" for name in names), body)
+    return table("".join(f"<th>{html.escape(name)}</th>" for name in names), body)
 
 
 def _failures(result: EvaluationResult) -> str:
@@ -326,15 +335,6 @@ def _definitions(result: EvaluationResult) -> str:
     return (
         f'<details><summary>Show all</summary><div class="scroll"><table><tbody>{body}</tbody></table></div></details>'
     )
-
-
-def _show(value: Any, percent: bool = False, unit: str = "") -> str:
-    """A number as it is read: three significant digits, or a dash."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    number = 100 * value if percent else value
-    digits = 0 if abs(number) >= 1000 else 1 if abs(number) >= 10 else 2 if abs(number) >= 0.095 else 3
-    return f"{number:.{digits}f}{unit}"
 
 
 def _show_p(value: float) -> str:

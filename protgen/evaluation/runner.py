@@ -6,16 +6,24 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from protgen.errors import ProtgenError
 from protgen.evaluation import comparison, per_residue
 from protgen.evaluation.adherence import Judge, adherence_columns, adherence_row
-from protgen.evaluation.collect import collect_files, name_sets
+from protgen.evaluation.collect import collect_files, inner_paths, name_sets
+from protgen.evaluation.designability import (
+    DesignabilityResult,
+    describe_designability,
+    designability,
+    refold_folder,
+    refolds_of,
+)
 from protgen.evaluation.distributions import DEFINITIONS, describe_distribution
 from protgen.evaluation.reference import Reference
+from protgen.evaluation.refolding import Refolder
 from protgen.evaluation.sets import (
     CLUSTER,
     LABELS,
@@ -36,6 +44,9 @@ from protgen.parallel import run
 from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
 
+if TYPE_CHECKING:
+    from protgen.evaluation.likelihood import LikelihoodResult, LikelihoodSettings
+
 LEADING_COLUMNS = ("file", "status", "message", "length", "chains", "set")
 OK, WARNING, ERROR = "ok", "warning", "error"
 
@@ -50,6 +61,8 @@ class Settings:
     Attributes:
         conditions: requests y to hold every structure against; each adds columns asked, got, difference, satisfied.
         reference: structures to compare with: novelty, nearest native, memorisation, native control.
+        refolds: where refolds of the structures come from, for designability: a folder of files, or tools.
+        likelihood: the model that judges, and how.
         tm: "quick" or "full" search of all pairs; "none" leaves out clusters and pairwise TM.
         most_compared: structures that are clustered at most; of more the summary says "not_clustered" and why.
         residues: write `residues.csv`, a row a residue.
@@ -59,6 +72,8 @@ class Settings:
 
     conditions: Sequence[Judge] = ()
     reference: Reference | None = None
+    refolds: Path | Refolder | None = None
+    likelihood: "LikelihoodSettings | None" = None
     tm: str = "none"
     most_compared: int = MOST_COMPARED
     residues: bool = False
@@ -72,6 +87,19 @@ class FileResult:
 
     row: Row
     protein: Protein | None = None
+
+
+@dataclass
+class Extra:
+    """What was asked for beyond the structures themselves: columns of their own, and what they are."""
+
+    designability: DesignabilityResult | None = None
+    likelihood: "LikelihoodResult | None" = None
+
+    @property
+    def parts(self) -> "list[DesignabilityResult | LikelihoodResult]":
+        """Those there are, in the order of their columns."""
+        return [part for part in (self.designability, self.likelihood) if part is not None]
 
 
 @dataclass(frozen=True)
@@ -143,7 +171,11 @@ def evaluate(
             file that cannot be read raises nothing: it is a row with status "error".
     """
     chosen = settings or Settings(conditions=tuple(conditions), strict=strict, jobs=jobs)
-    files = collect_files(paths)
+    files = collect_files(paths, leave_out=[] if chosen.refolds is None else [refold_folder(chosen.refolds)])
+    sets = name_sets(paths, files)
+    places = [(inner, path) for inner, (_, path) in zip(inner_paths(paths, files), files, strict=True)]
+    if isinstance(chosen.refolds, Path):
+        refolds_of(chosen.refolds, places, sets)  # names that do not fit are told before anything is computed
     folder = Path(out)
     make_folder(folder)
     results: list[FileResult] = [FileResult({}) for _ in files]
@@ -155,7 +187,6 @@ def evaluate(
         if progress is not None:
             progress(done, len(files))
     rows = [result.row for result in results]
-    sets = name_sets(paths, files)
     for row, name in zip(rows, sets, strict=True):
         row["set"] = name
     proteins = [result.protein for result in results]
@@ -166,7 +197,14 @@ def evaluate(
         cluster_columns(compared, sets, rows)
     if chosen.reference is not None:
         nearest_columns(proteins, chosen.reference, rows, jobs=chosen.jobs)
-    return _write(rows, proteins, sets, folder, chosen, compared)
+    extra = Extra()
+    if chosen.refolds is not None:
+        extra.designability = designability(rows, proteins, places, chosen.refolds, jobs=chosen.jobs, progress=progress)
+    if chosen.likelihood is not None:
+        from protgen.evaluation.likelihood import likelihood  # the families, which nothing else here needs
+
+        extra.likelihood = likelihood(rows, proteins, chosen.likelihood, progress)
+    return _write(rows, proteins, sets, folder, chosen, compared, extra)
 
 
 def evaluate_file(labelled: tuple[str, Path], *, strict: bool = False, conditions: Sequence[Judge] = ()) -> FileResult:
@@ -208,6 +246,7 @@ def _write(
     folder: Path,
     settings: Settings,
     compared: Compared | None,
+    extra: Extra,
 ) -> EvaluationResult:
     quantities = [quantity for metric in structure_metrics() for quantity in metric.quantities]
     labels = [label for metric in structure_metrics() for label in metric.labels]
@@ -215,6 +254,8 @@ def _write(
     quantities, labels = quantities + asked, labels + asked_labels
     if settings.reference is not None:
         quantities, labels = [*quantities, *QUANTITIES], [*labels, *LABELS]
+    quantities += [quantity for part in extra.parts for quantity in part.quantities]
+    labels += [label for part in extra.parts for label in part.labels]
     columns = [quantity.name for quantity in quantities] + labels
     names = ["length", *(quantity.name for quantity in quantities)]
     if compared is not None:
@@ -228,6 +269,7 @@ def _write(
             names,
             settings,
             compared,
+            extra,
         )
         for name in dict.fromkeys(sets)
     }
@@ -237,6 +279,10 @@ def _write(
     }
     if settings.reference is not None:
         content["distribution_definitions"] = DEFINITIONS
+    if extra.designability is not None:
+        content["designability"] = extra.designability.source
+    if extra.likelihood is not None:
+        content["likelihood"] = extra.likelihood.about
     if compared is not None:
         content["cluster_definition"] = CLUSTER.definition
     elif settings.tm != "none":
@@ -295,11 +341,17 @@ def _describe_set(
     names: Sequence[str],
     settings: Settings,
     compared: Compared | None,
+    extra: Extra,
 ) -> dict[str, Any]:
     content = _describe(rows, names)
+    read = [row for row in rows if row["status"] != ERROR]
     if compared is not None and name in compared.by_set:
         content["diversity"] = describe_diversity(compared.by_set[name], compared.effort)
     if settings.reference is not None:
-        content["novelty"] = describe_novelty([row for row in rows if row["status"] != ERROR], settings.reference)
+        content["novelty"] = describe_novelty(read, settings.reference)
         content["distribution"] = describe_distribution(proteins, settings.reference)
+    if extra.designability is not None:
+        content["designability"] = describe_designability(read, content.get("diversity", {}))
+    if extra.likelihood is not None:
+        content["likelihood"] = extra.likelihood.describe(read)
     return content

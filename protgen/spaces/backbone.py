@@ -98,6 +98,8 @@ class Backbone(Space, BackboneAtoms):
         distance_weight, bond_weight, overlap_weight: weights of the auxiliary losses near the data end.
     """
 
+    volume = "Å^(3 (l - 1)) of centred CA positions times rad^(3 l) of residue rotations (8 pi^2 for all of SO(3))"
+
     def __init__(
         self,
         noise_scale: float = 1.0,

@@ -7,6 +7,7 @@ space understands, and the head that turns an encoder's features into a point of
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -164,10 +165,12 @@ class Space(nn.Module, ABC):
         manifolds: the manifold of each field, by name.
         displaced: flat fields that `head` reads as a displacement of the noisy point, x_t + what it reads off features,
             rather than as the point itself; a family that predicts something else than x_data takes the displacement.
+        volume: what densities are with respect to, in words, with units.
     """
 
     manifolds: Mapping[str, Manifold]
     displaced: frozenset[str] = frozenset()
+    volume: ClassVar[str] = "the volume of its manifolds, in their own units"
 
     @abstractmethod
     def encode(self, batch: Batch) -> State:

@@ -48,6 +48,8 @@ class Torsions(Space, BackboneAtoms):
             proline; designs have no sequence yet, and a CA-CA distance of 2.9 Å counts as a break elsewhere.
     """
 
+    volume = "rad for each known torsion times the spread in natives for each known bond angle (2.7, 1.6, 1.8 degrees)"
+
     def __init__(self, cis: bool = False) -> None:
         super().__init__()
         self.cis = cis

@@ -17,7 +17,7 @@ _INTEGER = re.compile(r"[+-]?\d{1,15}", re.ASCII)
 ATOM_TAGS = (
     "group_pdb", "id", "type_symbol", "label_atom_id", "auth_atom_id", "label_alt_id", "label_comp_id",
     "auth_comp_id", "label_asym_id", "auth_asym_id", "label_entity_id", "label_seq_id", "auth_seq_id",
-    "pdbx_pdb_ins_code", "cartn_x", "cartn_y", "cartn_z", "occupancy", "pdbx_pdb_model_num",
+    "pdbx_pdb_ins_code", "cartn_x", "cartn_y", "cartn_z", "occupancy", "b_iso_or_equiv", "pdbx_pdb_model_num",
 )  # fmt: skip
 HEADER_TAGS = {  # category -> tags
     "refine": ("ls_d_res_high",),

@@ -1,0 +1,259 @@
+"""Designability: are the sequences made for a backbone predicted to fold into it?
+
+Refolds come from a folder of files made elsewhere, or from tools. Each design keeps the best over its refolds with
+their number, and what could not be used is counted and named: a design without a refold has no value, which is not 0.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from protgen.errors import ProtgenError, UsageError
+from protgen.evaluation.collect import is_structure_file
+from protgen.evaluation.refold_names import assign_refolds
+from protgen.evaluation.refolding import Refolder, Refolds
+from protgen.metrics.base import Quantity, Value, summarise
+from protgen.metrics.self_consistency import (
+    LABELS,
+    MOTIF_QUANTITIES,
+    QUANTITIES,
+    MotifTarget,
+    RefoldScore,
+    best_of,
+    f1,
+    score_refold,
+)
+from protgen.parallel import run
+from protgen.structure.b_factors import plddt_of, read_b_factors
+from protgen.structure.protein import Protein
+from protgen.structure.reader import read_structure, stem
+
+MOST_NAMED = 20  # refolds without a design, in the summary
+
+Row = dict[str, Value]
+Progress = Callable[[int, int], None]
+RULE = (
+    "a refold of design_0003.pdb is called design_0003.pdb or design_0003_*.pdb (any mark that is no letter or digit), "
+    "or is in a folder design_0003"
+)
+
+
+@dataclass(frozen=True)
+class Design:
+    """One design and what it is held against.
+
+    Attributes:
+        protein: the design.
+        root: folder that names of refolds are given within.
+        refolds: of the design.
+        motif: what its record says that it holds.
+        problem: why the motif cannot be judged, if so.
+    """
+
+    protein: Protein
+    root: Path
+    refolds: Refolds
+    motif: MotifTarget | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class DesignabilityResult:
+    """What is known of a set of designs, beside their rows.
+
+    Attributes:
+        source: where the refolds come from, for the summary.
+        quantities: the columns written.
+        labels: the text columns written.
+    """
+
+    source: dict[str, Any]
+    quantities: tuple[Quantity, ...]
+    labels: tuple[str, ...] = LABELS
+
+
+def refolds_of(
+    folder: Path, designs: Sequence[tuple[str, Path]], sets: Sequence[str]
+) -> tuple[list[Refolds], list[str]]:
+    """The refolds of each design in a folder of files, and those that belong to none.
+
+    Args:
+        folder: of refolds.
+        designs: (n,) path of each within its set's folder, and whole.
+        sets: (n,) the set of each.
+
+    Raises:
+        UsageError: if there is no such folder, no structure file in it, none that belongs to a design, one that
+            belongs to two, or one that is a design itself.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"--refolds {folder}: no such folder")
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and is_structure_file(path))
+    if not files:
+        raise UsageError(f"--refolds {folder}: no structure files here")
+    same = {path.resolve() for path in files} & {path.resolve() for _, path in designs}
+    if same:
+        raise UsageError(
+            f"--refolds {folder}: {min(same).name} is one of the designs; keep refolds in a folder of their own, "
+            "or each would be its own refold"
+        )
+    names = [path.relative_to(folder).as_posix() for path in files]
+    owners = assign_refolds([label for label, _ in designs], sets, names)
+    found = [Refolds(0) for _ in designs]
+    for path, owner in zip(files, owners, strict=True):
+        if owner is not None:
+            found[owner].paths.append(path)
+            found[owner].n_given += 1
+    unassigned = [name for name, owner in zip(names, owners, strict=True) if owner is None]
+    if len(unassigned) == len(files):
+        raise UsageError(f"--refolds {folder}: none of {len(files)} files belongs to a design by its name: {RULE}")
+    return found, unassigned
+
+
+def designability(
+    rows: Sequence[Row],
+    proteins: Sequence[Protein | None],
+    files: Sequence[tuple[str, Path]],
+    source: Path | Refolder,
+    *,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> DesignabilityResult:
+    """Write the columns of self-consistency into the rows.
+
+    Args:
+        rows: of the table, with "set"; changed.
+        proteins: (n,) one a row, None where the file could not be read.
+        files: (n,) path of each within its set's folder, and whole.
+        source: a folder of refolds, or tools that make them.
+        jobs: processes that read and compare refolds; tools run one after another.
+        progress: called with (designs done, designs in all).
+
+    Raises:
+        UsageError: if the folder of refolds cannot be used.
+    """
+    readable = [k for k, protein in enumerate(proteins) if protein is not None]
+    if isinstance(source, Path):
+        every, unassigned = refolds_of(source, files, [str(row["set"]) for row in rows])
+        root, about = source, {"refolds": str(source), "rule": RULE}
+        about |= {"n_unassigned": len(unassigned), "unassigned": unassigned[:MOST_NAMED]}
+    else:
+        every, root, about = [Refolds(0) for _ in rows], source.cache.folder, source.settings
+        for done, k in enumerate(readable, start=1):
+            protein = proteins[k]
+            assert protein is not None
+            every[k] = source.refold(protein)
+            if progress is not None:
+                progress(done, len(readable))
+    designs = []
+    for k in readable:
+        protein = proteins[k]
+        assert protein is not None
+        motif, problem = motif_of(files[k][1], protein)
+        designs.append(Design(protein, root, every[k], motif, problem))
+    for outcome in run(score_design, designs, jobs=jobs):
+        died = {"refold_message": "the process that compared its refolds was killed (out of memory, or a crash)"}
+        rows[readable[outcome.index]].update(outcome.result or died)
+    with_motif = any(design.motif is not None or design.problem for design in designs)
+    return DesignabilityResult(about, QUANTITIES + (MOTIF_QUANTITIES if with_motif else ()))
+
+
+def score_design(design: Design) -> Row:
+    """The columns of one design; it never raises for what its refolds hold."""
+    problems = list(design.refolds.problems)
+    scores: list[RefoldScore] = []
+    for path in design.refolds.paths:
+        name = path.relative_to(design.root).as_posix()
+        try:
+            refold = read_structure(path, name=name).protein
+            plddt = plddt_of(read_b_factors(path, refold))
+            scores.append(score_refold(design.protein, refold, plddt, design.motif))
+        except (ProtgenError, OSError) as error:
+            problems.append(f"{name}: {str(error).removeprefix(f'{path}: ')}")
+    row = best_of(scores, design.refolds.n_given, design.motif is not None)
+    row["refold_message"] = describe(design, len(scores), problems)
+    return row
+
+
+def describe(design: Design, n_used: int, problems: Sequence[str]) -> str:
+    """One line on what is missing; empty where nothing is."""
+    n = design.refolds.n_given
+    lines = [] if n else ["no refold"]
+    if problems:
+        lines.append(f"{n_used} of {n} refolds used; {'; '.join(dict.fromkeys(problems))}" if n else problems[0])
+    if design.problem:
+        lines.append(f"motif: {design.problem}")
+    return " ".join("; ".join(lines).split())[:500]
+
+
+def motif_of(path: Path, protein: Protein) -> tuple[MotifTarget | None, str]:
+    """The motif that the record beside a design names, and why it cannot be used if so.
+
+    `protgen sample` writes `design_0003.json` beside `design_0003.pdb`, with the motif's file and which residue of the
+    design is which of the motif's.
+    """
+    try:
+        record = json.loads((path.parent / f"{stem(path)}.json").read_text(encoding="utf-8"))
+        mapping = record["motif"]
+        asked = [entry for entry in record["requested"] if entry["condition"] == "motif"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, ""
+    if not mapping or len(asked) != 1:
+        return None, ""
+    from protgen.conditions.motif import Motif
+
+    try:
+        fields = {key: value for key, value in asked[0].items() if key not in ("condition", "weight")}
+        residues = Motif(**fields).residues()  # which confirms that the file is the one of the request
+        native = _places(residues)
+        own = _places(protein)
+        rows = [native[str(entry["motif"]["chain"]), int(entry["motif"]["residue"])] for entry in mapping]
+        indices = [own[str(entry["design"]["chain"]), int(entry["design"]["residue"])] for entry in mapping]
+    except ProtgenError as error:
+        return None, str(error)
+    except (KeyError, TypeError, ValueError):
+        return None, "the record does not fit its design and motif file"
+    return MotifTarget(np.array(indices), residues.backbone[rows, :3]), ""
+
+
+def _places(protein: Protein) -> dict[tuple[str, int], int]:
+    pairs = zip(protein.chain_ids.tolist(), protein.residue_numbers.tolist(), strict=True)
+    return {(str(chain), int(number)): k for k, (chain, number) in enumerate(pairs)}
+
+
+def refold_folder(source: Path | Refolder) -> Path:
+    """Where the refolds are, which may be below the designs."""
+    return source if isinstance(source, Path) else source.cache.folder
+
+
+def describe_designability(rows: Sequence[Row], diversity: Mapping[str, Any]) -> dict[str, Any]:
+    """The designability of one set for `summary.json`.
+
+    Args:
+        rows: of its files that could be read.
+        diversity: of the set, as in `summary.json`; empty if it was not clustered.
+    """
+    values = {name: summarise([_number(row, name) for row in rows]) for name in ("designable", "sc_rmsd")}
+    share = values["designable"]
+    # F1 is of all samples: where one has no verdict, or no cluster, there is none.
+    whole = 0 < share.n == len(rows) == diversity.get("n")
+    counts = sorted({int(_number(row, "n_refolds_used")) for row in rows if _number(row, "n_refolds_used") > 0})
+    return {
+        "n": share.n,
+        "n_given": len(rows),
+        "designable_fraction": share.mean,
+        "mean_sc_rmsd": values["sc_rmsd"].mean,
+        "refolds_used": int(sum(_number(row, "n_refolds_used") for row in rows if "n_refolds_used" in row)),
+        "refolds_given": int(sum(_number(row, "n_refolds") for row in rows if "n_refolds" in row)),
+        "best_of": [counts[0], counts[-1]] if counts else None,
+        "f1": f1(share.mean, diversity["clusters_per_sample"]) if whole else None,
+    }
+
+
+def _number(row: Row, name: str) -> float:
+    value = row.get(name)
+    return float(value) if isinstance(value, int | float) else np.nan

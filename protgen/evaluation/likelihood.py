@@ -1,0 +1,266 @@
+"""How likely a model finds each structure: nats and bits per residue, with what kind of number it is.
+
+    nats_per_residue = -log p(x | y) / l
+
+p is a density with respect to the volume of the model's space in its own units, so numbers of two models can be
+compared only if their spaces are the same; being a density it may exceed 1, and nats per residue may be negative. A
+family whose log p is a lower bound gives an upper bound of this number.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from protgen.conditions.base import Condition
+from protgen.errors import ProtgenError, StructureError, UsageError
+from protgen.evaluation.refold_cache import structure_hash
+from protgen.families.base import Likelihood, LikelihoodFamily
+from protgen.families.diffusion import Diffusion
+from protgen.families.flow_matching import FlowMatching
+from protgen.families.ode_likelihood import OdeSettings
+from protgen.metrics.base import Quantity, Value, summarise
+from protgen.models.model import WEIGHTS, Model, load_model
+from protgen.models.released import find_model
+from protgen.spaces.atoms import BackboneAtoms
+from protgen.structure.protein import Protein
+from protgen.types import Batch, State
+
+DEFINITIONS = {
+    "nats_per_residue": "-log p(x | y) / l, l residues; lower is likelier",
+    "bits_per_residue": "nats_per_residue / ln 2",
+    "likelihood_kind": "of log p: exact, lower_bound or estimate",
+    "likelihood_message": "why a structure has no number (several chains, missing atoms), or that the model has seen "
+    "no chain of its length",
+}
+LABELS = ("likelihood_kind", "likelihood_message")
+KINDS = {  # of log p -> what is said of -log p
+    "exact": "exact",
+    "lower_bound": "upper bound, from a lower bound of log p",
+    "estimate": "estimate",
+}
+FEWEST = 3  # residues
+
+
+@dataclass(frozen=True)
+class LikelihoodSettings:
+    """The model that judges, and how.
+
+    Attributes:
+        model: with a likelihood, over backbones.
+        name: as it was asked for.
+        sha256: of its weights.
+        given: y, for all structures; what is not given is unknown to the model.
+        seed: of estimates and bounds; the draws of a structure depend on it and on the structure alone.
+        steps: of the probability flow, where the likelihood is found by one; None for the family's own.
+    """
+
+    model: Model
+    name: str
+    sha256: str
+    given: tuple[Condition, ...] = ()
+    seed: int = 0
+    steps: int | None = None
+
+
+@dataclass(frozen=True)
+class LikelihoodResult:
+    """What the judging was, beside the columns in the rows.
+
+    Attributes:
+        about: model, kind, volume, conditions, settings and counts, for the summary.
+        quantities: the columns, with a definition that names all of these.
+        labels: the text columns.
+    """
+
+    about: dict[str, Any]
+    quantities: tuple[Quantity, ...]
+    labels: tuple[str, ...] = LABELS
+
+    def describe(self, rows: Sequence[dict[str, Value]]) -> dict[str, Any]:
+        """The likelihood of one set, of its files that could be read, for `summary.json`."""
+        nats = summarise([float(row.get("nats_per_residue", np.nan)) for row in rows])
+        return {
+            "kind": self.about["kind"],
+            "nats_per_residue": nats.mean,
+            "bits_per_residue": nats.mean / math.log(2),
+            "n": nats.n,
+            "n_given": nats.n_given,
+        }
+
+
+def open_likelihood(
+    name: str,
+    *,
+    given: Sequence[Condition] = (),
+    seed: int = 0,
+    steps: int | None = None,
+    device: torch.device | str = "cpu",
+) -> LikelihoodSettings:
+    """Load a model to judge with.
+
+    Args:
+        name: of a released model, or a folder.
+        given: conditions that are told to the model; they must be learned ones.
+        seed: of estimates.
+        steps: of the probability flow.
+        device: where to compute; another one rounds otherwise.
+
+    Raises:
+        CheckpointError: if there is no such model.
+        UsageError: if it has no likelihood, is not over protein backbones, has not learned a condition, or takes no
+            steps.
+    """
+    folder = find_model(name)
+    model = load_model(folder)
+    if not isinstance(model.family, LikelihoodFamily):
+        kind = model.config["family"]["name"]
+        raise UsageError(f"--likelihood {name}: its family, {kind}, has no likelihood; name a model of another family")
+    if not isinstance(model.family.space, BackboneAtoms):
+        raise UsageError(f"--likelihood {name}: its space is {model.config['space']['name']}, and not of backbones")
+    model.conditions.require_learned(given)
+    settings = LikelihoodSettings(
+        model, name, hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(), tuple(given), seed, steps
+    )
+    if steps is not None and flow_settings(settings) is None:
+        raise UsageError(f"--likelihood {name}: its likelihood is not found by steps; leave out --likelihood-steps")
+    model.family.to(device)
+    return settings
+
+
+def flow_settings(settings: LikelihoodSettings) -> OdeSettings | None:
+    """How the probability flow is followed; None where the family's likelihood is found in another way."""
+    family = settings.model.family
+    if isinstance(family, FlowMatching):
+        usual = OdeSettings()
+    elif isinstance(family, Diffusion) and family.likelihood == "ode":
+        usual = OdeSettings(first=family.first)
+    else:
+        return None
+    return OdeSettings(steps=settings.steps or usual.steps, first=usual.first)
+
+
+def likelihood(
+    rows: Sequence[dict[str, Value]],
+    proteins: Sequence[Protein | None],
+    settings: LikelihoodSettings,
+    progress: Callable[[int, int], None] | None = None,
+) -> LikelihoodResult:
+    """Write nats and bits per residue into the rows.
+
+    A structure that the space cannot take has no number, and `likelihood_message` says why.
+
+    Args:
+        rows: of the table; changed.
+        proteins: (n,) one a row, None where the file could not be read.
+        settings: the model, and how.
+        progress: called with (structures done, structures in all).
+    """
+    readable = [k for k, protein in enumerate(proteins) if protein is not None]
+    kinds: list[str] = []
+    for done, k in enumerate(readable, start=1):
+        protein = proteins[k]
+        assert protein is not None
+        try:
+            found = log_prob(protein, settings)
+            nats = -float(found.nats[0]) / protein.length
+            if not math.isfinite(nats):
+                raise StructureError(f"the model gave {nats} nats per residue")
+            kinds.append(found.kind)
+            said = outside_training(protein.length, settings.model)
+            rows[k].update(nats_per_residue=nats, bits_per_residue=nats / math.log(2), likelihood_kind=found.kind)
+            rows[k]["likelihood_message"] = said
+        except ProtgenError as error:
+            rows[k]["likelihood_message"] = " ".join(str(error).split())
+        if progress is not None:
+            progress(done, len(readable))
+    about = describe(settings, kinds[0] if kinds else None)
+    about["n"], about["n_given"] = len(kinds), len(readable)
+    return LikelihoodResult(about, quantities_of(about))
+
+
+def log_prob(protein: Protein, settings: LikelihoodSettings) -> Likelihood:
+    """log p(x | y) of one protein, by itself: it does not depend on what else is judged.
+
+    Raises:
+        ProtgenError: if the space cannot take it, or the family cannot judge.
+    """
+    model = settings.model
+    state = state_of(protein, model)
+    if settings.given:
+        for condition in settings.given:
+            condition.check_length(protein.length)
+        cond = model.conditions.from_requests([settings.given], state.mask)
+    else:
+        cond = model.conditions.unknown(state.mask)
+    words = np.frombuffer(bytes.fromhex(structure_hash(protein)), dtype="<u4").tolist()
+    seed = int(np.random.SeedSequence([settings.seed, *words]).generate_state(1, np.uint64)[0]) >> 1
+    rng = torch.Generator().manual_seed(seed)
+    flow = flow_settings(settings)
+    keywords = {} if flow is None else {"settings": flow}
+    family = model.family
+    assert isinstance(family, LikelihoodFamily)
+    with torch.no_grad():
+        return family.log_prob(state, cond, rng, **keywords)
+
+
+def state_of(protein: Protein, model: Model) -> State:
+    """A protein as a point of the model's space.
+
+    Raises:
+        StructureError: if it has several chains, too few residues, or a residue without N, CA or C.
+    """
+    if len(protein.chains) != 1:
+        raise StructureError(f"{len(protein.chains)} chains; the model's space holds one")
+    if protein.length < FEWEST:
+        raise StructureError(f"{protein.length} residues; a likelihood needs {FEWEST}")
+    whole = protein.mask[:, :3].all(axis=1)
+    if not whole.all():
+        number = protein.residue_numbers[np.flatnonzero(~whole)[0]]
+        raise StructureError(f"{int((~whole).sum())} residues lack N, CA or C (the first is {number})")
+    atoms = torch.from_numpy(np.nan_to_num(protein.backbone)[None]).float()
+    mask = torch.ones(1, protein.length, dtype=torch.bool)
+    device = next((parameter.device for parameter in model.family.parameters()), mask.device)
+    return model.family.space.encode(Batch({"atoms": atoms}, mask).to(device))
+
+
+def outside_training(length: int, model: Model) -> str:
+    """A note where a chain is shorter or longer than those the model has seen; else empty."""
+    bounds = model.trained_lengths
+    if bounds is None or bounds[0] <= length <= bounds[1]:
+        return ""
+    return f"note: {length} residues, and the model has seen {bounds[0]} to {bounds[1]}"
+
+
+def describe(settings: LikelihoodSettings, kind: str | None) -> dict[str, Any]:
+    """What the numbers are, for the summary."""
+    flow = flow_settings(settings)
+    by_steps = "" if flow is None else f", {flow.steps} Heun steps of the probability flow"
+    return {
+        "model": settings.name,
+        "sha256": settings.sha256,
+        "kind": kind,
+        "of_minus_log_p": None if kind is None else KINDS[kind] + by_steps,
+        "volume": settings.model.family.space.volume,
+        "given": [condition.name for condition in settings.given] or "nothing but the length (all else unknown)",
+        "flow_steps": None if flow is None else flow.steps,
+        "seed": settings.seed,
+    }
+
+
+def quantities_of(about: dict[str, Any]) -> tuple[Quantity, ...]:
+    """The columns, with what the number is in their definitions."""
+    kind = about["of_minus_log_p"] or "kind unknown, as no structure could be judged"
+    given = about["given"] if isinstance(about["given"], str) else ", ".join(about["given"])
+    nats = (
+        f"{DEFINITIONS['nats_per_residue']}; p of {about['model']} ({kind}), a density with respect to "
+        f"{about['volume']}; y: {given}; comparable between models of one space alone"
+    )
+    return (
+        Quantity("nats_per_residue", "nats", "lower", nats),
+        Quantity("bits_per_residue", "bits", "lower", f"{DEFINITIONS['bits_per_residue']} ({kind})"),
+    )

@@ -1,0 +1,90 @@
+"""Sequences and refolds kept on disk under a hash of what they were made from, so that nothing is made twice.
+
+    refolds.json                  what this folder is
+    sequences/<hash>.fasta        of a backbone, an inverse folder with its settings, a number and a seed
+    structures/<hash>.pdb         of a sequence and a folder with its settings; B-factors are pLDDT, 0 to 100
+
+What cannot be read back counts as missing and is made again.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from protgen.errors import StructureError
+from protgen.evaluation.collect import CACHE_MARKER
+from protgen.evaluation.tables import make_folder, write_json, write_text
+from protgen.folding.base import CHAIN, Folded
+from protgen.structure.fasta import read_fasta, to_fasta
+from protgen.structure.protein import Protein
+from protgen.structure.reader import read_structure
+from protgen.structure.writer import write_structure
+from protgen.types import JSON
+
+
+class RefoldCache:
+    """A folder of sequences and refolds.
+
+    Args:
+        folder: made if need be.
+
+    Raises:
+        UsageError: if it cannot be made or written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for part in ("sequences", "structures"):
+            make_folder(folder / part)
+        write_json(folder / CACHE_MARKER, {"about": "cache of protgen evaluate; may be deleted"})
+
+    def sequences_path(self, protein: Protein, settings: JSON, n: int, seed: int) -> Path:
+        """Where the sequences of a backbone are."""
+        made_of = {"structure": structure_hash(protein), "tool": settings, "n": n, "seed": seed}
+        return self.folder / "sequences" / f"{_digest(made_of)}.fasta"
+
+    def structure_path(self, sequence: str, settings: JSON) -> Path:
+        """Where the refold of a sequence is."""
+        return self.folder / "structures" / f"{_digest({'sequence': sequence, 'tool': settings})}.pdb"
+
+    def sequences(self, path: Path, length: int) -> list[str] | None:
+        """The sequences kept there; None if there are none that fit the length."""
+        try:
+            found = [sequence for _, sequence in read_fasta(path)]
+        except StructureError:
+            return None
+        return found if found and all(len(s.replace(CHAIN, "")) == length for s in found) else None
+
+    def has_structure(self, path: Path, length: int) -> bool:
+        """Whether a refold of that many residues is kept there."""
+        try:
+            return path.is_file() and read_structure(path).protein.length == length
+        except StructureError:
+            return False
+
+    def keep_sequences(self, path: Path, sequences: list[str]) -> None:
+        """Write sequences, whole or not at all."""
+        write_text(path, to_fasta([(str(k), sequence) for k, sequence in enumerate(sequences)]))
+
+    def keep_structure(self, path: Path, folded: Folded) -> None:
+        """Write a refold, whole or not at all.
+
+        Raises:
+            StructureError: if the format cannot hold it.
+        """
+        write_structure(folded.protein, path, b_factors=folded.plddt)
+
+
+def structure_hash(protein: Protein) -> str:
+    """SHA-256 of coordinates rounded to 0.001 Å, which atoms there are, residue names, chains and numbers."""
+    digest = hashlib.sha256(np.round(np.nan_to_num(protein.atoms) * 1000).astype("<i8").tobytes())
+    digest.update(protein.mask.tobytes())
+    for column in (protein.residue_names, protein.chain_ids, protein.residue_numbers, protein.insertion_codes):
+        digest.update(json.dumps(column.tolist()).encode())
+    return digest.hexdigest()
+
+
+def _digest(value: JSON) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:24]

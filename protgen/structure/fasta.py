@@ -1,0 +1,38 @@
+"""Sequences in FASTA: a header line after ">", then letters over any number of lines."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from protgen.errors import StructureError
+
+MAX_BYTES = 100_000_000
+
+
+def read_fasta(path: Path) -> list[tuple[str, str]]:
+    """Header (without ">") and sequence of each record, in order; blanks and a closing * are dropped.
+
+    Raises:
+        StructureError: if it cannot be read, is no text, or letters come before the first header.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise StructureError(f"{path}: is larger than {MAX_BYTES:,} bytes; no FASTA of a design is")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise StructureError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise StructureError(f"{path}: is no text; FASTA is looked for") from None
+    records: list[tuple[str, list[str]]] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.startswith(">"):
+            records.append((line[1:].strip(), []))
+        elif line.strip():
+            if not records:
+                raise StructureError(f"{path}: line {number}: letters before the first header, which starts with >")
+            records[-1][1].append("".join(line.split()))
+    return [(header, "".join(parts).removesuffix("*")) for header, parts in records]
+
+
+def to_fasta(records: Sequence[tuple[str, str]]) -> str:
+    """FASTA text of headers and sequences, a line each."""
+    return "".join(f">{header}\n{sequence}\n" for header, sequence in records)
