@@ -77,7 +77,7 @@ def best_rotation(covariance: np.ndarray) -> np.ndarray:
     Returns:
         (3, 3, p) float64.
     """
-    b, _ = _scaled(covariance.swapaxes(0, 1))
+    b = _scaled(covariance.swapaxes(0, 1))
     square = _product(b.swapaxes(0, 1), b)
     cofactors = b[_NEXT][:, _NEXT] * b[_AFTER][:, _AFTER] - b[_NEXT][:, _AFTER] * b[_AFTER][:, _NEXT]
     determinant = (b[0] * cofactors[0]).sum(axis=0)
@@ -92,22 +92,11 @@ def best_rotation(covariance: np.ndarray) -> np.ndarray:
     return turn
 
 
-def best_overlap(covariance: np.ndarray) -> np.ndarray:
-    """(p,) the sum y . R x that `best_rotation` reaches, for covariances (3, 3, p).
-
-    The least sum of squares is then sum |x|^2 + sum |y|^2 - 2 overlap.
-    """
-    b, size = _scaled(covariance)
-    square = _product(b.swapaxes(0, 1), b)
-    determinant = (b[0] * np.cross(b[1], b[2], axis=0)).sum(axis=0)
-    return size * _largest_root(determinant, np.square(square).sum(axis=(0, 1)))
-
-
-def _scaled(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Matrices (3, 3, p) in float64 with Frobenius norm 1, and the norms (p,)."""
+def _scaled(matrix: np.ndarray) -> np.ndarray:
+    """Matrices (3, 3, p) in float64 with Frobenius norm 1."""
     matrix = matrix.astype(np.float64)
     size = np.sqrt(np.square(matrix).sum(axis=(0, 1)))
-    return matrix / np.maximum(size, 1e-30), size
+    return matrix / np.maximum(size, 1e-30)
 
 
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
