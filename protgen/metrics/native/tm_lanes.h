@@ -48,9 +48,44 @@ typedef struct {
 #define TO_DOUBLE(a) __builtin_convertvector(a, vd)
 #define TO_SINGLE(a) __builtin_convertvector(a, vf)
 
+/* Below: (s1 + s2)(s2 + s3)(s3 + s1) of the singular values, norm 1, of points on a line; and the squared covariance, Å^4,
+   of points that are one. Well above rounding, well below that of any three residues of a protein. */
+#define VAGUE 1e-4f
+#define ONE_POINT 1e-2f
+
+/* Where points lie on a line, the rotation is free about it: the shortest that takes the line of x to that of y, as in
+   superposition.py. b is the transposed covariance. */
+static void turn_line(const double *b, double *turn)
+{
+    double a[9], u[3], v[3], size;
+    for (int i = 0; i < 3; i++)
+        for (int j = 0; j < 3; j++) a[3 * i + j] = b[i] * b[j] + b[3 + i] * b[3 + j] + b[6 + i] * b[6 + j];
+    for (int k = 0; k < 6; k++) { /* powers of b^T b leave the direction of the largest singular value */
+        double square[9], trace = 1e-300;
+        for (int i = 0; i < 3; i++)
+            for (int j = 0; j < 3; j++)
+                square[3 * i + j] = a[3 * i] * a[j] + a[3 * i + 1] * a[3 + j] + a[3 * i + 2] * a[6 + j];
+        for (int i = 0; i < 3; i++) trace += square[4 * i];
+        for (int i = 0; i < 9; i++) a[i] = square[i] / trace;
+    }
+    int widest = a[4] > a[0] ? 1 : 0;
+    if (a[8] > a[4 * widest]) widest = 2;
+    for (int i = 0; i < 3; i++) u[i] = a[3 * i + widest];
+    for (int i = 0; i < 3; i++) v[i] = b[3 * i] * u[0] + b[3 * i + 1] * u[1] + b[3 * i + 2] * u[2];
+    size = sqrt(u[0] * u[0] + u[1] * u[1] + u[2] * u[2]) + 1e-300;
+    for (int i = 0; i < 3; i++) u[i] /= size;
+    size = sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2]) + 1e-300;
+    for (int i = 0; i < 3; i++) v[i] /= size;
+    double c = 1 + u[0] * v[0] + u[1] * v[1] + u[2] * v[2], half[3]; /* two reflections: by u + v, and along u */
+    for (int i = 0; i < 3; i++) half[i] = u[i] + v[i];
+    for (int i = 0; i < 3; i++)
+        for (int j = 0; j < 3; j++)
+            turn[3 * i + j] = c < 1e-6 ? (i == j) : (i == j) - half[i] * half[j] / c + 2 * v[i] * u[j];
+}
+
 /* Rotations that maximise sum y . R x (Markley 1993, eq. 16; Newton's method for the root as Theobald 2005), and shifts
-   that put centre on centre. Where the rotation is ill-determined, points on a line, R stays as it was. In double:
-   the root of a flat set is nearly double, and single precision would lose the rotation about its long axis. */
+   that put centre on centre; points that are one only shift. In double: the root of a flat set is nearly double, and
+   single precision would lose the rotation about its long axis. */
 static void superpose(const Moments *m, Motions *motion)
 {
     vd b[9], square[9], cof[9], cx[3], cy[3], size = {0}, det = {0}, quartic = {0};
@@ -91,15 +126,21 @@ static void superpose(const Moments *m, Motions *motion)
     vd kappa = (v * v - 1) / 2, zeta = kappa * v - det, scale = 1 / (zeta + 1e-30);
     vf turn[9], flat;
     flat = TO_SINGLE(zeta);
-    vi good = (flat > 1e-6f) & (spread > 1e-9f);
     for (int i = 0; i < 3; i++)
         for (int j = 0; j < 3; j++) {
             vd cube = b[3 * i] * square[j] + b[3 * i + 1] * square[3 + j] + b[3 * i + 2] * square[6 + j];
-            vd r = ((kappa + 1) * b[3 * i + j] + v * cof[3 * i + j] - cube) * scale;
-            turn[3 * i + j] = TO_SINGLE(r);
-            turn[3 * i + j] = pick(good, turn[3 * i + j], load(motion->r[3 * i + j]));
-            store(motion->r[3 * i + j], turn[3 * i + j]);
+            turn[3 * i + j] = TO_SINGLE(((kappa + 1) * b[3 * i + j] + v * cof[3 * i + j] - cube) * scale);
         }
+    vi vague = (flat < VAGUE) | (spread < ONE_POINT);
+    if (any(vague))
+        for (int l = 0; l < LANES; l++) {
+            if (!vague[l]) continue;
+            double one[9] = {0}, line[9] = {1, 0, 0, 0, 1, 0, 0, 0, 1};
+            for (int k = 0; k < 9; k++) one[k] = b[k][l];
+            if (spread[l] >= ONE_POINT) turn_line(one, line);
+            for (int k = 0; k < 9; k++) turn[k][l] = (float)line[k];
+        }
+    for (int k = 0; k < 9; k++) store(motion->r[k], turn[k]);
     for (int i = 0; i < 3; i++) {
         vd shift = cy[i] / n;
         for (int j = 0; j < 3; j++) shift -= TO_DOUBLE(turn[3 * i + j]) * cx[j];
