@@ -20,7 +20,9 @@ ScoreDiagonal = Callable[[int, int, int], np.ndarray]
 _GAP_IN_X, _ALIGNED = 1, 2
 
 
-def align(score: ScoreDiagonal, size: tuple[int, int], lengths: np.ndarray, gap: float) -> np.ndarray:
+def align(
+    score: ScoreDiagonal, size: tuple[int, int], lengths: np.ndarray, gap: float, *, ties_in_x: bool = True
+) -> np.ndarray:
     """The alignments.
 
     Args:
@@ -28,6 +30,7 @@ def align(score: ScoreDiagonal, size: tuple[int, int], lengths: np.ndarray, gap:
         size: la, lb: the longest.
         lengths: (2, p) of each pair.
         gap: cost of opening a gap, not positive.
+        ties_in_x: of two gaps as good, take the one in x.
 
     Returns:
         (la, p) int: the j aligned with each i, -1 where none is.
@@ -42,7 +45,7 @@ def align(score: ScoreDiagonal, size: tuple[int, int], lengths: np.ndarray, gap:
         gap_x, gap_y = after1[low + 1 : high + 1], after1[low:high]
         best = np.maximum(gap_x, gap_y)
         is_aligned = aligned >= best
-        came_from[k, low:high] = is_aligned * _ALIGNED + (gap_x >= gap_y) * _GAP_IN_X
+        came_from[k, low:high] = is_aligned * _ALIGNED + (gap_x >= gap_y if ties_in_x else gap_x > gap_y) * _GAP_IN_X
         np.maximum(aligned, best, out=value[low + 1 : high + 1])
         np.add(value[low + 1 : high + 1], is_aligned * np.float32(gap), out=after[low + 1 : high + 1])
         value[high + 1] = after[high + 1] = 0.0  # before the first residue of y, which the next diagonals look at

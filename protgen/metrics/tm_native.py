@@ -24,7 +24,7 @@ import numpy as np
 
 from protgen.metrics.tm_plan import QUICK, SearchPlan
 
-_SOURCES = ("tm_search.c", "tm_score.h", "tm_align.h", "tm_lanes.h")  # in native/, the first to compile
+_SOURCES = ("tm_search.c", "tm_starts.h", "tm_score.h", "tm_align.h", "tm_lanes.h")  # in native/, the first to compile
 # The parts of -ffast-math that let sums be vectorised. Not the whole: linking with it makes gcc set the flush-to-zero
 # mode of the process that loads the library (GCC bug 55522), and numpy's and torch's results would change with it.
 _MATHS = ("-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math", "-freciprocal-math")

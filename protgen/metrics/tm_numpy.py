@@ -100,8 +100,10 @@ def _search(pairs: Pairs, plan: SearchPlan) -> Best:
         least = np.maximum(pairs.shorter // 2, LEAST_OVERLAP)
         _, partner = thread(pairs, *whole_stretches(pairs), least, plan.step)
         best.start(partner, 0.0, GAPS, plan.long_run)
-    if plan.structure:
-        best.start(align_pairs(pairs, STATE_GAP, alike=1.0), STRUCTURE_GATE, GAPS, plan.long_run)
+    # Whole scores tie often. TM-align takes one way, which depends on the order of the chains; both ways do not.
+    for ties in range(plan.structure):
+        partner = align_pairs(pairs, STATE_GAP, alike=1.0, ties_in_x=ties == 0)
+        best.start(partner, STRUCTURE_GATE, GAPS, plan.long_run)
     if plan.pieces:
         best.start(superpose_pieces(pairs, plan.jump), gate, GAPS, plan.short_run)
     if plan.mixed:

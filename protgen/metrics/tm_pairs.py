@@ -104,7 +104,13 @@ def pad(members: Sequence[tuple[Trace, Trace]]) -> Pairs:
 
 
 def align_pairs(
-    pairs: Pairs, gap: float, *, motion: Motion | None = None, d0: np.ndarray | None = None, alike: float = 0.0
+    pairs: Pairs,
+    gap: float,
+    *,
+    motion: Motion | None = None,
+    d0: np.ndarray | None = None,
+    alike: float = 0.0,
+    ties_in_x: bool = True,
 ) -> np.ndarray:
     """(la, p) alignments by distance after a motion, by secondary structure, or by both; in chunks that fit the cache.
 
@@ -114,6 +120,7 @@ def align_pairs(
         motion: what moves x onto y; None for the secondary structures alone.
         d0: (p,) Å, of 1 / (1 + (d/d0)^2).
         alike: worth of equal secondary structures.
+        ties_in_x: of two gaps as good, take the one in x.
     """
     size = max(1, CELLS // (pairs.x.shape[1] * pairs.y.shape[1]))
     if len(pairs) > size:
@@ -125,6 +132,7 @@ def align_pairs(
                 motion=None if motion is None else motion.take(chunk),
                 d0=None if d0 is None else d0[chunk],
                 alike=alike,
+                ties_in_x=ties_in_x,
             )
             for chunk in chunks
         ]
@@ -146,7 +154,8 @@ def align_pairs(
             worth += (pairs.states_x[low:high] == states_y[backwards]) * np.float32(alike)
         return worth
 
-    return align(score, (pairs.x.shape[1], lb), np.stack([pairs.length_x, pairs.length_y]), gap)
+    lengths = np.stack([pairs.length_x, pairs.length_y])
+    return align(score, (pairs.x.shape[1], lb), lengths, gap, ties_in_x=ties_in_x)
 
 
 def squared_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:

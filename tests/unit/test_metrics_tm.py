@@ -33,7 +33,7 @@ def fold(seed, n=60):
     return build_from_torsions(angles[:, 0], angles[:, 1])[:, 1]
 
 
-def cell_by_cell(scores, gap):
+def cell_by_cell(scores, gap, ties_in_x):
     """TM-align's recursion, one cell at a time: the partner of each row, -1 for none."""
     la, lb = scores.shape
     value, aligned = np.zeros((la + 1, lb + 1)), np.zeros((la + 1, lb + 1), bool)
@@ -53,27 +53,29 @@ def cell_by_cell(scores, gap):
             partner[i] = j
         else:
             in_x, in_y = skips(i, j)
-            i, j = (i, j - 1) if in_y >= in_x else (i - 1, j)
+            i, j = (i, j - 1) if in_y > in_x or (ties_in_x and in_y == in_x) else (i - 1, j)
     return partner
 
 
+@pytest.mark.parametrize("ties_in_x", [True, False])
 @pytest.mark.parametrize("gap", [0.0, -0.6, -1.0])
-def test_alignment_is_that_of_the_recursion(gap):
+def test_alignment_is_that_of_the_recursion(gap, ties_in_x):
     """Along anti-diagonals, padded and many at once, as cell by cell; without a cost of gaps it is the best."""
     rng = np.random.default_rng(0)
     la, lb, n = 12, 9, 40
     lengths = np.stack([rng.integers(3, la + 1, n), rng.integers(3, lb + 1, n)])
     lengths[:, 0] = la, lb
     scores = (rng.random((la, lb, n)) ** 3).astype(np.float32)
+    scores[..., ::2] = rng.integers(0, 2, (la, lb, n // 2))  # whole numbers, which tie
 
     def diagonal(k, low, high):
         rows = np.arange(low, high)
         return scores[rows, k - rows]
 
-    partners = align(diagonal, (la, lb), lengths, gap)
+    partners = align(diagonal, (la, lb), lengths, gap, ties_in_x=ties_in_x)
     for k, (one, partner) in enumerate(zip(np.moveaxis(scores, -1, 0), partners.T, strict=True)):
         rows, columns = lengths[:, k]
-        assert (partner[:rows] == cell_by_cell(one[:rows, :columns], gap)).all()
+        assert (partner[:rows] == cell_by_cell(one[:rows, :columns], gap, ties_in_x)).all()
         assert (partner[rows:] == -1).all()
         if gap:
             continue

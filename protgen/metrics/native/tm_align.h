@@ -9,18 +9,19 @@
 
 enum { GAP_IN_X = 1, ALIGNED = 2, BITS = 2, PER_WORD = 16, PAD = LANES };
 
-/* The traces, padded by 8 on both sides, y backwards; the rows of work; and for each cell whence it came. */
+/* The traces, padded on both sides, y backwards; the rows of work; and for each cell whence it came. */
 typedef struct {
-    int la, lb, width; /* width: la to the next multiple of 8 */
+    int la, lb, width; /* width: la to the next multiple of LANES */
     float *x, *moved, *y, *state_x, *state_y; /* coordinate c of residue k of x at PAD + k + c * pitch_x */
     float *value[3], *after[2]; /* of the last diagonals: score, and score less the gap that would follow */
     uint32_t *from; /* two bits for a cell, those of 16 diagonals in a word */
     int pitch_x, pitch_y;
 } Table;
 
-/* What a match is worth: by_distance 1 / (1 + d^2 / d0^2), and `alike` where the states are equal. */
+/* What a match is worth: by_distance 1 / (1 + d^2 / d0^2), and `alike` where the states are equal. Of two gaps as good the
+   one in x is taken, or with `ties` the one in y. */
 INLINE void fill(Table *table, float scale, float gap_cost, const int by_distance, float alike_worth,
-                 const int by_state, const int with_gap)
+                 const int by_state, const int with_gap, const int ties)
 {
     const int la = table->la, lb = table->lb, px = table->pitch_x, py = table->pitch_y;
     const vf factor = all(scale), gap = all(gap_cost), worth = all(alike_worth), one = all(1);
@@ -45,7 +46,7 @@ INLINE void fill(Table *table, float scale, float gap_cost, const int by_distanc
             }
             if (by_state) match += where(load(state_x + i) == load(state_y + i), worth);
             vf aligned = load(value2 + i - 1) + match, gap_x = load(after1 + i), gap_y = load(after1 + i - 1);
-            vi in_x = gap_x >= gap_y;
+            vi in_x = ties ? gap_x > gap_y : gap_x >= gap_y;
             vf open = larger(gap_x, gap_y);
             vi is_aligned = aligned >= open;
             vf best = larger(aligned, open);
@@ -96,21 +97,24 @@ static int align_by_distance(Table *table, const float *motion, float d0, float 
 {
     move(table, motion);
     if (gap < 0)
-        fill(table, 1 / (d0 * d0), gap, 1, 0, 0, 1);
+        fill(table, 1 / (d0 * d0), gap, 1, 0, 0, 1, 0);
     else
-        fill(table, 1 / (d0 * d0), 0, 1, 0, 0, 0);
+        fill(table, 1 / (d0 * d0), 0, 1, 0, 0, 0, 0);
     return walk_back(table, partner);
 }
 
-static int align_by_states(Table *table, float gap, int32_t *partner)
+static int align_by_states(Table *table, float gap, int ties, int32_t *partner)
 {
-    fill(table, 1, gap, 0, 1, 1, 1);
+    if (ties)
+        fill(table, 1, gap, 0, 1, 1, 1, 1);
+    else
+        fill(table, 1, gap, 0, 1, 1, 1, 0);
     return walk_back(table, partner);
 }
 
 static int align_by_both(Table *table, const float *motion, float d0, float gap, float alike, int32_t *partner)
 {
     move(table, motion);
-    fill(table, 1 / (d0 * d0), gap, 1, alike, 1, 1);
+    fill(table, 1 / (d0 * d0), gap, 1, alike, 1, 1, 0);
     return walk_back(table, partner);
 }

@@ -1,7 +1,7 @@
-/* Eight superpositions at a time, one in each lane of a vector: rotations from moments, and one pass over the points
+/* Superpositions side by side, one in each lane of a vector: rotations from moments, and one pass over the points
    that scores a motion and gathers the moments of the points it brings together.
 
-   The vectors are those of gcc and clang, which split them where the processor has none of 32 bytes. */
+   The vectors are those of gcc and clang, as wide as the processor's: eight lanes with AVX, else four. */
 
 #ifndef TM_LANES_H
 #define TM_LANES_H
@@ -11,16 +11,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef __AVX__
 enum { LANES = 8 };
-typedef float vf __attribute__((vector_size(32)));
-typedef float vf_loose __attribute__((vector_size(32), aligned(4), may_alias)); /* anywhere in an array */
-typedef int32_t vi __attribute__((vector_size(32)));
-typedef int32_t vi_loose __attribute__((vector_size(32), aligned(4), may_alias));
-typedef double vd __attribute__((vector_size(64)));
+#else
+enum { LANES = 4 };
+#endif
+typedef float vf __attribute__((vector_size(4 * LANES)));
+typedef float vf_loose __attribute__((vector_size(4 * LANES), aligned(4), may_alias)); /* anywhere in an array */
+typedef int32_t vi __attribute__((vector_size(4 * LANES)));
+typedef int32_t vi_loose __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef double vd __attribute__((vector_size(8 * LANES)));
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE vf all(float a) { return (vf){a, a, a, a, a, a, a, a}; }
-INLINE vi all_int(int32_t a) { return (vi){a, a, a, a, a, a, a, a}; }
+INLINE vf all(float a) { return (vf){0} + a; }
+INLINE vi all_int(int32_t a) { return (vi){0} + a; }
 INLINE vf load(const float *at) { return *(const vf_loose *)at; }
 INLINE void store(float *at, vf a) { *(vf_loose *)at = a; }
 INLINE vi load_mask(const int32_t *at) { return *(const vi_loose *)at; }
@@ -148,7 +152,7 @@ static void superpose(const Moments *m, Motions *motion)
     }
 }
 
-/* The pairs of points of a pass: eight columns of points, one for each lane with its own mask, or, with no mask, one
+/* The pairs of points of a pass: a column for each lane with its own mask, or, with no mask, one
    column for all. Coordinate c of row k is at c * pitch + k, in vectors or in floats. */
 typedef struct {
     const float *x, *y;

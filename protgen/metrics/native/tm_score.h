@@ -177,7 +177,7 @@ static void search_score(Aligned *pairs, const Scoring *how, Seen *seen, double 
     }
 }
 
-/* Estimates of eight alignments: superposed whole, then twice by the pairs that are near. */
+/* Estimates of an alignment in each lane: superposed whole, then twice by the pairs that are near. */
 static vf quick_scores(const Rows *rows, float d_search, float d0)
 {
     Moments moments;
