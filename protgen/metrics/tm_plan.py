@@ -33,7 +33,7 @@ class SearchPlan:
 
 
 # TM-align's own numbers: Zhang & Skolnick, Nucleic Acids Res. 33, 2302 (2005), and its program; but for the second
-# alignment of structures, without which one pair in a thousand scores 0.01 or more otherwise when its chains swap places.
+# alignment of structures, without which one pair in a thousand scores otherwise by 0.01 when its chains swap places.
 FULL = SearchPlan(
     threading=True,
     structure=2,
