@@ -91,8 +91,8 @@ def thread_fragments(pairs: Pairs, step: int) -> np.ndarray:
         score, partner = np.full(len(pairs), -2.0), np.full((pairs.x.shape[1], len(pairs)), -1)
         at = np.flatnonzero(used)
         if len(at):
-            stretches = (Stretch(of.first[at], of.count[at]) for of in (of_x, of_y))
-            score[at], partner[:, at] = thread(pairs.take(at), *stretches, least[at], step)
+            in_x, in_y = (Stretch(of.first[at], of.count[at]) for of in (of_x, of_y))
+            score[at], partner[:, at] = thread(pairs.take(at), in_x, in_y, least[at], step)
         tried.append((score, partner))
     return np.where(tried[1][0] >= tried[0][0], tried[1][1], tried[0][1])
 
