@@ -15,7 +15,7 @@ import numpy as np
 _NEWTON_STEPS = 30  # at most; about seven unless two roots meet
 _CONVERGED = 1e-9  # of a covariance scaled to norm 1; the step after this one would be about its square
 _FLAT = 1e-7  # slope of the quartic below which a step means nothing
-_VAGUE = 1e-5  # (s1 + s2)(s2 + s3)(s3 + s1) of the singular values below which the rotation is ill-determined
+_VAGUE = 1e-4  # (s1 + s2)(s2 + s3)(s3 + s1) of the singular values below which the rotation is ill-determined
 _NEXT, _AFTER = [1, 2, 0], [2, 0, 1]
 
 
@@ -77,37 +77,27 @@ def best_rotation(covariance: np.ndarray) -> np.ndarray:
     Returns:
         (3, 3, p) float64.
     """
-    b, _ = _scaled(covariance.swapaxes(0, 1))
+    b = _scaled(covariance.swapaxes(0, 1))
     square = _product(b.swapaxes(0, 1), b)
     cofactors = b[_NEXT][:, _NEXT] * b[_AFTER][:, _AFTER] - b[_NEXT][:, _AFTER] * b[_AFTER][:, _NEXT]
     determinant = (b[0] * cofactors[0]).sum(axis=0)
     root = _largest_root(determinant, np.square(square).sum(axis=(0, 1)))
     kappa = (root * root - 1.0) / 2
     zeta = kappa * root - determinant
-    vague = np.flatnonzero(~(zeta > _VAGUE))  # points on a line, or none
+    clear = (zeta > _VAGUE) & (np.abs(b).sum(axis=(0, 1)) > 0.5)
+    vague = np.flatnonzero(~clear)  # points on a line, or one point
     turn = (kappa + 1.0) * b + root * cofactors - _product(b, square)
-    turn /= np.where(zeta > _VAGUE, zeta, 1.0)
+    turn /= np.where(clear, zeta, 1.0)
     if len(vague):
-        turn[..., vague] = _by_decomposition(b[..., vague])
+        turn[..., vague] = _by_line(b[..., vague])
     return turn
 
 
-def best_overlap(covariance: np.ndarray) -> np.ndarray:
-    """(p,) the sum y . R x that `best_rotation` reaches, for covariances (3, 3, p).
-
-    The least sum of squares is then sum |x|^2 + sum |y|^2 - 2 overlap.
-    """
-    b, size = _scaled(covariance)
-    square = _product(b.swapaxes(0, 1), b)
-    determinant = (b[0] * np.cross(b[1], b[2], axis=0)).sum(axis=0)
-    return size * _largest_root(determinant, np.square(square).sum(axis=(0, 1)))
-
-
-def _scaled(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Matrices (3, 3, p) in float64 with Frobenius norm 1, and the norms (p,)."""
+def _scaled(matrix: np.ndarray) -> np.ndarray:
+    """Matrices (3, 3, p) in float64 with Frobenius norm 1."""
     matrix = matrix.astype(np.float64)
     size = np.sqrt(np.square(matrix).sum(axis=(0, 1)))
-    return matrix / np.maximum(size, 1e-30), size
+    return matrix / np.maximum(size, 1e-30)
 
 
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -142,8 +132,17 @@ def _largest_root(determinant: np.ndarray, quartic: np.ndarray) -> np.ndarray:
     return value
 
 
-def _by_decomposition(b: np.ndarray) -> np.ndarray:
-    """Rotations (3, 3, p) closest to matrices (3, 3, p), whatever their rank."""
+def _by_line(b: np.ndarray) -> np.ndarray:
+    """Rotations (3, 3, p) where points lie on a line, and one about it is free: the shortest from line to line.
+
+    Args:
+        b: (3, 3, p) transposed covariances.
+    """
     u, _, vt = np.linalg.svd(np.moveaxis(b, -1, 0))
-    vt[:, 2] *= np.sign(np.linalg.det(u) * np.linalg.det(vt))[:, None]
-    return np.moveaxis(u @ vt, 0, -1)
+    to, of = u[:, :, 0], vt[:, 0]
+    half, cosine = to + of, 1.0 + (to * of).sum(axis=1)
+    outer = np.einsum("pi,pj->pij", half, half) / np.maximum(cosine, 1e-6)[:, None, None]
+    turn = np.eye(3) - outer + 2.0 * np.einsum("pi,pj->pij", to, of)
+    none = (np.abs(b).sum(axis=(0, 1)) < 0.5) | (cosine < 1e-6)
+    turn[none] = np.eye(3)
+    return np.moveaxis(turn, 0, -1)

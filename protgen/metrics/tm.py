@@ -4,12 +4,11 @@
     d0 = 1.24 (L - 15)^(1/3) - 1.8 Å, at least 0.5 Å
 
 L is the length of one of the two, which has to be named: `TMScores` holds both. The maximum is searched as
-TM-align does (Zhang & Skolnick, Nucleic Acids Res. 33, 2302, 2005): several starting superpositions, each
-improved by turns of dynamic programming and superposition; residues further apart than TM-align's limit
-1.5 L^0.3 + 3.5 Å do not count. A search finds a lower bound of the maximum.
-What differs from TM-align: superposition maximises the sum itself by reweighted least squares, and the starts
-from pieces are other ones. The search runs compiled where a C compiler is at hand (`tm_native`), and in numpy on
-batches of pairs elsewhere, by the same plan.
+TM-align does (Zhang & Skolnick, Nucleic Acids Res. 33, 2302, 2005): several starting alignments, each improved by turns
+of superposition and dynamic programming, and residues further apart than its limit 1.5 L^0.3 + 3.5 Å do not count. A
+search finds a lower bound of the maximum; starts, rounds and constants are those of TM-align's program, so that the
+scores are the ones that others report. The search runs compiled where a C compiler is at hand (`tm_native`), and in
+numpy on batches of pairs elsewhere (`tm_numpy`): the same search and the same scores, fifty to eighty times slower.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,31 +20,19 @@ import numpy as np
 from protgen.errors import ProtgenError, UsageError
 from protgen.metrics.ca_states import ca_states
 from protgen.metrics.tm_native import native_search
-from protgen.metrics.tm_pairs import (
-    FAR,
-    Found,
-    Pairs,
-    best_trials,
-    copy_found,
-    join_motions,
-    realign,
-    squared_distance,
-    superpose_aligned,
-)
+from protgen.metrics.tm_numpy import search_pairs
+from protgen.metrics.tm_pairs import Trace
+from protgen.metrics.tm_pairs import tm_d0 as tm_d0
 from protgen.metrics.tm_plan import FULL, QUICK, SearchPlan
-from protgen.metrics.tm_starts import piece_starts, structure_start, threading_starts
 from protgen.parallel import run
 from protgen.structure.protein import CA, Protein
 
 MIN_LENGTH = 5  # residues; shorter chains have no fold to compare
-MIN_D0 = 0.5  # Å
-SEARCH_SLACK = 0.8  # Å added to d0 while searching, as TM-align does: a smoother landscape
 GROUP = 1_500_000  # residue pairs in one batch: a few MB for each intermediate
 
 Effort = Literal["full", "quick"]
 PLANS: dict[Effort, SearchPlan] = {"full": FULL, "quick": QUICK}
-Prepared = tuple[np.ndarray, np.ndarray]  # a centred float32 trace (l, 3) and its states (l,)
-Group = tuple[list[tuple[Prepared, Prepared]], SearchPlan]
+Group = tuple[list[tuple[Trace, Trace]], SearchPlan]
 
 
 @dataclass(frozen=True)
@@ -71,11 +58,6 @@ class TMScores:
     def by_longer(self) -> np.ndarray:
         """TM normalised by the longer length: the smaller of the two."""
         return np.minimum(self.by_first, self.by_second)
-
-
-def tm_d0(length: np.ndarray | int) -> np.ndarray:
-    """The distance scale d0 in Å for a normalising length."""
-    return np.maximum(1.24 * np.cbrt(np.maximum(np.asarray(length, float) - 15.0, 0.0)) - 1.8, MIN_D0)
 
 
 def ca_trace(protein: Protein) -> np.ndarray:
@@ -106,7 +88,7 @@ def tm_scores(traces: Sequence[np.ndarray], pairs: np.ndarray, *, effort: Effort
     Args:
         traces: (l, 3) Å each, without missing atoms.
         pairs: (p, 2) indices into `traces`.
-        effort: "full"; or "quick", a lower bound from few starts and few rounds, some six times faster: good for
+        effort: "full"; or "quick", a lower bound from fewer starts and rounds, some three times faster: good for
             ranking.
         jobs: number of processes; the scores do not depend on it.
 
@@ -146,13 +128,13 @@ def tm_matrix(
     return matrix
 
 
-def _prepare(trace: np.ndarray, index: int) -> Prepared:
-    """A centred float32 trace and its states."""
+def _prepare(trace: np.ndarray, index: int) -> Trace:
     trace = np.asarray(trace, dtype=float)
     if trace.ndim != 2 or trace.shape[1] != 3 or len(trace) < MIN_LENGTH or not np.isfinite(trace).all():
         raise UsageError(f"trace {index} has shape {trace.shape}; TM-score needs {MIN_LENGTH} residues or more with CA")
     centred = (trace - trace.mean(axis=0)).astype(np.float32)
-    return centred, ca_states(centred)
+    spread = float(np.square(centred, dtype=float).sum())
+    return Trace(np.ascontiguousarray(centred.T), ca_states(centred), (len(trace), spread))
 
 
 def _groups(lengths: np.ndarray, pairs: np.ndarray) -> Iterator[np.ndarray]:
@@ -169,96 +151,15 @@ def _groups(lengths: np.ndarray, pairs: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _score_group(work: Group) -> np.ndarray:
-    """(3, p) final scores by both lengths, each with its own d0, and the number of aligned residues."""
+    """(3, p) scores by the first and by the second length, and the number of aligned residues."""
     members, plan = work
-    swapped = np.array([len(first[0]) > len(second[0]) for first, second in members])
+    # The search is not symmetric in the last digits; an order of its own makes the score of a pair so.
+    swapped = np.array([first.rank > second.rank for first, second in members])
     ordered = [(b, a) if turn else (a, b) for (a, b), turn in zip(members, swapped, strict=True)]
     native = native_search()
-    by_x, by_y, n_aligned = _numpy_group(ordered, plan) if native is None else _native_group(ordered, plan)
+    if native is None:
+        by_x, by_y, n_aligned = search_pairs(ordered, plan)
+    else:
+        found = [native(x.points, y.points, (x.states, y.states), plan) for x, y in ordered]
+        by_x, by_y, n_aligned = np.array(found).T
     return np.stack([np.where(swapped, by_y, by_x), np.where(swapped, by_x, by_y), n_aligned])
-
-
-def _native_group(members: Sequence[tuple[Prepared, Prepared]], plan: SearchPlan) -> np.ndarray:
-    """(3, p) as `_score_group`, the shorter trace first."""
-    native = native_search()
-    assert native is not None
-    rows = []
-    for (x, states_x), (y, states_y) in members:
-        scales = _search_d0(len(x)), _reach(len(x)), tm_d0(len(x)), tm_d0(len(y))
-        own = plan.for_lengths(len(x), len(y))
-        points = np.ascontiguousarray(x.T), np.ascontiguousarray(y.T)
-        rows.append(native(*points, (states_x, states_y), tuple(float(v) for v in scales), own))  # type: ignore[arg-type]
-    return np.array(rows).T
-
-
-def _numpy_group(members: Sequence[tuple[Prepared, Prepared]], plan: SearchPlan) -> np.ndarray:
-    """(3, p) as `_score_group`, the shorter trace first."""
-    pairs = _pad(members)
-    plan = plan.for_lengths(pairs.x.shape[1], pairs.y.shape[1])
-    found = _search(pairs, plan)
-    partner = _within_reach(pairs, found)
-    rows = []
-    for length in (pairs.length_x, pairs.length_y):
-        d0 = tm_d0(length).astype(np.float32)
-        final = superpose_aligned(pairs, partner, motion=found.motion, steps=plan.final_steps, d0=d0, whole=True)
-        rows.append(final.score * pairs.shorter / length)
-    return np.stack([*rows, (partner >= 0).sum(axis=0)])
-
-
-def _search_d0(shorter: np.ndarray | int) -> np.ndarray:
-    """Å: the distance scale while searching."""
-    return tm_d0(shorter) + SEARCH_SLACK
-
-
-def _reach(shorter: np.ndarray | int) -> np.ndarray:
-    """Å: aligned residues further apart do not count (TM-align's score_d8)."""
-    return 1.5 * np.asarray(shorter, float) ** 0.3 + 3.5
-
-
-def _within_reach(pairs: Pairs, found: Found) -> np.ndarray:
-    """(la, p) the alignment without the residues that the motion leaves too far apart, as TM-align drops them."""
-    target = np.take_along_axis(pairs.y, np.maximum(found.partner, 0)[None], axis=1)
-    square = squared_distance(found.motion.apply(pairs.x), target)
-    return np.where(square <= np.square(pairs.reach), found.partner, -1)
-
-
-def _pad(members: Sequence[tuple[Prepared, Prepared]]) -> Pairs:
-    lengths = np.array([[len(first[0]), len(second[0])] for first, second in members])
-    la, lb = lengths.max(axis=0)
-    n = len(members)
-    x, y = np.full((3, la, n), -FAR, np.float32), np.full((3, lb, n), FAR, np.float32)
-    states_x, states_y = np.full((la, n), -1, np.int8), np.full((lb, n), -2, np.int8)
-    for k, ((trace_x, state_x), (trace_y, state_y)) in enumerate(members):
-        x[:, : len(trace_x), k], y[:, : len(trace_y), k] = trace_x.T, trace_y.T
-        states_x[: len(trace_x), k], states_y[: len(trace_y), k] = state_x, state_y
-    shorter = lengths.min(axis=1)
-    d0, reach = _search_d0(shorter).astype(np.float32), _reach(shorter).astype(np.float32)
-    return Pairs(x, y, lengths[:, 0], lengths[:, 1], states_x, states_y, d0, reach)
-
-
-def _search(pairs: Pairs, plan: SearchPlan) -> Found:
-    """Every start gets one round; the best of each pair go on, fewer and fewer, the last to the end."""
-    n = len(pairs)
-    structure = structure_start(pairs, plan.state_gap)
-    mixed = realign(pairs, structure.motion, plan.state_gap, alike=0.5)
-    starts = [structure.motion, mixed.motion, threading_starts(pairs, plan)]
-    starts += [piece_starts(pairs, plan, size) for size, kept in zip(plan.pieces, plan.kept, strict=True) if kept]
-    motions = join_motions(starts)
-    every_trial = np.tile(np.arange(n), motions.shift.shape[1] // n)
-    tried = realign(pairs.take(every_trial), motions, plan.gaps[0])
-    tried = _improve(pairs, best_trials(tried, n, plan.heat), plan.gaps[:1], 1)
-    return best_trials(_improve(pairs, best_trials(tried, n, plan.finalists), plan.gaps, plan.rounds), n, 1)
-
-
-def _improve(pairs: Pairs, start: Found, gaps: Sequence[float], rounds: int) -> Found:
-    """Turns of alignment and superposition until nothing gets better; trials as in `start`."""
-    best = copy_found(start)
-    which = np.tile(np.arange(len(pairs)), len(start) // len(pairs))
-    for gap in gaps:
-        active = np.arange(len(start))
-        for _ in range(rounds):
-            tried = realign(pairs.take(which[active]), best.motion.take(active), gap)
-            active = active[best.update(active, tried)]
-            if len(active) == 0:
-                break
-    return best

@@ -1,8 +1,8 @@
-"""The TM-score search compiled from `native/tm_search.c`, where there is a C compiler; `None` where there is not.
+"""The TM-score search compiled from `native/`, where there is a C compiler; `None` where there is not.
 
 The library is compiled once for a source, compiler flags and kind of machine, and kept in the user's cache
 ($XDG_CACHE_HOME/protgen or ~/.cache/protgen). It saves time and nothing else: whatever goes wrong on the way to it is a
-note at level DEBUG, and the numpy search of `tm.py` stands in, which follows the same plan some ten times slower.
+note at level DEBUG, and the numpy search of `tm.py` stands in, which does the same.
 `PROTGEN_NATIVE=0` chooses numpy outright; `protgen doctor` says which is in use.
 """
 
@@ -14,6 +14,7 @@ import platform
 import shutil
 import stat
 import subprocess
+from dataclasses import fields
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -23,7 +24,7 @@ import numpy as np
 
 from protgen.metrics.tm_plan import QUICK, SearchPlan
 
-_SOURCE = "native/tm_search.c"
+_SOURCES = ("tm_search.c", "tm_starts.h", "tm_score.h", "tm_align.h", "tm_lanes.h")  # in native/, the first to compile
 # The parts of -ffast-math that let sums be vectorised. Not the whole: linking with it makes gcc set the flush-to-zero
 # mode of the process that loads the library (GCC bug 55522), and numpy's and torch's results would change with it.
 _MATHS = ("-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math", "-freciprocal-math")
@@ -35,15 +36,7 @@ _LOG = logging.getLogger(__name__)
 class _Plan(ctypes.Structure):
     """The C struct of the same name."""
 
-    _fields_ = (
-        ("threads", ctypes.c_int32),
-        ("pieces", ctypes.c_int32 * 2),
-        ("kept", ctypes.c_int32 * 2),
-        *((name, ctypes.c_int32) for name in ("stride_x", "stride_y", "tried", "thinning", "heat", "finalists")),
-        *((name, ctypes.c_int32) for name in ("rounds", "final_steps", "n_gaps")),
-        ("gaps", ctypes.c_float * 2),
-        ("state_gap", ctypes.c_float),
-    )
+    _fields_ = tuple((field.name, ctypes.c_int32) for field in fields(SearchPlan))
 
 
 class NativeSearch:
@@ -55,20 +48,12 @@ class NativeSearch:
 
     def __init__(self, library: Path) -> None:
         self._search = ctypes.CDLL(os.fspath(library)).tm_search
-        pointer, number = ctypes.c_void_p, ctypes.c_float
+        pointer, number = ctypes.c_void_p, ctypes.c_int
         self._search.restype = ctypes.c_int
-        self._search.argtypes = [
-            *(pointer, ctypes.c_int, pointer, ctypes.c_int, pointer, pointer),
-            *(number, number, number, number, ctypes.POINTER(_Plan), pointer),
-        ]
+        self._search.argtypes = [*(pointer, number, pointer, number, pointer, pointer, ctypes.POINTER(_Plan), pointer)]
 
     def __call__(
-        self,
-        x: np.ndarray,
-        y: np.ndarray,
-        states: tuple[np.ndarray, np.ndarray],
-        scales: tuple[float, float, float, float],
-        plan: SearchPlan,
+        self, x: np.ndarray, y: np.ndarray, states: tuple[np.ndarray, np.ndarray], plan: SearchPlan
     ) -> np.ndarray:
         """Search one pair.
 
@@ -76,7 +61,6 @@ class NativeSearch:
             x: (3, la) float32 Å, contiguous; the shorter trace.
             y: (3, lb) float32 Å, contiguous.
             states: (la,) and (lb,) int8 secondary structures.
-            scales: d0 of the search, reach, d0 of la, d0 of lb; Å.
             plan: how hard to try.
 
         Returns:
@@ -86,10 +70,8 @@ class NativeSearch:
             MemoryError: if there is no memory for the search.
         """
         result = np.zeros(3)
-        arrays = [array.ctypes.data for array in (x, y, *states)]
-        done = self._search(
-            arrays[0], x.shape[1], arrays[1], y.shape[1], *arrays[2:], *scales, _to_struct(plan), result.ctypes.data
-        )
+        at_x, at_y, *at_states = (array.ctypes.data for array in (x, y, *states))
+        done = self._search(at_x, x.shape[1], at_y, y.shape[1], *at_states, _to_struct(plan), result.ctypes.data)
         if not done:
             raise MemoryError("no memory for a TM-score search")
         return result
@@ -97,12 +79,7 @@ class NativeSearch:
 
 @cache
 def _to_struct(plan: SearchPlan) -> _Plan:
-    names = ("threads", "stride_x", "stride_y", "tried", "thinning", "heat", "finalists", "rounds", "final_steps")
-    struct = _Plan(**{name: getattr(plan, name) for name in names})
-    struct.pieces[:], struct.kept[:] = plan.pieces, plan.kept
-    struct.n_gaps, struct.state_gap = len(plan.gaps), plan.state_gap
-    struct.gaps[: len(plan.gaps)] = plan.gaps
-    return struct
+    return _Plan(*(int(getattr(plan, field.name)) for field in fields(plan)))
 
 
 def native_search() -> NativeSearch | None:
@@ -132,10 +109,11 @@ def _obtain() -> tuple[NativeSearch, str]:
     """The search from the cache, or compiled: into the cache if that can be written, else for this process alone."""
     if os.name != "posix":
         raise _Unavailable("the compiled search needs Linux or macOS")
-    source = resources.files("protgen.metrics").joinpath(_SOURCE).read_bytes()
+    sources = _sources()
     flags = (*_FLAGS, *_processor_flags())
     kind = repr((flags, platform.machine(), platform.system(), platform.libc_ver()))
-    name = f"tm_search-{hashlib.sha256(source + kind.encode()).hexdigest()[:16]}.so"
+    digest = hashlib.sha256(b"".join(sources.values()) + kind.encode()).hexdigest()
+    name = f"tm_search-{digest[:16]}.so"
     folder = _cache_folder()
     if folder is not None and _is_own(folder / name):
         try:
@@ -143,10 +121,16 @@ def _obtain() -> tuple[NativeSearch, str]:
         except (OSError, AttributeError) as error:  # damaged: compiled anew
             _LOG.debug("%s: %s", folder / name, error)
     with TemporaryDirectory(prefix="protgen-", ignore_cleanup_errors=True) as scratch:
-        made = _compile(source, flags, Path(scratch))
+        made = _compile(sources, flags, Path(scratch))
         if folder is None or not _keep(made, folder / name):
             return NativeSearch(made), "not kept"  # stays loaded when its file is gone
     return NativeSearch(folder / name), str(folder / name)
+
+
+def _sources() -> dict[str, bytes]:
+    """The files of the search by name."""
+    folder = resources.files("protgen.metrics").joinpath("native")
+    return {name: folder.joinpath(name).read_bytes() for name in _SOURCES}
 
 
 class _Unavailable(Exception):
@@ -162,7 +146,7 @@ def _check(search: NativeSearch) -> None:
     at = np.arange(40)
     coil = np.stack([2.3 * np.cos(1.745 * at), 2.3 * np.sin(1.745 * at), 1.5 * at]).astype(np.float32)
     states = np.zeros(len(at), np.int8)
-    found = search(coil, coil, (states, states), (2.0, 8.0, 1.9, 1.9), QUICK.for_lengths(len(at), len(at)))
+    found = search(coil, coil, (states, states), QUICK)
     if not np.allclose(found, [1.0, 1.0, len(at)], atol=1e-3):
         raise _Unavailable(f"the compiled search scores a structure against itself {found[0]:.3f}")
 
@@ -209,15 +193,16 @@ def _compiler() -> str:
     raise _Unavailable("no C compiler")
 
 
-def _compile(source: bytes, flags: tuple[str, ...], folder: Path) -> Path:
+def _compile(sources: dict[str, bytes], flags: tuple[str, ...], folder: Path) -> Path:
     """Compile into a folder.
 
     Raises:
         _Unavailable: if there is no compiler, or it fails or takes longer than a minute.
     """
-    code, made = folder / "tm_search.c", folder / "tm_search.so"
-    code.write_bytes(source)
-    command = [_compiler(), *flags, "-o", os.fspath(made), os.fspath(code), "-lm"]
+    for name, source in sources.items():
+        (folder / name).write_bytes(source)
+    made = folder / "tm_search.so"
+    command = [_compiler(), *flags, "-o", os.fspath(made), os.fspath(folder / _SOURCES[0]), "-lm"]
     try:
         subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=_COMPILE_SECONDS)
     except subprocess.CalledProcessError as error:

@@ -1,106 +1,161 @@
-"""Where a TM-score search starts: gapless threading, secondary structure, and short pieces that fit.
+"""Alignments from which the numpy search starts: gapless threading, and superposed pieces.
 
-Each function returns motions of a batch of k trials a pair, trial-major: trial r of pair q is at r p + q.
+What TM-align calls initial alignments 1, 4 and 5 (Zhang & Skolnick, Nucleic Acids Res. 33, 2302, 2005; the numbers are
+its program's). `native/tm_search.c` does the same.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
-from protgen.metrics.superposition import Motion, best_overlap, best_rotation, superpose
-from protgen.metrics.tm_pairs import Found, Pairs, align_by_structure, squared_distance, superpose_aligned
-from protgen.metrics.tm_plan import SearchPlan
+from protgen.metrics.superposition import superpose
+from protgen.metrics.tm_pairs import CELLS, Pairs, align_pairs, near_bound
+from protgen.metrics.tm_refine import Scoring, gather, quick_scores
 
-MIN_OVERLAP = 5  # residues
-
-
-def threading_starts(pairs: Pairs, plan: SearchPlan) -> Motion:
-    """Superpositions of the best gapless alignments, of all offsets at which half of the shorter chain overlaps."""
-    la, lb, n = pairs.x.shape[1], pairs.y.shape[1], len(pairs)
-    x = pairs.x[:, :: plan.thinning]
-    at = np.arange(0, la, plan.thinning)
-    offsets = np.arange(MIN_OVERLAP - la, lb - MIN_OVERLAP + 1)
-    least = np.maximum(pairs.shorter // 2, MIN_OVERLAP)
-    overlap = np.minimum(pairs.length_x, pairs.length_y - offsets[:, None]) - np.maximum(0, -offsets)[:, None]
-    column = np.clip(at[:, None] + offsets, 0, lb - 1)  # (m, offsets)
-    inside = (at[:, None] + offsets >= 0) & (at[:, None] + offsets < lb)
-    real_x, real_y = pairs.real_x[:: plan.thinning], pairs.real_y
-    weights = (real_x[:, None] & real_y[column] & inside[..., None]).astype(np.float32)
-    target = pairs.y[:, column]
-    shape = (3, len(at), -1)
-    mobile = np.broadcast_to(x[:, :, None], target.shape).reshape(shape)
-    target, weights = target.reshape(shape), weights.reshape(len(at), -1)
-    scale = np.tile(1.0 / np.square(pairs.d0), len(offsets))
-    motion = superpose(mobile, target, weights)
-    score = np.empty(0)
-    for _ in range(2):
-        values = weights / (1.0 + squared_distance(motion.apply(mobile), target) * scale)
-        motion = superpose(mobile, target, values * values)
-    score = (weights / (1.0 + squared_distance(motion.apply(mobile), target) * scale)).sum(axis=0)
-    score = np.where(overlap >= least, score.reshape(len(offsets), n), -1.0)
-    # One of each hill: neighbours of a good offset are good as well, and lead to the same alignment.
-    hill = score.copy()
-    hill[1:] = np.maximum(hill[1:], score[:-1])
-    hill[:-1] = np.maximum(hill[:-1], score[1:])
-    order = np.argsort(-np.where(score >= hill, score, score - 1e3), axis=0, kind="stable")[: plan.threads]
-    return motion.take((order * n + np.arange(n)).reshape(-1))
+LEAST_OVERLAP = 5  # residues
+PIECE_SLACK = 1.5  # Å added to the search's d0 when all else is aligned after a piece
+UNBROKEN = 4.25  # Å from CA to CA
+LEAST_FRAGMENT = 4  # residues
 
 
-def structure_start(pairs: Pairs, gap: float) -> Found:
-    """The alignment of the secondary structures alone."""
-    return superpose_aligned(pairs, align_by_structure(pairs, gap), steps=4)
+@dataclass(frozen=True)
+class Stretch:
+    """Residues first <= i < first + count of each trace, (p,)."""
+
+    first: np.ndarray
+    count: np.ndarray
+
+    def mask(self, n: int) -> np.ndarray:
+        """(n, p) True inside."""
+        rows = np.arange(n)[:, None]
+        return (rows >= self.first) & (rows < self.first + self.count)
 
 
-def piece_starts(pairs: Pairs, plan: SearchPlan, size: int) -> Motion:
-    """Superpositions of pieces of `size` residues that bring most of the rest of x near to y.
+def whole_stretches(pairs: Pairs) -> tuple[Stretch, Stretch]:
+    """All of x and all of y."""
+    nothing = np.zeros(len(pairs), int)
+    return Stretch(nothing, pairs.length_x), Stretch(nothing, pairs.length_y)
 
-    Pieces at the strides are superposed; those that fit best are kept, and for each the whole of x is moved:
-    those are returned that bring the most residues near any residue of y.
+
+def thread(pairs: Pairs, of_x: Stretch, of_y: Stretch, least: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """The best gapless alignments of stretches: estimates (p,), and partners (la, p).
+
+    Args:
+        pairs: the traces.
+        of_x: residues of x that may be aligned.
+        of_y: residues of y.
+        least: (p,) residues that overlap at least.
+        step: residues between offsets.
     """
-    keep = plan.kept[plan.pieces.index(size)]
-    size = min(size, int(pairs.shorter.min()))
-    at_x = np.arange(0, pairs.x.shape[1] - size + 1, plan.stride_x)
-    at_y = np.arange(0, pairs.y.shape[1] - size + 1, plan.stride_y)
-    x, centre_x = _pieces(pairs.x, at_x, size)
-    y, centre_y = _pieces(pairs.y, at_y, size)
-    n, nx, ny = len(pairs), len(at_x), len(at_y)
-    covariance = np.empty((3, 3, nx, ny, n), np.float32)
-    for i in range(3):
-        for j in range(3):
-            covariance[i, j] = np.einsum("kxp,kyp->xyp", x[i], y[j])
-    covariance = covariance.reshape(3, 3, -1)
-    misfit = np.square(x).sum(axis=(0, 1))[:, None] + np.square(y).sum(axis=(0, 1))[None]
-    misfit = misfit - 2.0 * best_overlap(covariance).reshape(nx, ny, n)
-    whole_x, whole_y = (at[:, None] + size <= length for at, length in ((at_x, pairs.length_x), (at_y, pairs.length_y)))
-    misfit = np.where(whole_x[:, None] & whole_y[None], misfit, np.inf).reshape(nx * ny, n)
-    tried = min(plan.tried, nx * ny)
-    chosen = np.argpartition(misfit, tried - 1, axis=0)[:tried]  # (tried, n)
-    pair = np.arange(n)
-    rotation = best_rotation(covariance[:, :, (chosen * n + pair).reshape(-1)]).astype(np.float32)
-    from_x, to_y = centre_x[:, chosen // ny, pair].reshape(3, -1), centre_y[:, chosen % ny, pair].reshape(3, -1)
-    motion = Motion(rotation, to_y - (rotation * from_x[None]).sum(axis=1))
-    near = _nearness(pairs, motion, tried, plan.thinning)
-    order = np.argsort(-near, axis=0, kind="stable")[:keep]
-    return motion.take((order * n + pair).reshape(-1))
+    la, n_pairs = pairs.x.shape[1], len(pairs)
+    shift = of_x.first - of_y.first
+    low, high = least - of_y.count + shift, of_x.count - least + shift  # offsets of i from j
+    best, best_offset = np.full(n_pairs, -1.0), low.copy()
+    mask_x, mask_y = of_x.mask(la), of_y.mask(pairs.y.shape[1])
+    rows = np.arange(la)[:, None]
+    n_offsets = int((high - low).max(initial=0)) // step + 1
+    size = max(1, CELLS // 2 // (la * n_offsets))
+    for start in range(0, n_pairs, size):
+        chunk = np.arange(start, min(start + size, n_pairs))
+        offset = low[chunk] + step * np.arange(n_offsets)[:, None]
+        which = np.broadcast_to(chunk, offset.shape)[offset <= high[chunk]]
+        offset = offset[offset <= high[chunk]]
+        column = rows - offset
+        inside = (column >= 0) & (column < pairs.y.shape[1])
+        column = np.clip(column, 0, pairs.y.shape[1] - 1)
+        present = inside & mask_x[:, which] & mask_y[column, which]
+        score = quick_scores(pairs.x[..., which], pairs.y[:, column, which], present, _scoring(pairs).take(which))
+        order = np.lexsort((offset, score, which))  # of equals the last
+        top = order[np.append(which[order][1:] != which[order][:-1], True)]
+        best[which[top]], best_offset[which[top]] = score[top], offset[top]
+    partner = rows - best_offset
+    inside = (partner >= 0) & (partner < pairs.y.shape[1]) & mask_x
+    allowed = np.take_along_axis(mask_y, np.clip(partner, 0, pairs.y.shape[1] - 1), axis=0)
+    return best, np.where(inside & allowed, partner, -1)
 
 
-def _pieces(trace: np.ndarray, starts: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pieces (3, size, k, p) about their centres, and the centres (3, k, p)."""
-    pieces = trace[:, np.arange(size)[:, None] + starts]
-    centre = pieces.mean(axis=1)
-    return pieces - centre[:, None], centre
+def thread_fragments(pairs: Pairs, step: int) -> np.ndarray:
+    """(la, p) partners: the longest unbroken stretch of one chain or its middle four fifths, over the other chain."""
+    whole_x, whole_y = whole_stretches(pairs)
+    part_x, part_y = longest_stretch(pairs.x, pairs.length_x), longest_stretch(pairs.y, pairs.length_y)
+    shorter, longer = (part_x.count < part_y.count), (part_x.count > part_y.count)
+    use_x = shorter | (~longer & (pairs.length_x <= pairs.length_y))
+    use_y = longer | (~shorter & (pairs.length_x >= pairs.length_y))
+    middle_x, middle_y = _middle(part_x, pairs.shorter), _middle(part_y, pairs.shorter)
+    tried = []
+    for used, of_x, of_y, part, other in (
+        (use_x, middle_x, whole_y, middle_x, pairs.length_y),
+        (use_y, whole_x, middle_y, middle_y, pairs.length_x),
+    ):
+        least = np.maximum((np.minimum(part.count, other) / 2.5).astype(int), LEAST_FRAGMENT - 1)
+        score, partner = np.full(len(pairs), -2.0), np.full((pairs.x.shape[1], len(pairs)), -1)
+        at = np.flatnonzero(used)
+        if len(at):
+            in_x, in_y = (Stretch(of.first[at], of.count[at]) for of in (of_x, of_y))
+            score[at], partner[:, at] = thread(pairs.take(at), in_x, in_y, least[at], step)
+        tried.append((score, partner))
+    return np.where(tried[1][0] >= tried[0][0], tried[1][1], tried[0][1])
 
 
-def _nearness(pairs: Pairs, motion: Motion, k: int, thinning: int) -> np.ndarray:
-    """(k, p) sum of 1 / (1 + (d/d0)^2) over a part of x, d to the nearest residue of y in any order."""
-    n = len(pairs)
-    moved = motion.apply(np.tile(pairs.x[:, ::thinning], k))  # (3, m, k p)
-    m = moved.shape[1]
-    points = moved.reshape(3, m * k, n).transpose(2, 1, 0)  # (p, m k, 3)
-    y = pairs.y.transpose(2, 0, 1)
-    square = np.square(points).sum(axis=-1)  # (p, m k)
-    # |y|^2 - 2 x.y as one product of four-vectors, pair by pair: a megabyte at a time stays in the cache
-    points = np.concatenate([points, np.ones((n, m * k, 1), np.float32)], axis=-1)
-    y = np.concatenate([-2.0 * y, np.square(y).sum(axis=1, keepdims=True)], axis=1)
-    for one, fixed, result in zip(points, y, square, strict=True):
-        result += (fixed.T @ one.T).min(axis=0)
-    terms = 1.0 / (1.0 + np.maximum(square, 0.0) / np.square(pairs.d0)[:, None])
-    return (terms.T.reshape(m, k, n) * pairs.real_x[::thinning, None]).sum(axis=0)
+def longest_stretch(trace: np.ndarray, length: np.ndarray) -> Stretch:
+    """The longest stretches without a break of traces (3, l, p); a wider bound where there is none worth it."""
+    gaps = np.sqrt(np.square(np.diff(trace, axis=1)).sum(axis=0))
+    first, count = np.zeros(len(length), int), np.zeros(len(length), int)
+    for k, n in enumerate(length.tolist()):
+        bound = UNBROKEN
+        while count[k] < min(n // 3, LEAST_FRAGMENT) or count[k] == 0:
+            ends = np.append(np.flatnonzero(gaps[: n - 1, k] >= bound) + 1, n)
+            sizes = np.diff(ends, prepend=0)
+            first[k], count[k] = (ends - sizes)[sizes.argmax()], sizes.max()
+            bound *= 1.1
+    return Stretch(first, count)
+
+
+def superpose_pieces(pairs: Pairs, jump: int) -> np.ndarray:
+    """(la, p) partners: pieces superposed, the rest aligned after them; the best by estimate."""
+    which, at_x, at_y, size = _piece_places(pairs, jump)
+    rows = np.arange(int(size.max()))[:, None]
+    weights = (rows < size).astype(np.float32)
+    take_x, take_y = (np.minimum(at + rows, n - 1) for at, n in ((at_x, pairs.x.shape[1]), (at_y, pairs.y.shape[1])))
+    motion = superpose(pairs.x[:, take_x, which], pairs.y[:, take_y, which], weights)
+    trials = pairs.take(which)
+    partner = align_pairs(trials, 0.0, motion=motion, d0=trials.d0 + PIECE_SLACK)
+    score = np.empty(len(which))
+    chunk = max(1, CELLS // 2 // pairs.x.shape[1])
+    for start in range(0, len(which), chunk):
+        part = slice(start, start + chunk)
+        aligned = gather(trials.take(np.arange(len(which))[part]), partner[:, part])
+        score[part] = quick_scores(aligned.x, aligned.y, aligned.real, _scoring(pairs).take(which[part]))
+    order = np.lexsort((-np.arange(len(which)), score, which))  # of equals the first
+    top = order[np.append(which[order][1:] != which[order][:-1], True)]
+    return partner[:, top]
+
+
+def _piece_places(pairs: Pairs, jump: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Pair, first residues in x and y, and size of every trial, those of a pair together."""
+    places = []
+    for pair, (la, lb) in enumerate(zip(pairs.length_x.tolist(), pairs.length_y.tolist(), strict=True)):
+        shorter = min(la, lb)
+        for size in (min(20, shorter // 3), min(100, shorter // 2)):
+            x, y = (np.arange(0, n - size + 1, _jump(n) * jump) for n in (la, lb))
+            grid = np.stack([axis.ravel() for axis in np.meshgrid(x, y, indexing="ij")])
+            places.append(np.concatenate([np.full((1, grid.shape[1]), pair), grid, np.full((1, grid.shape[1]), size)]))
+    which, at_x, at_y, size = np.concatenate(places, axis=1)
+    return which, at_x, at_y, size
+
+
+def _jump(length: int) -> int:
+    """Residues between pieces."""
+    jump = 45 if length > 250 else 35 if length > 200 else 25 if length > 150 else 15
+    return min(jump, length // 3)
+
+
+def _middle(stretch: Stretch, shorter: np.ndarray) -> Stretch:
+    """The middle four fifths of stretches that are the whole of the shorter chain: else threading would be repeated."""
+    low, high = (shorter * 0.1).astype(int), (shorter * 0.89).astype(int)
+    whole = stretch.count == shorter
+    return Stretch(stretch.first + np.where(whole, low, 0), np.where(whole, high - low + 1, stretch.count))
+
+
+def _scoring(pairs: Pairs) -> Scoring:
+    return Scoring(near_bound(pairs.d0), pairs.d0)

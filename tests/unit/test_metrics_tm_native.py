@@ -4,7 +4,6 @@ import logging
 import os
 import subprocess
 import sys
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +29,8 @@ def afresh(monkeypatch):
 def library(tmp_path_factory):
     """The source compiled once, for all tests."""
     try:
-        source = resources.files("protgen.metrics").joinpath(tm_native._SOURCE).read_bytes()
-        return tm_native._compile(
-            source, (*tm_native._FLAGS, *tm_native._processor_flags()), tmp_path_factory.mktemp("c")
-        )
+        flags = (*tm_native._FLAGS, *tm_native._processor_flags())
+        return tm_native._compile(tm_native._sources(), flags, tmp_path_factory.mktemp("c"))
     except tm_native._Unavailable:
         pytest.skip("no C compiler here")
 
