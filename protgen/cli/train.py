@@ -140,7 +140,27 @@ def prepare_model(config: "TrainConfig", store: "Store") -> "Model":
         raise
     except Exception as error:  # a keyword of the right name and the wrong value, refused by torch
         raise ConfigError(f"the model cannot be built: {str(error).splitlines()[0]}; check its keywords") from error
+    if config.start is not None:
+        begin_from(config.start, model)
     return replace(model, layouts=fit_store(store))
+
+
+def begin_from(start: str, model: "Model") -> None:
+    """Put the weights of another model into this one; a run that is resumed replaces them by its own.
+
+    Raises:
+        ConfigError: if there is no such model, or its weights have other names or shapes.
+    """
+    from protgen.errors import CheckpointError
+    from protgen.models.files import load_tensors
+    from protgen.models.model import WEIGHTS, load_weights
+    from protgen.models.released import find_model
+
+    try:
+        path = find_model(start) / WEIGHTS
+        load_weights(model.family, load_tensors(path), path)
+    except CheckpointError as error:
+        raise ConfigError(f"start={start}: {error}; start=null begins with fresh weights") from error
 
 
 def check_resumable(config: "TrainConfig", model: "Model") -> None:

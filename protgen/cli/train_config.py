@@ -49,11 +49,19 @@ class MachineSettings:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A checked configuration."""
+    """A checked configuration.
+
+    Attributes:
+        model: what `build_model` takes.
+        store, run: folders of the data and of the run.
+        start: model, by name or folder, whose weights a new run begins from; None for fresh ones.
+        settings, validation, machine: as their classes say.
+    """
 
     model: JSON
     store: Path
     run: Path
+    start: str | None
     settings: TrainSettings
     validation: ValidationSettings
     machine: MachineSettings
@@ -88,7 +96,7 @@ def load_config(overrides: Sequence[str]) -> TrainConfig:
         ConfigError: for an unknown name or keyword, a missing value, or one of the wrong kind.
     """
     raw = compose([prepared(override) for override in overrides])
-    known = ["space", "encoder", "family", "conditions", "data", "train", "validation", "machine", "run"]
+    known = ["space", "encoder", "family", "conditions", "data", "train", "validation", "machine", "run", "start"]
     for key in raw:
         if key not in known:
             raise ConfigError(f"no setting {key!r}: {nearest(str(key), known)}")
@@ -102,6 +110,7 @@ def load_config(overrides: Sequence[str]) -> TrainConfig:
         model=model,
         store=Path(str(raw["data"]["store"])),
         run=Path(str(raw["run"])),
+        start=None if raw.get("start") is None else str(raw["start"]),
         settings=checked(TrainSettings, raw["train"], "train"),
         validation=checked(ValidationSettings, raw["validation"], "validation"),
         machine=checked(MachineSettings, raw["machine"], "machine"),
@@ -127,8 +136,9 @@ def prepared(override: str) -> str:
             raise ConfigError(f"no {key} named {value!r}: {nearest(value, choices(key))}")
         return f"{key}={value}"
     top = key.partition(".")[0]
-    known = [*groups, "validation", "machine", "run"]
-    if top not in known or (top == key and key != "run") or top == "experiment":
+    whole = ("run", "start")  # settings with no keywords of their own
+    known = [*groups, "validation", "machine", *whole]
+    if top not in known or (top == key and key not in whole) or top == "experiment":
         raise ConfigError(f"no setting {key!r}: {nearest(key, known)}")
     return f"++{key}={value}"
 

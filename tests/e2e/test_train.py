@@ -125,6 +125,24 @@ def test_every_experiment_composes_builds_and_steps(experiment, tiny_store, tmp_
     assert any(p.grad is not None and p.grad.any() for p in model.family.parameters())
 
 
+def test_a_run_begins_from_another_model(cli, tiny_store, tiny_model, tmp_path):
+    """With a learning rate of nearly nothing the weights stay those it began from."""
+    arguments = (
+        "train", "experiment=flow_tiny", f"data.store={tiny_store}", "train.steps=1", "train.lr=1e-12",
+        "train.warmup=0", "validation.samples=0", "machine.accelerator=cpu", f"run={tmp_path / 'run'}",
+    )  # fmt: skip
+    done = cli(*arguments, f"start={tiny_model}")
+    assert done.code == 0, done.err
+    before = load_file(tiny_model / "model.safetensors")
+    after = load_file(tmp_path / "run" / "checkpoints" / "step_00000001" / "weights.safetensors")
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        assert torch.allclose(after[name], value.float(), atol=1e-5), name
+    other = f"run={tmp_path / 'other'}"
+    cli(*arguments[:-1], other, "encoder.dim=48", f"start={tiny_model}").assert_failed(2, "start=", "start=null")
+    cli(*arguments[:-1], other, "start=flow-smal").assert_failed(2, "flow-small")
+
+
 def test_overrides_reach_their_place(tiny_store):
     """Values given on the command line, also keywords no file lists."""
     config = load_config(
