@@ -3,8 +3,8 @@
     python benchmarks/release.py RUN STORE --name flow-small [--minutes 120] [--start flow-small]
 
 Writes `config.json`, `model.safetensors` (bfloat16) and `layouts.json` to `protgen/weights/NAME`, and the IDs of the
-store's items to `data/manifests/NAME.json` (with underscores); `card.md` is by hand, from the figures of
-`benchmarks/flow_small.py --model NAME`.
+store's items to `--manifest` unless that file is there already and lists the same; `card.md` is by hand, from the figures
+of `benchmarks/flow_small.py --model NAME`.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--sampling", type=json.loads, default={}, help="settings it is sampled with, as JSON")
     parser.add_argument("--family", type=json.loads, default={}, help="keywords of sampling of its family, as JSON")
     parser.add_argument("--start", default=None, help="model whose weights training started from")
-    parser.add_argument("--manifests", type=Path, default=Path("data/manifests"), help="where lists of IDs are kept")
+    parser.add_argument("--manifest", type=Path, default=Path("data/manifests/flow_small.json"), help="list of IDs")
     parser.add_argument("--weights", type=Path, default=weights_folder(), help="where models are kept")
     options = parser.parse_args()
     checkpoint = newest_checkpoint(options.run)
@@ -60,8 +60,12 @@ def main() -> None:
     model = build_model(run["model"])
     path = checkpoint / "ema.safetensors"
     load_weights(model.family, load_tensors(path), path)
-    listing = options.manifests / f"{options.name.replace('-', '_')}.json"
-    listing.write_text(json.dumps(manifest(store, options.name), indent=0) + "\n")
+    listing = options.manifest
+    ids = manifest(store, options.name)
+    if not listing.is_file():
+        listing.write_text(json.dumps(ids, indent=0) + "\n")
+    elif any(load_json(listing)[split] != ids[split] for split in ("train", "validation")):
+        raise SystemExit(f"{listing}: lists other structures than {options.store}; give another --manifest")
     about = {
         "license": "MIT",
         "lengths": [int(lengths.min()), int(lengths.max())],
