@@ -3,8 +3,8 @@
     python benchmarks/release.py RUN STORE --name flow-small [--minutes 120] [--start flow-small]
 
 Writes `config.json`, `model.safetensors` (bfloat16) and `layouts.json` to `protgen/weights/NAME`, and the IDs of the
-store's items to `--manifest` unless that file is there already and lists the same; `card.md` is by hand, from the figures
-of `benchmarks/flow_small.py --model NAME`.
+store's items to `--manifest` unless that file is there already and lists the same; `card.md` is by hand, from the
+figures of `benchmarks/flow_small.py --model NAME`.
 """
 
 import argparse
