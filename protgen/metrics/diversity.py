@@ -15,9 +15,9 @@ from protgen.metrics.tm import tm_matrix, tm_scores
 
 RULE = "greedy set cover"
 THRESHOLD = 0.5  # the same fold: Xu & Zhang, Bioinformatics 26, 889 (2010)
-# of TM: a quick score further below the threshold than this is trusted. Of 556 pairs of native chains at 0.5 or above,
-# among 2,500, that loses 5; and 9 of the others score 0.5 by the quick search and less by the full one.
-MARGIN = 0.12
+# of TM: a quick score further below the threshold than this is trusted. Among 1,000 native chains of 80-120 residues
+# that loses 22 pairs of 499,500 (135 at 0.12); wider margins cost more than they find.
+MARGIN = 0.16
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,9 @@ def sieved_tm_matrix(
 ) -> np.ndarray:
     """All against all by the quick search, and by the full one where that could change the side of a threshold.
 
-    Both searches find lower bounds, so a pair that the quick one puts above the threshold is decided; the full one
-    looks at those at most `margin` below. Other entries are the quick search's: about 0.01 to 0.02 low in the mean.
+    The full search decides every pair that the quick one does not put `margin` below the threshold: its score is the
+    one that counts, and the quick one's is now and then higher. Other entries are the quick search's: about 0.01 to
+    0.02 low in the mean.
 
     Args:
         traces: (l, 3) Å each.
@@ -98,9 +99,8 @@ def sieved_tm_matrix(
     first, second = np.triu_indices(len(traces), k=1)
     pairs = np.stack([first, second], axis=1)
     values = tm_scores(traces, pairs, effort="quick", jobs=jobs).by_shorter
-    open_ = np.flatnonzero((values < threshold) & (values >= threshold - margin))
-    again = tm_scores(traces, pairs[open_], jobs=jobs).by_shorter
-    values[open_] = np.maximum(values[open_], again)
+    open_ = np.flatnonzero(values >= threshold - margin)
+    values[open_] = tm_scores(traces, pairs[open_], jobs=jobs).by_shorter
     matrix = np.eye(len(traces))
     matrix[first, second] = matrix[second, first] = values
     return matrix
