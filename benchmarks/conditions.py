@@ -33,7 +33,7 @@ from protgen.conditions.symmetry import Symmetry
 from protgen.data.store import Store
 from protgen.errors import ProtgenError
 from protgen.evaluation.validity import validity
-from protgen.generation.design import Design, SampleSettings
+from protgen.generation.design import Design, SampleSettings, settings_for
 from protgen.generation.generate import generate, generate_each
 from protgen.metrics.base import summarise
 from protgen.metrics.bonds import links
@@ -56,7 +56,7 @@ class Bench:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.model: Model = load(options.model)
-        self.settings = SampleSettings(batch_size=options.batch_size)
+        self.settings = settings_for(self.model, batch_size=options.batch_size)
         self.n: int = options.n
         self.seed: int = options.seed
         self.out: Path = options.out

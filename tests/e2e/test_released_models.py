@@ -6,11 +6,11 @@ import pytest
 from protgen.conditions.length import Length
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.evaluation.validity import validity
-from protgen.generation.design import SampleSettings
+from protgen.generation.design import settings_for
 from protgen.generation.generate import generate
 from protgen.models.released import load, released
 
-FAST = SampleSettings(steps=30, device="cpu")
+FAST = {"steps": 30, "device": "cpu"}  # all else as the model asks for
 # The bars of a release: no chain break in 90 % of designs, Ramachandran favoured 88 %, helix and strand 40 %, no
 # left-handed helix; with room for the noise of four designs.
 N, UNBROKEN, FAVOURED, STRUCTURED = 4, 0.75, 0.8, 0.25
@@ -30,7 +30,9 @@ def test_its_facts_are_there(name):
 
 
 def test_its_designs_hold_together(name):
-    rows = [validity(design.protein) for design in generate(load(name), [Length(60)], N, 0, FAST)]
+    model = load(name)
+    designs = generate(model, [Length(60)], N, 0, settings_for(model, **FAST))
+    rows = [validity(design.protein) for design in designs]
     assert np.mean([row["chain_breaks"] == 0 for row in rows]) >= UNBROKEN
     assert np.mean([row["rama_favoured"] for row in rows]) >= FAVOURED
     assert np.mean([row["helix"] + row["strand"] for row in rows]) >= STRUCTURED
@@ -42,6 +44,6 @@ def test_it_hears_what_is_asked(name):
     model, helix = load(name), {}
     for asked in ("L3H24L4H24L5", "L3E7L4E7L4E7L4E7L4E7L6"):
         request = SecondaryStructure.parse(asked)
-        rows = [validity(design.protein) for design in generate(model, [request], 2, 0, FAST)]
+        rows = [validity(design.protein) for design in generate(model, [request], 2, 0, settings_for(model, **FAST))]
         helix[asked[2]] = np.mean([row["helix"] for row in rows])
     assert helix["H"] > helix["E"] + 0.2
