@@ -34,11 +34,16 @@ from protgen.spaces.image import Image
 from protgen.training.ema import ExponentialMovingAverage
 from protgen.types import Batch, State
 
-PERCEPTRON, UNET = {"name": "perceptron"}, {"name": "unet", "dim": 32}
+# The layers behind it are linear in its numbers of each pixel: more than one would cost a wide layer and say no more.
+PERCEPTRON, UNET = {"name": "perceptron", "scalar_dim": 1}, {"name": "unet", "dim": 32}
+PIXELCNN = {"name": "pixelcnn", "dim": 32, "blocks": 8, "kernel": 3}
 # Networks and keywords of each family; a name after a dash is a variant.
 PRESETS: dict[str, dict] = {
     "vae": {"encoder": PERCEPTRON, "family": {"name": "vae", "latent_dim": 32, "pool": True}},
-    "vae-hierarchical": {"encoder": PERCEPTRON, "family": {"name": "vae", "latent_dim": 32, "pool": True, "levels": 3}},
+    "vae-hierarchical": {
+        "encoder": PERCEPTRON,
+        "family": {"name": "vae", "latent_dim": 32, "pool": True, "levels": 3},
+    },
     "vae-importance": {
         "encoder": PERCEPTRON,
         "family": {"name": "vae", "latent_dim": 32, "pool": True, "importance": 5},
@@ -51,7 +56,20 @@ PRESETS: dict[str, dict] = {
     "gan": {"encoder": UNET, "family": {"name": "gan"}},
     "flow_matching": {"encoder": UNET, "family": {"name": "flow_matching", "data_bias": 1.0}},
     "diffusion": {"encoder": UNET, "family": {"name": "diffusion"}},
-    "autoregressive": {"encoder": UNET, "family": {"name": "autoregressive"}},
+    "diffusion-vdm": {
+        "encoder": UNET,
+        "family": {
+            "name": "diffusion",
+            "path": "learned",
+            "target": "v",
+            "weighting": "bound",
+            "self_conditioning": 0.0,
+        },
+    },
+    "autoregressive": {
+        "encoder": PIXELCNN,
+        "family": {"name": "autoregressive", "width": 64, "plan_dim": 0, "candidates": 1},
+    },
     "normalizing_flow": {"encoder": UNET, "family": {"name": "normalizing_flow"}},
 }
 # Published, with what they are of; those of larger budgets are goals and not peers.
@@ -69,8 +87,9 @@ def build(images: Images, preset: dict, changes: list[str], binary: bool) -> Mod
     space = {"name": "image", **size, "levels": 2 if binary else images.levels, "binary": binary}
     config = {"space": space, "conditions": ["class_label"]}
     config |= {part: dict(entry) for part, entry in preset.items()}
-    if config["encoder"]["name"] in ("unet", "perceptron"):
-        config["encoder"] |= size
+    for part in ("encoder", "decoder"):
+        if config.get(part, {}).get("name") in ("unet", "perceptron", "pixelcnn"):
+            config[part] |= size
     if config["encoder"]["name"] == "unet" and min(height, width) < 16:
         config["encoder"]["multipliers"] = [1, 2]
     for change in changes:
@@ -96,14 +115,14 @@ def prepare(batch: Batch, images: Images, mode: str, rng: Generator) -> Batch:
 
 
 def train(model: Model, images: Images, mode: str, minutes: float, seed: int, size: int, lr: float, bf16: bool) -> dict:
-    """Train for that long; the learning rate falls by a cosine over the time. Leaves the averaged weights."""
+    """Train for that much CPU time; the learning rate falls by a cosine over it. Leaves the averaged weights."""
     family = model.family.train()
     family.autocast_dtype = torch.bfloat16 if bf16 else None
-    optimizer = torch.optim.AdamW(family.parameters(), lr, betas=family.adam_betas, weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(family.parameters(), lr, betas=family.adam_betas, weight_decay=1e-4, fused=True)
     ema = ExponentialMovingAverage(family, 0.999)
     batches: Iterator[Batch] = image_batches(images.of("train"), size, seed)
-    start, step, last = time.monotonic(), 0, {}
-    while (spent := (time.monotonic() - start) / (60 * minutes)) < 1:
+    start, step, last = time.process_time(), 0, {}
+    while (spent := (time.process_time() - start) / (60 * minutes)) < 1:
         for group in optimizer.param_groups:
             group["lr"] = lr * min(1.0, (step + 1) / 200) * 0.5 * (1 + np.cos(np.pi * spent))
         rng = Generator().manual_seed(seed * 1_000_003 + step)
@@ -242,7 +261,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--family", choices=sorted(PRESETS), required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--binarise", choices=["none", "static", "dynamic"], default="none")
-    parser.add_argument("--minutes", type=float, default=60.0, help="of training")
+    parser.add_argument("--minutes", type=float, default=60.0, help="CPU time of training")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--lr", type=float, default=1e-3)

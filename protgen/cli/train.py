@@ -145,8 +145,13 @@ def prepare_model(config: "TrainConfig", store: "Store") -> "Model":
     return replace(model, layouts=fit_store(store))
 
 
-def begin_from(start: str, model: "Model") -> None:
-    """Put the weights of another model into this one; a run that is resumed replaces them by its own.
+def begin_from(start: "str | dict[str, str]", model: "Model") -> None:
+    """Put the weights of other models into this one; a run that is resumed replaces them by its own.
+
+    Args:
+        start: a model by name or folder; or, for each part of this one (a prefix of its weights' names), a model and a
+            part of it, as in {"second.encoder": "flow-small/encoder"}.
+        model: the one that begins.
 
     Raises:
         ConfigError: if there is no such model, or its weights have other names or shapes.
@@ -157,9 +162,17 @@ def begin_from(start: str, model: "Model") -> None:
     from protgen.models.released import find_model
 
     try:
-        path = find_model(start) / WEIGHTS
-        load_weights(model.family, load_tensors(path), path)
-    except CheckpointError as error:
+        if isinstance(start, str):
+            path = find_model(start) / WEIGHTS
+            load_weights(model.family, load_tensors(path), path)
+            return
+        for part, source in start.items():
+            name, _, prefix = source.rpartition("/")
+            path = find_model(name) / WEIGHTS
+            tensors = load_tensors(path)
+            found = {key[len(prefix) + 1 :]: x for key, x in tensors.items() if key.startswith(f"{prefix}.")}
+            load_weights(model.family.get_submodule(part), found, path)
+    except (CheckpointError, AttributeError) as error:
         raise ConfigError(f"start={start}: {error}; start=null begins with fresh weights") from error
 
 

@@ -16,6 +16,7 @@ from protgen.training.loop import TrainSettings
 from protgen.types import JSON
 
 PARTS = ("space", "encoder", "family")  # whose keywords are those of a constructor
+NETWORKS = ("decoder", "critic", "prior")  # further ones of some families; each is like the encoder where it is not set
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,15 @@ class TrainConfig:
     Attributes:
         model: what `build_model` takes.
         store, run: folders of the data and of the run.
-        start: model, by name or folder, whose weights a new run begins from; None for fresh ones.
+        start: model, by name or folder, whose weights a new run begins from, or parts of models for parts of this one
+            (see `protgen.cli.train.begin_from`); None for fresh ones.
         settings, validation, machine: as their classes say.
     """
 
     model: JSON
     store: Path
     run: Path
-    start: str | None
+    start: str | dict[str, str] | None
     settings: TrainSettings
     validation: ValidationSettings
     machine: MachineSettings
@@ -96,7 +98,7 @@ def load_config(overrides: Sequence[str]) -> TrainConfig:
         ConfigError: for an unknown name or keyword, a missing value, or one of the wrong kind.
     """
     raw = compose([prepared(override) for override in overrides])
-    known = ["space", "encoder", "family", "conditions", "data", "train", "validation", "machine", "run", "start"]
+    known = [*PARTS, *NETWORKS, "conditions", "data", "train", "validation", "machine", "run", "start"]
     for key in raw:
         if key not in known:
             raise ConfigError(f"no setting {key!r}: {nearest(str(key), known)}")
@@ -105,16 +107,25 @@ def load_config(overrides: Sequence[str]) -> TrainConfig:
         raise ConfigError(f"no setting 'data.{extra[0]}': {nearest(extra[0], ['store'])}")
     if not raw["data"].get("store"):
         raise ConfigError("data.store is not set; add data.store=FOLDER, made by `protgen data build`")
-    model = {part: raw[part] for part in PARTS} | {"conditions": raw["conditions"].get("names", [])}
+    model = {part: raw[part] for part in (*PARTS, *NETWORKS) if part in raw} | {
+        "conditions": raw["conditions"].get("names", [])
+    }
     return TrainConfig(
         model=model,
         store=Path(str(raw["data"]["store"])),
         run=Path(str(raw["run"])),
-        start=None if raw.get("start") is None else str(raw["start"]),
+        start=read_start(raw.get("start")),
         settings=checked(TrainSettings, raw["train"], "train"),
         validation=checked(ValidationSettings, raw["validation"], "validation"),
         machine=checked(MachineSettings, raw["machine"], "machine"),
     )
+
+
+def read_start(value: Any) -> str | dict[str, str] | None:
+    """Where weights come from: nowhere, one model, or a part of a model for each part of this one."""
+    if isinstance(value, dict):
+        return {str(part): str(source) for part, source in value.items()}
+    return None if value is None else str(value)
 
 
 def prepared(override: str) -> str:
@@ -137,7 +148,7 @@ def prepared(override: str) -> str:
         return f"{key}={value}"
     top = key.partition(".")[0]
     whole = ("run", "start")  # settings with no keywords of their own
-    known = [*groups, "validation", "machine", *whole]
+    known = [*groups, *NETWORKS, "validation", "machine", *whole]
     if top not in known or (top == key and key not in whole) or top == "experiment":
         raise ConfigError(f"no setting {key!r}: {nearest(key, known)}")
     return f"++{key}={value}"

@@ -19,7 +19,8 @@ The bound, in nats, with r(t) = alpha^2 / sigma^2 and squared errors in units of
 
 the sum over flat and curved fields: both integrands are 1/2 g^2 |score difference|^2 by Girsanov's theorem, which holds
 on any manifold. p(x | x_first) is normal about x_first / alpha with the spread sigma / alpha left at the first time, or
-the kernel with spread s(first).
+the kernel with spread s(first). Where coordinates are outcomes (binary pixels), it is the probability of each value
+given x_first, in proportion to the density it gives x_first (VDM, eq. 13), and the bound is one of probabilities.
 
 References:
     Ho et al. 2020, Denoising Diffusion Probabilistic Models.
@@ -42,6 +43,7 @@ from protgen.errors import ConfigError
 from protgen.families.base import IterativeFamily, Likelihood, LikelihoodFamily
 from protgen.families.ode_likelihood import OdeSettings, first_time, log_prob_by_flow, warped
 from protgen.families.targets import Target, stratified
+from protgen.nn.binned import Support
 from protgen.samplers.base import Denoiser
 from protgen.samplers.schedules import SCHEDULES, Brownian, Learned, Path, VarianceExploding
 from protgen.spaces.base import HeatKernel, Space, masked
@@ -146,7 +148,9 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
         # Only the encoder runs in low precision: coordinates and losses keep float32.
         low = self.autocast_dtype or torch.float32
         with torch.autocast(t.device.type, dtype=low, enabled=self.autocast_dtype is not None):
-            features = self.encoder(seen, self.path.seen(t), cond, estimate)
+            view = self.space.view
+            guess = None if estimate is None else view(estimate)
+            features = self.encoder(view(seen), self.path.seen(t), cond, guess)
         return self.space.project(self.target.data(self.head(features, seen), seen, x_t, t))
 
     def diffuse(self, x_data: State, t: Float[Tensor, " b"], rng: Generator) -> State:
@@ -289,6 +293,9 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
                 square = masked(x_data[name], mask).square().flatten(1).sum(-1) / spreads[name].square()
                 prior = prior + 0.5 * last_snr.exp() * square
                 log_spread = spreads[name].log() - first_snr / 2
+                if (support := self.space.support()) is not None and support.volume == 1:
+                    reconstruction = reconstruction + surprise(x_data[name], log_spread, support, mask, rng)
+                    continue
             reconstruction = reconstruction + dof[name] * (0.5 * math.log(2 * math.pi * math.e) + log_spread)
         return prior, reconstruction
 
@@ -337,6 +344,19 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
     def denoiser(self) -> Denoiser:
         """The family behind the interface of samplers."""
         return DiffusionDenoiser(self)
+
+
+def surprise(
+    x_data: Float[Tensor, "b l c"], log_spread: Float[Tensor, " b"], support: Support, mask: Tensor, rng: Generator
+) -> Float[Tensor, " b"]:
+    """-log p(x | x_first) of discrete coordinates at one draw of x_first / alpha, normal about x with that spread."""
+    spread = log_spread.exp()[:, None, None]
+    seen = x_data + spread * torch.randn(x_data.shape, generator=rng).to(x_data)
+    values = support.least + support.step * torch.arange(support.count, device=x_data.device)
+    logits = -0.5 * ((seen[..., None] - values) / spread[..., None]).square()
+    chosen = ((x_data - support.least) / support.step).round().long()
+    found = logits.log_softmax(-1).gather(-1, chosen[..., None])[..., 0]
+    return -masked(found, mask).flatten(1).sum(-1)
 
 
 class DiffusionDenoiser(Denoiser):

@@ -90,7 +90,9 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
         # Only the encoder runs in low precision: coordinates and losses keep float32.
         low = self.autocast_dtype or torch.float32
         with torch.autocast(t.device.type, dtype=low, enabled=self.autocast_dtype is not None):
-            features = self.encoder(seen, self.path.seen(t), cond, estimate)
+            view = self.space.view
+            guess = None if estimate is None else view(estimate)
+            features = self.encoder(view(seen), self.path.seen(t), cond, guess)
         return self.space.project(self.head(features, seen))
 
     def interpolate(self, x_data: State, x_noise: State, t: Float[Tensor, " b"]) -> State:

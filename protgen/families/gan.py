@@ -24,7 +24,7 @@ from protgen.encoders.base import Encoder
 from protgen.errors import UsageError
 from protgen.families.base import Family
 from protgen.families.direct import guided, require_direct
-from protgen.families.gaussian import Pool
+from protgen.families.gaussian import AttentionPool
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Space
 from protgen.types import Conditioning, Losses, State
@@ -43,7 +43,7 @@ class Critic(nn.Module):
     def __init__(self, network: Encoder, spectral: bool) -> None:
         super().__init__()
         self.network = network
-        self.pool = Pool(network.scalar_dim)
+        self.pool = AttentionPool(network.scalar_dim)
         self.score = nn.Sequential(nn.Linear(self.pool.dim, network.scalar_dim), nn.SiLU())
         self.out = nn.Linear(network.scalar_dim, 1)
         if spectral:

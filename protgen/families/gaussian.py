@@ -80,7 +80,45 @@ class GaussianStep(nn.Module):
         return DiagonalGaussian(0.5**0.5 * z + mean, (log_std + 0.5 * math.log(0.5)).clamp(-LOG_STD, LOG_STD))
 
 
-class Pool(nn.Module):
+class PosedPosterior(nn.Module):
+    """A Gaussian over vectors that turn with the structure: about its own vectors, moved by those of an encoder.
+
+    Each vector has one standard deviation for its three coordinates, read off scalars, so that the density turns too.
+    It has a least value: without, places become as exact as their prior can never draw them, and axes, which places
+    tell nearly, are left to noise. Places have mean zero, for where a structure lies says nothing.
+
+    Args:
+        vectors: how many at each position; the first is a place.
+        scalar_dim, vector_dim: of the encoder.
+        least: smallest standard deviation.
+    """
+
+    def __init__(self, vectors: int, scalar_dim: int, vector_dim: int, least: float) -> None:
+        super().__init__()
+        self.least = math.log(least)
+        self.own = nn.Parameter(torch.eye(vectors))
+        self.moved = nn.Parameter(torch.zeros(vectors, vector_dim))
+        self.excess = nn.Linear(scalar_dim, vectors)
+        nn.init.zeros_(self.excess.weight)
+        nn.init.constant_(self.excess.bias, -3.0)  # softplus: 5 % above the least
+
+    def forward(
+        self,
+        own: Float[Tensor, "b l v 3"],
+        scalars: Float[Tensor, "b l d"],
+        vectors: Float[Tensor, "b l u 3"],
+        mask: Bool[Tensor, "b l"],
+    ) -> DiagonalGaussian:
+        """The density of the vectors, (b, l, 3 v)."""
+        mean = torch.einsum("vu,bluc->blvc", self.own, own) + torch.einsum("vu,bluc->blvc", self.moved, vectors)
+        real = mask[:, :, None, None].to(mean.dtype)
+        centre = (mean * real).sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp(min=1)
+        mean = torch.cat([mean[:, :, :1] - centre[:, :, :1], mean[:, :, 1:]], dim=2) * real
+        log_std = (self.least + nn.functional.softplus(self.excess(scalars))).clamp(max=LOG_STD)
+        return DiagonalGaussian(mean.flatten(2), log_std.repeat_interleave(3, dim=-1))
+
+
+class AttentionPool(nn.Module):
     """Attention pooling of positions with learned queries: (b, l, d) -> (b, 1, dim), whatever l is.
 
     Args:
@@ -99,3 +137,25 @@ class Pool(nn.Module):
         scalars = self.norm(scalars)
         weights = self.score(scalars).masked_fill(~mask[..., None], -1e9).softmax(1)
         return (weights.transpose(1, 2) @ scalars).flatten(1)[:, None]
+
+
+class GridPool(nn.Module):
+    """The features of all cells of a grid side by side, for what is always of one size: (b, l, d) -> (b, 1, l d).
+
+    Args:
+        scalar_dim: d.
+        cells: l.
+    """
+
+    def __init__(self, scalar_dim: int, cells: int) -> None:
+        super().__init__()
+        self.dim = scalar_dim * cells
+
+    def forward(self, scalars: Float[Tensor, "b l d"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b 1 k"]:
+        """The features as one vector."""
+        return scalars.flatten(1)[:, None]
+
+
+def pool(scalar_dim: int, grid: tuple[int, int] | None) -> AttentionPool | GridPool:
+    """What makes one vector of the features of all positions: cells of a grid have weights of their own."""
+    return AttentionPool(scalar_dim) if grid is None else GridPool(scalar_dim, grid[0] * grid[1])

@@ -8,6 +8,7 @@ References:
     Vahdat et al. 2021, Score-based Generative Modeling in Latent Space, eq. 2 (the bound).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -25,6 +26,7 @@ from protgen.families.vae import VAE
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Space
 from protgen.spaces.latent import LatentSpace
+from protgen.spaces.posed import PosedLatents
 from protgen.types import Conditioning, Losses, State
 
 
@@ -43,6 +45,8 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         prior: network over latents, a state with the field `latents`.
         latent_dim: width z of a latent.
         first_stage: training steps of the VAE before those of the prior.
+        posed: latents are vectors that turn with the structure, and the prior's network reads them as a point of the
+            space; see `VAE`.
         joint: train both at every step in place of one after the other; the prior's loss does not shape the latents.
         family: which family the prior is: flow_matching or diffusion.
         vae: keywords of the VAE; beta is 0.1 unless given, and levels is 1.
@@ -63,6 +67,7 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         prior: Encoder,
         latent_dim: int = 16,
         first_stage: int = 500,
+        posed: bool = False,
         joint: bool = False,
         family: str = "flow_matching",
         vae: Mapping[str, Any] | None = None,
@@ -77,19 +82,21 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
             raise UsageError("latent: first_stage cannot be negative, bound_samples is at least 1")
         if not issubclass(registry.find("families", family), IterativeFamily):
             raise UsageError(f"latent: {family} does not iterate from noise; choose flow_matching or diffusion")
-        self.first: VAE = registry.build(
-            "families", "vae", space=space, encoder=encoder, decoder=decoder, latent_dim=latent_dim, **keywords
-        )
+        parts = {"space": space, "encoder": encoder, "decoder": decoder, "latent_dim": latent_dim, "posed": posed}
+        self.first: VAE = registry.build("families", "vae", **parts, **keywords)
+        latents = PosedLatents(space) if posed else LatentSpace(latent_dim)
         self.second: IterativeFamily = registry.build(
-            "families", family, space=LatentSpace(latent_dim), encoder=prior, **dict(second or {})
+            "families", family, space=latents, encoder=prior, **dict(second or {})
         )
         self.first_stage = first_stage
         self.joint = joint
         self.bound_samples = bound_samples
         self.register_buffer("steps", torch.zeros(()))
-        self.register_buffer("mean", torch.zeros(latent_dim))
-        self.register_buffer("square", torch.ones(latent_dim))
+        self.register_buffer("mean", torch.zeros(self.first.latent_dim))
+        self.register_buffer("square", torch.ones(self.first.latent_dim))
+        self.register_buffer("drift", torch.ones(()))
         self.steps: Tensor
+        self.drift: Tensor
         self.mean: Tensor
         self.square: Tensor
 
@@ -137,8 +144,17 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
     def follow(self, z: Float[Tensor, "b m z"], mask: Bool[Tensor, "b m"]) -> None:
         """Moving averages of the latents' first two moments, over some 100 steps."""
         rate = max(0.01, 1 / float(self.steps))
-        self.mean.lerp_(z[mask].mean(0), rate)
-        self.square.lerp_(z[mask].square().mean(0), rate)
+        square = z[mask].square().mean(0)
+        if self.first.posed:  # one number for the three coordinates of a vector, and no mean, or they could not turn
+            square = square.unflatten(0, (-1, 3)).mean(1).repeat_interleave(3)
+            self.drift.lerp_(self.centre(z, mask).square().mean(), rate)
+        else:
+            self.mean.lerp_(z[mask].mean(0), rate)
+        self.square.lerp_(square, rate)
+
+    def centre(self, z: Float[Tensor, "b m z"], mask: Bool[Tensor, "b m"]) -> Float[Tensor, "b 3"]:
+        """The coordinates of posed latents that centring removes: the mean place times the root of their number."""
+        return (z[..., :3] * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).sqrt()
 
     @property
     def spread(self) -> Float[Tensor, " z"]:
@@ -212,10 +228,21 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
             nats = nats - (posterior.log_prob(z) * mask[..., None]).sum((1, 2))
             # A density of normalised latents is one of latents after division by the volume of their unit.
             nats = nats - mask.sum(1) * self.spread.log().sum()
+            if self.first.posed:
+                nats = nats + self.log_centre(z, mask)
         state = self.second.space.project(State({"latents": self.normalise(z)}, mask))
         prior = self.second.log_prob(state, self.seen(y, data.mask), rng)
         total = (nats + prior.nats.to(nats)).unflatten(0, (-1, count)).mean(1)
         return Likelihood(total, "estimate" if prior.kind == "estimate" else "lower_bound")
+
+    def log_centre(self, z: Float[Tensor, "b m z"], mask: Bool[Tensor, "b m"]) -> Float[Tensor, " b"]:
+        """log-density of what centring removes, of which the prior knows nothing: normal, as wide as it was seen to be.
+
+        The volume of the unit of all latents was divided by already; that of these three is given back.
+        """
+        width = self.drift.sqrt()
+        normal = -0.5 * (self.centre(z, mask) / width).square() - 0.5 * math.log(2 * math.pi) - width.log()
+        return normal.sum(-1) + self.spread[:3].log().sum()
 
 
 def blind(cond: Conditioning) -> Conditioning:

@@ -4,6 +4,10 @@ The encoder sees x_data at t = 0 and its invariant scalars give q(z | x, y); the
 point at t = 1 with z beside y, and its head gives the centre of the space's own p(x | z, y). Latents are invariant
 under the symmetries of the space, so p(x | y) is as well.
 
+Posed latents turn with the structure instead: each position has a few vectors, a noisy place and noisy axes, and the
+decoder starts from the point they tell, as a denoiser does. A prior that is the same in every pose, N(0, I) or an
+equivariant one of the family `latent`, leaves p(x | y) invariant all the same.
+
 References:
     Kingma and Welling 2014, Auto-Encoding Variational Bayes, eq. 7 and 10 and appendix B (Gaussian KL).
     Higgins et al. 2017, beta-VAE, eq. 4. Sønderby et al. 2016, Ladder VAE, section 2.3 (warm-up).
@@ -22,7 +26,8 @@ from protgen.encoders.base import Encoder
 from protgen.errors import UsageError
 from protgen.families.base import Family, LatentFamily, Likelihood, LikelihoodFamily
 from protgen.families.direct import guided, join, one_position, repeat, repeat_state, require_direct
-from protgen.families.gaussian import DiagonalGaussian, GaussianStep, Pool
+from protgen.families.gaussian import DiagonalGaussian, GaussianStep, PosedPosterior
+from protgen.families.gaussian import pool as pool_of
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Space
 from protgen.types import Conditioning, Losses, State
@@ -45,6 +50,8 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         importance: K of the importance-weighted bound that is trained on; 1 is the ELBO with closed-form KL.
         levels: T of the Markov chain z_1 ... z_T; 1 is a plain VAE.
         pool: one latent for the whole instead of one for each position.
+        posed: latents are vectors that turn with the structure (`Space.to_vectors`); `latent_dim` is then not used.
+        noise: least standard deviation of posed latents, and the time at which the decoder is told to be.
         spread: start of the learned width of p(x | z), in units of the data's scale.
         bound_samples: K of `log_prob`.
         observation_noise: whether samples are drawn from p(x | z, y), which makes them samples of p(x | y), or are its
@@ -67,6 +74,8 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         importance: int = 1,
         levels: int = 1,
         pool: bool = False,
+        posed: bool = False,
+        noise: float = 0.1,
         spread: float = 0.5,
         bound_samples: int = 50,
         observation_noise: bool = True,
@@ -80,10 +89,17 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
             raise UsageError(
                 "vae: the importance-weighted bound has no separate KL; use beta 1 and free_bits 0 with it"
             )
+        if posed and (pool or levels > 1 or not space.vectors or not 0 < noise < 1):
+            raise UsageError(
+                f"vae: posed latents are vectors of each position, which {type(space).__name__} may not have, on one "
+                "level, with noise between 0 and 1; leave pool and levels alone, or use posed=false"
+            )
         self.space = space
         self.encoder = encoder
         self.decoder = decoder
-        self.latent_dim = latent_dim
+        self.posed = posed
+        self.noise = noise
+        self.latent_dim = latent_dim = 3 * space.vectors if posed else latent_dim
         self.beta = beta
         self.warmup = warmup
         self.free_bits = free_bits
@@ -91,8 +107,12 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         self.importance = importance
         self.bound_samples = bound_samples
         self.observation_noise = observation_noise
-        self.pool = Pool(encoder.scalar_dim) if pool else None
-        self.posterior = nn.Linear(self.pool.dim if self.pool else encoder.scalar_dim, 2 * latent_dim)
+        self.pool = pool_of(encoder.scalar_dim, space.grid()) if pool else None
+        self.posterior: nn.Module
+        if posed:
+            self.posterior = PosedPosterior(space.vectors, encoder.scalar_dim, encoder.vector_dim, noise)
+        else:
+            self.posterior = nn.Linear(self.pool.dim if self.pool else encoder.scalar_dim, 2 * latent_dim)
         self.upward = nn.ModuleList(GaussianStep(latent_dim) for _ in range(levels - 1))
         self.downward = nn.ModuleList(GaussianStep(latent_dim) for _ in range(levels - 1))
         self.head = space.head(decoder.scalar_dim, decoder.vector_dim)
@@ -104,7 +124,10 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
     def infer(self, x_data: State, cond: Conditioning) -> DiagonalGaussian:
         """q(z_1 | x, y) with latents (b, l, z), or (b, 1, z) where pooled."""
         t = torch.zeros(len(x_data.mask), device=x_data.mask.device)
-        scalars = self.run(self.encoder, x_data, t, cond).scalars.float()
+        features = self.run(self.encoder, x_data, t, cond)
+        scalars = features.scalars.float()
+        if self.posed:
+            return self.posterior(self.space.to_vectors(x_data), scalars, features.vectors.float(), x_data.mask)
         return DiagonalGaussian.read(self.posterior(self.pool(scalars, x_data.mask) if self.pool else scalars))
 
     def run(self, network: Encoder, state: State, t: Tensor, cond: Conditioning):
@@ -125,9 +148,12 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
 
     def decode(self, latents: Tensor, mask: Bool[Tensor, "b l"], cond: Conditioning) -> State:
         """Centres of p(x | z_1, y)."""
-        blank = self.space.blank(mask)
         t = torch.ones(len(mask), device=mask.device)
-        return self.space.project(self.head(self.run(self.decoder, blank, t, join(cond, latents)), blank))
+        if self.posed:
+            start, t = self.space.from_vectors(latents.unflatten(-1, (-1, 3)), mask), self.noise * t
+        else:
+            start, cond = self.space.blank(mask), join(cond, latents)
+        return self.space.project(self.head(self.run(self.decoder, start, t, cond), start))
 
     def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
         """Negative bound in nats for each degree of freedom, plus what the space adds."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from protgen import registry
 from protgen.conditions.embedding import ConditionEmbedding
@@ -101,8 +101,8 @@ def networks(config: JSON, conditions: ConditionEmbedding) -> dict[str, Encoder 
 
     `decoder` reads latents of each position beside y; `critic` reads points of the space as the encoder does; `prior`
     reads latents as its space. Each is built as the config says under that name; a decoder or critic that is missing
-    there is like the encoder, a prior a plain transformer. `residue_dim` and `whole_dim` are the widths of y, for a
-    family that reads y itself.
+    there is like the encoder, a prior a plain transformer (where latents are posed, like the encoder). `residue_dim` and
+    `whole_dim` are the widths of y, for a family that reads y itself.
     """
     family = config["family"]
     parameters = inspect.signature(registry.find("families", family["name"])).parameters
@@ -112,6 +112,8 @@ def networks(config: JSON, conditions: ConditionEmbedding) -> dict[str, Encoder 
     if "latent_dim" in parameters:
         latent_dim = family.get("latent_dim", parameters["latent_dim"].default)
     plain = {"name": "transformer", "fields": {"latents": latent_dim}}
+    if family.get("posed"):  # latents are points of the space, which a prior like the encoder reads
+        latent_dim, plain = 0, config["encoder"]
     extra = {"decoder": latent_dim, "critic": 0, "prior": 0}
     for role in extra.keys() & parameters.keys():
         entry = config.get(role) or (plain if role == "prior" else config["encoder"])
@@ -132,8 +134,8 @@ def save_model(model: Model, folder: Path, dtype: torch.dtype = torch.bfloat16) 
         save_json(model.layouts.to_json(), folder / LAYOUTS)
 
 
-def load_weights(family: Family, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Put weights into a family, in its own precision.
+def load_weights(family: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Put weights into a family or a part of one, in its own precision.
 
     Raises:
         CheckpointError: if names or shapes do not fit.

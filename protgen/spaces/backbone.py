@@ -99,6 +99,7 @@ class Backbone(Space, BackboneAtoms):
     """
 
     volume = "Å^(3 (l - 1)) of centred CA positions times rad^(3 l) of residue rotations (8 pi^2 for all of SO(3))"
+    vectors = 3
 
     def __init__(
         self,
@@ -172,6 +173,17 @@ class Backbone(Space, BackboneAtoms):
         rotation, _ = alignment.kabsch(noise["trans"], data["trans"], data.mask)
         trans = noise["trans"] @ rotation.transpose(-1, -2)
         return self.project(noise.with_fields(trans=trans, rots=rotation[:, None] @ noise["rots"]))
+
+    def to_vectors(self, state: State) -> Float[Tensor, "b l v 3"]:
+        """The CA position in units of `scale`, and the x and y axes of the frame."""
+        place = state["trans"] / self.scale(state.mask)["trans"][:, None, None]
+        return masked(torch.stack([place, state["rots"][..., 0], state["rots"][..., 1]], dim=2), state.mask)
+
+    def from_vectors(self, vectors: Float[Tensor, "b l v 3"], mask: Bool[Tensor, "b l"]) -> State:
+        """Frames with the axes made orthonormal, centred."""
+        place, x, y = vectors.unbind(2)
+        trans = place * self.scale(mask)["trans"][:, None, None]
+        return self.project(State({"trans": trans, "rots": frames.gram_schmidt(x, y)}, mask))
 
     def blank(self, mask: Bool[Tensor, "b l"]) -> State:
         """A coil as compact as natives of that length: CAs 3.80 Å apart on a wide screw, frames along the curve.

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn
 
+from protgen.errors import UsageError
 from protgen.nn.binned import Support
 from protgen.spaces.observation import Observation, RiemannianNormal
 from protgen.types import Batch, State
@@ -166,11 +167,13 @@ class Space(nn.Module, ABC):
         displaced: flat fields that `head` reads as a displacement of the noisy point, x_t + what it reads off features,
             rather than as the point itself; a family that predicts something else than x_data takes the displacement.
         volume: what densities are with respect to, in words, with units.
+        vectors: how many equivariant vectors tell a position (see `to_vectors`); 0 where there are no such.
     """
 
     manifolds: Mapping[str, Manifold]
     displaced: frozenset[str] = frozenset()
     volume: ClassVar[str] = "the volume of its manifolds, in their own units"
+    vectors: ClassVar[int] = 0
 
     @abstractmethod
     def encode(self, batch: Batch) -> State:
@@ -269,6 +272,26 @@ class Space(nn.Module, ABC):
     def blank(self, mask: Bool[Tensor, "b l"]) -> State:
         """A point that depends on the mask alone, from which a decoder starts; the middle of the noise by default."""
         return self.noise(mask, torch.zeros(*mask.shape, self.normals_per_position, device=mask.device))
+
+    def view(self, state: State) -> State:
+        """A point as an encoder reads it; itself by default."""
+        return state
+
+    def to_vectors(self, state: State) -> Float[Tensor, "b l v 3"]:
+        """A point as `vectors` vectors of order one a position, which turn with it; the first is a place.
+
+        Raises:
+            UsageError: if points of the space are no things that turn.
+        """
+        raise UsageError(f"points of {type(self).__name__} are not made of vectors; use posed=false")
+
+    def from_vectors(self, vectors: Float[Tensor, "b l v 3"], mask: Bool[Tensor, "b l"]) -> State:
+        """The point that vectors tell; any vectors tell one.
+
+        Raises:
+            UsageError: if points of the space are no things that turn.
+        """
+        raise UsageError(f"points of {type(self).__name__} are not made of vectors; use posed=false")
 
     def observation(self, spread: float = 0.5) -> Observation:
         """p(x_data | prediction): how far data may lie from what a decoder says, with a learned spread.

@@ -1,0 +1,167 @@
+"""Latents that turn with the structure: the vectors of a backbone, a VAE over them, and a prior that knows no pose."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import roma
+import torch
+
+from protgen.errors import UsageError
+from protgen.families.base import Likelihood
+from protgen.models.model import build_model
+from protgen.samplers.base import SamplingTask
+from protgen.samplers.euler import Euler
+from protgen.spaces.backbone import Backbone
+from protgen.spaces.image import Image
+from protgen.spaces.posed import PosedLatents
+from protgen.types import Conditioning, State
+
+SMALL = {"name": "frame_attention", "dim": 32, "pair_dim": 8, "blocks": 2, "heads": 2, "refresh": 1}
+
+
+@pytest.fixture
+def x(rng) -> State:
+    """Two points of the space, of 9 and 6 residues."""
+    mask = torch.ones(2, 9, dtype=torch.bool)
+    mask[1, 6:] = False
+    return Backbone().noise(mask, torch.randn(2, 9, 7, generator=rng))
+
+
+@pytest.fixture
+def turn(rng) -> torch.Tensor:
+    return roma.random_rotmat(1)[0]
+
+
+def family(name: str, **keywords):
+    torch.manual_seed(0)
+    config = {
+        "space": {"name": "backbone"},
+        "encoder": SMALL,
+        "family": {"name": name, "posed": True} | keywords,
+        "conditions": ["length"],
+    }
+    made = build_model(config)
+    family = made.family.eval()
+    with torch.no_grad():  # what starts as zero says nothing about symmetry
+        for p in family.parameters():
+            p.add_(0.02 * torch.randn_like(p))
+    return family
+
+
+def turned(x: State, turn: torch.Tensor) -> State:
+    return State({"trans": x["trans"].to(turn) @ turn.T, "rots": turn @ x["rots"].to(turn)}, x.mask)
+
+
+def known(x: State) -> Conditioning:
+    return Conditioning(torch.zeros(*x.mask.shape, 0), torch.ones(len(x.mask), 1))
+
+
+def test_vectors_tell_a_backbone_and_turn_with_it(x, turn):
+    space = Backbone()
+    vectors = space.to_vectors(x)
+    again = space.from_vectors(vectors, x.mask)
+    assert all(torch.allclose(again[name], x[name], atol=1e-4) for name in x.fields)
+    assert torch.allclose(space.to_vectors(turned(x, turn)), vectors @ turn.T, atol=1e-4)
+    assert float(vectors[0, :, 0].square().mean()) == pytest.approx(1, abs=0.5)
+
+
+def test_posterior_and_decoder_turn_with_the_structure(x, turn):
+    """Means turn, deviations stay, and what is decoded from turned latents is turned."""
+    vae, cond = family("vae"), known(x)
+    one, two = vae.infer(x, cond), vae.infer(turned(x, turn), cond)
+    assert (one.mean.unflatten(-1, (3, 3)) @ turn.T - two.mean.unflatten(-1, (3, 3))).abs().max() < 2e-4
+    assert (one.log_std - two.log_std).abs().max() < 2e-4
+    rows = [vae.decode(q.mean, x.mask, cond) for q in (one, two)]
+    moved = turned(rows[0], turn)
+    assert all((moved[name] - rows[1][name])[x.mask].abs().max() < 5e-3 for name in x.fields)
+
+
+def test_places_have_mean_zero(x):
+    mean = family("vae").infer(x, known(x)).mean
+    assert mean[0, :, :3].mean(0).abs().max() < 1e-5
+    assert mean[1, :6, :3].mean(0).abs().max() < 1e-5
+
+
+def test_prior_says_the_same_in_every_pose(x, turn):
+    latent, cond = family("latent"), known(x)
+    space = latent.second.space
+    assert isinstance(space, PosedLatents)
+    z = space.project(State({"latents": torch.randn(*x.mask.shape, 9)}, x.mask))
+    moved = State({"latents": (z["latents"].unflatten(-1, (3, 3)) @ turn.T).flatten(2)}, x.mask)
+    t = torch.full((2,), 0.6)
+    one, two = (latent.second.denoiser().denoise(state, t, cond)["latents"] for state in (z, moved))
+    assert ((one.unflatten(-1, (3, 3)) @ turn.T).flatten(2) - two).abs().max() < 2e-4
+    assert one[1, 6:].abs().max() == 0
+
+
+def test_noise_is_centred_and_has_its_dimensions(rng):
+    space = PosedLatents(Backbone())
+    mask = torch.ones(400, 5, dtype=torch.bool)
+    noise = space.noise(mask, torch.randn(400, 5, space.normals_per_position, generator=rng))
+    assert noise["latents"][..., :3].mean(1).abs().max() < 1e-5
+    assert float(noise["latents"].square().sum((1, 2)).mean()) == pytest.approx(float(space.num_dof(mask)[0]), rel=0.03)
+
+
+def test_bound_is_that_of_the_vae_where_the_prior_is_the_same(x, rng):
+    """N(0, I) on centred latents, and the width 1 for what centring removes, are N(0, I) on all of them."""
+    latent, cond = family("latent", bound_samples=200, vae={"beta": 1.0}), known(x)
+
+    class Standard:
+        def log_prob(self, state, cond, rng):
+            dof = latent.second.space.num_dof(state.mask)
+            nats = -0.5 * state["latents"].square().sum((1, 2)) - 0.5 * math.log(2 * math.pi) * dof
+            return Likelihood(nats, "lower_bound")
+
+    latent.second.log_prob = Standard().log_prob
+    latent.square.fill_(2.25)  # undone by the unit of latents
+    latent.drift.fill_(1.0)
+    latent.second.log_prob = lambda state, cond, rng: Standard().log_prob(
+        State({"latents": state["latents"] * 1.5}, state.mask), cond, rng
+    )
+    found = latent.log_prob(x, cond, rng).nats + latent.second.space.num_dof(x.mask) * math.log(1.5)
+    blind = Conditioning(torch.zeros_like(cond.residue), torch.zeros_like(cond.whole))
+    latent.first.samples = 200
+    reconstruction, kl, _, _ = latent.first.elbo(x, blind, rng)
+    spread = (reconstruction.abs() + kl.abs()) * 0.02
+    assert ((found - (reconstruction - kl)).abs() < spread + 3).all()
+
+
+def test_moments_of_latents_have_no_direction(x):
+    latent, cond = family("latent", joint=True).train(), known(x)
+    latent.loss(x, cond, torch.Generator().manual_seed(0))
+    assert latent.mean.abs().max() == 0
+    assert torch.equal(latent.spread.unflatten(0, (3, 3)), latent.spread[::3, None].expand(3, 3))
+    assert float(latent.drift) < 1
+
+
+def test_samples_are_backbones_whatever_the_batch(x):
+    latent, cond = family("latent"), known(x)
+
+    both = SamplingTask(x.mask, cond, [torch.Generator().manual_seed(i) for i in range(2)])
+    made = latent.sample(both, Euler(steps=3))
+    assert made["rots"].det()[x.mask].sub(1).abs().max() < 1e-4
+    alone = replace(
+        both,
+        mask=x.mask[:1],
+        cond=Conditioning(cond.residue[:1], cond.whole[:1]),
+        generators=[torch.Generator().manual_seed(0)],
+    )
+    assert torch.allclose(latent.sample(alone, Euler(steps=3))["trans"], made["trans"][:1], atol=1e-3)
+
+
+@pytest.mark.parametrize("keywords", [{"pool": True}, {"levels": 2}, {"noise": 1.5}])
+def test_what_cannot_be_posed_is_refused(keywords):
+    with pytest.raises(UsageError, match="posed"):
+        family("vae", **keywords)
+
+
+def test_images_have_no_vectors():
+    config = {
+        "space": {"name": "image", "height": 8, "width": 8},
+        "encoder": {"name": "perceptron", "height": 8, "width": 8},
+        "family": {"name": "vae", "posed": True},
+    }
+    with pytest.raises(UsageError, match="vectors of each position, which Image"):
+        build_model(config)
+    assert Image.vectors == 0
