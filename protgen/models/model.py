@@ -101,7 +101,7 @@ def networks(config: JSON, conditions: ConditionEmbedding) -> dict[str, Encoder 
 
     `decoder` reads latents of each position beside y; `critic` reads points of the space as the encoder does; `prior`
     reads latents as its space. Each is built as the config says under that name; a decoder or critic that is missing
-    there is like the encoder, a prior a plain transformer (where latents are posed, like the encoder). `residue_dim` and
+    there is like the encoder, a prior a plain transformer (or, of posed latents, like the encoder). `residue_dim` and
     `whole_dim` are the widths of y, for a family that reads y itself.
     """
     family = config["family"]

@@ -4,11 +4,13 @@ A network of points of the frame's space reads them as such a point (`view`): a 
 residue, a noisy CA position and two noisy axes, which any encoder of frames takes.
 """
 
+from typing import cast
+
+import roma
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from protgen.geometry import alignment
 from protgen.spaces.base import Euclidean, Space, masked
 from protgen.types import Batch, Features, State
 
@@ -92,7 +94,8 @@ class PosedLatents(Space):
 
     def centred(self, latents: Float[Tensor, "b l k"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l k"]:
         """Latents whose first vector has mean zero."""
-        centre = alignment.masked_mean(latents[..., :3], mask)
+        places = masked(latents[..., :3], mask)
+        centre = places.sum(1, keepdim=True) / mask.sum(1)[:, None, None].clamp(min=1)
         return masked(latents - nn.functional.pad(centre, (0, self.dim - 3)), mask)
 
     def field_dof(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
@@ -101,7 +104,9 @@ class PosedLatents(Space):
 
     def align(self, noise: State, data: State) -> State:
         """Noise turned as a whole onto the data (least RMSD of places), which shortens the paths."""
-        turn, _ = alignment.kabsch(noise["latents"][..., :3], data["latents"][..., :3], data.mask)
+        # Places are centred and zero under padding, so their covariance alone gives the rotation (Kabsch 1976).
+        covariance = data["latents"][..., :3].transpose(1, 2) @ noise["latents"][..., :3]
+        turn = cast(Tensor, roma.special_procrustes(covariance))
         vectors = noise["latents"].unflatten(-1, (-1, 3)) @ turn[:, None].transpose(-1, -2)
         return self.project(noise.with_fields(latents=vectors.flatten(2)))
 
