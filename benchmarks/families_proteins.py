@@ -1,7 +1,8 @@
 """Every family over two encoders on the same proteins, at equal parameters and equal CPU time: one table.
 
     python benchmarks/families_proteins.py STORE --out benchmarks/results/families_proteins [--minutes 5]
-        [--families flow_matching,diffusion] [--encoders egnn,gvp] [--n 50] [--seed 0] [--table docs/families.md]
+        [--families flow_matching,diffusion] [--encoders egnn,gvp] [--n 50] [--seed 0] [--jobs 2]
+        [--table docs/families.md]
 
 STORE is made by `protgen data build CHAINS --max-length 96 --out STORE`. Each cell, a family over an encoder, trains
 in a process of its own on one thread, its steps chosen so that they take `--minutes` of CPU time (measured on the first
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -50,7 +52,11 @@ FAMILIES: dict[str, JSON] = {
     "flow_matching": {},
     "diffusion": {},
     "vae": {"beta": 0.1, "warmup": 100, "spread": 0.3, "latent_dim": 8, "observation_noise": False},
-    "latent": {"latent_dim": 8, "vae": {"beta": 0.1, "warmup": 100, "spread": 0.3, "observation_noise": False}},
+    "latent": {
+        "posed": True,
+        "vae": {"beta": 0.3, "noise": 0.1, "spread": 0.1, "observation_noise": False},
+        "second": {"min_t": 0.15},
+    },
     "autoregressive": {"exposure_noise": 0.01},
     "normalizing_flow": {"coupling": "spline"},
     "gan": {},
@@ -65,8 +71,7 @@ def configuration(family: str, encoder: str, dim: int) -> JSON:
     network: JSON = {"name": encoder, "dim": dim}
     if encoder == "transformer" and family in ON_TORSIONS:
         network["fields"] = TORSION_FIELDS
-    prior: JSON = {"prior": {"name": "transformer", "dim": 64, "blocks": 3, "heads": 4, "fields": {"latents": 8}}}
-    return (prior if family == "latent" else {}) | {
+    return {
         "space": {"name": "torsions" if family in ON_TORSIONS else "backbone"},
         "encoder": network,
         "family": {"name": family} | FAMILIES[family],
@@ -193,6 +198,7 @@ def main() -> None:
     parser.add_argument("--encoders", default="egnn,gvp")
     parser.add_argument("--n", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2, help="cells at a time; CPU time is each process's own")
     parser.add_argument("--table", type=Path, default=None, help="where the table goes; printed as well")
     parser.add_argument("--cell", default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -208,23 +214,31 @@ def main() -> None:
         f"--n {options.n} --seed {options.seed}"
     )
     machine = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
+    cells = [
+        (family, encoder)
+        for family in options.families.split(",")
+        for encoder in (["transformer"] if family == "normalizing_flow" else options.encoders.split(","))
+    ]
+
+    def run(which: tuple[str, str]) -> JSON:
+        """The result of a cell, from its file or by a process of its own."""
+        path = options.out / f"{which[0]}_{which[1]}.json"
+        if not path.is_file() or json.loads(path.read_text()).get("command") != command:
+            order = [sys.executable, __file__, *sys.argv[1:], "--cell", ":".join(which)]
+            one = os.environ | {"OMP_NUM_THREADS": "1"}
+            done = subprocess.run(order, env=one, stderr=subprocess.PIPE, text=True, check=False)
+            if done.returncode == 0:
+                result = json.loads(path.read_text())
+            else:
+                result = {"failed": (done.stderr.strip().splitlines() or ["killed"])[-1]}
+            path.write_text(json.dumps({"command": command, "machine": machine} | result, indent=1) + "\n")
+        return json.loads(path.read_text())
+
     results: dict[tuple[str, str], JSON] = {}
-    for family in options.families.split(","):
-        encoders = ["transformer"] if family == "normalizing_flow" else options.encoders.split(",")
-        for encoder in encoders:
-            path = options.out / f"{family}_{encoder}.json"
-            if not path.is_file() or json.loads(path.read_text()).get("command") != command:
-                order = [sys.executable, __file__, *sys.argv[1:], "--cell", f"{family}:{encoder}"]
-                done = subprocess.run(
-                    order, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True, check=False
-                )
-                if done.returncode == 0:
-                    result = json.loads(path.read_text())
-                else:
-                    result = {"failed": (done.stderr.strip().splitlines() or ["killed"])[-1]}
-                path.write_text(json.dumps({"command": command, "machine": machine} | result, indent=1) + "\n")
-            results[family, encoder] = json.loads(path.read_text())
-            print(table({(family, encoder): results[family, encoder]}, command).splitlines()[4], flush=True)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for which, result in zip(cells, pool.map(run, cells), strict=True):
+            results[which] = result
+            print(table({which: result}, command).splitlines()[4], flush=True)
     text = table(results, command)
     print(text)
     if options.table is not None:

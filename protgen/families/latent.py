@@ -27,7 +27,7 @@ from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Space
 from protgen.spaces.latent import LatentSpace
 from protgen.spaces.posed import PosedLatents
-from protgen.types import Conditioning, Losses, State
+from protgen.types import Batch, Conditioning, Losses, State
 
 
 class Latent(Family, LikelihoodFamily, LatentFamily):
@@ -130,8 +130,7 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         if self.training and (self.joint or steps < self.first_stage):
             self.follow(z, self.first.latent_mask(x_data.mask))
         if both or steps >= self.first_stage:
-            state = State({"latents": self.normalise(z)}, self.first.latent_mask(x_data.mask))
-            losses = self.second.loss(self.second.space.project(state), self.seen(cond, x_data.mask), rng)
+            losses = self.second.loss(self.point(z, x_data.mask), self.seen(cond, x_data.mask), rng)
             total = total + losses.total
             terms |= {f"prior_{name}": value for name, value in losses.terms.items()}
         return Losses(total, terms)
@@ -165,6 +164,10 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         """Latents of mean 0 and spread 1."""
         return (z - self.mean) / self.spread
 
+    def point(self, z: Float[Tensor, "b m z"], mask: Bool[Tensor, "b l"]) -> State:
+        """Latents as a point of the prior's space."""
+        return self.second.space.encode(Batch({"latents": self.normalise(z)}, self.first.latent_mask(mask)))
+
     def seen(self, cond: Conditioning, mask: Bool[Tensor, "b l"]) -> Conditioning:
         """y as the prior sees it: where one latent stands for all positions, the mean of their features."""
         if self.first.pool is None:
@@ -197,7 +200,8 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
             guidance = replace(guidance, free=self.seen(guidance.free, task.mask))
         mask = self.first.latent_mask(task.mask)
         inner = replace(task, mask=mask, cond=self.seen(task.cond, task.mask), guidance=guidance)
-        z = self.second.sample(inner, sampler)["latents"] * self.spread + self.mean
+        drawn = self.second.space.decode(self.second.sample(inner, sampler))
+        z = drawn["latents"] * self.spread + self.mean
         with torch.no_grad():
             centre = self.decode(z * mask[..., None], task.mask, task.cond)
             if not self.first.observation_noise:
@@ -230,8 +234,7 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
             nats = nats - mask.sum(1) * self.spread.log().sum()
             if self.first.posed:
                 nats = nats + self.log_centre(z, mask)
-        state = self.second.space.project(State({"latents": self.normalise(z)}, mask))
-        prior = self.second.log_prob(state, self.seen(y, data.mask), rng)
+        prior = self.second.log_prob(self.point(z, data.mask), self.seen(y, data.mask), rng)
         total = (nats + prior.nats.to(nats)).unflatten(0, (-1, count)).mean(1)
         return Likelihood(total, "estimate" if prior.kind == "estimate" else "lower_bound")
 

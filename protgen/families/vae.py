@@ -14,6 +14,7 @@ References:
     Kingma et al. 2016, Inverse Autoregressive Flow, appendix C.8 (free bits).
     Burda et al. 2016, Importance Weighted Autoencoders, eq. 8 (the bound) and 14 (its gradient).
     Luo 2022, Understanding Diffusion Models, eq. 19-23 (Markovian hierarchical VAE).
+    Chen et al. 2023, Analog Bits, section 3.2 (a second pass that sees the first one's answer).
 """
 
 import math
@@ -52,6 +53,8 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         pool: one latent for the whole instead of one for each position.
         posed: latents are vectors that turn with the structure (`Space.to_vectors`); `latent_dim` is then not used.
         noise: least standard deviation of posed latents, and the time at which the decoder is told to be.
+        passes: times the decoder runs, each but the first with the answer of the one before as its estimate; gradients
+            go through the last alone.
         spread: start of the learned width of p(x | z), in units of the data's scale.
         bound_samples: K of `log_prob`.
         observation_noise: whether samples are drawn from p(x | z, y), which makes them samples of p(x | y), or are its
@@ -76,13 +79,14 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         pool: bool = False,
         posed: bool = False,
         noise: float = 0.1,
+        passes: int = 1,
         spread: float = 0.5,
         bound_samples: int = 50,
         observation_noise: bool = True,
     ) -> None:
         super().__init__()
-        if min(latent_dim, samples, importance, levels, bound_samples) < 1:
-            raise UsageError("vae: latent_dim, samples, importance, levels and bound_samples are at least 1")
+        if min(latent_dim, samples, importance, levels, passes, bound_samples) < 1:
+            raise UsageError("vae: latent_dim, samples, importance, levels, passes and bound_samples are at least 1")
         if min(beta, warmup, free_bits) < 0:
             raise UsageError("vae: beta, warmup and free_bits cannot be negative")
         if importance > 1 and (beta != 1 or free_bits > 0):
@@ -99,6 +103,7 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         self.decoder = decoder
         self.posed = posed
         self.noise = noise
+        self.passes = passes
         self.latent_dim = latent_dim = 3 * space.vectors if posed else latent_dim
         self.beta = beta
         self.warmup = warmup
@@ -130,11 +135,11 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
             return self.posterior(self.space.to_vectors(x_data), scalars, features.vectors.float(), x_data.mask)
         return DiagonalGaussian.read(self.posterior(self.pool(scalars, x_data.mask) if self.pool else scalars))
 
-    def run(self, network: Encoder, state: State, t: Tensor, cond: Conditioning):
+    def run(self, network: Encoder, state: State, t: Tensor, cond: Conditioning, estimate: State | None = None):
         """A network, in low precision where the machine asks for it; coordinates and losses keep float32."""
         low = self.autocast_dtype or torch.float32
         with torch.autocast(t.device.type, dtype=low, enabled=self.autocast_dtype is not None):
-            return network(state, t, cond, None)
+            return network(state, t, cond, estimate)
 
     def latent_mask(self, mask: Bool[Tensor, "b l"]) -> Bool[Tensor, "b m"]:
         """Which latents are real."""
@@ -153,7 +158,13 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
             start, t = self.space.from_vectors(latents.unflatten(-1, (-1, 3)), mask), self.noise * t
         else:
             start, cond = self.space.blank(mask), join(cond, latents)
-        return self.space.project(self.head(self.run(self.decoder, start, t, cond), start))
+        answer = None
+        for number in range(self.passes):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and number == self.passes - 1):
+                features = self.run(self.decoder, start, t, cond, answer)
+                answer = self.space.project(self.head(features, start))
+        assert answer is not None
+        return answer
 
     def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
         """Negative bound in nats for each degree of freedom, plus what the space adds."""

@@ -1,7 +1,9 @@
 """Latents that turn with what they are latents of: a few vectors at each position, the first of them a place.
 
 A network of points of the frame's space reads them as such a point (`view`): a backbone's latents are three vectors a
-residue, a noisy CA position and two noisy axes, which any encoder of frames takes.
+residue, a noisy CA position and two noisy axes, which any encoder of frames takes. Axes have less noise than places, so
+that on the way from noise they settle first: what samplers of frames do by an exponential schedule of rotations (Yim et
+al. 2023, FrameFlow, section 3.2), latents do by their noise.
 """
 
 from typing import cast
@@ -34,34 +36,37 @@ class PosedHead(nn.Module):
 
     def forward(self, features: Features, state: State) -> State:
         """Prediction of the clean latents."""
-        noisy = state["latents"].unflatten(-1, (-1, 3))
+        noisy = torch.cat([state["places"], state["axes"]], -1).unflatten(-1, (-1, 3))
         predicted = self.frame(features, self.space.from_vectors(noisy, state.mask))
         gain = self.gain(features.scalars.float())[..., None]
         vectors = gain * self.space.to_vectors(predicted) + self.keep[:, None] * noisy
-        return state.with_fields(latents=vectors.flatten(2))
+        return state.with_fields(places=vectors[:, :, 0], axes=vectors[:, :, 1:].flatten(2))
 
 
 class PosedLatents(Space):
-    """Vectors (b, l, 3 v) in the field `latents`, places centred; noise is standard normal, so the same in every pose.
+    """Vectors of a frame: `places` (b, l, 3), centred, and `axes` (b, l, 3 (v - 1)); noise is the same in every pose.
 
     Args:
         frame: the space whose points the vectors tell.
+        axes_noise: spread of the noise of axes in units of their own; that of places is 1.
     """
 
-    def __init__(self, frame: Space) -> None:
+    def __init__(self, frame: Space, axes_noise: float = 0.4) -> None:
         super().__init__()
         object.__setattr__(self, "frame", frame)
         self.frame: Space
+        self.axes_noise = axes_noise
         self.dim = 3 * frame.vectors
-        self.manifolds = {"latents": Euclidean(self.dim)}
+        self.manifolds = {"places": Euclidean(3), "axes": Euclidean(self.dim - 3)}
 
     def encode(self, batch: Batch) -> State:
-        """`latents` (b, l, 3 v), centred."""
-        return self.project(State({"latents": batch["latents"]}, batch.mask))
+        """`latents` (b, l, 3 v), places first; centred."""
+        places, axes = batch["latents"].split([3, self.dim - 3], -1)
+        return self.project(State({"places": places, "axes": axes}, batch.mask))
 
     def decode(self, state: State) -> Batch:
-        """The latents themselves; the model they are of makes data of them."""
-        return Batch({"latents": state["latents"]}, state.mask)
+        """`latents` (b, l, 3 v); the model they are of makes data of them."""
+        return Batch({"latents": torch.cat([state["places"], state["axes"]], -1)}, state.mask)
 
     def observe(self, state: State) -> Float[Tensor, "b l ..."]:
         """What the point that the vectors tell looks like."""
@@ -69,7 +74,7 @@ class PosedLatents(Space):
 
     def view(self, state: State) -> State:
         """The point of the frame's space that the vectors tell."""
-        return self.frame.from_vectors(state["latents"].unflatten(-1, (-1, 3)), state.mask)
+        return self.frame.from_vectors(self.decode(state)["latents"].unflatten(-1, (-1, 3)), state.mask)
 
     @property
     def normals_per_position(self) -> int:
@@ -77,39 +82,48 @@ class PosedLatents(Space):
         return self.dim
 
     def noise(self, mask: Bool[Tensor, "b l"], normals: Float[Tensor, "b l k"]) -> State:
-        """Standard normals, centred."""
-        return self.project(State({"latents": normals}, mask))
+        """Normal vectors, places centred."""
+        return self.project(State({"places": normals[..., :3], "axes": self.axes_noise * normals[..., 3:]}, mask))
+
+    def noise_spread(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
+        """1 for places, `axes_noise` for axes."""
+        one = torch.ones(len(mask), device=mask.device)
+        return {"places": one, "axes": self.axes_noise * one}
 
     def scale(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
         """1."""
-        return {"latents": torch.ones(len(mask), device=mask.device)}
+        return {name: torch.ones(len(mask), device=mask.device) for name in self.manifolds}
 
     def project(self, state: State) -> State:
         """Places centred, zeros under padding."""
-        return state.with_fields(latents=self.centred(state["latents"], state.mask))
+        return State(
+            {"places": centred(state["places"], state.mask), "axes": masked(state["axes"], state.mask)}, state.mask
+        )
 
     def project_tangent(self, tangent: State) -> State:
         """Without the motion of the centre of places."""
-        return tangent.with_fields(latents=self.centred(tangent["latents"], tangent.mask))
-
-    def centred(self, latents: Float[Tensor, "b l k"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l k"]:
-        """Latents whose first vector has mean zero."""
-        places = masked(latents[..., :3], mask)
-        centre = places.sum(1, keepdim=True) / mask.sum(1)[:, None, None].clamp(min=1)
-        return masked(latents - nn.functional.pad(centre, (0, self.dim - 3)), mask)
+        return self.project(tangent)
 
     def field_dof(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
         """All coordinates less three of the places, which are centred."""
-        return {"latents": self.dim * mask.sum(-1).float() - 3}
+        count = mask.sum(-1).float()
+        return {"places": 3 * (count - 1), "axes": (self.dim - 3) * count}
 
     def align(self, noise: State, data: State) -> State:
         """Noise turned as a whole onto the data (least RMSD of places), which shortens the paths."""
         # Places are centred and zero under padding, so their covariance alone gives the rotation (Kabsch 1976).
-        covariance = data["latents"][..., :3].transpose(1, 2) @ noise["latents"][..., :3]
-        turn = cast(Tensor, roma.special_procrustes(covariance))
-        vectors = noise["latents"].unflatten(-1, (-1, 3)) @ turn[:, None].transpose(-1, -2)
-        return self.project(noise.with_fields(latents=vectors.flatten(2)))
+        covariance = data["places"].transpose(1, 2) @ noise["places"]
+        turn = cast(Tensor, roma.special_procrustes(covariance)).transpose(1, 2)
+        axes = noise["axes"].unflatten(-1, (-1, 3)) @ turn[:, None]
+        return self.project(noise.with_fields(places=noise["places"] @ turn, axes=axes.flatten(2)))
 
     def head(self, scalar_dim: int, vector_dim: int) -> nn.Module:
         """The frame's head, and a gain."""
         return PosedHead(self.frame, scalar_dim, vector_dim)
+
+
+def centred(places: Float[Tensor, "b l 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l 3"]:
+    """Places of mean zero, zeros under padding."""
+    places = masked(places, mask)
+    mean = places.sum(1, keepdim=True) / mask.sum(1)[:, None, None].clamp(min=1)
+    return masked(places - mean, mask)

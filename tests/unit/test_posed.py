@@ -15,7 +15,7 @@ from protgen.samplers.euler import Euler
 from protgen.spaces.backbone import Backbone
 from protgen.spaces.image import Image
 from protgen.spaces.posed import PosedLatents
-from protgen.types import Conditioning, State
+from protgen.types import Batch, Conditioning, State
 
 SMALL = {"name": "frame_attention", "dim": 32, "pair_dim": 8, "blocks": 2, "heads": 2, "refresh": 1}
 
@@ -87,39 +87,52 @@ def test_prior_says_the_same_in_every_pose(x, turn):
     latent, cond = family("latent"), known(x)
     space = latent.second.space
     assert isinstance(space, PosedLatents)
-    z = space.project(State({"latents": torch.randn(*x.mask.shape, 9)}, x.mask))
-    moved = State({"latents": (z["latents"].unflatten(-1, (3, 3)) @ turn.T).flatten(2)}, x.mask)
+    z = torch.randn(*x.mask.shape, 9)
+    moved = (z.unflatten(-1, (3, 3)) @ turn.T).flatten(2)
     t = torch.full((2,), 0.6)
-    one, two = (latent.second.denoiser().denoise(state, t, cond)["latents"] for state in (z, moved))
+    states = [space.encode(Batch({"latents": latents}, x.mask)) for latents in (z, moved)]
+    one, two = (space.decode(latent.second.denoiser().denoise(state, t, cond))["latents"] for state in states)
     assert ((one.unflatten(-1, (3, 3)) @ turn.T).flatten(2) - two).abs().max() < 2e-4
     assert one[1, 6:].abs().max() == 0
 
 
 def test_noise_is_centred_and_has_its_dimensions(rng):
-    space = PosedLatents(Backbone())
+    space = PosedLatents(Backbone(), axes_noise=0.5)
     mask = torch.ones(400, 5, dtype=torch.bool)
     noise = space.noise(mask, torch.randn(400, 5, space.normals_per_position, generator=rng))
-    assert noise["latents"][..., :3].mean(1).abs().max() < 1e-5
-    assert float(noise["latents"].square().sum((1, 2)).mean()) == pytest.approx(float(space.num_dof(mask)[0]), rel=0.03)
+    assert noise["places"].mean(1).abs().max() < 1e-5
+    dof, spreads = space.field_dof(mask), space.noise_spread(mask)
+    for name in space.manifolds:
+        wanted = float(dof[name][0] * spreads[name][0] ** 2)
+        assert float(noise[name].square().sum((1, 2)).mean()) == pytest.approx(wanted, rel=0.03)
+
+
+def test_noise_is_turned_onto_data(rng):
+    """Turned data, aligned, are the data again."""
+    space = PosedLatents(Backbone())
+    mask = torch.ones(3, 7, dtype=torch.bool)
+    mask[2, 5:] = False
+    data = space.noise(mask, torch.randn(3, 7, 9, generator=rng))
+    turn = roma.random_rotmat(3)[:, None]
+    moved = {name: (v.unflatten(-1, (-1, 3)) @ turn.transpose(-1, -2)).flatten(2) for name, v in data.fields.items()}
+    again = space.align(State(moved, mask), data)
+    assert all(torch.allclose(again[name], data[name], atol=1e-4) for name in data.fields)
 
 
 def test_bound_is_that_of_the_vae_where_the_prior_is_the_same(x, rng):
     """N(0, I) on centred latents, and the width 1 for what centring removes, are N(0, I) on all of them."""
     latent, cond = family("latent", bound_samples=200, vae={"beta": 1.0}), known(x)
 
-    class Standard:
-        def log_prob(self, state, cond, rng):
-            dof = latent.second.space.num_dof(state.mask)
-            nats = -0.5 * state["latents"].square().sum((1, 2)) - 0.5 * math.log(2 * math.pi) * dof
-            return Likelihood(nats, "lower_bound")
+    def standard(state, cond, rng):
+        """N(0, I) on latents of the VAE's own unit, in the unit of the prior."""
+        dof = latent.second.space.num_dof(state.mask)
+        square = sum((1.5 * x).square().sum((1, 2)) for x in state.fields.values())
+        return Likelihood(-0.5 * square - 0.5 * math.log(2 * math.pi) * dof + math.log(1.5) * dof, "lower_bound")
 
-    latent.second.log_prob = Standard().log_prob
-    latent.square.fill_(2.25)  # undone by the unit of latents
+    latent.second.log_prob = standard
+    latent.square.fill_(2.25)
     latent.drift.fill_(1.0)
-    latent.second.log_prob = lambda state, cond, rng: Standard().log_prob(
-        State({"latents": state["latents"] * 1.5}, state.mask), cond, rng
-    )
-    found = latent.log_prob(x, cond, rng).nats + latent.second.space.num_dof(x.mask) * math.log(1.5)
+    found = latent.log_prob(x, cond, rng).nats
     blind = Conditioning(torch.zeros_like(cond.residue), torch.zeros_like(cond.whole))
     latent.first.samples = 200
     reconstruction, kl, _, _ = latent.first.elbo(x, blind, rng)
@@ -148,6 +161,21 @@ def test_samples_are_backbones_whatever_the_batch(x):
         generators=[torch.Generator().manual_seed(0)],
     )
     assert torch.allclose(latent.sample(alone, Euler(steps=3))["trans"], made["trans"][:1], atol=1e-3)
+
+
+def test_a_second_pass_sees_the_answer_of_the_first(x):
+    """Another answer, and gradients through the last pass alone."""
+    one, two = family("vae"), family("vae", passes=2)
+    two.load_state_dict(one.state_dict())
+    z = one.encode(x, known(x)).detach()
+    first = one.decode(z, x.mask, known(x))
+    seen = []
+    two.decoder.register_forward_hook(lambda module, given, out: seen.append((given[3], out.scalars.requires_grad)))
+    second = two.decode(z, x.mask, known(x))
+    assert not torch.allclose(first["trans"], second["trans"], atol=1e-3)
+    assert [known is not None for known, _ in seen] == [False, True]
+    assert [grad for _, grad in seen] == [False, True]
+    assert torch.allclose(seen[1][0]["trans"], first["trans"], atol=1e-4)
 
 
 @pytest.mark.parametrize("keywords", [{"pool": True}, {"levels": 2}, {"noise": 1.5}])
