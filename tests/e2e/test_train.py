@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from protgen.cli.interruption import Interrupted, deferred, interruptible
+from protgen.cli.train import prepare_model
 from protgen.cli.train_config import choices, load_config
 from protgen.data.dataset import collate
 from protgen.data.store import Store
@@ -111,6 +112,24 @@ def test_the_first_signal_is_noted_and_the_second_interrupts():
             signal.raise_signal(signal.SIGINT)
 
 
+def test_parts_of_a_model_begin_from_parts_of_others(tiny_store, tiny_model):
+    """A VAE's decoder and the prior over its latents, each from the encoder of a flow; its own encoder begins afresh."""
+    flow = load_file(tiny_model / "model.safetensors")
+    start = {"first.decoder": f"{tiny_model}/encoder", "second.encoder": f"{tiny_model}/encoder"}
+    network = [f"encoder.{key}={value}" for key, value in TINY["encoder"].items() if key != "name"]
+    config = load_config(
+        ["family=latent", "family.posed=true", f"encoder={TINY['encoder']['name']}", *network, f"data.store={tiny_store}",
+         "start={" + ", ".join(f"{part}: {source}" for part, source in start.items()) + "}"]
+    )  # fmt: skip
+    assert config.start == start
+    weights = prepare_model(config, Store(tiny_store)).family.state_dict()
+    for part in ("first.decoder", "second.encoder"):
+        for name in (key for key in flow if key.startswith("encoder.")):
+            assert torch.equal(weights[f"{part}{name.removeprefix('encoder')}"], flow[name].float())
+    name = "encoder.blocks.0.attention.qkv.weight"
+    assert not torch.equal(weights[f"first.{name}"], flow[name].float())
+
+
 @pytest.mark.parametrize("experiment", choices("experiment"))
 def test_every_experiment_composes_builds_and_steps(experiment, tiny_store, tmp_path):
     """Each configuration that comes with the package is a model whose loss has a finite gradient on a batch."""
@@ -141,6 +160,8 @@ def test_a_run_begins_from_another_model(cli, tiny_store, tiny_model, tmp_path):
     other = f"run={tmp_path / 'other'}"
     cli(*arguments[:-1], other, "encoder.dim=48", f"start={tiny_model}").assert_failed(2, "start=", "start=null")
     cli(*arguments[:-1], other, "start=flow-smal").assert_failed(2, "flow-small")
+    cli(*arguments[:-1], other, "start={encoder: flow-smal/encoder}").assert_failed(2, "flow-small")
+    cli(*arguments[:-1], other, f"start={{nothing: {tiny_model}/encoder}}").assert_failed(2, "nothing", "start=null")
 
 
 def test_overrides_reach_their_place(tiny_store):
