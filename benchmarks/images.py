@@ -14,6 +14,7 @@ import argparse
 import ast
 import json
 import platform
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -298,6 +299,7 @@ def main() -> None:
         "data": images.name,
         "binarisation": {"none": "none, uniform dequantisation"}.get(mode, mode),
         "family": options.family,
+        "command": " ".join(["python", "benchmarks/images.py", *sys.argv[1:]]),
         "parameters": sum(p.numel() for p in model.family.parameters()),
         "model": model.config,
         "training": trained | {"seed": seed},

@@ -1,0 +1,102 @@
+"""Reports of `benchmarks/images.py` as one page, beside published numbers.
+
+    python benchmarks/images_table.py benchmarks/results/images --out docs/images.md
+
+A folder with a `report.json` for each run; sample grids that lie beside them are shown. Nothing is computed here.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+HEAD = """# Image benchmarks
+
+The families of protgen on images, by the same code that trains them on proteins, for an hour or less of one CPU core
+each: small networks, so published numbers, of much larger ones, are goals and not peers. FID and KID here are on the
+features of a small classifier trained by the script (named in each report with its accuracy): they compare rows of
+one data set and never a published FID, which is on Inception features.
+"""
+
+
+def likelihood(report: dict, binary: bool) -> str:
+    """Test nats, or bits/dim, with its kind, standard error and number of importance samples."""
+    found = report["likelihood"]
+    if not any(isinstance(value, dict) for value in found.values()):
+        return "none"
+    parts = []
+    for name, value in found.items():
+        sign = {"exact": "", "lower_bound": "≤ ", "estimate": "≈ "}[value["kind"]]
+        number = f"{value['nats']:.2f} ± {value['standard_error']:.2f}" if binary else f"{value['bits_per_dim']:.3f}"
+        samples = f" ({name})" if name.startswith("k =") else ""
+        parts.append(f"{sign}{number}{samples}")
+    return ", ".join(parts)
+
+
+def distances(report: dict) -> str:
+    """FID of each way of sampling."""
+    rows = {name: value for name, value in report["samples"].items() if isinstance(value, dict) and "kid" in value}
+    return ", ".join(f"{value['fid']:.2f}" + ("" if name == "one go" else f" ({name})") for name, value in rows.items())
+
+
+def section(data: str, reports: dict[Path, dict], folder: Path, page: Path) -> list[str]:
+    """The table of one data set and binarisation, and the sample grids below it."""
+    first = next(iter(reports.values()))
+    binary = first["binarisation"] in ("static", "dynamic")
+    unit = "test nats" if binary else "bits/dim"
+    floor = first["samples"]["test half against test half"]["fid"]
+    lines = [
+        f"## {data}",
+        "",
+        f"Binarisation: {first['binarisation']}. FID of one half of the test images against the other: {floor:.2f}.",
+        "",
+        f"| run | parameters | CPU minutes | {unit} | FID | class asked is class seen | seed, samples |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for path, report in reports.items():
+        training = report["training"]
+        cells = [
+            f"[{path.name}]({os.path.relpath(path / 'report.json', page.parent)})",
+            f"{report['parameters'] / 1e6:.2f} M",
+            f"{training['minutes']:g}",
+            likelihood(report, binary),
+            distances(report),
+            f"{100 * report['samples']['class asked is class seen']:.0f} %",
+            f"{training['seed']}, {report['samples']['samples']}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines.append("")
+    for name in (f"{data.partition(',')[0]}, {unit}", "binarised mnist, nats" if binary else ""):
+        if name in first["published"]:
+            known = ", ".join(f"{key} {value}" for key, value in first["published"][name].items())
+            lines += [f"Published ({name}): {known}.", ""]
+    for path in reports:
+        if (path / "samples.png").is_file():
+            lines += [f"`{path.name}`:", "", f"![samples]({os.path.relpath(path / 'samples.png', page.parent)})", ""]
+    machines = sorted({report["machine"] for report in reports.values()})
+    return [*lines, f"Machine: {'; '.join(machines)}.", ""]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--out", type=Path, default=None, help="the page; printed as well")
+    options = parser.parse_args()
+    groups: dict[str, dict[Path, dict]] = {}
+    for path in sorted(options.folder.glob("*/report.json")):
+        report = json.loads(path.read_text())
+        binary = report["binarisation"] in ("static", "dynamic")
+        name = f"{report['data'].partition('-')[0]}, {'binarised' if binary else 'grey'}"
+        groups.setdefault(name, {})[path.parent] = report
+    page = options.out or Path("images.md")
+    lines = [HEAD]
+    for name, reports in groups.items():
+        lines += section(name, reports, options.folder, page)
+    text = "\n".join(lines).rstrip() + "\n"
+    print(text)
+    if options.out is not None:
+        options.out.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
