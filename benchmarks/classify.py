@@ -313,7 +313,11 @@ def main() -> None:
             if part == "digits"
             else " --store STORE --index INDEX.csv"
         )
-        given += f" --released {options.released} --repeats {options.repeats}" if part == "released" else ""
+        given += (
+            f" --released {options.released} --repeats {options.repeats} --models {options.models}"
+            if part == "released"
+            else ""
+        )
         table = {"digits": digits, "proteins": proteins, "released": released}[part](options)
         result = {
             "command": f"python benchmarks/classify.py --out OUT --parts {part} --seed {options.seed}{given}",
