@@ -1,17 +1,20 @@
-"""Memory of the encoders on a long chain, and their speed side by side at equal parameters.
+"""Memory of the encoders on a long chain, and memory and CPU time side by side at equal parameters.
 
-    python benchmarks/encoders.py --out benchmarks/results/encoders [--parts memory,speed] [--seed 0] [--length 1000]
-        [--parameters 1000000] [--names egnn,gvp]
+    python benchmarks/encoders.py --out benchmarks/results/encoders [--parts memory,scaling] [--seed 0]
+        [--lengths 100,250,500,1000] [--parameters 1000000] [--names egnn,gvp]
 
-Both parts run one forward and backward pass over random backbone frames with an estimate for self-conditioning, in
-float32 on one thread of a CPU, each encoder in a process of its own. `memory` takes the encoder as its configuration in
-configs/encoder has it and again at equal parameters, and reports the peak resident memory of the process and how much
-of that is there before the pass. `speed` is the median of several passes at 100 residues, relative to frame_attention.
-Each part writes its own JSON.
+Both parts run a forward and a backward pass over random backbone frames with an estimate for self-conditioning, in
+float32 on one thread of a CPU, each encoder and length in a process of its own. `memory` takes the longest chain and
+the encoder as its configuration in configs/encoder has it, and reports the peak resident memory of the process and how
+much of that is there before the pass; the bar for graph encoders is 4 GB at 1,000 residues. `scaling` takes the width
+that brings each encoder nearest to the parameters, and reports the same memory and the median CPU seconds of a pass at
+each length (time of the process, not of the wall), with the exponents of growth from the second longest chain to the
+longest: 1 is linear. Run it on a machine that does nothing else. Each part writes its own JSON.
 """
 
 import argparse
 import json
+import math
 import os
 import platform
 import resource
@@ -30,7 +33,9 @@ from protgen.spaces.backbone import Backbone
 from protgen.types import Conditioning
 
 RESIDUE, WHOLE = 10, 8  # widths of the conditioning
-PASSES = 7
+PASSES = 7  # of which the median is taken; fewer beyond LONG residues
+LONG = 500
+BAR = 4096  # MB, forward and backward of 1,000 residues by a graph encoder
 
 
 def build(name: str, **keywords: object) -> Encoder:
@@ -100,37 +105,55 @@ def in_own_process(name: str, keywords: dict, length: int, seed: int, passes: in
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def memory(names: list[str], options: argparse.Namespace) -> dict:
-    """Peak memory of each encoder at one length, as configured and at equal parameters."""
+def memory(names: list[str], lengths: list[int], options: argparse.Namespace) -> dict:
+    """Peak memory of each encoder as configured, at the longest chain."""
     table = {}
     for name in names:
-        for label, keywords in (("configured", configured(name)), ("equal", sized(name, options.parameters))):
-            row = in_own_process(name, keywords, options.length, options.seed, passes=1)
-            row.pop("CPU seconds", None)  # of a first pass alone: no measure of speed
-            table.setdefault(label, {})[name] = row
-            print(label, name, row, flush=True)
-    return {"length": options.length, **table}
-
-
-def speed(names: list[str], options: argparse.Namespace) -> dict:
-    """Median CPU seconds of a pass at 100 residues and equal parameters, and relative to frame_attention."""
-    names = ["frame_attention", *[name for name in names if name != "frame_attention"]]
-    table: dict[str, dict] = {}
-    for name in names:
-        row = in_own_process(name, sized(name, options.parameters), 100, options.seed, PASSES)
-        row["relative"] = round(row["CPU seconds"] / (table or {name: row})["frame_attention"]["CPU seconds"], 2)
+        row = in_own_process(name, configured(name), lengths[-1], options.seed, passes=1)
+        row.pop("CPU seconds", None)  # of a first pass alone: no measure of speed
+        row["under the bar"] = "failed" not in row and row["peak MB"] < BAR
         table[name] = row
         print(name, row, flush=True)
-    return {"length": 100, "passes": PASSES, "equal": table}
+    return {"length": lengths[-1], "bar MB": BAR, "configured": table}
+
+
+def scaling(names: list[str], lengths: list[int], options: argparse.Namespace) -> dict:
+    """Memory and CPU seconds of a pass at equal parameters, length by length, and how they grow."""
+    table: dict[str, dict] = {}
+    for name in names:
+        keywords = sized(name, options.parameters)
+        rows = {}
+        for length in lengths:
+            passes = PASSES if length <= LONG else 3
+            rows[length] = in_own_process(name, keywords, length, options.seed, passes)
+            print(name, length, rows[length], flush=True)
+        table[name] = {"keywords": keywords, "lengths": rows, "growth": growth(rows)}
+    return {"parameters": options.parameters, "passes": PASSES, "equal": table}
+
+
+def growth(rows: dict[int, dict]) -> dict[str, float]:
+    """Exponents of memory (of the pass alone) and time from the second longest chain to the longest."""
+    good = [length for length, row in rows.items() if "failed" not in row]
+    if len(good) < 2:
+        return {}
+    short, long = good[-2:]
+
+    def exponent(value) -> float:
+        return round(math.log(value(rows[long]) / value(rows[short])) / math.log(long / short), 2)
+
+    return {
+        "memory": exponent(lambda row: max(row["peak MB"] - row["MB before the pass"], 1)),
+        "CPU seconds": exponent(lambda row: row["CPU seconds"]),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--parts", default="memory,speed")
+    parser.add_argument("--parts", default="memory,scaling")
     parser.add_argument("--names", default=None, help="encoders of backbones; all of them by default")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--length", type=int, default=1000)
+    parser.add_argument("--lengths", default="100,250,500,1000", help="residues")
     parser.add_argument("--parameters", type=int, default=1_000_000)
     parser.add_argument("--one-pass", default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -141,13 +164,14 @@ def main() -> None:
         parser.error("give --out FOLDER")
     known = [name for name in choices("encoder") if "trans" in build(name, dim=32).reads]
     names = options.names.split(",") if options.names else known
+    lengths = sorted(int(length) for length in options.lengths.split(","))
     options.out.mkdir(parents=True, exist_ok=True)
     for part in options.parts.split(","):
         result = {
             "command": f"python benchmarks/encoders.py --out OUT --parts {part} --names {','.join(names)} "
-            f"--seed {options.seed} --length {options.length} --parameters {options.parameters}",
+            f"--seed {options.seed} --lengths {options.lengths} --parameters {options.parameters}",
             "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
-            **{"memory": memory, "speed": speed}[part](names, options),
+            **{"memory": memory, "scaling": scaling}[part](names, lengths, options),
         }
         (options.out / f"{part}.json").write_text(json.dumps(result, indent=1) + "\n")
 

@@ -71,7 +71,12 @@ PRESETS: dict[str, dict] = {
         "encoder": PIXELCNN,
         "family": {"name": "autoregressive", "width": 64, "plan_dim": 0, "candidates": 1},
     },
-    "normalizing_flow": {"encoder": UNET, "family": {"name": "normalizing_flow"}},
+    "autoregressive-gpt": {
+        "encoder": {"name": "transformer", "dim": 128, "blocks": 4, "heads": 4},
+        "family": {"name": "autoregressive", "width": 128, "plan_dim": 0, "candidates": 1},
+    },
+    "realnvp": {"encoder": UNET, "family": {"name": "normalizing_flow", "steps": 8}},
+    "glow": {"encoder": UNET, "family": {"name": "normalizing_flow", "steps": 4, "mixing": True, "levels": 2}},
 }
 # Published, with what they are of; those of larger budgets are goals and not peers.
 PUBLISHED = {
@@ -91,6 +96,8 @@ def build(images: Images, preset: dict, changes: list[str], binary: bool) -> Mod
     for part in ("encoder", "decoder"):
         if config.get(part, {}).get("name") in ("unet", "perceptron", "pixelcnn"):
             config[part] |= size
+    if config["encoder"]["name"] == "transformer":
+        config["encoder"] |= {"fields": {"pixels": channels}, "row": width}
     if config["encoder"]["name"] == "unet" and min(height, width) < 16:
         config["encoder"]["multipliers"] = [1, 2]
     for change in changes:

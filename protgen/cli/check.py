@@ -52,6 +52,7 @@ def check(
         length, ss, helix, strand, rg, contacts, motif, contig, symmetry, fold_class, partial, noise, conditions
     )
     with stderr().status("loading the model"):
+        from protgen.generation.backbones import require_backbones
         from protgen.generation.conflicts import check_conditions, feasible_lengths
         from protgen.generation.design import settings_for
         from protgen.generation.generate import check_settings
@@ -61,6 +62,7 @@ def check(
         requests = o.parse_conditions(asked)
         check_conditions(requests, None)
         loaded = load(model or DEFAULT)
+        require_backbones(loaded.family.space)
         settings = settings_for(loaded, **settings_given)
         check_settings(settings)
         lines = check_conditions(requests, loaded.trained_lengths)

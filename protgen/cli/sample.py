@@ -77,6 +77,7 @@ def sample(
     with stderr().status("loading the model"):
         from protgen.cli.design_folder import DesignFolder
         from protgen.cli.design_record import describe_model, describe_request
+        from protgen.generation.backbones import require_backbones
         from protgen.generation.conflicts import check_conditions
         from protgen.generation.design import settings_for
         from protgen.generation.planner import plan_actions
@@ -89,6 +90,7 @@ def sample(
             find("samplers", sampler)
         name = model or DEFAULT
         loaded = load(name)
+        require_backbones(loaded.family.space)
         settings = settings_for(loaded, cleanup=not no_cleanup, **settings_given)
     for line in check_conditions(requests, loaded.trained_lengths):
         warn(line)

@@ -78,6 +78,7 @@ def train_one(config: "TrainConfig") -> tuple[int, float | None]:
 
         from protgen.data.store import Store
         from protgen.evaluation.tables import make_folder
+        from protgen.spaces.atoms import BackboneAtoms
         from protgen.training.loop import Progress
         from protgen.training.loop import train as run_training
         from protgen.training.validation import Validation
@@ -90,7 +91,8 @@ def train_one(config: "TrainConfig") -> tuple[int, float | None]:
     if config.machine.threads:
         torch.set_num_threads(config.machine.threads)
     v = config.validation
-    judge = sample_judge(v.samples, v.length, v.steps) if v.samples else None
+    structures = isinstance(model.family.space, BackboneAtoms)
+    judge = sample_judge(v.samples, v.length, v.steps) if v.samples and structures else None
     stdout().print(f"{n_parameters(model) / 1e6:.2f} M parameters, {len(store):,} structures, run {config.run}")
     losses: list[float] = []
     with progress("training") as show, deferred() as stop:
@@ -115,10 +117,11 @@ def train_one(config: "TrainConfig") -> tuple[int, float | None]:
     if stop.exit_code is not None:
         raise Interrupted(stop.exit_code, f"interrupted: the same command goes on from {last_step(config)}")
     stdout().print(f"Model: {config.run / 'model'}", markup=False, soft_wrap=True)
-    stdout().print(
-        f"Next:  protgen sample --model {config.run / 'model'} --length {v.length} --out designs",
-        markup=False,
-    )
+    if structures:
+        stdout().print(
+            f"Next:  protgen sample --model {config.run / 'model'} --length {v.length} --out designs",
+            markup=False,
+        )
     return n_parameters(model), losses[-1] if losses else None
 
 

@@ -9,7 +9,8 @@ from torch import Generator, Tensor
 
 from protgen.conditions.base import Adherence, EnergyCondition, LearnedCondition, random_rows
 from protgen.conditions.quantities import ca_of, check_number, pair_distances, parse_number
-from protgen.metrics.compactness import CONTACT, MIN_SEPARATION, relative_contact_order
+from protgen.metrics.compactness import relative_contact_order
+from protgen.structure.trace import CONTACT, MIN_SEPARATION
 from protgen.types import Batch
 
 SOFTNESS = 1.0  # Å over which the soft count of contacts falls from 1 to 0

@@ -20,6 +20,7 @@ from protgen.errors import AllFailedError, DataError, StructureError
 from protgen.structure.dssp import assign_dssp, to_labels
 from protgen.structure.protein import CA, C, N, Protein
 from protgen.structure.reader import SUFFIXES, read_structure, stem
+from protgen.structure.trace import radius_of_gyration
 from protgen.types import JSON
 
 
@@ -82,11 +83,6 @@ def chain_breaks(backbone: np.ndarray) -> np.ndarray:
     ca_ca = np.linalg.norm(backbone[1:, CA] - backbone[:-1, CA], axis=-1)
     c_n = np.linalg.norm(backbone[1:, N] - backbone[:-1, C], axis=-1)
     return (ca_ca > 4.55) | (ca_ca < 2.6) | (c_n > 2.0)
-
-
-def radius_of_gyration(ca: np.ndarray) -> float:
-    """Root mean square distance of CA atoms from their centre, Å."""
-    return float(np.sqrt(((ca - ca.mean(0)) ** 2).sum(-1).mean()))
 
 
 def split_of(source: Source, cluster: str, share: float) -> str:

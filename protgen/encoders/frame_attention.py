@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from protgen.encoders.base import Encoder
+from protgen.errors import ConfigError
 from protgen.nn.embedding import fourier_features
 from protgen.nn.frame_attention import FrameAttention, FrameUpdate, LocalJoints, PairBias, PairFeatures
 from protgen.types import Conditioning, Features, State
@@ -62,6 +63,9 @@ class FrameAttentionEncoder(Encoder):
         heads: attention heads.
         expansion: hidden width of transitions, in units of dim.
         refresh: block before which pair features are computed anew from the frames moved so far; at least 1.
+
+    Raises:
+        ConfigError: if `refresh` names no block.
     """
 
     symmetry = "SE3"
@@ -80,6 +84,8 @@ class FrameAttentionEncoder(Encoder):
         refresh: int = 3,
     ) -> None:
         super().__init__()
+        if not 1 <= refresh <= blocks:
+            raise ConfigError(f"refresh is {refresh} and blocks is {blocks}; give a refresh from 1 to blocks")
         self.scalar_dim = dim
         self.refresh = refresh
         self.embed_residue = nn.Linear(residue_dim + 16 + 1, dim)

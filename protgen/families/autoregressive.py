@@ -58,6 +58,7 @@ class Autoregressive(Family, LikelihoodFamily):
     """
 
     causal = True
+    reads_context = True
 
     def __init__(
         self,

@@ -28,6 +28,7 @@ class Family(nn.Module, ABC):
 
     takes_sampler: ClassVar[bool] = False  # whether `sample` goes from noise to data by a sampler
     causal: ClassVar[bool] = False  # whether its encoder must show a position nothing of later ones
+    reads_context: ClassVar[bool] = False  # whether its encoder reads `Space.context` too, where a point lacks fields
     adam_betas: ClassVar[tuple[float, float]] = (0.9, 0.98)  # decay of Adam's averages that its training asks for
     space: Space
     encoder: Encoder

@@ -71,7 +71,7 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
         if strange:
             raise ConfigError(
                 f"classical has normal densities, and the field {strange[0]!r} of {type(space).__name__} is not "
-                "Euclidean; use autoregressive or normalizing_flow"
+                "Euclidean; use the space descriptors for proteins, or the family flow_matching"
             )
         grid = space.grid()
         self.space, self.encoder = space, encoder

@@ -5,6 +5,12 @@
 Likelihoods that are estimates or bounds differ between candidates by their noise too. So every candidate gets the same
 random numbers (Li et al. 2023, Your Diffusion Model is Secretly a Zero-Shot Classifier, section 3.3), and what is
 common to all cancels. A bound in place of the likelihood gives the posterior up to the difference of the gaps.
+
+Example, the fold class of the structures of a batch:
+
+    x = model.family.space.encode(batch)
+    asked = [model.conditions.from_requests([[FoldClass(fold)]] * len(batch.mask), batch.mask) for fold in CLASSES]
+    folds = [CLASSES[k] for k in classify(model.family, x, asked).best.tolist()]
 """
 
 from collections.abc import Sequence

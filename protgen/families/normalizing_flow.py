@@ -45,6 +45,8 @@ class NormalizingFlow(Family, LikelihoodFamily):
         ConfigError: if a field has no flow here, or a value is not known.
     """
 
+    reads_context = True
+
     def __init__(
         self,
         space: Space,

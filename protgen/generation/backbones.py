@@ -21,7 +21,10 @@ def require_backbones(space: Space) -> None:
         ConfigError: if points of the space are no backbones.
     """
     if not isinstance(space, BackboneAtoms):
-        raise ConfigError(f"this model generates {type(space).__name__}, not protein backbones; choose another model")
+        raise ConfigError(
+            f"this model generates points of {type(space).__name__}, not protein backbones, and no structure can be "
+            "made of them; choose a model whose space is backbone or torsions (`protgen models`)"
+        )
 
 
 def finished_atoms(

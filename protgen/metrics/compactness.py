@@ -5,12 +5,11 @@ from scipy.spatial import KDTree
 
 from protgen.metrics.base import Metric, Quantity
 from protgen.metrics.reference_data import typical_radius_of_gyration
+from protgen.structure import trace
 from protgen.structure.protein import CA, Protein
 
 RG_SCALE = 2.2  # Å; Rg = 2.2 L^0.38 of globular proteins: Skolnick, Kolinski & Ortiz, J. Mol. Biol. 265, 217 (1997)
 RG_EXPONENT = 0.38
-CONTACT = 8.0  # Å, CA-CA
-MIN_SEPARATION = 3  # residues: closer ones touch by being neighbours
 BURIAL_RADIUS = 10.0  # Å
 BURIAL_NEIGHBOURS = 20  # CA within BURIAL_RADIUS; about the inner third of a 150-residue globule
 
@@ -18,9 +17,7 @@ BURIAL_NEIGHBOURS = 20  # CA within BURIAL_RADIUS; about the inner third of a 15
 def radius_of_gyration(protein: Protein) -> float:
     """Rg of the CA atoms, unweighted: sqrt(mean |x - mean x|^2), Å; NaN if there are none."""
     ca = protein.atoms[protein.mask[:, CA], CA]
-    if len(ca) == 0:
-        return np.nan
-    return float(np.sqrt(np.mean(np.sum((ca - ca.mean(axis=0)) ** 2, axis=-1))))
+    return trace.radius_of_gyration(ca) if len(ca) else np.nan
 
 
 def expected_radius_of_gyration(length: int) -> float:
@@ -31,12 +28,7 @@ def expected_radius_of_gyration(length: int) -> float:
 def contacts(protein: Protein) -> np.ndarray:
     """(n, 2) residue pairs i < j with CA within 8 Å, j - i >= 3 in file order or in different chains."""
     index = np.flatnonzero(protein.mask[:, CA])
-    if len(index) < 2:
-        return np.empty((0, 2), int)
-    pairs = index[KDTree(protein.atoms[index, CA]).query_pairs(CONTACT, output_type="ndarray")]
-    i, j = pairs[:, 0], pairs[:, 1]
-    keep = (np.abs(j - i) >= MIN_SEPARATION) | (protein.chain_ids[i] != protein.chain_ids[j])
-    return np.sort(pairs[keep], axis=1)
+    return index[trace.contacts(protein.atoms[index, CA], index, protein.chain_ids[index])]
 
 
 def relative_contact_order(protein: Protein, pairs: np.ndarray | None = None) -> float:
@@ -51,13 +43,7 @@ def relative_contact_order(protein: Protein, pairs: np.ndarray | None = None) ->
         A fraction; NaN without contacts.
     """
     pairs = contacts(protein) if pairs is None else pairs
-    chain = protein.chain_ids
-    inside = pairs[chain[pairs[:, 0]] == chain[pairs[:, 1]]]
-    if len(inside) == 0:
-        return np.nan
-    names, counts = np.unique(chain, return_counts=True)
-    chain_length = counts[np.searchsorted(names, chain[inside[:, 0]])]
-    return float(np.mean((inside[:, 1] - inside[:, 0]) / chain_length))
+    return trace.relative_contact_order(pairs, protein.chain_ids)
 
 
 def buried_fraction(protein: Protein) -> float:

@@ -19,12 +19,12 @@ from torch import Generator
 
 from protgen.conditions.fractions import Fractions
 from protgen.conditions.secondary_structure import SecondaryStructure
-from protgen.data.build import radius_of_gyration
 from protgen.data.store import Store
 from protgen.errors import CheckpointError
 from protgen.metrics.reference_data import typical_radius_of_gyration
 from protgen.models.files import load_json
 from protgen.structure.dssp import to_string
+from protgen.structure.trace import radius_of_gyration
 from protgen.types import JSON
 
 FILE = "layouts.json"

@@ -18,6 +18,7 @@ from protgen.encoders.base import Encoder
 from protgen.errors import CheckpointError, ConfigError
 from protgen.families.base import Family
 from protgen.models.files import load_json, load_tensors, save_json, save_tensors
+from protgen.models.fits import require_fit
 from protgen.models.layouts import FILE as LAYOUTS
 from protgen.models.layouts import LayoutPrior, load_layouts
 from protgen.types import JSON
@@ -75,7 +76,10 @@ def build_model(config: JSON) -> Model:
         "encoders", name, residue_dim=conditions.residue_dim, whole_dim=conditions.whole_dim, **keywords
     )
     keywords, name = parts["family"]
-    family = registry.build("families", name, **(keywords | networks(config, conditions)), space=space, encoder=encoder)
+    others = networks(config, conditions)
+    reading = {part: network for part, network in others.items() if part != "prior" and isinstance(network, Encoder)}
+    require_fit(space, {"encoder": encoder} | reading, name)
+    family = registry.build("families", name, **(keywords | others), space=space, encoder=encoder)
     return Model(family, conditions, dict(config))
 
 

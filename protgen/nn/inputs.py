@@ -41,10 +41,10 @@ class InputEmbedding(nn.Module):
         """Features of the place along the chain, or on the grid; padding at the end of a chain does not matter."""
         b, length = mask.shape
         index = torch.arange(length, device=mask.device, dtype=torch.float32).expand(b, -1)
-        if self.causal:
-            return fourier_features(index, 16, max_period=1000.0)
-        if self.row is not None:
+        if self.row is not None:  # of what is before as well: a place on a grid tells nothing of what follows
             pair = [torch.div(index, self.row, rounding_mode="floor"), index % self.row]
+        elif self.causal:
+            return fourier_features(index, 16, max_period=1000.0)
         else:
             pair = [index, mask.sum(-1, keepdim=True) - 1 - index]
         return fourier_features(torch.stack(pair, dim=-1), 8, max_period=100.0).flatten(-2)

@@ -12,10 +12,16 @@ class LatentHead(nn.Module):
     """Latents as what they are with noise, times a learned share, plus a linear function of an encoder's scalars.
 
     The share makes the identity, which is the answer near the data, free of charge; it starts as that.
+
+    Args:
+        scalar_dim: of the encoder's features.
+        dim: width of a latent.
+        field: that holds them.
     """
 
-    def __init__(self, scalar_dim: int, dim: int) -> None:
+    def __init__(self, scalar_dim: int, dim: int, field: str = "latents") -> None:
         super().__init__()
+        self.field = field
         self.read = nn.Linear(scalar_dim, dim)
         self.keep = nn.Parameter(torch.ones(dim))
         nn.init.zeros_(self.read.weight)
@@ -23,7 +29,8 @@ class LatentHead(nn.Module):
 
     def forward(self, features: Features, state: State) -> State:
         """Prediction of the clean latents."""
-        return state.with_fields(latents=self.keep * state["latents"] + self.read(features.scalars.float()))
+        values = self.keep * state[self.field] + self.read(features.scalars.float())
+        return state.with_fields(**{self.field: values})
 
 
 class LatentSpace(Space):

@@ -13,6 +13,7 @@ from protgen.cli.train import prepare_model
 from protgen.cli.train_config import choices, load_config
 from protgen.data.dataset import collate
 from protgen.data.store import Store
+from protgen.families.base import ClosedFormFamily
 from protgen.models.model import build_model
 from protgen.training.loop import TrainSettings, train
 from tests.e2e.conftest import TINY
@@ -139,6 +140,9 @@ def test_every_experiment_composes_builds_and_steps(experiment, tiny_store, tmp_
     batch = collate([Store(tiny_store)[0]])
     rng = torch.Generator().manual_seed(0)
     losses = model.family.loss(model.family.space.encode(batch), model.conditions.from_data(batch, rng), rng)
+    if isinstance(model.family, ClosedFormFamily):  # nothing to descend
+        assert torch.isfinite(losses.total)
+        return
     losses.total.backward()
     assert all(torch.isfinite(p.grad).all() for p in model.family.parameters() if p.grad is not None)
     assert any(p.grad is not None and p.grad.any() for p in model.family.parameters())

@@ -5,11 +5,12 @@ import csv
 import numpy as np
 import pytest
 
-from protgen.data.build import Filters, build, chain_breaks, find_sources, radius_of_gyration
+from protgen.data.build import Filters, build, chain_breaks, find_sources
 from protgen.data.store import Store
 from protgen.errors import DataError
 from protgen.structure.ideal import ideal_hairpin, ideal_helix, ideal_strand
 from protgen.structure.protein import Protein
+from protgen.structure.trace import radius_of_gyration
 from protgen.structure.writer import write_structure
 
 LOOSE = Filters(min_length=20, max_length=60, rg_percentile=100, validation_share=0.0)

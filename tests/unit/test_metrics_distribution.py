@@ -6,7 +6,7 @@ import pytest
 from protgen.errors import UsageError
 from protgen.evaluation.distributions import DEFINITIONS, describe_distribution
 from protgen.evaluation.reference import Reference
-from protgen.metrics.descriptors import NAMES, descriptors, gauss_integrals
+from protgen.metrics.descriptors import NAMES, descriptors
 from protgen.metrics.distribution import (
     classifier_two_sample,
     frechet_distance,
@@ -18,6 +18,7 @@ from protgen.metrics.distribution import (
 )
 from protgen.structure.ideal import ideal_helix, ideal_strand, mirror
 from protgen.structure.protein import Protein
+from protgen.structure.trace import gauss_integrals
 
 
 def normal(n=300, d=4, shift=0.0, scale=1.0, seed=0):

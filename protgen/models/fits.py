@@ -1,0 +1,57 @@
+"""Whether the parts of a model fit together, asked before the model is built."""
+
+from collections.abc import Mapping
+
+import torch
+
+from protgen import registry
+from protgen.encoders.base import Encoder
+from protgen.errors import ConfigError
+from protgen.families.base import ClosedFormFamily
+from protgen.spaces.base import Space
+from protgen.spaces.descriptors import Descriptors
+
+
+def require_fit(space: Space, networks: Mapping[str, Encoder], family: str) -> None:
+    """Refuse networks that cannot read the space, and families that have no use for it.
+
+    Args:
+        space: of the model.
+        networks: that read points of it, each under its part of the configuration: encoder, decoder, critic.
+        family: registry name.
+
+    Raises:
+        ConfigError: with the reason, and what to use instead.
+    """
+    cls = registry.find("families", family)
+    if issubclass(cls, ClosedFormFamily):
+        return  # it asks no network
+    if isinstance(space, Descriptors):
+        raise ConfigError(
+            f"{family} goes position by position, and a point of descriptors is one vector a structure, of which no "
+            "structure can be made; use family=classical, or space=backbone or torsions"
+        )
+    readable = fields_of(space, context=cls.reads_context)
+    for part, network in networks.items():
+        missing = [name for name in network.reads if name not in readable]
+        if missing:
+            raise ConfigError(
+                f"the {part} reads {' and '.join(network.reads)}, and points of {type(space).__name__} have "
+                f"{' and '.join(readable)}; use {' or '.join(able(readable))}"
+            )
+
+
+def fields_of(space: Space, context: bool) -> list[str]:
+    """Fields an encoder finds: those of a point and, for families that read it, of what is before each position."""
+    if not context:
+        return list(space.manifolds)
+    mask = torch.ones(1, 2, dtype=torch.bool)
+    point = space.noise(mask, torch.zeros(1, 2, space.normals_per_position))
+    return list(dict.fromkeys([*space.manifolds, *space.context(point).fields]))
+
+
+def able(readable: list[str]) -> list[str]:
+    """Names of encoders that read no more than these fields; the transformer is told which by `fields`."""
+    classes = {name: registry.find("encoders", name) for name in registry.names("encoders")}
+    fit = [name for name, cls in classes.items() if cls.reads and set(cls.reads) <= set(readable)]
+    return [*fit, f"transformer with fields {', '.join(readable)} and their widths"]
