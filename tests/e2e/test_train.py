@@ -114,13 +114,13 @@ def test_the_first_signal_is_noted_and_the_second_interrupts():
 
 
 def test_parts_of_a_model_begin_from_parts_of_others(tiny_store, tiny_model):
-    """A VAE's decoder and the prior over its latents, each from the encoder of a flow; its own encoder begins afresh."""
+    """A VAE's decoder and the prior over its latents begin from the encoder of a flow; its own encoder begins afresh."""
     flow = load_file(tiny_model / "model.safetensors")
     start = {"first.decoder": f"{tiny_model}/encoder", "second.encoder": f"{tiny_model}/encoder"}
     network = [f"encoder.{key}={value}" for key, value in TINY["encoder"].items() if key != "name"]
     config = load_config(
-        ["family=latent", "family.posed=true", f"encoder={TINY['encoder']['name']}", *network, f"data.store={tiny_store}",
-         "start={" + ", ".join(f"{part}: {source}" for part, source in start.items()) + "}"]
+        ["family=latent", "family.posed=true", f"encoder={TINY['encoder']['name']}", *network,
+         f"data.store={tiny_store}", "start={" + ", ".join(f"{part}: {source}" for part, source in start.items()) + "}"]
     )  # fmt: skip
     assert config.start == start
     weights = prepare_model(config, Store(tiny_store)).family.state_dict()
