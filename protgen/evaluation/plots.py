@@ -63,8 +63,9 @@ def ramachandran_plot(proteins: Sequence[Protein], names: Sequence[str]) -> go.F
         figure.add_trace(
             go.Scattergl(x=_short(both[0], 1), y=_short(both[1], 1), mode="markers", marker=marker, name=name)
         )
-    figure.update_layout(xaxis={"title": {"text": "phi, deg"}, **DEGREES}, yaxis={"title": {"text": "psi, deg"}})
-    figure.update_layout(yaxis={**DEGREES, "scaleanchor": "x"})
+    figure.update_layout(xaxis={"title": {"text": "phi, deg"}, **DEGREES, "constrain": "domain"})
+    square = {"scaleanchor": "x", "constrain": "domain"}  # the axes end at 180 degrees, whatever the window
+    figure.update_layout(yaxis={"title": {"text": "psi, deg"}, **DEGREES, **square})
     return figure
 
 
@@ -123,16 +124,18 @@ def histogram(rows: Rows, names: Sequence[str], metric: str, title: str, scale: 
     return figure
 
 
-def architecture_plot(shares: Mapping[str, Mapping[str, float]], natives: Mapping[str, float] | None) -> go.Figure:
+def architecture_plot(
+    shares: Mapping[str, Mapping[str, float] | None], natives: Mapping[str, float] | None
+) -> go.Figure:
     """Bars of the mean probability of each CATH architecture: a colour a set, natives in grey.
 
     Args:
-        shares: of each set, by CATH code; sets with too few structures are not here.
+        shares: of each set, by CATH code; None for sets with too few structures, one at least has them.
         natives: the same of natives.
     """
     figure = go.Figure()
     colours = colour_of(list(shares))
-    entries = [(name, share, colours[name]) for name, share in shares.items()]
+    entries = [(name, share, colours[name]) for name, share in shares.items() if share is not None]
     if natives:
         entries.append(("natives", natives, NATIVE))
     codes = list(entries[0][1])

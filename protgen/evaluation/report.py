@@ -86,12 +86,12 @@ def report_figures(
     figures = {
         "ramachandran": (
             "Ramachandran plot",
-            "Every judged residue; outlines hold 98 % and 99.95 % of the training natives (general class).",
+            "Every judged residue; outlines: 98 % (line) and 99.95 % (dots) of the training natives, general class.",
             plots.ramachandran_plot(proteins, sets),
         ),
         "compactness": (
             "Size by length",
-            "Radius of gyration of the CA atoms; the lines are natives.",
+            "Radius of gyration of the CA atoms; the lines are the median of natives and 15 % about it.",
             plots.compactness_plot(rows, sets),
         ),
         "structure": ("Secondary structure", "DSSP; one point a structure.", plots.structure_plot(rows, sets)),
@@ -124,8 +124,8 @@ def report_figures(
         natives = control.folds.get("architectures") if control is not None else None
         figures["folds"] = (
             "Architectures",
-            "Mean probabilities of CATH architectures by the fold network.",
-            plots.architecture_plot({name: share for name, share in shares.items() if share}, natives),
+            "Mean probabilities of CATH architectures by the fold network; natives in grey.",
+            plots.architecture_plot(shares, natives),
         )
     if any("sc_rmsd" in row for row in rows):
         figures["self_consistency"] = (
@@ -158,14 +158,14 @@ def page(result: EvaluationResult, control: NativeControl | None) -> str:
     }
     names = list(result.content["sets"])
     cards = "".join(
-        f'<div class="card"><h3>{html.escape(title)}</h3><p>{html.escape(text)}</p>'
+        f'<div class="card{" wide" if name == "folds" else ""}"><h3>{html.escape(title)}</h3><p>{html.escape(text)}</p>'
         f'<div class="plot" id="{name}"></div></div>'
         for name, (title, text, _) in figures.items()
     )
     sections = [
         _section("Summary", _lead(result, control), f"{_tiles(result, names)}{_summary(result, control, names)}", "s"),
         _section("Structures", "Drag to turn, scroll to come nearer.", _viewer(result, shown), "v"),
-        _section("Plots", "Click a name in a legend to hide or show its set.", f'<div class="grid">{cards}</div>', "p"),
+        _section("Plots", "Click a set to hide or show it.", f'{_chips(names)}<div class="grid">{cards}</div>', "p"),
     ]
     sections += _sections_of_sets(result, control)
     if "designability" in result.content:
@@ -228,8 +228,8 @@ def _sections_of_sets(result: EvaluationResult, control: NativeControl | None) -
     content, sections = result.content, []
     if result.differences:
         text = (
-            "Second set less first; matched: length for length. p: Mann-Whitney test of each figure by itself; of fold "
-            "scores a permutation test."
+            "Of each pair of sets, the second less the first; matched: length for length. p: Mann-Whitney test of each "
+            "figure by itself; of fold scores a permutation test."
         )
         shown = {name: heading for name, heading, _ in SHOWN} | {
             f"fold_score_{level}": f"fold score, {name}" for level, name in LEVEL_NAMES.items()
@@ -270,6 +270,17 @@ def _lead(result: EvaluationResult, control: NativeControl | None) -> str:
     return text
 
 
+def _chips(names: Sequence[str]) -> str:
+    """The legend of all plots: a button a set."""
+    colours = plots.colour_of(names)
+    buttons = "".join(
+        f'<button type="button" class="chip" aria-pressed="true" data-set="{html.escape(name, quote=True)}">'
+        f'<span class="dot" style="background:{colours[name]}"></span>{html.escape(name)}</button>'
+        for name in names
+    )
+    return f'<div class="chips">{buttons}</div>'
+
+
 def _tiles(result: EvaluationResult, names: Sequence[str]) -> str:
     colours = plots.colour_of(names)
     tiles = []
@@ -277,7 +288,7 @@ def _tiles(result: EvaluationResult, names: Sequence[str]) -> str:
         content = result.content["sets"][name]
         facts = [("read", f"{content['n'] - content['n_failed']} of {content['n']}")]
         metrics = content["metrics"]
-        facts.append(("Ramachandran favoured", show(metrics["rama_favoured"]["mean"], True, " %")))
+        facts.append(("Rama. favoured", show(metrics["rama_favoured"]["mean"], True, " %")))
         facts.append(("free of clashes", show(metrics["clash_free"]["mean"], True, " %")))
         if "diversity" in content:
             clusters = content["diversity"]
@@ -335,12 +346,16 @@ def _failures(result: EvaluationResult) -> str:
 
 
 def _definitions(result: EvaluationResult) -> str:
+    entries = [(name, entry["unit"], entry["definition"]) for name, entry in result.content["definitions"].items()]
+    for part in ("fold_definitions", "distribution_definitions"):
+        entries += [(name, "", text) for name, text in result.content.get(part, {}).items()]
     body = "".join(
-        f"<tr><td>{name}</td><td>{html.escape(entry['unit'])}</td><td>{html.escape(entry['definition'])}</td></tr>"
-        for name, entry in result.content["definitions"].items()
+        f"<tr><td>{name}</td><td>{html.escape(unit)}</td><td>{html.escape(text)}</td></tr>"
+        for name, unit, text in entries
     )
     return (
-        f'<details><summary>Show all</summary><div class="scroll"><table><tbody>{body}</tbody></table></div></details>'
+        '<details class="defined"><summary>Show all</summary><div class="scroll"><table><tbody>'
+        f"{body}</tbody></table></div></details>"
     )
 
 

@@ -20,33 +20,40 @@ HEADINGS = {
     "js_fold_a": "JS of folds, architecture, bits",
     "js_fold_t": "JS of folds, topology, bits",
     "frechet": "Fréchet, descriptors",
-    "frechet_natives": "the same, natives and natives",
+    "frechet_natives": "the same, natives against natives",
     "frechet_fold": "Fréchet, fold features",
-    "frechet_fold_natives": "the same, natives and natives",
+    "frechet_fold_natives": "the same, natives against natives",
     "mmd": "MMD² × 1000",
     "classifier_accuracy": "classifier accuracy",
 }
 
 
 def differences_table(differences: Sequence[Mapping[str, Value]], shown: Mapping[str, str]) -> str:
-    """Rows of `comparison.csv`, for the figures that the page shows.
+    """Rows of `comparison.csv`, for the figures that the page shows: a table for each pair of sets, the first one open.
 
     Args:
         differences: the rows.
         shown: heading of each metric.
     """
-    body = []
+    pairs: dict[tuple[str, str], list[str]] = {}
     for row in differences:
         if row["metric"] not in shown:
             continue
-        cells = [f'<td class="text">{html.escape(str(row[key]))}</td>' for key in ("first", "second")]
+        cells = []
         for stem in ("", "matched_"):
-            ends = f"{show(row.get(f'{stem}ci_low'))} to {show(row.get(f'{stem}ci_high'))}"
-            cells.append(f"<td>{show(row.get(f'{stem}difference'))}<small>{ends}</small></td>")
+            ends = ""
+            if show(row.get(f"{stem}ci_low")) != "–":
+                ends = f"<small>{show(row[f'{stem}ci_low'])} to {show(row[f'{stem}ci_high'])}</small>"
+            cells.append(f"<td>{show(row.get(f'{stem}difference'))}{ends}</td>")
         cells.append(f"<td>{show_p(float(row['p_value']))}</td><td>{row['n_first']}, {row['n_second']}</td>")
-        body.append(f"<tr><td>{html.escape(shown[str(row['metric'])])}</td>{''.join(cells)}</tr>")
-    head = "".join(f"<th>{text}</th>" for text in ("first", "second", "difference", "matched by length", "p", "n"))
-    return table(head, body)
+        line = f"<tr><td>{html.escape(shown[str(row['metric'])])}</td>{''.join(cells)}</tr>"
+        pairs.setdefault((str(row["first"]), str(row["second"])), []).append(line)
+    head = "".join(f"<th>{text}</th>" for text in ("difference", "matched by length", "p", "n"))
+    return "".join(
+        f"<details{' open' if place == 0 else ''}><summary>{html.escape(second)} less {html.escape(first)}</summary>"
+        f"{table(head, body)}</details>"
+        for place, ((first, second), body) in enumerate(pairs.items())
+    )
 
 
 def folds_section(content: Content, control: NativeControl | None) -> tuple[str, str]:

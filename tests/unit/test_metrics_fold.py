@@ -40,7 +40,7 @@ def noisy(make, n, length=40, seed=0):
 
 
 def test_fold_score_in_closed_form():
-    """Certain and even: the number of classes. All alike: 1. Two classes at p and 1 - p by turns: exp of 1 - H in nats."""
+    """Certain and even: the number of classes. All alike: 1. Two classes at p and 1 - p by turns: exp(log 2 - H)."""
     assert fold_score(np.eye(5)[np.arange(50) % 5]) == pytest.approx(5.0)
     assert fold_score(np.tile([0.1, 0.2, 0.7], (9, 1))) == pytest.approx(1.0)
     p = 0.9
