@@ -23,7 +23,8 @@ EMPTY = """[...document.querySelectorAll('.plot')].filter(
   e => !e.querySelector('.trace, canvas, .contour')).map(e => e.id)"""
 # Elements that stick out of the window although nothing there scrolls sideways.
 TOO_WIDE = """(() => [...document.querySelectorAll('main *')].filter(e => !e.closest('.scroll, .plot, .view')
-  && e.getBoundingClientRect().right > document.documentElement.clientWidth + 1).map(e => e.tagName + '.' + e.className).slice(0, 5))()"""
+  && e.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+  .map(e => e.tagName + '.' + e.className).slice(0, 5))()"""
 
 
 def coloured(page: Page, selector: str, scratch: Path) -> tuple[float, np.ndarray]:

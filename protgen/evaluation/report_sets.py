@@ -28,25 +28,25 @@ HEADINGS = {
 }
 
 
-def differences_table(differences: Sequence[Mapping[str, Value]], shown: Mapping[str, str]) -> str:
+def differences_table(differences: Sequence[Mapping[str, Value]], shown: Mapping[str, tuple[str, bool]]) -> str:
     """Rows of `comparison.csv`, for the figures that the page shows: a table for each pair of sets, the first one open.
 
     Args:
         differences: the rows.
-        shown: heading of each metric.
+        shown: heading of each metric, and whether it is a share that is read in percent.
     """
     pairs: dict[tuple[str, str], list[str]] = {}
     for row in differences:
         if row["metric"] not in shown:
             continue
+        heading, percent = shown[str(row["metric"])]
         cells = []
         for stem in ("", "matched_"):
-            ends = ""
-            if show(row.get(f"{stem}ci_low")) != "–":
-                ends = f"<small>{show(row[f'{stem}ci_low'])} to {show(row[f'{stem}ci_high'])}</small>"
-            cells.append(f"<td>{show(row.get(f'{stem}difference'))}{ends}</td>")
+            low, high = (show(row.get(f"{stem}ci_{end}"), percent) for end in ("low", "high"))
+            ends = "" if "–" in (low, high) else f"<small>{low} to {high}</small>"
+            cells.append(f"<td>{show(row.get(f'{stem}difference'), percent)}{ends}</td>")
         cells.append(f"<td>{show_p(float(row['p_value']))}</td><td>{row['n_first']}, {row['n_second']}</td>")
-        line = f"<tr><td>{html.escape(shown[str(row['metric'])])}</td>{''.join(cells)}</tr>"
+        line = f"<tr><td>{html.escape(heading)}</td>{''.join(cells)}</tr>"
         pairs.setdefault((str(row["first"]), str(row["second"])), []).append(line)
     head = "".join(f"<th>{text}</th>" for text in ("difference", "matched by length", "p", "n"))
     return "".join(
