@@ -86,7 +86,8 @@ def describe_distribution(
 def between_sets(first: Features, second: Features, seed: int = 0) -> dict[str, Any]:
     """The same figures of a set against another one, which takes the place of the natives."""
     mine, theirs = _matched(first.lengths, second.lengths, np.arange(len(second)), seed)
-    return {"n": len(mine), **_distances(first, second, mine, theirs, seed)}
+    counts = {"n": len(mine), "n_given": len(first), "n_given_second": len(second)}
+    return {**counts, **_distances(first, second, mine, theirs, seed)}
 
 
 def _distances(ours: Features, natives: Features, mine: np.ndarray, theirs: np.ndarray, seed: int) -> dict[str, Any]:

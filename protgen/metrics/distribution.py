@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import sqrtm
 from scipy.spatial.distance import cdist
 
 from protgen.errors import UsageError
@@ -57,9 +56,12 @@ def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
     first, second = _checked(first), _checked(second)
     c1, c2 = (np.atleast_2d(np.cov(part.T)) for part in (first, second))
     extra = SHRINKAGE * max(np.trace(c1), np.trace(c2), 1e-12) / len(c1) * np.eye(len(c1))
-    root = np.real(sqrtm((c1 + extra) @ (c2 + extra)))
+    # tr (C1 C2)^1/2 is that of (C1^1/2 C2 C1^1/2)^1/2, which is symmetric: its eigenvalues are quick, real and safe
+    values, vectors = np.linalg.eigh(c1 + extra)
+    half = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    root = np.sqrt(np.maximum(np.linalg.eigvalsh(half @ (c2 + extra) @ half), 0.0)).sum()
     square = np.sum((first.mean(axis=0) - second.mean(axis=0)) ** 2)
-    return float(max(square + np.trace(c1 + c2 + 2 * extra - 2 * root), 0.0))
+    return float(max(square + np.trace(c1 + c2 + 2 * extra) - 2 * root, 0.0))
 
 
 def maximum_mean_discrepancy(first: np.ndarray, second: np.ndarray) -> float:
