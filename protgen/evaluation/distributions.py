@@ -51,7 +51,7 @@ DEFINITIONS = {
     "0.5 if alike",
 }
 INTERVALS = (
-    "_ci_low and _ci_high: 95 % bootstrap over both sides, less the mean excess of the resamples over the figure"
+    "figures ending in `_ci_low` and `_ci_high` are 95 % bootstrap intervals over both sides, less their mean excess"
 )
 
 
