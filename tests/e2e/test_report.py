@@ -169,7 +169,7 @@ def test_mesh_is_closed():
     assert sum(len(v["bdata"]) for v in mesh.values()) < 20 * 1500  # 24 structures of 100 residues: below 4 MB
     trace = np.full((10, 4, 3), np.nan)
     trace[:, 1] = ideal_helix(10)[:, 1]
-    assert set(ribbon_mesh(Protein.from_backbone(trace))) == {"ca"}
+    assert set(ribbon_mesh(Protein.from_backbone(trace))) == {"ca", "span"}
 
 
 def test_faults_are_named():

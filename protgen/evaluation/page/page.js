@@ -68,8 +68,10 @@ function drawStructure() {
   const shown = DATA.structures[Number(select.value)];
   const byChain = document.getElementById("colouring").value === "chain";
   const hidden = {visible: false, showbackground: false};
+  // one scale for all axes, such that the longest fits the view
+  const most = Math.max(...shown.mesh.span), [x, y, z] = shown.mesh.span.map((extent) => 1.4 * extent / most);
   const scene = {
-    xaxis: hidden, yaxis: hidden, zaxis: hidden, aspectmode: "data", dragmode: "orbit",
+    xaxis: hidden, yaxis: hidden, zaxis: hidden, aspectmode: "manual", aspectratio: {x, y, z}, dragmode: "orbit",
     camera: {eye: {x: 0, y: 0, z: 1.7}, up: {x: 0, y: 1, z: 0}, projection: {type: "perspective"}},
   };
   const c = colours();
