@@ -161,10 +161,12 @@ def test_number_of_jobs_changes_nothing(sets, tmp_path):
 def test_mesh_is_closed():
     """Every index names a vertex, every triangle has a code, and a CA trace is a line instead."""
     mesh = ribbon_mesh(Protein.from_backbone(ideal_helix(20)))
+    span = mesh.pop("span")
     kinds = {"f4": "<f4", "i2": "<i2", "u1": "u1", "u2": "<u2"}
     read = {k: np.frombuffer(base64.b64decode(v["bdata"]), kinds[v["dtype"]]) for k, v in mesh.items()}
     assert max(read[k].max() for k in "ijk") == len(read["x"]) - 1
     assert len(read["i"]) == len(read["code"]) == len(read["along"])
+    assert span == [np.ptp(read[axis].astype(int)) for axis in "xyz"]
     assert 2500 < max(np.ptp(read[axis].astype(float)) for axis in "xyz") < 3500  # 20 residues of 1.5 Å, in 0.01 Å
     assert sum(len(v["bdata"]) for v in mesh.values()) < 20 * 1500  # 24 structures of 100 residues: below 4 MB
     trace = np.full((10, 4, 3), np.nan)
