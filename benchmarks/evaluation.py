@@ -10,7 +10,7 @@ validity    1,000 files of 130-170 residues, parsing included
 natives     the validation split
 broken      altered copies told from their originals
 damaged     1,000 files, 50 of them damaged
-frechet     halves of natives, and natives with noise
+frechet     draws of natives by their number, and natives with noise, on both kinds of features
 agreement   DSSP and Rg against mdtraj and biotite on 200 natives
 """
 
@@ -31,23 +31,27 @@ import numpy as np
 
 from protgen.evaluation.runner import Settings, evaluate
 from protgen.evaluation.validity import validity
+from protgen.metrics.bonds import TARGETS, covalent_geometry
 from protgen.metrics.compactness import radius_of_gyration
 from protgen.metrics.descriptors import NAMES, descriptors
 from protgen.metrics.distribution import frechet_distance, standardise
 from protgen.metrics.diversity import diversity
+from protgen.metrics.fold import fold_network_card, read_folds
 from protgen.metrics.novelty import novelty
 from protgen.metrics.secondary_structure import secondary_structure
 from protgen.metrics.tm import ca_trace
+from protgen.metrics.torsions import links
 from protgen.structure.ideal import mirror
 from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
 from protgen.structure.writer import write_structure
 
 
-def listed(chains: Path, low: int, high: int, split: str = "") -> list[Path]:
-    """Files of unbroken chains of some lengths, in the order of the index."""
+def listed(chains: Path, low: int, high: int, split: str = "", broken: bool = False) -> list[Path]:
+    """Files of chains of some lengths, in the order of the index; unbroken ones, or all."""
     with (chains / "index.csv").open(newline="") as handle:
-        rows = [row for row in csv.DictReader(handle) if row["n_breaks"] == "0" and low <= int(row["length"]) <= high]
+        rows = [row for row in csv.DictReader(handle) if low <= int(row["length"]) <= high]
+    rows = [row for row in rows if broken or row["n_breaks"] == "0"]
     return [chains / row["file"] for row in rows if not split or row["split"] == split]
 
 
@@ -74,7 +78,7 @@ def clusters(chains: Path, jobs: int) -> dict:
 
 def nearest(chains: Path, jobs: int) -> dict:
     samples = [ca_trace(protein) for protein in proteins_of(listed(chains, 60, 150, "validation")[:100])]
-    references = [ca_trace(protein) for protein in proteins_of(listed(chains, 40, 512, "train")[:5000])]
+    references = [ca_trace(protein) for protein in proteins_of(listed(chains, 40, 512, "train", broken=True)[:5000])]
     start = time.perf_counter()
     found = novelty(samples, references, jobs=jobs)
     seconds = time.perf_counter() - start
@@ -106,9 +110,20 @@ def natives(chains: Path, jobs: int) -> dict:
         result = evaluate(listed(chains, 40, 512, "validation"), out, jobs=jobs)
     names = ("rama_favoured", "rama_outliers", "left_handed_helices", "clash_free", "vdw_clash_score")
     names += tuple(name for name in result.summaries if name.startswith("z_"))
+    signed: dict[str, list[float]] = {name: [] for name in TARGETS}
+    for protein in proteins_of(listed(chains, 40, 512, "validation")):
+        for name, values in covalent_geometry(protein, links(protein)).items():
+            signed[name] += ((values - TARGETS[name].ideal) / TARGETS[name].sigma).tolist()
+    centres = {name: float(np.median(values)) for name, values in signed.items()}
     left = [float(row["left_handed_helices"]) > 0 for row in result.rows if row["status"] != "error"]
     figures = {name: asdict(result.summaries[name]) for name in names}
-    return {"n": result.n, "failed": result.n_failed, "with left-handed helix": float(np.mean(left)), **figures}
+    return {
+        "n": result.n,
+        "failed": result.n_failed,
+        "with left-handed helix": float(np.mean(left)),
+        "median z": centres,
+        **figures,
+    }
 
 
 def broken_copies(chains: Path, jobs: int) -> dict:
@@ -193,25 +208,51 @@ def damage(text: bytes, kind: int) -> bytes:
 
 
 def frechet(chains: Path, jobs: int) -> dict:
-    """Distance on the descriptors between halves of natives by their number, and to noisy copies."""
+    """Distances between halves of natives by their number, and to noisy copies, on descriptors and on fold features."""
     del jobs
     rng = np.random.default_rng(0)
     proteins = [p for p in proteins_of(listed(chains, 60, 200, "train")[:1000]) if p.mask[:, :4].all()]
-    features = descriptors(proteins)
-    order = rng.permutation(len(features))
-    half = len(features) // 2
-    scaled = standardise(features[order])[0]
-    result: dict = {"features": NAMES, "n of each half": half}
-    sizes = [size for size in (50, 100, 200, half) if size <= half]
-    result["between halves"] = {size: frechet_distance(scaled[:size], scaled[half : half + size]) for size in sizes}
-    some = [proteins[i] for i in order[half : half + 200]]
-    noise = {}
-    for sigma in (0.0, 0.3, 0.6, 1.0, 2.0):
-        moved = [Protein.from_backbone(p.backbone + sigma * rng.normal(size=p.backbone.shape)) for p in some]
-        reference, other = standardise(features[order[:200]], descriptors(moved))
-        noise[sigma] = frechet_distance(reference, other)
-    values = list(noise.values())
-    return {**result, "noise, Å": noise, "grows with noise": values == sorted(values)}
+    order = rng.permutation(len(proteins))
+    proteins = [proteins[i] for i in order]
+    half = len(proteins) // 2
+    read: dict[str, Callable[[list[Protein]], np.ndarray]] = {
+        "descriptors": descriptors,
+        "fold features": lambda some: read_folds(some).embedding,
+    }
+    result: dict = {"descriptors": NAMES, "fold network": fold_network_card()["name"], "n of each half": half}
+    sizes = [size for size in (20, 50, 100, 200, half) if size <= half]
+    own = {
+        sigma: [Protein.from_backbone(p.backbone + sigma * rng.normal(size=p.backbone.shape)) for p in proteins[:200]]
+        for sigma in (0.0, 0.3, 0.6, 1.0, 2.0)
+    }
+    copies = {
+        sigma: [Protein.from_backbone(p.backbone + sigma * rng.normal(size=p.backbone.shape)) for p in proteins[half:]][
+            :200
+        ]
+        for sigma in (0.0, 0.3, 0.6, 1.0, 2.0)
+    }
+    for name, measure in read.items():
+        features = measure(proteins)
+        scaled = standardise(features)[0] if name == "descriptors" else features
+        between = {}
+        for size in sizes:  # as many pairs of disjoint draws as there are, ten at most
+            draws = [rng.permutation(len(scaled))[: 2 * size] for _ in range(10)]
+            values = [frechet_distance(scaled[draw[:size]], scaled[draw[size:]]) for draw in draws]
+            between[size] = {"mean": float(np.mean(values)), "deviation": float(np.std(values))}
+        noise = []
+        for kind in (own, copies):
+            pairs = {sigma: [features[:200], measure(moved)] for sigma, moved in kind.items()}
+            pairs = {s: standardise(*pair) if name == "descriptors" else pair for s, pair in pairs.items()}
+            noise.append({sigma: frechet_distance(*pair) for sigma, pair in pairs.items()})
+        values = list(noise[0].values())
+        result[name] = {
+            "between draws of natives, by n": between,
+            "n times the mean": {size: size * entry["mean"] for size, entry in between.items()},
+            "200 natives and their own copies with noise, by Å": noise[0],
+            "200 natives and 200 others with noise, by Å": noise[1],
+            "grows with noise": values == sorted(values),
+        }
+    return result
 
 
 def agreement(chains: Path, jobs: int) -> dict:

@@ -38,6 +38,7 @@ class TMChoice(StrEnum):
 
     quick = "quick"
     full = "full"
+    foldseek = "foldseek"
     none = "none"
 
 
@@ -58,10 +59,13 @@ def evaluate(
         str | None,
         typer.Option("--reference", help="Store or folder of natives: novelty, control.", metavar="NAME|PATH"),
     ] = None,
-    tm: Annotated[TMChoice, typer.Option("--tm", help="Search of all pairs, for clusters.")] = TMChoice.quick,
+    tm: Annotated[TMChoice, typer.Option("--tm", help="What finds clusters.")] = TMChoice.quick,
     most_compared: Annotated[
         int, typer.Option("--most-compared", min=2, help="Cluster up to so many structures.", metavar="N")
     ] = 4000,
+    folds: Annotated[
+        bool, typer.Option("--folds/--no-folds", help="Read folds by the fold network, in sets of 20 or more.")
+    ] = True,
     residues: Annotated[bool, typer.Option("--per-residue", help="Write residues.csv, a row a residue.")] = False,
     figures: Annotated[bool, typer.Option("--figures", help="Write the figures as PNG and SVG.")] = False,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True,
@@ -167,6 +171,7 @@ def evaluate(
         likelihood=judge,
         tm=tm.value,
         most_compared=most_compared,
+        folds=folds,
         residues=residues,
         strict=strict,
         jobs=jobs,
@@ -197,7 +202,7 @@ def evaluate(
     if used and figures:
         from protgen.evaluation.figures import write_figures
 
-        files.append(f"{write_figures(result, out)} (figures)")
+        files.append(f"{write_figures(result, out, natives)} (figures)")
     console.print("Files: " + ", ".join(files), markup=False, soft_wrap=True)
     failed = [row for row in result.rows if row["status"] == "error"]
     for row in failed[:MOST_NAMED]:

@@ -1,12 +1,14 @@
-"""A set against natives as distributions: histograms of angles and sizes, and distances on named features."""
+"""A set against natives, or against another set, as distributions: histograms, and distances on named features."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from protgen.evaluation.reference import TRAIN, Reference
-from protgen.metrics.descriptors import NAMES, descriptors
+from protgen.evaluation.features import Features
+from protgen.evaluation.folds import FEWEST_EMBEDDED, fold_distances, with_interval
+from protgen.evaluation.reference import TRAIN
+from protgen.metrics.descriptors import NAMES
 from protgen.metrics.distribution import (
     classifier_two_sample,
     frechet_distance,
@@ -16,6 +18,7 @@ from protgen.metrics.distribution import (
     neighbourhood,
     standardise,
 )
+from protgen.metrics.fold import fold_network_card
 from protgen.metrics.torsions import backbone_torsions
 from protgen.structure.protein import Protein
 
@@ -23,56 +26,85 @@ FEWEST = 20  # structures of either side, after matching lengths; fewer say noth
 MOST = 500  # of either side: the features take some 10 ms each
 TORSION_BINS = 36  # of 10 degrees
 VALUE_BINS = 20
-RESAMPLES = 200  # of the interval of the Fréchet distance
+_NET = fold_network_card()["name"]
 DEFINITIONS = {
-    "n": "structures of either side after matching lengths in strata of 20 residues",
+    "n": f"structures of either side, matched in strata of 20 residues; {FEWEST} at least, {MOST} at most",
     "js_phi_psi": "Jensen-Shannon divergence (bits) of phi and psi over 36 x 36 cells",
     "js_ss": "the same of helix, strand and coil residues",
     "js_rg": "the same of Rg / (2.2 L^0.38) over 20 bins of both sides' range",
     "js_contact_order": "the same of relative contact order",
+    "js_fold_c": f"the same of the mean class probabilities by {_NET}: CATH class",
+    "js_fold_a": "the same at the level of CATH architecture",
+    "js_fold_t": "the same at the level of CATH topology, rare ones of an architecture taken together",
     "frechet": "Fréchet distance on the 18 hand-made descriptors, scaled by the natives; biased upwards by few samples",
-    "frechet_ci_low": "2.5 % of the distance over resamples of both sides, less their mean excess over the distance",
-    "frechet_ci_high": "97.5 % likewise",
-    "mmd": "unbiased squared maximum mean discrepancy on the same features, Gaussian kernel at the median distance",
-    "precision": "share of the set within the 5-nearest-neighbour balls of the natives",
+    "frechet_natives": "the same between natives (n_natives) and others of the same lengths: what bias and chance give",
+    "frechet_fold": f"Fréchet distance on the 32 features of {_NET}, at least {FEWEST_EMBEDDED} structures; biased "
+    "upwards by few samples",
+    "frechet_fold_natives": "the same between natives and other natives, as for frechet_natives",
+    "n_natives": "natives of either side for the two figures above",
+    "mmd": "unbiased squared maximum mean discrepancy on the descriptors, Gaussian kernel at the median distance",
+    "precision": "share of the set within the 5-nearest-neighbour balls of the natives, on the descriptors",
     "recall": "share of the natives within the balls of the set",
     "density": "mean number of native balls a structure is in, over 5",
     "coverage": "share of native balls that hold a structure",
-    "classifier_accuracy": "balanced accuracy of a logistic regression that tells set from natives; 0.5 if alike",
+    "classifier_accuracy": "balanced accuracy of a logistic regression on the descriptors that tells set from natives; "
+    "0.5 if alike",
 }
+INTERVALS = (
+    "figures ending in `_ci_low` and `_ci_high` are 95 % bootstrap intervals over both sides, less their mean excess"
+)
 
 
-def describe_distribution(proteins: Sequence[Protein], reference: Reference, seed: int = 0) -> dict[str, Any]:
+def describe_distribution(
+    ours: Features, natives: Features, splits: Sequence[str], name: str, seed: int = 0
+) -> dict[str, Any]:
     """Every figure of `DEFINITIONS` for one set; only the counts where there are too few to say anything.
 
     Held-out natives are used if there are enough of them, all otherwise; length for length, at most 500 of either side.
 
     Args:
-        proteins: the set.
-        reference: natives.
+        ours: the set.
+        natives: what it is held against.
+        splits: of the natives; "train" or another.
+        name: of the natives.
         seed: of matching and resampling.
     """
-    held_out = [p for p, split in zip(reference.proteins, reference.splits, strict=True) if split != TRAIN]
-    plain = _matched(proteins, held_out, seed)
-    ours, natives = plain if len(plain[0]) >= FEWEST else _matched(proteins, reference.proteins, seed)
-    result: dict[str, Any] = {"n": len(ours), "n_given": len(proteins), "reference": reference.name}
-    if len(ours) < FEWEST:
-        return result
-    features = [descriptors(part) for part in (natives, ours)]
-    whole = [np.flatnonzero(np.isfinite(part).all(axis=1)) for part in features]
+    held_out = np.array([k for k, split in enumerate(splits) if split != TRAIN], dtype=int)
+    every = np.arange(len(natives))
+    pool = held_out
+    mine, theirs = _matched(ours.lengths, natives.lengths, held_out, seed)
+    if len(mine) < FEWEST:
+        pool = every
+        mine, theirs = _matched(ours.lengths, natives.lengths, every, seed)
+    result = {"n": len(mine), "n_given": len(ours), "reference": name, **_distances(ours, natives, mine, theirs, seed)}
+    if "frechet" in result:
+        rest = np.setdiff1d(pool, theirs)
+        result |= _native_distances(natives, theirs, rest if len(rest) >= FEWEST else np.setdiff1d(every, theirs), seed)
+    return result
+
+
+def between_sets(first: Features, second: Features, seed: int = 0) -> dict[str, Any]:
+    """The same figures of a set against another one, which takes the place of the natives."""
+    mine, theirs = _matched(first.lengths, second.lengths, np.arange(len(second)), seed)
+    counts = {"n": len(mine), "n_given": len(first), "n_given_second": len(second)}
+    return {**counts, **_distances(first, second, mine, theirs, seed)}
+
+
+def _distances(ours: Features, natives: Features, mine: np.ndarray, theirs: np.ndarray, seed: int) -> dict[str, Any]:
+    if len(mine) < FEWEST:
+        return {}
+    features = [natives.descriptors(theirs), ours.descriptors(mine)]
+    whole = [part[np.isfinite(part).all(axis=1)] for part in features]
     if min(map(len, whole)) < FEWEST:
-        return result
-    first, second = standardise(*(part[rows] for part, rows in zip(features, whole, strict=True)))
+        return {}
+    first, second = standardise(*whole)
     near = neighbourhood(first, second)
-    distance = frechet_distance(first, second)
-    low, high = _frechet_interval(first, second, distance, seed)
+    pairs = [[natives.proteins[k] for k in theirs], [ours.proteins[k] for k in mine]]
     return {
-        **result,
-        **_divergences(natives, ours, [part[rows] for part, rows in zip(features, whole, strict=True)]),
+        **_divergences(pairs[0], pairs[1], whole),
+        **fold_distances(ours.folds(mine), natives.folds(theirs), seed),
         "features": "18 hand-made descriptors: " + ", ".join(NAMES),
-        "frechet": distance,
-        "frechet_ci_low": low,
-        "frechet_ci_high": high,
+        **with_interval("frechet", frechet_distance, first, second, seed),
         "mmd": maximum_mean_discrepancy(first, second),
         "precision": near.precision,
         "recall": near.recall,
@@ -82,12 +114,27 @@ def describe_distribution(proteins: Sequence[Protein], reference: Reference, see
     }
 
 
-def _matched(ours: Sequence[Protein], natives: Sequence[Protein], seed: int) -> tuple[list[Protein], list[Protein]]:
-    """As many of either side in each stratum of lengths, at most 500, those evenly chosen."""
-    lengths = [np.array([protein.length for protein in part], dtype=int) for part in (ours, natives)]
-    left, right = length_matched(lengths[0], lengths[1], seed=seed)
+def _native_distances(natives: Features, chosen: np.ndarray, rest: np.ndarray, seed: int) -> dict[str, float]:
+    """Fréchet distances between natives and others of the same lengths: what a perfect set of that size would score."""
+    left, right = length_matched(natives.lengths[chosen], natives.lengths[rest], seed=seed)
+    if len(left) < FEWEST:
+        return {}
+    rows = chosen[left], rest[right]
+    parts = [natives.descriptors(part) for part in rows]
+    parts = [part[np.isfinite(part).all(axis=1)] for part in parts]
+    if min(map(len, parts)) < FEWEST:
+        return {}
+    result = {"frechet_natives": frechet_distance(*standardise(*parts)), "n_natives": len(left)}
+    if len(left) >= FEWEST_EMBEDDED:
+        result["frechet_fold_natives"] = frechet_distance(*(natives.folds(part).embedding for part in rows))
+    return result
+
+
+def _matched(ours: np.ndarray, natives: np.ndarray, pool: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of either side, as many in each stratum of lengths; at most 500, those evenly chosen."""
+    left, right = length_matched(ours, natives[pool], seed=seed)
     kept = np.unique(np.linspace(0, max(len(left) - 1, 0), min(MOST, len(left))).astype(int))
-    return [ours[i] for i in left[kept]], [natives[i] for i in right[kept]]
+    return left[kept], pool[right[kept]]
 
 
 def _divergences(
@@ -121,15 +168,3 @@ def _binned(first: np.ndarray, second: np.ndarray) -> float:
     both = np.concatenate([first, second])
     edges = np.linspace(both.min(), both.max() + 1e-9, VALUE_BINS + 1)
     return jensen_shannon(*(np.histogram(part, edges)[0] for part in (first, second)))
-
-
-def _frechet_interval(first: np.ndarray, second: np.ndarray, distance: float, seed: int) -> tuple[float, float]:
-    """Bootstrap interval; resamples repeat members, which adds a bias of its own that is taken off."""
-    rng = np.random.default_rng(seed)
-    drawn = [
-        frechet_distance(*(part[rng.integers(0, len(part), len(part))] for part in (first, second)))
-        for _ in range(RESAMPLES)
-    ]
-    values = np.array(drawn) - (np.mean(drawn) - distance)
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(max(low, 0.0)), float(high)

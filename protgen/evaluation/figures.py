@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from protgen.evaluation.native_control import native_control
+from protgen.evaluation.reference import Reference
 from protgen.evaluation.report import report_figures
 from protgen.evaluation.runner import EvaluationResult
 from protgen.evaluation.showcase import choose
@@ -20,12 +22,13 @@ MOST_DRAWN = 8  # ribbons
 GREY = "#8a9099"
 
 
-def write_figures(result: EvaluationResult, out: str | PathLike[str]) -> Path:
+def write_figures(result: EvaluationResult, out: str | PathLike[str], reference: Reference | None = None) -> Path:
     """Write every plot of the report, and ribbons of the structures it shows, into `figures/`.
 
     Args:
         result: of an evaluation with at least one structure that could be read.
         out: folder of the results.
+        reference: natives, for the control in the plot of folds.
 
     Returns:
         The folder.
@@ -35,7 +38,7 @@ def write_figures(result: EvaluationResult, out: str | PathLike[str]) -> Path:
     """
     folder = Path(out) / "figures"
     make_folder(folder)
-    for name, (_, _, figure) in report_figures(result).items():
+    for name, (_, _, figure) in report_figures(result, native_control(result, reference)).items():
         _draw(figure.to_plotly_json(), folder / name)
     shown = [one for one in choose(result.rows, result.sets) if one.kind != "worst"][:MOST_DRAWN]
     proteins = [protein for one in shown if (protein := result.proteins[one.row]) is not None]
@@ -56,8 +59,13 @@ def _draw(figure: dict[str, Any], stem: Path) -> None:
     page = Figure(figsize=SIZE, dpi=300, layout="constrained")
     FigureCanvasAgg(page)
     axes = page.add_subplot()
+    bars = [trace for trace in figure["data"] if trace["type"] == "bar"]
     for trace in figure["data"]:
-        _draw_trace(axes, {key: _unpacked(value) for key, value in trace.items()})
+        plain = {key: _unpacked(value) for key, value in trace.items()}
+        if trace["type"] == "bar":
+            _draw_bars(axes, plain, bars.index(trace), len(bars))
+        else:
+            _draw_trace(axes, plain)
     layout = figure["layout"]
     for axis, name in (("x", "xaxis"), ("y", "yaxis")):
         entry = layout.get(name, {})
@@ -68,7 +76,7 @@ def _draw(figure: dict[str, Any], stem: Path) -> None:
             getattr(axes, f"set_{axis}lim")(*entry["range"])
     if layout.get("yaxis", {}).get("scaleanchor"):
         axes.set_aspect("equal")
-    axes.tick_params(labelsize=8)
+    axes.tick_params(labelsize=5 if bars else 8)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     if axes.get_legend_handles_labels()[1]:
@@ -79,6 +87,14 @@ def _draw(figure: dict[str, Any], stem: Path) -> None:
                 handle.set(sizes=[16], alpha=1)
     for kind in FORMATS:
         page.savefig(stem.with_suffix(f".{kind}"))
+
+
+def _draw_bars(axes: Any, trace: dict[str, Any], place: int, n: int) -> None:
+    """One set's bars beside those of the others: the `place`-th of n at each name."""
+    width = 0.8 / n
+    at = np.arange(len(trace["x"]))
+    axes.bar(at + (place - (n - 1) / 2) * width, trace["y"], width, color=trace["marker"]["color"], label=trace["name"])
+    axes.set_xticks(at, trace["x"], rotation=90)
 
 
 def _draw_trace(axes: Any, trace: dict[str, Any]) -> None:

@@ -1,11 +1,13 @@
 """Real structures through the same code: what a perfect generator would score."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
+from protgen.evaluation.features import Features
+from protgen.evaluation.folds import describe_folds
 from protgen.evaluation.reference import TRAIN, Reference
 from protgen.evaluation.runner import ERROR, EvaluationResult
 from protgen.evaluation.validity import validity
@@ -22,11 +24,13 @@ class NativeControl:
         name: of the reference.
         n: natives measured.
         metrics: by column, as in `summary.json`.
+        folds: fold scores, as in `summary.json`; empty where sets were not read for folds.
     """
 
     name: str
     n: int
     metrics: Mapping[str, Mapping[str, Any]]
+    folds: Mapping[str, Any] = field(default_factory=dict)
 
 
 def native_control(result: EvaluationResult, reference: Reference | None) -> NativeControl | None:
@@ -58,4 +62,7 @@ def native_control(result: EvaluationResult, reference: Reference | None) -> Nat
         rows = [validity(reference.proteins[k]) for k in picked]
     names = [name for name, value in rows[0].items() if isinstance(value, int | float)]
     metrics = {name: asdict(summarise([float(row[name]) for row in rows])) for name in names}
-    return NativeControl(reference.name, len(rows), metrics)
+    folds = (
+        describe_folds(Features([reference.proteins[k] for k in picked])) if "fold_network" in result.content else {}
+    )
+    return NativeControl(reference.name, len(rows), metrics, folds)

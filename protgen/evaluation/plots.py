@@ -1,12 +1,13 @@
 """The interactive figures of a report, as plotly figures; colours that depend on the theme are set in the page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
 from protgen.evaluation.sets import Compared
 from protgen.metrics.base import Value
+from protgen.metrics.fold import ARCHITECTURES
 from protgen.metrics.reference_data import native_statistics, ramachandran_reference, typical_radius_of_gyration
 from protgen.metrics.torsions import backbone_torsions
 from protgen.structure.protein import Protein
@@ -14,6 +15,7 @@ from protgen.structure.protein import Protein
 PALETTE = ("#2f6db5", "#d2723c", "#3f9b6c", "#9a5fb0", "#c2a12e", "#4aa3b8", "#c0507a", "#7a7f87")
 NATIVE = "#8a9099"
 MOST_TORSIONS = 6000  # points drawn of each set; evenly thinned, so that the page stays quick
+LEAST_SHARE = 0.01  # mean probability in some set below which an architecture has no bar
 DEGREES = {"range": [-180, 180], "dtick": 60, "zeroline": False}
 
 Rows = Sequence[dict[str, Value]]
@@ -61,8 +63,9 @@ def ramachandran_plot(proteins: Sequence[Protein], names: Sequence[str]) -> go.F
         figure.add_trace(
             go.Scattergl(x=_short(both[0], 1), y=_short(both[1], 1), mode="markers", marker=marker, name=name)
         )
-    figure.update_layout(xaxis={"title": {"text": "phi, deg"}, **DEGREES}, yaxis={"title": {"text": "psi, deg"}})
-    figure.update_layout(yaxis={**DEGREES, "scaleanchor": "x"})
+    figure.update_layout(xaxis={"title": {"text": "phi, deg"}, **DEGREES, "constrain": "domain"})
+    square = {"scaleanchor": "x", "constrain": "domain"}  # the axes end at 180 degrees, whatever the window
+    figure.update_layout(yaxis={"title": {"text": "psi, deg"}, **DEGREES, **square})
     return figure
 
 
@@ -118,6 +121,37 @@ def histogram(rows: Rows, names: Sequence[str], metric: str, title: str, scale: 
             )
         )
     figure.update_layout(barmode="overlay", xaxis={"title": {"text": title}}, yaxis={"title": {"text": "% of the set"}})
+    return figure
+
+
+def architecture_plot(
+    shares: Mapping[str, Mapping[str, float] | None], natives: Mapping[str, float] | None
+) -> go.Figure:
+    """Bars of the mean probability of each CATH architecture: a colour a set, natives in grey.
+
+    Args:
+        shares: of each set, by CATH code; None for sets with too few structures, one at least has them.
+        natives: the same of natives.
+    """
+    figure = go.Figure()
+    colours = colour_of(list(shares))
+    entries = [(name, share, colours[name]) for name, share in shares.items() if share is not None]
+    if natives:
+        entries.append(("natives", natives, NATIVE))
+    codes = list(entries[0][1])
+    most = {code: max(share[code] for _, share, _ in entries) for code in codes}
+    codes = [code for code in codes if most[code] >= LEAST_SHARE]
+    for name, share, colour in entries:
+        figure.add_trace(
+            go.Bar(
+                x=[f"{code} {ARCHITECTURES.get(code, '')}".strip() for code in codes],
+                y=_short(100 * np.array([share[code] for code in codes]), 2),
+                marker={"color": colour},
+                name=name,
+            )
+        )
+    figure.update_layout(barmode="group", xaxis={"tickangle": -45, "automargin": True}, bargap=0.25)
+    figure.update_layout(yaxis={"title": {"text": "mean probability, %"}})
     return figure
 
 

@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
@@ -18,11 +19,14 @@ from protgen.evaluation import plots
 from protgen.evaluation.native_control import NativeControl, native_control
 from protgen.evaluation.reference import Reference
 from protgen.evaluation.report_oracles import designability_section, likelihood_section
+from protgen.evaluation.report_sets import differences_table, distributions_table, folds_section
 from protgen.evaluation.report_tables import cell, show, table
 from protgen.evaluation.ribbon_mesh import CODES, ribbon_mesh
 from protgen.evaluation.runner import ERROR, EvaluationResult
+from protgen.evaluation.sets import FOLDSEEK
 from protgen.evaluation.showcase import choose
 from protgen.evaluation.tables import write_text
+from protgen.metrics.fold import LEVEL_NAMES
 from protgen.structure.picture import COLOURS
 
 # The figures of the first table, in this order: column, heading, percent.
@@ -72,7 +76,9 @@ def write_report(result: EvaluationResult, out: str | PathLike[str], reference: 
     return path
 
 
-def report_figures(result: EvaluationResult) -> dict[str, tuple[str, str, go.Figure]]:
+def report_figures(
+    result: EvaluationResult, control: NativeControl | None = None
+) -> dict[str, tuple[str, str, go.Figure]]:
     """Every plot by its id: title, what it shows, and the figure."""
     read = [k for k, row in enumerate(result.rows) if row["status"] != ERROR]
     rows, sets = [result.rows[k] for k in read], [result.sets[k] for k in read]
@@ -80,12 +86,12 @@ def report_figures(result: EvaluationResult) -> dict[str, tuple[str, str, go.Fig
     figures = {
         "ramachandran": (
             "Ramachandran plot",
-            "Every judged residue; outlines hold 98 % and 99.95 % of the training natives (general class).",
+            "Every judged residue; outlines: 98 % (line) and 99.95 % (dots) of the training natives, general class.",
             plots.ramachandran_plot(proteins, sets),
         ),
         "compactness": (
             "Size by length",
-            "Radius of gyration of the CA atoms; the lines are natives.",
+            "Radius of gyration of the CA atoms; the lines are the median of natives and 15 % about it.",
             plots.compactness_plot(rows, sets),
         ),
         "structure": ("Secondary structure", "DSSP; one point a structure.", plots.structure_plot(rows, sets)),
@@ -101,7 +107,7 @@ def report_figures(result: EvaluationResult) -> dict[str, tuple[str, str, go.Fig
             plots.histogram(rows, sets, "contact_order", "relative contact order"),
         ),
     }
-    if result.compared is not None:
+    if result.compared is not None and np.isfinite(result.compared.tm).all():
         figures["clusters"] = (
             "Cluster map",
             "Near points have a high TM-score; large points represent clusters.",
@@ -112,6 +118,14 @@ def report_figures(result: EvaluationResult) -> dict[str, tuple[str, str, go.Fig
             "Nearest native",
             "Highest TM-score to the reference; below 0.5 the fold is another one.",
             plots.histogram(rows, sets, "max_tm", "max TM"),
+        )
+    shares = {name: entry.get("folds", {}).get("architectures") for name, entry in result.content["sets"].items()}
+    if any(shares.values()):
+        natives = control.folds.get("architectures") if control is not None else None
+        figures["folds"] = (
+            "Architectures",
+            "Mean probabilities of CATH architectures by the fold network; natives in grey.",
+            plots.architecture_plot(shares, natives),
         )
     if any("sc_rmsd" in row for row in rows):
         figures["self_consistency"] = (
@@ -131,7 +145,7 @@ def report_figures(result: EvaluationResult) -> dict[str, tuple[str, str, go.Fig
 
 def page(result: EvaluationResult, control: NativeControl | None) -> str:
     """The whole page."""
-    figures = report_figures(result)
+    figures = report_figures(result, control)
     shown = choose(result.rows, result.sets)
     data = {
         "figures": {name: {"data": f["data"], "layout": _bare(f["layout"])} for name, f in _as_json(figures).items()},
@@ -144,21 +158,16 @@ def page(result: EvaluationResult, control: NativeControl | None) -> str:
     }
     names = list(result.content["sets"])
     cards = "".join(
-        f'<div class="card"><h3>{html.escape(title)}</h3><p>{html.escape(text)}</p>'
+        f'<div class="card{" wide" if name == "folds" else ""}"><h3>{html.escape(title)}</h3><p>{html.escape(text)}</p>'
         f'<div class="plot" id="{name}"></div></div>'
         for name, (title, text, _) in figures.items()
     )
     sections = [
         _section("Summary", _lead(result, control), f"{_tiles(result, names)}{_summary(result, control, names)}", "s"),
         _section("Structures", "Drag to turn, scroll to come nearer.", _viewer(result, shown), "v"),
-        _section("Plots", "Click a name in a legend to hide or show its set.", f'<div class="grid">{cards}</div>', "p"),
+        _section("Plots", "Click a set to hide or show it.", f'{_chips(names)}<div class="grid">{cards}</div>', "p"),
     ]
-    if result.differences:
-        text = "Second set less first; matched: length for length. p: Mann-Whitney test of each figure by itself."
-        sections.append(_section("Differences", text, _differences(result), "d"))
-    if any("frechet" in content.get("distribution", {}) for content in result.content["sets"].values()):
-        text = "Each set against as many natives of like length; point at a figure for its definition."
-        sections.append(_section("Distributions", text, _distributions(result, names), "t"))
+    sections += _sections_of_sets(result, control)
     if "designability" in result.content:
         sections.append(_section("Designability", *designability_section(result.content), "o"))
     if "likelihood" in result.content:
@@ -214,6 +223,35 @@ def _headings(sections: Sequence[Section]) -> list[tuple[str, str]]:
     return [(html.escape(title), key) for title, key, _ in sections]
 
 
+def _sections_of_sets(result: EvaluationResult, control: NativeControl | None) -> list[Section]:
+    """Sets against one another and against natives, as far as there is something to say."""
+    content, sections = result.content, []
+    if result.differences:
+        text = (
+            "Of each pair of sets, the second less the first; matched: length for length. p: Mann-Whitney test of each "
+            "figure by itself; of fold scores a permutation test."
+        )
+        shown = {name: (heading, percent) for name, heading, percent in SHOWN} | {
+            f"fold_score_{level}": (f"fold score, {name}", False) for level, name in LEVEL_NAMES.items()
+        }
+        sections.append(_section("Differences", text, differences_table(result.differences, shown), "d"))
+    if any("fold_score_c" in entry.get("folds", {}) for entry in content["sets"].values()):
+        sections.append(_section("Folds", *folds_section(content, control), "k"))
+    against = {name: entry.get("distribution", {}) for name, entry in content["sets"].items()}
+    if any("frechet" in entry for entry in against.values()):
+        text = "Each set against as many natives of like length; point at a figure for its definition."
+        sections.append(
+            _section("Distributions", text, distributions_table(against, content["distribution_definitions"]), "t")
+        )
+    between = {f"{entry['first']} : {entry['second']}": entry for entry in content.get("between", [])}
+    if any("frechet" in entry for entry in between.values()):
+        text = "Each set against each that was named after it, which takes the place of the natives, length for length."
+        sections.append(
+            _section("Between sets", text, distributions_table(between, content["distribution_definitions"]), "b")
+        )
+    return sections
+
+
 def _lead(result: EvaluationResult, control: NativeControl | None) -> str:
     text = "Mean, with its 95 % interval below and the number of structures used; point at a figure for its definition."
     if control is not None:
@@ -224,8 +262,23 @@ def _lead(result: EvaluationResult, control: NativeControl | None) -> str:
     if "not_clustered" in result.content:
         text += f" {html.escape(result.content['not_clustered'].capitalize())}."
     if result.compared is not None:
-        text += f" All pairs were compared by the {result.compared.effort} TM-score search."
+        effort = html.escape(result.compared.effort)
+        by_foldseek = effort.startswith(FOLDSEEK)
+        text += (
+            f" Clusters by {effort}." if by_foldseek else f" All pairs were compared by the {effort} TM-score search."
+        )
     return text
+
+
+def _chips(names: Sequence[str]) -> str:
+    """The legend of all plots: a button a set."""
+    colours = plots.colour_of(names)
+    buttons = "".join(
+        f'<button type="button" class="chip" aria-pressed="true" data-set="{html.escape(name, quote=True)}">'
+        f'<span class="dot" style="background:{colours[name]}"></span>{html.escape(name)}</button>'
+        for name in names
+    )
+    return f'<div class="chips">{buttons}</div>'
 
 
 def _tiles(result: EvaluationResult, names: Sequence[str]) -> str:
@@ -235,7 +288,7 @@ def _tiles(result: EvaluationResult, names: Sequence[str]) -> str:
         content = result.content["sets"][name]
         facts = [("read", f"{content['n'] - content['n_failed']} of {content['n']}")]
         metrics = content["metrics"]
-        facts.append(("Ramachandran favoured", show(metrics["rama_favoured"]["mean"], True, " %")))
+        facts.append(("Rama. favoured", show(metrics["rama_favoured"]["mean"], True, " %")))
         facts.append(("free of clashes", show(metrics["clash_free"]["mean"], True, " %")))
         if "diversity" in content:
             clusters = content["diversity"]
@@ -282,41 +335,6 @@ def _viewer(result: EvaluationResult, shown: Sequence[Any]) -> str:
     )
 
 
-def _differences(result: EvaluationResult) -> str:
-    shown = {name for name, _, _ in SHOWN}
-    body = []
-    for row in result.differences:
-        if row["metric"] not in shown:
-            continue
-        cells = [f'<td class="text">{html.escape(str(row[key]))}</td>' for key in ("first", "second")]
-        for stem in ("", "matched_"):
-            name = f"{stem}difference"
-            ends = f"{show(row[f'{stem}ci_low'])} to {show(row[f'{stem}ci_high'])}"
-            cells.append(f"<td>{show(row[name])}<small>{ends}</small></td>")
-        cells.append(f"<td>{_show_p(float(row['p_value']))}</td><td>{row['n_first']}, {row['n_second']}</td>")
-        body.append(f"<tr><td>{row['metric']}</td>{''.join(cells)}</tr>")
-    head = "".join(f"<th>{text}</th>" for text in ("first", "second", "difference", "matched by length", "p", "n"))
-    return table(head, body)
-
-
-def _distributions(result: EvaluationResult, names: Sequence[str]) -> str:
-    found = [result.content["sets"][name].get("distribution", {}) for name in names]
-    body = []
-    for figure, definition in result.content["distribution_definitions"].items():
-        if figure.startswith("frechet_ci"):
-            continue
-        cells = []
-        for entry in found:
-            value, ends = show(entry.get(figure)), ""
-            if figure == "n":
-                value, ends = str(entry.get("n", "–")), f"of {entry.get('n_given', 0)}"
-            elif figure == "frechet" and figure in entry:
-                ends = f"{show(entry['frechet_ci_low'])} to {show(entry['frechet_ci_high'])}"
-            cells.append(f"<td>{value}<small>{ends}</small></td>")
-        body.append(f'<tr><td title="{html.escape(definition, quote=True)}">{figure}</td>{"".join(cells)}</tr>')
-    return table("".join(f"<th>{html.escape(name)}</th>" for name in names), body)
-
-
 def _failures(result: EvaluationResult) -> str:
     failed = [row for row in result.rows if row["status"] == ERROR]
     body = "".join(
@@ -328,17 +346,17 @@ def _failures(result: EvaluationResult) -> str:
 
 
 def _definitions(result: EvaluationResult) -> str:
+    entries = [(name, entry["unit"], entry["definition"]) for name, entry in result.content["definitions"].items()]
+    for part in ("fold_definitions", "distribution_definitions"):
+        entries += [(name, "", text) for name, text in result.content.get(part, {}).items()]
     body = "".join(
-        f"<tr><td>{name}</td><td>{html.escape(entry['unit'])}</td><td>{html.escape(entry['definition'])}</td></tr>"
-        for name, entry in result.content["definitions"].items()
+        f"<tr><td>{name}</td><td>{html.escape(unit)}</td><td>{html.escape(text)}</td></tr>"
+        for name, unit, text in entries
     )
     return (
-        f'<details><summary>Show all</summary><div class="scroll"><table><tbody>{body}</tbody></table></div></details>'
+        '<details class="defined"><summary>Show all</summary><div class="scroll"><table><tbody>'
+        f"{body}</tbody></table></div></details>"
     )
-
-
-def _show_p(value: float) -> str:
-    return "&lt; 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _as_json(figures: Mapping[str, tuple[str, str, go.Figure]]) -> dict[str, dict[str, Any]]:

@@ -32,5 +32,7 @@ def show(value: Any, percent: bool = False, unit: str = "") -> str:
     if value is None or not math.isfinite(value):
         return "–"
     number = 100 * value if percent else value
+    if number == 0:
+        return f"0{unit}"
     digits = 0 if abs(number) >= 1000 else 1 if abs(number) >= 10 else 2 if abs(number) >= 0.095 else 3
     return f"{number:.{digits}f}{unit}"

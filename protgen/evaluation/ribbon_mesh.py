@@ -20,13 +20,14 @@ def ribbon_mesh(protein: Protein) -> dict[str, Any]:
     Returns:
         x, y, z (0.01 Å), i, j, k (vertex of each triangle), `code` (secondary structure of each triangle, by place in
         `CODES`) and `along` (its position along the chains, 0 to 255). For a structure without a whole backbone: `ca`,
-        the coordinates of a line through its CA atoms instead.
+        the coordinates of a line through its CA atoms instead. Either with `span`, its extent along x, y and z.
     """
     facets = ribbon(protein, per_residue=5 if protein.length <= _LONG else 3, around=_AROUND)
     if not len(facets.corners):
         ca = protein.atoms[protein.mask[:, CA], CA]
         ca = ca - ca.mean(axis=0)
-        return {"ca": [packed(ca[:, axis].astype(np.float32)) for axis in range(3)]}
+        span = np.maximum(np.ptp(ca, axis=0), 1.0).tolist() if len(ca) else [1.0, 1.0, 1.0]
+        return {"ca": [packed(ca[:, axis].astype(np.float32)) for axis in range(3)], "span": span}
     corners = np.round(facets.corners / _UNIT).astype(int)
     n = len(corners)
     points, index = np.unique(corners.reshape(-1, 3), axis=0, return_inverse=True)
@@ -42,6 +43,7 @@ def ribbon_mesh(protein: Protein) -> dict[str, Any]:
         **{name: packed(triangles[:, corner].astype(kind)) for corner, name in enumerate("ijk")},
         "code": packed(np.tile(code, 2).astype(np.uint8)),
         "along": packed(np.tile(along, 2).astype(np.uint8)),
+        "span": np.maximum(np.ptp(points, axis=0), 1).tolist(),
     }
 
 

@@ -1,8 +1,7 @@
 """Judge any folders of structures: one row a file, one summary a set, and a bad file costs its own row alone."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -21,25 +20,36 @@ from protgen.evaluation.designability import (
     refold_folder,
     refolds_of,
 )
-from protgen.evaluation.distributions import DEFINITIONS, describe_distribution
+from protgen.evaluation.distributions import DEFINITIONS
+from protgen.evaluation.features import Features
+from protgen.evaluation.folds import compare_folds
 from protgen.evaluation.reference import Reference
 from protgen.evaluation.refolding import Refolder
+from protgen.evaluation.set_summary import (
+    ERROR,
+    OK,
+    WARNING,
+    Row,
+    describe_folds_of_all,
+    describe_rows,
+    describe_set,
+)
 from protgen.evaluation.sets import (
-    CLUSTER,
+    FOLDSEEK,
     LABELS,
     MOST_COMPARED,
     QUANTITIES,
     Compared,
     cluster_columns,
+    cluster_definition,
     compare_all,
-    describe_diversity,
-    describe_novelty,
     nearest_columns,
     why_not_compared,
 )
 from protgen.evaluation.tables import make_folder, write_csv, write_json
 from protgen.evaluation.validity import structure_metrics, validity
-from protgen.metrics.base import Quantity, Summary, Value, summarise
+from protgen.metrics.base import Quantity, Summary
+from protgen.metrics.foldseek import foldseek_version
 from protgen.parallel import run
 from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
@@ -48,9 +58,7 @@ if TYPE_CHECKING:
     from protgen.evaluation.likelihood import LikelihoodResult, LikelihoodSettings
 
 LEADING_COLUMNS = ("file", "status", "message", "length", "chains", "set")
-OK, WARNING, ERROR = "ok", "warning", "error"
 
-Row = dict[str, Value]
 Progress = Callable[[int, int], None]
 
 
@@ -63,8 +71,10 @@ class Settings:
         reference: structures to compare with: novelty, nearest native, memorisation, native control.
         refolds: where refolds of the structures come from, for designability: a folder of files, or tools.
         likelihood: the model that judges, and how.
-        tm: "quick" or "full" search of all pairs; "none" leaves out clusters and pairwise TM.
+        tm: "quick" or "full" search of all pairs, or "foldseek" for clusters by it; "none" leaves out clusters and
+            pairwise TM.
         most_compared: structures that are clustered at most; of more the summary says "not_clustered" and why.
+        folds: read folds by the fold network where a set has enough structures, and hold sets against one another.
         residues: write `residues.csv`, a row a residue.
         strict: make every reader's warning an error.
         jobs: number of processes; the results do not depend on it.
@@ -76,6 +86,7 @@ class Settings:
     likelihood: "LikelihoodSettings | None" = None
     tm: str = "none"
     most_compared: int = MOST_COMPARED
+    folds: bool = False
     residues: bool = False
     strict: bool = False
     jobs: int = 1
@@ -100,6 +111,20 @@ class Extra:
     def parts(self) -> "list[DesignabilityResult | LikelihoodResult]":
         """Those there are, in the order of their columns."""
         return [part for part in (self.designability, self.likelihood) if part is not None]
+
+    def describe(self, read: Sequence[Row], about: dict[str, Any]) -> dict[str, Any]:
+        """What they say of a set, for `summary.json`.
+
+        Args:
+            read: the rows of the set that could be read.
+            about: what is known of the set already.
+        """
+        result: dict[str, Any] = {}
+        if self.designability is not None:
+            result["designability"] = describe_designability(read, about.get("diversity", {}))
+        if self.likelihood is not None:
+            result["likelihood"] = self.likelihood.describe(read)
+        return result
 
 
 @dataclass(frozen=True)
@@ -176,6 +201,8 @@ def evaluate(
     places = [(inner, path) for inner, (_, path) in zip(inner_paths(paths, files), files, strict=True)]
     if isinstance(chosen.refolds, Path):
         refolds_of(chosen.refolds, places, sets)  # names that do not fit are told before anything is computed
+    if chosen.tm == FOLDSEEK:
+        foldseek_version()  # told now, if it is missing
     folder = Path(out)
     make_folder(folder)
     results: list[FileResult] = [FileResult({}) for _ in files]
@@ -260,31 +287,33 @@ def _write(
     names = ["length", *(quantity.name for quantity in quantities)]
     if compared is not None:
         columns = ["cluster", "representative", *columns]
-    content = _describe(rows, names)
-    content["sets"] = {
-        name: _describe_set(
-            [row for row in rows if row["set"] == name],
-            [p for p, own in zip(proteins, sets, strict=True) if own == name and p is not None],
-            name,
-            names,
-            settings,
-            compared,
-            extra,
-        )
+    content = describe_rows(rows, names)
+    features = {
+        name: Features([p for p, own in zip(proteins, sets, strict=True) if own == name and p is not None])
         for name in dict.fromkeys(sets)
     }
+    natives = None if settings.reference is None else Features(settings.reference.proteins)
+    content["sets"] = {}
+    for name in features:
+        mine = [row for row in rows if row["set"] == name]
+        about = describe_rows(mine, names) | describe_set(
+            mine, features[name], name, compared=compared, reference=settings.reference, natives=natives,
+            folds=settings.folds,
+        )  # fmt: skip
+        content["sets"][name] = about | extra.describe([row for row in mine if row["status"] != ERROR], about)
     content["definitions"] = {
         "length": {"unit": "residues", "better": None, "definition": "protein residues of the first model"},
         **{q.name: {"unit": q.unit, "better": q.better, "definition": q.definition} for q in quantities},
     }
-    if settings.reference is not None:
+    content |= describe_folds_of_all(features) if settings.folds else {}
+    if settings.reference is not None or "between" in content:
         content["distribution_definitions"] = DEFINITIONS
     if extra.designability is not None:
         content["designability"] = extra.designability.source
     if extra.likelihood is not None:
         content["likelihood"] = extra.likelihood.about
     if compared is not None:
-        content["cluster_definition"] = CLUSTER.definition
+        content["cluster_definition"] = cluster_definition(compared)
     elif settings.tm != "none":
         content["not_clustered"] = why_not_compared(proteins, settings.most_compared)
     content["interval"] = "95 % percentile bootstrap of the mean, 1000 resamples, seed 0"
@@ -294,6 +323,8 @@ def _write(
     differences: list[Row] = []
     if len(content["sets"]) > 1:
         differences = comparison.compare_sets([rows[k] for k in read], [sets[k] for k in read], names)
+        if settings.folds:
+            differences += compare_folds(features, comparison.STRATUM)
         write_csv(folder / "comparison.csv", comparison.COLUMNS, differences)
     if settings.residues:
         write_csv(folder / "residues.csv", per_residue.COLUMNS, _residue_rows(rows, proteins))
@@ -318,40 +349,3 @@ def _residue_rows(rows: Sequence[Row], proteins: Sequence[Protein | None]) -> It
     for row, protein in zip(rows, proteins, strict=True):
         if protein is not None:
             yield from per_residue.residue_rows(protein, str(row["file"]))
-
-
-def _describe(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:
-    """Counts and summaries of some rows."""
-    read = [row for row in rows if row["status"] != ERROR]
-    statuses = Counter(row["status"] for row in rows)
-    summaries = {name: summarise([float(row.get(name, np.nan)) for row in read]) for name in names}
-    return {
-        "n": len(rows),
-        "n_failed": statuses[ERROR],
-        "n_warning": statuses[WARNING],
-        "metrics": {name: asdict(summary) for name, summary in summaries.items()},
-        "fold_classes": dict(sorted(Counter(str(row["fold_class"]) for row in read).items())),
-    }
-
-
-def _describe_set(
-    rows: Sequence[Row],
-    proteins: Sequence[Protein],
-    name: str,
-    names: Sequence[str],
-    settings: Settings,
-    compared: Compared | None,
-    extra: Extra,
-) -> dict[str, Any]:
-    content = _describe(rows, names)
-    read = [row for row in rows if row["status"] != ERROR]
-    if compared is not None and name in compared.by_set:
-        content["diversity"] = describe_diversity(compared.by_set[name], compared.effort)
-    if settings.reference is not None:
-        content["novelty"] = describe_novelty(read, settings.reference)
-        content["distribution"] = describe_distribution(proteins, settings.reference)
-    if extra.designability is not None:
-        content["designability"] = describe_designability(read, content.get("diversity", {}))
-    if extra.likelihood is not None:
-        content["likelihood"] = extra.likelihood.describe(read)
-    return content

@@ -9,12 +9,14 @@ import numpy as np
 from protgen.evaluation.reference import TRAIN, Reference
 from protgen.metrics.base import Quantity, Value, summarise
 from protgen.metrics.diversity import RULE, THRESHOLD, Diversity, diversity_of, sieved_tm_matrix
+from protgen.metrics.foldseek import foldseek_clusters, foldseek_version
 from protgen.metrics.novelty import KEEP, NOVEL, WINDOW, Novelty, novelty
 from protgen.metrics.tm import MIN_LENGTH, ca_trace, tm_matrix
 from protgen.metrics.tm_native import native_search
 from protgen.structure.protein import Protein
 
 COPY = 0.9  # TM to a training chain at which a structure counts as a copy of it
+FOLDSEEK = "foldseek"
 MOST_COMPARED = 4000  # structures compared all with all; eight million pairs
 
 QUANTITIES = (
@@ -39,10 +41,10 @@ class Compared:
 
     Attributes:
         members: (m,) rows of the table that were compared.
-        tm: (m, m) TM-scores by the shorter length.
+        tm: (m, m) TM-scores by the shorter length; NaN where foldseek made the clusters.
         lengths: (m,) residues with CA.
         by_set: the diversity of each set.
-        effort: "quick" (sieved) or "full".
+        effort: "quick" (sieved) or "full"; or "foldseek" with its version.
     """
 
     members: np.ndarray
@@ -65,17 +67,24 @@ def compare_all(
     Args:
         proteins: (n,) one a row, None where the file could not be read.
         names: (n,) the set of each row.
-        effort: "quick" for the sieved matrix, "full" for the whole search of every pair.
+        effort: "quick" for the sieved matrix, "full" for the whole search of every pair, "foldseek" for clusters by
+            that program, which leaves the scores unknown.
         jobs: number of processes.
         most: structures that are compared at most; time and memory grow with their square.
 
     Returns:
         None if there are fewer than two structures, or more than `most`; `why_not_compared` says which.
+
+    Raises:
+        UsageError: if foldseek is asked for and not there.
+        ToolError: if it fails.
     """
     traces = _traces(proteins)
     if not 2 <= len(traces) <= most:
         return None
     members, chosen = np.array(list(traces)), list(traces.values())
+    if effort == FOLDSEEK:
+        return _compare_by_foldseek(proteins, names, members, jobs)
     tm = tm_matrix(chosen, jobs=jobs) if effort == "full" else sieved_tm_matrix(chosen, jobs=jobs)
     lengths = np.array([len(trace) for trace in chosen])
     of_set = np.array([names[k] for k in members])
@@ -85,6 +94,33 @@ def compare_all(
         if len(mine):
             by_set[name] = diversity_of(tm[np.ix_(mine, mine)], lengths[mine])
     return Compared(members, tm, lengths, by_set, effort)
+
+
+def _compare_by_foldseek(
+    proteins: Sequence[Protein | None], names: Sequence[str], members: np.ndarray, jobs: int
+) -> Compared:
+    version = foldseek_version()
+    of_set = np.array([names[k] for k in members])
+    lengths = np.array([len(ca_trace(p)) for k in members.tolist() if (p := proteins[k]) is not None])
+    by_set, left_out = {}, 0
+    for name in dict.fromkeys(of_set.tolist()):
+        mine = [p for k in members[of_set == name].tolist() if (p := proteins[k]) is not None]
+        found = foldseek_clusters(mine, THRESHOLD, jobs=jobs)
+        left_out += found.n_left_out
+        unknown = np.full((len(mine), len(mine)), np.nan)
+        numbers = {"mean_pairwise_tm": np.nan, "mean_pairwise_tm_same_length": np.nan, "n_pairs_same_length": 0}
+        by_set[name] = Diversity(
+            found.labels, found.representatives, unknown, THRESHOLD, **numbers, rule="foldseek easy-cluster"
+        )
+    effort = f"{FOLDSEEK} {version}" + (f", {left_out} structures left out by it are alone" if left_out else "")
+    return Compared(members, np.full((len(members), len(members)), np.nan), lengths, by_set, effort)
+
+
+def cluster_definition(compared: Compared) -> str:
+    """What the column of clusters is, for `summary.json`."""
+    if compared.effort.startswith(FOLDSEEK):
+        return f"cluster of its set at TM {THRESHOLD:g} by {compared.effort}, numbered by falling size"
+    return CLUSTER.definition
 
 
 def why_not_compared(proteins: Sequence[Protein | None], most: int = MOST_COMPARED) -> str:
@@ -128,8 +164,12 @@ def describe_diversity(diversity: Diversity, effort: str) -> dict[str, Any]:
         "threshold": diversity.threshold,
         "rule": diversity.rule,
         "search": effort,
-        "search_code": "numpy" if native_search() is None else "compiled",
+        "search_code": effort.split(",")[0] if effort.startswith(FOLDSEEK) else _search_code(),
     }
+
+
+def _search_code() -> str:
+    return "numpy" if native_search() is None else "compiled"
 
 
 def nearest_columns(

@@ -46,7 +46,7 @@ def faults(row: dict[str, Value]) -> tuple[float, list[str]]:
         value = row.get(name)
         if isinstance(value, int | float) and np.isfinite(value) and is_fault(value):
             severity += weight
-            words.append(text.format(value))
+            words.append(text.format(value).replace("%", " %"))
     return severity, words
 
 
@@ -79,7 +79,7 @@ def choose(rows: Sequence[dict[str, Value]], sets: Sequence[str]) -> list[Shown]
 def _describe(row: dict[str, Value]) -> str:
     words = faults(row)[1]
     share = _number(row.get("rama_favoured"))
-    good = f"{share:.0%} Ramachandran favoured, no faults found" if np.isfinite(share) else "no faults found"
+    good = f"{100 * share:.0f} % Ramachandran favoured, no faults found" if np.isfinite(share) else "no faults found"
     return "; ".join(words) if words else good
 
 

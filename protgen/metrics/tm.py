@@ -23,7 +23,7 @@ from protgen.metrics.tm_native import native_search
 from protgen.metrics.tm_numpy import search_pairs
 from protgen.metrics.tm_pairs import Trace
 from protgen.metrics.tm_pairs import tm_d0 as tm_d0
-from protgen.metrics.tm_plan import FULL, QUICK, SearchPlan
+from protgen.metrics.tm_plan import FULL, QUICK, SearchPlan, Sieve
 from protgen.parallel import run
 from protgen.structure.protein import CA, Protein
 
@@ -32,7 +32,7 @@ GROUP = 1_500_000  # residue pairs in one batch: a few MB for each intermediate
 
 Effort = Literal["full", "quick"]
 PLANS: dict[Effort, SearchPlan] = {"full": FULL, "quick": QUICK}
-Group = tuple[list[tuple[Trace, Trace]], SearchPlan]
+Group = tuple[list[tuple[Trace, Trace]], SearchPlan, Sieve | None]
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,13 @@ class TMScores:
         by_first: TM normalised by the length of the first structure.
         by_second: TM normalised by the length of the second.
         n_aligned: residues aligned in the best superposition.
+        searched: whether the pair got the whole search; False where a sieve decided it.
     """
 
     by_first: np.ndarray
     by_second: np.ndarray
     n_aligned: np.ndarray
+    searched: np.ndarray
 
     @property
     def by_shorter(self) -> np.ndarray:
@@ -82,7 +84,14 @@ def tm_score(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
     return float(scores.by_first[0]), float(scores.by_second[0])
 
 
-def tm_scores(traces: Sequence[np.ndarray], pairs: np.ndarray, *, effort: Effort = "full", jobs: int = 1) -> TMScores:
+def tm_scores(
+    traces: Sequence[np.ndarray],
+    pairs: np.ndarray,
+    *,
+    effort: Effort = "full",
+    sieve: Sieve | None = None,
+    jobs: int = 1,
+) -> TMScores:
     """TM-scores of pairs of CA traces.
 
     Args:
@@ -90,6 +99,7 @@ def tm_scores(traces: Sequence[np.ndarray], pairs: np.ndarray, *, effort: Effort
         pairs: (p, 2) indices into `traces`.
         effort: "full"; or "quick", a lower bound from fewer starts and rounds, some three times faster: good for
             ranking.
+        sieve: a lesser search that decides the pairs below its bound; the others score as they do without it.
         jobs: number of processes; the scores do not depend on it.
 
     Raises:
@@ -99,15 +109,15 @@ def tm_scores(traces: Sequence[np.ndarray], pairs: np.ndarray, *, effort: Effort
     prepared = {int(k): _prepare(traces[k], int(k)) for k in np.unique(pairs)}
     lengths = np.array([len(trace) for trace in traces])
     groups = list(_groups(lengths, pairs))
-    results = np.zeros((3, len(pairs)))
+    results = np.zeros((4, len(pairs)))
     work: list[Group] = [
-        ([(prepared[i], prepared[j]) for i, j in pairs[group].tolist()], PLANS[effort]) for group in groups
+        ([(prepared[i], prepared[j]) for i, j in pairs[group].tolist()], PLANS[effort], sieve) for group in groups
     ]
     for outcome in run(_score_group, work, jobs=jobs):
         if outcome.result is None:
             raise ProtgenError("a process that computed TM-scores was killed; try fewer jobs")
         results[:, groups[outcome.index]] = outcome.result
-    return TMScores(results[0], results[1], results[2].astype(int))
+    return TMScores(results[0], results[1], results[2].astype(int), results[3] > 0)
 
 
 def tm_matrix(
@@ -151,15 +161,25 @@ def _groups(lengths: np.ndarray, pairs: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _score_group(work: Group) -> np.ndarray:
-    """(3, p) scores by the first and by the second length, and the number of aligned residues."""
-    members, plan = work
+    """(4, p) scores by the first and by the second length, residues aligned, and whether the whole plan was run."""
+    members, plan, sieve = work
     # The search is not symmetric in the last digits; an order of its own makes the score of a pair so.
     swapped = np.array([first.rank > second.rank for first, second in members])
     ordered = [(b, a) if turn else (a, b) for (a, b), turn in zip(members, swapped, strict=True)]
     native = native_search()
     if native is None:
-        by_x, by_y, n_aligned = search_pairs(ordered, plan)
+        by_x, by_y, n_aligned, searched = _search_in_numpy(ordered, plan, sieve)
     else:
-        found = [native(x.points, y.points, (x.states, y.states), plan) for x, y in ordered]
-        by_x, by_y, n_aligned = np.array(found).T
-    return np.stack([np.where(swapped, by_y, by_x), np.where(swapped, by_x, by_y), n_aligned])
+        found = [native(x.points, y.points, (x.states, y.states), plan, sieve) for x, y in ordered]
+        by_x, by_y, n_aligned, searched = np.array(found).T
+    return np.stack([np.where(swapped, by_y, by_x), np.where(swapped, by_x, by_y), n_aligned, searched])
+
+
+def _search_in_numpy(members: list[tuple[Trace, Trace]], plan: SearchPlan, sieve: Sieve | None) -> np.ndarray:
+    if sieve is None:
+        return np.concatenate([search_pairs(members, plan), np.ones((1, len(members)))])
+    found = search_pairs(members, sieve.plan)
+    open_ = np.flatnonzero(found[:2].max(axis=0) >= sieve.low)
+    if len(open_):
+        found[:, open_] = search_pairs([members[k] for k in open_.tolist()], plan)
+    return np.concatenate([found, np.isin(np.arange(len(members)), open_)[None]])

@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from protgen.metrics.tm_plan import QUICK, SearchPlan
+from protgen.metrics.tm_plan import QUICK, SearchPlan, Sieve
 
 _SOURCES = ("tm_search.c", "tm_starts.h", "tm_score.h", "tm_align.h", "tm_lanes.h")  # in native/, the first to compile
 # The parts of -ffast-math that let sums be vectorised. Not the whole: linking with it makes gcc set the flush-to-zero
@@ -50,10 +50,17 @@ class NativeSearch:
         self._search = ctypes.CDLL(os.fspath(library)).tm_search
         pointer, number = ctypes.c_void_p, ctypes.c_int
         self._search.restype = ctypes.c_int
-        self._search.argtypes = [*(pointer, number, pointer, number, pointer, pointer, ctypes.POINTER(_Plan), pointer)]
+        plan = ctypes.POINTER(_Plan)
+        traces = (pointer, number, pointer, number, pointer, pointer)
+        self._search.argtypes = [*traces, plan, ctypes.c_double, plan, pointer]
 
     def __call__(
-        self, x: np.ndarray, y: np.ndarray, states: tuple[np.ndarray, np.ndarray], plan: SearchPlan
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        states: tuple[np.ndarray, np.ndarray],
+        plan: SearchPlan,
+        sieve: Sieve | None = None,
     ) -> np.ndarray:
         """Search one pair.
 
@@ -62,16 +69,19 @@ class NativeSearch:
             y: (3, lb) float32 Å, contiguous.
             states: (la,) and (lb,) int8 secondary structures.
             plan: how hard to try.
+            sieve: a lesser search that comes first, and decides the pairs that score below its bound.
 
         Returns:
-            TM by la, TM by lb, residues aligned.
+            TM by la, TM by lb, residues aligned, and 1 if the pair got the whole plan.
 
         Raises:
             MemoryError: if there is no memory for the search.
         """
-        result = np.zeros(3)
+        result = np.zeros(4)
         at_x, at_y, *at_states = (array.ctypes.data for array in (x, y, *states))
-        done = self._search(at_x, x.shape[1], at_y, y.shape[1], *at_states, _to_struct(plan), result.ctypes.data)
+        first, low = (None, 0.0) if sieve is None else (_to_struct(sieve.plan), sieve.low)
+        traces = (at_x, x.shape[1], at_y, y.shape[1], *at_states)
+        done = self._search(*traces, first, low, _to_struct(plan), result.ctypes.data)
         if not done:
             raise MemoryError("no memory for a TM-score search")
         return result
@@ -147,7 +157,7 @@ def _check(search: NativeSearch) -> None:
     coil = np.stack([2.3 * np.cos(1.745 * at), 2.3 * np.sin(1.745 * at), 1.5 * at]).astype(np.float32)
     states = np.zeros(len(at), np.int8)
     found = search(coil, coil, (states, states), QUICK)
-    if not np.allclose(found, [1.0, 1.0, len(at)], atol=1e-3):
+    if not np.allclose(found, [1.0, 1.0, len(at), 1.0], atol=1e-3):
         raise _Unavailable(f"the compiled search scores a structure against itself {found[0]:.3f}")
 
 

@@ -32,6 +32,19 @@ class SearchPlan:
     final_stride: int
 
 
+@dataclass(frozen=True)
+class Sieve:
+    """A lesser search before the whole one: a pair that scores below `low` by it keeps its score.
+
+    Attributes:
+        plan: the lesser search.
+        low: TM by the shorter length.
+    """
+
+    plan: SearchPlan
+    low: float
+
+
 # TM-align's own numbers: Zhang & Skolnick, Nucleic Acids Res. 33, 2302 (2005), and its program; but for the second
 # alignment of structures, without which one pair in a thousand scores otherwise by 0.01 when its chains swap places.
 FULL = SearchPlan(
@@ -55,6 +68,21 @@ QUICK = SearchPlan(
     fragment=False,
     step=2,
     jump=2,
+    long_run=1,
+    short_run=1,
+    final_stride=40,
+)
+# Chosen for the highest score of the worst pair: of the 7,453 of 499,500 pairs of natives of 80 to 120 residues whose
+# full score is 0.5 or more, none scores below 0.36 by this one (0.28 by QUICK), at 0.45 of the time of the full search.
+# Pieces as dense as the full search's find them; threading and mixed starts, which cost as much, do not.
+SIEVING = SearchPlan(
+    threading=False,
+    structure=1,
+    pieces=True,
+    mixed=False,
+    fragment=True,
+    step=2,
+    jump=1,
     long_run=1,
     short_run=1,
     final_stride=40,

@@ -114,7 +114,7 @@ def test_the_first_signal_is_noted_and_the_second_interrupts():
 
 
 def test_parts_of_a_model_begin_from_parts_of_others(tiny_store, tiny_model):
-    """A VAE's decoder and the prior over its latents begin from the encoder of a flow; its own encoder begins afresh."""
+    """Decoder and prior of a latent model begin from the encoder of a flow; its own encoder begins afresh."""
     flow = load_file(tiny_model / "model.safetensors")
     start = {"first.decoder": f"{tiny_model}/encoder", "second.encoder": f"{tiny_model}/encoder"}
     network = [f"encoder.{key}={value}" for key, value in TINY["encoder"].items() if key != "name"]

@@ -5,7 +5,7 @@ import pytest
 
 from protgen.errors import UsageError
 from protgen.evaluation.distributions import DEFINITIONS, describe_distribution
-from protgen.evaluation.reference import Reference
+from protgen.evaluation.features import Features
 from protgen.metrics.descriptors import NAMES, descriptors
 from protgen.metrics.distribution import (
     classifier_two_sample,
@@ -119,9 +119,12 @@ def test_a_set_against_natives():
         backbones = [make(int(rng.integers(30, 40))) for _ in range(n)]
         return [Protein.from_backbone(xyz + 0.1 * rng.normal(size=xyz.shape)) for xyz in backbones]
 
-    natives = noisy(ideal_helix, 40)
-    reference = Reference("natives", [str(k) for k in range(40)], ["train"] * 40, natives, 40)
-    alike, unlike = (describe_distribution(noisy(make, 40), reference) for make in (ideal_helix, ideal_strand))
+    natives = Features(noisy(ideal_helix, 120))
+    splits = ["train"] * 120
+    alike, unlike = (
+        describe_distribution(Features(noisy(make, 60)), natives, splits, "natives")
+        for make in (ideal_helix, ideal_strand)
+    )
     assert min(alike["n"], unlike["n"]) >= 20
     for name in ("js_phi_psi", "js_ss", "frechet", "mmd", "classifier_accuracy"):
         assert alike[name] < unlike[name]
@@ -130,4 +133,4 @@ def test_a_set_against_natives():
     assert alike["precision"] > 0.8 > 0.1 > unlike["precision"]
     assert alike["frechet_ci_low"] <= alike["frechet"] <= alike["frechet_ci_high"]
     assert set(unlike) >= set(DEFINITIONS)
-    assert "frechet" not in describe_distribution(natives[:5], reference)
+    assert "frechet" not in describe_distribution(Features(natives.proteins[:5]), natives, splits, "natives")

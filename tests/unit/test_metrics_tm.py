@@ -12,6 +12,7 @@ from protgen.metrics.alignment import align
 from protgen.metrics.superposition import best_rotation, superpose
 from protgen.metrics.tm import ca_trace, tm_d0, tm_matrix, tm_score, tm_scores
 from protgen.metrics.tm_native import native_search
+from protgen.metrics.tm_plan import SIEVING, Sieve
 from protgen.structure.ideal import build_from_torsions, ideal_helix, mirror
 
 SHARED = Path(os.environ.get("PROTGEN_SHARED", Path(__file__).parents[2].parent / "shared"))
@@ -180,6 +181,12 @@ def test_compiled_and_numpy_searches_agree(effort, monkeypatch):
     assert np.quantile(differences, 0.9) < 1e-5
     assert differences.max() < 5e-3
     assert (compiled.by_shorter >= compiled.by_longer).all()
+    sieve = Sieve(SIEVING, 0.35)
+    plain = tm_scores(traces, pairs, effort=effort, sieve=sieve)
+    monkeypatch.undo()
+    compiled = tm_scores(traces, pairs, effort=effort, sieve=sieve)
+    assert (compiled.searched == plain.searched).mean() > 0.9
+    assert np.quantile(np.abs(compiled.by_first - plain.by_first), 0.8) < 1e-3
 
 
 def test_order_does_not_matter():
@@ -250,3 +257,32 @@ def test_agrees_with_tm_align():
         differences += [ours.by_first[k] - theirs.tm_norm_chain1, ours.by_second[k] - theirs.tm_norm_chain2]
     assert np.abs(differences).mean() <= 2e-4
     assert np.abs(differences).max() <= 0.01
+
+
+def test_a_sieve_changes_no_score_above_its_bound():
+    """Pairs at or above the bound by the lesser search score to the bit as without it; the others are below it."""
+    traces = [fold(seed, 50 + seed) for seed in range(9)]
+    pairs = np.stack(np.triu_indices(9, k=1), axis=1)
+    plain = tm_scores(traces, pairs)
+    assert plain.searched.all()
+    low = float(np.median(plain.by_shorter))
+    sieved = tm_scores(traces, pairs, sieve=Sieve(SIEVING, low))
+    kept = sieved.searched
+    assert 0 < kept.sum() < len(pairs)
+    assert (sieved.by_first[kept] == plain.by_first[kept]).all()
+    assert (sieved.by_second[kept] == plain.by_second[kept]).all()
+    assert (sieved.by_shorter[~kept] < low).all()
+    everything = tm_scores(traces, pairs, sieve=Sieve(SIEVING, 0.0))
+    assert everything.searched.all()
+    assert (everything.by_first == plain.by_first).all()
+
+
+def test_scores_do_not_depend_on_what_memory_held():
+    """The same pairs give the same bits again, in any order: rows that do not count may hold anything, NaN as well."""
+    traces = [fold(seed, 40 + 3 * seed) for seed in range(12)]
+    pairs = np.stack(np.triu_indices(12, k=1), axis=1)
+    first = tm_scores(traces, pairs)
+    for seed in range(3):
+        order = np.random.default_rng(seed).permutation(len(pairs))
+        again = tm_scores(traces, pairs[order])
+        assert (again.by_first == first.by_first[order]).all()

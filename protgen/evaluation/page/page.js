@@ -6,23 +6,41 @@ const root = document.documentElement;
 
 function colours() {
   const style = getComputedStyle(root);
-  return Object.fromEntries(["ink", "soft", "grid", "card"].map((name) => [name, style.getPropertyValue("--" + name).trim()]));
+  return Object.fromEntries(["ink", "soft", "grid"].map((name) => [name, style.getPropertyValue("--" + name).trim()]));
 }
 
 function themed(layout) {
   const c = colours();
   const axis = {gridcolor: c.grid, linecolor: c.grid, zerolinecolor: c.grid, tickcolor: c.grid};
+  const named = (own) => {
+    const title = {...own?.title, font: {size: 13}};
+    // a narrow window has room for half the labels of an axis in degrees
+    return own?.dtick === 60 && innerWidth < 560 ? {...own, title, dtick: 120, tickangle: 0} : {...own, title};
+  };
   return {
-    margin: {l: 58, r: 14, t: 14, b: 46}, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    margin: {l: 54, r: 14, t: 10, b: 46}, showlegend: false,
+    modebar: {bgcolor: "rgba(0,0,0,0)", color: c.soft, activecolor: c.ink}, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: {color: c.ink, family: "system-ui, sans-serif", size: 12.5},
-    legend: {orientation: "h", y: 1.02, yanchor: "bottom", x: 0, font: {size: 12}}, hoverlabel: {font: {size: 12}},
-    ...layout, xaxis: {...axis, ...layout.xaxis}, yaxis: {...axis, ...layout.yaxis},
+    hoverlabel: {font: {size: 12}},
+    ...layout, xaxis: {...axis, ...named(layout.xaxis)}, yaxis: {...axis, ...named(layout.yaxis)},
   };
 }
 
+const hiddenSets = new Set();
+
 function drawPlots() {
-  for (const [id, figure] of Object.entries(DATA.figures))
-    Plotly.react(id, figure.data, themed(figure.layout), CONFIG);
+  for (const [id, figure] of Object.entries(DATA.figures)) {
+    const data = figure.data.map((trace) => ({...trace, visible: !hiddenSets.has(trace.name)}));
+    Plotly.react(id, data, themed(figure.layout), CONFIG);
+  }
+}
+
+function toggleSet(chip) {
+  const shown = chip.getAttribute("aria-pressed") !== "true";
+  chip.setAttribute("aria-pressed", String(shown));
+  if (shown) hiddenSets.delete(chip.dataset.set);
+  else hiddenSets.add(chip.dataset.set);
+  drawPlots();
 }
 
 function steps(palette) {
@@ -50,11 +68,14 @@ function drawStructure() {
   const shown = DATA.structures[Number(select.value)];
   const byChain = document.getElementById("colouring").value === "chain";
   const hidden = {visible: false, showbackground: false};
+  // one scale for all axes, such that the longest fits the view
+  const most = Math.max(...shown.mesh.span), [x, y, z] = shown.mesh.span.map((extent) => 1.4 * extent / most);
   const scene = {
-    xaxis: hidden, yaxis: hidden, zaxis: hidden, aspectmode: "data", dragmode: "orbit",
+    xaxis: hidden, yaxis: hidden, zaxis: hidden, aspectmode: "manual", aspectratio: {x, y, z}, dragmode: "orbit",
     camera: {eye: {x: 0, y: 0, z: 1.7}, up: {x: 0, y: 1, z: 0}, projection: {type: "perspective"}},
   };
-  const layout = {margin: {l: 0, r: 0, t: 0, b: 0}, paper_bgcolor: "rgba(0,0,0,0)", scene, uirevision: select.value};
+  const c = colours();
+  const layout = {margin: {l: 0, r: 0, t: 0, b: 0}, modebar: {bgcolor: "rgba(0,0,0,0)", color: c.soft, activecolor: c.ink}, paper_bgcolor: "rgba(0,0,0,0)", scene, uirevision: select.value};
   Plotly.react("view", [meshTrace(shown.mesh, byChain)], layout, CONFIG);
   document.getElementById("reason").textContent = shown.reason;
   const tag = document.getElementById("kind");
@@ -68,6 +89,7 @@ function setTheme(name) {
   drawStructure();
 }
 
+for (const chip of document.querySelectorAll(".chip")) chip.addEventListener("click", () => toggleSet(chip));
 document.getElementById("theme").addEventListener("click", () => setTheme(root.dataset.theme === "dark" ? "light" : "dark"));
 for (const id of ["which", "colouring"]) {
   const control = document.getElementById(id);

@@ -201,8 +201,12 @@ INLINE void pass(const Rows *rows, const Motions *motion, const Rule *rule, cons
         score0 += where(counted, 1 / (1 + d * scale0));
         if (scores == 2) score1 += where(counted, 1 / (1 + d * scale1));
         sum[COUNT] += where(near, all(1));
+        /* both are masked: rows that do not count hold anything, and 0 times a NaN would be one */
+        for (int e = 0; e < 3; e++) {
+            y[e] = where(near, y[e]);
+            sum[SUM_Y + e] += y[e];
+        }
         for (int c = 0; c < 3; c++) {
-            sum[SUM_Y + c] += where(near, y[c]);
             x[c] = where(near, x[c]);
             sum[SUM_X + c] += x[c];
             for (int e = 0; e < 3; e++) sum[SUM_XY + 3 * c + e] += x[c] * y[e];

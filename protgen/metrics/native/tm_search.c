@@ -7,6 +7,12 @@
 
 #include "tm_starts.h"
 
+/* Of the nodes met since the starts began; those of a sieve before are known, and count when they are met again. */
+static void keep_best(Search *s, int node)
+{
+    if (s->best < 0 || s->nodes[node].score > s->nodes[s->best].score) s->best = node;
+}
+
 /* The node of an alignment, scored if it is new. */
 static int visit(Search *s, const int32_t *partner)
 {
@@ -16,7 +22,10 @@ static int visit(Search *s, const int32_t *partner)
         key ^= key >> 32;
     }
     for (int k = 0; k < s->n_nodes; k++)
-        if (s->nodes[k].key == key) return k;
+        if (s->nodes[k].key == key) {
+            keep_best(s, k);
+            return k;
+        }
     if (s->n_nodes == MOST_NODES) return s->best;
     int k = s->n_nodes++;
     Node *node = s->nodes + k;
@@ -29,7 +38,7 @@ static int visit(Search *s, const int32_t *partner)
     memset(node->motion, 0, sizeof node->motion);
     search_score(&s->pairs, &how, s->seen, best, node->motion);
     node->score = best[0];
-    if (s->best < 0 || node->score > s->nodes[s->best].score) s->best = k;
+    keep_best(s, k);
     return k;
 }
 
@@ -46,6 +55,7 @@ static void improve(Search *s, int node, int first_gap, int rounds)
                 s->nodes[node].next[g] = next;
             }
             node = s->nodes[node].next[g];
+            keep_best(s, node);
             double score = s->nodes[node].score;
             int shorter = s->la < s->lb ? s->la : s->lb;
             if (round > 0 && fabs(old - score) < 1e-6 * shorter) break;
@@ -134,6 +144,7 @@ static size_t lay_out(Search *s, char *block, int32_t **alignments)
     s->columns.x = take(&at, (size_t)3 * rows * sizeof(vf)), s->columns.y = take(&at, (size_t)3 * rows * sizeof(vf));
     s->columns.mask = s->mask = take(&at, (size_t)rows * sizeof(vi));
     s->scratch = take(&at, (size_t)la * sizeof(int32_t));
+    s->pieces = take(&at, (size_t)la * sizeof(int32_t));
     *alignments = take(&at, (size_t)(LANES + 1) * la * sizeof(int32_t));
     s->seen = take(&at, sizeof *s->seen);
     s->nodes = take(&at, MOST_NODES * sizeof(Node));
@@ -161,10 +172,38 @@ static void copy_in(Search *s, const float *x, const float *y, const int8_t *sx,
     for (int j = 0; j < lb; j++) t->state_y[PAD + lb - 1 - j] = sy[j];
 }
 
-/* The search over one pair, the shorter trace first. result: TM by la, TM by lb, and the number of aligned residues.
+/* All starts of a plan. What was scored before, by another plan, is not scored again. */
+static void run_starts(Search *s, const Plan *plan, int32_t *alignments)
+{
+    int shorter = s->la < s->lb ? s->la : s->lb;
+    float gate = shorter <= 40 ? 0.1f : 0.4f, best = -1;
+    s->plan = plan, s->best = -1;
+    if (plan->threading) {
+        thread(s, 0, s->la, 0, s->lb, shorter / 2 > 5 ? shorter / 2 : 5, &best);
+        start_from(s, 0, 0, plan->long_run);
+    }
+    /* Whole scores tie often. TM-align takes one way, which depends on the order of the chains; both ways do not. */
+    for (int ties = 0; ties < plan->structure; ties++) {
+        align_by_states(&s->table, -1, ties, s->scratch);
+        start_from(s, 0.2f, 0, plan->long_run);
+    }
+    if (plan->pieces && superpose_pieces(s, alignments)) start_from(s, gate, 0, plan->short_run);
+    if (plan->mixed && s->best >= 0) {
+        mix_structure(s);
+        start_from(s, gate, 0, plan->long_run);
+    }
+    if (plan->fragment) {
+        thread_fragment(s);
+        start_from(s, gate, 1, plan->short_run);
+    }
+}
+
+/* The search over one pair, the shorter trace first. With a sieve, a pair whose larger score by it is below `low` keeps
+   the sieve's scores; any other gets those that it has without a sieve, to the bit.
+   result: TM by la, TM by lb, the number of aligned residues, 1 if the whole plan was searched.
    Returns 0 when memory is short. */
-int tm_search(const float *x, int la, const float *y, int lb, const int8_t *sx, const int8_t *sy, const Plan *plan,
-              double *result)
+int tm_search(const float *x, int la, const float *y, int lb, const int8_t *sx, const int8_t *sy, const Plan *sieve,
+              double low, const Plan *plan, double *result)
 {
     Search s;
     memset(&s, 0, sizeof s);
@@ -177,27 +216,16 @@ int tm_search(const float *x, int la, const float *y, int lb, const int8_t *sx, 
     memset(s.seen, 0, sizeof *s.seen);
     copy_in(&s, x, y, sx, sy);
     set_scales(&s);
-    int shorter = la < lb ? la : lb;
-    float gate = shorter <= 40 ? 0.1f : 0.4f, best = -1;
-    if (plan->threading) {
-        thread(&s, 0, la, 0, lb, shorter / 2 > 5 ? shorter / 2 : 5, &best);
-        start_from(&s, 0, 0, plan->long_run);
+    result[3] = 1;
+    if (sieve) {
+        run_starts(&s, sieve, alignments);
+        finish(&s, result);
+        result[3] = (result[0] > result[1] ? result[0] : result[1]) >= low;
     }
-    /* Whole scores tie often. TM-align takes one way, which depends on the order of the chains; both ways do not. */
-    for (int ties = 0; ties < plan->structure; ties++) {
-        align_by_states(&s.table, -1, ties, s.scratch);
-        start_from(&s, 0.2f, 0, plan->long_run);
+    if (result[3]) {
+        run_starts(&s, plan, alignments);
+        finish(&s, result);
     }
-    if (plan->pieces && superpose_pieces(&s, alignments)) start_from(&s, gate, 0, plan->short_run);
-    if (plan->mixed && s.best >= 0) {
-        mix_structure(&s);
-        start_from(&s, gate, 0, plan->long_run);
-    }
-    if (plan->fragment) {
-        thread_fragment(&s);
-        start_from(&s, gate, 1, plan->short_run);
-    }
-    finish(&s, result);
     free(memory);
     return 1;
 }

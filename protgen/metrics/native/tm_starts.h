@@ -6,7 +6,7 @@
 #include "tm_align.h"
 #include "tm_score.h"
 
-enum { MOST_NODES = 320 }; /* the full plan makes 254 at most */
+enum { MOST_NODES = 320 }; /* the full plan makes 254 at most, a sieve before it 9 */
 
 /* How much of the search is done; the numbers of tm_plan.py. */
 typedef struct {
@@ -35,6 +35,8 @@ typedef struct {
     Rows columns; /* an alignment in each lane */
     int32_t *mask; /* that of the columns */
     int32_t *scratch;
+    int32_t *pieces;         /* the alignment that pieces gave, for the jump they were taken at; 0: not yet */
+    int pieces_found, pieces_jump;
     Seen *seen;
     Node *nodes;
 } Search;
@@ -124,6 +126,10 @@ static int superpose_pieces(Search *s, int32_t *alignments)
 {
     const Table *t = &s->table;
     int la = s->la, lb = s->lb, shorter = la < lb ? la : lb, found = 0, lane = 0;
+    if (s->pieces_jump == s->plan->jump) { /* a sieve has been here: nothing that the pieces depend on has changed */
+        if (s->pieces_found) memcpy(s->scratch, s->pieces, (size_t)la * sizeof(int32_t));
+        return s->pieces_found;
+    }
     int jump_x = jump_of(la) * s->plan->jump, jump_y = jump_of(lb) * s->plan->jump;
     int lengths[2] = {shorter / 3 < 20 ? shorter / 3 : 20, shorter / 2 < 100 ? shorter / 2 : 100};
     int32_t *best_alignment = alignments + (size_t)LANES * la;
@@ -172,6 +178,8 @@ static int superpose_pieces(Search *s, int32_t *alignments)
         }
     }
     if (found) memcpy(s->scratch, best_alignment, (size_t)la * sizeof(int32_t));
+    if (found) memcpy(s->pieces, best_alignment, (size_t)la * sizeof(int32_t));
+    s->pieces_found = found, s->pieces_jump = s->plan->jump;
     return found;
 }
 

@@ -1,0 +1,47 @@
+"""What distributions of structures are compared by, computed once a structure and kept: descriptors and folds."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from protgen.metrics.descriptors import NAMES, describe
+from protgen.metrics.fold import FoldReading, read_folds
+from protgen.structure.protein import Protein
+
+
+class Features:
+    """Descriptors and fold readings of a list of structures, each made when it is first asked for.
+
+    Args:
+        proteins: the structures.
+    """
+
+    def __init__(self, proteins: Sequence[Protein]) -> None:
+        self.proteins = proteins
+        self._descriptors: dict[int, np.ndarray] = {}
+        self._folds: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def __len__(self) -> int:
+        return len(self.proteins)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(n,) residues of each."""
+        return np.array([protein.length for protein in self.proteins], dtype=int)
+
+    def descriptors(self, rows: np.ndarray) -> np.ndarray:
+        """(m, 18) hand-made descriptors of some of them, in the order of `descriptors.NAMES`; NaN where too short."""
+        for k in rows.tolist():
+            if k not in self._descriptors:
+                self._descriptors[k] = describe(self.proteins[k])
+        return np.array([self._descriptors[k] for k in rows.tolist()]).reshape(len(rows), len(NAMES))
+
+    def folds(self, rows: np.ndarray) -> FoldReading:
+        """Fold readings of some of them; NaN where too short."""
+        missing = [k for k in dict.fromkeys(rows.tolist()) if k not in self._folds]
+        found = read_folds([self.proteins[k] for k in missing])
+        self._folds |= dict(zip(missing, zip(found.embedding, found.probabilities, strict=True), strict=True))
+        if not len(rows):
+            return found
+        parts = [self._folds[k] for k in rows.tolist()]
+        return FoldReading(np.stack([part[0] for part in parts]), np.stack([part[1] for part in parts]))

@@ -1,0 +1,151 @@
+"""Which folds a set has: fold scores with intervals, their differences, and distances between two sets' folds."""
+
+from collections.abc import Callable
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from protgen.evaluation.features import Features
+from protgen.metrics.base import Value
+from protgen.metrics.distribution import frechet_distance, length_matched, resampled_interval
+from protgen.metrics.fold import (
+    LEVEL_NAMES,
+    LEVELS,
+    FoldReading,
+    at_level,
+    class_names,
+    fold_divergence,
+    fold_network_card,
+    fold_score,
+)
+
+FEWEST_SCORED = 20  # structures of a set
+FEWEST_EMBEDDED = 50  # of either side, for a Fréchet distance in 32 dimensions
+MOST = 500  # structures of a set that are read; a few ms each
+RESAMPLES = 500
+Distance = Callable[[np.ndarray, np.ndarray], float]
+DEFINITIONS = {
+    f"fold_score_{level}": f"exp of the mean KL divergence of each structure's {LEVEL_NAMES[level]} probabilities from "
+    f"the set's mean, by {fold_network_card()['name']}: 1 if all are alike, {len(class_names(level))} at most; lower "
+    "for few samples"
+    for level in LEVELS
+}
+
+
+def chosen_rows(features: Features) -> np.ndarray:
+    """Rows that are read: all, or 500 evenly chosen."""
+    return np.unique(np.linspace(0, max(len(features) - 1, 0), min(MOST, len(features))).astype(int))
+
+
+def describe_folds(features: Features, seed: int = 0) -> dict[str, Any]:
+    """Fold scores at the three levels with bootstrap intervals, and the shares of architectures; counts alone if few.
+
+    Args:
+        features: of the set.
+        seed: of the resampling.
+    """
+    result: dict[str, Any] = {"n": 0, "n_given": len(features)}
+    if len(features) < FEWEST_SCORED:
+        return result
+    found = known(features.folds(chosen_rows(features)))
+    if len(found.embedding) < FEWEST_SCORED:
+        return result
+    result["n"] = len(found.embedding)
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(0, result["n"], size=(RESAMPLES, result["n"]))
+    for level in LEVELS:
+        shares = at_level(found.probabilities, level)
+        value = fold_score(shares)
+        scores = np.array([fold_score(shares[rows]) for rows in drawn])
+        low, high = np.quantile(scores - scores.mean() + value, [0.025, 0.975])
+        name = f"fold_score_{level}"
+        result |= {name: value, f"{name}_ci_low": float(max(low, 1.0)), f"{name}_ci_high": float(high)}
+    mean = at_level(found.probabilities, "a").mean(axis=0)
+    return {**result, "architectures": dict(zip(class_names("a"), mean.tolist(), strict=True))}
+
+
+def fold_distances(ours: FoldReading, natives: FoldReading, seed: int = 0) -> dict[str, float]:
+    """Fold divergences at the three levels, and the Fréchet distance of the embeddings where there are enough."""
+    first, second = known(ours), known(natives)
+    result: dict[str, float] = {}
+    for level in LEVELS:
+        parts = at_level(first.probabilities, level), at_level(second.probabilities, level)
+        result |= with_interval(f"js_fold_{level}", fold_divergence, *parts, seed)
+    if min(len(first.embedding), len(second.embedding)) >= FEWEST_EMBEDDED:
+        result |= with_interval("frechet_fold", frechet_distance, first.embedding, second.embedding, seed)
+    return result
+
+
+def compare_folds(sets: dict[str, Features], stratum: int, seed: int = 0) -> list[dict[str, Value]]:
+    """Rows of `comparison.csv` for the fold scores: second set less first, all and matched by length.
+
+    The p-value is of a permutation test: how often sets drawn from both together differ by as much.
+
+    Args:
+        sets: by name.
+        stratum: residues within which lengths are matched.
+        seed: of the draws.
+    """
+    read = {name: features for name, features in sets.items() if len(features) >= FEWEST_SCORED}
+    table: list[dict[str, Value]] = []
+    for level in LEVELS:
+        for first, second in combinations(read, 2):
+            parts = [_shares(read[name], level) for name in (first, second)]
+            if min(len(shares) for _, shares in parts) < FEWEST_SCORED:
+                continue
+            row: dict[str, Value] = {"metric": f"fold_score_{level}", "first": first, "second": second}
+            row |= {"n_first": len(parts[0][1]), "n_second": len(parts[1][1])}
+            row |= _difference(parts[0][1], parts[1][1], "", seed)
+            row["p_value"] = permutation_test(parts[0][1], parts[1][1], seed)
+            left, right = length_matched(parts[0][0], parts[1][0], stratum, seed)
+            if len(left) >= FEWEST_SCORED:
+                row |= _difference(parts[0][1][left], parts[1][1][right], "matched_", seed)
+                row["n_strata"] = len(np.unique(parts[0][0][left] // stratum))
+            table.append(row)
+    return table
+
+
+def permutation_test(first: np.ndarray, second: np.ndarray, seed: int = 0) -> float:
+    """Share of random divisions of both sets' probabilities whose fold scores differ by as much as theirs."""
+    rng = np.random.default_rng(seed)
+    both, n = np.concatenate([first, second]), len(first)
+    found = abs(fold_score(second) - fold_score(first))
+    count = 0
+    for _ in range(RESAMPLES):
+        order = rng.permutation(len(both))
+        count += abs(fold_score(both[order[n:]]) - fold_score(both[order[:n]])) >= found
+    return (count + 1) / (RESAMPLES + 1)
+
+
+def known(reading: FoldReading) -> FoldReading:
+    """Without the structures that were too short to be read."""
+    return reading.take(np.flatnonzero(np.isfinite(reading.embedding).all(axis=1)))
+
+
+def _shares(features: Features, level: str) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths and class probabilities of those that could be read."""
+    rows = chosen_rows(features)
+    reading = features.folds(rows)
+    whole = np.isfinite(reading.embedding).all(axis=1)
+    return features.lengths[rows[whole]], at_level(reading.probabilities[whole], level)
+
+
+def _difference(first: np.ndarray, second: np.ndarray, stem: str, seed: int) -> dict[str, Value]:
+    rng = np.random.default_rng(seed)
+    value = fold_score(second) - fold_score(first)
+    drawn = np.array(
+        [
+            fold_score(second[rng.integers(0, len(second), len(second))])
+            - fold_score(first[rng.integers(0, len(first), len(first))])
+            for _ in range(RESAMPLES)
+        ]
+    )
+    low, high = np.quantile(drawn - drawn.mean() + value, [0.025, 0.975])
+    return {f"{stem}difference": value, f"{stem}ci_low": float(low), f"{stem}ci_high": float(high)}
+
+
+def with_interval(name: str, distance: Distance, first: np.ndarray, second: np.ndarray, seed: int) -> dict[str, float]:
+    """A distance and its 95 % bootstrap interval as `name`, `name_ci_low`, `name_ci_high`."""
+    value, low, high = resampled_interval(distance, first, second, seed=seed)
+    return {name: value, f"{name}_ci_low": low, f"{name}_ci_high": high}

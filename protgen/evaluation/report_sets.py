@@ -1,0 +1,124 @@
+"""The sections of a report that hold whole sets against one another: differences, folds, distributions."""
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from protgen.evaluation.native_control import NativeControl
+from protgen.evaluation.report_tables import show, table
+from protgen.metrics.base import Value
+from protgen.metrics.fold import LEVEL_NAMES, LEVELS
+
+Content = Mapping[str, Any]
+HEADINGS = {
+    "n": "structures compared",
+    "js_phi_psi": "JS of phi and psi, bits",
+    "js_ss": "JS of secondary structure, bits",
+    "js_rg": "JS of Rg / 2.2 L^0.38, bits",
+    "js_contact_order": "JS of contact order, bits",
+    "js_fold_c": "JS of folds, class, bits",
+    "js_fold_a": "JS of folds, architecture, bits",
+    "js_fold_t": "JS of folds, topology, bits",
+    "frechet": "Fréchet, descriptors",
+    "frechet_natives": "the same, natives against natives",
+    "frechet_fold": "Fréchet, fold features",
+    "frechet_fold_natives": "the same, natives against natives",
+    "mmd": "MMD² × 1000",
+    "classifier_accuracy": "classifier accuracy",
+}
+
+
+def differences_table(differences: Sequence[Mapping[str, Value]], shown: Mapping[str, tuple[str, bool]]) -> str:
+    """Rows of `comparison.csv`, for the figures that the page shows: a table for each pair of sets, the first one open.
+
+    Args:
+        differences: the rows.
+        shown: heading of each metric, and whether it is a share that is read in percent.
+    """
+    pairs: dict[tuple[str, str], list[str]] = {}
+    for row in differences:
+        if row["metric"] not in shown:
+            continue
+        heading, percent = shown[str(row["metric"])]
+        cells = []
+        for stem in ("", "matched_"):
+            low, high = (show(row.get(f"{stem}ci_{end}"), percent) for end in ("low", "high"))
+            ends = "" if "–" in (low, high) else f"<small>{low} to {high}</small>"
+            cells.append(f"<td>{show(row.get(f'{stem}difference'), percent)}{ends}</td>")
+        cells.append(f"<td>{show_p(float(row['p_value']))}</td><td>{row['n_first']}, {row['n_second']}</td>")
+        line = f"<tr><td>{html.escape(heading)}</td>{''.join(cells)}</tr>"
+        pairs.setdefault((str(row["first"]), str(row["second"])), []).append(line)
+    head = "".join(f"<th>{text}</th>" for text in ("difference", "matched by length", "p", "n"))
+    return "".join(
+        f"<details{' open' if place == 0 else ''}><summary>{html.escape(second)} less {html.escape(first)}</summary>"
+        f"{table(head, body)}</details>"
+        for place, ((first, second), body) in enumerate(pairs.items())
+    )
+
+
+def folds_section(content: Content, control: NativeControl | None) -> tuple[str, str]:
+    """The lead, which says what network it is and how often it is right, and the fold scores of each set."""
+    network = content["fold_network"]
+    right = ", ".join(
+        f"{LEVEL_NAMES[level]} {show(network['validation'][level]['accuracy'], True)} %" for level in LEVELS
+    )
+    n = network["validation"]["c"]["n"]
+    lead = (
+        f"CATH classes by {html.escape(network['name'])}, a network of this package that sees CA atoms. Right for "
+        f"{n} held-out native domains: {right}. Fold score: 1 if all folds are alike. These figures compare with one "
+        "another, not with those of other networks."
+    )
+    entries = [entry["folds"] for entry in content["sets"].values()]
+    heads = [f"<th>{html.escape(name)}</th>" for name in content["sets"]]
+    if control is not None and control.folds:
+        entries.append(control.folds)
+        heads.append("<th>natives</th>")
+    body = []
+    for level in LEVELS:
+        name = f"fold_score_{level}"
+        cells = "".join(f"<td>{_with_ends(entry, name)}</td>" for entry in entries)
+        tip = html.escape(content["fold_definitions"][name], quote=True)
+        body.append(f'<tr><td title="{tip}">fold score, {LEVEL_NAMES[level]}</td>{cells}</tr>')
+    used = "".join(f"<td>{entry['n']} of {entry['n_given']}</td>" for entry in entries)
+    body.append(f"<tr><td>structures read</td>{used}</tr>")
+    return lead, table("".join(heads), body)
+
+
+def distributions_table(entries: Mapping[str, Content], definitions: Mapping[str, str]) -> str:
+    """One column for each comparison, one row a figure.
+
+    Args:
+        entries: figures by heading of the column.
+        definitions: of the figures, in their order.
+    """
+    body = []
+    for figure, definition in definitions.items():
+        if figure == "n_natives" or not any(figure in entry for entry in entries.values()):
+            continue
+        cells = []
+        for entry in entries.values():
+            if figure == "n":
+                given = f" of {entry['n_given']}" if "n_given" in entry else ""
+                cells.append(f"<td>{entry.get('n', '–')}{given}</td>")
+            elif figure.endswith("_natives") and figure in entry:
+                cells.append(f"<td>{show(entry[figure])}<small>n {entry['n_natives']}</small></td>")
+            else:
+                cells.append(f"<td>{_with_ends(entry, figure, 1000.0 if figure == 'mmd' else 1.0)}</td>")
+        tip = html.escape(definition, quote=True)
+        body.append(f'<tr><td title="{tip}">{HEADINGS.get(figure, figure)}</td>{"".join(cells)}</tr>')
+    return table("".join(f"<th>{html.escape(name)}</th>" for name in entries), body)
+
+
+def show_p(value: float) -> str:
+    """A p-value as it is read."""
+    return "&lt; 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _with_ends(entry: Content, name: str, scale: float = 1.0) -> str:
+    """A number over its interval, where it has one."""
+    if entry.get(name) is None:
+        return "–"
+    number = show(scale * entry[name])
+    if f"{name}_ci_low" not in entry:
+        return number
+    return f"{number}<small>{show(entry[f'{name}_ci_low'])} to {show(entry[f'{name}_ci_high'])}</small>"

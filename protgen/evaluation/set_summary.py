@@ -1,0 +1,96 @@
+"""What `summary.json` says of a set: counts, means with intervals, clusters, novelty, folds and distributions."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from protgen.evaluation.distributions import FEWEST, INTERVALS, between_sets, describe_distribution
+from protgen.evaluation.features import Features
+from protgen.evaluation.folds import DEFINITIONS as FOLD_DEFINITIONS
+from protgen.evaluation.folds import describe_folds
+from protgen.evaluation.reference import Reference
+from protgen.evaluation.sets import Compared, describe_diversity, describe_novelty
+from protgen.metrics.base import Value, summarise
+from protgen.metrics.fold import fold_network_card
+
+OK, WARNING, ERROR = "ok", "warning", "error"
+MOST_SETS = 6  # held against one another, pair by pair
+
+Row = dict[str, Value]
+
+
+def describe_rows(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:
+    """Counts and summaries of some rows.
+
+    Args:
+        rows: of the table.
+        names: columns to summarise.
+    """
+    read = [row for row in rows if row["status"] != ERROR]
+    statuses = Counter(row["status"] for row in rows)
+    summaries = {name: summarise([float(row.get(name, np.nan)) for row in read]) for name in names}
+    return {
+        "n": len(rows),
+        "n_failed": statuses[ERROR],
+        "n_warning": statuses[WARNING],
+        "metrics": {name: asdict(summary) for name, summary in summaries.items()},
+        "fold_classes": dict(sorted(Counter(str(row["fold_class"]) for row in read).items())),
+    }
+
+
+def describe_set(
+    rows: Sequence[Row],
+    features: Features,
+    name: str,
+    *,
+    compared: Compared | None,
+    reference: Reference | None,
+    natives: Features | None,
+    folds: bool,
+) -> dict[str, Any]:
+    """What can only be said of a whole set.
+
+    Args:
+        rows: of the set.
+        features: of its structures that could be read.
+        name: of the set.
+        compared: all structures compared with one another, if that was done.
+        reference: natives, if there are any.
+        natives: their features.
+        folds: read its folds.
+    """
+    content: dict[str, Any] = {}
+    if compared is not None and name in compared.by_set:
+        content["diversity"] = describe_diversity(compared.by_set[name], compared.effort)
+    if reference is not None and natives is not None:
+        content["novelty"] = describe_novelty([row for row in rows if row["status"] != ERROR], reference)
+        content["distribution"] = describe_distribution(features, natives, reference.splits, reference.name)
+    if folds:
+        content["folds"] = describe_folds(features)
+    return content
+
+
+def describe_folds_of_all(sets: Mapping[str, Features]) -> dict[str, Any]:
+    """The fold network with its accuracy, definitions, and every pair of sets held against each other.
+
+    A set is held against each that comes after it, which takes the place of the natives: name natives last.
+    """
+    card = fold_network_card()
+    content: dict[str, Any] = {
+        "fold_network": {key: card[key] for key in ("name", "fitted_to", "validation")},
+        "fold_definitions": FOLD_DEFINITIONS,
+    }
+    large = [name for name, features in sets.items() if len(features) >= FEWEST]
+    if 2 <= len(large) <= MOST_SETS:
+        content["between"] = [
+            {"first": first, "second": second, **between_sets(sets[first], sets[second])}
+            for first, second in combinations(large, 2)
+        ]
+        content["between_definition"] = (
+            "figures of the first set against the second, which takes the place of the natives; " + INTERVALS
+        )
+    return content
