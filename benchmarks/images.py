@@ -16,7 +16,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +29,11 @@ from protgen.data.images import Images, binarise, binarised, dequantise, image_b
 from protgen.errors import ProtgenError
 from protgen.families.base import LatentFamily, LikelihoodFamily, reconstruct
 from protgen.families.vae import VAE
-from protgen.models.model import Model, build_model, save_model
+from protgen.models.model import Model, build_model, load_model, save_model
 from protgen.samplers.base import SamplingTask
 from protgen.spaces.image import Image
 from protgen.training.ema import ExponentialMovingAverage
-from protgen.types import Batch, State
+from protgen.types import Batch, Conditioning, State
 
 # The layers behind it are linear in its numbers of each pixel: more than one would cost a wide layer and say no more.
 PERCEPTRON, UNET = {"name": "perceptron", "scalar_dim": 1}, {"name": "unet", "dim": 32}
@@ -57,6 +57,7 @@ PRESETS: dict[str, dict] = {
     "gan": {"encoder": UNET, "family": {"name": "gan"}},
     "flow_matching": {"encoder": UNET, "family": {"name": "flow_matching", "data_bias": 1.0}},
     "diffusion": {"encoder": UNET, "family": {"name": "diffusion"}},
+    # On grey values the target v is VDM's own (family.target=v); means of binary pixels are between -1 and 1.
     "diffusion-vdm": {
         "encoder": UNET,
         "family": {
@@ -86,12 +87,14 @@ PUBLISHED = {
 }
 
 
-def build(images: Images, preset: dict, changes: list[str], binary: bool) -> Model:
+def build(
+    images: Images, preset: dict, changes: list[str], binary: bool, conditions: Sequence[str] = ("class_label",)
+) -> Model:
     """The model of a preset, its networks as large as the images."""
     height, width, channels = images.pixels.shape[1:]
     size = {"height": height, "width": width, "channels": channels}
     space = {"name": "image", **size, "levels": 2 if binary else images.levels, "binary": binary}
-    config = {"space": space, "conditions": ["class_label"]}
+    config = {"space": space, "conditions": list(conditions)}
     config |= {part: dict(entry) for part, entry in preset.items()}
     for part in ("encoder", "decoder"):
         if config.get(part, {}).get("name") in ("unet", "perceptron", "pixelcnn"):
@@ -160,26 +163,43 @@ def test_points(model: Model, images: Images, mode: str, count: int) -> Iterator
         yield model.family.space.encode(batch), batch
 
 
-def likelihoods(model: Model, images: Images, mode: str, count: int, importance: list[int]) -> dict:
-    """Mean test nats (with y unknown), standard error, bits/dim; for VAEs at each number of importance samples."""
+def candidates(model: Model, mask: Tensor, summed: bool) -> list[Conditioning]:
+    """What y may be: unknown, or each of the ten classes."""
+    if not summed:
+        return [model.conditions.unknown(mask)]
+    label = registry.find("conditions", "class_label")
+    return [model.conditions.from_requests([[label(k)]] * len(mask), mask) for k in range(10)]
+
+
+def likelihoods(model: Model, images: Images, mode: str, options: argparse.Namespace) -> dict:
+    """Mean test nats, standard error, bits/dim; for VAEs at each number of importance samples.
+
+    y is unknown, or with `--sum-classes` summed over: p(x) = sum_y p(x | y) / 10, of which a bound on each p(x | y)
+    gives a bound.
+    """
     family, space = model.family, model.family.space
     assert isinstance(space, Image)
     if not isinstance(family, LikelihoodFamily):
         return {"likelihood": "none: this family has no density"}
     result = {}
-    for k in importance if isinstance(family, VAE) else [0]:
+    for k in [int(k) for k in options.importance.split(",")] if isinstance(family, VAE) else [0]:
         nats, kind = [], "lower_bound"
         rng = Generator().manual_seed(1)
-        for x, batch in test_points(model, images, mode, count if k < 1000 else min(count, 500)):
-            cond = model.conditions.unknown(batch.mask)
-            if isinstance(family, VAE):
-                nats.append(family.bound(x, cond, rng, k, chunk=2000))
-            else:
-                found = family.log_prob(x, cond, rng)
-                nats, kind = [*nats, found.nats.detach()], found.kind
+        for x, batch in test_points(model, images, mode, options.test if k < 1000 else min(options.test, 500)):
+            asked = candidates(model, batch.mask, options.sum_classes)
+            found = []
+            for cond in asked:
+                if isinstance(family, VAE):
+                    found.append(family.bound(x, cond, rng, k, chunk=2000))
+                else:
+                    given = family.log_prob(x, cond, rng)
+                    kind = given.kind
+                    found.append(given.nats.detach())
+            nats.append(torch.stack(found).logsumexp(0) - np.log(len(asked)))
         values = torch.cat(nats).double()
         result[f"k = {k}" if k else "log_prob"] = {
             "kind": kind,
+            "y": "summed over ten classes" if options.sum_classes else "unknown",
             "nats": round(float(-values.mean()), 3),
             "standard_error": round(float(values.std() / len(values) ** 0.5), 3),
             "bits_per_dim": round(float(space.bits_per_dim(values).mean()), 4),
@@ -228,9 +248,10 @@ def judged(model: Model, judge: Judge, images: Images, options: argparse.Namespa
             "kid": round(kernel_distance(features, reference), 5),
             "seconds_per_sample": round(seconds, 4),
         }
-    asked = torch.arange(100) % 10
+    asked = torch.arange(100) % 10 if model.conditions.names else torch.full((100,), -1)
     made = sample(model, asked, options.seed + 1, max((s for s in steps if s), default=None), options.sampler)
-    result["class asked is class seen"] = float((judge.classes(made) == asked).float().mean())
+    if model.conditions.names:
+        result["class asked is class seen"] = float((judge.classes(made) == asked).float().mean())
     save_grid(made, options.out / "samples.png")
     return result
 
@@ -269,6 +290,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--family", choices=sorted(PRESETS), required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--binarise", choices=["none", "static", "dynamic"], default="none")
+    parser.add_argument(
+        "--model", type=Path, default=None, help="judge this model of an earlier run; nothing is trained"
+    )
+    parser.add_argument("--unconditional", action="store_true", help="no y at all, as published likelihoods have it")
+    parser.add_argument("--sum-classes", action="store_true", help="test likelihood with y summed over, not unknown")
     parser.add_argument("--minutes", type=float, default=60.0, help="CPU time of training")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=int, default=128)
@@ -293,14 +319,17 @@ def main() -> None:
         if options.binarise == "static":
             images = judge_images
         torch.manual_seed(options.seed)
-        model = build(images, PRESETS[options.family], options.set, options.binarise != "none")
+        conditions = [] if options.unconditional else ["class_label"]
+        model = build(images, PRESETS[options.family], options.set, options.binarise != "none", conditions)
     except ProtgenError as error:
         raise SystemExit(str(error)) from error
     options.out.mkdir(parents=True, exist_ok=True)
     mode, seed = options.binarise, options.seed
-    trained = train(model, images, mode, options.minutes, seed, options.batch, options.lr, options.bf16)
-    save_model(model, options.out / "model", torch.float32)
-    importance = [int(k) for k in options.importance.split(",")]
+    if options.model is None:
+        trained = train(model, images, mode, options.minutes, seed, options.batch, options.lr, options.bf16)
+        save_model(model, options.out / "model", torch.float32)
+    else:
+        model, trained = load_model(options.model), {"from": options.model.name, "minutes": 0}
     judge = train_judge(judge_images, options.judge_steps)
     report = {
         "data": images.name,
@@ -311,7 +340,7 @@ def main() -> None:
         "model": model.config,
         "training": trained | {"seed": seed},
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
-        "likelihood": likelihoods(model, images, mode, options.test, importance),
+        "likelihood": likelihoods(model, images, mode, options),
         "samples": judged(model, judge, judge_images, options),
         "published": PUBLISHED,
     }

@@ -61,7 +61,7 @@ def section(data: str, reports: dict[Path, dict], folder: Path, page: Path) -> l
             f"{training['minutes']:g}",
             likelihood(report, binary),
             distances(report),
-            f"{100 * report['samples']['class asked is class seen']:.0f} %",
+            f"{100 * obeyed:.0f} %" if (obeyed := report["samples"].get("class asked is class seen")) else "",
             f"{training['seed']}, {report['samples']['samples']}",
         ]
         lines.append(f"| {' | '.join(cells)} |")

@@ -128,7 +128,17 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
         self.space = space
         self.encoder = encoder
         self.head = space.head(encoder.scalar_dim, encoder.vector_dim)
+        support = space.support()
+        outcomes = support if support is not None and support.volume == 1 else None
+        if outcomes and target != "x":
+            raise ConfigError(
+                f"target={target} has no bounds, and means of outcomes, as a head of {type(space).__name__} says, have "
+                "some; use target=x"
+            )
         self.schedule = SCHEDULES[path]()
+        if outcomes and isinstance(self.schedule, Learned):
+            # Values nine spreads of the noise apart are told from each other without fail: less noise teaches nothing.
+            self.schedule = Learned(gamma_min=2 * math.log(outcomes.step / 9))
         self.target = Target(target, Path(self.schedule, Brownian()), space)
         self.weighting = weighting
         self.self_conditioning = self_conditioning

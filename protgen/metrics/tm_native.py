@@ -167,7 +167,12 @@ def _processor_flags() -> tuple[str, ...]:
         known = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ()
-    return ("-mavx2", "-mfma") if " avx2 " in known and " fma " in known else ()
+    if " avx2 " not in known or " fma " not in known:
+        return ()
+    # Eight lanes all the same: what helps, by a tenth, are the masks and the number of registers.
+    wide = ("avx512f", "avx512vl", "avx512bw", "avx512dq")
+    more = [f"-m{name}" for name in wide] if all(f" {name} " in known for name in wide) else []
+    return ("-mavx2", "-mfma", *more)
 
 
 def _cache_folder() -> Path | None:
