@@ -129,16 +129,17 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
         self.encoder = encoder
         self.head = space.head(encoder.scalar_dim, encoder.vector_dim)
         support = space.support()
-        outcomes = support if support is not None and support.volume == 1 else None
-        if outcomes and target != "x":
+        # The values of coordinates that are outcomes, not cells: these have probabilities.
+        self.outcomes = support if support is not None and support.volume == 1 else None
+        if self.outcomes and target != "x":
             raise ConfigError(
                 f"target={target} has no bounds, and means of outcomes, as a head of {type(space).__name__} says, have "
                 "some; use target=x"
             )
         self.schedule = SCHEDULES[path]()
-        if outcomes and isinstance(self.schedule, Learned):
+        if self.outcomes and isinstance(self.schedule, Learned):
             # Values nine spreads of the noise apart are told from each other without fail: less noise teaches nothing.
-            self.schedule = Learned(gamma_min=2 * math.log(outcomes.step / 9))
+            self.schedule = Learned(gamma_min=2 * math.log(self.outcomes.step / 9))
         self.target = Target(target, Path(self.schedule, Brownian()), space)
         self.weighting = weighting
         self.self_conditioning = self_conditioning
@@ -303,8 +304,8 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
                 square = masked(x_data[name], mask).square().flatten(1).sum(-1) / spreads[name].square()
                 prior = prior + 0.5 * last_snr.exp() * square
                 log_spread = spreads[name].log() - first_snr / 2
-                if (support := self.space.support()) is not None and support.volume == 1:
-                    reconstruction = reconstruction + surprise(x_data[name], log_spread, support, mask, rng)
+                if self.outcomes is not None:
+                    reconstruction = reconstruction + surprise(x_data[name], log_spread, self.outcomes, mask, rng)
                     continue
             reconstruction = reconstruction + dof[name] * (0.5 * math.log(2 * math.pi * math.e) + log_spread)
         return prior, reconstruction
