@@ -26,6 +26,7 @@ from torch import Generator, Tensor
 
 from protgen import registry
 from protgen.data.images import Images, binarise, binarised, dequantise, image_batches, load_images, to_batch
+from protgen.encoders.base import Encoder
 from protgen.errors import ProtgenError
 from protgen.families.base import LatentFamily, LikelihoodFamily, reconstruct
 from protgen.families.vae import VAE
@@ -125,9 +126,14 @@ def prepare(batch: Batch, images: Images, mode: str, rng: Generator) -> Batch:
     return batch if mode == "static" else dequantise(batch, rng)
 
 
-def train(model: Model, images: Images, mode: str, minutes: float, seed: int, size: int, lr: float, bf16: bool) -> dict:
+def train(model: Model, images: Images, mode: str, options: argparse.Namespace) -> dict:
     """Train for that much CPU time; the learning rate falls by a cosine over it. Leaves the averaged weights."""
+    minutes, seed, size, lr, bf16 = options.minutes, options.seed, options.batch, options.lr, options.bf16
     family = model.family.train()
+    if options.compile:
+        for part in family.modules():
+            if isinstance(part, Encoder):
+                part.compile(dynamic=False)
     family.autocast_dtype = torch.bfloat16 if bf16 else None
     optimizer = torch.optim.AdamW(family.parameters(), lr, betas=family.adam_betas, weight_decay=1e-4, fused=True)
     ema = ExponentialMovingAverage(family, 0.999)
@@ -151,7 +157,8 @@ def train(model: Model, images: Images, mode: str, minutes: float, seed: int, si
     family.load_state_dict(ema.shadow)
     family.eval()
     family.autocast_dtype = None
-    return {"steps": step, "minutes": minutes, "batch": size, "lr": lr, "bf16": bf16, "last_terms": last}
+    settings = {"batch": size, "lr": lr, "bf16": bf16, "compiled": options.compile}
+    return {"steps": step, "minutes": minutes, **settings, "last_terms": last}
 
 
 def test_points(model: Model, images: Images, mode: str, count: int) -> Iterator[tuple[State, Batch]]:
@@ -300,6 +307,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the networks; needs a C++ compiler")
     parser.add_argument("--test", type=int, default=10_000, help="test images judged by likelihood")
     parser.add_argument("--importance", default="1,50", help="importance samples of VAEs; above 1,000 on 500 images")
     parser.add_argument("--samples", type=int, default=1000, help="for FID and KID")
@@ -326,8 +334,9 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     mode, seed = options.binarise, options.seed
     if options.model is None:
-        trained = train(model, images, mode, options.minutes, seed, options.batch, options.lr, options.bf16)
+        trained = train(model, images, mode, options)
         save_model(model, options.out / "model", torch.float32)
+        model = load_model(options.out / "model")  # as anybody would get it, and no longer compiled for one shape
     else:
         model, trained = load_model(options.model), {"from": options.model.name, "minutes": 0}
     judge = train_judge(judge_images, options.judge_steps)

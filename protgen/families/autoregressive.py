@@ -174,14 +174,15 @@ class Autoregressive(Family, LikelihoodFamily):
         values = torch.zeros(*mask.shape, len(self.circular), device=mask.device)
         logs = torch.zeros(len(asked.mask), count, device=mask.device)
         plan = self.plan(task.cond, mask)
-        guided = guidance is not None and guidance.weight != 1
-        free_plan = self.plan(guidance.free, mask) if guidance is not None else None
+        parts = guidance.parts if guidance is not None else []
+        plans = [self.plan(free, mask) for free, _ in parts]
         for i in range(mask.shape[1]):
             seen = self.space.project(self.parted(values[:, : i + 1], mask[:, : i + 1]))
             features = self.features(seen, first(task.cond, i + 1), plan[:, : i + 1])[:, i]
-            free = None
-            if guidance is not None and free_plan is not None and guided:
-                free = self.features(seen, first(guidance.free, i + 1), free_plan[:, : i + 1])[:, i]
+            free = [
+                self.features(seen, first(without, i + 1), own[:, : i + 1])[:, i]
+                for (without, _), own in zip(parts, plans, strict=True)
+            ]
             draws, gumbel = self.uniforms(asked, i)
             values[:, i], share = self.choose(seen, features, free, task, i, draws, gumbel)
             if count > 1:
@@ -217,7 +218,7 @@ class Autoregressive(Family, LikelihoodFamily):
         self,
         seen: State,
         features: Tensor,
-        free: Tensor | None,
+        free: list[Tensor],
         task: SamplingTask,
         i: int,
         draws: Float[Tensor, "b m u"],
@@ -229,12 +230,13 @@ class Autoregressive(Family, LikelihoodFamily):
         if m == 1 and self.particles == 1:
             return candidates[:, 0], torch.ones(b, device=candidates.device)
         score = gumbel.to(candidates)
-        if free is not None and task.guidance is not None:
+        if free and task.guidance is not None:
             counted = self.space.defined(State({}, task.mask))
             counted = torch.cat([counted[name][:, i, None] for name in self.space.manifolds], -1).expand(-1, m, -1)
             asked = self.density.log_prob(features[:, None].expand(-1, m, -1), candidates, counted)
-            without = self.density.log_prob(free[:, None].expand(-1, m, -1), candidates, counted)
-            score = score + (task.guidance.weight - 1) * (asked - without)
+            for left, (_, weight) in zip(free, task.guidance.parts, strict=True):
+                without = self.density.log_prob(left[:, None].expand(-1, m, -1), candidates, counted)
+                score = score + (weight - 1) * (asked - without)
         tried = self.joined(seen)[:, None].expand(-1, m, -1, -1).clone()
         tried[:, :, i] = candidates
         mask = seen.mask[:, None].expand(-1, m, -1).flatten(0, 1)
@@ -290,7 +292,7 @@ def widened(task: SamplingTask, count: int) -> SamplingTask:
         return task
     guidance = task.guidance
     if guidance is not None:
-        guidance = replace(guidance, free=repeat(guidance.free, count))
+        guidance = guidance.changed(lambda free: repeat(free, count))
     return replace(task, mask=task.mask.repeat_interleave(count, 0), cond=repeat(task.cond, count), guidance=guidance)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from protgen.errors import UsageError
 from protgen.samplers.base import Sampler, SamplingTask
+from protgen.samplers.guidance import pushed
 from protgen.spaces.base import Space
 from protgen.types import Conditioning, State
 
@@ -38,14 +39,11 @@ def guided(space: Space, make: Callable[[Conditioning], State], task: SamplingTa
     on a path it cannot sharpen a distribution, and far extrapolation leaves the data.
     """
     asked = make(task.cond)
-    if task.guidance is None or task.guidance.weight == 1:
+    if task.guidance is None or not task.guidance.parts:
         return asked
-    free = make(task.guidance.free)
-    weight = torch.tensor(task.guidance.weight, device=task.mask.device)
     # A whole that turned or shifted between the two says nothing of y.
-    free = space.align(free, asked)
-    fields = {name: m.geodesic(free[name], asked[name], weight) for name, m in space.manifolds.items()}
-    return space.project(State(fields, task.mask))
+    without = [space.align(make(free), asked) for free, _ in task.guidance.parts]
+    return pushed(space, asked, without, [weight for _, weight in task.guidance.parts])
 
 
 def one_position(task: SamplingTask) -> SamplingTask:

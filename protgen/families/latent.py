@@ -197,7 +197,7 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         self.share_precision()
         guidance = task.guidance
         if guidance is not None:
-            guidance = replace(guidance, free=self.seen(guidance.free, task.mask))
+            guidance = guidance.changed(lambda free: self.seen(free, task.mask))
         mask = self.first.latent_mask(task.mask)
         inner = replace(task, mask=mask, cond=self.seen(task.cond, task.mask), guidance=guidance)
         drawn = self.second.space.decode(self.second.sample(inner, sampler))

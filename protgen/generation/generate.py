@@ -25,7 +25,7 @@ from protgen.generation.conflicts import check_conditions, find
 from protgen.generation.design import Design, SampleSettings, settings_for
 from protgen.generation.energies import BatchEnergy, moved_to
 from protgen.generation.motif_projection import MotifProjection
-from protgen.generation.planner import Action, candidates_of, guidance_of, plan_actions, requested
+from protgen.generation.planner import Action, Pushes, candidates_of, plan_actions, pushes_of, requested
 from protgen.generation.resolve import Plan, plan_design
 from protgen.generation.threads import in_order
 from protgen.models.model import Model
@@ -116,17 +116,16 @@ def generate_each(
     for conditions in {id(request): request for request in requests}.values():
         check_conditions(conditions, None)
         actions[id(conditions)] = plan_actions(conditions, model, settings.enforce, use_layouts)
-        guidance_of(actions[id(conditions)], settings.guidance)
     chosen = range(len(requests)) if indices is None else indices
     plans, acting, pushes = [], {}, {}
     for i in chosen:
         conditions = Conditions.of(requests[i])
         acting[i] = actions[id(requests[i])]
-        pushes[i] = guidance_of(acting[i], settings.guidance)
+        pushes[i] = pushes_of(acting[i], settings.guidance)
         for candidate in range(candidates_of(acting[i], settings.candidates)):
             plans.append(plan_design(conditions, layouts, seed, i, candidate))
     # Alike starts, guidance and lengths together: one of the first two for each batch, and little padding.
-    plans.sort(key=lambda plan: (plan.noise or 0.0, pushes[plan.index], plan.length, plan.index, plan.candidate))
+    plans.sort(key=lambda plan: (plan.noise or 0.0, str(pushes[plan.index]), plan.length, plan.index, plan.candidate))
     device = pick_device(settings.device)
     model.family.to(device)
     run = Run(model, settings, device, build_sampler(settings), seed)
@@ -135,8 +134,8 @@ def generate_each(
     return best_of(make_batches(run, split(plans, size, pushes), acting, on_step), plans)
 
 
-def split(plans: list[Plan], size: int, pushes: dict[int, float]) -> list[list[Plan]]:
-    """Batches of at most so many plans, each with one starting time and one weight of guidance."""
+def split(plans: list[Plan], size: int, pushes: dict[int, Pushes]) -> list[list[Plan]]:
+    """Batches of at most so many plans, each with one starting time and alike guidance."""
     batches: list[list[Plan]] = []
     before = None
     for plan in plans:
@@ -260,10 +259,11 @@ def sample_batch(
         [c for c in (*in_force(plan, acting, "learned"), *plan.drawn) if c.name in conditions.names] for plan in plans
     ]
     cond = conditions.from_requests(known, mask)
-    guidance = None
-    push = guidance_of(acting[plans[0].index], settings.guidance)
-    if push != 1:
-        guidance = Guidance(conditions.unknown(mask), push, GUIDE_UNTIL)
+    parts = [
+        (conditions.from_requests([[c for c in own if names and c.name not in names] for own in known], mask), weight)
+        for names, weight in pushes_of(acting[plans[0].index], settings.guidance)
+    ]
+    guidance = Guidance(*parts[0], GUIDE_UNTIL, parts[1:]) if parts else None
     energy = BatchEnergy([weighted(plan, acting, "energy") for plan in plans], [plan.anchor() for plan in plans])
     guides = guides_of(run, plans, acting, energy)
     start, time = starting_point(run.model.family.space, plans, mask)

@@ -33,6 +33,7 @@ from protgen.registry import nearest
 from protgen.spaces.backbone import Backbone
 from protgen.types import JSON
 
+Pushes = tuple[tuple[tuple[str, ...] | None, float], ...]
 HOWS = ("construction", "learned", "layout", "energy", "projection", "rank")
 CANDIDATES = 4  # for each design, where a condition is met by ranking alone
 
@@ -122,22 +123,29 @@ def plan_actions(
     return tuple(actions)
 
 
-def guidance_of(actions: Sequence[Action], guidance: float) -> float:
-    """Weight of classifier-free guidance: 1 + weight (guidance - 1), with the weight of the learned conditions.
+def pushes_of(actions: Sequence[Action], guidance: float) -> Pushes:
+    """What classifier-free guidance is to press on, and how hard: 1 + weight (guidance - 1) for each weight asked for.
 
-    1 where nothing learned is asked for and contacts act by their energy: a layout that was drawn, and knows nothing of
-    them, is not to be pressed against them. (Chosen on two or three designs, other settings changed with it.)
+    Where all learned conditions have one weight, y is pressed as a whole, layouts that were drawn with it: one estimate
+    without it is all that takes. With several weights, conditions of each are left out together.
 
-    Raises:
-        UsageError: if they have different weights; one estimate with and one without them is all there is.
+    Nothing where nothing learned is asked for and contacts act by their energy: a layout that was drawn, and knows
+    nothing of them, is not to be pressed against them. (Chosen on two or three designs, other settings changed too.)
+
+    Returns:
+        Pairs of the conditions' names, None for all that is known, and w of x_free + w (x_asked - x_free); without
+        those whose w is 1, which is plain conditioning.
     """
-    weights = {action.weight for action in actions if action.how == "learned"}
-    if len(weights) > 1:
-        names = ", ".join(f"{action.weight:g} {action.condition.name}" for action in actions if action.how == "learned")
-        raise UsageError(f"learned conditions share one weight, got {names}; make them equal, or enforce one otherwise")
-    if not weights and any(isinstance(action.condition, Contacts) and action.how == "energy" for action in actions):
-        return 1.0
-    return 1 + (weights.pop() if weights else 1.0) * (guidance - 1)
+    groups: dict[float, list[str]] = {}
+    for action in actions:
+        if action.how == "learned":
+            groups.setdefault(action.weight, []).append(action.condition.name)
+    if not groups and any(isinstance(action.condition, Contacts) and action.how == "energy" for action in actions):
+        return ()
+    if len(groups) < 2:
+        return tuple((None, w) for w in [1 + next(iter(groups), 1.0) * (guidance - 1)] if w != 1)
+    found = [(tuple(names), 1 + weight * (guidance - 1)) for weight, names in groups.items()]
+    return tuple(sorted((part for part in found if part[1] != 1), key=lambda part: part[1]))
 
 
 def candidates_of(actions: Sequence[Action], asked: int | None) -> int:

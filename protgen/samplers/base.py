@@ -6,7 +6,7 @@ matching and diffusion alike.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import torch
@@ -54,14 +54,27 @@ class Guidance:
     """How hard to push towards y, for families that can be asked with and without it.
 
     Attributes:
-        free: the conditioning with y unknown.
+        free: the conditioning with y unknown, or with the part of it unknown that the weight is of.
         weight: w of x_free + w (x_asked - x_free); 1 is plain conditioning.
         until: time below which guidance rests, for families that iterate.
+        further: other parts of y, each as the conditioning without it and its weight. With parts y_i of weights w_i the
+            push is x_asked + sum_i (w_i - 1) (x_asked - x_without_i): p(x | y) prod_i p(y_i | x, the others)^(w_i - 1).
     """
 
     free: Conditioning
     weight: float
     until: float = 0.0
+    further: Sequence[tuple[Conditioning, float]] = ()
+
+    @property
+    def parts(self) -> list[tuple[Conditioning, float]]:
+        """The conditioning without each part of y, and its weight; parts of weight 1 are left out."""
+        return [part for part in ((self.free, self.weight), *self.further) if part[1] != 1]
+
+    def changed(self, change: Callable[[Conditioning], Conditioning]) -> "Guidance":
+        """The same with each conditioning as `change` makes it."""
+        further = [(change(free), weight) for free, weight in self.further]
+        return replace(self, free=change(self.free), further=further)
 
 
 @dataclass(frozen=True)
@@ -120,6 +133,11 @@ class Step:
         """alpha and sigma of flat fields at t, then at s."""
         return *self.path.flat.at(self.t), *(self.path.flat.at(self.s) if self.s > 0 else (1.0, 0.0))
 
+    def geodesic(self, name: str) -> bool:
+        """Whether a field goes straight to the estimate, at a pace that a sampler may choose."""
+        curved = self.space.manifolds[name].curved
+        return self.path.walk is None if curved else self.path.straight and name in self.space.early
+
     def spreads(self) -> tuple[float, float]:
         """Spread of the Brownian motion of curved fields at t and s, radians."""
         assert self.path.walk is not None
@@ -175,7 +193,7 @@ class SteppingSampler(Sampler):
         """The point at step.s from the one at step.t and the estimate of x_data there. The last step ends on it."""
         fields = {}
         for name, manifold in step.space.manifolds.items():
-            if manifold.curved and step.path.walk is None:
+            if step.geodesic(name):
                 fields[name] = follow_geodesic(manifold, x[name], estimate[name], step, self.rotation_rate)
             elif manifold.curved:
                 left, noise = self.walk(step)

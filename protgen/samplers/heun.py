@@ -98,7 +98,7 @@ class Heun(Sampler):
         for name, manifold in step.space.manifolds.items():
             if step.s == 0:
                 fields[name] = manifold.geodesic(x[name], first[name], torch.tensor(1.0))
-            elif manifold.curved:
+            elif manifold.curved or step.geodesic(name):
                 way = self.curved_way(manifold, x[name], first[name], step, at_end=False)
                 if end is not None and second is not None:
                     way = (way + self.curved_way(manifold, end[name], second[name], step, at_end=True)) / 2
@@ -112,7 +112,7 @@ class Heun(Sampler):
 
     def curved_way(self, manifold: Manifold, x: Tensor, estimate: Tensor, step: Step, at_end: bool) -> Tensor:
         """Velocity times the length of the step, as it is at the start or at the end of it: a tangent vector."""
-        if step.path.walk is not None:
+        if manifold.curved and step.path.walk is not None:
             # dx = spread score d(-spread)
             spreads = step.spreads()
             spread = spreads[1] if at_end else spreads[0]

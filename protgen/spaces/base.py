@@ -166,12 +166,14 @@ class Space(nn.Module, ABC):
         manifolds: the manifold of each field, by name.
         displaced: flat fields that `head` reads as a displacement of the noisy point, x_t + what it reads off features,
             rather than as the point itself; a family that predicts something else than x_data takes the displacement.
+        early: flat fields that samplers let settle early, as rotations do, where paths are straight.
         volume: what densities are with respect to, in words, with units.
         vectors: how many equivariant vectors tell a position (see `to_vectors`); 0 where there are no such.
     """
 
     manifolds: Mapping[str, Manifold]
     displaced: frozenset[str] = frozenset()
+    early: frozenset[str] = frozenset()
     volume: ClassVar[str] = "the volume of its manifolds, in their own units"
     vectors: ClassVar[int] = 0
 

@@ -1,9 +1,9 @@
 """Latents that turn with what they are latents of: a few vectors at each position, the first of them a place.
 
 A network of points of the frame's space reads them as such a point (`view`): a backbone's latents are three vectors a
-residue, a noisy CA position and two noisy axes, which any encoder of frames takes. Axes have less noise than places, so
-that on the way from noise they settle first: what samplers of frames do by an exponential schedule of rotations (Yim et
-al. 2023, FrameFlow, section 3.2), latents do by their noise.
+residue, a noisy CA position and two noisy axes, which any encoder of frames takes. Axes have less noise than places and
+settle early besides, by the exponential schedule that samplers of frames have for rotations (Yim et al. 2023,
+FrameFlow, section 3.2).
 """
 
 from typing import cast
@@ -50,6 +50,8 @@ class PosedLatents(Space):
         frame: the space whose points the vectors tell.
         axes_noise: spread of the noise of axes in units of their own; that of places is 1.
     """
+
+    early = frozenset({"axes"})
 
     def __init__(self, frame: Space, axes_noise: float = 0.4) -> None:
         super().__init__()

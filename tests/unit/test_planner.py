@@ -1,5 +1,6 @@
 """From requests to designs: how conditions act, conflicts by name, and what holds by construction."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -29,7 +30,7 @@ from protgen.generation.conflicts import check_conditions, feasible_lengths
 from protgen.generation.design import SampleSettings
 from protgen.generation.energies import BatchEnergy
 from protgen.generation.generate import generate, generate_each
-from protgen.generation.planner import guidance_of, plan_actions
+from protgen.generation.planner import plan_actions, pushes_of
 from protgen.generation.resolve import overlay, share_possible
 from protgen.models.layouts import fit_layouts
 from protgen.models.model import Model, build_model
@@ -93,15 +94,33 @@ def test_each_condition_acts_in_the_best_way_there_is(model, helix):
 
 
 def test_the_weight_of_what_is_learned_is_that_of_guidance(model):
-    """1 + w (guidance - 1); two weights cannot both be had, unless one of the two acts otherwise."""
+    """1 + w (guidance - 1): of y as a whole where weights are alike, of each group of conditions where they are not."""
     asked = Length(16) & 0.5 * SecondaryStructure("H" * 16)
-    assert guidance_of(plan_actions(asked, model), 3.0) == 2.0
-    assert guidance_of(plan_actions([Length(16)], model), 3.0) == 3.0
-    assert guidance_of(plan_actions([Length(16), Contacts(((2, 12),))], model), 3.0) == 1.0
+    assert pushes_of(plan_actions(asked, model), 3.0) == ((None, 2.0),)
+    assert pushes_of(plan_actions([Length(16)], model), 3.0) == ((None, 3.0),)
+    assert pushes_of(plan_actions([Length(16), Contacts(((2, 12),))], model), 3.0) == ()
     both = asked & Fractions(helix=1.0)
-    with pytest.raises(UsageError, match=r"0.5 secondary_structure, 1 fractions"):
-        generate(model, both, 1, 0, FAST)
-    assert guidance_of(plan_actions(both, model, {"fractions": "rank"}), 3.0) == 2.0
+    assert pushes_of(plan_actions(both, model), 3.0) == ((("secondary_structure",), 2.0), (("fractions",), 3.0))
+    assert pushes_of(plan_actions(both, model), 1.0) == ()
+    none = Length(16) & 0.0 * SecondaryStructure("H" * 16) & Fractions(helix=1.0)
+    assert pushes_of(plan_actions(none, model), 1.0) == ()
+    assert pushes_of(plan_actions(both, model, {"fractions": "rank"}), 3.0) == ((None, 2.0),)
+
+
+def test_each_learned_condition_can_have_its_own_weight(model):
+    """Another weight of one of two conditions changes the design."""
+    stirred = Model(copy.deepcopy(model.family), model.conditions, model.config, model.layouts)
+    with torch.no_grad():  # as initialised, the network's last layers are zero, whatever y is
+        for weights in stirred.family.parameters():
+            weights += 0.05 * torch.randn(weights.shape, generator=torch.Generator().manual_seed(0))
+
+    def made(asked):
+        return next(iter(generate(stirred, asked, 1, 0, replace(FAST, guidance=2.0)))).raw.backbone
+
+    string, share = SecondaryStructure("H" * 16), Fractions(helix=1.0)
+    alike, other = made(Length(16) & string & share), made(Length(16) & string & 3.0 * share)
+    assert np.isfinite(other).all()
+    assert not np.allclose(alike, other, atol=1e-3)
 
 
 @pytest.mark.parametrize(

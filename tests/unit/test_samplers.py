@@ -191,6 +191,23 @@ def test_guidance_of_weight_one_is_plain_and_zero_is_free(rng):
     assert torch.allclose(pushed["trans"], 2 * asked["trans"] - free["trans"], atol=1e-4)
 
 
+def test_each_part_of_y_is_pushed_by_its_own_weight(rng):
+    """x + sum_i (w_i - 1) (x - x_without_i) on flat fields; parts of weight 1 cost and change nothing."""
+    space, asked, free = backbones(rng)
+    cond = Conditioning(torch.zeros(1, 9, 0), torch.ones(1, 1))
+    unknown = Conditioning(torch.zeros(1, 9, 0), torch.zeros(1, 1))
+    one = torch.ones(1)
+    parts = Guidance(unknown, 2.0, further=[(unknown, 1.5), (unknown, 1.0)])
+    assert [weight for _, weight in parts.parts] == [2.0, 1.5]
+    out = ClassifierFreeGuidance(Towards(asked, free), space, parts).denoise(asked, one, cond)
+    assert torch.allclose(out["trans"], asked["trans"] + 1.5 * (asked["trans"] - free["trans"]), atol=1e-4)
+    same = ClassifierFreeGuidance(Towards(asked, free), space, Guidance(unknown, 2.5)).denoise(asked, one, cond)
+    assert torch.allclose(out["rots"].transpose(-1, -2) @ out["rots"], torch.eye(3).expand(1, 9, 3, 3), atol=1e-4)
+    assert torch.allclose(out["trans"], same["trans"], atol=1e-4)
+    only = ClassifierFreeGuidance(Towards(asked, free), space, Guidance(unknown, 1.0, further=[(cond, 3.0)]))
+    assert torch.allclose(only.denoise(asked, one, cond)["trans"], asked["trans"], atol=1e-5)
+
+
 def test_guidance_rests_below_its_interval(rng):
     space, asked, free = backbones(rng)
     cond = Conditioning(torch.zeros(1, 9, 0), torch.ones(1, 1))
