@@ -41,14 +41,14 @@ PERCEPTRON, UNET = {"name": "perceptron", "scalar_dim": 1}, {"name": "unet", "di
 PIXELCNN = {"name": "pixelcnn", "dim": 32, "blocks": 8, "kernel": 3}
 # Networks and keywords of each family; a name after a dash is a variant.
 PRESETS: dict[str, dict] = {
-    "vae": {"encoder": PERCEPTRON, "family": {"name": "vae", "latent_dim": 32, "pool": True}},
+    "vae": {"encoder": PERCEPTRON, "family": {"name": "vae", "latent_dim": 32, "pool": True, "warmup": 5000}},
     "vae-hierarchical": {
         "encoder": PERCEPTRON,
-        "family": {"name": "vae", "latent_dim": 32, "pool": True, "levels": 3},
+        "family": {"name": "vae", "latent_dim": 32, "pool": True, "levels": 2, "warmup": 5000, "settle": 5000},
     },
     "vae-importance": {
         "encoder": PERCEPTRON,
-        "family": {"name": "vae", "latent_dim": 32, "pool": True, "importance": 5},
+        "family": {"name": "vae", "latent_dim": 32, "pool": True, "importance": 5, "warmup": 5000},
     },
     "latent": {
         "encoder": PERCEPTRON,
@@ -157,7 +157,7 @@ def train(model: Model, images: Images, mode: str, options: argparse.Namespace) 
     family.load_state_dict(ema.shadow)
     family.eval()
     family.autocast_dtype = None
-    settings = {"batch": size, "lr": lr, "bf16": bf16, "compiled": options.compile}
+    settings = {"batch": size, "lr": lr, "bf16": bf16, "compiled": options.compile, "seed": seed}
     return {"steps": step, "minutes": minutes, **settings, "last_terms": last}
 
 
@@ -243,7 +243,7 @@ def judged(model: Model, judge: Judge, images: Images, options: argparse.Namespa
     floor = {"fid": frechet(judge.features(real[:half]), judge.features(real[half:]))}
     result: dict = {"feature_net": judge.name, "accuracy": judge.accuracy, "samples": options.samples}
     result["test half against test half"] = {name: round(value, 4) for name, value in floor.items()}
-    free = torch.full((options.samples,), -1)
+    free, made = torch.full((options.samples,), -1), torch.zeros(0)
     steps = [int(s) for s in options.steps.split(",")] if model.family.takes_sampler else [None]
     for count in steps:
         start = time.perf_counter()
@@ -255,11 +255,11 @@ def judged(model: Model, judge: Judge, images: Images, options: argparse.Namespa
             "kid": round(kernel_distance(features, reference), 5),
             "seconds_per_sample": round(seconds, 4),
         }
-    asked = torch.arange(100) % 10 if model.conditions.names else torch.full((100,), -1)
-    made = sample(model, asked, options.seed + 1, max((s for s in steps if s), default=None), options.sampler)
     if model.conditions.names:
+        asked = torch.arange(100) % 10
+        made = sample(model, asked, options.seed + 1, max((s for s in steps if s), default=None), options.sampler)
         result["class asked is class seen"] = float((judge.classes(made) == asked).float().mean())
-    save_grid(made, options.out / "samples.png")
+    save_grid(made[:100], options.out / "samples.png")
     return result
 
 
@@ -297,9 +297,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--family", choices=sorted(PRESETS), required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--binarise", choices=["none", "static", "dynamic"], default="none")
-    parser.add_argument(
-        "--model", type=Path, default=None, help="judge this model of an earlier run; nothing is trained"
-    )
+    parser.add_argument("--model", type=Path, default=None, help="judge this model (OUT/model) of an earlier run")
     parser.add_argument("--unconditional", action="store_true", help="no y at all, as published likelihoods have it")
     parser.add_argument("--sum-classes", action="store_true", help="test likelihood with y summed over, not unknown")
     parser.add_argument("--minutes", type=float, default=60.0, help="CPU time of training")
@@ -336,9 +334,10 @@ def main() -> None:
     if options.model is None:
         trained = train(model, images, mode, options)
         save_model(model, options.out / "model", torch.float32)
+        (options.out / "training.json").write_text(json.dumps(trained, indent=1) + "\n")
         model = load_model(options.out / "model")  # as anybody would get it, and no longer compiled for one shape
     else:
-        model, trained = load_model(options.model), {"from": options.model.name, "minutes": 0}
+        model, trained = load_model(options.model), json.loads((options.model.parent / "training.json").read_text())
     judge = train_judge(judge_images, options.judge_steps)
     report = {
         "data": images.name,
@@ -347,7 +346,7 @@ def main() -> None:
         "command": " ".join(["python", "benchmarks/images.py", *sys.argv[1:]]),
         "parameters": sum(p.numel() for p in model.family.parameters()),
         "model": model.config,
-        "training": trained | {"seed": seed},
+        "training": {"seed": seed} | trained,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
         "likelihood": likelihoods(model, images, mode, options),
         "samples": judged(model, judge, judge_images, options),

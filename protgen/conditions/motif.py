@@ -6,15 +6,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Generator
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor
 
-from protgen.conditions.base import Adherence, Condition
+from protgen.conditions.base import Adherence, EnergyCondition
 from protgen.conditions.contig_dialects import read_genie2
 from protgen.conditions.contigs import Contig
 from protgen.conditions.files import checksum, confirm, structure_of
 from protgen.conditions.motif_search import find_placement, motif_rmsd
 from protgen.conditions.quantities import check_number
 from protgen.errors import ConflictError, UsageError
+from protgen.geometry import alignment
 from protgen.structure.dssp import assign_dssp
 from protgen.structure.protein import Protein
 
@@ -37,8 +39,11 @@ class MotifResidue:
 
 
 @dataclass(frozen=True)
-class Motif(Condition):
+class Motif(EnergyCondition):
     """Segments of a structure file, laid out along the design by a contig.
+
+    By itself a design is made to hold it (projection). As an energy it draws the design there instead, and weighs the
+    particles of the sampler `smc`: twisted diffusion (Wu et al. 2023, section 3.3).
 
     Args:
         file: structure file that holds the motif.
@@ -173,6 +178,24 @@ class Motif(Condition):
                 f"motif ({self.parsed.motif_length} residues, contig {self.contig}) makes designs of {low} to {high} "
                 f"residues, but the length is {length}; change one of them"
             )
+
+    def energy(self, xyz: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:
+        """A sixth of the squared distances of N, CA, C from the motif laid on them, Å^2; the motif must be placed.
+
+        A residue that moves as a whole, three atoms, goes all the way by a step of weight 1.
+
+        Raises:
+            UsageError: if a gap is open: there is no place then to go to.
+        """
+        if not self.placed:
+            raise UsageError(
+                f"motif {self.contig}: its gaps are open, and an energy needs them placed; give each a size"
+            )
+        at = xyz[:, self.indices(), :3].flatten(1, 2)
+        motif = torch.from_numpy(self.residues().backbone[:, :3].reshape(1, -1, 3)).to(at).expand_as(at)
+        # Where the motif lies best the energy does not change with its motion, so that needs no gradient.
+        target = alignment.superpose(motif, at.detach(), torch.ones_like(at[..., 0], dtype=torch.bool))
+        return (at - target).square().sum((1, 2)) / 6
 
     def adherence(self, outcome: Any) -> Adherence:
         """RMSD of N, CA, C after superposing the motif, Å; where the gaps are open, at the place that fits best."""

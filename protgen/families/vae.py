@@ -50,6 +50,8 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         samples: L, latents drawn for each example of a step.
         importance: K of the importance-weighted bound that is trained on; 1 is the ELBO with closed-form KL.
         levels: T of the Markov chain z_1 ... z_T; 1 is a plain VAE.
+        settle: training steps during which z_1 is held to N(0, I), and levels above only learn what it is like: a
+            chain that has still to learn makes the encoder leave latents unused.
         pool: one latent for the whole instead of one for each position.
         posed: latents are vectors that turn with the structure (`Space.to_vectors`); `latent_dim` is then not used.
         noise: least standard deviation of posed latents, and the time at which the decoder is told to be.
@@ -76,6 +78,7 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         samples: int = 1,
         importance: int = 1,
         levels: int = 1,
+        settle: int = 0,
         pool: bool = False,
         posed: bool = False,
         noise: float = 0.1,
@@ -110,6 +113,7 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         self.free_bits = free_bits
         self.samples = samples
         self.importance = importance
+        self.settle = settle
         self.bound_samples = bound_samples
         self.observation_noise = observation_noise
         self.pool = pool_of(encoder.scalar_dim, space.grid()) if pool else None
@@ -204,6 +208,9 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         prediction = self.decode(z, data.mask, y)
         parts = []
         below = posterior
+        apart = self.training and float(self.steps) <= self.settle and len(self.upward) > 0
+        if apart:
+            below, z = DiagonalGaussian(posterior.mean.detach(), posterior.log_std.detach()), z.detach()
         for up, down in zip(self.upward, self.downward, strict=True):
             above = up(z)
             z_above = above.draw(rng)
@@ -213,11 +220,14 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         parts.append(below.kl_to_standard())
         # (b L, m, z) each; free bits hold for the mean over examples and positions of each dimension of each level.
         kl = torch.stack([part * mask[..., None] for part in parts])
+        divergence = kl.sum((0, 2, 3))
+        if apart:  # the chain learns what z_1 is like, and z_1 knows nothing of the chain
+            kl = torch.cat([kl, (posterior.kl_to_standard() * mask[..., None])[None]])
         positions = mask.sum() / len(mask)
         each = kl.sum((1, 2)) / mask.sum()
         cost = positions * (each.clamp(min=self.free_bits) if self.free_bits else each).sum()
         reconstruction = self.observation.log_prob(prediction, data)
-        by_example = [x.unflatten(0, (-1, count)).mean(1) for x in (reconstruction, kl.sum((0, 2, 3)))]
+        by_example = [x.unflatten(0, (-1, count)).mean(1) for x in (reconstruction, divergence)]
         return by_example[0], by_example[1], cost, prediction
 
     def log_weights(

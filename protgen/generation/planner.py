@@ -3,8 +3,8 @@
     construction   it is so by the way a design is made: length, the structure it starts from, copies about an axis
     learned        features the network was trained on, with classifier-free guidance
     layout         secondary structure drawn so that it holds, and given to the network
-    energy         gradient of its energy on the predicted structure (`samplers/energy.py`)
     projection     the predicted structure is made to meet it (`samplers/projection.py`)
+    energy         gradient of its energy on the predicted structure (`samplers/energy.py`)
     rank           several candidates for each design, of which the one that meets it best is kept
 
 The first that is possible is taken, in that order; `--enforce NAME=HOW` takes another. Energies, projections and a
@@ -34,7 +34,7 @@ from protgen.spaces.backbone import Backbone
 from protgen.types import JSON
 
 Pushes = tuple[tuple[tuple[str, ...] | None, float], ...]
-HOWS = ("construction", "learned", "layout", "energy", "projection", "rank")
+HOWS = ("construction", "learned", "layout", "projection", "energy", "rank")
 CANDIDATES = 4  # for each design, where a condition is met by ranking alone
 
 
@@ -77,10 +77,10 @@ def ways(condition: Condition, model: Model, layouts: bool) -> tuple[str, ...]:
         found.append("learned")
     if layouts and isinstance(condition, FoldClass | Fractions):
         found.append("layout")
-    if guided and isinstance(condition, EnergyCondition):
-        found.append("energy")
     if guided and isinstance(condition, Motif):
         found.append("projection")
+    if guided and isinstance(condition, EnergyCondition):
+        found.append("energy")
     if isinstance(condition, ClassLabel):
         return tuple(found)  # no structure shows it, so candidates cannot be ranked by it
     return (*found, "rank")

@@ -27,6 +27,8 @@ class PixelHead(nn.Module):
     def __init__(self, scalar_dim: int, channels: int, binary: bool) -> None:
         super().__init__()
         self.read = nn.Linear(scalar_dim, channels)
+        # Weights of length one: of a single scalar, a weight drawn small would slow all that is learned below it.
+        nn.init.orthogonal_(self.read.weight)
         self.keep = nn.Parameter(torch.zeros(channels))
         self.binary = binary
 

@@ -35,7 +35,7 @@ EXAMPLES = {
     "contact_map": {"layout": "L2E8L4E8L2", "pairs": ((1, 2, "parallel"),)},
     "contact_order": {"order": 0.4},
     "termini_distance": {"distance": 15.0},
-    "motif": {"file": "{file}", "contig": "2-6/A5-12/0-20"},
+    "motif": {"file": "{file}", "contig": "4/A5-12/12"},
     "symmetry": {"group": "D2"},
     "cyclic": {},
     "partial": {"file": "{file}", "noise": 0.4},

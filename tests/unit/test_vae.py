@@ -300,3 +300,29 @@ def test_y_is_read_by_the_decoder(rng):
     mask = torch.ones(1, 1, dtype=torch.bool)
     one, two = (family.decode(z, mask, conditioning(torch.tensor([[y]])))["x"] for y in (-1.0, 1.0))
     assert (one - two).abs().max() > 1e-3
+
+
+def test_levels_above_learn_apart_until_they_have_settled():
+    """Until then z_1 is taught as in a plain VAE, by the same draws, and the chain learns beside it; then they meet."""
+    gradients = {}
+    for name, keywords in {"plain": {}, "apart": {"levels": 2, "settle": 2}}.items():
+        family = linear(**keywords).train()
+        family.head.load_state_dict(linear().head.state_dict())  # drawn after the levels
+        with torch.no_grad():
+            for step in (*family.upward, *family.downward):
+                for weights in step.parameters():
+                    weights.add_(0.3)
+        for steps in range(4):
+            family.zero_grad()
+            x, cond = points(16, torch.Generator().manual_seed(5))
+            losses = family.loss(x, cond, torch.Generator().manual_seed(3))
+            losses.total.backward()
+            gradients[name, steps] = family.posterior.weight.grad.clone()
+            if name == "apart":
+                assert all(weights.grad.abs().sum() > 0 for weights in family.upward.parameters())
+        family.eval()  # validation sees the bound of the whole
+        x, cond = points(16, torch.Generator().manual_seed(5))
+        assert bool(torch.isfinite(family.loss(x, cond, torch.Generator().manual_seed(3)).total))
+    for steps in range(4):
+        alike = torch.allclose(gradients["plain", steps], gradients["apart", steps], atol=1e-5)
+        assert alike == (steps < 2)
