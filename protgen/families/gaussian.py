@@ -96,7 +96,6 @@ class PosedPosterior(nn.Module):
     def __init__(self, vectors: int, scalar_dim: int, vector_dim: int, least: float) -> None:
         super().__init__()
         self.least = math.log(least)
-        self.own = nn.Parameter(torch.eye(vectors))
         self.moved = nn.Parameter(torch.zeros(vectors, vector_dim))
         self.excess = nn.Linear(scalar_dim, vectors)
         nn.init.zeros_(self.excess.weight)
@@ -110,7 +109,7 @@ class PosedPosterior(nn.Module):
         mask: Bool[Tensor, "b l"],
     ) -> DiagonalGaussian:
         """The density of the vectors, (b, l, 3 v)."""
-        mean = torch.einsum("vu,bluc->blvc", self.own, own) + torch.einsum("vu,bluc->blvc", self.moved, vectors)
+        mean = own + torch.einsum("vu,bluc->blvc", self.moved, vectors)
         real = mask[:, :, None, None].to(mean.dtype)
         centre = (mean * real).sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp(min=1)
         mean = torch.cat([mean[:, :, :1] - centre[:, :, :1], mean[:, :, 1:]], dim=2) * real

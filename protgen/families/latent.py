@@ -141,15 +141,13 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
 
     @torch.no_grad()
     def follow(self, z: Float[Tensor, "b m z"], mask: Bool[Tensor, "b m"]) -> None:
-        """Moving averages of the latents' first two moments, over some 100 steps."""
+        """Moving averages of the first two moments of latents that the prior sees normalised, over some 100 steps."""
         rate = max(0.01, 1 / float(self.steps))
-        square = z[mask].square().mean(0)
-        if self.first.posed:  # one number for the three coordinates of a vector, and no mean, or they could not turn
-            square = square.unflatten(0, (-1, 3)).mean(1).repeat_interleave(3)
+        if self.first.posed:  # they have units of their own, in which a prior can begin from a network of frames
             self.drift.lerp_(self.centre(z, mask).square().mean(), rate)
         else:
             self.mean.lerp_(z[mask].mean(0), rate)
-        self.square.lerp_(square, rate)
+            self.square.lerp_(z[mask].square().mean(0), rate)
 
     def centre(self, z: Float[Tensor, "b m z"], mask: Bool[Tensor, "b m"]) -> Float[Tensor, "b 3"]:
         """The coordinates of posed latents that centring removes: the mean place times the root of their number."""
@@ -157,7 +155,7 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
 
     @property
     def spread(self) -> Float[Tensor, " z"]:
-        """Standard deviation of each dimension of the latents."""
+        """Standard deviation of each dimension of the latents; 1 for posed ones."""
         return (self.square - self.mean.square()).clamp(min=1e-6).sqrt()
 
     def normalise(self, z: Tensor) -> Tensor:

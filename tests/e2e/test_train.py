@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 from protgen.cli.interruption import Interrupted, deferred, interruptible
 from protgen.cli.train import prepare_model
-from protgen.cli.train_config import choices, load_config
+from protgen.cli.train_config import choices, compose, config_folder, load_config
 from protgen.data.dataset import collate
 from protgen.data.store import Store
 from protgen.families.base import ClosedFormFamily
@@ -129,6 +130,23 @@ def test_parts_of_a_model_begin_from_parts_of_others(tiny_store, tiny_model):
             assert torch.equal(weights[f"{part}{name.removeprefix('encoder')}"], flow[name].float())
     name = "encoder.blocks.0.attention.qkv.weight"
     assert not torch.equal(weights[f"first.{name}"], flow[name].float())
+
+
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_what_an_experiment_sets_holds(experiment):
+    """Whatever it sets, over what the configuration it joins says."""
+    own = OmegaConf.to_container(OmegaConf.load(config_folder() / "experiment" / f"{experiment}.yaml"))
+    assert isinstance(own, dict)
+    found = compose([f"experiment={experiment}"])
+
+    def hold(asked, got, path):
+        for key, value in asked.items():
+            if isinstance(value, dict):
+                hold(value, got[key], f"{path}.{key}")
+            else:
+                assert got[key] == value, f"{path}.{key}"
+
+    hold({key: value for key, value in own.items() if key != "defaults"}, found, experiment)
 
 
 @pytest.mark.parametrize("experiment", choices("experiment"))
