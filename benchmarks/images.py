@@ -129,7 +129,7 @@ def prepare(batch: Batch, images: Images, mode: str, rng: Generator) -> Batch:
 def train(model: Model, images: Images, mode: str, options: argparse.Namespace) -> dict:
     """Train for that much CPU time; the learning rate falls by a cosine over it. Leaves the averaged weights."""
     minutes, seed, size, lr, bf16 = options.minutes, options.seed, options.batch, options.lr, options.bf16
-    family = model.family.train()
+    family, device = model.family.train().to(options.device), torch.device(options.device)
     if options.compile:
         for part in family.modules():
             if isinstance(part, Encoder):
@@ -143,7 +143,7 @@ def train(model: Model, images: Images, mode: str, options: argparse.Namespace) 
         for group in optimizer.param_groups:
             group["lr"] = lr * min(1.0, (step + 1) / 200) * 0.5 * (1 + np.cos(np.pi * spent))
         rng = Generator().manual_seed(seed * 1_000_003 + step)
-        batch = prepare(next(batches), images, mode, rng)
+        batch = prepare(next(batches), images, mode, rng).to(device)
         losses = family.loss(family.space.encode(batch), model.conditions.from_data(batch, rng), rng)
         optimizer.zero_grad(set_to_none=True)
         losses.total.backward()
@@ -161,12 +161,17 @@ def train(model: Model, images: Images, mode: str, options: argparse.Namespace) 
     return {"steps": step, "minutes": minutes, **settings, "last_terms": last}
 
 
+def device_of(model: Model) -> torch.device:
+    """Where the family's numbers are."""
+    return next(model.family.parameters()).device
+
+
 def test_points(model: Model, images: Images, mode: str, count: int) -> Iterator[tuple[State, Batch]]:
     """The first test images as points of the space, with noise from seed 0."""
     test = images.of("test")
-    rng = Generator().manual_seed(0)
+    rng, device = Generator().manual_seed(0), device_of(model)
     for rows in np.array_split(np.arange(min(count, len(test))), max(1, count // 100)):
-        batch = prepare(to_batch(test, rows), images, mode, rng)
+        batch = prepare(to_batch(test, rows), images, mode, rng).to(device)
         yield model.family.space.encode(batch), batch
 
 
@@ -202,7 +207,7 @@ def likelihoods(model: Model, images: Images, mode: str, options: argparse.Names
                     given = family.log_prob(x, cond, rng)
                     kind = given.kind
                     found.append(given.nats.detach())
-            nats.append(torch.stack(found).logsumexp(0) - np.log(len(asked)))
+            nats.append((torch.stack(found).logsumexp(0) - np.log(len(asked))).cpu())
         values = torch.cat(nats).double()
         result[f"k = {k}" if k else "log_prob"] = {
             "kind": kind,
@@ -224,13 +229,13 @@ def sample(model: Model, labels: Tensor, seed: int, steps: int | None, sampler: 
     if model.family.takes_sampler:
         built = registry.build("samplers", sampler, **({} if steps is None else {"steps": steps}))
     pictures = []
-    for rows in torch.arange(len(labels)).split(100):
-        mask = space.full_mask(len(rows))
+    for rows in torch.arange(len(labels)).split(100 if device_of(model).type == "cpu" else 1000):
+        mask = space.full_mask(len(rows)).to(device_of(model))
         asked = [[label(int(labels[i]))] if labels[i] >= 0 else [] for i in rows]
         streams = [Generator().manual_seed(seed * 1_000_003 + int(i)) for i in rows]
         task = SamplingTask(mask, model.conditions.from_requests(asked, mask), streams)
         with torch.no_grad():
-            pictures.append(space.observe(model.family.sample(task, built)).clamp(0, 1))
+            pictures.append(space.observe(model.family.sample(task, built)).clamp(0, 1).cpu())
     return torch.cat(pictures)
 
 
@@ -288,7 +293,13 @@ def show_reconstructions(model: Model, images: Images, mode: str, path: Path) ->
     with torch.no_grad():
         again = reconstruct(family, x, model.conditions.unknown(batch.mask))
     pairs = [space.observe(s)[:40].unflatten(0, (-1, 10)) for s in (x, again)]
-    save_grid(torch.stack(pairs, 1).flatten(0, 2), path)
+    save_grid(torch.stack(pairs, 1).flatten(0, 2).cpu(), path)
+
+
+def machine(device: str) -> str:
+    """What the run was on."""
+    chip = f"{torch.cuda.get_device_name(0)}, " if device.startswith("cuda") else ""
+    return f"{chip}{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 def parse() -> argparse.Namespace:
@@ -301,6 +312,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--unconditional", action="store_true", help="no y at all, as published likelihoods have it")
     parser.add_argument("--sum-classes", action="store_true", help="test likelihood with y summed over, not unknown")
     parser.add_argument("--minutes", type=float, default=60.0, help="CPU time of training")
+    parser.add_argument("--device", default="cpu", help="cuda: minutes are then those of the process that drives it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--lr", type=float, default=1e-3)
@@ -326,7 +338,10 @@ def main() -> None:
             images = judge_images
         torch.manual_seed(options.seed)
         conditions = [] if options.unconditional else ["class_label"]
-        model = build(images, PRESETS[options.family], options.set, options.binarise != "none", conditions)
+        if options.model is None:
+            model = build(images, PRESETS[options.family], options.set, options.binarise != "none", conditions)
+        else:
+            model = load_model(options.model)
     except ProtgenError as error:
         raise SystemExit(str(error)) from error
     options.out.mkdir(parents=True, exist_ok=True)
@@ -337,7 +352,8 @@ def main() -> None:
         (options.out / "training.json").write_text(json.dumps(trained, indent=1) + "\n")
         model = load_model(options.out / "model")  # as anybody would get it, and no longer compiled for one shape
     else:
-        model, trained = load_model(options.model), json.loads((options.model.parent / "training.json").read_text())
+        trained = json.loads((options.model.parent / "training.json").read_text())
+    model.family.to(options.device)
     judge = train_judge(judge_images, options.judge_steps)
     report = {
         "data": images.name,
@@ -347,7 +363,7 @@ def main() -> None:
         "parameters": sum(p.numel() for p in model.family.parameters()),
         "model": model.config,
         "training": {"seed": seed} | trained,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        "machine": machine(options.device),
         "likelihood": likelihoods(model, images, mode, options),
         "samples": judged(model, judge, judge_images, options),
         "published": PUBLISHED,

@@ -52,18 +52,18 @@ class FoldClass(LearnedCondition):
         """Whether a string of H, E and other letters is of the class."""
         return fold_class(codes) == self.fold
 
-    def distance(self, helix: float, strand: float) -> float:
-        """By how much the shares miss the class: the larger of the two misses, 0 inside."""
-        helical = helix - HELIX_CLASS if self.fold == "beta" else HELIX_CLASS - helix
-        stranded = strand - STRAND_CLASS if self.fold == "alpha" else STRAND_CLASS - strand
-        return max(helical, stranded, 0.0)
+    def room(self, helix: float, strand: float) -> float:
+        """How far inside the class shares are: the smaller of the distances from its two limits, negative outside."""
+        helical = HELIX_CLASS - helix if self.fold == "beta" else helix - HELIX_CLASS
+        stranded = STRAND_CLASS - strand if self.fold == "alpha" else strand - STRAND_CLASS
+        return min(helical, stranded)
 
     def adherence(self, outcome: Any) -> Adherence:
         """Compare with the class of the DSSP string; the difference is the share of residues that misses it."""
         codes = "".join(assign_dssp(backbone_of(outcome, self.name)[None])[0])
         shares = [codes.count(code) / len(codes) for code in "HE"]
         got = fold_class(codes)
-        return Adherence(self.name, self.fold, got, self.distance(*shares), got == self.fold, 0.0)
+        return Adherence(self.name, self.fold, got, max(0.0, -self.room(*shares)), got == self.fold, 0.0)
 
     @classmethod
     def from_data(cls, batch: Batch, rng: Generator) -> Tensor:

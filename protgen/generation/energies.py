@@ -76,7 +76,9 @@ def in_frame(xyz: Float[Tensor, "1 l 4 3"], anchor: Anchor) -> Float[Tensor, "1 
     with torch.no_grad():
         target = torch.from_numpy(anchor.xyz).to(xyz).reshape(1, -1, 3)
         mobile = xyz[:, list(anchor.indices), :3].reshape(1, -1, 3)
-        rotation, shift = alignment.kabsch(mobile, target, torch.ones(target.shape[:2], dtype=torch.bool))
+        rotation, shift = alignment.kabsch(
+            mobile, target, torch.ones(target.shape[:2], dtype=torch.bool, device=xyz.device)
+        )
     return xyz @ rotation[:, None].transpose(-1, -2) + shift[:, None, None]
 
 

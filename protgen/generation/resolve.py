@@ -23,6 +23,7 @@ from protgen.models.layouts import SHORTEST, LayoutPrior, complete_request
 
 RISE = {"H": 1.5, "E": 3.3}  # Å a residue along an alpha helix and a strand
 LAYOUT_TRIES = 60  # layouts drawn to find one of a class, or one that suits a motif or contacts
+CLASS_ROOM = 0.06  # of the shares, inside the limits of a class: strands of a design end sooner than asked
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def draw_layout(
         if drawn is None:
             return None
         codes = overlay(drawn.codes, own, places)
-        in_class = wanted is None or wanted.holds(codes.replace("X", "L"))
+        in_class = 1.0 if wanted is None else class_score(wanted, codes)
         possible = 1.0 if contacts is None else share_possible(contacts, codes)
         score = share_agreeing(own, drawn.codes, places) + 2 * in_class + possible
         if score > most:
@@ -117,6 +118,12 @@ def draw_layout(
         if score == 4:
             break
     return best
+
+
+def class_score(wanted: FoldClass, codes: str) -> float:
+    """0 for a layout that is not of the class, 1 for one well inside its limits, and from a half on between them."""
+    room = wanted.room(*(codes.count(code) / len(codes) for code in "HE"))
+    return 0.0 if not wanted.holds(codes.replace("X", "L")) else min(1.0, 0.5 + 0.5 * room / CLASS_ROOM)
 
 
 def share_possible(contacts: Contacts, codes: str) -> float:
