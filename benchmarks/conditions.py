@@ -221,8 +221,10 @@ def scaffold(bench: Bench, problems: Sequence[MotifProblem], label: str) -> dict
         rows[problem.name] = {
             "motif RMSD, Å": interval(measured(design, "motif")[0] for design in designs),
             "RMSD < 1 Å": interval(measured(design, "motif")[1] for design in designs),
+            "no break at the joins": interval(map(joins_whole, designs)),
+            "no clash": interval(map(motif_clear, designs)),
         }
-        print(problem.name, f"{rows[problem.name]['motif RMSD, Å']['mean']:.3f} Å", flush=True)
+        print(problem.name, {name: round(value["mean"], 3) for name, value in rows[problem.name].items()}, flush=True)
     return {
         "problems": len(rows),
         "out of reach": skipped,

@@ -99,7 +99,7 @@ def trained(config: JSON, store: Store, minutes: float, seed: int) -> tuple[Mode
         if family["name"] == "latent":  # 3 of 5 steps for the autoencoder
             family["first_stage"] = max(1, 3 * steps // 5)
         settings = TrainSettings(
-            steps=steps, pairs=40_000, warmup=min(200, steps // 10), ema=0.99, log_every=max(1, steps), seed=seed,
+            steps=steps, pairs=20_000, warmup=min(200, steps // 10), ema=0.99, log_every=max(1, steps), seed=seed,
             validate_every=10**9, checkpoint_minutes=1e9,
         )  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:

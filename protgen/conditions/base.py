@@ -82,7 +82,13 @@ class EnergyCondition(Condition):
 
     Energies are scaled so that one gradient step of weight 1 (Å per unit of gradient) goes most of the way to where
     the request is met: weights of different conditions then mean the same.
+
+    Attributes:
+        local: whether it is about a few residues, which must not be moved alone: its gradient goes through the network
+            then (`samplers/energy.py`).
     """
+
+    local: ClassVar[bool] = False
 
     @abstractmethod
     def energy(self, xyz: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:

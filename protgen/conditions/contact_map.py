@@ -50,6 +50,7 @@ class ContactMap(EnergyCondition):
     tolerance: float = 0.0
 
     name: ClassVar[str] = "contact_map"
+    local: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layout", SecondaryStructure.parse(str(self.layout)).codes)

@@ -47,6 +47,7 @@ class Contacts(EnergyCondition):
     tolerance: float = 0.2
 
     name: ClassVar[str] = "contacts"
+    local: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if isinstance(self.pairs, str) or not isinstance(self.pairs, Sequence) or not self.pairs:

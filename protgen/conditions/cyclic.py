@@ -27,6 +27,7 @@ class Cyclic(EnergyCondition):
     tolerance: float = 0.5
 
     name: ClassVar[str] = "cyclic"
+    local: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_number(self.tolerance, "tolerance of the closing bond", 0.0)

@@ -33,6 +33,7 @@ class TerminiDistance(EnergyCondition, LearnedCondition):
     tolerance: float = 2.0
 
     name: ClassVar[str] = "termini_distance"
+    local: ClassVar[bool] = True
     whole_dim: ClassVar[int] = 2
 
     def __post_init__(self) -> None:

@@ -142,7 +142,7 @@ def check_class_of_codes(codes: str, wanted: FoldClass, what: str) -> None:
     helix, strand = codes.count("H"), codes.count("E")
     step = max(1, free // 100)  # a hundredth is fine enough for limits of 10 and 15 %
     fillings = ((helix + a, strand + b) for a in range(0, free + 1, step) for b in range(0, free + 1 - a, step))
-    if not any(wanted.distance(h / n, e / n) == 0 for h, e in fillings):
+    if not any(wanted.room(h / n, e / n) >= 0 for h, e in fillings):
         raise ConflictError(
             f"fold_class {wanted.fold} conflicts with the {what}, which has {100 * helix / n:.0f} % helix and "
             f"{100 * strand / n:.0f} % strand; change one of them"
@@ -155,7 +155,7 @@ def check_class_of_fractions(wanted: FoldClass, fractions: Fractions) -> None:
     shares = [
         own if own is not None else usual for own, usual in zip((fractions.helix, fractions.strand), kept, strict=True)
     ]
-    if wanted.distance(*shares) > fractions.tolerance:
+    if -wanted.room(*shares) > fractions.tolerance:
         raise ConflictError(
             f"fold_class {wanted.fold} conflicts with the fractions (helix {fractions.helix}, strand "
             f"{fractions.strand}); change one of them"

@@ -51,6 +51,14 @@ class BatchEnergy:
                     continue
                 self.groups.setdefault((id(condition), weight), (condition, weight, []))[2].append(row)
 
+    @classmethod
+    def of_kind(
+        cls, rows: Sequence[Sequence[tuple[Condition, float]]], anchors: Sequence[Anchor | None] | None, local: bool
+    ) -> "BatchEnergy":
+        """Only the energies that are local, or only the others."""
+        kept = [[(c, w) for c, w in own if isinstance(c, EnergyCondition) and c.local == local] for own in rows]
+        return cls(kept, anchors)
+
     @property
     def empty(self) -> bool:
         """Whether there is nothing to do."""

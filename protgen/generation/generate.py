@@ -12,7 +12,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from protgen import registry
-from protgen.conditions.base import Condition, Conditions
+from protgen.conditions.base import Condition, Conditions, EnergyCondition
 from protgen.conditions.measure import judges
 from protgen.conditions.motif import Motif
 from protgen.conditions.partial import Partial
@@ -30,7 +30,7 @@ from protgen.generation.resolve import Plan, plan_design
 from protgen.generation.threads import in_order
 from protgen.models.model import Model
 from protgen.samplers.base import Denoiser, Guidance, Sampler, SamplingTask
-from protgen.samplers.energy import EnergyGuidance
+from protgen.samplers.energy import EnergyGuidance, PosteriorGuidance
 from protgen.samplers.projection import Projection
 from protgen.spaces.backbone import Backbone
 from protgen.spaces.base import Space
@@ -42,6 +42,11 @@ GUIDE_UNTIL = 0.25  # time below which guidance rests: by then secondary structu
 # small moves seem to be forgotten; and to the very end, since the network may take back part of what the last ones did.
 # (Chosen on two or three designs with five native contacts each, several settings changed together; no comparison.)
 ENERGY_SHARE, ENERGY_LONGEST = 0.5, 4.0
+# Through the network, of five native contacts each of eight designs: pushes of 4, 7 and 10 brought 93, 100 and 100 % within
+# 8 Å at 84, 88 and 89 % Ramachandran favoured, where descent at the estimate alone gave 70 % at 72 %. With the native's
+# strings asked for too, 10 all the way left 12 % of these unmet in six designs, and 10 down to time 0.4 left 6 %. What
+# then remains at the end is small, and done at the estimate.
+ENERGY_PUSH, ENERGY_REST, LAST_PART = 10.0, 0.4, 0.1
 CHAIN_NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -264,8 +269,9 @@ def sample_batch(
         for names, weight in pushes_of(acting[plans[0].index], settings.guidance)
     ]
     guidance = Guidance(*parts[0], GUIDE_UNTIL, parts[1:]) if parts else None
-    energy = BatchEnergy([weighted(plan, acting, "energy") for plan in plans], [plan.anchor() for plan in plans])
-    guides = guides_of(run, plans, acting, energy)
+    energies = [weighted(plan, acting, "energy") for plan in plans]
+    energy = BatchEnergy(energies, [plan.anchor() for plan in plans])
+    guides = guides_of(run, plans, acting, energies)
     start, time = starting_point(run.model.family.space, plans, mask)
     task = SamplingTask(
         mask, cond, [plan.rng for plan in plans], settings.temperature, report, guidance, guides, start, time,
@@ -276,23 +282,42 @@ def sample_batch(
 
 
 def guides_of(
-    run: Run, plans: list[Plan], acting: dict[int, tuple[Action, ...]], energy: BatchEnergy
+    run: Run,
+    plans: list[Plan],
+    acting: dict[int, tuple[Action, ...]],
+    energies: list[list[tuple[Condition, float]]],
 ) -> list[Callable[[Denoiser], Denoiser]]:
     """Energies and projections of a batch; the planner asks for none where points are not frames."""
     space, settings = run.model.family.space, run.settings
     if not isinstance(space, Backbone):
         return []
     guides: list[Callable[[Denoiser], Denoiser]] = []
-    if not energy.empty and settings.energy_scale > 0:
-        share = ENERGY_SHARE * settings.energy_scale
-        guides.append(
-            lambda own: EnergyGuidance(own, space, energy, share, steps=settings.energy_steps, longest=ENERGY_LONGEST)
-        )
+    anchors = [plan.anchor() for plan in plans]
+    scale = settings.energy_scale
+    local, whole = (BatchEnergy.of_kind(energies, anchors, kind) for kind in (True, False))
+
+    def descend(energy: BatchEnergy, start: float) -> None:
+        """Down an energy at the estimate itself, from some time on."""
+        pace: dict[str, Any] = {"steps": settings.energy_steps, "longest": ENERGY_LONGEST, "start": start}
+        guides.append(lambda own: EnergyGuidance(own, space, energy, ENERGY_SHARE * scale, **pace))
+
+    if not local.empty and scale > 0:
+        push = torch.tensor([ENERGY_PUSH * scale * weight for weight in map(mean_weight, energies)])
+        guides.append(lambda own: PosteriorGuidance(own, space, local, push, ENERGY_REST))
+        descend(local, LAST_PART)
+    if not whole.empty and scale > 0:
+        descend(whole, 1.0)
     held = [plan.anchor() if in_force(plan, acting, "projection") else None for plan in plans]
     if any(held):
         projection = MotifProjection(space, held, run.device)
         guides.append(lambda own: Projection(own, projection))
     return guides
+
+
+def mean_weight(requests: Sequence[tuple[Condition, float]]) -> float:
+    """Mean weight of the conditions of a design whose energies are local; 1 without any."""
+    weights = [weight for condition, weight in requests if isinstance(condition, EnergyCondition) and condition.local]
+    return sum(weights) / len(weights) if weights else 1.0
 
 
 def weighted(plan: Plan, acting: dict[int, tuple[Action, ...]], how: str) -> list[tuple[Condition, float]]:

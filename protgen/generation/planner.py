@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 from protgen.conditions.base import Condition, Conditions, EnergyCondition, LearnedCondition
 from protgen.conditions.class_label import ClassLabel
-from protgen.conditions.contacts import Contacts
 from protgen.conditions.fold_class import FoldClass
 from protgen.conditions.fractions import Fractions
 from protgen.conditions.length import Length
@@ -129,9 +128,6 @@ def pushes_of(actions: Sequence[Action], guidance: float) -> Pushes:
     Where all learned conditions have one weight, y is pressed as a whole, layouts that were drawn with it: one estimate
     without it is all that takes. With several weights, conditions of each are left out together.
 
-    Nothing where nothing learned is asked for and contacts act by their energy: a layout that was drawn, and knows
-    nothing of them, is not to be pressed against them. (Chosen on two or three designs, other settings changed too.)
-
     Returns:
         Pairs of the conditions' names, None for all that is known, and w of x_free + w (x_asked - x_free); without
         those whose w is 1, which is plain conditioning.
@@ -140,8 +136,6 @@ def pushes_of(actions: Sequence[Action], guidance: float) -> Pushes:
     for action in actions:
         if action.how == "learned":
             groups.setdefault(action.weight, []).append(action.condition.name)
-    if not groups and any(isinstance(action.condition, Contacts) and action.how == "energy" for action in actions):
-        return ()
     if len(groups) < 2:
         return tuple((None, w) for w in [1 + next(iter(groups), 1.0) * (guidance - 1)] if w != 1)
     found = [(tuple(names), 1 + weight * (guidance - 1)) for weight, names in groups.items()]

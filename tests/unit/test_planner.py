@@ -98,7 +98,6 @@ def test_the_weight_of_what_is_learned_is_that_of_guidance(model):
     asked = Length(16) & 0.5 * SecondaryStructure("H" * 16)
     assert pushes_of(plan_actions(asked, model), 3.0) == ((None, 2.0),)
     assert pushes_of(plan_actions([Length(16)], model), 3.0) == ((None, 3.0),)
-    assert pushes_of(plan_actions([Length(16), Contacts(((2, 12),))], model), 3.0) == ()
     both = asked & Fractions(helix=1.0)
     assert pushes_of(plan_actions(both, model), 3.0) == ((("secondary_structure",), 2.0), (("fractions",), 3.0))
     assert pushes_of(plan_actions(both, model), 1.0) == ()
@@ -304,3 +303,7 @@ def test_batch_energies_weigh_each_row_alone(rng):
     expected = shared.energy(xyz[:1], mask[:1]) + 2 * Clashes().energy(xyz[:1], mask[:1])
     assert values[0] == pytest.approx(float(expected), rel=1e-5)
     assert BatchEnergy([[], []]).empty
+    rows = [[(shared, 1.0), (Contacts(((2, 9),)), 2.0)], [(Contacts(((2, 9),)), 1.0)], []]
+    whole, local = (BatchEnergy.of_kind(rows, None, kind)(xyz, mask) for kind in (False, True))
+    assert torch.allclose(whole + local, BatchEnergy(rows)(xyz, mask))
+    assert [float(x) == 0 for x in whole] == [False, True, True]

@@ -11,7 +11,7 @@ from protgen import registry
 from protgen.errors import UsageError
 from protgen.geometry import igso3, so3
 from protgen.samplers.base import Denoiser, Guidance, SamplingTask, begin, draw_normals
-from protgen.samplers.energy import EnergyGuidance
+from protgen.samplers.energy import EnergyGuidance, PosteriorGuidance
 from protgen.samplers.guidance import ClassifierFreeGuidance
 from protgen.samplers.heun import Heun
 from protgen.samplers.projection import Projection
@@ -250,6 +250,43 @@ def test_energy_guidance_rests_outside_its_times_example_by_example(rng):
     result = guide.denoise(two, torch.tensor([0.5, 0.9]), cond)
     assert torch.allclose(result["trans"][1], at["trans"][0], atol=1e-6)
     assert (result["trans"][0] - at["trans"][0]).abs().max() > 0.05
+
+
+class Smoothed(Towards):
+    """An estimate whose positions are means over a window of x_t, as those of a network depend on neighbours."""
+
+    def denoise(self, x_t, t, cond, estimate=None):
+        near = torch.eye(9) + torch.eye(9).roll(1, 0) + torch.eye(9).roll(-1, 0)
+        return x_t.with_fields(trans=0.3 * near @ x_t["trans"])
+
+
+def test_posterior_guidance_moves_what_the_network_moves_together(rng):
+    """Steps of E / |g|^2 g through the network: neighbours of the pulled residue come along, met rows stay."""
+    space, at, _ = backbones(rng)
+    two = State({k: torch.cat([v, v]) for k, v in at.fields.items()}, torch.cat([at.mask, at.mask]))
+    cond, times = Conditioning(torch.zeros(2, 9, 0), torch.ones(2, 1)), torch.tensor([0.5, 0.5])
+    inner = Smoothed(two, two)
+    plain = inner.denoise(two, times, cond)
+    goal = plain["trans"][0, 4] + torch.tensor([0.6, 0.0, 0.0])
+
+    def energy(xyz, mask):
+        return 0.5 * (xyz[:, 4, 1] - goal).square().sum(-1) * torch.tensor([1.0, 0.0])
+
+    guide = PosteriorGuidance(inner, space, energy, push=2.0)
+    moved = guide.denoise(two, times, cond)["trans"] - plain["trans"]
+    # E = 0.18, g = 0.3 * -0.6 on residues 3, 4 and 5, so |g|^2 = 3 * 0.0324; centring takes the mean back.
+    expected = torch.zeros(9, 3)
+    expected[3:6, 0] = 2 * 0.18 / (3 * 0.0324) * 0.18
+    assert torch.allclose(moved[0], expected - expected.mean(0), atol=1e-4)
+    assert moved[1].abs().max() < 1e-5
+    stronger = PosteriorGuidance(inner, space, energy, push=torch.tensor([4.0, 4.0])).denoise(two, times, cond)
+    assert torch.allclose(stronger["trans"][0] - plain["trans"][0], 2 * moved[0], atol=1e-4)
+    short = PosteriorGuidance(inner, space, energy, push=2.0, longest=0.01).denoise(two, times, cond)
+    assert torch.allclose(
+        short["trans"][0] - plain["trans"][0], moved[0] / moved[0].norm(dim=-1).max() * 0.02, atol=0.01
+    )
+    resting = PosteriorGuidance(inner, space, energy, push=2.0, stop=0.6).denoise(two, times, cond)
+    assert torch.equal(resting["trans"], plain["trans"])
 
 
 def test_a_projection_is_where_sampling_ends():
