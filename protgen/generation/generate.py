@@ -42,7 +42,7 @@ GUIDE_UNTIL = 0.25  # time below which guidance rests: by then secondary structu
 # small moves seem to be forgotten; and to the very end, since the network may take back part of what the last ones did.
 # (Chosen on two or three designs with five native contacts each, several settings changed together; no comparison.)
 ENERGY_SHARE, ENERGY_LONGEST = 0.5, 4.0
-# Through the network, of five native contacts each of eight designs: pushes of 4, 7 and 10 brought 93, 100 and 100 % within
+# Through the network, of five native contacts each of eight designs: pushes of 4, 7, 10 brought 93, 100, 100 % within
 # 8 Å at 84, 88 and 89 % Ramachandran favoured, where descent at the estimate alone gave 70 % at 72 %. With the native's
 # strings asked for too, 10 all the way left 12 % of these unmet in six designs, and 10 down to time 0.4 left 6 %. What
 # then remains at the end is small, and done at the estimate.
