@@ -379,13 +379,19 @@ def main() -> None:
             "command": f"python benchmarks/conditions.py --part {name} -n {options.n} --seed {options.seed}",
             "model": options.model,
             "settings": asdict(bench.settings),
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
+            "machine": machine(),
             "n": options.n,
             **PARTS[name](bench),
         }
         result["seconds"] = round(time.perf_counter() - begun, 1)
         (bench.out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
         print(name, json.dumps(brief(result), indent=1), flush=True)
+
+
+def machine() -> str:
+    """What the run was on."""
+    chip = f"{torch.cuda.get_device_name(0)}, " if torch.cuda.is_available() else ""
+    return f"{chip}{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
 
 
 def brief(value: object) -> object:
