@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils.parametrizations import spectral_norm
 
 from protgen.encoders.base import Encoder
@@ -166,7 +167,8 @@ class GAN(Family):
                 name: m.expmap(x[name], tangents[name] * scales[name][:, None, None])
                 for name, m in self.space.manifolds.items()
             }
-            score = self.critic(State(moved, x.mask), cond).sum()
+            with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
+                score = self.critic(State(moved, x.mask), cond).sum()
             gradients = torch.autograd.grad(score, list(tangents.values()), create_graph=True)
         return torch.stack([masked_square(g, x.mask) for g in gradients]).sum(0)
 

@@ -147,3 +147,15 @@ def test_on_proteins_the_critic_is_blind_to_rigid_motion(rng):
     assert torch.allclose(family.critic(turned, cond), family.critic(x, cond), atol=1e-4)
     samples = family.sample(SamplingTask(mask, cond, [torch.Generator().manual_seed(i) for i in range(2)]))
     assert torch.isfinite(samples["trans"]).all()
+
+
+def test_the_penalty_goes_through_attention(rng):
+    """It takes second derivatives, which fused attention does not have."""
+    size = {"height": 8, "width": 8, "channels": 1}
+    unet = {"name": "unet", "dim": 8, "multipliers": [1, 2], **size}
+    config = {"space": {"name": "image", **size}, "conditions": [], "encoder": unet, "family": {"name": "gan"}}
+    family = build_model(config).family.train()
+    x = State({"pixels": torch.randn(2, 64, 1, generator=rng)}, torch.ones(2, 64, dtype=torch.bool))
+    losses = family.loss(x, Conditioning(torch.zeros(2, 64, 0), torch.zeros(2, 0)), rng)
+    losses.total.backward()
+    assert torch.isfinite(losses.total)
