@@ -12,6 +12,7 @@ from protgen.encoders.base import Encoder
 from protgen.samplers.base import Denoiser, Sampler, SamplingTask
 from protgen.samplers.euler import Euler
 from protgen.samplers.guidance import ClassifierFreeGuidance
+from protgen.samplers.schedules import Path
 from protgen.spaces.base import Space
 from protgen.types import Conditioning, Losses, State
 
@@ -58,9 +59,16 @@ class Family(nn.Module, ABC):
 
 
 class IterativeFamily(Family):
-    """A family whose samples come from noise step by step: all it states is a denoiser, and samplers do the rest."""
+    """A family whose samples come from noise step by step: all it states is a denoiser, and samplers do the rest.
+
+    Attributes:
+        path: from data to noise.
+        first: time at which likelihoods begin where the path leaves no noise at t = 0.
+    """
 
     takes_sampler = True
+    path: Path
+    first: float
 
     @abstractmethod
     def denoiser(self) -> Denoiser:

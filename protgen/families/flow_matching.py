@@ -48,9 +48,10 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
         path: linear, or variance_preserving for flat fields.
         optimal_transport: assign noise to examples by optimal transport within a batch.
         curved_error: chordal, or tangent for the exact velocity.
+        first: time at which likelihoods begin.
 
     Raises:
-        ConfigError: if there is no such path or error.
+        ConfigError: if there is no such path or error, or `first` is not between 0 and 1.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
         path: str = "linear",
         optimal_transport: bool = False,
         curved_error: Literal["chordal", "tangent"] = "chordal",
+        first: float = 1e-3,
     ) -> None:
         super().__init__()
         if path not in PATHS:
@@ -72,6 +74,8 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
             )
         if curved_error not in ("chordal", "tangent"):
             raise ConfigError(f"curved_error {curved_error!r}: choose chordal or tangent")
+        if not 0 < first < 1:
+            raise ConfigError(f"first {first}: the time at which likelihoods begin is between 0 and 1")
         self.schedule = PATHS[path]()
         self.path = Path(self.schedule)
         self.target = Target("x", self.path, space)
@@ -81,6 +85,7 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
         self.encoder = encoder
         self.self_conditioning = self_conditioning
         self.min_t = min_t
+        self.first = first
         self.data_bias = data_bias
         self.head = space.head(encoder.scalar_dim, encoder.vector_dim)
 
@@ -152,7 +157,8 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
         self, x_data: State, cond: Conditioning, rng: Generator, settings: OdeSettings | None = None
     ) -> Likelihood:
         """log p(x | y) in nats by the probability flow; measure and method: `protgen.families.ode_likelihood`."""
-        nats = log_prob_by_flow(self.denoiser(), self.space, x_data, cond, rng, settings or OdeSettings())
+        settings = settings or OdeSettings(first=self.first)
+        nats = log_prob_by_flow(self.denoiser(), self.space, x_data, cond, rng, settings)
         return Likelihood(nats, "estimate")
 
     def denoiser(self) -> Denoiser:

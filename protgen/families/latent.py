@@ -50,7 +50,8 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         joint: train both at every step in place of one after the other; the prior's loss does not shape the latents.
         family: which family the prior is: flow_matching or diffusion.
         vae: keywords of the VAE; beta is 0.1 unless given, and levels is 1.
-        second: keywords of the prior's family.
+        second: keywords of the prior's family. Likelihoods of posed latents begin (`first`) at the time at which the
+            prior's noise is the latents' own, unless it is given.
         bound_samples: latents drawn for each example by `log_prob`.
 
     Raises:
@@ -85,9 +86,13 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         parts = {"space": space, "encoder": encoder, "decoder": decoder, "latent_dim": latent_dim, "posed": posed}
         self.first: VAE = registry.build("families", "vae", **parts, **keywords)
         latents = PosedLatents(space) if posed else LatentSpace(latent_dim)
-        self.second: IterativeFamily = registry.build(
-            "families", family, space=latents, encoder=prior, **dict(second or {})
-        )
+        keywords = dict(second or {})
+        self.second: IterativeFamily = registry.build("families", family, space=latents, encoder=prior, **keywords)
+        if isinstance(latents, PosedLatents) and "first" not in keywords:
+            # The prior's head reads latents as frames and so takes their noise away, however near the data it is asked.
+            # A flow followed from nearer to the data than that noise would carry it along, grown a hundredfold: the
+            # density is of what the flow has made by the time at which its own noise is no less, on any field.
+            self.second.first = self.second.path.flat.time_of(self.first.noise / min(1.0, latents.axes_noise))
         self.first_stage = first_stage
         self.joint = joint
         self.bound_samples = bound_samples

@@ -65,6 +65,15 @@ class Schedule(nn.Module, ABC):
         alpha_slope, sigma_slope = self.slopes(t)
         return 2 * (alpha_slope / self.alpha(t) - sigma_slope / self.sigma(t))
 
+    def time_of(self, ratio: float) -> float:
+        """The time in [0, 1] at which sigma / alpha is that number, by bisection: the ratio rises with time."""
+        low, high = 0.0, 1.0
+        for _ in range(50):
+            middle = (low + high) / 2
+            alpha, sigma = self.at(middle)
+            low, high = (middle, high) if sigma < ratio * alpha else (low, middle)
+        return (low + high) / 2
+
     def noise_share(self, t: Tensor) -> Tensor:
         """sigma / (alpha + sigma): the time at which the straight path has the same ratio of noise to data."""
         sigma = self.sigma(t)
