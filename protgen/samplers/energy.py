@@ -138,8 +138,10 @@ class PosteriorGuidance(Guide):
             at = {name: x_t[name].detach().requires_grad_() for name in self.names}
             found = self.denoiser.denoise(x_t.with_fields(**at), t, cond, estimate)
             energies = self.energy(self.space.observe(found), x_t.mask)
+            found = found.with_fields(**{name: x.detach() for name, x in found.fields.items()})
+            if not bool((energies > 0).any()):
+                return found  # the way back through the network costs as much as the way forth
             gradients = torch.autograd.grad(energies.sum(), list(at.values()), allow_unused=True)
-        found = found.with_fields(**{name: x.detach() for name, x in found.fields.items()})
         real = (active[:, None] & x_t.mask)[..., None]
         slopes = {
             name: torch.where(real & g.isfinite(), g, torch.zeros_like(g))
