@@ -13,7 +13,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -83,7 +83,11 @@ def interval(values: Iterable[float]) -> dict:
 
 def valid(proteins: Sequence[Protein]) -> dict:
     """The validity figures conditions must not spoil."""
-    rows = [validity(protein) for protein in proteins]
+    return valid_rows([validity(protein) for protein in proteins])
+
+
+def valid_rows(rows: Sequence[Mapping]) -> dict:
+    """The same of rows that were measured before."""
     return {
         "no chain break": interval(row["chain_breaks"] == 0 for row in rows),
         "no clash < 2.0 Å": interval(row["n_clashes"] == 0 for row in rows),
@@ -203,36 +207,62 @@ def motif_clear(design: Design) -> bool:
 
 
 def scaffold(bench: Bench, problems: Sequence[MotifProblem], label: str) -> dict:
-    """n backbones for each problem within the model's reach, written as MotifBench wants them."""
+    """n backbones for each problem within the model's reach, written as MotifBench wants them.
+
+    What was measured of each problem is written as soon as it is done, and a run goes on where it stopped.
+    """
     shortest, longest = bench.model.trained_lengths or (3, 10**6)
-    rows, every, skipped = {}, [], []
+    every: dict[str, list[dict]] = {}
+    skipped = []
     for problem in problems:
         low, high = problem.contig.lengths
         if high < shortest or low > longest:
             skipped.append(f"{problem.name} ({low}-{high})")
             continue
-        motif = Motif(str(problem.file), str(problem.contig))
-        asked = motif & Length(max(low, shortest), min(high, longest))
-        designs = sorted(
-            generate(bench.model, asked, bench.n, bench.seed, bench.settings), key=lambda design: design.index
-        )
-        export(designs, bench.out / label / problem.name)
-        every += designs
-        rows[problem.name] = {
-            "motif RMSD, Å": interval(measured(design, "motif")[0] for design in designs),
-            "RMSD < 1 Å": interval(measured(design, "motif")[1] for design in designs),
-            "no break at the joins": interval(map(joins_whole, designs)),
-            "no clash": interval(map(motif_clear, designs)),
-        }
-        print(problem.name, {name: round(value["mean"], 3) for name, value in rows[problem.name].items()}, flush=True)
+        every[problem.name] = scaffolds(bench, problem, bench.out / label / problem.name)
+        means = {name: round(value["mean"], 3) for name, value in motif_figures(every[problem.name]).items()}
+        print(problem.name, means, flush=True)
+    rows = [row for own in every.values() for row in own]
     return {
-        "problems": len(rows),
+        "problems": len(every),
         "out of reach": skipped,
-        "motif RMSD < 1 Å": interval(measured(design, "motif")[1] for design in every),
-        "no break at the joins": interval(map(joins_whole, every)),
-        "no clash of motif and scaffold": interval(map(motif_clear, every)),
-        "validity": valid([design.protein for design in every]),
-        "by problem": rows,
+        **motif_figures(rows),
+        "validity": valid_rows(rows),
+        "by problem": {name: motif_figures(own) for name, own in every.items()},
+    }
+
+
+def scaffolds(bench: Bench, problem: MotifProblem, folder: Path) -> list[dict]:
+    """What is measured of each design for one problem; from its file where that was made by the same run."""
+    path = folder.with_suffix(".json")
+    run = {"model": bench.options.model, "n": bench.n, "seed": bench.seed, "settings": asdict(bench.settings)}
+    if path.is_file() and (found := json.loads(path.read_text()))["run"] == run:
+        return found["designs"]
+    shortest, longest = bench.model.trained_lengths or (3, 10**6)
+    low, high = problem.contig.lengths
+    asked = Motif(str(problem.file), str(problem.contig)) & Length(max(low, shortest), min(high, longest))
+    designs = sorted(generate(bench.model, asked, bench.n, bench.seed, bench.settings), key=lambda d: d.index)
+    export(designs, folder)
+    rows = [
+        {
+            "motif RMSD, Å": measured(design, "motif")[0],
+            "joins whole": bool(joins_whole(design)),
+            "clear": bool(motif_clear(design)),
+            **{name: validity(design.protein)[name] for name in ("chain_breaks", "n_clashes", "rama_favoured")},
+        }
+        for design in designs
+    ]
+    path.write_text(json.dumps({"run": run, "designs": rows}, default=float) + "\n")
+    return rows
+
+
+def motif_figures(rows: Sequence[Mapping]) -> dict:
+    """Figures of scaffolds."""
+    return {
+        "motif RMSD, Å": interval(row["motif RMSD, Å"] for row in rows),
+        "motif RMSD < 1 Å": interval(row["motif RMSD, Å"] < 1 for row in rows),
+        "no break at the joins": interval(row["joins whole"] for row in rows),
+        "no clash of motif and scaffold": interval(row["clear"] for row in rows),
     }
 
 

@@ -187,26 +187,31 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         return self.first.decode(latents, mask, blind(cond))
 
     def sample(self, task: SamplingTask, sampler: Sampler | None = None) -> State:
-        """Latents from the prior by the sampler, decoded. `task.on_step` is told latents.
+        """Latents from the prior by the sampler, moved down the task's energy if it has one, and decoded.
+
+        `task.on_step` is told latents.
 
         Raises:
             UsageError: for guides: they act on x, which is not there before the last step.
         """
         if task.guides:
             raise UsageError(
-                "latent goes from noise to latents, on which energies and projections of x cannot act; sample more and "
-                "keep those that meet the condition, or choose flow_matching or diffusion on x itself"
+                "latent goes from noise to latents, on which guides of x cannot act; give `energy` of the task, for "
+                "which latents are optimised, or choose flow_matching or diffusion on x itself"
             )
         self.share_precision()
         guidance = task.guidance
         if guidance is not None:
             guidance = guidance.changed(lambda free: self.seen(free, task.mask))
         mask = self.first.latent_mask(task.mask)
-        inner = replace(task, mask=mask, cond=self.seen(task.cond, task.mask), guidance=guidance)
+        inner = replace(task, mask=mask, cond=self.seen(task.cond, task.mask), guidance=guidance, energy=None)
         drawn = self.second.space.decode(self.second.sample(inner, sampler))
-        z = drawn["latents"] * self.spread + self.mean
+
+        def centres(latents: Tensor) -> State:
+            return self.decode((latents * self.spread + self.mean) * mask[..., None], task.mask, task.cond)
+
         with torch.no_grad():
-            centre = self.decode(z * mask[..., None], task.mask, task.cond)
+            centre = centres(self.first.optimised(drawn["latents"], mask, centres, task))
             if not self.first.observation_noise:
                 return centre
             width = sum(manifold.dim for manifold in self.space.manifolds.values())

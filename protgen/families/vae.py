@@ -18,6 +18,7 @@ References:
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float
@@ -29,6 +30,7 @@ from protgen.families.base import Family, LatentFamily, Likelihood, LikelihoodFa
 from protgen.families.direct import guided, join, one_position, repeat, repeat_state, require_direct
 from protgen.families.gaussian import DiagonalGaussian, GaussianStep, PosedPosterior
 from protgen.families.gaussian import pool as pool_of
+from protgen.families.latent_descent import descend
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Space
 from protgen.types import Conditioning, Losses, State
@@ -298,9 +300,27 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
                 "a prior on its latents with the family `latent`"
             )
 
+    def optimised(
+        self,
+        z: Float[Tensor, "b m z"],
+        mask: Bool[Tensor, "b m"],
+        centres: Callable[[Tensor], State],
+        task: SamplingTask,
+    ) -> Float[Tensor, "b m z"]:
+        """Latents, moved until the centres they are decoded to meet the task's energy, where it has one.
+
+        Posed latents have the units of the structure, and move by no more than their own noise at a time.
+        """
+        if task.energy is None:
+            return z
+        longest = {"longest": self.noise} if self.posed else {}
+        return descend(z, mask, centres, self.space, task.energy, **longest)
+
     @torch.no_grad()
     def sample(self, task: SamplingTask, sampler: Sampler | None = None) -> State:
         """x of p(x | z, y) or its centre, z from the prior, all standard deviations times the temperature.
+
+        With an energy, z goes down it first (`families.latent_descent`).
 
         Raises:
             UsageError: for a sampler or guides, and for an autoencoder.
@@ -313,7 +333,11 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
             step = down(z)
             z = step.mean + step.log_std.exp() * draw_normals(place, self.latent_dim) * task.temperature
             z = z * place.mask[..., None]
-        centre = guided(self.space, lambda cond: self.decode(z, task.mask, cond), task)
+
+        def centres(latents: Tensor) -> State:
+            return guided(self.space, lambda cond: self.decode(latents, task.mask, cond), task)
+
+        centre = centres(self.optimised(z, place.mask, centres, task))
         if not self.observation_noise:
             return centre
         width = sum(manifold.dim for manifold in self.space.manifolds.values())

@@ -8,6 +8,7 @@ from torch import Tensor
 from protgen.errors import ConfigError
 from protgen.families.base import Family
 from protgen.generation.cleanup import clean_up
+from protgen.samplers.energy import Energy
 from protgen.spaces.atoms import BackboneAtoms
 from protgen.spaces.backbone import Backbone
 from protgen.spaces.base import Space
@@ -28,7 +29,7 @@ def require_backbones(space: Space) -> None:
 
 
 def finished_atoms(
-    space: Space, raw: State, cleanup: bool, held: Bool[Tensor, "b l"] | None = None
+    space: Space, raw: State, cleanup: bool, held: Bool[Tensor, "b l"] | None = None, kept: Energy | None = None
 ) -> tuple[Float[Tensor, "b l 4 3"], Float[Tensor, "b l 4 3"]]:
     """Backbone atoms of sampled points as they are handed out, and as they were sampled; Å.
 
@@ -40,14 +41,16 @@ def finished_atoms(
         raw: sampled points.
         cleanup: whether to mend joints and overlaps.
         held: residues that the clean-up leaves where they are, such as those of a motif.
+        kept: what the clean-up is not to make worse.
     """
     sampled = cast(Float[Tensor, "b l 4 3"], space.observe(raw))
     if not cleanup:
         return sampled, sampled
     if isinstance(space, Backbone):
-        return space.observe(clean_up(space, raw, held=held)), sampled
+        return space.observe(clean_up(space, raw, held=held, kept=kept)), sampled
     frames = Backbone()
-    return frames.observe(clean_up(frames, frames.encode(Batch({"atoms": sampled}, raw.mask)), held=held)), sampled
+    start = frames.encode(Batch({"atoms": sampled}, raw.mask))
+    return frames.observe(clean_up(frames, start, held=held, kept=kept)), sampled
 
 
 def steps_of(family: Family, steps: int, longest: int) -> int:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from protgen.geometry import constants as ideal
 from protgen.geometry import frames, so3
+from protgen.samplers.energy import Energy
 from protgen.spaces.backbone import Backbone
 from protgen.types import State
 
@@ -26,13 +27,14 @@ MOVE_WEIGHT, TURN_WEIGHT = 3.0, 10.0
 
 
 HELD = 30.0  # times that pull, for residues of a motif: what is around it gives way
+# Of what an energy that was asked for rises by; where it is far from met it is also steep, and would outweigh joints.
+KEPT_WEIGHT = 100.0
 
 
 def energy(
-    space: Backbone, state: State, start: State, pairs: "NearPairs", pull: Float[Tensor, "b l"]
+    state: State, atoms: Float[Tensor, "b l 4 3"], start: State, pairs: "NearPairs", pull: Float[Tensor, "b l"]
 ) -> Float[Tensor, ""]:
     """Penalty summed over designs: joints, overlaps, and the pull to where the residues were; no unit."""
-    atoms = space.observe(state)
     mask = state.mask
     joined = mask[:, 1:] & mask[:, :-1]
     total = JOINT_WEIGHT * joint_energy(atoms, joined).sum() + OVERLAP_WEIGHT * overlap_energy(atoms, pairs)
@@ -98,7 +100,12 @@ def distance(a: Tensor, b: Tensor) -> Tensor:
 
 
 def clean_up(
-    space: Backbone, state: State, steps: int = 120, rate: float = 0.03, held: Bool[Tensor, "b l"] | None = None
+    space: Backbone,
+    state: State,
+    steps: int = 120,
+    rate: float = 0.03,
+    held: Bool[Tensor, "b l"] | None = None,
+    kept: Energy | None = None,
 ) -> State:
     """Mend joints and overlaps.
 
@@ -108,13 +115,17 @@ def clean_up(
         steps: Adam steps.
         rate: first step size, Å and radians / 4; falls linearly to 0.
         held: residues that hardly move, such as those of a motif.
+        kept: what was asked for, as an energy of atoms: mending is not to make it worse. How far it is from being met
+            is the sampler's affair.
 
     Returns:
         The mended frames, rotations exact.
     """
     with torch.enable_grad():
         b, length = state.mask.shape
-        pairs = near_pairs(space.observe(state), state.mask)
+        atoms = space.observe(state)
+        pairs = near_pairs(atoms, state.mask)
+        before = torch.zeros(b) if kept is None else kept(atoms, state.mask).detach()
         pull = torch.ones(b, length, device=state.mask.device)
         pull = pull if held is None else torch.where(held, HELD * pull, pull)
         move = torch.zeros(b, length, 6, device=state.mask.device, requires_grad=True)
@@ -125,7 +136,15 @@ def clean_up(
             for group in optimizer.param_groups:
                 group["lr"] = rate * (1 - step / steps)
             optimizer.zero_grad()
-            energy(space, displace(state, move), state, pairs, pull).backward()
+            moved = displace(state, move)
+            atoms = space.observe(moved)
+            total = energy(moved, atoms, state, pairs, pull)
+            if kept is not None:
+                risen = (kept(atoms, state.mask) - before).clamp(min=0)
+                total = total + (KEPT_WEIGHT * risen / (1 + before)).sum()
+            total.backward()
+            if kept is not None and move.grad is not None:
+                move.grad.nan_to_num_(0.0, 0.0, 0.0)  # a user's function may have no slope somewhere
             optimizer.step()
     return space.project(displace(state, move.detach()))
 

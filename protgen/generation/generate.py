@@ -19,6 +19,7 @@ from protgen.conditions.partial import Partial
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.conditions.symmetry import Symmetry
 from protgen.errors import ProtgenError, UsageError
+from protgen.families.base import IterativeFamily, LatentFamily
 from protgen.generation.assembly import assemble
 from protgen.generation.backbones import finished_atoms, require_backbones, steps_of
 from protgen.generation.conflicts import check_conditions, find
@@ -222,8 +223,11 @@ def make_batch(
 ) -> list[tuple[Plan, Design]]:
     """Sample one batch, clean it up, and make proteins of it."""
     space = run.model.family.space
-    raw = sample_batch(run, plans, acting, report)
-    finished = finished_atoms(space, raw, run.settings.cleanup, held=held_residues(plans, raw.mask))
+    energies = [weighted(plan, acting, "energy") for plan in plans]
+    energy = BatchEnergy(energies, [plan.anchor() for plan in plans])
+    raw = sample_batch(run, plans, acting, energies, report)
+    held, kept = held_residues(plans, raw.mask), None if energy.empty else energy
+    finished = finished_atoms(space, raw, run.settings.cleanup, held, kept)
     final_atoms, raw_atoms = (atoms.cpu().numpy() for atoms in finished)
     made = []
     for row, plan in enumerate(plans):
@@ -257,6 +261,7 @@ def sample_batch(
     run: Run,
     plans: list[Plan],
     acting: dict[int, tuple[Action, ...]],
+    energies: list[list[tuple[Condition, float]]],
     report: Callable[[int, State, State], None],
 ) -> State:
     """Frames of a batch of plans."""
@@ -273,13 +278,14 @@ def sample_batch(
         for names, weight in pushes_of(acting[plans[0].index], settings.guidance)
     ]
     guidance = Guidance(*parts[0], GUIDE_UNTIL, parts[1:]) if parts else None
-    energies = [weighted(plan, acting, "energy") for plan in plans]
     energy = BatchEnergy(energies, [plan.anchor() for plan in plans])
     guides = guides_of(run, plans, acting, energies)
     start, time = starting_point(run.model.family.space, plans, mask)
+    # Particles are weighed by energies whether or not these move them as well; latents know only the latter.
+    off = settings.energy_scale == 0 and isinstance(run.model.family, LatentFamily)
     task = SamplingTask(
         mask, cond, [plan.rng for plan in plans], settings.temperature, report, guidance, guides, start, time,
-        None if energy.empty else energy,
+        None if energy.empty or off else energy,
     )  # fmt: skip
     family = run.model.family
     return family.sample(task, run.sampler if family.takes_sampler else None)
@@ -291,9 +297,9 @@ def guides_of(
     acting: dict[int, tuple[Action, ...]],
     energies: list[list[tuple[Condition, float]]],
 ) -> list[Callable[[Denoiser], Denoiser]]:
-    """Energies and projections of a batch; the planner asks for none where points are not frames."""
+    """Energies and projections of a batch; families of latents take energies without guides."""
     space, settings = run.model.family.space, run.settings
-    if not isinstance(space, Backbone):
+    if not isinstance(space, Backbone) or not isinstance(run.model.family, IterativeFamily):
         return []
     guides: list[Callable[[Denoiser], Denoiser]] = []
     anchors = [plan.anchor() for plan in plans]
@@ -306,8 +312,11 @@ def guides_of(
         guides.append(lambda own: EnergyGuidance(own, space, energy, ENERGY_SHARE * scale, **pace))
 
     if not local.empty and scale > 0:
+        # Those of the whole too, as the way back is gone anyway. What the network comes to by itself needs no scaling
+        # of the last estimate, which stretches hydrogen bonds.
+        every = BatchEnergy(energies, anchors)
         push = torch.tensor([ENERGY_PUSH * scale * weight for weight in map(mean_weight, energies)])
-        guides.append(lambda own: PosteriorGuidance(own, space, local, push, ENERGY_REST))
+        guides.append(lambda own: PosteriorGuidance(own, space, every, push, ENERGY_REST))
         descend(local, LAST_PART)
     if not whole.empty and scale > 0:
         descend(whole, 1.0)

@@ -4,13 +4,14 @@
     learned        features the network was trained on, with classifier-free guidance
     layout         secondary structure drawn so that it holds, and given to the network
     projection     the predicted structure is made to meet it (`samplers/projection.py`)
-    energy         gradient of its energy on the predicted structure (`samplers/energy.py`)
+    energy         gradient of its energy: on the predicted structure (`samplers/energy.py`), or on the latents of a
+                   family that makes a structure of these in one go (`families/latent_descent.py`)
     rank           several candidates for each design, of which the one that meets it best is kept
 
-The first that is possible is taken, in that order; `--enforce NAME=HOW` takes another. Energies, projections and a
-structure to start from need a family that samples frames step by step; with others, what they would act on is met by
-ranking, or refused. A weight multiplies an energy, the part of guidance above 1, or the share in the ranking; what
-holds by construction or projection has no use for it.
+The first that is possible is taken, in that order; `--enforce NAME=HOW` takes another. Projections and a structure to
+start from need a family that samples frames step by step, and energies such a one or latents; with others, what they
+would act on is met by ranking, or refused. A weight multiplies an energy, the part of guidance above 1, or the share in
+the ranking; what holds by construction or projection has no use for it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,9 +27,10 @@ from protgen.conditions.partial import Partial
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.conditions.symmetry import Symmetry
 from protgen.errors import UsageError
-from protgen.families.base import IterativeFamily
+from protgen.families.base import IterativeFamily, LatentFamily
 from protgen.models.model import Model
 from protgen.registry import nearest
+from protgen.spaces.atoms import BackboneAtoms
 from protgen.spaces.backbone import Backbone
 from protgen.types import JSON
 
@@ -78,7 +80,8 @@ def ways(condition: Condition, model: Model, layouts: bool) -> tuple[str, ...]:
         found.append("layout")
     if guided and isinstance(condition, Motif):
         found.append("projection")
-    if guided and isinstance(condition, EnergyCondition):
+    latent = isinstance(model.family, LatentFamily) and isinstance(model.family.space, BackboneAtoms)
+    if (guided or latent) and isinstance(condition, EnergyCondition):
         found.append("energy")
     if isinstance(condition, ClassLabel):
         return tuple(found)  # no structure shows it, so candidates cannot be ranked by it

@@ -79,3 +79,41 @@ def test_a_design_does_not_depend_on_its_batch(rng):
     trans[0, :15], rots[0, :15] = alone["trans"][0], alone["rots"][0]
     together = clean_up(SPACE, other.with_fields(trans=trans, rots=rots))
     assert (together["trans"][0, :15] - mended["trans"][0]).abs().max() < 1e-3
+
+
+def radius(atoms: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Rg of CAs, Å."""
+    ca = atoms[:, :, 1]
+    return (ca - ca.mean(1, keepdim=True)).square().sum(-1).mean(1).sqrt()
+
+
+def test_what_was_asked_for_is_not_mended_away(rng):
+    """A helix stretched by 5 %: mending draws it together again, unless it is to keep its radius."""
+    state = state_of(ideal_helix(40))
+    bad = state.with_fields(trans=1.05 * state["trans"])
+    goal = radius(SPACE.observe(bad), bad.mask)
+    free, kept = (
+        clean_up(SPACE, bad, kept=energy)
+        for energy in (None, lambda xyz, mask: 20 * (radius(xyz, mask) - goal).square())
+    )
+    off = [float((radius(SPACE.observe(good), good.mask) - goal).abs() / goal) for good in (free, kept)]
+    assert off[0] > 0.001
+    assert off[1] < 0.1 * off[0]
+    assert joints(kept)[0] < 0.2 * joints(bad)[0]
+
+
+def test_what_was_missed_is_left_missed(rng):
+    """The clean-up keeps energies from rising and does not go down them: far goals would bend what it mends."""
+    bad = shaken(state_of(ideal_helix(20)), 0.1, rng)
+    free = clean_up(SPACE, bad)
+    far = clean_up(SPACE, bad, kept=lambda xyz, mask: 20 * (radius(xyz, mask) - 30).square())
+    drift = (far["trans"] - free["trans"]).norm(dim=-1).max()
+    assert drift < 0.2
+
+
+def test_energies_without_a_slope_do_no_harm(rng):
+    bad = shaken(state_of(ideal_helix(20)), 0.1, rng)
+    good = clean_up(
+        SPACE, bad, kept=lambda xyz, mask: (xyz[:, 0, 1] - xyz[:, 0, 1]).norm(dim=-1) + (0 * xyz).sum((1, 2, 3)).sqrt()
+    )
+    assert all(x.isfinite().all() for x in good.fields.values())

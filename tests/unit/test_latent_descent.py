@@ -1,0 +1,104 @@
+"""Latents go down an energy of what they are decoded to, in small moves, each example by itself."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from protgen.conditions.contacts import Contacts
+from protgen.conditions.length import Length
+from protgen.conditions.radius_of_gyration import RadiusOfGyration
+from protgen.families.latent_descent import descend
+from protgen.generation.design import SampleSettings
+from protgen.generation.generate import generate
+from protgen.generation.planner import plan_actions
+from protgen.models.model import build_model
+from protgen.types import State
+
+PLAIN = SimpleNamespace(observe=lambda state: state["x"])
+SMALL = {"name": "frame_attention", "dim": 32, "pair_dim": 8, "blocks": 2, "heads": 2, "refresh": 1}
+FAST = SampleSettings(steps=4, device="cpu")
+
+
+def decoder(mask):
+    """Twice the latents."""
+    return lambda z: State({"x": 2 * z}, mask)
+
+
+def distance_to(goal):
+    """Half the squared distance of all real positions to a goal."""
+    return lambda x, mask: 0.5 * ((x - goal).square() * mask[..., None]).sum((1, 2))
+
+
+def test_energy_is_met_in_small_moves(rng):
+    z = torch.randn(3, 5, 2, generator=rng)
+    mask = torch.ones(3, 5, dtype=torch.bool)
+    mask[2, 3:] = False
+    goal = 2 * z + 1.0
+    goal[1] = 2 * z[1]  # no energy to begin with
+    found = descend(z, mask, decoder(mask), PLAIN, distance_to(goal), steps=60, longest=0.1)
+    assert (2 * found - goal)[mask].abs().max() < 1e-3
+    assert torch.equal(found[1], z[1])
+    assert torch.equal(found[2, 3:], z[2, 3:])
+    near = descend(z, mask, decoder(mask), PLAIN, distance_to(goal), steps=1, longest=0.1)
+    assert (near - z).norm(dim=-1).max() == pytest.approx(0.1 * 2**0.5, rel=1e-4)
+
+
+def test_examples_do_not_depend_on_each_other(rng):
+    z, mask = torch.randn(4, 5, 2, generator=rng), torch.ones(4, 5, dtype=torch.bool)
+    goal = torch.randn(4, 5, 2, generator=rng)
+    together = descend(z, mask, decoder(mask), PLAIN, distance_to(goal), steps=7)
+    for i in range(4):
+        own = slice(i, i + 1)
+        alone = descend(z[own], mask[own], decoder(mask[own]), PLAIN, distance_to(goal[own]), steps=7)
+        assert torch.allclose(alone, together[own], atol=1e-6)
+
+
+def test_the_best_on_the_way_is_kept_and_lost_slopes_do_no_harm(rng):
+    z, mask = torch.randn(1, 4, 2, generator=rng), torch.ones(1, 4, dtype=torch.bool)
+    calls = []
+
+    def worse(x, mask):
+        """An energy that rises with every look at it."""
+        calls.append(1)
+        return len(calls) + 0 * x.sum((1, 2)) + (0 * x).norm(dim=-1).sum(1)
+
+    assert torch.equal(descend(z, mask, decoder(mask), PLAIN, worse, steps=5), z)
+
+    def broken(x, mask):
+        return 1 + (0 * x).sum((1, 2)).sqrt()  # the slope is not a number
+
+    assert torch.equal(descend(z, mask, decoder(mask), PLAIN, broken, steps=3), z)
+
+
+@pytest.fixture(scope="module", params=["vae", "vae posed", "latent", "latent posed"])
+def model(request):
+    torch.manual_seed(0)
+    name, *posed = request.param.split()
+    config = {
+        "space": {"name": "backbone"},
+        "encoder": SMALL,
+        "family": {"name": name, "posed": bool(posed)},
+        "conditions": ["length"],
+    }
+    made = build_model(config)
+    with torch.no_grad():  # decoders begin as the coil, whatever the latents
+        for p in made.family.parameters():
+            p.add_(0.05 * torch.randn_like(p))
+    made.family.eval()
+    return made
+
+
+def test_designs_of_latent_families_meet_energies(model):
+    asked = [Length(24), RadiusOfGyration(10.0)]
+    assert [action.how for action in plan_actions([*asked, Contacts(((2, 20),))], model)] == [
+        "construction", "energy", "energy",
+    ]  # fmt: skip
+    plain = replace(FAST, cleanup=False, energy_scale=0.0)
+    free, held = (next(generate(model, asked, 1, 0, settings)) for settings in (plain, replace(plain, energy_scale=1)))
+    off = [asked[1].adherence(design.protein).difference for design in (free, held)]
+    assert off[1] < 0.5 * off[0]
+    ranked = next(generate(model, asked, 1, 0, replace(plain, enforce={"radius_of_gyration": "rank"}, candidates=1)))
+    assert np.allclose(ranked.protein.backbone, free.protein.backbone, atol=1e-3)
