@@ -30,7 +30,7 @@ from protgen.families.base import Family, LatentFamily, Likelihood, LikelihoodFa
 from protgen.families.direct import guided, join, one_position, repeat, repeat_state, require_direct
 from protgen.families.gaussian import DiagonalGaussian, GaussianStep, PosedPosterior
 from protgen.families.gaussian import pool as pool_of
-from protgen.families.latent_descent import descend
+from protgen.families.latent_descent import LONGEST, descend
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Space
 from protgen.types import Conditioning, Losses, State
@@ -313,8 +313,8 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         """
         if task.energy is None:
             return z
-        longest = {"longest": self.noise} if self.posed else {}
-        return descend(z, mask, centres, self.space, task.energy, **longest)
+        longest = self.noise if self.posed else LONGEST
+        return descend(z, mask, centres, self.space, task.energy, longest=longest)
 
     @torch.no_grad()
     def sample(self, task: SamplingTask, sampler: Sampler | None = None) -> State:

@@ -12,46 +12,30 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from protgen import registry
-from protgen.conditions.base import Condition, Conditions, EnergyCondition
+from protgen.conditions.base import Condition, Conditions
 from protgen.conditions.measure import judges
 from protgen.conditions.motif import Motif
 from protgen.conditions.partial import Partial
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.conditions.symmetry import Symmetry
 from protgen.errors import ProtgenError, UsageError
-from protgen.families.base import IterativeFamily, LatentFamily
+from protgen.families.base import LatentFamily
 from protgen.generation.assembly import assemble
 from protgen.generation.backbones import finished_atoms, require_backbones, steps_of
 from protgen.generation.conflicts import check_conditions, find
 from protgen.generation.design import Design, SampleSettings, settings_for
 from protgen.generation.energies import BatchEnergy, moved_to
-from protgen.generation.motif_projection import MotifProjection
+from protgen.generation.guides import guides_of
 from protgen.generation.planner import Action, Pushes, candidates_of, plan_actions, pushes_of, requested
 from protgen.generation.resolve import Plan, plan_design
 from protgen.generation.threads import in_order
 from protgen.models.model import Model
-from protgen.samplers.base import Denoiser, Guidance, Sampler, SamplingTask
-from protgen.samplers.energy import EnergyGuidance, PosteriorGuidance
-from protgen.samplers.projection import Projection
-from protgen.spaces.backbone import Backbone
+from protgen.samplers.base import Guidance, Sampler, SamplingTask
 from protgen.spaces.base import Space
 from protgen.structure.protein import Protein
 from protgen.types import Batch, State
 
 GUIDE_UNTIL = 0.25  # time below which guidance rests: by then secondary structure stands, and joints are being set
-# Down an energy residues move by Å at once, in half steps: x_t follows the estimate by a few hundredths a step, so
-# small moves seem to be forgotten; and to the very end, since the network may take back part of what the last ones did.
-# (Chosen on two or three designs with five native contacts each, several settings changed together; no comparison.)
-ENERGY_SHARE, ENERGY_LONGEST = 0.5, 4.0
-# Through the network, of five native contacts each of eight designs: pushes of 4, 7, 10 brought 93, 100, 100 % within
-# 8 Å at 84, 88 and 89 % Ramachandran favoured, where descent at the estimate alone gave 70 % at 72 %. With the native's
-# strings asked for too, 10 all the way left 12 % of these unmet in six designs, and 10 down to time 0.4 left 6 %. What
-# then remains at the end is small, and done at the estimate.
-ENERGY_PUSH, ENERGY_REST, LAST_PART = 10.0, 0.4, 0.1
-# Where the network did not come to a motif, its scaffold breaks at the joins. Of twelve designs for three problems of
-# MotifBench with small pieces (15_7A8S, 21_1B73, 23_1MPY), 4 had whole joins by projection alone, 7 with a push of 5
-# down to time 0.4, 8 with 10 down to 0.25, and all with 7 down to 0.1, at 0.03 to 0.11 Å in place of 0.14 to 2.04.
-MOTIF_PUSH, MOTIF_REST = 7.0, 0.1
 CHAIN_NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -224,9 +208,11 @@ def make_batch(
     """Sample one batch, clean it up, and make proteins of it."""
     space = run.model.family.space
     energies = [weighted(plan, acting, "energy") for plan in plans]
-    energy = BatchEnergy(energies, [plan.anchor() for plan in plans])
     raw = sample_batch(run, plans, acting, energies, report)
-    held, kept = held_residues(plans, raw.mask), None if energy.empty else energy
+    # A radius drifts as joints are mended all along the chain. What a few residues are to do is done by then, and to
+    # hold it as well bends them: Ramachandran favoured fell from 91 to 89 % with five contacts held besides.
+    whole = BatchEnergy.of_kind(energies, [plan.anchor() for plan in plans], local=False)
+    held, kept = held_residues(plans, raw.mask), None if whole.empty else whole
     finished = finished_atoms(space, raw, run.settings.cleanup, held, kept)
     final_atoms, raw_atoms = (atoms.cpu().numpy() for atoms in finished)
     made = []
@@ -278,8 +264,10 @@ def sample_batch(
         for names, weight in pushes_of(acting[plans[0].index], settings.guidance)
     ]
     guidance = Guidance(*parts[0], GUIDE_UNTIL, parts[1:]) if parts else None
-    energy = BatchEnergy(energies, [plan.anchor() for plan in plans])
-    guides = guides_of(run, plans, acting, energies)
+    anchors = [plan.anchor() for plan in plans]
+    held = [find(plan.asked, Motif) if in_force(plan, acting, "projection") else None for plan in plans]
+    energy = BatchEnergy(energies, anchors)
+    guides = guides_of(run.model.family, settings, energies, anchors, held, run.device)
     start, time = starting_point(run.model.family.space, plans, mask)
     # Particles are weighed by energies whether or not these move them as well; latents know only the latter.
     off = settings.energy_scale == 0 and isinstance(run.model.family, LatentFamily)
@@ -289,51 +277,6 @@ def sample_batch(
     )  # fmt: skip
     family = run.model.family
     return family.sample(task, run.sampler if family.takes_sampler else None)
-
-
-def guides_of(
-    run: Run,
-    plans: list[Plan],
-    acting: dict[int, tuple[Action, ...]],
-    energies: list[list[tuple[Condition, float]]],
-) -> list[Callable[[Denoiser], Denoiser]]:
-    """Energies and projections of a batch; families of latents take energies without guides."""
-    space, settings = run.model.family.space, run.settings
-    if not isinstance(space, Backbone) or not isinstance(run.model.family, IterativeFamily):
-        return []
-    guides: list[Callable[[Denoiser], Denoiser]] = []
-    anchors = [plan.anchor() for plan in plans]
-    scale = settings.energy_scale
-    local, whole = (BatchEnergy.of_kind(energies, anchors, kind) for kind in (True, False))
-
-    def descend(energy: BatchEnergy, start: float) -> None:
-        """Down an energy at the estimate itself, from some time on."""
-        pace: dict[str, Any] = {"steps": settings.energy_steps, "longest": ENERGY_LONGEST, "start": start}
-        guides.append(lambda own: EnergyGuidance(own, space, energy, ENERGY_SHARE * scale, **pace))
-
-    if not local.empty and scale > 0:
-        # Those of the whole too, as the way back is gone anyway. What the network comes to by itself needs no scaling
-        # of the last estimate, which stretches hydrogen bonds.
-        every = BatchEnergy(energies, anchors)
-        push = torch.tensor([ENERGY_PUSH * scale * weight for weight in map(mean_weight, energies)])
-        guides.append(lambda own: PosteriorGuidance(own, space, every, push, ENERGY_REST))
-        descend(local, LAST_PART)
-    if not whole.empty and scale > 0:
-        descend(whole, 1.0)
-    held = [plan.anchor() if in_force(plan, acting, "projection") else None for plan in plans]
-    if any(held):
-        projection = MotifProjection(space, held, run.device)
-        motifs = [find(plan.asked, Motif) if anchor else None for plan, anchor in zip(plans, held, strict=True)]
-        pull = BatchEnergy([[] if motif is None else [(motif, 1.0)] for motif in motifs], anchors)
-        guides.append(lambda own: PosteriorGuidance(own, space, pull, MOTIF_PUSH, MOTIF_REST))
-        guides.append(lambda own: Projection(own, projection))
-    return guides
-
-
-def mean_weight(requests: Sequence[tuple[Condition, float]]) -> float:
-    """Mean weight of the conditions of a design whose energies are local; 1 without any."""
-    weights = [weight for condition, weight in requests if isinstance(condition, EnergyCondition) and condition.local]
-    return sum(weights) / len(weights) if weights else 1.0
 
 
 def weighted(plan: Plan, acting: dict[int, tuple[Action, ...]], how: str) -> list[tuple[Condition, float]]:

@@ -37,6 +37,8 @@ from protgen.types import JSON
 Pushes = tuple[tuple[tuple[str, ...] | None, float], ...]
 HOWS = ("construction", "learned", "layout", "projection", "energy", "rank")
 CANDIDATES = 4  # for each design, where a condition is met by ranking alone
+# Where a learned condition and energies of few residues pull on the same residues, which one gives way is chance.
+TOGETHER = 2
 
 
 @dataclass(frozen=True)
@@ -146,10 +148,17 @@ def pushes_of(actions: Sequence[Action], guidance: float) -> Pushes:
 
 
 def candidates_of(actions: Sequence[Action], asked: int | None) -> int:
-    """Candidates for each design: as asked, or several only if something can be met by choosing among them alone."""
+    """Candidates for each design: as asked, or several only where choosing among them is how conditions are met."""
     if asked is not None:
         return asked
-    return CANDIDATES if any(action.how == "rank" for action in actions) else 1
+    if any(action.how == "rank" for action in actions):
+        return CANDIDATES
+    learned = any(action.how == "learned" for action in actions)
+    local = any(
+        action.how == "energy" and isinstance(action.condition, EnergyCondition) and action.condition.local
+        for action in actions
+    )
+    return TOGETHER if learned and local else 1
 
 
 def requested(actions: Sequence[Action], how: str) -> list[tuple[Condition, float]]:

@@ -107,7 +107,8 @@ class PosteriorGuidance(Guide):
         space: its space, which shows coordinates (`observe`).
         energy: (coordinates, mask) -> (b,), as of `EnergyGuidance`, and 0 where all is well.
         push: how many such steps the estimate goes: one number, or one for each example (b,).
-        stop: time below which it rests: what is far has come by then, and fine moves are no longer the network's.
+        stop: time below which it rests, one number or (b,): what is far has come by then, and fine moves are no longer
+            the network's.
         longest: largest move of one position in one of them, in units of its field (Å); beyond it the whole step is
             made shorter.
     """
@@ -118,7 +119,7 @@ class PosteriorGuidance(Guide):
         space: Space,
         energy: Energy,
         push: float | Float[Tensor, " b"] = 10.0,
-        stop: float = 0.0,
+        stop: float | Float[Tensor, " b"] = 0.0,
         longest: float = 2.0,
     ) -> None:
         super().__init__(denoiser)
@@ -131,7 +132,7 @@ class PosteriorGuidance(Guide):
 
     def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None) -> State:
         """E[x_data | x_t, y], moved."""
-        active = t >= self.stop
+        active = t >= torch.as_tensor(self.stop, device=t.device)
         if not bool(active.any()):
             return self.denoiser.denoise(x_t, t, cond, estimate)
         with torch.enable_grad():

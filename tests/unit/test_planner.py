@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from protgen.conditions.base import Conditions
 from protgen.conditions.clashes import Clashes
 from protgen.conditions.contact_map import ContactMap
 from protgen.conditions.contacts import Contacts
@@ -29,9 +30,9 @@ from protgen.generation.assembly import LEAST_ATOM, assemble, closest
 from protgen.generation.conflicts import check_conditions, feasible_lengths
 from protgen.generation.design import SampleSettings
 from protgen.generation.energies import BatchEnergy
-from protgen.generation.generate import generate, generate_each
-from protgen.generation.planner import plan_actions, pushes_of
-from protgen.generation.resolve import overlay, share_possible
+from protgen.generation.generate import Run, build_sampler, generate, generate_each, sample_batch
+from protgen.generation.planner import candidates_of, plan_actions, pushes_of, requested
+from protgen.generation.resolve import overlay, plan_design, share_possible
 from protgen.models.layouts import fit_layouts
 from protgen.models.model import Model, build_model
 from protgen.structure.ideal import ideal_hairpin, ideal_helix
@@ -223,6 +224,39 @@ def test_rows_of_a_batch_have_their_own_conditions(model, helix):
     for index in range(4):
         (alone,) = generate_each(model, requests, 0, FAST, indices=[index])
         assert np.abs(alone.protein.backbone - together[index].protein.backbone).max() < 2e-3
+
+
+def test_rows_are_guided_by_themselves_within_one_batch(model, helix):
+    """Energies local, of the whole and both, a motif, nothing, a motif with contacts: together and each alone."""
+    length = Length(24)
+    requests = [
+        [length, RadiusOfGyration(7.0)],
+        [length, Contacts(((2, 20, 0.0, 8.0),))],
+        [length, Contacts(((3, 19, 0.0, 8.0),)), RadiusOfGyration(8.0)],
+        [Motif(helix, "9/A103-108/9")],
+        [length],
+        [Motif(helix, "9/A103-108/9"), Contacts(((2, 20, 0.0, 8.0),))],
+    ]
+    acting = {i: plan_actions(asked, model) for i, asked in enumerate(requests)}
+    run = Run(model, FAST, torch.device("cpu"), build_sampler(FAST), 0)
+
+    def frames(rows):
+        plans = [plan_design(Conditions.of(requests[i]), None, 0, i, 0) for i in rows]
+        energies = [requested(acting[i], "energy") for i in rows]
+        return sample_batch(run, plans, acting, energies, lambda *told: None)["trans"]
+
+    together = frames(range(6))
+    for i in range(6):
+        assert (together[i] - frames([i])[0]).abs().max() < 2e-3, requests[i]
+
+
+def test_strings_with_contacts_are_made_twice(model):
+    """And the better one kept: which of the two gives way is chance."""
+    both = [Length(24), SecondaryStructure("C" + "H" * 22 + "C"), Contacts(((2, 20, 0.0, 8.0),))]
+    assert candidates_of(plan_actions(both, model), None) == 2
+    assert candidates_of(plan_actions(both, model), 1) == 1
+    assert candidates_of(plan_actions([both[0], both[2]], model), None) == 1
+    assert candidates_of(plan_actions([*both[:2], RadiusOfGyration(9.0)], model), None) == 1
 
 
 def test_of_several_candidates_the_best_is_kept(model):
