@@ -148,7 +148,7 @@ def test_what_does_not_go_together_is_refused(rng):
         make("latent", Line(), family="vae")
     with pytest.raises(UsageError, match="levels"):
         make("latent", Line(), vae={"levels": 2})
-    with pytest.raises(UsageError, match="keep those"):
+    with pytest.raises(UsageError, match="guides of x cannot act"):
         make("latent", Line()).sample(SamplingTask(x.mask, cond, [rng], guides=[lambda denoiser: denoiser]))
     family = make("latent", Line(), vae={"beta": 0.0})
     family.second = StandardFlow(LatentSpace(2), Dense(LatentSpace(2)))
