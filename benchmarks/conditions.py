@@ -57,6 +57,7 @@ class Bench:
     def __init__(self, options: argparse.Namespace) -> None:
         self.model: Model = load(options.model)
         self.settings = settings_for(self.model, batch_size=options.batch_size)
+        self.reach = self.model.trained_lengths or (3, 10**6)
         self.n: int = options.n
         self.seed: int = options.seed
         self.out: Path = options.out
@@ -211,7 +212,7 @@ def scaffold(bench: Bench, problems: Sequence[MotifProblem], label: str) -> dict
 
     What was measured of each problem is written as soon as it is done, and a run goes on where it stopped.
     """
-    shortest, longest = bench.model.trained_lengths or (3, 10**6)
+    shortest, longest = bench.reach
     every: dict[str, list[dict]] = {}
     skipped = []
     for problem in problems:
@@ -238,7 +239,7 @@ def scaffolds(bench: Bench, problem: MotifProblem, folder: Path) -> list[dict]:
     run = {"model": bench.options.model, "n": bench.n, "seed": bench.seed, "settings": asdict(bench.settings)}
     if path.is_file() and (found := json.loads(path.read_text()))["run"] == run:
         return found["designs"]
-    shortest, longest = bench.model.trained_lengths or (3, 10**6)
+    shortest, longest = bench.reach
     low, high = problem.contig.lengths
     asked = Motif(str(problem.file), str(problem.contig)) & Length(max(low, shortest), min(high, longest))
     designs = sorted(generate(bench.model, asked, bench.n, bench.seed, bench.settings), key=lambda d: d.index)

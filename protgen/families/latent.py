@@ -51,7 +51,8 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         family: which family the prior is: flow_matching or diffusion.
         vae: keywords of the VAE; beta is 0.1 unless given, and levels is 1.
         second: keywords of the prior's family. Likelihoods of posed latents begin (`first`) at the time at which the
-            prior's noise is the latents' own, unless it is given.
+            prior's noise is the latents' own, unless it is given, or the prior is trained on its bound: it would learn
+            no earlier time then, and samplers ask for them.
         bound_samples: latents drawn for each example by `log_prob`.
 
     Raises:
@@ -88,7 +89,7 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         latents = PosedLatents(space) if posed else LatentSpace(latent_dim)
         keywords = dict(second or {})
         self.second: IterativeFamily = registry.build("families", family, space=latents, encoder=prior, **keywords)
-        if isinstance(latents, PosedLatents) and "first" not in keywords:
+        if isinstance(latents, PosedLatents) and "first" not in keywords and keywords.get("weighting") != "bound":
             # The prior's head reads latents as frames and so takes their noise away, however near the data it is asked.
             # A flow followed from nearer to the data than that noise would carry it along, grown a hundredfold: the
             # density is of what the flow has made by the time at which its own noise is no less, on any field.

@@ -26,6 +26,11 @@ class Anchor:
     xyz: np.ndarray
 
 
+def is_local(condition: Condition) -> bool:
+    """Whether a condition has an energy that moves a few residues."""
+    return isinstance(condition, EnergyCondition) and condition.local
+
+
 class BatchEnergy:
     """Sum of weighted energies of each row's own conditions.
 
@@ -56,7 +61,7 @@ class BatchEnergy:
         cls, rows: Sequence[Sequence[tuple[Condition, float]]], anchors: Sequence[Anchor | None] | None, local: bool
     ) -> "BatchEnergy":
         """Only the energies that are local, or only the others."""
-        kept = [[(c, w) for c, w in own if isinstance(c, EnergyCondition) and c.local == local] for own in rows]
+        kept = [[(c, w) for c, w in own if isinstance(c, EnergyCondition) and is_local(c) == local] for own in rows]
         return cls(kept, anchors)
 
     @property

@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
-from protgen.conditions.base import Condition, EnergyCondition
+from protgen.conditions.base import Condition
 from protgen.conditions.motif import Motif
 from protgen.families.base import Family, IterativeFamily
 from protgen.generation.design import SampleSettings
-from protgen.generation.energies import Anchor, BatchEnergy
+from protgen.generation.energies import Anchor, BatchEnergy, is_local
 from protgen.generation.motif_projection import MotifProjection
 from protgen.samplers.base import Denoiser
 from protgen.samplers.energy import EnergyGuidance, PosteriorGuidance
@@ -83,11 +83,6 @@ def guides_of(
         projection = MotifProjection(space, [a if m else None for a, m in zip(anchors, held, strict=True)], device)
         guides.append(lambda own: Projection(own, projection))
     return guides
-
-
-def is_local(condition: Condition) -> bool:
-    """Whether a condition has an energy that moves a few residues."""
-    return isinstance(condition, EnergyCondition) and condition.local
 
 
 def mean_weight(requests: Sequence[tuple[Condition, float]]) -> float:

@@ -28,6 +28,7 @@ from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.conditions.symmetry import Symmetry
 from protgen.errors import UsageError
 from protgen.families.base import IterativeFamily, LatentFamily
+from protgen.generation.energies import is_local
 from protgen.models.model import Model
 from protgen.registry import nearest
 from protgen.spaces.atoms import BackboneAtoms
@@ -38,6 +39,7 @@ Pushes = tuple[tuple[tuple[str, ...] | None, float], ...]
 HOWS = ("construction", "learned", "layout", "projection", "energy", "rank")
 CANDIDATES = 4  # for each design, where a condition is met by ranking alone
 # Where a learned condition and energies of few residues pull on the same residues, which one gives way is chance.
+# (How much the second candidate adds was not measured by itself.)
 TOGETHER = 2
 
 
@@ -154,10 +156,7 @@ def candidates_of(actions: Sequence[Action], asked: int | None) -> int:
     if any(action.how == "rank" for action in actions):
         return CANDIDATES
     learned = any(action.how == "learned" for action in actions)
-    local = any(
-        action.how == "energy" and isinstance(action.condition, EnergyCondition) and action.condition.local
-        for action in actions
-    )
+    local = any(action.how == "energy" and is_local(action.condition) for action in actions)
     return TOGETHER if learned and local else 1
 
 
