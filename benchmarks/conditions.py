@@ -49,6 +49,7 @@ LOW, HIGH = 60, 100
 PAIRS, LEAST_APART, NATIVE_CONTACT = 5, 6, 8.0  # contacts asked for: of residues at least 6 apart, CA within 8 Å
 SCALES = (0.9, 1.0, 1.15)  # of the native mean radius of gyration
 GROUPS = ("C2", "C3", "C4", "D2")
+UNITS = {"contacts": ", Å beyond 8 Å", "radius_of_gyration": ", relative", "secondary_structure": ", share"}
 
 
 class Bench:
@@ -331,28 +332,37 @@ def composed(bench: Bench) -> dict:
             error = interval(measured(design, name)[0] for design in designs)
             alone.setdefault(name, error["mean"])
             row[name] = {"error": error, "times its error alone": error["mean"] / max(alone[name], 1e-9)}
+            print(" & ".join(names), name, round(error["mean"], 5), flush=True)
         result[" & ".join(names)] = {"errors": row, "validity": valid([design.protein for design in designs])}
     return result
 
 
 def calibration(bench: Bench) -> dict:
-    """Adherence and validity against the weight: classifier-free guidance of secondary structure, energy of Rg."""
-    result: dict[str, list] = {"secondary_structure": [], "radius_of_gyration": []}
-    strings = [to_string(item.labels) for item in bench.natives()]
-    for weight in (1.0, 1.5, 2.0, 3.0):
-        settings = replace(bench.settings, guidance=weight)
-        designs = bench.make([[SecondaryStructure(codes)] for codes in strings], settings)
-        error = interval(measured(design, "secondary_structure")[0] for design in designs)
-        result["secondary_structure"].append(
-            {"weight": weight, "error": error, "validity": valid([d.protein for d in designs])}
-        )
-    for weight in (0.0, 0.1, 0.3, 1.0):
-        requests = [request * weight for request in rg_requests(bench, SCALES[-1])]
-        designs = bench.make(requests)
-        error = interval(measured(design, "radius_of_gyration")[0] for design in designs)
-        result["radius_of_gyration"].append(
-            {"weight": weight, "error": error, "validity": valid([d.protein for d in designs])}
-        )
+    """Adherence and validity against the weight: of guidance for what is learned, of the energy for what is pushed."""
+    natives = bench.natives()
+    strings = [[SecondaryStructure(to_string(item.labels))] for item in natives]
+    mixed = [[Length(len(item.atoms)), FoldClass("mixed")] for item in natives]
+    rng = np.random.default_rng(bench.seed)
+    found = [(len(item.atoms), native_contacts(np.array(item.atoms, dtype=float), rng)) for item in natives]
+    touching = [Length(length) & pairs for length, pairs in found if pairs is not None]
+    radii_asked = rg_requests(bench, SCALES[-1])
+    panels: dict[str, tuple[Sequence[Sequence[Condition]], tuple[float, ...], bool]] = {
+        "secondary_structure": (strings, (1.0, 1.5, 2.0, 3.0), True),
+        "fold_class": (mixed, (1.0, 1.5, 2.0, 3.0), True),
+        "radius_of_gyration": (radii_asked, (0.0, 0.1, 0.3, 1.0), False),
+        "contacts": (touching, (0.0, 0.1, 0.3, 1.0, 3.0), False),
+    }
+    result: dict[str, list] = {}
+    for name, (requests, weights, guided) in panels.items():
+        for weight in weights:
+            settings = replace(bench.settings, guidance=weight) if guided else None
+            weighted = requests if guided else [Conditions.of(request) * weight for request in requests]
+            designs = bench.make(weighted, settings)
+            error = interval(measured(design, name)[0] for design in designs)
+            result.setdefault(name, []).append(
+                {"weight": weight, "error": error, "validity": valid([d.protein for d in designs])}
+            )
+            print(name, weight, round(error["mean"], 4), flush=True)
     plot(result, bench.out / "calibration.png")
     return result
 
@@ -376,7 +386,7 @@ def plot(result: dict[str, list], path: Path) -> None:
         beside.plot(weights, favoured, "s--", color="tab:green", label="Ramachandran favoured")
         beside.plot(weights, whole, "^--", color="tab:red", label="no chain break")
         beside.set_ylim(0, 1.05)
-        panel.set(title=name, xlabel="weight", ylabel="difference from what was asked")
+        panel.set(title=name, xlabel="weight", ylabel=f"difference from what was asked{UNITS.get(name, '')}")
         panel.legend(loc="upper left")
         beside.legend(loc="lower right")
     figure.tight_layout()

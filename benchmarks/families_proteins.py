@@ -63,7 +63,7 @@ FAMILIES: dict[str, JSON] = {
 }
 ON_TORSIONS = ("autoregressive", "normalizing_flow")
 TORSION_FIELDS = {"torsions": 3, "angles": 3}
-TRIAL = 8  # steps whose time tells how many there will be
+TRIAL = 24  # steps whose time tells how many there will be
 
 
 def configuration(family: str, encoder: str, dim: int) -> JSON:
@@ -86,7 +86,7 @@ def size(config: JSON) -> int:
 
 def sized(family: str, encoder: str, parameters: int) -> JSON:
     """The configuration whose parameters are nearest to a number."""
-    choices = {dim: size(configuration(family, encoder, dim)) for dim in range(16, 161, 8)}
+    choices = {dim: size(configuration(family, encoder, dim)) for dim in range(16, 161, 4)}
     return configuration(family, encoder, min(choices, key=lambda dim: abs(choices[dim] - parameters)))
 
 
