@@ -22,8 +22,8 @@ LOOSE = 2.0  # Å beyond a bound that still counts as near
 LONGEST_STEP = 3.8  # Å along the chain for each residue
 REACH = 2  # residues to each side that follow a pair which is far apart
 # Å: energies aim this far inside the bounds, so that what follows does not undo it. With 0.5, native contacts asked for
-# alone came within 8 Å in 72 % instead of 93 %. With strings and radii besides, 1.0 left 14 % of forty natives' strings unmet
-# in single candidates, and 0.2 left 12 %.
+# alone came within 8 Å in 72 % instead of 93 %. With strings and radii besides, 1.0 left 14 % of forty natives' strings
+# unmet in single candidates, and 0.2 left 12 %.
 MARGIN = 1.0
 
 Bound = tuple[int, int, float, float]  # residues from 1, lower and upper bound in Å
