@@ -49,7 +49,7 @@ LOW, HIGH = 60, 100
 PAIRS, LEAST_APART, NATIVE_CONTACT = 5, 6, 8.0  # contacts asked for: of residues at least 6 apart, CA within 8 Å
 SCALES = (0.9, 1.0, 1.15)  # of the native mean radius of gyration
 GROUPS = ("C2", "C3", "C4", "D2")
-UNITS = {"contacts": ", Å beyond 8 Å", "radius_of_gyration": ", relative", "secondary_structure": ", share"}
+UNITS = {"contacts": "Å beyond 8 Å", "radius_of_gyration": "relative"}  # of errors; the others are shares of residues
 
 
 class Bench:
@@ -390,10 +390,10 @@ def plot(result: dict[str, list], path: Path) -> None:
         beside.plot(weights, favoured, "s--", color="tab:green", label="Ramachandran favoured")
         beside.plot(weights, whole, "^--", color="tab:red", label="no chain break")
         beside.set_ylim(0, 1.05)
-        panel.set(title=name, xlabel="weight", ylabel=f"difference from what was asked{UNITS.get(name, '')}")
-        panel.legend(loc="upper left")
-        beside.legend(loc="lower right")
-    figure.tight_layout()
+        panel.set(title=name, xlabel="weight", ylabel=f"error, {UNITS.get(name, 'share of residues')}", ylim=(0, None))
+    entries = [*panel.get_legend_handles_labels()[0], *beside.get_legend_handles_labels()[0]]
+    figure.legend(handles=entries, loc="lower center", ncols=len(entries), frameon=False)
+    figure.tight_layout(rect=(0, 0.07, 1, 1))
     figure.savefig(path, dpi=120)
 
 
