@@ -57,7 +57,8 @@ class Bench:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.model: Model = load(options.model)
-        self.settings = settings_for(self.model, batch_size=options.batch_size)
+        chosen = {} if options.candidates is None else {"candidates": options.candidates}
+        self.settings = settings_for(self.model, batch_size=options.batch_size, **chosen)
         self.reach = self.model.trained_lengths or (3, 10**6)
         self.n: int = options.n
         self.seed: int = options.seed
@@ -413,6 +414,7 @@ def main() -> None:
     parser.add_argument("--model", default="flow-small")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--candidates", type=int, help="for each design, in place of the planner's choice")
     options = parser.parse_args()
     if options.motifs is None and {"rfdiffusion24", "motifbench"} & set(options.part):
         parser.error("the motif parts need --motifs")
@@ -421,7 +423,8 @@ def main() -> None:
     for name in options.part:
         begun = time.perf_counter()
         result = {
-            "command": f"python benchmarks/conditions.py --part {name} -n {options.n} --seed {options.seed}",
+            "command": f"python benchmarks/conditions.py --part {name} -n {options.n} --seed {options.seed}"
+            + ("" if options.candidates is None else f" --candidates {options.candidates}"),
             "model": options.model,
             "settings": asdict(bench.settings),
             "machine": machine(),
