@@ -117,8 +117,8 @@ def level_losses(logits: Tensor, labels: Tensor, groups: dict[str, Tensor]) -> T
     for group in groups.values():
         n = int(group.max()) + 1
         shape = (len(logits), n)
-        share = torch.zeros(shape).scatter_add_(1, group.expand(len(logits), -1), logits.softmax(dim=-1))
-        total = total + nn.functional.nll_loss((share + 1e-6).log(), group[labels])
+        fraction = torch.zeros(shape).scatter_add_(1, group.expand(len(logits), -1), logits.softmax(dim=-1))
+        total = total + nn.functional.nll_loss((fraction + 1e-6).log(), group[labels])
     smooth = -logits.log_softmax(dim=-1).mean()
     return total / len(groups) + SMOOTHING * smooth
 
@@ -157,13 +157,15 @@ def read(network: FoldNetwork, domains: list[Domain]) -> tuple[Tensor, Tensor]:
 
 
 def accuracies(network: FoldNetwork, domains: list[Domain], classes: list[str]) -> dict[str, dict[str, float]]:
-    """Share of right classes at each level, with its standard error, and the share of the most common class."""
-    share = read(network, domains)[1]
+    """Fraction of right classes at each level, with its standard error, and the fraction of the most common class."""
+    fraction = read(network, domains)[1]
     labels = torch.tensor([finest(domain.cath, classes) for domain in domains])
     result = {}
     for level in LEVELS:
         group = torch.tensor(coarser(classes, level))
-        summed = torch.zeros(len(share), int(group.max()) + 1).scatter_add_(1, group.expand(len(share), -1), share)
+        summed = torch.zeros(len(fraction), int(group.max()) + 1).scatter_add_(
+            1, group.expand(len(fraction), -1), fraction
+        )
         right = (summed.argmax(dim=1) == group[labels]).double().mean().item()
         most = torch.bincount(group[labels]).max().item() / len(labels)
         error = (right * (1 - right) / len(labels)) ** 0.5

@@ -69,7 +69,7 @@ def figures(proteins: Sequence[Protein]) -> dict[str, dict[str, float]]:
 
 
 def unconditional(model: Model, n: int, seed: int, settings: SampleSettings, out: Path) -> dict:
-    """Default designs, with and without the clean-up; the files are kept for the other parts."""
+    """Default designs, with and without the relaxation; the files are kept for the other parts."""
     start = time.perf_counter()
     designs = list(generate(model, [Length(LOW, HIGH)], n, seed, settings))
     seconds = time.perf_counter() - start
@@ -81,9 +81,9 @@ def unconditional(model: Model, n: int, seed: int, settings: SampleSettings, out
     return {
         "n": n,
         "seconds": round(seconds, 1),
-        "after clean-up": figures([design.protein for design in designs]),
-        "before clean-up": figures([design.raw for design in designs]),
-        "drawn layout obtained": asdict(summarise(np.array(drawn))) if drawn else None,
+        "after relaxation": figures([design.protein for design in designs]),
+        "before relaxation": figures([design.raw for design in designs]),
+        "drawn blueprint obtained": asdict(summarise(np.array(drawn))) if drawn else None,
     }
 
 
@@ -150,7 +150,7 @@ def equivariance(model: Model, motions: int = 20) -> dict:
         state = space.noise(mask, torch.randn(1, length, 7, generator=rng))
         state = state.with_fields(trans=state["trans"].double(), rots=so3.project(state["rots"].double()))
         unknown = model.conditions.unknown(mask)
-        cond = Conditioning(unknown.residue.double(), unknown.whole.double())
+        cond = Conditioning(unknown.residue.double(), unknown.globals.double())
         t = torch.tensor([0.5])
         with torch.no_grad():
             base = encoder(state, t, cond)

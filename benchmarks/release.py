@@ -2,7 +2,7 @@
 
     python benchmarks/release.py RUN STORE --name flow-small [--minutes 120] [--start flow-small]
 
-Writes `config.json`, `model.safetensors` (bfloat16) and `layouts.json` to `protgen/weights/NAME`, and the IDs of the
+Writes `config.json`, `model.safetensors` (bfloat16) and `blueprints.json` to `protgen/weights/NAME`, and the IDs of the
 store's items to `--manifest` unless that file is there already and lists the same; `card.md` is by hand, from the
 figures of `benchmarks/flow_small.py --model NAME`.
 """
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from protgen.data.store import Store
 from protgen.generation.design import settings_for
+from protgen.models.blueprints import fit_store
 from protgen.models.files import load_json, load_tensors
-from protgen.models.layouts import fit_store
 from protgen.models.model import build_model, load_weights, save_model
 from protgen.models.released import weights_folder
 from protgen.training.checkpoint import newest_checkpoint
@@ -81,7 +81,7 @@ def main() -> None:
     if options.sampling:
         config["sampling"] = options.sampling
     settings_for(replace(model, config=config))  # refuses what is no setting
-    released = replace(model, config=config, layouts=fit_store(store))
+    released = replace(model, config=config, blueprints=fit_store(store))
     save_model(released, options.weights / options.name)
     print(options.weights / options.name, about)
 

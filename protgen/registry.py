@@ -22,7 +22,7 @@ BASES = {
     "families": "Family",
     "metrics": "Metric",
     "inverse_folding": "InverseFolder",
-    "folding": "Folder",
+    "folding": "StructurePredictor",
 }
 
 

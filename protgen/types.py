@@ -64,11 +64,11 @@ class Conditioning:
 
     Attributes:
         residue: (b, l, c) features of each residue.
-        whole: (b, g) features of the whole structure.
+        globals: (b, g) features of the whole structure.
     """
 
     residue: Float[Tensor, "b l c"]
-    whole: Float[Tensor, "b g"]
+    globals: Float[Tensor, "b g"]
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def check(
     steps: o.StepsOption = None,
     guidance: o.GuidanceOption = None,
     sampler: o.SamplerOption = None,
-    layout: o.LayoutOption = None,
+    blueprint: o.BlueprintOption = None,
     enforce: o.EnforceOption = None,
     candidates: o.CandidatesOption = None,
     batch_size: o.BatchSizeOption = None,
@@ -45,7 +45,7 @@ def check(
 ) -> None:
     """Check conditions without generating: what was understood, conflicts, memory and time."""
     settings_given = o.given(
-        steps=steps, guidance=guidance, sampler=sampler, layout=layout, batch_size=batch_size, device=device,
+        steps=steps, guidance=guidance, sampler=sampler, blueprint=blueprint, batch_size=batch_size, device=device,
         candidates=candidates, enforce=o.parse_enforce(enforce),
     )  # fmt: skip
     asked = o.Requested(
@@ -66,7 +66,7 @@ def check(
         settings = settings_for(loaded, **settings_given)
         check_settings(settings)
         lines = check_conditions(requests, loaded.trained_lengths)
-        actions = plan_actions(requests, loaded, settings.enforce, settings.layout == "auto")
+        actions = plan_actions(requests, loaded, settings.enforce, settings.blueprint == "auto")
     console = stdout()
     understood = table("<condition", "<asked", "<acts by", "<or")
     for action in actions:
@@ -107,7 +107,7 @@ def in_words(condition: "Condition") -> str:
         return f"{condition.length} residues: {shares}, {loop} loop"
     if isinstance(condition, Fractions):
         asked = {"helix": condition.helix, "strand": condition.strand}
-        return ", ".join(f"{100 * share:.0f} % {name}" for name, share in asked.items() if share is not None)
+        return ", ".join(f"{100 * fraction:.0f} % {name}" for name, fraction in asked.items() if fraction is not None)
     if isinstance(condition, Motif):
         segments = ", ".join(str(segment) for segment in condition.parsed.segments)
         return f"{condition.parsed.motif_length} residues ({segments}) of {condition.file}"
@@ -129,7 +129,7 @@ def drawings(condition: "Condition") -> "list[str]":
 
 
 def cost(model: "Model", conditions: "Sequence[Condition]", n: int, settings: "SampleSettings") -> tuple[float, float]:
-    """Seconds and megabytes of a run, measured on two steps of its first designs; without the clean-up."""
+    """Seconds and megabytes of a run, measured on two steps of its first designs; without the relaxation."""
     from dataclasses import replace
 
     import torch
@@ -138,7 +138,7 @@ def cost(model: "Model", conditions: "Sequence[Condition]", n: int, settings: "S
 
     alone = pick_device(settings.device).type == "cpu"  # there, each design by itself and as many as there are threads
     first = min(n, torch.get_num_threads() if alone else settings.batch_size)
-    short = replace(settings, steps=2, cleanup=False)  # candidates are made as asked, so they are in the time
+    short = replace(settings, steps=2, relax=False)  # candidates are made as asked, so they are in the time
     begun = time.monotonic()
     for _ in generate(model, conditions, first, 0, short):
         pass

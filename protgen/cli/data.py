@@ -25,12 +25,12 @@ def build(
     out: Annotated[Path, typer.Option("--out", help="Folder of the store.", metavar="STORE")],
     min_length: Annotated[int, typer.Option(min=3, help="Fewest residues.")] = 40,
     max_length: Annotated[int, typer.Option(min=3, help="Most residues; longer chains are cropped.")] = 128,
-    max_coil: Annotated[float, typer.Option(min=0, max=1, help="Largest share of coil.")] = 0.5,
+    max_coil: Annotated[float, typer.Option(min=0, max=1, help="Largest fraction of coil.")] = 0.5,
     rg_percentile: Annotated[float, typer.Option(min=0, max=100, help="Drop chains more extended than this.")] = 96.0,
     max_resolution: Annotated[float, typer.Option(min=0, help="Å; unknown resolutions are kept.")] = 4.0,
     crops: Annotated[int, typer.Option(min=0, help="Compact crops of each longer chain; 0 for none.")] = 3,
-    validation_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of clusters held out where no split is given.")
+    validation_fraction: Annotated[
+        float, typer.Option(min=0, max=1, help="Fraction of clusters held out where no split is given.")
     ] = 0.04,
 ) -> None:
     """Read, filter, crop, label and split structures into a store for `protgen train`.
@@ -44,7 +44,7 @@ def build(
 
     if min_length > max_length:
         raise UsageError(f"--min-length {min_length} is above --max-length {max_length}; swap them")
-    filters = Filters(min_length, max_length, max_coil, rg_percentile, max_resolution, crops, validation_share)
+    filters = Filters(min_length, max_length, max_coil, rg_percentile, max_resolution, crops, validation_fraction)
     find_sources(folder)  # an empty folder is told before an output folder is made
     make_folder(out)
     with progress("reading") as show:
@@ -82,14 +82,14 @@ def print_store(folder: Path, console: "Console") -> None:
         entries = [entry for entry in store.manifest["kept"] if entry["split"] == split]
         lengths = np.array([entry["length"] for entry in entries])
         weights = lengths / lengths.sum()
-        shares = [100 * float(np.dot(weights, [entry[kind] for entry in entries])) for kind in ("helix", "strand")]
+        fractions = [100 * float(np.dot(weights, [entry[kind] for entry in entries])) for kind in ("helix", "strand")]
         kept.add_row(
             split,
             f"{len(entries):,}",
             f"{len({entry['cluster'] for entry in entries}):,}",
             f"{lengths.sum():,}",
             f"{lengths.min()}-{lengths.max()}",
-            *(f"{share:.0f}" for share in shares),
+            *(f"{fraction:.0f}" for fraction in fractions),
         )
     console.print(kept)
     dropped = store.manifest["dropped"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import protgen
 from protgen.conditions.base import Adherence, Condition
 from protgen.conditions.language import to_document, to_plain
-from protgen.conditions.measure import judges
+from protgen.conditions.measure import evaluators
 from protgen.errors import ProtgenError
 from protgen.evaluation.validity import validity
 from protgen.generation.design import Design, SampleSettings
@@ -51,11 +51,11 @@ def describe_request(
 def measure(protein: "Protein", conditions: Sequence[Condition]) -> list[JSON]:
     """How well a protein meets each condition; one that cannot be measured on it is not met, and says why."""
     rows = []
-    for judge in judges(conditions):
+    for evaluator in evaluators(conditions):
         try:
-            rows.append(asdict(judge.adherence(protein)))
+            rows.append(asdict(evaluator.adherence(protein)))
         except ProtgenError as error:
-            rows.append(asdict(Adherence(judge.name, "", str(error), math.nan, False, math.nan)))
+            rows.append(asdict(Adherence(evaluator.name, "", str(error), math.nan, False, math.nan)))
     return rows
 
 

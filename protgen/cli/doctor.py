@@ -105,5 +105,5 @@ def check_sampling() -> str:
     from protgen.models.released import DEFAULT, load
 
     model = load(DEFAULT)
-    (design,) = generate(model, [Length(40)], 1, 0, SampleSettings(steps=5, cleanup=False))
+    (design,) = generate(model, [Length(40)], 1, 0, SampleSettings(steps=5, relax=False))
     return f"{DEFAULT} makes a backbone of {design.protein.length} residues"

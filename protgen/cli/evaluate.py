@@ -13,7 +13,6 @@ from protgen.errors import UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from protgen.conditions.measure import Judgement
     from protgen.evaluation.refolding import Refolder
     from protgen.evaluation.runner import EvaluationResult
 
@@ -83,7 +82,11 @@ def evaluate(
     folder: Annotated[
         str | None,
         typer.Option(
-            "--folder", help="Folds sequences: esmfold, or command:TEMPLATE.", metavar="TOOL", rich_help_panel=ORACLES
+            "--structure-predictor",
+            "--folder",
+            help="Folds sequences: esmfold, or command:TEMPLATE.",
+            metavar="TOOL",
+            rich_help_panel=ORACLES,
         ),
     ] = None,
     inverse_folder: Annotated[
@@ -152,23 +155,25 @@ def evaluate(
     source = refold_source(
         refolds, folder, inverse_folder, refold_cache or out / "refolds", sequences, tool_timeout, seed
     )
-    judge = None
+    evaluator = None
     if likelihood is not None:
         from protgen.conditions.language import read_conditions
         from protgen.evaluation.likelihood import open_likelihood
         from protgen.generation.generate import pick_device
 
         given = [] if likelihood_conditions is None else list(read_conditions(likelihood_conditions))
-        judge = open_likelihood(likelihood, given=given, seed=seed, steps=likelihood_steps, device=pick_device(device))
+        evaluator = open_likelihood(
+            likelihood, given=given, seed=seed, steps=likelihood_steps, device=pick_device(device)
+        )
     elif likelihood_conditions is not None or likelihood_steps is not None:
-        raise UsageError("--likelihood-conditions and --likelihood-steps speak of --likelihood; name its model")
-    asked = [] if conditions is None else held_against(conditions)
+        raise UsageError("--likelihood-conditions and --likelihood-steps refer to --likelihood; name its model")
+    asked = [] if conditions is None else compared_with(conditions)
     natives = load_reference(reference, jobs=jobs) if reference else None
     settings = Settings(
         conditions=tuple(asked),
         reference=natives,
         refolds=source,
-        likelihood=judge,
+        likelihood=evaluator,
         tm=tm.value,
         most_compared=most_compared,
         folds=folds,
@@ -183,13 +188,13 @@ def evaluate(
     if used:
         console.print(summary_table(result))
         if asked:
-            console.print(adherence_table(result, [judge.name for judge in asked]))
+            console.print(adherence_table(result, [evaluator.name for evaluator in asked]))
         if len(result.content["sets"]) > 1 or result.compared or natives:
             console.print(set_table(result))
         if source is not None:
             console.print(designability_table(result))
             warn_of_missing(result)
-        if judge is not None:
+        if evaluator is not None:
             say_likelihood(result)
     console.print(f"{used} of {result.n} structures used.", markup=False)
     if used and "not_clustered" in result.content:
@@ -247,13 +252,13 @@ def refold_source(
     return refolder
 
 
-def held_against(path: Path) -> "list[Judgement]":
+def compared_with(path: Path) -> "list[Judgement]":
     """The measuring faces of a file's conditions, each once."""
     from protgen.conditions.language import read_conditions
-    from protgen.conditions.measure import judges
+    from protgen.conditions.measure import evaluators
 
-    found = judges(read_conditions(path))
-    names = [judge.name for judge in found]
+    found = evaluators(read_conditions(path))
+    names = [evaluator.name for evaluator in found]
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"{path}: {name} is given twice, and the table has one column for it; give it once")
@@ -344,11 +349,11 @@ def set_table(result: "EvaluationResult") -> "Table":
 def summary_table(result: "EvaluationResult") -> "Table":
     """Mean, 95 % interval, median and number of values of the main figures."""
     shown = table("<figure", "mean", "95 % interval", "median", "n")
-    for name, heading, is_share in SHOWN:
+    for name, heading, is_fraction in SHOWN:
         summary = result.summaries.get(name)
         if summary is None:
             continue
-        scale = 100 if is_share else 1
+        scale = 100 if is_fraction else 1
         ends = [show_number(scale * end) for end in (summary.ci_low, summary.ci_high)]
         interval = "-" if "-" in ends else " to ".join(ends)
         mean, median = show_number(scale * summary.mean), show_number(scale * summary.median)

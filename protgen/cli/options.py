@@ -32,10 +32,10 @@ SecondaryStructureOption = Annotated[
     ),
 ]
 HelixOption = Annotated[
-    float | None, typer.Option("--helix", help="Share of residues in helices, 0 to 1.", rich_help_panel=Y)
+    float | None, typer.Option("--helix", help="Fraction of residues in helices, 0 to 1.", rich_help_panel=Y)
 ]
 StrandOption = Annotated[
-    float | None, typer.Option("--strand", help="Share of residues in strands, 0 to 1.", rich_help_panel=Y)
+    float | None, typer.Option("--strand", help="Fraction of residues in strands, 0 to 1.", rich_help_panel=Y)
 ]
 NumberOption = Annotated[int, typer.Option("-n", "--number", min=1, help="How many designs.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Design i depends on (seed, i) alone.")]
@@ -49,12 +49,13 @@ GuidanceOption = Annotated[
     typer.Option("--guidance", help="Weight of the conditions; 1 is plain conditioning.", rich_help_panel=HOW),
 ]
 SamplerOption = Annotated[str | None, typer.Option("--sampler", help="Registry name.", rich_help_panel=HOW)]
-LayoutOption = Annotated[
+BlueprintOption = Annotated[
     str | None,
     typer.Option(
+        "--blueprint",
         "--layout",
         metavar="auto|free",
-        help="auto draws a layout of helices and strands where none is asked for; free does not.",
+        help="auto draws a blueprint of helices and strands where none is asked for; free does not.",
         rich_help_panel=HOW,
     ),
 ]
@@ -63,9 +64,11 @@ BatchSizeOption = Annotated[
     typer.Option("--batch-size", min=1, help="Designs at a time on a GPU; on a CPU one a core.", rich_help_panel=HOW),
 ]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, mps.", rich_help_panel=HOW)]
-NoCleanupOption = Annotated[
+NoRelaxOption = Annotated[
     bool,
-    typer.Option("--no-cleanup", help="Leave out the final repair of peptides and clashes.", rich_help_panel=HOW),
+    typer.Option(
+        "--no-relax", "--no-cleanup", help="Leave out the final repair of peptides and clashes.", rich_help_panel=HOW
+    ),
 ]
 
 
@@ -170,7 +173,7 @@ def parse_conditions(asked: Requested) -> "Conditions":
     if asked.helix is not None or asked.strand is not None:
         found = found & from_fields("fractions", {"helix": asked.helix, "strand": asked.strand})
     if asked.contig is not None and asked.motif is None:
-        raise UsageError("--contig needs --motif, the structure file it speaks of")
+        raise UsageError("--contig needs --motif, the structure file it refers to")
     if asked.motif is not None:
         found = found & from_fields("motif", {"file": asked.motif, "contig": asked.contig or ""})
     if asked.noise is not None and asked.partial is None:

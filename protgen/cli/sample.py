@@ -50,10 +50,10 @@ def sample(
     temperature: o.TemperatureOption = None,
     guidance: o.GuidanceOption = None,
     sampler: o.SamplerOption = None,
-    layout: o.LayoutOption = None,
+    blueprint: o.BlueprintOption = None,
     enforce: o.EnforceOption = None,
     candidates: o.CandidatesOption = None,
-    no_cleanup: o.NoCleanupOption = False,
+    no_relax: o.NoRelaxOption = False,
     batch_size: o.BatchSizeOption = None,
     device: o.DeviceOption = None,
     file_format: Annotated[FileFormat, typer.Option("--format", help="File format.")] = FileFormat.PDB,
@@ -67,7 +67,7 @@ def sample(
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other; give one of them")
     settings_given = o.given(
-        steps=steps, temperature=temperature, guidance=guidance, sampler=sampler, layout=layout,
+        steps=steps, temperature=temperature, guidance=guidance, sampler=sampler, blueprint=blueprint,
         batch_size=batch_size, device=device, candidates=candidates, enforce=o.parse_enforce(enforce),
     )  # fmt: skip
     asked = o.Requested(
@@ -91,10 +91,10 @@ def sample(
         name = model or DEFAULT
         loaded = load(name)
         require_backbones(loaded.family.space)
-        settings = settings_for(loaded, cleanup=not no_cleanup, **settings_given)
+        settings = settings_for(loaded, relax=not no_relax, **settings_given)
     for line in check_conditions(requests, loaded.trained_lengths):
         warn(line)
-    actions = plan_actions(requests, loaded, settings.enforce, settings.layout == "auto")
+    actions = plan_actions(requests, loaded, settings.enforce, settings.blueprint == "auto")
     facts = describe_model(name, find_model(name))
     request = describe_request(facts, requests, seed, settings, file_format.value)
     request["acting"] = [action.to_json() for action in actions]

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from protgen.cli.train_config import TrainConfig
     from protgen.data.store import Store
     from protgen.models.model import Model
-    from protgen.training.validation import Judge
 
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
 SWEEP = ("-m", "--multirun")
@@ -92,7 +91,7 @@ def train_one(config: "TrainConfig") -> tuple[int, float | None]:
         torch.set_num_threads(config.machine.threads)
     v = config.validation
     structures = isinstance(model.family.space, BackboneAtoms)
-    judge = sample_judge(v.samples, v.length, v.steps) if v.samples and structures else None
+    evaluator = sample_evaluator(v.samples, v.length, v.steps) if v.samples and structures else None
     stdout().print(f"{n_parameters(model) / 1e6:.2f} M parameters, {len(store):,} structures, run {config.run}")
     losses: list[float] = []
     with progress("training") as show, deferred() as stop:
@@ -108,7 +107,7 @@ def train_one(config: "TrainConfig") -> tuple[int, float | None]:
             config.run,
             config.settings,
             on_progress=on_progress,
-            on_validation=Validation(store, v.pairs, v.batches, judge=judge),
+            on_validation=Validation(store, v.pairs, v.batches, evaluator=evaluator),
             should_stop=stop,
             accelerator=config.machine.accelerator,
             devices=config.machine.devices,
@@ -126,12 +125,12 @@ def train_one(config: "TrainConfig") -> tuple[int, float | None]:
 
 
 def prepare_model(config: "TrainConfig", store: "Store") -> "Model":
-    """A fresh model that knows its data: lengths for warnings, layouts for open secondary structure.
+    """A fresh model that knows its data: lengths for warnings, blueprints for open secondary structure.
 
     Raises:
         ConfigError: if a part cannot be built with its keywords.
     """
-    from protgen.models.layouts import fit_store
+    from protgen.models.blueprints import fit_store
     from protgen.models.model import build_model
 
     rows = store.indices("train")
@@ -145,7 +144,7 @@ def prepare_model(config: "TrainConfig", store: "Store") -> "Model":
         raise ConfigError(f"the model cannot be built: {str(error).splitlines()[0]}; check its keywords") from error
     if config.start is not None:
         begin_from(config.start, model)
-    return replace(model, layouts=fit_store(store))
+    return replace(model, blueprints=fit_store(store))
 
 
 def begin_from(start: "str | dict[str, str]", model: "Model") -> None:
@@ -219,10 +218,10 @@ def last_step(config: "TrainConfig") -> str:
     return "the start" if found is None else f"step {int(found.name.rpartition('_')[2])}"
 
 
-def sample_judge(samples: int, length: int, steps: int) -> "Judge":
+def sample_evaluator(samples: int, length: int, steps: int) -> "Evaluator":
     """A look at samples: always the same seeds, drawn as ribbons in `pictures/`, and figures for the curves."""
 
-    def judge(model: "Model", step: int, run: Path) -> "Mapping[str, float]":
+    def evaluator(model: "Model", step: int, run: Path) -> "Mapping[str, float]":
         import numpy as np
 
         from protgen.conditions.length import Length
@@ -232,7 +231,7 @@ def sample_judge(samples: int, length: int, steps: int) -> "Judge":
         from protgen.structure.picture import draw_backbones
 
         device = str(next(model.family.parameters()).device)
-        settings = SampleSettings(steps=steps, cleanup=False, device=device)
+        settings = SampleSettings(steps=steps, relax=False, device=device)
         designs = sorted(generate(model, [Length(length)], samples, 0, settings), key=lambda d: d.index)
         found = [validity(design.protein) for design in designs]
         titles = [f"{100 * float(v['helix']):.0f} % helix, {100 * float(v['strand']):.0f} % strand" for v in found]
@@ -244,4 +243,4 @@ def sample_judge(samples: int, length: int, steps: int) -> "Judge":
         means |= {"clash_free": np.array([v["n_clashes"] == 0 for v in found])}
         return {f"sample_{name}": float(np.nanmean(values)) for name, values in means.items()}
 
-    return judge
+    return evaluator

@@ -44,7 +44,7 @@ class Condition(ABC):
 
     Attributes:
         name: the registry name.
-        whole_assembly: whether it speaks of all chains of an assembly together; the others speak of one protomer.
+        whole_assembly: whether it refers to all chains of an assembly together; the others refer to one protomer.
     """
 
     name: ClassVar[str]
@@ -60,7 +60,7 @@ class Condition(ABC):
         raise UsageError(f"{cls.name} has no short form, got {text!r}; give its fields as a mapping")
 
     @abstractmethod
-    def adherence(self, outcome: Any) -> Adherence:
+    def adherence(self, structure: Any) -> Adherence:
         """Measure y on an outcome and compare it with the request."""
 
     def check_length(self, length: int) -> None:  # noqa: B027 - most conditions fit any length
@@ -105,16 +105,16 @@ class LearnedCondition(Condition):
 
     Attributes:
         residue_dim: width of its features of each residue.
-        whole_dim: width of its features of the whole structure.
+        global_dim: width of its features of the whole structure.
     """
 
     residue_dim: ClassVar[int] = 0
-    whole_dim: ClassVar[int] = 0
+    global_dim: ClassVar[int] = 0
 
     @classmethod
     @abstractmethod
     def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
-        """Features of real examples, dropped at random as training needs: (b, l, residue_dim) or (b, whole_dim)."""
+        """Features of real examples, dropped at random as training needs: (b, l, residue_dim) or (b, global_dim)."""
 
     @classmethod
     @abstractmethod
@@ -123,7 +123,7 @@ class LearnedCondition(Condition):
 
     @abstractmethod
     def features(self, mask: Bool[Tensor, " l"]) -> Float[Tensor, "..."]:
-        """Features of the request for one design: (l, residue_dim) or (whole_dim,)."""
+        """Features of the request for one design: (l, residue_dim) or (global_dim,)."""
 
 
 def random_rows(count: int, probability: float, rng: Generator) -> Bool[Tensor, " b"]:

@@ -40,10 +40,10 @@ class Clashes(EnergyCondition):
         """
         return cls(int(parse_number(text, "clashes", "0")))
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def adherence(self, structure: Any) -> Adherence:
         """Count pairs below 2.0 Å."""
-        backbone_of(outcome, self.name)
-        count = int((close_pairs(outcome)[2] < HEAVY_LIMIT).sum())
+        backbone_of(structure, self.name)
+        count = int((close_pairs(structure)[2] < HEAVY_LIMIT).sum())
         return Adherence(self.name, self.most, count, float(max(0, count - self.most)), count <= self.most, 0.0)
 
     def energy(self, xyz: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:

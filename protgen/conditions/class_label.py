@@ -12,7 +12,7 @@ from protgen.errors import UsageError
 from protgen.types import Batch
 
 CLASSES = 10  # room for this many: digits, CIFAR-10, and with slots to spare the three or four classes of folds
-DROPPED = 0.2  # share of examples whose class is kept from the network, for guidance
+DROPPED = 0.2  # fraction of examples whose class is kept from the network, for guidance
 
 
 @dataclass(frozen=True)
@@ -36,23 +36,23 @@ class ClassLabel(LearnedCondition):
     index: int
 
     name: ClassVar[str] = "class_label"
-    whole_dim: ClassVar[int] = CLASSES + 1
+    global_dim: ClassVar[int] = CLASSES + 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.index < CLASSES:
             raise UsageError(f"class_label {self.index}: classes are numbered from 0 to {CLASSES - 1}")
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def adherence(self, structure: Any) -> Adherence:
         """Whether the class of a `Labelled` outcome is the one asked for.
 
         Raises:
             UsageError: for an outcome without a class: a classifier must look at it first.
         """
-        if not isinstance(outcome, Labelled):
-            kind = type(outcome).__name__
+        if not isinstance(structure, Labelled):
+            kind = type(structure).__name__
             raise UsageError(f"class_label cannot be measured on a {kind}; classify it first and give a Labelled")
-        off = float(outcome.class_label != self.index)
-        return Adherence(self.name, self.index, outcome.class_label, off, off == 0, 0.0)
+        off = float(structure.class_label != self.index)
+        return Adherence(self.name, self.index, structure.class_label, off, off == 0, 0.0)
 
     @classmethod
     def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
@@ -66,7 +66,7 @@ class ClassLabel(LearnedCondition):
     @classmethod
     def unknown(cls, mask: Bool[Tensor, "b l"]) -> Tensor:
         """No class."""
-        return torch.zeros(len(mask), cls.whole_dim, device=mask.device)
+        return torch.zeros(len(mask), cls.global_dim, device=mask.device)
 
     def features(self, mask: Bool[Tensor, " l"]) -> Float[Tensor, " g"]:
         """One-hot and the flag."""

@@ -36,7 +36,7 @@ class Contacts(EnergyCondition):
     Args:
         pairs: (i, j), (i, j, upper) or (i, j, lower, upper) each; residues count from 1 along the design, bounds are
             in Å, 0 to 8 where not given.
-        tolerance: share of the pairs that may lie beyond their bounds by more than 2 Å.
+        tolerance: fraction of the pairs that may lie beyond their bounds by more than 2 Å.
 
     Raises:
         UsageError: if there is no pair, one is given twice, or bounds are empty.
@@ -115,9 +115,9 @@ class Contacts(EnergyCondition):
         if last > length:
             raise ConflictError(f"contacts name residue {last}, but the length is {length}; change one of them")
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def adherence(self, structure: Any) -> Adherence:
         """Mean violation in Å; satisfied if at least 80 % of the pairs are within 2 Å of their bounds."""
-        ca = ca_of(outcome, self.name)
+        ca = ca_of(structure, self.name)
         self.check_length(len(ca))
         i, j, lower, upper = np.array(self.pairs).T
         distance = np.linalg.norm(ca[i.astype(int) - 1] - ca[j.astype(int) - 1], axis=-1)

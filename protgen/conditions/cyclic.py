@@ -48,9 +48,9 @@ class Cyclic(EnergyCondition):
         if length < SHORTEST_RING:
             raise ConflictError(f"cyclic conflicts with a length of {length}; a ring has at least {SHORTEST_RING}")
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def adherence(self, structure: Any) -> Adherence:
         """Difference of the closing bond, Å."""
-        backbone = backbone_of(outcome, self.name)
+        backbone = backbone_of(structure, self.name)
         got = float(np.linalg.norm(backbone[-1, 2] - backbone[0, 0]))
         off = abs(got - ideal.C_N)
         return Adherence(self.name, ideal.C_N, round(got, 3), off, off <= self.tolerance, self.tolerance)

@@ -31,7 +31,7 @@ class ConditionEmbedding:
                 raise ConfigError(f"condition {name!r} cannot be learned; enforce it at sampling instead")
             self.classes.append(cls)
         self.residue_dim = sum(cls.residue_dim for cls in self.classes)
-        self.whole_dim = sum(cls.whole_dim for cls in self.classes)
+        self.global_dim = sum(cls.global_dim for cls in self.classes)
 
     def from_data(self, batch: Batch, rng: Generator) -> Conditioning:
         """Conditions of real examples, with dropout."""
@@ -75,7 +75,7 @@ class ConditionEmbedding:
     def join(self, blocks: Sequence[Tensor], mask: Bool[Tensor, "b l"]) -> Conditioning:
         """Residue features and whole-structure features, each concatenated in order."""
         residue = [block for block in blocks if block.ndim == 3]
-        whole = [block for block in blocks if block.ndim == 2]
+        globals = [block for block in blocks if block.ndim == 2]
         empty_residue = torch.zeros(*mask.shape, 0, device=mask.device)
-        empty_whole = torch.zeros(len(mask), 0, device=mask.device)
-        return Conditioning(torch.cat([*residue, empty_residue], -1), torch.cat([*whole, empty_whole], -1))
+        empty_global = torch.zeros(len(mask), 0, device=mask.device)
+        return Conditioning(torch.cat([*residue, empty_residue], -1), torch.cat([*globals, empty_global], -1))

@@ -1,4 +1,4 @@
-"""Files that conditions speak of: read once, and known again by a checksum of what was taken from them."""
+"""Files that conditions refer to: read once, and known again by a checksum of what was taken from them."""
 
 import functools
 import hashlib

@@ -20,7 +20,7 @@ CLASSES = ("alpha", "beta", "mixed")
 
 @dataclass(frozen=True)
 class FoldClass(LearnedCondition):
-    """A class by shares of helix and strand: alpha (helix >= 15 %, strand < 10 %), beta (helix < 15 %, strand
+    """A class by fractions of helix and strand: alpha (helix >= 15 %, strand < 10 %), beta (helix < 15 %, strand
     >= 10 %), mixed (both reached); Nakashima, Nishikawa and Ooi 1986.
 
     Args:
@@ -33,7 +33,7 @@ class FoldClass(LearnedCondition):
     fold: str
 
     name: ClassVar[str] = "fold_class"
-    whole_dim: ClassVar[int] = len(CLASSES)
+    global_dim: ClassVar[int] = len(CLASSES)
 
     def __post_init__(self) -> None:
         if self.fold not in CLASSES:
@@ -58,12 +58,12 @@ class FoldClass(LearnedCondition):
         stranded = STRAND_CLASS - strand if self.fold == "alpha" else strand - STRAND_CLASS
         return min(helical, stranded)
 
-    def adherence(self, outcome: Any) -> Adherence:
-        """Compare with the class of the DSSP string; the difference is the share of residues that misses it."""
-        codes = "".join(assign_dssp(backbone_of(outcome, self.name)[None])[0])
-        shares = [codes.count(code) / len(codes) for code in "HE"]
+    def adherence(self, structure: Any) -> Adherence:
+        """Compare with the class of the DSSP string; the difference is the fraction of residues that misses it."""
+        codes = "".join(assign_dssp(backbone_of(structure, self.name)[None])[0])
+        fractions = [codes.count(code) / len(codes) for code in "HE"]
         got = fold_class(codes)
-        return Adherence(self.name, self.fold, got, max(0.0, -self.room(*shares)), got == self.fold, 0.0)
+        return Adherence(self.name, self.fold, got, max(0.0, -self.room(*fractions)), got == self.fold, 0.0)
 
     @classmethod
     def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
@@ -80,7 +80,7 @@ class FoldClass(LearnedCondition):
     @classmethod
     def unknown(cls, mask: Bool[Tensor, "b l"]) -> Tensor:
         """Free."""
-        return torch.zeros(len(mask), cls.whole_dim, device=mask.device)
+        return torch.zeros(len(mask), cls.global_dim, device=mask.device)
 
     def features(self, mask: Bool[Tensor, " l"]) -> Float[Tensor, " g"]:
         """One-hot class."""

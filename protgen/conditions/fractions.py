@@ -15,7 +15,7 @@ from protgen.types import Batch
 
 @dataclass(frozen=True)
 class Fractions(LearnedCondition):
-    """Shares of residues in helices and in strands; None leaves one free.
+    """Fractions of residues in helices and in strands; None leaves one free.
 
     Args:
         helix, strand: from 0 to 1.
@@ -30,7 +30,7 @@ class Fractions(LearnedCondition):
     tolerance: float = 0.1
 
     name: ClassVar[str] = "fractions"
-    whole_dim: ClassVar[int] = 4
+    global_dim: ClassVar[int] = 4
 
     def __post_init__(self) -> None:
         for label, value in (("helix", self.helix), ("strand", self.strand)):
@@ -39,9 +39,9 @@ class Fractions(LearnedCondition):
         if (self.helix or 0) + (self.strand or 0) > 1:
             raise UsageError(f"helix {self.helix} and strand {self.strand} sum to more than 1; lower one of them")
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def adherence(self, structure: Any) -> Adherence:
         """Compare with the DSSP fractions."""
-        codes = assign_dssp(outcome.backbone[None])[0]
+        codes = assign_dssp(structure.backbone[None])[0]
         got = {"helix": float((codes == "H").mean()), "strand": float((codes == "E").mean())}
         asked = {k: v for k, v in (("helix", self.helix), ("strand", self.strand)) if v is not None}
         off = max((abs(got[k] - v) for k, v in asked.items()), default=0.0)
@@ -62,7 +62,7 @@ class Fractions(LearnedCondition):
     @classmethod
     def unknown(cls, mask: Bool[Tensor, "b l"]) -> Tensor:
         """Both free."""
-        return torch.zeros(len(mask), cls.whole_dim, device=mask.device)
+        return torch.zeros(len(mask), cls.global_dim, device=mask.device)
 
     def features(self, mask: Bool[Tensor, " l"]) -> Float[Tensor, " g"]:
         """Each fraction beside its flag."""

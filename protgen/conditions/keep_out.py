@@ -95,9 +95,9 @@ class KeepOut(EnergyCondition):
         atoms = protein.atoms[protein.mask]
         return np.concatenate([atoms, np.full((len(atoms), 1), ATOM)], axis=1)
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def adherence(self, structure: Any) -> Adherence:
         """How deep the deepest backbone atom lies in a volume, Å."""
-        atoms = backbone_of(outcome, self.name).reshape(-1, 3)
+        atoms = backbone_of(structure, self.name).reshape(-1, 3)
         table = self.table()
         depth = table[None, :, 3] - np.linalg.norm(atoms[:, None] - table[None, :, :3], axis=-1)
         off = max(0.0, float(depth.max()))

@@ -33,7 +33,7 @@ class Length(LearnedCondition):
     high: int | None = None
 
     name: ClassVar[str] = "length"
-    whole_dim: ClassVar[int] = 1
+    global_dim: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         if self.low < 1:
@@ -58,12 +58,12 @@ class Length(LearnedCondition):
         high = self.low if self.high is None else self.high
         return int(torch.randint(self.low, high + 1, (), generator=rng))
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def adherence(self, structure: Any) -> Adherence:
         """Compare with the number of residues of a protein."""
         high = self.low if self.high is None else self.high
-        off = max(self.low - outcome.length, outcome.length - high, 0)
+        off = max(self.low - structure.length, structure.length - high, 0)
         asked = self.low if high == self.low else f"{self.low}-{high}"
-        return Adherence(self.name, asked, outcome.length, float(off), off == 0, 0.0)
+        return Adherence(self.name, asked, structure.length, float(off), off == 0, 0.0)
 
     def check_length(self, length: int) -> None:
         """Raise ConflictError if another condition fixes a length outside the range."""

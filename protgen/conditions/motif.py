@@ -21,7 +21,9 @@ from protgen.structure.dssp import assign_dssp
 from protgen.structure.protein import Protein
 
 PLACEMENTS_TRIED = 200  # draws among which the one that fits a secondary structure best is taken
-LEAST_AGREEMENT = 0.7  # share of the motif's helix and strand residues that a secondary structure must not contradict
+LEAST_AGREEMENT = (
+    0.7  # fraction of the motif's helix and strand residues that a secondary structure must not contradict
+)
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ class Motif(EnergyCondition):
             drawn = replace(self, contig=str(contig.reordered(kept).draw(length, rng)), order="fixed", checksum="")
             if codes is None:
                 return drawn
-            agreement = share_agreeing(drawn.codes() if self.order == "free" else own, codes, drawn.indices())
+            agreement = fraction_agreeing(drawn.codes() if self.order == "free" else own, codes, drawn.indices())
             if agreement > most:
                 best, most = drawn, agreement
             if most == 1.0:
@@ -197,12 +199,12 @@ class Motif(EnergyCondition):
         target = alignment.superpose(motif, at.detach(), torch.ones_like(at[..., 0], dtype=torch.bool))
         return (at - target).square().sum((1, 2)) / 6
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def adherence(self, structure: Any) -> Adherence:
         """RMSD of N, CA, C after superposing the motif, Å; where the gaps are open, at the place that fits best."""
-        backbone = outcome.backbone[:, :3]
+        backbone = structure.backbone[:, :3]
         motif = self.residues().backbone[:, :3]
         if not np.isfinite(backbone).all():
-            raise UsageError(f"{outcome.name}: motif needs N, CA and C of every residue, and some are missing")
+            raise UsageError(f"{structure.name}: motif needs N, CA and C of every residue, and some are missing")
         if self.placed:
             self.check_length(len(backbone))
             off = motif_rmsd(backbone, motif, self.indices())
@@ -214,8 +216,8 @@ class Motif(EnergyCondition):
         return Adherence(self.name, asked, got, off, off <= self.tolerance, self.tolerance)
 
 
-def share_agreeing(motif_codes: str, codes: str, indices: Sequence[int]) -> float:
-    """Share of the motif's helix and strand residues that codes at their places do not contradict; 1 without any."""
+def fraction_agreeing(motif_codes: str, codes: str, indices: Sequence[int]) -> float:
+    """Fraction of the motif's helix and strand residues that codes at their places do not contradict; 1 without any."""
     pairs = [(own, codes[index]) for own, index in zip(motif_codes, indices, strict=True) if own in "HE"]
     return sum(asked in ("X", own) for own, asked in pairs) / len(pairs) if pairs else 1.0
 

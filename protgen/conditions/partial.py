@@ -75,9 +75,9 @@ class Partial(Condition):
                 f"partial: {self.file} has {self.length} residues, but the length is {length}; leave the length out"
             )
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def adherence(self, structure: Any) -> Adherence:
         """1 - TM-score to the given structure."""
-        ca = ca_of(outcome, self.name)
+        ca = ca_of(structure, self.name)
         off = max(0.0, 1 - tm_score(ca, self.backbone()[:, 1])[1])
         asked = f"{self.file}, noise {self.noise:g}"
         got = f"TM-score {1 - off:.3f}"

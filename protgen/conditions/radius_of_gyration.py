@@ -40,7 +40,7 @@ class RadiusOfGyration(EnergyCondition, LearnedCondition):
     tolerance: float = 0.05
 
     name: ClassVar[str] = "radius_of_gyration"
-    whole_dim: ClassVar[int] = 2
+    global_dim: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         check_number(self.radius, "radius of gyration", 1.0)
@@ -65,9 +65,9 @@ class RadiusOfGyration(EnergyCondition, LearnedCondition):
                 "change one of them"
             )
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def adherence(self, structure: Any) -> Adherence:
         """Relative difference of Rg."""
-        ca = ca_of(outcome, self.name)
+        ca = ca_of(structure, self.name)
         got = float(np.sqrt(np.square(ca - ca.mean(0)).sum(-1).mean()))
         off = abs(got / self.radius - 1)
         return Adherence(self.name, self.radius, round(got, 2), off, off <= self.tolerance, self.tolerance)
@@ -88,7 +88,7 @@ class RadiusOfGyration(EnergyCondition, LearnedCondition):
     @classmethod
     def unknown(cls, mask: Bool[Tensor, "b l"]) -> Tensor:
         """Free."""
-        return torch.zeros(len(mask), cls.whole_dim, device=mask.device)
+        return torch.zeros(len(mask), cls.global_dim, device=mask.device)
 
     def features(self, mask: Bool[Tensor, " l"]) -> Float[Tensor, " g"]:
         """Rg over 2.2 l^0.38 Å, and the flag."""

@@ -24,7 +24,7 @@ class SecondaryStructure(LearnedCondition):
 
     Args:
         codes: one letter a residue: H helix, E strand, L or C coil, X free.
-        tolerance: share of the residues asked for that may come out otherwise.
+        tolerance: fraction of the residues asked for that may come out otherwise.
 
     Raises:
         UsageError: for an empty string or another letter.
@@ -85,9 +85,9 @@ class SecondaryStructure(LearnedCondition):
                 "make them equal, or leave one out"
             )
 
-    def adherence(self, outcome: Any) -> Adherence:
-        """Share of the residues asked for whose DSSP code came out as asked."""
-        got = "".join(assign_dssp(outcome.backbone[None])[0])
+    def adherence(self, structure: Any) -> Adherence:
+        """Fraction of the residues asked for whose DSSP code came out as asked."""
+        got = "".join(assign_dssp(structure.backbone[None])[0])
         wanted = np.array([LABELS.get(code, FREE) for code in self.codes])
         asked = wanted != FREE
         found = np.array([LABELS[code] for code in got])

@@ -84,9 +84,9 @@ class Shape(EnergyCondition):
             return cls(ellipsoid=(a, b, c))
         return cls(asphericity=parse_number(text, "shape", "0.1 (asphericity), 18x12x10 (Å), or a file of points"))
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def adherence(self, structure: Any) -> Adherence:
         """Difference of asphericity, largest relative difference of a semi-axis, or distance of distributions in Å."""
-        ca = torch.from_numpy(np.ascontiguousarray(ca_of(outcome, self.name)))[None]
+        ca = torch.from_numpy(np.ascontiguousarray(ca_of(structure, self.name)))[None]
         mask = torch.ones(ca.shape[:2], dtype=torch.bool)
         assert self.tolerance is not None
         if self.points is not None:

@@ -75,17 +75,17 @@ class Symmetry(Condition):
             return turns
         return np.concatenate([turns, turns @ np.diag([1.0, -1.0, -1.0])])
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def adherence(self, structure: Any) -> Adherence:
         """RMSD to the nearest perfectly symmetric assembly of the chains, Å."""
-        chains = [outcome.backbone[outcome.chain_ids == chain][:, :3] for chain in outcome.chains]
+        chains = [structure.backbone[structure.chain_ids == chain][:, :3] for chain in structure.chains]
         if len(chains) != self.copies:
-            raise UsageError(f"{outcome.name}: {self.group} has {self.copies} chains, the structure {len(chains)}")
+            raise UsageError(f"{structure.name}: {self.group} has {self.copies} chains, the structure {len(chains)}")
         lengths = {len(chain) for chain in chains}
         if len(lengths) != 1:
-            raise UsageError(f"{outcome.name}: the chains of {self.group} have different lengths {sorted(lengths)}")
+            raise UsageError(f"{structure.name}: the chains of {self.group} have different lengths {sorted(lengths)}")
         stacked = np.stack([chain.reshape(-1, 3) for chain in chains])
         if not np.isfinite(stacked).all():
-            raise UsageError(f"{outcome.name}: symmetry needs N, CA and C of every residue, and some are missing")
+            raise UsageError(f"{structure.name}: symmetry needs N, CA and C of every residue, and some are missing")
         off = symmetry_rmsd(stacked, self.operations())
         if off > self.tolerance and self.copies <= MOST_REORDERED:
             for order in itertools.permutations(range(1, self.copies)):

@@ -34,7 +34,7 @@ class TerminiDistance(EnergyCondition, LearnedCondition):
 
     name: ClassVar[str] = "termini_distance"
     local: ClassVar[bool] = True
-    whole_dim: ClassVar[int] = 2
+    global_dim: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         check_number(self.distance, "termini distance", 3.0)
@@ -58,9 +58,9 @@ class TerminiDistance(EnergyCondition, LearnedCondition):
                 f"which reach {longest:.0f} Å at the most; change one of them"
             )
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def adherence(self, structure: Any) -> Adherence:
         """Difference in Å."""
-        ca = ca_of(outcome, self.name)
+        ca = ca_of(structure, self.name)
         got = float(np.linalg.norm(ca[0] - ca[-1]))
         off = abs(got - self.distance)
         return Adherence(self.name, self.distance, round(got, 2), off, off <= self.tolerance, self.tolerance)
@@ -81,7 +81,7 @@ class TerminiDistance(EnergyCondition, LearnedCondition):
     @classmethod
     def unknown(cls, mask: Bool[Tensor, "b l"]) -> Tensor:
         """Free."""
-        return torch.zeros(len(mask), cls.whole_dim, device=mask.device)
+        return torch.zeros(len(mask), cls.global_dim, device=mask.device)
 
     def features(self, mask: Bool[Tensor, " l"]) -> Float[Tensor, " g"]:
         """Distance over 20 Å, and the flag."""

@@ -30,11 +30,11 @@ class Filters:
 
     Attributes:
         min_length, max_length: residues; longer chains are cropped.
-        max_coil: largest share of residues that are neither helix nor strand.
+        max_coil: largest fraction of residues that are neither helix nor strand.
         rg_percentile: chains above this percentile of Rg / l^0.38 are extended, and dropped.
         max_resolution: Å; chains of unknown resolution are kept.
         crops: compact crops taken from each longer chain at the most, 0 for none.
-        validation_share: share of clusters held out where the input names no split.
+        validation_share: fraction of clusters held out where the input names no split.
     """
 
     min_length: int = 40
@@ -43,7 +43,7 @@ class Filters:
     rg_percentile: float = 96.0
     max_resolution: float = 4.0
     crops: int = 3
-    validation_share: float = 0.04
+    validation_fraction: float = 0.04
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,12 @@ def chain_breaks(backbone: np.ndarray) -> np.ndarray:
     return (ca_ca > 4.55) | (ca_ca < 2.6) | (c_n > 2.0)
 
 
-def split_of(source: Source, cluster: str, share: float) -> str:
+def split_of(source: Source, cluster: str, fraction: float) -> str:
     """The split the index names, or one drawn by a hash of the cluster."""
     if source.facts.get("split"):
         return source.facts["split"]
     draw = int(hashlib.sha256(cluster.encode()).hexdigest()[:8], 16) / 2**32
-    return "validation" if draw < share else "train"
+    return "validation" if draw < fraction else "train"
 
 
 def crop_lengths(name: str, filters: Filters) -> tuple[int, ...]:
@@ -139,7 +139,7 @@ def items_of(source: Source, protein: Protein, filters: Filters) -> tuple[list[I
             "strand": round(float((labels == 2).mean()), 3),
             "resolution": protein.resolution,
         }
-        split = split_of(source, cluster, filters.validation_share)
+        split = split_of(source, cluster, filters.validation_fraction)
         items.append(Item(name, atoms, labels, numbers, split, cluster, facts))
     return items, reason
 

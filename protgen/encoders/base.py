@@ -28,7 +28,7 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None
+        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None
     ) -> Features:
         """Encode a noisy state.
 
@@ -36,5 +36,5 @@ class Encoder(nn.Module, ABC):
             state: the noisy point x_t.
             t: (b,) time, 0 at data and 1 at noise.
             cond: what is known of y.
-            estimate: an earlier prediction of x_data for self-conditioning, None if there is none.
+            x_pred: an earlier prediction of x_data for self-conditioning, None if there is none.
         """

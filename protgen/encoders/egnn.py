@@ -23,7 +23,7 @@ from protgen.nn.edges import EdgeGeometry, Frames, unit_vectors
 from protgen.nn.graph import Wiring
 from protgen.nn.modulation import Modulation
 from protgen.nn.precision import full_precision
-from protgen.nn.residue_graph import ResidueGraph, ResidueGraphReader, turned_and_moved
+from protgen.nn.residue_graph import ResidueGraph, ResidueGraphReader, rotated_and_moved
 from protgen.types import Conditioning, Features, State
 
 
@@ -49,7 +49,7 @@ class Block(nn.Module):
     def forward(self, h: Tensor, frames: Frames, given: ResidueGraph) -> tuple[Tensor, Frames]:
         """Updated scalars and frames."""
         graph = given.graph
-        x = self.norm(h, given.whole)
+        x = self.norm(h, given.globals)
         hidden = self.from_target(x)[graph.target] + self.from_source(x)[graph.source]
         hidden = hidden + self.from_edge(given.edges) + self.geometry(graph, frames)
         message = nn.functional.silu(self.message(nn.functional.silu(hidden)))
@@ -76,7 +76,7 @@ class EGNNEncoder(Encoder):
     """Equivariant graph network over residue frames.
 
     Args:
-        residue_dim, whole_dim: widths of the conditioning it reads.
+        residue_dim, global_dim: widths of the conditioning it reads.
         dim: width of residue scalars and messages.
         blocks: number of blocks.
         edge_dim: width of edge features.
@@ -92,7 +92,7 @@ class EGNNEncoder(Encoder):
     def __init__(
         self,
         residue_dim: int,
-        whole_dim: int,
+        global_dim: int,
         dim: int = 128,
         blocks: int = 6,
         edge_dim: int = 64,
@@ -103,17 +103,17 @@ class EGNNEncoder(Encoder):
         super().__init__()
         self.scalar_dim = dim
         self.reader = ResidueGraphReader(
-            residue_dim, whole_dim, dim, edge_dim, Wiring(nearest=neighbours, causal=causal)
+            residue_dim, global_dim, dim, edge_dim, Wiring(nearest=neighbours, causal=causal)
         )
         self.blocks = nn.ModuleList(Block(dim, edge_dim, expansion) for _ in range(blocks))
 
     def forward(
-        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None
+        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None
     ) -> Features:
         """Scalars (b, l, dim) and the three vectors of a frame head: displacement (Å), changes of the x and y axes."""
-        given = self.reader(state, t, cond, estimate)
+        given = self.reader(state, t, cond, x_pred)
         h, frames = given.scalars, given.frames
         for block in self.blocks:
             h, frames = block(h, frames, given)
         dense = given.graph.dense
-        return Features(dense(h), dense(turned_and_moved(given.frames, frames)))
+        return Features(dense(h), dense(rotated_and_moved(given.frames, frames)))

@@ -39,14 +39,14 @@ class Block(nn.Module):
     def forward(self, s: Tensor, v: Tensor, directions: Tensor, given: ResidueGraph) -> Mixed:
         """Updated scalars and vectors of nodes; `directions` (e, 3, 2) in the noisy state and in the estimate."""
         graph = given.graph
-        x, y = self.norm_messages(s, given.whole), normalise_vectors(v)
+        x, y = self.norm_messages(s, given.globals), normalise_vectors(v)
         # The first layer over [s_i, s_j] is linear: apply it to nodes, not to edges.
         pair = self.target(x)[graph.target] + self.source(x)[graph.source]
         vectors = torch.cat([y[graph.target], y[graph.source], directions.to(y.dtype)], dim=-1)
         message = self.last(*self.first(torch.cat([pair, given.edges.to(pair.dtype)], dim=-1), vectors))
         s = s + graph.mean(message[0], given.weights)
         v = v + graph.mean(message[1], given.weights)
-        change = self.narrow(*self.widen(self.norm_transition(s, given.whole), normalise_vectors(v)))
+        change = self.narrow(*self.widen(self.norm_transition(s, given.globals), normalise_vectors(v)))
         return s + change[0], v + change[1]
 
 
@@ -54,7 +54,7 @@ class GVPEncoder(Encoder):
     """Geometric vector perceptrons over residue frames.
 
     Args:
-        residue_dim, whole_dim: widths of the conditioning it reads.
+        residue_dim, global_dim: widths of the conditioning it reads.
         dim: width of residue scalars.
         vectors: vector channels of a residue.
         blocks: number of blocks.
@@ -71,7 +71,7 @@ class GVPEncoder(Encoder):
     def __init__(
         self,
         residue_dim: int,
-        whole_dim: int,
+        global_dim: int,
         dim: int = 128,
         vectors: int = 16,
         blocks: int = 5,
@@ -83,22 +83,22 @@ class GVPEncoder(Encoder):
         super().__init__()
         self.scalar_dim = dim
         self.reader = ResidueGraphReader(
-            residue_dim, whole_dim, dim, edge_dim, Wiring(nearest=neighbours, causal=causal)
+            residue_dim, global_dim, dim, edge_dim, Wiring(nearest=neighbours, causal=causal)
         )
         self.embed = VectorPerceptron(dim, 6, dim, vectors, activation=False)
         self.blocks = nn.ModuleList(Block(dim, vectors, edge_dim, expansion) for _ in range(blocks))
         self.readout = FrameReadout(dim, vectors)
 
     def forward(
-        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None
+        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None
     ) -> Features:
         """Scalars (b, l, dim) and the three vectors of a frame head: displacement (Å), changes of the x and y axes."""
-        given = self.reader(state, t, cond, estimate)
-        frames = (given.frames, given.estimate)
+        given = self.reader(state, t, cond, x_pred)
+        frames = (given.frames, given.x_pred)
         dtype = given.scalars.dtype
         axes = torch.cat([torch.zeros_like(given.frames[0]) if x is None else x[0] for x in frames], dim=-1)
         directions = [unit_vectors(given.graph, x[1])[0] for x in frames if x is not None]
-        if given.estimate is None:
+        if given.x_pred is None:
             directions.append(torch.zeros_like(directions[0]))
         s, v = self.embed(given.scalars, axes.to(dtype))
         v = v.to(dtype)  # the residual stream of vectors keeps its precision under autocast

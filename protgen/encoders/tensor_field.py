@@ -68,13 +68,13 @@ class Block(nn.Module):
     def forward(self, x: Tensor, harmonics: Tensor, given: ResidueGraph) -> Tensor:
         """Updated node features (n, irreps)."""
         graph, dim = given.graph, self.dim
-        normed = torch.cat([self.norm(x[:, :dim], given.whole), self.normalise(x[:, dim:])], dim=-1)
+        normed = torch.cat([self.norm(x[:, :dim], given.globals), self.normalise(x[:, dim:])], dim=-1)
         seen = normed[:, :dim]
         hidden = self.target(seen)[graph.target] + self.source(seen)[graph.source] + self.edge(given.edges)
         weights = self.weights(nn.functional.silu(hidden))
         messages = self.product(self.narrow(normed)[graph.source], harmonics, weights)
         x = x + self.out(self.gate(self.mix(graph.mean(messages, given.weights))))
-        change = self.transition(self.norm_transition(x[:, :dim], given.whole))
+        change = self.transition(self.norm_transition(x[:, :dim], given.globals))
         return torch.cat([x[:, :dim] + change, x[:, dim:]], dim=-1)
 
     def normalise(self, higher: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ class TensorFieldEncoder(Encoder):
     """Tensor field network over residue frames.
 
     Args:
-        residue_dim, whole_dim: widths of the conditioning it reads.
+        residue_dim, global_dim: widths of the conditioning it reads.
         dim: scalar channels of a residue; messages carry half as many.
         vectors: channels of vectors.
         tensors: channels of tensors of degree 2.
@@ -128,7 +128,7 @@ class TensorFieldEncoder(Encoder):
     def __init__(
         self,
         residue_dim: int,
-        whole_dim: int,
+        global_dim: int,
         dim: int = 128,
         vectors: int = 16,
         tensors: int = 8,
@@ -145,7 +145,7 @@ class TensorFieldEncoder(Encoder):
         channels = [dim, vectors, tensors][: degree + 1]
         # Harmonics of two directions: in the noisy state and in the estimate.
         harmonics = [1, 2, 2][: degree + 1]
-        self.reader = ResidueGraphReader(residue_dim, whole_dim, dim, edge_dim, Wiring(nearest=neighbours))
+        self.reader = ResidueGraphReader(residue_dim, global_dim, dim, edge_dim, Wiring(nearest=neighbours))
         with interpreted():
             self.embed = o3.Linear(even_irreps([dim, 6]), even_irreps(channels))
         keep_parameters_alone(self.embed)
@@ -153,10 +153,10 @@ class TensorFieldEncoder(Encoder):
         self.readout = FrameReadout(dim, vectors)
 
     def forward(
-        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None
+        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None
     ) -> Features:
         """Scalars (b, l, dim) and the three vectors of a frame head: displacement (Å), changes of the x and y axes."""
-        given = self.reader(state, t, cond, estimate)
+        given = self.reader(state, t, cond, x_pred)
         dtype = given.scalars.dtype
         x = self.mix_axes(given).to(dtype)
         harmonics = self.harmonics(given).to(dtype)
@@ -170,7 +170,7 @@ class TensorFieldEncoder(Encoder):
     def mix_axes(self, given: ResidueGraph) -> Tensor:
         """First features: the scalars, and the axes of the noisy frame and of the estimate's."""
         noisy = given.frames[0]
-        guess = torch.zeros_like(noisy) if given.estimate is None else given.estimate[0]
+        guess = torch.zeros_like(noisy) if given.x_pred is None else given.x_pred[0]
         axes = torch.cat([noisy, guess], dim=-1).transpose(-1, -2).flatten(1)
         return self.embed(torch.cat([given.scalars, axes.to(given.scalars.dtype)], dim=-1))
 
@@ -179,7 +179,7 @@ class TensorFieldEncoder(Encoder):
         """Spherical harmonics of edge directions, (e, irreps); degree by degree, zero without an estimate."""
         columns = [torch.ones_like(given.weights)[:, None]]
         for degree in range(1, self.degree + 1):
-            for frames in (given.frames, given.estimate):
+            for frames in (given.frames, given.x_pred):
                 direction, _ = unit_vectors(given.graph, given.frames[1] if frames is None else frames[1])
                 values = o3.spherical_harmonics(degree, direction, normalize=False, normalization="component")
                 columns.append(torch.zeros_like(values) if frames is None else values)

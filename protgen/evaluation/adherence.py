@@ -10,7 +10,7 @@ from protgen.metrics.base import Quantity, Value
 from protgen.structure.protein import Protein
 
 
-class Judge(Protocol):
+class Evaluator(Protocol):
     """The measuring face of a condition (`protgen.conditions.base.Condition`)."""
 
     @property
@@ -18,12 +18,12 @@ class Judge(Protocol):
         """The registry name."""
         ...
 
-    def adherence(self, outcome: Any, /) -> Any:
+    def adherence(self, structure: Any, /) -> Any:
         """An `Adherence`: asked, got, difference, satisfied, tolerance."""
         ...
 
 
-def adherence_row(protein: Protein, conditions: Sequence[Judge]) -> dict[str, Value]:
+def adherence_row(protein: Protein, conditions: Sequence[Evaluator]) -> dict[str, Value]:
     """Columns NAME_asked, NAME_got, NAME_difference and NAME_satisfied (1 or 0) of every condition.
 
     A condition that cannot be measured on this protein, for instance because the lengths differ, is not
@@ -47,7 +47,7 @@ def adherence_row(protein: Protein, conditions: Sequence[Judge]) -> dict[str, Va
     return row
 
 
-def adherence_columns(conditions: Sequence[Judge]) -> tuple[list[Quantity], list[str]]:
+def adherence_columns(conditions: Sequence[Evaluator]) -> tuple[list[Quantity], list[str]]:
     """The quantities to summarise and the text columns."""
     quantities, labels = [], []
     for condition in conditions:

@@ -1,4 +1,4 @@
-"""The structures that a set is held against: a store, or a folder of structure files."""
+"""The structures that a set is compared with: a store, or a folder of structure files."""
 
 import csv
 import os

@@ -12,7 +12,7 @@ import numpy as np
 from protgen import registry
 from protgen.errors import ConfigError, ProtgenError, StructureError, ToolError, UsageError
 from protgen.evaluation.refold_cache import RefoldCache
-from protgen.folding.base import CHAIN, Folder
+from protgen.folding.base import CHAIN, StructurePredictor
 from protgen.inverse_folding.base import InverseFolder
 from protgen.structure.protein import Protein
 from protgen.structure.residue_names import ONE_LETTER
@@ -70,7 +70,7 @@ class Refolder:
         seed: of their draws.
     """
 
-    folder: Folder
+    folder: StructurePredictor
     cache: RefoldCache
     inverse_folder: InverseFolder | None = None
     n: int = 8

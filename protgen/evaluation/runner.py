@@ -11,7 +11,7 @@ import numpy as np
 
 from protgen.errors import ProtgenError
 from protgen.evaluation import comparison, per_residue
-from protgen.evaluation.adherence import Judge, adherence_columns, adherence_row
+from protgen.evaluation.adherence import Evaluator, adherence_columns, adherence_row
 from protgen.evaluation.collect import collect_files, inner_paths, name_sets
 from protgen.evaluation.designability import (
     DesignabilityResult,
@@ -80,7 +80,7 @@ class Settings:
         jobs: number of processes; the results do not depend on it.
     """
 
-    conditions: Sequence[Judge] = ()
+    conditions: Sequence[Evaluator] = ()
     reference: Reference | None = None
     refolds: Path | Refolder | None = None
     likelihood: "LikelihoodSettings | None" = None
@@ -173,7 +173,7 @@ def evaluate(
     *,
     jobs: int = 1,
     strict: bool = False,
-    conditions: Sequence[Judge] = (),
+    conditions: Sequence[Evaluator] = (),
     settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> EvaluationResult:
@@ -234,7 +234,9 @@ def evaluate(
     return _write(rows, proteins, sets, folder, chosen, compared, extra)
 
 
-def evaluate_file(labelled: tuple[str, Path], *, strict: bool = False, conditions: Sequence[Judge] = ()) -> FileResult:
+def evaluate_file(
+    labelled: tuple[str, Path], *, strict: bool = False, conditions: Sequence[Evaluator] = ()
+) -> FileResult:
     """The row of one file and its protein; it never raises for what the file holds.
 
     Args:

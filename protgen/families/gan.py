@@ -132,8 +132,8 @@ class GAN(Family):
         real_score, fake_score = self.critic(x_data, cond), self.critic(fake.detach(), cond)
         if self.wasserstein:
             critic = (fake_score - real_score).mean()
-            share = torch.rand(len(mask), 1, 1, generator=rng).to(mask.device)
-            place = self.between(self.space.align(fake.detach(), x_data), x_data, share)
+            fraction = torch.rand(len(mask), 1, 1, generator=rng).to(mask.device)
+            place = self.between(self.space.align(fake.detach(), x_data), x_data, fraction)
             slopes = self.slopes(place, cond)
             penalty = (slopes.clamp(min=1e-12).sqrt() - 1).square().mean()
         else:
@@ -150,9 +150,9 @@ class GAN(Family):
             total = total + generator
         return Losses(total, {name: value.detach() for name, value in terms.items()})
 
-    def between(self, x: State, y: State, share: Float[Tensor, "b 1 1"]) -> State:
-        """A share of the way on the geodesics from x to y."""
-        fields = {name: m.geodesic(x[name], y[name], share) for name, m in self.space.manifolds.items()}
+    def between(self, x: State, y: State, fraction: Float[Tensor, "b 1 1"]) -> State:
+        """A fraction of the way on the geodesics from x to y."""
+        fields = {name: m.geodesic(x[name], y[name], fraction) for name, m in self.space.manifolds.items()}
         return self.space.project(State(fields, x.mask))
 
     def slopes(self, x: State, cond: Conditioning) -> Float[Tensor, " b"]:

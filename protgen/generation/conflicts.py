@@ -13,7 +13,7 @@ from protgen.conditions.fold_class import FoldClass
 from protgen.conditions.fractions import Fractions
 from protgen.conditions.keep_out import KeepOut
 from protgen.conditions.length import Length
-from protgen.conditions.motif import LEAST_AGREEMENT, Motif, share_agreeing
+from protgen.conditions.motif import LEAST_AGREEMENT, Motif, fraction_agreeing
 from protgen.conditions.partial import Partial
 from protgen.conditions.radius_of_gyration import RadiusOfGyration
 from protgen.conditions.secondary_structure import SecondaryStructure
@@ -112,7 +112,7 @@ def length_bounds(condition: Condition) -> tuple[int, int] | None:
     if isinstance(condition, SecondaryStructure | Partial):
         return condition.length, condition.length
     if isinstance(condition, ContactMap):
-        return len(condition.layout), len(condition.layout)
+        return len(condition.blueprint), len(condition.blueprint)
     return condition.parsed.lengths if isinstance(condition, Motif) else None
 
 
@@ -124,15 +124,15 @@ def find(conditions: Sequence[Condition], kind: type[T]) -> T | None:
 def check_fractions(structure: SecondaryStructure, fractions: Fractions) -> None:
     """Raise ConflictError if no way of filling the free residues can give the fractions within tolerance."""
     n = structure.length
-    for label, code, share in (("helix", "H", fractions.helix), ("strand", "E", fractions.strand)):
-        if share is None:
+    for label, code, fraction in (("helix", "H", fractions.helix), ("strand", "E", fractions.strand)):
+        if fraction is None:
             continue
         fixed = structure.codes.count(code) / n
         most = fixed + structure.codes.count("X") / n
-        if not fixed - fractions.tolerance <= share <= most + fractions.tolerance:
+        if not fixed - fractions.tolerance <= fraction <= most + fractions.tolerance:
             raise ConflictError(
                 f"secondary structure allows a {label} fraction of {fixed:.2f} to {most:.2f}, "
-                f"but the fractions ask for {share:.2f}; change one of them"
+                f"but the fractions ask for {fraction:.2f}; change one of them"
             )
 
 
@@ -162,10 +162,10 @@ def check_class_of_fractions(wanted: FoldClass, fractions: Fractions) -> None:
         )
 
 
-def check_layout(layout: ContactMap, structure: SecondaryStructure) -> None:
-    """Raise ConflictError where the layout of a contact map and the codes asked for name different structures."""
-    structure.check_length(len(layout.layout))
-    for place, (one, other) in enumerate(zip(layout.layout, structure.codes, strict=True), start=1):
+def check_blueprint(blueprint: ContactMap, structure: SecondaryStructure) -> None:
+    """Raise ConflictError where the blueprint of a contact map and the codes asked for name different structures."""
+    structure.check_length(len(blueprint.blueprint))
+    for place, (one, other) in enumerate(zip(blueprint.blueprint, structure.codes, strict=True), start=1):
         if "X" not in (one, other) and one.replace("C", "L") != other.replace("C", "L"):
             raise ConflictError(
                 f"contact_map has {one} at residue {place} and secondary structure {other}; make them equal"
@@ -176,7 +176,7 @@ def check_motif(motif: Motif, codes: str, what: str) -> None:
     """Raise ConflictError if the motif's own secondary structure contradicts codes wherever it may be placed."""
     motif.check_length(len(codes))
     best = motif.place(len(codes), Generator().manual_seed(0), codes)
-    agreement = share_agreeing(best.codes(), codes, best.indices())
+    agreement = fraction_agreeing(best.codes(), codes, best.indices())
     if agreement < LEAST_AGREEMENT:
         raise ConflictError(
             f"{what} contradicts the motif: at best {100 * agreement:.0f} % of the motif's helix and strand residues "
@@ -211,11 +211,11 @@ def check_frame(_volumes: KeepOut, symmetry: Symmetry) -> None:
 PAIRS: dict[tuple[type, type], Callable[[Any, Any], None]] = {
     (SecondaryStructure, Fractions): check_fractions,
     (SecondaryStructure, FoldClass): lambda s, c: check_class_of_codes(s.codes, c, "secondary structure"),
-    (ContactMap, FoldClass): lambda m, c: check_class_of_codes(m.layout, c, "layout of contact_map"),
+    (ContactMap, FoldClass): lambda m, c: check_class_of_codes(m.blueprint, c, "blueprint of contact_map"),
     (FoldClass, Fractions): check_class_of_fractions,
-    (ContactMap, SecondaryStructure): check_layout,
+    (ContactMap, SecondaryStructure): check_blueprint,
     (Motif, SecondaryStructure): lambda m, s: check_motif(m, s.codes, "secondary structure"),
-    (Motif, ContactMap): lambda m, c: check_motif(m, c.layout, "the layout of contact_map"),
+    (Motif, ContactMap): lambda m, c: check_motif(m, c.blueprint, "the blueprint of contact_map"),
     (RadiusOfGyration, Shape): check_ellipsoid,
     (Cyclic, TerminiDistance): check_ring,
     (KeepOut, Symmetry): check_frame,

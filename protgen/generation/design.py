@@ -10,7 +10,7 @@ from protgen.errors import CheckpointError
 from protgen.models.model import Model
 from protgen.structure.protein import Protein
 
-OWN_SETTINGS = ("steps", "temperature", "guidance", "sampler", "layout")  # which a model may set for itself
+OWN_SETTINGS = ("steps", "temperature", "guidance", "sampler", "blueprint")  # which a model may set for itself
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class SampleSettings:
         temperature: scale of all noise; 1 is the learned distribution, below 1 trades diversity for quality.
         guidance: weight w of classifier-free guidance, x_free + w (x_asked - x_free); 1 is plain conditioning.
         sampler: registry name.
-        cleanup: whether to mend peptide geometry and clashes of the final frames.
-        layout: "auto" draws a secondary-structure layout from the model's own p(y | length) where none is asked for;
-            "free" leaves it to the network.
+        relax: whether to relax peptide geometry and clashes of the final frames.
+        blueprint: "auto" draws a secondary-structure blueprint from the model's own p(y | length) where none is asked
+            for; "free" leaves it to the network.
         batch_size: most designs at a time on a GPU; changes memory and speed, and by rounding those designs that
             amplify it. On a CPU each design is made alone, as many at a time as torch has threads.
         device: "auto", "cpu", "cuda", ...
@@ -40,8 +40,8 @@ class SampleSettings:
     temperature: float = 0.8
     guidance: float = 2.0
     sampler: str = "euler"
-    cleanup: bool = True
-    layout: str = "auto"
+    relax: bool = True
+    blueprint: str = "auto"
     batch_size: int = 8
     device: str = "auto"
     enforce: Mapping[str, str] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Design:
     Attributes:
         index: i of sample i.
         protein: the backbone; residue names are placeholders (GLY).
-        raw: the same before clean-up.
+        raw: the same before relaxation.
         asked: conditions of the user.
         drawn: conditions drawn from the model's p(y), where the user left them open.
         seed: of the run; (seed, index) gives this design again.

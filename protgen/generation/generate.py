@@ -13,7 +13,7 @@ from torch import Tensor
 
 from protgen import registry
 from protgen.conditions.base import Condition, Conditions
-from protgen.conditions.measure import judges
+from protgen.conditions.measure import evaluators
 from protgen.conditions.motif import Motif
 from protgen.conditions.partial import Partial
 from protgen.conditions.secondary_structure import SecondaryStructure
@@ -104,12 +104,12 @@ def generate_each(
     settings = settings or settings_for(model)
     check_settings(settings)
     require_backbones(model.family.space)
-    use_layouts = settings.layout == "auto" and SecondaryStructure.name in model.conditions.names
-    layouts = model.layouts if use_layouts else None
+    use_blueprints = settings.blueprint == "auto" and SecondaryStructure.name in model.conditions.names
+    blueprints = model.blueprints if use_blueprints else None
     actions: dict[int, tuple[Action, ...]] = {}
     for conditions in {id(request): request for request in requests}.values():
         check_conditions(conditions, None)
-        actions[id(conditions)] = plan_actions(conditions, model, settings.enforce, use_layouts)
+        actions[id(conditions)] = plan_actions(conditions, model, settings.enforce, use_blueprints)
     chosen = range(len(requests)) if indices is None else indices
     plans, acting, pushes = [], {}, {}
     for i in chosen:
@@ -117,7 +117,7 @@ def generate_each(
         acting[i] = actions[id(requests[i])]
         pushes[i] = pushes_of(acting[i], settings.guidance)
         for candidate in range(candidates_of(acting[i], settings.candidates)):
-            plans.append(plan_design(conditions, layouts, seed, i, candidate))
+            plans.append(plan_design(conditions, blueprints, seed, i, candidate))
     # Alike starts, guidance and lengths together: one of the first two for each batch, and little padding.
     plans.sort(key=lambda plan: (plan.noise or 0.0, str(pushes[plan.index]), plan.length, plan.index, plan.candidate))
     device = pick_device(settings.device)
@@ -147,8 +147,8 @@ def check_settings(settings: SampleSettings) -> None:
         raise UsageError(f"temperature {settings.temperature}: cannot be negative; 1 is the learned distribution")
     if settings.batch_size < 1:
         raise UsageError(f"batch size {settings.batch_size}: must be at least 1")
-    if settings.layout not in ("auto", "free"):
-        raise UsageError(f"layout {settings.layout!r}: choose auto or free")
+    if settings.blueprint not in ("auto", "free"):
+        raise UsageError(f"blueprint {settings.blueprint!r}: choose auto or free")
     if settings.candidates is not None and settings.candidates < 1:
         raise UsageError(f"candidates {settings.candidates}: make at least 1 for each design")
     if settings.energy_scale < 0 or settings.energy_steps < 1:
@@ -181,7 +181,7 @@ def make_batches(
     done, lock = 0, threading.Lock()
 
     def make(plans: list[Plan], check: Callable[[], None]) -> list[tuple[Plan, Design]]:
-        def report(_step: int, _x: State, _estimate: State) -> None:
+        def report(_step: int, _x: State, _x_pred: State) -> None:
             nonlocal done
             check()
             with lock:
@@ -213,7 +213,7 @@ def make_batch(
     # hold it as well bends them: Ramachandran favoured fell from 91 to 89 % with five contacts held besides.
     whole = BatchEnergy.of_kind(energies, [plan.anchor() for plan in plans], local=False)
     held, kept = held_residues(plans, raw.mask), None if whole.empty else whole
-    finished = finished_atoms(space, raw, run.settings.cleanup, held, kept)
+    finished = finished_atoms(space, raw, run.settings.relax, held, kept)
     final_atoms, raw_atoms = (atoms.cpu().numpy() for atoms in finished)
     made = []
     for row, plan in enumerate(plans):
@@ -234,7 +234,7 @@ def make_batch(
 
 
 def held_residues(plans: list[Plan], mask: Bool[Tensor, "b l"]) -> Bool[Tensor, "b l"] | None:
-    """Residues of motifs, which the clean-up is to leave where they are; None without any."""
+    """Residues of motifs, which the relaxation is to leave where they are; None without any."""
     held = torch.zeros_like(mask)
     for row, plan in enumerate(plans):
         motif = find(plan.asked, Motif)
@@ -349,13 +349,13 @@ def miss(design: Design, asked: Conditions) -> float:
     """By how much a design misses its conditions, in units of their tolerances, weighted; measured on what is kept."""
     total = 0.0
     weights: dict[Any, float] = {id(own): weight for own, weight in zip(asked.items, asked.weights, strict=True)}
-    for judge in judges(asked.items):
+    for evaluator in evaluators(asked.items):
         try:
-            met = judge.adherence(design.protein)
+            met = evaluator.adherence(design.protein)
         except ProtgenError:
             return math.inf
         off = met.difference / met.tolerance if met.tolerance > 0 else met.difference
-        total += weights[id(judge.condition)] * (off if math.isfinite(off) else 1e6)
+        total += weights[id(evaluator.condition)] * (off if math.isfinite(off) else 1e6)
     return total
 
 

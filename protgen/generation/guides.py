@@ -19,7 +19,7 @@ from protgen.spaces.backbone import Backbone
 # Down an energy residues move by Å at once, in half steps: x_t follows the estimate by a few hundredths a step, so
 # small moves seem to be forgotten; and to the very end, since the network may take back part of what the last ones did.
 # (Chosen on two or three designs with five native contacts each, several settings changed together; no comparison.)
-ENERGY_SHARE, ENERGY_LONGEST = 0.5, 4.0
+ENERGY_FRACTION, ENERGY_LONGEST = 0.5, 4.0
 # Through the network, of five native contacts each of eight designs: pushes of 4, 7, 10 brought 93, 100, 100 % within
 # 8 Å at 84, 88 and 89 % Ramachandran favoured, where descent at the estimate alone gave 70 % at 72 %. With the native's
 # strings asked for too, 10 all the way left 12 % of these unmet in six designs, and 10 down to time 0.4 left 6 %. What
@@ -65,7 +65,7 @@ def guides_of(
     def descend(energy: BatchEnergy, start: float) -> None:
         """Down an energy at the estimate itself, below some time."""
         pace: dict[str, Any] = {"steps": settings.energy_steps, "longest": ENERGY_LONGEST, "start": start}
-        guides.append(lambda own: EnergyGuidance(own, space, energy, ENERGY_SHARE * scale, **pace))
+        guides.append(lambda own: EnergyGuidance(own, space, energy, ENERGY_FRACTION * scale, **pace))
 
     # One guide for all that goes through the network: around another there would be no gradient left.
     joined = [[*own, *([] if motif is None else [(motif, 1.0)])] for own, motif in zip(pulled, held, strict=True)]

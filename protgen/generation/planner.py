@@ -2,7 +2,7 @@
 
     construction   it is so by the way a design is made: length, the structure it starts from, copies about an axis
     learned        features the network was trained on, with classifier-free guidance
-    layout         secondary structure drawn so that it holds, and given to the network
+    blueprint         secondary structure drawn so that it holds, and given to the network
     projection     the predicted structure is made to meet it (`samplers/projection.py`)
     energy         gradient of its energy: on the predicted structure (`samplers/energy.py`), or on the latents of a
                    family that makes a structure of these in one go (`families/latent_descent.py`)
@@ -36,7 +36,7 @@ from protgen.spaces.backbone import Backbone
 from protgen.types import JSON
 
 Pushes = tuple[tuple[tuple[str, ...] | None, float], ...]
-HOWS = ("construction", "learned", "layout", "projection", "energy", "rank")
+HOWS = ("construction", "learned", "blueprint", "projection", "energy", "rank")
 CANDIDATES = 4  # for each design, where a condition is met by ranking alone
 # Where a learned condition and energies of few residues pull on the same residues, which one gives way is chance.
 # With strings, radii and contacts of forty natives, 14 % of the strings were unmet by first candidates, 11 % by the
@@ -65,13 +65,13 @@ class Action:
         return {"condition": self.condition.name, "how": self.how, "weight": self.weight, "possible": self.possible}
 
 
-def ways(condition: Condition, model: Model, layouts: bool) -> tuple[str, ...]:
+def ways(condition: Condition, model: Model, blueprints: bool) -> tuple[str, ...]:
     """What is possible for a condition with a model, best first.
 
     Args:
         condition: the request.
         model: what it has learned decides.
-        layouts: whether layouts of secondary structure are drawn.
+        blueprints: whether blueprints of secondary structure are drawn.
     """
     guided = isinstance(model.family, IterativeFamily) and isinstance(model.family.space, Backbone)
     if isinstance(condition, Partial) and not guided:
@@ -81,8 +81,8 @@ def ways(condition: Condition, model: Model, layouts: bool) -> tuple[str, ...]:
     found = []
     if isinstance(condition, LearnedCondition) and condition.name in model.conditions.names:
         found.append("learned")
-    if layouts and isinstance(condition, FoldClass | Fractions):
-        found.append("layout")
+    if blueprints and isinstance(condition, FoldClass | Fractions):
+        found.append("blueprint")
     if guided and isinstance(condition, Motif):
         found.append("projection")
     latent = isinstance(model.family, LatentFamily) and isinstance(model.family.space, BackboneAtoms)
@@ -94,7 +94,7 @@ def ways(condition: Condition, model: Model, layouts: bool) -> tuple[str, ...]:
 
 
 def plan_actions(
-    conditions: Sequence[Condition], model: Model, enforce: Mapping[str, str] | None = None, layouts: bool = True
+    conditions: Sequence[Condition], model: Model, enforce: Mapping[str, str] | None = None, blueprints: bool = True
 ) -> tuple[Action, ...]:
     """Choose for each condition how it acts.
 
@@ -102,7 +102,7 @@ def plan_actions(
         conditions: the requests, with weights where they are `Conditions`.
         model: the model.
         enforce: condition -> how, in place of the choice made here.
-        layouts: whether layouts of secondary structure may be drawn.
+        blueprints: whether blueprints of secondary structure may be drawn.
 
     Raises:
         UsageError: if a way is not possible, or names a condition that is not asked for, or a condition has no way.
@@ -113,7 +113,7 @@ def plan_actions(
     for name, how in enforce.items():
         if name not in asked:
             raise UsageError(f"enforce {name}={how}: {nearest(name, asked)}")
-    drawn = layouts and model.layouts is not None and SecondaryStructure.name in model.conditions.names
+    drawn = blueprints and model.blueprints is not None and SecondaryStructure.name in model.conditions.names
     drawn = drawn and not any(isinstance(condition, SecondaryStructure) for condition in held)
     actions = []
     for condition, weight in zip(held.items, held.weights, strict=True):
@@ -133,7 +133,7 @@ def plan_actions(
 def pushes_of(actions: Sequence[Action], guidance: float) -> Pushes:
     """What classifier-free guidance is to press on, and how hard: 1 + weight (guidance - 1) for each weight asked for.
 
-    Where all learned conditions have one weight, y is pressed as a whole, layouts that were drawn with it: one estimate
+    Where all learned conditions have one weight, y is pressed as a whole, drawn blueprints with it: one estimate
     without it is all that takes. With several weights, conditions of each are left out together.
 
     Returns:

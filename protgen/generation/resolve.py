@@ -1,4 +1,4 @@
-"""What a request leaves open is drawn here, for each design from its own random stream: length, places, layout."""
+"""What a request leaves open is drawn here, for each design from its own random stream: length, places, blueprint."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from protgen.conditions.contact_map import ContactMap
 from protgen.conditions.contacts import Contacts
 from protgen.conditions.fold_class import FoldClass
 from protgen.conditions.fractions import Fractions
-from protgen.conditions.motif import Motif, share_agreeing
+from protgen.conditions.motif import Motif, fraction_agreeing
 from protgen.conditions.partial import Partial
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.generation.conflicts import feasible_lengths, find
 from protgen.generation.energies import Anchor
 from protgen.generation.motif_projection import anchor_of
-from protgen.models.layouts import SHORTEST, LayoutPrior, complete_request
+from protgen.models.blueprints import SHORTEST, BlueprintPrior, complete_request
 
 RISE = {"H": 1.5, "E": 3.3}  # Å a residue along an alpha helix and a strand
-LAYOUT_TRIES = 60  # layouts drawn to find one of a class, or one that suits a motif or contacts
+BLUEPRINT_TRIES = 60  # blueprints drawn to find one of a class, or one that suits a motif or contacts
 CLASS_ROOM = 0.06  # of the shares, inside the limits of a class: strands of a design end sooner than asked
 
 
@@ -70,8 +70,10 @@ def sample_generator(seed: int, index: int, candidate: int = 0) -> Generator:
     return Generator().manual_seed(int(mixed[0]) << 31 ^ int(mixed[1]))
 
 
-def plan_design(conditions: Conditions, layouts: LayoutPrior | None, seed: int, index: int, candidate: int = 0) -> Plan:
-    """Draw the length, the places of a motif and the layout of one design, where they are open."""
+def plan_design(
+    conditions: Conditions, blueprints: BlueprintPrior | None, seed: int, index: int, candidate: int = 0
+) -> Plan:
+    """Draw the length, the places of a motif and the blueprint of one design, where they are open."""
     rng = sample_generator(seed, index, candidate)
     lengths = feasible_lengths(conditions)
     structure = find(conditions, SecondaryStructure)
@@ -82,37 +84,37 @@ def plan_design(conditions: Conditions, layouts: LayoutPrior | None, seed: int, 
     motif = find(conditions, Motif)
     asked = conditions
     if motif is not None:
-        layout = find(conditions, ContactMap)
-        codes = structure.codes if structure else layout.layout if layout else None
+        blueprint = find(conditions, ContactMap)
+        codes = structure.codes if structure else blueprint.blueprint if blueprint else None
         placed = motif.place(residues, rng, codes)
         asked, motif = conditions.replaced(motif, placed), placed
     drawn: list[Condition] = []
     if structure is None:
-        found = draw_layout(conditions, layouts, residues, motif, rng)
+        found = draw_blueprint(conditions, blueprints, residues, motif, rng)
         drawn += [] if found is None else [found]
     return Plan(index, candidate, residues, asked, tuple(drawn), rng)
 
 
-def draw_layout(
-    conditions: Sequence[Condition], layouts: LayoutPrior | None, length: int, motif: Motif | None, rng: Generator
+def draw_blueprint(
+    conditions: Sequence[Condition], blueprints: BlueprintPrior | None, length: int, motif: Motif | None, rng: Generator
 ) -> SecondaryStructure | None:
-    """A layout for a design whose secondary structure is open: near its fractions, of its class, around its motif."""
+    """A blueprint for a design with open secondary structure: near its fractions, of its class, around its motif."""
     fractions, wanted = find(conditions, Fractions), find(conditions, FoldClass)
     blocks, contacts = find(conditions, ContactMap), find(conditions, Contacts)
-    if blocks is not None and layouts is not None:
-        return SecondaryStructure(blocks.layout)
+    if blocks is not None and blueprints is not None:
+        return SecondaryStructure(blocks.blueprint)
     if wanted is None and motif is None and contacts is None:
-        return complete_request(layouts, length, fractions, rng)
+        return complete_request(blueprints, length, fractions, rng)
     own, places = (motif.codes(), motif.indices()) if motif else ("", [])
     best, most = None, -1.0
-    for _ in range(LAYOUT_TRIES):
-        drawn = complete_request(layouts, length, fractions, rng)
+    for _ in range(BLUEPRINT_TRIES):
+        drawn = complete_request(blueprints, length, fractions, rng)
         if drawn is None:
             return None
         codes = overlay(drawn.codes, own, places)
         in_class = 1.0 if wanted is None else class_score(wanted, codes)
-        possible = 1.0 if contacts is None else share_possible(contacts, codes)
-        score = share_agreeing(own, drawn.codes, places) + 2 * in_class + possible
+        possible = 1.0 if contacts is None else fraction_possible(contacts, codes)
+        score = fraction_agreeing(own, drawn.codes, places) + 2 * in_class + possible
         if score > most:
             best, most = SecondaryStructure(codes), score
         if score == 4:
@@ -121,13 +123,13 @@ def draw_layout(
 
 
 def class_score(wanted: FoldClass, codes: str) -> float:
-    """0 for a layout that is not of the class, 1 for one well inside its limits, and from a half on between them."""
+    """0 for a blueprint that is not of the class, 1 for one well inside its limits, and from a half on between them."""
     room = wanted.room(*(codes.count(code) / len(codes) for code in "HE"))
     return 0.0 if not wanted.holds(codes.replace("X", "L")) else min(1.0, 0.5 + 0.5 * room / CLASS_ROOM)
 
 
-def share_possible(contacts: Contacts, codes: str) -> float:
-    """Share of the pairs that a layout lets come together: the ends of one helix or strand cannot."""
+def fraction_possible(contacts: Contacts, codes: str) -> float:
+    """Fraction of the pairs that a blueprint lets come together: the ends of one helix or strand cannot."""
     good = 0
     for i, j, _, upper in contacts.pairs:
         between = set(codes[i - 1 : j])
@@ -137,9 +139,9 @@ def share_possible(contacts: Contacts, codes: str) -> float:
 
 
 def overlay(codes: str, own: str, places: Sequence[int]) -> str:
-    """A layout with a motif's helices and strands in their places; what is cut too short by them becomes free.
+    """A blueprint with a motif's helices and strands in their places; what is cut too short by them becomes free.
 
-    Where the motif is coil the layout is left free: out of its protein, strands without a partner are called coil.
+    Where the motif is coil the blueprint is left free: out of its protein, strands without a partner are called coil.
     """
     letters = list(codes)
     for code, place in zip(own, places, strict=True):

@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from protgen.metrics.tm_plan import QUICK, SearchPlan, Sieve
+from protgen.metrics.tm_plan import QUICK, Prefilter, SearchPlan
 
 _SOURCES = ("tm_search.c", "tm_starts.h", "tm_score.h", "tm_align.h", "tm_lanes.h")  # in native/, the first to compile
 # The parts of -ffast-math that let sums be vectorised. Not the whole: linking with it makes gcc set the flush-to-zero
@@ -60,7 +60,7 @@ class NativeSearch:
         y: np.ndarray,
         states: tuple[np.ndarray, np.ndarray],
         plan: SearchPlan,
-        sieve: Sieve | None = None,
+        prefilter: Prefilter | None = None,
     ) -> np.ndarray:
         """Search one pair.
 
@@ -69,7 +69,7 @@ class NativeSearch:
             y: (3, lb) float32 Å, contiguous.
             states: (la,) and (lb,) int8 secondary structures.
             plan: how hard to try.
-            sieve: a lesser search that comes first, and decides the pairs that score below its bound.
+            prefilter: a lesser search that comes first, and decides the pairs that score below its bound.
 
         Returns:
             TM by la, TM by lb, residues aligned, and 1 if the pair got the whole plan.
@@ -79,7 +79,7 @@ class NativeSearch:
         """
         result = np.zeros(4)
         at_x, at_y, *at_states = (array.ctypes.data for array in (x, y, *states))
-        first, low = (None, 0.0) if sieve is None else (_to_struct(sieve.plan), sieve.low)
+        first, low = (None, 0.0) if prefilter is None else (_to_struct(prefilter.plan), prefilter.low)
         traces = (at_x, x.shape[1], at_y, y.shape[1], *at_states)
         done = self._search(*traces, first, low, _to_struct(plan), result.ctypes.data)
         if not done:

@@ -17,10 +17,11 @@ from protgen.conditions.embedding import ConditionEmbedding
 from protgen.encoders.base import Encoder
 from protgen.errors import CheckpointError, ConfigError
 from protgen.families.base import Family
+from protgen.models.blueprints import FILE as BLUEPRINTS
+from protgen.models.blueprints import BlueprintPrior, load_blueprints
 from protgen.models.files import load_json, load_tensors, save_json, save_tensors
 from protgen.models.fits import require_fit
-from protgen.models.layouts import FILE as LAYOUTS
-from protgen.models.layouts import LayoutPrior, load_layouts
+from protgen.models.renamed import current_config, current_tensors
 from protgen.types import JSON
 
 WEIGHTS = "model.safetensors"
@@ -35,13 +36,13 @@ class Model:
         family: the network and its loss.
         conditions: how y reaches the encoder.
         config: the JSON it was built from; `config["about"]` tells what it was trained on.
-        layouts: p(y | length) of its training data, None if it has none.
+        blueprints: p(y | length) of its training data, None if it has none.
     """
 
     family: Family
     conditions: ConditionEmbedding
     config: JSON
-    layouts: LayoutPrior | None = None
+    blueprints: BlueprintPrior | None = None
 
     @property
     def trained_lengths(self) -> tuple[int, int] | None:
@@ -73,7 +74,7 @@ def build_model(config: JSON) -> Model:
     if registry.find("families", parts["family"][1]).causal:
         keywords = keywords | causal_keywords(name, parts["family"][1])
     encoder = registry.build(
-        "encoders", name, residue_dim=conditions.residue_dim, whole_dim=conditions.whole_dim, **keywords
+        "encoders", name, residue_dim=conditions.residue_dim, global_dim=conditions.global_dim, **keywords
     )
     keywords, name = parts["family"]
     others = networks(config, conditions)
@@ -105,18 +106,18 @@ def networks(config: JSON, conditions: ConditionEmbedding) -> dict[str, Encoder 
 
     `decoder` reads latents of each position beside y; `critic` reads points of the space as the encoder does; `prior`
     reads latents as its space. Each is built as the config says under that name; a decoder or critic that is missing
-    there is like the encoder, a prior a plain transformer (or, of posed latents, like the encoder). `residue_dim` and
-    `whole_dim` are the widths of y, for a family that reads y itself.
+    there is like the encoder, a prior a plain transformer (or, of frame latents, like the encoder). `residue_dim` and
+    `global_dim` are the widths of y, for a family that reads y itself.
     """
     family = config["family"]
     parameters = inspect.signature(registry.find("families", family["name"])).parameters
-    widths = {"residue_dim": conditions.residue_dim, "whole_dim": conditions.whole_dim}
+    widths = {"residue_dim": conditions.residue_dim, "global_dim": conditions.global_dim}
     found: dict[str, Encoder | int] = {key: value for key, value in widths.items() if key in parameters}
     latent_dim = 0
     if "latent_dim" in parameters:
         latent_dim = family.get("latent_dim", parameters["latent_dim"].default)
     plain = {"name": "transformer", "fields": {"latents": latent_dim}}
-    if family.get("posed"):  # latents are points of the space, which a prior like the encoder reads
+    if family.get("frame_latents"):  # latents are points of the space, which a prior like the encoder reads
         latent_dim, plain = 0, config["encoder"]
     extra = {"decoder": latent_dim, "critic": 0, "prior": 0}
     for role in extra.keys() & parameters.keys():
@@ -134,8 +135,8 @@ def save_model(model: Model, folder: Path, dtype: torch.dtype = torch.bfloat16) 
     weights = {name for name, p in model.family.named_parameters() if p.ndim > 1}
     save_tensors({k: v.to(dtype) if k in weights else v.float() for k, v in state.items()}, folder / WEIGHTS)
     save_json(model.config, folder / CONFIG)
-    if model.layouts is not None:
-        save_json(model.layouts.to_json(), folder / LAYOUTS)
+    if model.blueprints is not None:
+        save_json(model.blueprints.to_json(), folder / BLUEPRINTS)
 
 
 def load_weights(family: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -144,7 +145,7 @@ def load_weights(family: nn.Module, tensors: Mapping[str, Tensor], path: Path) -
     Raises:
         CheckpointError: if names or shapes do not fit.
     """
-    own = family.state_dict()
+    own, tensors = family.state_dict(), current_tensors(tensors)
     for name in own.keys() | tensors.keys():
         if name not in own or name not in tensors:
             where = "config" if name in tensors else "file"
@@ -166,7 +167,7 @@ def load_model(folder: Path) -> Model:
     Raises:
         CheckpointError: if a file is missing or damaged, or the two do not fit.
     """
-    config = load_json(folder / CONFIG)
+    config = current_config(load_json(folder / CONFIG))
     try:
         model = build_model(config)
     except (ConfigError, TypeError, ValueError, RuntimeError, AttributeError) as error:
@@ -175,4 +176,4 @@ def load_model(folder: Path) -> Model:
         raise CheckpointError(f"{folder / CONFIG}: {reason}; get or train the model again") from error
     load_weights(model.family, load_tensors(folder / WEIGHTS), folder / WEIGHTS)
     model.family.eval()
-    return replace(model, layouts=load_layouts(folder))
+    return replace(model, blueprints=load_blueprints(folder))

@@ -20,7 +20,7 @@ from torch_geometric.utils import scatter
 from protgen.nn.precision import full_precision
 
 ROWS = 256  # rows of the distance matrix that exist at a time
-FADE = 0.2  # share of the radius over which the nearest in space fade out
+FADE = 0.2  # fraction of the radius over which the nearest in space fade out
 TIE = 1e-4  # Å for each residue along the chain: orders neighbours at equal distance
 
 Positions = Sequence[Tensor]
@@ -32,14 +32,14 @@ class Wiring:
 
     Attributes:
         nearest: from the nearest in space that are not neighbours along the chain.
-        beside: reach along the chain, to each side.
-        far: from anywhere along the chain.
+        sequence: reach along the chain, to each side.
+        long_range: from anywhere along the chain.
         causal: from earlier residues alone.
     """
 
     nearest: int = 16
-    beside: int = 3
-    far: int = 6
+    sequence: int = 3
+    long_range: int = 6
     causal: bool = False
 
 
@@ -53,7 +53,7 @@ class Graph:
         source, target: (e,) nodes an edge leads from and to.
         offset: (e,) place of the source minus place of the target along the chain.
         fixed: (e,) edges that the distance did not choose, of weight 1.
-        rim: (n,) the nearest node that is not seen, the node itself where all are.
+        cutoff: (n,) the nearest node that is not seen, the node itself where all are.
         rim_offset: (n,) its place minus the node's.
     """
 
@@ -63,8 +63,8 @@ class Graph:
     target: Int[Tensor, " e"]
     offset: Int[Tensor, " e"]
     fixed: Bool[Tensor, " e"]
-    rim: Int[Tensor, " n"]
-    rim_offset: Int[Tensor, " n"]
+    cutoff: Int[Tensor, " n"]
+    cutoff_offset: Int[Tensor, " n"]
 
     @property
     def nodes(self) -> int:
@@ -116,7 +116,7 @@ def build_graph(
     row = torch.cat([edges[:, 1] + start for (edges, _, _), start in zip(blocks, rows, strict=True)])
     column = torch.cat([edges[:, 2] for edges, _, _ in blocks])
     fixed = torch.cat([fixed for _, fixed, _ in blocks])
-    rim = torch.cat([rim for _, _, rim in blocks], dim=1)
+    cutoff = torch.cat([cutoff for _, _, cutoff in blocks], dim=1)
     # Blocks of rows came one after another: bring the edges of each example together.
     order = (example * length + row).argsort(stable=True)
     example, row, column, fixed = (x[order] for x in (example, row, column, fixed))
@@ -128,8 +128,8 @@ def build_graph(
         target=number[example, row],
         offset=index[example, column] - index[example, row],
         fixed=fixed,
-        rim=number.gather(1, rim)[mask],
-        rim_offset=(index.gather(1, rim) - index)[mask],
+        cutoff=number.gather(1, cutoff)[mask],
+        cutoff_offset=(index.gather(1, cutoff) - index)[mask],
     )
 
 
@@ -142,8 +142,8 @@ def choose(
     allowed = mask[:, rows, None] & mask[:, None, :] & (offset != 0)
     if wiring.causal:
         allowed = allowed & (offset < 0)
-    fixed = allowed & (offset.abs() <= wiring.beside)
-    fixed = fixed | draw_far(allowed & ~fixed, index, rows, wiring.far)
+    fixed = allowed & (offset.abs() <= wiring.sequence)
+    fixed = fixed | draw_long_range(allowed & ~fixed, index, rows, wiring.long_range)
 
     distance = torch.stack([torch.cdist(x[:, rows], x, compute_mode="donot_use_mm_for_euclid_dist") for x in positions])
     distance = distance.amin(0) + tie(offset, distance.dtype)
@@ -151,17 +151,17 @@ def choose(
     count = min(wiring.nearest + 1, length)
     values, places = distance.topk(count, dim=-1, largest=False)
     seen = values.isfinite()
-    rim = torch.arange(length, device=mask.device)[rows].expand(len(mask), -1)
+    cutoff = torch.arange(length, device=mask.device)[rows].expand(len(mask), -1)
     if count == wiring.nearest + 1:
-        rim = torch.where(seen[..., -1], places[..., -1], rim)
+        cutoff = torch.where(seen[..., -1], places[..., -1], cutoff)
         seen = seen[..., :-1]
         places = places[..., :-1]
     near = torch.zeros_like(allowed).scatter(-1, places, seen)
     chosen = fixed | near
-    return chosen.nonzero(), fixed[chosen], rim
+    return chosen.nonzero(), fixed[chosen], cutoff
 
 
-def draw_far(allowed: Bool[Tensor, "b c l"], index: Tensor, rows: slice, count: int) -> Bool[Tensor, "b c l"]:
+def draw_long_range(allowed: Bool[Tensor, "b c l"], index: Tensor, rows: slice, count: int) -> Bool[Tensor, "b c l"]:
     """Pairs drawn without replacement with weights 1 / |i - j|, by the Gumbel trick on a hash of (i, j)."""
     offset = (index[:, None, :] - index[:, rows, None]).abs().clamp(min=1)
     uniform = hashed_uniform(index[:, rows, None], index[:, None, :])
@@ -191,12 +191,12 @@ def edge_weights(graph: Graph, positions: Sequence[Float[Tensor, "n 3"]]) -> Flo
         graph: the edges.
         positions: those the graph was built from, flat.
     """
-    node = torch.arange(graph.nodes, device=graph.rim.device)
+    node = torch.arange(graph.nodes, device=graph.cutoff.device)
     length = separation(positions, graph.source, graph.target, graph.offset)
-    radius = separation(positions, graph.rim, node, graph.rim_offset)[graph.target]
+    radius = separation(positions, graph.cutoff, node, graph.cutoff_offset)[graph.target]
     step = ((1 - length / radius) / FADE).clamp(0, 1)
     near = step.square() * (3 - 2 * step)
-    return torch.where(graph.fixed | (graph.rim == node)[graph.target], torch.ones_like(near), near)
+    return torch.where(graph.fixed | (graph.cutoff == node)[graph.target], torch.ones_like(near), near)
 
 
 def separation(positions: Positions, source: Tensor, target: Tensor, offset: Tensor) -> Float[Tensor, " e"]:

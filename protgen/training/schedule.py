@@ -3,7 +3,7 @@
 import math
 
 
-def learning_rate(step: int, steps: int, peak: float, warmup: int, final_share: float = 0.02) -> float:
+def learning_rate(step: int, steps: int, peak: float, warmup: int, final_fraction: float = 0.02) -> float:
     """Learning rate at a step.
 
     Args:
@@ -11,9 +11,9 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int, final_share: 
         steps: length of the run.
         peak: highest rate.
         warmup: steps until the peak.
-        final_share: rate at the end, as a share of the peak.
+        final_share: rate at the end, as a fraction of the peak.
     """
     if step < warmup:
         return peak * (step + 1) / warmup
     progress = min(1.0, (step - warmup) / max(1, steps - warmup))
-    return peak * (final_share + (1 - final_share) * 0.5 * (1 + math.cos(math.pi * progress)))
+    return peak * (final_fraction + (1 - final_fraction) * 0.5 * (1 + math.cos(math.pi * progress)))

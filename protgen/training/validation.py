@@ -11,7 +11,7 @@ from protgen.data.dataset import LengthBuckets, collate
 from protgen.data.store import Store
 from protgen.models.model import Model
 
-Judge = Callable[[Model, int, Path], Mapping[str, float]]
+Evaluator = Callable[[Model, int, Path], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -23,20 +23,20 @@ class Validation:
         pairs: most residue pairs of a batch.
         batches: number of batches.
         seed: of the choice of batches and of their noise.
-        judge: a further look at the model, for instance at samples; its figures join the loss.
+        evaluator: a further look at the model, for instance at samples; its figures join the loss.
     """
 
     store: Store
     pairs: int = 100_000
     batches: int = 8
     seed: int = 0
-    judge: Judge | None = None
+    evaluator: Evaluator | None = None
 
     def __call__(self, model: Model, step: int, run: Path) -> dict[str, float]:
         """Figures for the curves; a store without a validation split gives no loss."""
         found = validation_loss(model, self.store, self.pairs, self.batches, self.seed)
-        if self.judge is not None:
-            found |= self.judge(model, step, run)
+        if self.evaluator is not None:
+            found |= self.evaluator(model, step, run)
         return found
 
 

@@ -32,7 +32,7 @@ EXAMPLES = {
     "radius_of_gyration": {"radius": 7.0},
     "shape": {"asphericity": 0.2},
     "contacts": {"pairs": ((1, 20), (3, 15, 4.0, 6.0))},
-    "contact_map": {"layout": "L2E8L4E8L2", "pairs": ((1, 2, "parallel"),)},
+    "contact_map": {"blueprint": "L2E8L4E8L2", "pairs": ((1, 2, "parallel"),)},
     "contact_order": {"order": 0.4},
     "termini_distance": {"distance": 15.0},
     "motif": {"file": "{file}", "contig": "4/A5-12/12"},
@@ -167,7 +167,7 @@ def test_learned_features_of_data_are_those_of_the_request_or_unknown(name, file
     labels = torch.tensor([[0] + [1] * (LENGTH - 2) + [0], [0] + [2] * 9 + [0] * 4 + [2] * 9 + [0]])
     arrays = {"atoms": atoms, "labels": labels, "class_label": torch.tensor([3, 1])}
     batch = Batch(arrays, torch.ones(2, LENGTH, dtype=torch.bool))
-    shape = (2, LENGTH, cls.residue_dim) if cls.residue_dim else (2, cls.whole_dim)
+    shape = (2, LENGTH, cls.residue_dim) if cls.residue_dim else (2, cls.global_dim)
     unknown = cls.unknown(batch.mask)
     assert unknown.shape == shape
     seen = [cls.from_data(batch, rng) for _ in range(30)]

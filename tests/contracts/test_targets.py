@@ -68,9 +68,9 @@ def test_two_modes_are_learned(name):
     family = learned(name, Line(), mixtures, **TWO_MODES.get(name, {}))
     x = draw(family, 1.0, 1000)["x"][:, 0, 0].double()
     quantiles = 0.3 * stats.norm.cdf(x, 1.5, 0.3) + 0.7 * stats.norm.cdf(x, -1.5, 0.3)
-    share = float((x > 0).float().mean())
+    fraction = float((x > 0).float().mean())
     assert divergence(torch.as_tensor(quantiles)) < LIMITS.get((name, "modes"), 0.1)
-    assert 0.15 < share < 0.45
+    assert 0.15 < fraction < 0.45
 
 
 @pytest.mark.parametrize("name", DIRECT)
@@ -99,9 +99,9 @@ def test_uniform_and_concentrated_rotations_are_learned(name):
         return
     family = learned(name, space, curved_examples(space), **SMALL.get(name, {}))
     found = []
-    for y, spread in ((-1.0, None), (1.0, CONCENTRATED)):
+    for y, std in ((-1.0, None), (1.0, CONCENTRATED)):
         rots = draw(family, y, 600)["rots"][:, 0]
         vectors = so3.relative_log(space.centre.expand_as(rots), rots)
-        found.append(divergence(angle_quantiles(vectors.norm(dim=-1), spread)))
+        found.append(divergence(angle_quantiles(vectors.norm(dim=-1), std)))
     assert found[0] < 0.1, found
     assert found[1] < LIMITS.get((name, "rotations"), 0.1), found

@@ -11,7 +11,7 @@ from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
 from protgen.structure.writer import write_structure
 
-FAST = ("--steps", 2, "--no-cleanup", "--layout", "free")
+FAST = ("--steps", 2, "--no-relax", "--blueprint", "free")
 
 
 @pytest.fixture

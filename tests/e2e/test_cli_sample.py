@@ -11,7 +11,7 @@ import pytest
 from protgen.cli.design_folder import DesignFolder
 from protgen.structure.reader import read_structure
 
-FAST = ("--steps", 2, "--no-cleanup", "--layout", "free")
+FAST = ("--steps", 2, "--no-relax", "--blueprint", "free")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -86,7 +86,7 @@ def test_same_seed_same_designs_whatever_the_batch_size(cli, tiny_model, tmp_pat
         (("--length", "20", "--temperature", "nan"), ("temperature",)),
         (("--length", "20", "--temperature", "-1"), ("temperature",)),
         (("--length", "20", "--sampler", "eulr"), ("eulr", "did you mean 'euler'")),
-        (("--length", "20", "--layout", "wild"), ("layout", "wild")),
+        (("--length", "20", "--blueprint", "wild"), ("blueprint", "wild")),
         (("--length", "20", "--device", "abacus"), ("abacus",)),
         (("--length", "20", "--format", "xyz"), ("xyz",)),
         (("--length", "20", "--bogus"), ("--bogus",)),
@@ -242,7 +242,7 @@ def test_overwrite_keeps_the_old_run_until_a_new_design_is_at_hand(cli, tiny_mod
 def test_check_says_what_was_understood_and_makes_nothing(cli, tiny_model, tmp_path, monkeypatch):
     """Conditions in words, conflicts as errors, cost."""
     monkeypatch.chdir(tmp_path)
-    done = cli("check", "--model", tiny_model, "--ss", "H10L2E4X4", "-n", 1, "--layout", "free")
+    done = cli("check", "--model", tiny_model, "--ss", "H10L2E4X4", "-n", 1, "--blueprint", "free")
     assert done.code == 0, done.err
     assert "10 helix, 4 strand, 4 free" in done.out
     assert "No conflicts" in done.out

@@ -74,7 +74,7 @@ def test_train_leaves_a_run_that_sample_can_use(cli, tiny_store, tmp_path):
     assert cli(*arguments).code == 0
     assert (run / "checkpoints" / "step_00000002" / "weights.safetensors").stat().st_mtime_ns == written
     cli(*arguments, "encoder.dim=48").assert_failed(2, "cannot resume", "dim")
-    sampled = cli("sample", "--model", run / "model", "--length", 20, "-n", 1, "--steps", 2, "--no-cleanup",
+    sampled = cli("sample", "--model", run / "model", "--length", 20, "-n", 1, "--steps", 2, "--no-relax",
                   "--out", tmp_path / "designs")  # fmt: skip
     assert sampled.code == 0, sampled.err
 
@@ -120,7 +120,7 @@ def test_parts_of_a_model_begin_from_parts_of_others(tiny_store, tiny_model):
     start = {"first.decoder": f"{tiny_model}/encoder", "second.encoder": f"{tiny_model}/encoder"}
     network = [f"encoder.{key}={value}" for key, value in TINY["encoder"].items() if key != "name"]
     config = load_config(
-        ["family=latent", "family.posed=true", f"encoder={TINY['encoder']['name']}", *network,
+        ["family=latent", "family.frame_latents=true", f"encoder={TINY['encoder']['name']}", *network,
          f"data.store={tiny_store}", "start={" + ", ".join(f"{part}: {source}" for part, source in start.items()) + "}"]
     )  # fmt: skip
     assert config.start == start

@@ -102,7 +102,9 @@ def test_features_of_requests_equal_features_of_data(rng):
     requests = [[SecondaryStructure("H" * 8 + "L" * 4 + "E" * 8), Fractions(0.4, 0.4)]]
     asked = embedding.from_requests(requests, batch.mask)
     seen = [embedding.from_data(batch, rng) for _ in range(60)]
-    assert any(torch.allclose(one.residue, asked.residue) and torch.allclose(one.whole, asked.whole) for one in seen)
+    assert any(
+        torch.allclose(one.residue, asked.residue) and torch.allclose(one.globals, asked.globals) for one in seen
+    )
     unknown = embedding.unknown(batch.mask)
     assert any(torch.equal(one.residue, unknown.residue) for one in seen)
     partly = [one.residue[0, :, 3].sum().item() for one in seen]

@@ -73,14 +73,14 @@ def test_the_best_on_the_way_is_kept_and_lost_slopes_do_no_harm(rng):
     assert torch.equal(descend(z, mask, decoder(mask), PLAIN, broken, steps=3), z)
 
 
-@pytest.fixture(scope="module", params=["vae", "vae posed", "latent", "latent posed"])
+@pytest.fixture(scope="module", params=["vae", "vae frame_latents", "latent", "latent frame_latents"])
 def model(request):
     torch.manual_seed(0)
-    name, *posed = request.param.split()
+    name, *frame_latents = request.param.split()
     config = {
         "space": {"name": "backbone"},
         "encoder": SMALL,
-        "family": {"name": name, "posed": bool(posed)},
+        "family": {"name": name, "frame_latents": bool(frame_latents)},
         "conditions": ["length"],
     }
     made = build_model(config)
@@ -96,7 +96,7 @@ def test_designs_of_latent_families_meet_energies(model):
     assert [action.how for action in plan_actions([*asked, Contacts(((2, 20),))], model)] == [
         "construction", "energy", "energy",
     ]  # fmt: skip
-    plain = replace(FAST, cleanup=False, energy_scale=0.0)
+    plain = replace(FAST, relax=False, energy_scale=0.0)
     free, held = (next(generate(model, asked, 1, 0, settings)) for settings in (plain, replace(plain, energy_scale=1)))
     off = [asked[1].adherence(design.protein).difference for design in (free, held)]
     assert off[1] < 0.5 * off[0]

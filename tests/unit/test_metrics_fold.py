@@ -150,8 +150,8 @@ def test_few_are_not_judged():
     assert few == {"n": 0, "n_given": FEWEST_SCORED - 1}
     readings = [Features(noisy(ideal_helix, FEWEST_EMBEDDED - 1, seed=k)).folds(np.arange(30)) for k in (0, 1)]
     assert "frechet_fold" not in fold_distances(*readings)
-    shares = np.random.default_rng(0).dirichlet(np.ones(4), size=60)
-    assert permutation_test(shares[:30], shares[30:]) > 0.05
+    fractions = np.random.default_rng(0).dirichlet(np.ones(4), size=60)
+    assert permutation_test(fractions[:30], fractions[30:]) > 0.05
     assert permutation_test(np.eye(4)[np.arange(30) % 4], np.eye(4)[np.zeros(30, int)]) < 0.01
 
 

@@ -149,9 +149,9 @@ def test_the_projection_of_a_turned_structure_is_turned(file):
     turn = torch.from_numpy(np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]).float()
     turn = turn * torch.linalg.det(turn).sign()
     project = MotifProjection(space, [anchor_of(motif)], torch.device("cpu"))
-    turned = state.with_fields(trans=state["trans"] @ turn.T, rots=turn @ state["rots"])
-    assert torch.allclose(project(turned)["trans"], project(state)["trans"] @ turn.T, atol=1e-3)
-    assert torch.allclose(project(turned)["rots"], turn @ project(state)["rots"], atol=1e-4)
+    rotated = state.with_fields(trans=state["trans"] @ turn.T, rots=turn @ state["rots"])
+    assert torch.allclose(project(rotated)["trans"], project(state)["trans"] @ turn.T, atol=1e-3)
+    assert torch.allclose(project(rotated)["rots"], turn @ project(state)["rots"], atol=1e-4)
 
 
 def test_a_finished_design_lies_in_the_frame_of_its_motif(file):

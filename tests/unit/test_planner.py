@@ -17,7 +17,7 @@ from protgen.conditions.fold_class import FoldClass
 from protgen.conditions.fractions import Fractions
 from protgen.conditions.keep_out import KeepOut
 from protgen.conditions.length import Length
-from protgen.conditions.measure import judges
+from protgen.conditions.measure import evaluators
 from protgen.conditions.motif import Motif
 from protgen.conditions.partial import Partial
 from protgen.conditions.radius_of_gyration import RadiusOfGyration
@@ -32,15 +32,15 @@ from protgen.generation.design import SampleSettings
 from protgen.generation.energies import BatchEnergy
 from protgen.generation.generate import Run, build_sampler, generate, generate_each, sample_batch
 from protgen.generation.planner import candidates_of, plan_actions, pushes_of, requested
-from protgen.generation.resolve import overlay, plan_design, share_possible
-from protgen.models.layouts import fit_layouts
+from protgen.generation.resolve import fraction_possible, overlay, plan_design
+from protgen.models.blueprints import fit_blueprints
 from protgen.models.model import Model, build_model
 from protgen.structure.ideal import ideal_hairpin, ideal_helix
 from protgen.structure.protein import Protein
 from protgen.structure.writer import write_structure
 
-FAST = SampleSettings(steps=4, guidance=1.0, cleanup=False)
-LAYOUTS = ["C" + "H" * 12 + "CCC" + "H" * 10 + "CC", "CC" + "E" * 6 + "CC" + "E" * 6 + "C"]
+FAST = SampleSettings(steps=4, guidance=1.0, relax=False)
+BLUEPRINTS = ["C" + "H" * 12 + "CCC" + "H" * 10 + "CC", "CC" + "E" * 6 + "CC" + "E" * 6 + "C"]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def model() -> Model:
         "conditions": ["length", "secondary_structure", "fractions"],
     }
     built = build_model(config)
-    return Model(built.family.eval(), built.conditions, config, fit_layouts(LAYOUTS))
+    return Model(built.family.eval(), built.conditions, config, fit_blueprints(BLUEPRINTS))
 
 
 @pytest.fixture
@@ -82,11 +82,11 @@ def test_each_condition_acts_in_the_best_way_there_is(model, helix):
         "radius_of_gyration": "energy",
         "contacts": "energy",
         "motif": "projection",
-        "fold_class": "layout",
+        "fold_class": "blueprint",
         "symmetry": "construction",
     }
     fixed = plan_actions([SecondaryStructure("H" * 30), FoldClass("alpha")], model)
-    assert [action.how for action in fixed] == ["learned", "rank"]  # no layout is drawn where one is given
+    assert [action.how for action in fixed] == ["learned", "rank"]  # no blueprint is drawn where one is given
     other = plan_actions(asked, model, {"contacts": "rank"})
     assert {action.condition.name: action.how for action in other}["contacts"] == "rank"
     for wrong, word in (({"contacts": "learned"}, "energy, rank"), ({"contact": "rank"}, "did you mean 'contacts'")):
@@ -109,7 +109,7 @@ def test_the_weight_of_what_is_learned_is_that_of_guidance(model):
 
 def test_each_learned_condition_can_have_its_own_weight(model):
     """Another weight of one of two conditions changes the design."""
-    stirred = Model(copy.deepcopy(model.family), model.conditions, model.config, model.layouts)
+    stirred = Model(copy.deepcopy(model.family), model.conditions, model.config, model.blueprints)
     with torch.no_grad():  # as initialised, the network's last layers are zero, whatever y is
         for weights in stirred.family.parameters():
             weights += 0.05 * torch.randn(weights.shape, generator=torch.Generator().manual_seed(0))
@@ -117,8 +117,8 @@ def test_each_learned_condition_can_have_its_own_weight(model):
     def made(asked):
         return next(iter(generate(stirred, asked, 1, 0, replace(FAST, guidance=2.0)))).raw.backbone
 
-    string, share = SecondaryStructure("H" * 16), Fractions(helix=1.0)
-    alike, other = made(Length(16) & string & share), made(Length(16) & string & 3.0 * share)
+    string, fraction = SecondaryStructure("H" * 16), Fractions(helix=1.0)
+    alike, other = made(Length(16) & string & fraction), made(Length(16) & string & 3.0 * fraction)
     assert np.isfinite(other).all()
     assert not np.allclose(alike, other, atol=1e-3)
 
@@ -276,7 +276,7 @@ def test_symmetric_assemblies_are_perfect_and_free_of_clashes(model, group):
     asked = [Length(16), Symmetry(group)]
     (design,) = generate(model, asked, 1, 0, FAST)
     assert design.protein.length == 16 * Symmetry(group).copies
-    met = {judge.name: judge.adherence(design.protein) for judge in judges(design.asked)}
+    met = {evaluator.name: evaluator.adherence(design.protein) for evaluator in evaluators(design.asked)}
     assert met["symmetry"].difference < 1e-3
     assert met["length"].satisfied  # of the protomer
 
@@ -296,7 +296,8 @@ def test_a_given_structure_is_varied_by_its_noise(model, tmp_path):
     path = tmp_path / "hairpin.pdb"
     write_structure(Protein.from_backbone(ideal_hairpin(24) + 30.0), path)
     near, far = (
-        next(generate(model, [Partial(str(path), noise)], 1, 0, replace(FAST, layout="free"))) for noise in (0.02, 1.0)
+        next(generate(model, [Partial(str(path), noise)], 1, 0, replace(FAST, blueprint="free")))
+        for noise in (0.02, 1.0)
     )
     rmsd = [
         np.sqrt(np.square(d.protein.backbone[:, 1] - ideal_hairpin(24)[:, 1] - 30).sum(-1).mean()) for d in (near, far)
@@ -304,12 +305,12 @@ def test_a_given_structure_is_varied_by_its_noise(model, tmp_path):
     assert rmsd[0] < 1.0 < rmsd[1]
 
 
-def test_layouts_follow_class_contacts_and_motif(model, helix):
-    for wanted, length in (("alpha", 28), ("beta", 18)):  # the lengths of the two layouts the prior was fitted to
+def test_blueprints_follow_class_contacts_and_motif(model, helix):
+    for wanted, length in (("alpha", 28), ("beta", 18)):  # the lengths of the two blueprints the prior was fitted to
         for design in generate(model, [Length(length), FoldClass(wanted)], 3, 0, FAST):
             assert FoldClass(wanted).holds(design.drawn[0].codes.replace("L", "C"))
     assert overlay("LLEEEEEELL", "CHHHHC", range(2, 8)) == "LLXHHHHXLL"
-    assert share_possible(Contacts(((1, 10), (1, 20))), "H" * 12 + "L" * 8) == 0.5
+    assert fraction_possible(Contacts(((1, 10), (1, 20))), "H" * 12 + "L" * 8) == 0.5
     drawn = next(generate(model, [ContactMap("L2E6L3E6", ((1, 2, "near"),))], 1, 0, FAST)).drawn
     assert drawn[0].codes == "LLEEEEEELLLEEEEEE"
 

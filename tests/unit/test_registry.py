@@ -33,7 +33,7 @@ def test_typing_errors_suggest_the_nearest():
     with pytest.raises(ConfigError, match="did you mean 'samplers'"):
         registry.names("sampler")
     with pytest.raises(ConfigError, match="needs the keyword 'residue_dim'"):
-        registry.build("encoders", "frame_attention", whole_dim=3)
+        registry.build("encoders", "frame_attention", global_dim=3)
 
 
 def test_build_passes_keywords():

@@ -31,7 +31,7 @@ class Latents(Encoder):
         super().__init__()
         self.scalar_dim = dim
 
-    def forward(self, state, t, cond, estimate=None):
+    def forward(self, state, t, cond, x_pred=None):
         return Features(cond.residue, cond.residue.new_zeros(*state.mask.shape, 0, 3))
 
 
@@ -40,7 +40,7 @@ class Fields(Encoder):
 
     symmetry, vector_dim, scalar_dim = "none", 0, 2
 
-    def forward(self, state, t, cond, estimate=None):
+    def forward(self, state, t, cond, x_pred=None):
         return Features(state["x"], state["x"].new_zeros(*state.mask.shape, 0, 3))
 
 
@@ -272,7 +272,7 @@ def test_a_protein_vae_trains_samples_and_is_kept(protein_vae, proteins, rng, tm
     losses.total.backward()
     for name, parameter in family.named_parameters():
         # Nothing reads the vectors of the encoder, so what only moves its frames last rests; nor is there an estimate.
-        rests = "estimate" in name or "pair.geometry.1" in name or name.startswith("encoder.blocks.1.")
+        rests = "x_pred" in name or "pair.geometry.1" in name or name.startswith("encoder.blocks.1.")
         if not rests:
             assert parameter.grad is not None, name
             assert torch.isfinite(parameter.grad).all(), name
