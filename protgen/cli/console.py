@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Annotated, Any, Protocol
 
 import typer
-
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
