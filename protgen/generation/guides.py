@@ -49,10 +49,10 @@ class Acting:
         motifs: the motif of each design that is projected.
     """
 
-    through: list[Weighted]
-    direct: list[Weighted]
-    anchors: list[Anchor | None]
-    motifs: list[FixedResidues | None]
+    through: Sequence[Weighted]
+    direct: Sequence[Weighted]
+    anchors: Sequence[Anchor | None]
+    motifs: Sequence[FixedResidues | None]
 
     @classmethod
     def of(cls, plans: Sequence[Plan], energies: bool) -> "Acting":
