@@ -134,7 +134,8 @@ def cost(model: "Model", conditions: "Sequence[Condition]", n: int, settings: "S
 
     import torch
 
-    from protgen.generation.generate import generate, pick_device
+    from protgen.device import pick_device
+    from protgen.generation.generate import generate
 
     alone = pick_device(settings.device).type == "cpu"  # there, each design by itself and as many as there are threads
     first = min(n, torch.get_num_threads() if alone else settings.batch_size)

@@ -18,6 +18,7 @@ from protgen.conditions.motif import Motif
 from protgen.conditions.partial import Partial
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.conditions.symmetry import Symmetry
+from protgen.device import pick_device
 from protgen.errors import ProtgenError, UsageError
 from protgen.families.base import LatentFamily
 from protgen.generation.assembly import assemble
@@ -357,19 +358,3 @@ def miss(design: Design, asked: Conditions) -> float:
         off = met.difference / met.tolerance if met.tolerance > 0 else met.difference
         total += weights[id(evaluator.condition)] * (off if math.isfinite(off) else 1e6)
     return total
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of that name; "auto" takes a GPU when there is one.
-
-    Raises:
-        UsageError: if the device does not exist here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {name!r} is not to be had here; use auto or cpu") from error
-    return device

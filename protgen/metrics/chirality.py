@@ -9,7 +9,8 @@ from itertools import groupby
 import numpy as np
 
 from protgen.metrics.base import Metric, Quantity
-from protgen.metrics.torsions import backbone_torsions, ca_dihedrals, distance
+from protgen.structure.angles import distance
+from protgen.structure.links import backbone_torsions, ca_dihedrals
 from protgen.structure.protein import CA, CB, C, N, Protein
 
 HELIX_DIHEDRAL = np.deg2rad(50.0)  # of four consecutive CA of a right-handed alpha helix; its mirror image has -50

@@ -15,7 +15,7 @@ import numpy as np
 
 from protgen.metrics.base import Metric, Quantity
 from protgen.metrics.reference_data import RAMACHANDRAN_CLASSES, ramachandran_reference
-from protgen.metrics.torsions import Links, backbone_torsions, links
+from protgen.structure.links import Links, backbone_torsions, links
 from protgen.structure.protein import Protein
 
 GENERAL, GLYCINE, PROLINE, PRE_PROLINE = range(len(RAMACHANDRAN_CLASSES))

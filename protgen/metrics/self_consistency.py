@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from protgen.errors import ProtgenError
+from protgen.geometry.superposition import superpose
 from protgen.metrics.base import Quantity, Value
-from protgen.metrics.superposition import superpose
 from protgen.metrics.tm import MIN_LENGTH, ca_trace, tm_score
 from protgen.structure.protein import CA, Protein
 

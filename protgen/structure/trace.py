@@ -7,6 +7,8 @@ compute them again.
 import numpy as np
 from scipy.spatial import KDTree
 
+from protgen.geometry.constants import RG_SCALE
+
 CONTACT = 8.0  # Å, CA-CA
 MIN_SEPARATION = 3  # residues: closer ones touch by being neighbours
 FEWEST = 8  # residues; a shorter trace has no fold to describe
@@ -98,7 +100,7 @@ def describe(ca: np.ndarray, helix: float, strand: float, pairs: np.ndarray, con
             *(band.sum() / n for band in bands),
             helix,
             strand,
-            np.log(radius_of_gyration(ca) / 2.2) / np.log(n),
+            np.log(radius_of_gyration(ca) / RG_SCALE) / np.log(n),
             len(pairs) / n,
             0.0 if np.isnan(contact_order) else contact_order,
             *(std[1:] / max(std[0], 1e-9)),
