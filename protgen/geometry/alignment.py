@@ -23,13 +23,9 @@ def kabsch(
     """Rotation R and translation t that minimise the RMSD of `R @ mobile + t` to `target`; never a reflection."""
     centre_m, centre_t = masked_mean(mobile, mask), masked_mean(target, mask)
     weights = mask[..., None].to(mobile.dtype)
-    rotation = best_rotation((mobile - centre_m) * weights, (target - centre_t) * weights)
+    covariance = ((target - centre_t) * weights).transpose(-1, -2) @ ((mobile - centre_m) * weights)
+    rotation = cast(Tensor, roma.special_procrustes(covariance))
     return rotation, centre_t[..., 0, :] - torch.einsum("bij,bj->bi", rotation, centre_m[..., 0, :])
-
-
-def best_rotation(mobile: Float[Tensor, "b l 3"], target: Float[Tensor, "b l 3"]) -> Float[Tensor, "b 3 3"]:
-    """Rotation R that minimises the RMSD of `R @ mobile` to `target`, both centred, zero where they do not count."""
-    return cast(Tensor, roma.special_procrustes(target.transpose(-1, -2) @ mobile))
 
 
 def superpose(

@@ -6,11 +6,13 @@ settle early besides, by the exponential schedule that samplers of frames have f
 FrameFlow, section 3.2).
 """
 
+from typing import cast
+
+import roma
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from protgen.geometry import alignment
 from protgen.spaces.base import Euclidean, Space, masked
 from protgen.types import Batch, Features, State
 
@@ -111,7 +113,9 @@ class FrameLatents(Space):
 
     def align(self, noise: State, data: State) -> State:
         """Noise turned as a whole onto the data (least RMSD of places), which shortens the paths."""
-        turn = alignment.best_rotation(noise["places"], data["places"]).transpose(1, 2)
+        # Places are centred and zero under padding, so their covariance alone gives the rotation (Kabsch 1976).
+        covariance = data["places"].transpose(1, 2) @ noise["places"]
+        turn = cast(Tensor, roma.special_procrustes(covariance)).transpose(1, 2)
         axes = noise["axes"].unflatten(-1, (-1, 3)) @ turn[:, None]
         return self.project(noise.with_fields(places=noise["places"] @ turn, axes=axes.flatten(2)))
 
