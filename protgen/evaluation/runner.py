@@ -246,16 +246,16 @@ def evaluate_file(
     """
     label, path = labelled
     try:
-        read = read_structure(path, strict=strict)
+        protein = read_structure(path, strict=strict)
         row: Row = {
             "file": label,
-            "status": WARNING if read.warnings else OK,
-            "message": "; ".join(f"{warning.code} ({warning.count})" for warning in read.warnings),
-            "chains": len(read.protein.chains),
+            "status": WARNING if protein.warnings else OK,
+            "message": "; ".join(f"{warning.code} ({warning.count})" for warning in protein.warnings),
+            "chains": len(protein.chains),
         }
         with np.errstate(all="ignore"):
-            row |= validity(read.protein) | adherence_row(read.protein, conditions)
-            return FileResult(row, read.protein)
+            row |= validity(protein) | adherence_row(protein, conditions)
+            return FileResult(row, protein)
     except (ProtgenError, OSError) as error:
         return FileResult(_error_row(label, str(error)))
     except MemoryError:

@@ -13,6 +13,7 @@ import numpy as np
 from protgen.atomic import write_bytes
 from protgen.errors import StructureError
 from protgen.structure.protein import ATOM_NAMES, Protein
+from protgen.structure.sniff import checked_path
 
 PDB_LOW, PDB_HIGH = -999.999, 9999.999  # Å; what eight columns with three decimals hold
 PDB_MAX_ATOMS = 99_999  # serial numbers have five columns
@@ -32,13 +33,16 @@ def write_structure(protein: Protein, path: str | PathLike[str], *, b_factors: n
 
     Args:
         protein: what to write.
-        path: where to.
+        path: the file to write; its suffix says the format.
         b_factors: (l,) one value a residue, written on each of its atoms; zero by default.
 
     Raises:
-        StructureError: if the suffix is unknown or the format cannot hold the protein.
+        StructureError: if the suffix is unknown, or the format cannot hold the protein.
     """
-    name = Path(path).name.lower().removesuffix(".gz")
+    path = checked_path(path)
+    if not isinstance(protein, Protein):
+        raise StructureError(f"{path}: a {type(protein).__name__} is no Protein; of a Design, write its .protein")
+    name = path.name.lower().removesuffix(".gz")
     if name.endswith(PDB_SUFFIXES):
         write_pdb(protein, path, b_factors=b_factors)
     elif name.endswith(CIF_SUFFIXES):
