@@ -1,12 +1,11 @@
 """`protgen check`: what a request means, whether it can be met, and what it will cost, without making it."""
 
-import resource
-import sys
 import time
 from typing import TYPE_CHECKING
 
 from protgen.cli import options as o
 from protgen.cli.console import stderr, stdout, table, warn
+from protgen.cli.memory import peak_memory
 
 MOST_WORDS = 160  # characters of a condition in the table
 
@@ -86,8 +85,10 @@ def check(
         seconds, megabytes = cost(loaded, requests, n, settings)
     times = candidates_of(actions, settings.candidates)
     each = "" if times == 1 else f", {times} candidates for each"
-    console.print(f"No conflicts. {n} designs in {settings.steps} steps{each}: about {seconds:.0f} s on this machine,")
-    console.print(f"{megabytes:.0f} MB of memory at the most.")
+    memory = "" if megabytes is None else f", {megabytes:.0f} MB of memory at the most"
+    console.print(
+        f"No conflicts. {n} designs in {settings.steps} steps{each}: about {seconds:.0f} s on this machine{memory}."
+    )
 
 
 def in_words(condition: "Condition") -> str:
@@ -128,7 +129,9 @@ def drawings(condition: "Condition") -> "list[str]":
     return [f"Contig{order}: {contig.drawing()}", f"Motif's own structure: {condition.codes().replace('C', 'L')}"]
 
 
-def cost(model: "Model", conditions: "Sequence[Condition]", n: int, settings: "SampleSettings") -> tuple[float, float]:
+def cost(
+    model: "Model", conditions: "Sequence[Condition]", n: int, settings: "SampleSettings"
+) -> tuple[float, float | None]:
     """Seconds and megabytes of a run, measured on two steps of its first designs; without the relaxation."""
     from dataclasses import replace
 
@@ -144,5 +147,4 @@ def cost(model: "Model", conditions: "Sequence[Condition]", n: int, settings: "S
     for _ in generate(model, conditions, first, 0, short):
         pass
     seconds = (time.monotonic() - begun) / 2 * settings.steps * n / first
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kB on Linux, bytes on macOS
-    return seconds, peak / (1024 if sys.platform != "darwin" else 1024**2)
+    return seconds, peak_memory()
