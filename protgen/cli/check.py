@@ -1,11 +1,11 @@
 """`protgen check`: what a request means, whether it can be met, and what it will cost, without making it."""
 
+import sys
 import time
 from typing import TYPE_CHECKING
 
 from protgen.cli import options as o
 from protgen.cli.console import stderr, stdout, table, warn
-from protgen.cli.memory import peak_memory
 
 MOST_WORDS = 160  # characters of a condition in the table
 
@@ -148,3 +148,13 @@ def cost(
         pass
     seconds = (time.monotonic() - begun) / 2 * settings.steps * n / first
     return seconds, peak_memory()
+
+
+def peak_memory() -> float | None:
+    """The most memory this process has had, MB; None where the system does not say (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kB on Linux, bytes on macOS
+    return peak / (1024 if sys.platform != "darwin" else 1024**2)

@@ -21,8 +21,9 @@ from protgen.evaluation.reference import Reference
 from protgen.evaluation.report_oracles import designability_section, likelihood_section
 from protgen.evaluation.report_sets import differences_table, distributions_table, folds_section
 from protgen.evaluation.report_tables import cell, show, table
+from protgen.evaluation.result import EvaluationResult
 from protgen.evaluation.ribbon_mesh import CODES, ribbon_mesh
-from protgen.evaluation.runner import ERROR, EvaluationResult
+from protgen.evaluation.set_summary import ERROR
 from protgen.evaluation.sets import FOLDSEEK
 from protgen.evaluation.showcase import choose
 from protgen.evaluation.tables import write_text

@@ -99,7 +99,7 @@ def ribbon(protein: Protein, *, per_residue: int = PER_RESIDUE, around: int = AR
         per_residue: cross-sections a residue.
         around: points around a cross-section.
     """
-    complete = protein.mask[:, :4].all(axis=1)
+    complete = np.asarray(protein.mask[:, :4].all(axis=1))
     seen = protein.select(complete)
     if seen.length < 2:
         return NOTHING

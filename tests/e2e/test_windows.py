@@ -41,11 +41,9 @@ def test_runs_without_posix(arguments):
 
 def test_memory_is_unknown_where_nothing_tells_it():
     """Peak memory is a number of MB here, and None without `resource`."""
-    code = (
-        "import sys; sys.modules['resource'] = None; from protgen.cli.memory import peak_memory; print(peak_memory())"
-    )
+    code = "import sys; sys.modules['resource'] = None; from protgen.cli.check import peak_memory; print(peak_memory())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "None"
-    from protgen.cli.memory import peak_memory
+    from protgen.cli.check import peak_memory
 
     assert 20 < (peak_memory() or 0) < 100_000
