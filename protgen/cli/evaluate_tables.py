@@ -38,7 +38,7 @@ def adherence_table(result: "EvaluationResult", names: list[str]) -> "Table":
 
 
 def designability_table(result: "EvaluationResult") -> "Table":
-    """One row a set: how many of how many are designable, and what the refolds say."""
+    """One row a set: how many structures are designable, and the means over their refolds."""
     shown = table("<set", "designable %", "n", "scRMSD", "scTM", "pLDDT", "best of", "refolds", "F1")
     shown.columns[0].min_width = 12
     for name, content in result.content["sets"].items():
@@ -57,27 +57,27 @@ def designability_table(result: "EvaluationResult") -> "Table":
 
 
 def warn_of_missing(result: "EvaluationResult") -> None:
-    """What is missing of the refolds, in a line each: the numbers above are not of these."""
+    """Warn of refolds without a design and of designs without refolds, a line each."""
     about = result.content["designability"]
     if about.get("n_unassigned"):
         n, first = about["n_unassigned"], about["unassigned"][0]
         warn(f"{n} refolds belong to no design by their names, the first is {first}")
-    told = [row for row in result.rows if row.get("refold_message")]
-    if told:
+    lacking = [row for row in result.rows if row.get("refold_message")]
+    if lacking:
         warn(
-            f"{len(told)} structures lack refolds or use but some (refold_message in {result.csv.name}); "
-            f"the first is {told[0]['file']}: {told[0]['refold_message']}"
+            f"{len(lacking)} structures lack refolds or use but some (refold_message in {result.csv.name}); "
+            f"the first is {lacking[0]['file']}: {lacking[0]['refold_message']}"
         )
 
 
 def say_likelihood(result: "EvaluationResult") -> None:
-    """One line a set: nats and bits per residue, what kind of number, and how many it is of."""
+    """One line a set: nats and bits per residue, their kind, and how many structures have them."""
     console, about = stdout(), result.content["likelihood"]
     for name, content in result.content["sets"].items():
         found = content["likelihood"]
         console.print(
             f"{name}: {show_number(found['nats_per_residue'])} nats, {show_number(found['bits_per_residue'])} bits per "
-            f"residue ({about['of_minus_log_p'] or 'none judged'}; {about['model']}; {found['n']} of "
+            f"residue ({about['of_minus_log_p'] or 'no structure has one'}; {about['model']}; {found['n']} of "
             f"{found['n_given']}), density with respect to {about['volume']}.",
             markup=False,
             soft_wrap=True,

@@ -48,8 +48,8 @@ DEFINITIONS = {
     "recall": "fraction of the natives within the balls of the set",
     "density": "mean number of native balls a structure is in, over 5",
     "coverage": "fraction of native balls that hold a structure",
-    "classifier_accuracy": "balanced accuracy of a logistic regression on the descriptors that tells set from natives; "
-    "0.5 if alike",
+    "classifier_accuracy": "balanced accuracy of a logistic regression on the descriptors that separates set from "
+    "natives; 0.5 if alike",
 }
 INTERVALS = (
     "figures ending in `_ci_low` and `_ci_high` are 95 % bootstrap intervals over both sides, less their mean excess"

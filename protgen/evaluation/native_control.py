@@ -25,7 +25,7 @@ class NativeControl:
         name: of the reference.
         n: natives measured.
         metrics: by column, as in `summary.json`.
-        folds: fold scores, as in `summary.json`; empty where sets were not read for folds.
+        folds: fold scores, as in `summary.json`; empty where folds were not classified.
     """
 
     name: str

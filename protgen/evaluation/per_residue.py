@@ -1,4 +1,4 @@
-"""Where in a chain something is wrong: one row a residue."""
+"""Values per residue, which locate a fault in a chain: one row a residue."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Write tables and summaries so that a reader never sees half a file."""
+"""Write tables and summaries, atomically."""
 
 import csv
 import io

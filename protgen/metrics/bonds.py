@@ -1,6 +1,6 @@
 """Chain connectivity, peptide bonds and covalent geometry of a backbone.
 
-Ideal lengths and angles are the means of the field's tables; spreads are those of Engh & Huber (Acta Cryst.
+Ideal lengths and angles are the means of the field's tables; standard deviations are those of Engh & Huber (Acta Cryst.
 A47, 392-400, 1991, Tables 3 and 4). A z-score is (measured - ideal) / sigma, reported as its root mean
 square: natives refined against the same targets stand near 0.5-1, ideal geometry at 0.
 """
@@ -24,7 +24,7 @@ OUTLIER_Z = 4.0  # beyond 4 sigma a bond or angle is called an outlier, as MolPr
 
 @dataclass(frozen=True)
 class Target:
-    """An ideal value and its spread: Å for lengths, degrees for angles."""
+    """An ideal value and its standard deviation: Å for lengths, degrees for angles."""
 
     ideal: float
     sigma: float
@@ -51,8 +51,8 @@ def peptide_bonds(protein: Protein, joints: Links | None = None) -> np.ndarray:
 def covalent_geometry(protein: Protein, joints: Links | None = None) -> dict[str, np.ndarray]:
     """Measured lengths (Å) and angles (degrees) by the names of `TARGETS`, missing atoms left out.
 
-    Those that cross a peptide bond are measured only where C-N <= 2.0 Å: a broken chain is reported as
-    such, and does not also fill the z-scores with the width of its gap.
+    Those that cross a peptide bond are measured only where C-N <= 2.0 Å: a chain break is reported as
+    such, and its width does not enter the z-scores.
     """
     joints = links(protein) if joints is None else joints
     xyz = protein.atoms
@@ -137,8 +137,8 @@ class Bonds(Metric):
             "count",
             "lower",
             "sequence neighbours with |d(CA,CA+1) - 3.8| > 0.75 Å that are no cis peptide (2.96 ± 0.25 Å, "
-            "C-N <= 2.0 Å, omega within 30 deg of 0); where a CA is missing, C-N > 2.0 Å; gaps that the residue numbering "
-            "explains are in missing_segments instead",
+            "C-N <= 2.0 Å, omega within 30 deg of 0); where a CA is missing, C-N > 2.0 Å; gaps that the residue "
+            "numbering explains are in missing_segments instead",
         ),
         Quantity(
             "chain_breaks_rfdiffusion3",

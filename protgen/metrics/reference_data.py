@@ -1,4 +1,4 @@
-"""Statistics of the training natives that ship with the package: what "native-like" is measured against.
+"""Statistics of the training natives that ship with the package: the definition of "native-like".
 
 Written by `benchmarks/fit_reference.py`; no structure is in them.
 """

@@ -1,4 +1,4 @@
-"""What the coordinates of a protein say about the file: breaks, handedness, scale, and nonsense."""
+"""Checks of a protein's coordinates after reading: breaks, handedness, scale, degenerate atoms."""
 
 from dataclasses import dataclass
 
@@ -46,7 +46,7 @@ def chain_breaks(protein: Protein) -> tuple[ChainBreak, ...]:
 
 
 def check_geometry(protein: Protein, log: WarningLog) -> None:
-    """Note breaks, mirror images, wrong scale and degenerate coordinates.
+    """Log chain breaks, mirror images, wrong scale and degenerate coordinates.
 
     Args:
         protein: what was read.

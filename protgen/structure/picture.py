@@ -221,7 +221,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def paint(axes: Any, drawing: Facets) -> None:
-    """Paint facets from back to front, those at the rim with a dark outline behind; name the ends."""
+    """Paint facets from back to front, those at the silhouette with a dark outline behind; name the ends."""
     from matplotlib.collections import PolyCollection
 
     if not len(drawing.corners):

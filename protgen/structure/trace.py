@@ -1,7 +1,6 @@
 """Numbers that describe a CA trace: size, contacts, and how it winds through space.
 
-On plain arrays, so that whoever has coordinates alone can ask for them. Hand-made and stated, so that anyone can
-compute them again.
+On plain arrays of coordinates. Each number is defined here, so that anyone can compute it again.
 """
 
 import numpy as np
@@ -75,7 +74,7 @@ def relative_contact_order(pairs: np.ndarray, chains: np.ndarray) -> float:
 
 
 def describe(ca: np.ndarray, helix: float, strand: float, pairs: np.ndarray, contact_order: float) -> np.ndarray:
-    """The numbers of `DESCRIPTORS`: ten that say how a trace winds, eight that say how it is built.
+    """The numbers of `DESCRIPTORS`: ten of how a trace winds, eight of its size and secondary structure.
 
     Writhe and crossing numbers are Gauss integrals over pairs of CA-CA segments (Røgen & Fain, PNAS 100, 119, 2003),
     signed and absolute, in all and by separation along the chain, over the number of residues.
