@@ -40,8 +40,8 @@ from protgen.metrics.fold import fold_network_card, read_folds
 from protgen.metrics.novelty import novelty
 from protgen.metrics.secondary_structure import secondary_structure
 from protgen.metrics.tm import ca_trace
-from protgen.metrics.torsions import links
 from protgen.structure.ideal import mirror
+from protgen.structure.links import links
 from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
 from protgen.structure.writer import write_structure
@@ -56,7 +56,7 @@ def listed(chains: Path, low: int, high: int, split: str = "", broken: bool = Fa
 
 
 def proteins_of(files: list[Path]) -> list[Protein]:
-    return [read_structure(file).protein for file in files]
+    return [read_structure(file) for file in files]
 
 
 def clusters(chains: Path, jobs: int) -> dict:
@@ -263,7 +263,7 @@ def agreement(chains: Path, jobs: int) -> dict:
 
     same, gap = [], []
     for file in listed(chains, 60, 250)[:200]:
-        protein = read_structure(file).protein
+        protein = read_structure(file)
         with tempfile.NamedTemporaryFile(suffix=".pdb") as handle:
             write_structure(protein, handle.name)
             trajectory = mdtraj.load(handle.name)

@@ -96,8 +96,8 @@ def cost(job: "Job", n: int, seed: int) -> tuple[float, float | None]:
 
     import torch
 
+    from protgen.device import pick_device
     from protgen.generation.generate import make_designs
-    from protgen.generation.job import pick_device
 
     settings = job.settings
     alone = pick_device(settings.device).type == "cpu"  # there, each design by itself and as many as there are threads

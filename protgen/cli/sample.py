@@ -78,8 +78,8 @@ def make(run: Making, *, resume: bool, overwrite: bool) -> None:
     import torch
 
     from protgen.cli.design_record import record_of
+    from protgen.device import pick_device
     from protgen.generation.generate import make_designs
-    from protgen.generation.job import pick_device
 
     folder, settings = run.folder, run.job.settings
     todo = folder.open(resume=resume, overwrite=overwrite)

@@ -59,26 +59,6 @@ def ca_of(structure: Any, name: str) -> Float[np.ndarray, "l 3"]:
     return ca
 
 
-def centred(ca: Float[Tensor, "b l 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l 3"]:
-    """Positions from their centre, zero under padding, Å."""
-    weight = mask[..., None].to(ca.dtype)
-    centre = (ca * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1)
-    return (ca - centre) * weight
-
-
-def gyration_radius(ca: Float[Tensor, "b l 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:
-    """sqrt(mean |x - mean x|^2) of CA positions, Å, with a finite gradient everywhere."""
-    count = mask.sum(-1).clamp(min=1)
-    return (centred(ca, mask).square().sum((1, 2)) / count + 1e-8).sqrt()
-
-
-def gyration_variances(ca: Float[Tensor, "b l 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b 3"]:
-    """Variances of CA positions along the principal axes, ascending, Å^2."""
-    x = centred(ca, mask)
-    tensor = x.transpose(1, 2) @ x / mask.sum(-1).clamp(min=1)[:, None, None]
-    return torch.linalg.eigvalsh(tensor).clamp(min=0)
-
-
 def pair_distances(a: Tensor, b: Tensor) -> Tensor:
     """Distances over the last axis with a finite gradient at 0, Å."""
     return ((a - b).square().sum(-1) + 1e-8).sqrt()

@@ -17,8 +17,10 @@ import numpy as np
 from protgen.data.crops import compact_crops
 from protgen.data.store import Item, write_store
 from protgen.errors import AllFailedError, DataError, StructureError
-from protgen.structure.dssp import assign_dssp, to_labels
-from protgen.structure.protein import CA, C, N, Protein
+from protgen.geometry.constants import RG_EXPONENT, RG_SCALE
+from protgen.structure.dssp import dssp, to_labels
+from protgen.structure.links import links
+from protgen.structure.protein import CA, Protein
 from protgen.structure.reader import SUFFIXES, read_structure, stem
 from protgen.structure.trace import radius_of_gyration
 from protgen.types import JSON
@@ -78,13 +80,6 @@ def find_sources(folder: Path) -> list[Source]:
     return sources
 
 
-def chain_breaks(backbone: np.ndarray) -> np.ndarray:
-    """(l - 1,) True where residues are not joined: CA-CA off 3.8 Å by over 0.75 (cis 2.96 allowed) or C-N > 2 Å."""
-    ca_ca = np.linalg.norm(backbone[1:, CA] - backbone[:-1, CA], axis=-1)
-    c_n = np.linalg.norm(backbone[1:, N] - backbone[:-1, C], axis=-1)
-    return (ca_ca > 4.55) | (ca_ca < 2.6) | (c_n > 2.0)
-
-
 def split_of(source: Source, cluster: str, fraction: float) -> str:
     """The split the index names, or one drawn by a hash of the cluster."""
     if source.facts.get("split"):
@@ -111,7 +106,7 @@ def items_of(source: Source, protein: Protein, filters: Filters) -> tuple[list[I
         return [], f"length {len(backbone)} < {filters.min_length} without incomplete residues"
     if len(protein.chains) > 1:
         return [], f"{len(protein.chains)} chains; give one chain a file"
-    breaks = chain_breaks(backbone)
+    breaks = links(protein).broken
     if len(backbone) <= filters.max_length:
         if breaks.any():
             return [], f"{int(breaks.sum())} chain breaks"
@@ -126,7 +121,7 @@ def items_of(source: Source, protein: Protein, filters: Filters) -> tuple[list[I
     reason = ""
     for start, stop in windows:
         atoms = backbone[start:stop]
-        labels = to_labels(assign_dssp(atoms[None])[0])
+        labels = to_labels(np.array(list(dssp(protein.select(np.arange(start, stop))))))
         if (labels == 0).mean() > filters.max_coil:
             reason = f"coil {(labels == 0).mean():.2f} > {filters.max_coil}"
             continue
@@ -169,7 +164,7 @@ def build(
     sources = find_sources(folder)
     for source in progress(sources):
         try:
-            protein = read_structure(source.path).protein
+            protein = read_structure(source.path)
         except StructureError as error:
             failed += 1
             dropped.append({"id": source.id, "reason": f"unreadable: {error}"})
@@ -208,7 +203,7 @@ def drop_extended(items: list[Item], percentile: float) -> tuple[list[Item], lis
     """Drop the items whose Rg is high for their length."""
     if not items:
         return items, []
-    ratio = np.array([item.facts["rg"] / (2.2 * item.facts["length"] ** 0.38) for item in items])
+    ratio = np.array([item.facts["rg"] / (RG_SCALE * item.facts["length"] ** RG_EXPONENT) for item in items])
     limit = float(np.percentile(ratio, percentile))
     dropped = [
         {"id": item.id, "reason": f"extended: Rg {r:.2f} times the typical, > {limit:.2f}"}

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from protgen.atomic import replacing, write_text
 from protgen.errors import DataError
 from protgen.types import JSON
 
@@ -69,9 +70,7 @@ def write_store(folder: Path, items: Sequence[Item], dropped: Sequence[JSON], se
             "kept": [{"id": i.id, "split": i.split, "cluster": i.cluster, **i.facts} for i in items],
             "dropped": list(dropped),
         }
-        temporary = folder / "manifest.json.tmp"
-        temporary.write_text(json.dumps(manifest, indent=1))
-        os.replace(temporary, folder / "manifest.json")
+        write_text(folder / "manifest.json", json.dumps(manifest, indent=1))
     except OSError as error:
         raise DataError(
             f"{folder}: cannot write the store ({error.strerror}); choose a folder you can write"
@@ -79,10 +78,9 @@ def write_store(folder: Path, items: Sequence[Item], dropped: Sequence[JSON], se
 
 
 def save(path: Path, array: np.ndarray) -> None:
-    """Write one array by way of a temporary file."""
-    temporary = path.with_suffix(".tmp.npy")
-    np.save(temporary, array, allow_pickle=False)
-    os.replace(temporary, path)
+    """Write one array atomically."""
+    with replacing(path) as temporary, temporary.open("xb") as file:
+        np.save(file, array, allow_pickle=False)
 
 
 class Store:

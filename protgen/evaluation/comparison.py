@@ -1,4 +1,4 @@
-"""Do two sets differ? Differences of means with intervals and a rank test, over all members and length for length."""
+"""Differences between two sets: means with intervals and a rank test, over all members and matched by length."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

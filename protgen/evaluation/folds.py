@@ -1,4 +1,4 @@
-"""Which folds a set has: fold scores with intervals, their differences, and distances between two sets' folds."""
+"""The folds of a set: fold scores with intervals, their differences, and distances between the folds of two sets."""
 
 from collections.abc import Callable
 from itertools import combinations

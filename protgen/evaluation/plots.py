@@ -9,7 +9,7 @@ from protgen.evaluation.sets import Compared
 from protgen.metrics.base import Value
 from protgen.metrics.fold import ARCHITECTURES
 from protgen.metrics.reference_data import native_statistics, ramachandran_reference, typical_radius_of_gyration
-from protgen.metrics.torsions import backbone_torsions
+from protgen.structure.links import backbone_torsions
 from protgen.structure.protein import Protein
 
 PALETTE = ("#2f6db5", "#d2723c", "#3f9b6c", "#9a5fb0", "#c2a12e", "#4aa3b8", "#c0507a", "#7a7f87")

@@ -1,4 +1,4 @@
-"""What the tables of a report are made of: numbers as they are read, cells with intervals, the table itself."""
+"""The parts of the tables of a report: formatted numbers, cells with intervals, the table itself."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -26,6 +26,7 @@ from protgen.errors import UsageError
 from protgen.families.base import Family
 from protgen.families.direct import guided, require_direct
 from protgen.families.gaussian import AttentionPool
+from protgen.nn.precision import autocast
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Space
 from protgen.types import Conditioning, Losses, State
@@ -115,8 +116,7 @@ class GAN(Family):
     def generate(self, noise: State, cond: Conditioning) -> State:
         """Samples from noise."""
         t = torch.ones(len(noise.mask), device=noise.mask.device)
-        low = self.autocast_dtype or torch.float32
-        with torch.autocast(t.device.type, dtype=low, enabled=self.autocast_dtype is not None):
+        with autocast(self.autocast_dtype, t.device):
             features = self.encoder(noise, t, cond, None)
         return self.space.project(self.head(features, noise))
 

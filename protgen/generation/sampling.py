@@ -11,13 +11,14 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from protgen.conditions.embedding import ConditionEmbedding
+from protgen.device import pick_device
 from protgen.families.base import Family, LatentFamily
 from protgen.generation.assembly import assemble
 from protgen.generation.backbones import finished_atoms, steps_of
 from protgen.generation.design import Design, ResolvedSettings
 from protgen.generation.energies import BatchEnergy, moved_to
 from protgen.generation.guides import guides_of
-from protgen.generation.job import Job, build_sampler, pick_device
+from protgen.generation.job import Job, build_sampler
 from protgen.generation.plan import Plan
 from protgen.generation.threads import in_order
 from protgen.samplers.base import Guidance, Sampler, SamplingTask

@@ -1,4 +1,7 @@
-"""Superposition of point sets under a mask (Kabsch 1976), batched, by roma."""
+"""Superposition of point sets under a mask (Kabsch 1976), batched, by roma, in torch and with gradients.
+
+`protgen.geometry.superposition` has the same in numpy, for many pairs at once.
+"""
 
 from typing import cast
 

@@ -3,9 +3,9 @@
     fold score       exp(E_x KL(p(c | x) || E_x p(c | x)))   1 if all folds are alike, the number of classes at most
     fold divergence  JS(E_a p(c | x), E_b p(c | x))          bits: 0 if two sets have the same folds, 1 if none shared
 
-at the levels class (C), architecture (A) and topology (T) of CATH, as far as the network tells them apart. The numbers
-belong to this network, which is named with its accuracy wherever they are printed: they compare with one another and
-never with figures of another network.
+at the levels class (C), architecture (A) and topology (T) of CATH, as far as the network distinguishes them. The
+numbers belong to this network, which is named with its accuracy wherever they are printed. They cannot be compared with
+figures of another network.
 
 References:
     Geffner et al. 2025, Proteina, ICLR, section 3.4. Salimans et al. 2016, Improved Techniques for Training GANs,

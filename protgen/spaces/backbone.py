@@ -148,7 +148,7 @@ class Backbone(Space, BackboneAtoms):
     def scale(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
         """Positions: spread of one coordinate of natives, Rg / sqrt(3) with Rg = 2.2 l^0.38 Å. Rotations: 1 radian."""
         length = mask.sum(-1).float()
-        return {"trans": 2.2 * length.pow(0.38) / 3**0.5, "rots": torch.ones_like(length)}
+        return {"trans": ideal.RG_SCALE * length.pow(ideal.RG_EXPONENT) / 3**0.5, "rots": torch.ones_like(length)}
 
     def project(self, state: State) -> State:
         """Centre the positions; zero positions and identity rotations under padding."""

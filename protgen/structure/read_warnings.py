@@ -1,4 +1,4 @@
-"""Warnings a structure file can earn: one code a kind, counted, with the first place it was met."""
+"""Parser warnings of a structure file: one code a kind, counted, with the first place of each."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ CODES = {
 
 @dataclass(frozen=True)
 class ReadWarning:
-    """One kind of thing a reader noticed.
+    """One kind of parser warning.
 
     Attributes:
         code: one of `CODES`.

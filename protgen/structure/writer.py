@@ -4,16 +4,16 @@ A residue none of whose atoms is present cannot be written and is left out, as a
 """
 
 import gzip
-import os
-import uuid
 from os import PathLike
 from pathlib import Path
 
 import gemmi
 import numpy as np
 
+from protgen.atomic import write_bytes
 from protgen.errors import StructureError
 from protgen.structure.protein import ATOM_NAMES, Protein
+from protgen.structure.sniff import checked_path
 
 PDB_LOW, PDB_HIGH = -999.999, 9999.999  # Å; what eight columns with three decimals hold
 PDB_MAX_ATOMS = 99_999  # serial numbers have five columns
@@ -33,13 +33,16 @@ def write_structure(protein: Protein, path: str | PathLike[str], *, b_factors: n
 
     Args:
         protein: what to write.
-        path: where to.
+        path: the file to write; its suffix says the format.
         b_factors: (l,) one value a residue, written on each of its atoms; zero by default.
 
     Raises:
-        StructureError: if the suffix is unknown or the format cannot hold the protein.
+        StructureError: if the suffix is unknown, or the format cannot hold the protein.
     """
-    name = Path(path).name.lower().removesuffix(".gz")
+    path = checked_path(path)
+    if not isinstance(protein, Protein):
+        raise StructureError(f"{path}: a {type(protein).__name__} is no Protein; of a Design, write its .protein")
+    name = path.name.lower().removesuffix(".gz")
     if name.endswith(PDB_SUFFIXES):
         write_pdb(protein, path, b_factors=b_factors)
     elif name.endswith(CIF_SUFFIXES):
@@ -200,17 +203,12 @@ def _cif_columns(protein: Protein, b_values: np.ndarray) -> list[list[str]]:
 
 
 def _write_atomically(text: str, path: str | PathLike[str]) -> None:
-    """Write beside the target and move into place, so that an interruption never leaves half a file."""
+    """Write a whole file or nothing, gzipped where the name says so."""
     path = Path(path)
     data = text.encode()
     if path.name.lower().endswith(".gz"):
         data = gzip.compress(data, mtime=0)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
-        os.replace(temporary, path)
+        write_bytes(path, data)
     except OSError as error:
         raise StructureError(f"cannot be written: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
