@@ -41,7 +41,14 @@ class RefoldCache:
         write_json(folder / CACHE_MARKER, {"about": "cache of protgen evaluate; may be deleted"})
 
     def sequences_path(self, protein: Protein, settings: JSON, n: int, seed: int) -> Path:
-        """Where the sequences of a backbone are."""
+        """Where the sequences of a backbone are.
+
+        Args:
+            protein: the backbone.
+            settings: of the tool.
+            n: number of sequences.
+            seed: of their draws.
+        """
         made_of = {"structure": structure_hash(protein), "tool": settings, "n": n, "seed": seed}
         return self.folder / "sequences" / f"{_digest(made_of)}.fasta"
 

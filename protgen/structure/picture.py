@@ -144,7 +144,14 @@ def view(backbone: np.ndarray) -> np.ndarray:
 
 
 def tube(backbone: np.ndarray, codes: str, per_residue: int = PER_RESIDUE, around: int = AROUND) -> Facets:
-    """Facets along one unbroken stretch of chain."""
+    """Facets along one unbroken stretch of chain.
+
+    Args:
+        backbone: (l, 4, 3) Å, in view coordinates.
+        codes: (l,) H, E and C.
+        per_residue: cross-sections a residue.
+        around: points around a cross-section.
+    """
     from scipy.interpolate import CubicSpline
 
     length = len(codes)
