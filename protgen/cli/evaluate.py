@@ -7,8 +7,9 @@ import typer
 
 from protgen.cli import evaluate_tables as tables
 from protgen.cli.console import JsonOption, print_json, progress, say_error, stdout
-from protgen.cli.evaluate_options import ComparedWith, Designability, LikelihoodModel, Output
+from protgen.cli.evaluate_options import ComparedWith, Designability, LikelihoodModel, Output, evaluators_of
 from protgen.cli.option_groups import grouped
+from protgen.cli.options import Asked
 
 if TYPE_CHECKING:
     from protgen.evaluation.result import EvaluationResult
@@ -23,6 +24,7 @@ def evaluate(
         list[Path], typer.Argument(help="Folders of structures, each a set; or files.", metavar="PATH...")
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the results.", metavar="DIR")],
+    asked: Asked,
     against: ComparedWith,
     output: Output,
     refolded: Designability,
@@ -41,7 +43,7 @@ def evaluate(
     settings = Settings(
         refolds=refolded.source(out, judged.seed),
         likelihood=judged.settings(),
-        conditions=tuple(against.evaluators()),
+        conditions=tuple(evaluators_of(asked)),
         reference=against.natives(output.jobs),
         tm=against.tm.value,
         most_compared=against.most_compared,

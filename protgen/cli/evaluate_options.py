@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from protgen.cli.options import Asked
 from protgen.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,12 +45,8 @@ def oracle(flag: str, text: str, *more: str, metavar: str | None = None, least: 
 
 @dataclass(frozen=True)
 class ComparedWith:
-    """What the structures are compared with: conditions, natives, one another."""
+    """What the structures are compared with beside conditions: natives, one another."""
 
-    conditions: Annotated[
-        Path | None,
-        typer.Option("--conditions", help="YAML file of conditions to compare every file with.", metavar="FILE"),
-    ] = None
     reference: Annotated[
         str | None,
         typer.Option("--reference", help="Store or folder of natives: novelty, control.", metavar="NAME|PATH"),
@@ -62,31 +59,30 @@ class ComparedWith:
         bool, typer.Option("--folds/--no-folds", help="Classify folds by the fold network, in sets of 20 or more.")
     ] = True
 
-    def evaluators(self) -> "Sequence[Evaluator]":
-        """The conditions of the file, each once.
-
-        Raises:
-            UsageError: if one is given twice.
-        """
-        if self.conditions is None:
-            return []
-        from protgen.conditions.language import read_conditions
-        from protgen.conditions.measure import evaluators
-
-        found = evaluators(read_conditions(self.conditions))
-        names = [evaluator.name for evaluator in found]
-        for name in names:
-            if names.count(name) > 1:
-                raise UsageError(
-                    f"{self.conditions}: {name} is given twice, and the table has one column for it; give it once"
-                )
-        return found
-
     def natives(self, jobs: int) -> "Reference | None":
         """The reference set, if one is named."""
         from protgen.evaluation.reference import load_reference
 
         return load_reference(self.reference, jobs=jobs) if self.reference else None
+
+
+def evaluators_of(asked: Asked) -> "Sequence[Evaluator]":
+    """The conditions that every file is compared with, each once.
+
+    Raises:
+        UsageError: if one cannot be read, or is given twice.
+    """
+    if not asked.values and asked.file is None:
+        return []
+    from protgen.conditions.measure import evaluators
+
+    found = evaluators(asked.conditions())
+    names = [evaluator.name for evaluator in found]
+    for name in names:
+        if names.count(name) > 1:
+            where = "" if asked.file is None else f"{asked.file}: "
+            raise UsageError(f"{where}{name} is given twice, and the table has one column for it; give it once")
+    return found
 
 
 @dataclass(frozen=True)

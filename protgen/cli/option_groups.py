@@ -1,16 +1,32 @@
 """Group the options of a command into dataclasses, so that a command is a short function of a few groups."""
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Annotated, Any, get_origin, get_type_hints
+from typing import Annotated, Any, Self, get_origin, get_type_hints
+
+
+class DynamicGroup(ABC):
+    """A group whose options are known only when the command line starts, such as the flags of conditions."""
+
+    @classmethod
+    @abstractmethod
+    def options(cls) -> list[inspect.Parameter]:
+        """A keyword parameter for each option, annotated for Typer."""
+
+    @classmethod
+    @abstractmethod
+    def collected(cls, values: dict[str, Any]) -> Self:
+        """The group of the values of its options."""
 
 
 def grouped(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of its groups, for Typer to see.
 
     A parameter whose type is a dataclass of `Annotated[..., typer.Option(...)]` fields becomes one option for each
-    field, with its default. The command receives the dataclass. Every other parameter stays as it is.
+    field, with its default; a `DynamicGroup` becomes the options that it names. The command receives the group. Every
+    other parameter stays as it is.
 
     Args:
         command: a function whose groups are parameters without a default.
@@ -38,7 +54,7 @@ def grouped(command: Callable[..., Any]) -> Callable[..., Any]:
         kind = hints[parameter.name]
         if isinstance(kind, type) and _is_group(kind):
             groups[parameter.name] = kind
-            parameters += _options_of(kind)
+            parameters += kind.options() if issubclass(kind, DynamicGroup) else _options_of(kind)
         else:
             parameters.append(parameter.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY))
     names = [parameter.name for parameter in parameters]
@@ -47,10 +63,7 @@ def grouped(command: Callable[..., Any]) -> Callable[..., Any]:
         raise TypeError(f"{command.__name__}: options given twice: {', '.join(sorted(twice))}")
 
     def run(**values: Any) -> Any:
-        made = {
-            name: kind(**{f.name: values.pop(f.name) for f in fields(kind) if f.name in values})
-            for name, kind in groups.items()
-        }
+        made = {name: _made(kind, values) for name, kind in groups.items()}
         return command(**made, **values)
 
     run.__name__, run.__doc__, run.__module__ = command.__name__, command.__doc__, command.__module__
@@ -59,8 +72,17 @@ def grouped(command: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def _made(group: Any, values: dict[str, Any]) -> Any:
+    """A group from its values, which are taken out of the others."""
+    if issubclass(group, DynamicGroup):
+        return group.collected({p.name: values.pop(p.name, p.default) for p in group.options()})
+    return group(**{f.name: values.pop(f.name) for f in fields(group) if f.name in values})
+
+
 def _is_group(kind: type) -> bool:
-    """Whether a type is a dataclass each of whose fields is annotated as an option."""
+    """Whether a type is a dynamic group, or a dataclass each of whose fields is annotated as an option."""
+    if issubclass(kind, DynamicGroup):
+        return True
     if not is_dataclass(kind):
         return False
     return all(get_origin(hint) is Annotated for hint in get_type_hints(kind, include_extras=True).values())

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from protgen.conditions.base import Adherence, LearnedCondition, random_rows
+from protgen.conditions.mechanisms import Capabilities
 from protgen.errors import UsageError
 from protgen.types import Batch
 
@@ -41,6 +42,10 @@ class ClassLabel(LearnedCondition):
     def __post_init__(self) -> None:
         if not 0 <= self.index < CLASSES:
             raise UsageError(f"class_label {self.index}: classes are numbered from 0 to {CLASSES - 1}")
+
+    def mechanisms(self, model: Capabilities) -> frozenset[str]:
+        """Only as it was learned: no structure shows its class, so candidates cannot be ranked by it."""
+        return super().mechanisms(model) - {"rank"}
 
     def adherence(self, structure: Any) -> Adherence:
         """Whether the class of a `Labelled` outcome is the one asked for.

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from protgen.structure.angles import dihedral
-from protgen.structure.links import backbone_torsions, links
 
 from protgen.metrics.bonds import TARGETS, Bonds
+from protgen.structure.angles import dihedral
 from protgen.structure.ideal import build_from_torsions, ideal_helix, ideal_strand
+from protgen.structure.links import backbone_torsions, links
 from protgen.structure.protein import Protein
 
 
