@@ -13,6 +13,7 @@ from protgen.errors import UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from protgen.conditions.measure import ConditionEvaluator
     from protgen.evaluation.refolding import Refolder
     from protgen.evaluation.runner import EvaluationResult
 
@@ -252,7 +253,7 @@ def refold_source(
     return refolder
 
 
-def compared_with(path: Path) -> "list[Judgement]":
+def compared_with(path: Path) -> "list[ConditionEvaluator]":
     """The measuring faces of a file's conditions, each once."""
     from protgen.conditions.language import read_conditions
     from protgen.conditions.measure import evaluators
