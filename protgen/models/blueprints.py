@@ -184,7 +184,7 @@ def fit_blueprints(strings: Sequence[str]) -> BlueprintPrior:
 
 
 def fit_store(store: Store) -> BlueprintPrior:
-    """Blueprints of those training items of a store whose Rg is within 15 % of natives of their length (all, if none)."""
+    """Blueprints of those training items of a store whose Rg is within 15 % of natives of their length, or all."""
     rows = [int(i) for i in store.indices("train")]
     compact = []
     for i in rows:
