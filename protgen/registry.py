@@ -212,6 +212,8 @@ def import_other(kind: str, plugin: Plugin) -> Any:
     Raises:
         ConfigError: in one line, whatever goes wrong in that package.
     """
+    if not plugin.package:
+        _named.setdefault(top_of(plugin), top_of(plugin))
     try:
         value = importlib.import_module(plugin.module)
     except ModuleNotFoundError as error:
@@ -292,16 +294,24 @@ def is_foreign(cls: type) -> bool:
     return cls.__module__.partition(".")[0] != "protgen"
 
 
+_named: dict[str, str] = {}  # top modules that `module:Class` has named, with what to call them
+
+
+def top_of(plugin: Plugin) -> str:
+    """The first part of the name of its module."""
+    return plugin.module.partition(".")[0]
+
+
 def blamed(error: BaseException) -> str | None:
     """The plug-in package in whose code an exception was raised, None if it was raised elsewhere.
 
     Of the frames from outside in, the last one of protgen or of a package with entry points decides.
     """
-    owners = {p.module.partition(".")[0]: p.package for each in entry_points(tuple(sys.path)).values() for p in each}
+    owners = _named | {top_of(p): p.package for each in entry_points(tuple(sys.path)).values() for p in each}
     found, frame = None, error.__traceback__
     while frame is not None:
         top = str(frame.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
         if top == "protgen" or top in owners:
-            found = owners.get(top)
+            found = None if top == "protgen" else owners[top]
         frame = frame.tb_next
     return found

@@ -1,9 +1,10 @@
 """What commands print: results on stdout, the rest on stderr; a bar on a terminal, plain lines in a log."""
 
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -38,6 +39,27 @@ def say_error(message: str) -> None:
 def warn(message: str) -> None:
     """One line of warning."""
     stderr().print(f"[yellow]warning:[/] {escape(message)}", soft_wrap=True)
+
+
+@contextmanager
+def plugin_warnings() -> Iterator[None]:
+    """Print warnings about plug-ins of other packages as lines of ours; other warnings stay as Python prints them."""
+    from protgen.errors import PluginWarning
+
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        before = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if not issubclass(category, PluginWarning):
+                before(message, category, *where, **more)
+            elif str(message) not in said:
+                said.add(str(message))
+                warn(str(message))
+
+        warnings.simplefilter("always", PluginWarning)
+        warnings.showwarning = show
+        yield
 
 
 def escape(text: str) -> str:

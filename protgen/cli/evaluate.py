@@ -71,6 +71,10 @@ def evaluate(
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes.")] = 1,
     strict: Annotated[bool, typer.Option("--strict", help="A reader's warning counts as a failure.")] = False,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="A metric of yours beside those of installed packages.", metavar="MODULE:CLASS"),
+    ] = None,
     refolds: Annotated[
         Path | None,
         typer.Option(
@@ -85,7 +89,7 @@ def evaluate(
         typer.Option(
             "--structure-predictor",
             "--folder",
-            help="Folds sequences: esmfold, or command:TEMPLATE.",
+            help="Folds sequences: esmfold, command:TEMPLATE, or module:Class.",
             metavar="TOOL",
             rich_help_panel=ORACLES,
         ),
@@ -94,7 +98,7 @@ def evaluate(
         str | None,
         typer.Option(
             "--inverse-folder",
-            help="Writes sequences: command:TEMPLATE. Without it those of the files are folded.",
+            help="Writes sequences: command:TEMPLATE, or module:Class. Without it those of the files are folded.",
             metavar="TOOL",
             rich_help_panel=ORACLES,
         ),
@@ -181,6 +185,7 @@ def evaluate(
         residues=residues,
         strict=strict,
         jobs=jobs,
+        metrics=tuple(metric or ()),
     )
     with progress("evaluating") as show:
         result = run([str(path) for path in paths], out, settings=settings, progress=show)

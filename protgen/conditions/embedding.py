@@ -16,20 +16,20 @@ class ConditionEmbedding:
     """The learned conditions of a model, in a fixed order.
 
     Args:
-        names: registry names of learned conditions.
+        names: registry names of learned conditions, or `module:Class`.
 
     Raises:
         ConfigError: if one of them cannot be learned.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
-        self.names = tuple(names)
         self.classes: list[type[LearnedCondition]] = []
         for name in names:
             cls = registry.find("conditions", name)
             if not issubclass(cls, LearnedCondition):
                 raise ConfigError(f"condition {name!r} cannot be learned; enforce it at sampling instead")
             self.classes.append(cls)
+        self.names = tuple(cls.name for cls in self.classes)
         self.residue_dim = sum(cls.residue_dim for cls in self.classes)
         self.global_dim = sum(cls.global_dim for cls in self.classes)
 
