@@ -121,7 +121,9 @@ def test_two_metrics_in_a_file_are_two_metrics(metrics_folder):
 
 def test_of_unnamed_classes_the_one_named_after_the_file_is_the_plugin(metrics_folder):
     """Helpers beside it, private, abstract, derived from, or of another kind, are none."""
-    text = HEAD + "import abc\n" + metric("MaxDimension(Metric)") + metric("Helper(Metric)") + metric("_Private(Metric)")
+    text = (
+        HEAD + "import abc\n" + metric("MaxDimension(Metric)") + metric("Helper(Metric)") + metric("_Private(Metric)")
+    )
     text += "class Half(Metric):\n    @abc.abstractmethod\n    def half(self): ...\n"
     (metrics_folder / "max_dimension.py").write_text(text, encoding="utf-8")
     (metrics_folder / "helpers.py").write_text("class Nothing:\n    pass\n", encoding="utf-8")
@@ -249,7 +251,9 @@ def test_a_module_that_is_not_there_is_told_apart_from_one_that_fails(package):
 
 def test_constructors_of_other_packages_fail_in_a_line(package):
     """Whatever they raise; errors in their code are blamed on their package."""
-    module = HEAD + metric("MaxDimension(Metric[Protein])", "max_dimension") + "    def __init__(self, **given): 1 / 0\n"
+    module = (
+        HEAD + metric("MaxDimension(Metric[Protein])", "max_dimension") + "    def __init__(self, **given): 1 / 0\n"
+    )
     package("lab-one", {"metrics": {"max_dimension": "lab_one:MaxDimension"}}, module)
     with pytest.raises(ConfigError, match="lab-one cannot be built: ZeroDivisionError") as error:
         registry.build("metrics", "max_dimension", anything=3)
