@@ -1,7 +1,7 @@
 """Judge any folders of structures: one row a file, one summary a set, and a bad file costs its own row alone."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -63,7 +63,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Settings:
+class EvaluationSettings:
     """What an evaluation does beyond the validity of each structure.
 
     Attributes:
@@ -90,6 +90,9 @@ class Settings:
     residues: bool = False
     strict: bool = False
     jobs: int = 1
+
+
+Settings = EvaluationSettings  # its name in 0.1
 
 
 @dataclass(frozen=True)
@@ -168,13 +171,13 @@ class EvaluationResult:
 
 
 def evaluate(
-    paths: Sequence[str | PathLike[str]],
+    paths: str | PathLike[str] | Sequence[str | PathLike[str]],
     out: str | PathLike[str],
     *,
-    jobs: int = 1,
-    strict: bool = False,
-    conditions: Sequence[Evaluator] = (),
-    settings: Settings | None = None,
+    jobs: int | None = None,
+    strict: bool | None = None,
+    conditions: Sequence[Evaluator] | None = None,
+    settings: EvaluationSettings | None = None,
     progress: Progress | None = None,
 ) -> EvaluationResult:
     """Measure every structure and write `structures.csv` and `summary.json`.
@@ -182,20 +185,23 @@ def evaluate(
     Several folders are several sets: each gets its own summary, and `comparison.csv` says how they differ.
 
     Args:
-        paths: structure files, and folders to be searched for them.
+        paths: structure files, and folders to be searched for them; one or several.
         out: folder for the results; made if need be.
         jobs: number of processes; the results do not depend on it.
-        strict: make every reader's warning an error.
-        conditions: requests y to hold every structure against; each adds columns asked, got, difference,
+        strict: treat reader warnings as errors.
+        conditions: requests y to compare every structure with; each adds columns asked, got, difference,
             satisfied.
-        settings: all of these and more; the three arguments before it are then not looked at.
+        settings: all of these and more. The three arguments above replace what it says where they are given.
         progress: called with (files done, files in all) as work proceeds.
 
     Raises:
         UsageError: if a path does not exist, a folder holds no structure, or `out` cannot be written. A
             file that cannot be read raises nothing: it is a row with status "error".
     """
-    chosen = settings or Settings(conditions=tuple(conditions), strict=strict, jobs=jobs)
+    given = {"jobs": jobs, "strict": strict, "conditions": None if conditions is None else tuple(conditions)}
+    given = {key: value for key, value in given.items() if value is not None}
+    chosen = replace(settings or EvaluationSettings(), **given)
+    paths = [paths] if isinstance(paths, str | PathLike) else paths
     files = collect_files(paths, leave_out=[] if chosen.refolds is None else [refold_folder(chosen.refolds)])
     sets = name_sets(paths, files)
     places = [(inner, path) for inner, (_, path) in zip(inner_paths(paths, files), files, strict=True)]
@@ -273,7 +279,7 @@ def _write(
     proteins: list[Protein | None],
     sets: list[str],
     folder: Path,
-    settings: Settings,
+    settings: EvaluationSettings,
     compared: Compared | None,
     extra: Extra,
 ) -> EvaluationResult:

@@ -87,3 +87,14 @@ class Design:
     seed: int
     motif: tuple[MotifResidue, ...] = ()
     candidate: int = 0
+
+    def __repr__(self) -> str:
+        """One line: which design it is, its size, and what was asked."""
+        asked = " & ".join(repr(condition) for condition in self.asked)
+        size = f"{self.protein.length} residues" + (f" in {n} chains" if (n := len(self.protein.chains)) > 1 else "")
+        return f"<Design {self.index} of seed {self.seed}: {size}, asked {shortened(asked) or 'nothing'}>"
+
+
+def shortened(text: str, most: int = 80) -> str:
+    """A text in at most so many characters."""
+    return text if len(text) <= most else text[: most - 3] + "..."

@@ -59,10 +59,10 @@ class Protein:
                 f"{self.name}: atoms have shape {self.atoms.shape} and mask {self.mask.shape}; "
                 f"expected ({length}, 5, 3) and ({length}, 5)"
             )
-        for field in ("residue_names", "chain_ids", "residue_numbers", "insertion_codes"):
-            if len(getattr(self, field)) != length:
+        for entry in ("residue_names", "chain_ids", "residue_numbers", "insertion_codes"):
+            if len(getattr(self, entry)) != length:
                 raise StructureError(
-                    f"{self.name}: {field} has {len(getattr(self, field))} entries for {length} residues"
+                    f"{self.name}: {entry} has {len(getattr(self, entry))} entries for {length} residues"
                 )
         if not np.isfinite(self.atoms[self.mask]).all():
             raise StructureError(f"{self.name}: a present atom has a coordinate that is not finite")
