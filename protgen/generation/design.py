@@ -94,6 +94,22 @@ class Design:
         size = f"{self.protein.length} residues" + (f" in {n} chains" if (n := len(self.protein.chains)) > 1 else "")
         return f"<Design {self.index} of seed {self.seed}: {size}, asked {shortened(asked) or 'nothing'}>"
 
+    def _repr_html_(self) -> str:
+        """A drawing, the conditions as asked and as measured, and the validity, for notebooks."""
+        from protgen.generation.notebook import design_html
+
+        facts = {"design": str(self.index), "seed": str(self.seed)}
+        facts |= {"candidate": str(self.candidate)} if self.candidate else {}
+        return design_html(self.protein, facts, self.asked, self.drawn)
+
+    def show(self) -> Any:
+        """Show the structure in Mol*, in a notebook; works offline.
+
+        Raises:
+            UsageError: if ipymolstar is not installed.
+        """
+        return self.protein.show()
+
 
 def shortened(text: str, most: int = 80) -> str:
     """A text in at most so many characters."""

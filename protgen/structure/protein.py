@@ -6,6 +6,9 @@ insertion codes, residue names, and the atoms N, CA, C, O and CB with a mask of 
 
 import warnings as python_warnings
 from dataclasses import dataclass, field, replace
+from importlib import import_module
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -75,6 +78,18 @@ class Protein:
         parts += [counted(len(self.warnings), "warning")] if self.warnings else []
         return f"<Protein {self.name}: {', '.join(parts)}>"
 
+    def _repr_html_(self) -> str:
+        """A drawing and a table, for notebooks."""
+        return _notebook().protein_html(self)
+
+    def show(self) -> Any:
+        """Show the structure in Mol*, in a notebook; works offline.
+
+        Raises:
+            UsageError: if ipymolstar is not installed.
+        """
+        return _notebook().viewer(self)
+
     @property
     def protein(self) -> "Protein":
         """Itself. Deprecated: `read_structure` returned a pair before 0.2, and scripts read its `.protein`."""
@@ -134,6 +149,11 @@ class Protein:
         """The residues picked by a boolean mask or an index array, everything else unchanged."""
         fields = ("atoms", "mask", "residue_names", "chain_ids", "residue_numbers", "insertion_codes")
         return replace(self, **{field: getattr(self, field)[keep] for field in fields})
+
+
+def _notebook() -> ModuleType:
+    """What shows a protein in a notebook. By name, as it stands above this file and needs matplotlib."""
+    return import_module("protgen.structure.notebook")
 
 
 def counted(n: int, noun: str) -> str:
