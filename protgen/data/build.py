@@ -169,7 +169,7 @@ def build(
     sources = find_sources(folder)
     for source in progress(sources):
         try:
-            protein = read_structure(source.path).protein
+            protein = read_structure(source.path)
         except StructureError as error:
             failed += 1
             dropped.append({"id": source.id, "reason": f"unreadable: {error}"})

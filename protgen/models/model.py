@@ -45,6 +45,13 @@ class Model:
     config: JSON
     blueprints: BlueprintPrior | None = None
 
+    def __repr__(self) -> str:
+        """One line: the names of its parts, its size, and the conditions it has learned."""
+        family, encoder, space = (self.config.get(part, {}).get("name", "?") for part in ("family", "encoder", "space"))
+        size = sum(weights.numel() for weights in self.family.parameters())
+        learned = ", ".join(self.conditions.names) or "none"
+        return f"<Model {family} over {space} with {encoder}: {size:,} parameters, conditions: {learned}>"
+
     @property
     def trained_lengths(self) -> tuple[int, int] | None:
         """Shortest and longest chain it has seen, where the config says."""

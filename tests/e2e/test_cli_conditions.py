@@ -34,7 +34,7 @@ def test_a_motif_with_other_conditions(cli, tiny_model, motif, tmp_path):
         assert met["motif"]["satisfied"]
         assert met["motif"]["difference"] < 0.1
         assert met["length"]["difference"] == 0
-        protein = read_structure(out / f"design_{index:04d}.pdb").protein
+        protein = read_structure(out / f"design_{index:04d}.pdb")
         assert 16 <= protein.length <= 20
         assert [entry["motif"] for entry in record["motif"]] == [{"chain": "A", "residue": n} for n in range(55, 63)]
         first = record["motif"][0]["design"]
@@ -64,7 +64,7 @@ def test_symmetry_and_partial_start(cli, tiny_model, motif, tmp_path):
     flags = ("--partial", motif, "--noise", "0.1", "--symmetry", "C2")
     done = cli("sample", "--model", tiny_model, *flags, "-n", 1, "--out", tmp_path / "out", *FAST)
     assert done.code == 0, done.err
-    protein = read_structure(tmp_path / "out" / "design_0000.pdb").protein
+    protein = read_structure(tmp_path / "out" / "design_0000.pdb")
     assert protein.length == 40
     assert protein.chains == ["A", "B"]
     record = json.loads((tmp_path / "out" / "design_0000.json").read_text())
