@@ -83,7 +83,9 @@ class Conditioning:
 
     def rows(self, change: Callable[[Tensor], Tensor]) -> "Conditioning":
         """The conditioning with a change of the first axis, the batch, made to each of its parts."""
-        return Conditioning(change(self.residue), change(self.globals), None if self.pair is None else change(self.pair))
+        return Conditioning(
+            change(self.residue), change(self.globals), None if self.pair is None else change(self.pair)
+        )
 
 
 @dataclass(frozen=True)

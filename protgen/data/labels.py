@@ -109,9 +109,7 @@ def encode_categories(column: LabelColumn, texts: Sequence[str]) -> tuple[Field,
     return field, [np.array(codes.get(text, -1), dtype=np.int64) for text in texts]
 
 
-def encode_numbers(
-    column: LabelColumn, texts: Sequence[str], items: Sequence[Item]
-) -> tuple[Field, list[np.ndarray]]:
+def encode_numbers(column: LabelColumn, texts: Sequence[str], items: Sequence[Item]) -> tuple[Field, list[np.ndarray]]:
     """The numbers of texts, and the field with mean and standard deviation over the training split."""
     numbers = []
     for text, item in zip(texts, items, strict=True):
@@ -126,9 +124,7 @@ def encode_numbers(
     if not known or np.std(known) == 0:
         raise DataError(f"label {column.column}: its numbers do not differ within the training split; leave it out")
     about = f"column {column.column} of the index; NaN unknown"
-    field = Field(
-        column.name, "chain", "float32", (), about, mean=float(np.mean(known)), std=float(np.std(known))
-    )
+    field = Field(column.name, "chain", "float32", (), about, mean=float(np.mean(known)), std=float(np.std(known)))
     return field, [np.array(number, dtype=np.float32) for number in numbers]
 
 
