@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from protgen.cli.console import warn
-
 from protgen.errors import ConfigError, UsageError
 from protgen.registry import nearest
 from protgen.training.settings import TrainSettings

@@ -57,6 +57,11 @@ class Source:
     id: str
     facts: dict[str, str]
 
+    @property
+    def columns(self) -> list[str]:
+        """Columns of the index."""
+        return [name for name in self.facts if name]
+
 
 def find_sources(folder: Path) -> list[Source]:
     """Structure files of a folder: those its `index.csv` lists (column `file`), or all below it.
@@ -257,7 +262,7 @@ def build(
         DataError: if nothing is found or nothing is kept, or a label column is missing or holds nothing of use.
     """
     sources = find_sources(folder)
-    check_columns(columns, [name for name in sources[0].facts if name], str(folder / "index.csv"))
+    check_columns(columns, sources[0].columns, str(folder / "index.csv"))
     reading = Reading()
     for source in progress(sources):
         reading.read(source, filters, columns)
