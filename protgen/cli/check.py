@@ -33,6 +33,7 @@ def check(
     partial: o.PartialOption = None,
     noise: o.NoiseOption = None,
     conditions: o.ConditionsOption = None,
+    label: o.LabelOption = None,
     n: o.NumberOption = 8,
     steps: o.StepsOption = None,
     guidance: o.GuidanceOption = None,
@@ -49,7 +50,20 @@ def check(
         candidates=candidates, enforce=o.parse_enforce(enforce),
     )  # fmt: skip
     asked = o.Requested(
-        length, ss, helix, strand, rg, contacts, motif, contig, symmetry, fold_class, partial, noise, conditions
+        length,
+        ss,
+        helix,
+        strand,
+        rg,
+        contacts,
+        motif,
+        contig,
+        symmetry,
+        fold_class,
+        partial,
+        noise,
+        conditions,
+        label,
     )
     with stderr().status("loading the model"):
         from protgen.generation.backbones import require_backbones

@@ -100,6 +100,15 @@ SymmetryOption = Annotated[
 FoldClassOption = Annotated[
     str | None, typer.Option("--fold-class", help="By DSSP.", metavar="alpha|beta|mixed", rich_help_panel=Y)
 ]
+LabelOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        help="A label of the data that the model has learned, as in ec_class=3.",
+        metavar="FIELD=VALUE",
+        rich_help_panel=Y,
+    ),
+]
 PartialOption = Annotated[
     str | None, typer.Option("--partial", help="Structure file to vary.", metavar="FILE", rich_help_panel=Y)
 ]
@@ -143,6 +152,7 @@ class Requested:
     partial: str | None = None
     noise: float | None = None
     conditions: Path | None = None
+    label: list[str] | None = None
 
 
 SHORT_FORMS = {
@@ -172,6 +182,8 @@ def parse_conditions(asked: Requested) -> "Conditions":
             found = found & from_text(name, text)
     if asked.helix is not None or asked.strand is not None:
         found = found & from_fields("fractions", {"helix": asked.helix, "strand": asked.strand})
+    for text in asked.label or []:
+        found = found & from_text("label", text)
     if asked.contig is not None and asked.motif is None:
         raise UsageError("--contig needs --motif, the structure file it refers to")
     if asked.motif is not None:

@@ -44,6 +44,7 @@ def sample(
     partial: o.PartialOption = None,
     noise: o.NoiseOption = None,
     conditions: o.ConditionsOption = None,
+    label: o.LabelOption = None,
     n: o.NumberOption = 8,
     seed: o.SeedOption = 0,
     steps: o.StepsOption = None,
@@ -71,7 +72,20 @@ def sample(
         batch_size=batch_size, device=device, candidates=candidates, enforce=o.parse_enforce(enforce),
     )  # fmt: skip
     asked = o.Requested(
-        length, ss, helix, strand, rg, contacts, motif, contig, symmetry, fold_class, partial, noise, conditions
+        length,
+        ss,
+        helix,
+        strand,
+        rg,
+        contacts,
+        motif,
+        contig,
+        symmetry,
+        fold_class,
+        partial,
+        noise,
+        conditions,
+        label,
     )
     begun = time.monotonic()
     with stderr().status("loading the model"):

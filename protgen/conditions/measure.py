@@ -9,9 +9,16 @@ from protgen.conditions.symmetry import Symmetry
 
 
 def evaluators(conditions: Sequence[Condition]) -> list["ConditionEvaluator"]:
-    """The measuring faces of conditions that hold together: beside a symmetry, most refer to the first chain."""
+    """The measuring faces of conditions that hold together: beside a symmetry, most refer to the first chain.
+
+    Conditions that no structure shows are left out.
+    """
     symmetric = any(isinstance(condition, Symmetry) for condition in conditions)
-    return [ConditionEvaluator(condition, symmetric and not condition.whole_assembly) for condition in conditions]
+    return [
+        ConditionEvaluator(condition, symmetric and not condition.whole_assembly)
+        for condition in conditions
+        if condition.measurable
+    ]
 
 
 class ConditionEvaluator:

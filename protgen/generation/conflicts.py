@@ -45,8 +45,8 @@ def check_conditions(conditions: Sequence[Condition], trained_lengths: tuple[int
         UsageError: if no condition gives a length, or one is given twice.
     """
     for condition in conditions:
-        if condition.name not in MANY and sum(other.name == condition.name for other in conditions) > 1:
-            raise UsageError(f"{condition.name} is given twice; give it once")
+        if condition.name not in MANY and sum(other.learned_name == condition.learned_name for other in conditions) > 1:
+            raise UsageError(f"{condition.learned_name} is given twice; give it once")
     for first, second in combinations(conditions, 2):
         for one, other in ((first, second), (second, first)):
             check = PAIRS.get((type(one), type(other)))

@@ -256,11 +256,17 @@ def sample_batch(
         mask[row, : plan.length] = True
     conditions, settings = run.model.conditions, run.settings
     known = [
-        [c for c in (*in_force(plan, acting, "learned"), *plan.drawn) if c.name in conditions.names] for plan in plans
+        [c for c in (*in_force(plan, acting, "learned"), *plan.drawn) if c.learned_name in conditions.names]
+        for plan in plans
     ]
     cond = conditions.from_requests(known, mask)
     parts = [
-        (conditions.from_requests([[c for c in own if names and c.name not in names] for own in known], mask), weight)
+        (
+            conditions.from_requests(
+                [[c for c in own if names and c.learned_name not in names] for own in known], mask
+            ),
+            weight,
+        )
         for names, weight in pushes_of(acting[plans[0].index], settings.guidance)
     ]
     guidance = Guidance(*parts[0], GUIDE_UNTIL, parts[1:]) if parts else None

@@ -17,8 +17,7 @@ the ranking; what holds by construction or projection has no use for it.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from protgen.conditions.base import Condition, Conditions, EnergyCondition, LearnedCondition
-from protgen.conditions.class_label import ClassLabel
+from protgen.conditions.base import Condition, Conditions, EnergyCondition
 from protgen.conditions.fold_class import FoldClass
 from protgen.conditions.fractions import Fractions
 from protgen.conditions.length import Length
@@ -79,7 +78,7 @@ def ways(condition: Condition, model: Model, blueprints: bool) -> tuple[str, ...
     if isinstance(condition, Length | Partial | Symmetry):
         return ("construction",)
     found = []
-    if isinstance(condition, LearnedCondition) and condition.name in model.conditions.names:
+    if model.conditions.has_learned(condition):
         found.append("learned")
     if blueprints and isinstance(condition, FoldClass | Fractions):
         found.append("blueprint")
@@ -88,7 +87,7 @@ def ways(condition: Condition, model: Model, blueprints: bool) -> tuple[str, ...
     latent = isinstance(model.family, LatentFamily) and isinstance(model.family.space, BackboneAtoms)
     if (guided or latent) and isinstance(condition, EnergyCondition):
         found.append("energy")
-    if isinstance(condition, ClassLabel):
+    if not condition.measurable:
         return tuple(found)  # no structure shows it, so candidates cannot be ranked by it
     return (*found, "rank")
 
@@ -120,7 +119,7 @@ def plan_actions(
         possible = ways(condition, model, drawn)
         if not possible:
             raise UsageError(
-                f"{condition.name} cannot be met by this model ({type(model.family).__name__} in "
+                f"{condition.learned_name} cannot be met by this model ({type(model.family).__name__} in "
                 f"{type(model.family.space).__name__}); choose one that has learned it, or that samples frames by steps"
             )
         how = enforce.get(condition.name, possible[0])
@@ -143,7 +142,7 @@ def pushes_of(actions: Sequence[Action], guidance: float) -> Pushes:
     groups: dict[float, list[str]] = {}
     for action in actions:
         if action.how == "learned":
-            groups.setdefault(action.weight, []).append(action.condition.name)
+            groups.setdefault(action.weight, []).append(action.condition.learned_name)
     if len(groups) < 2:
         return tuple((None, w) for w in [1 + next(iter(groups), 1.0) * (guidance - 1)] if w != 1)
     found = [(tuple(names), 1 + weight * (guidance - 1)) for weight, names in groups.items()]

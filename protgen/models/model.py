@@ -63,9 +63,10 @@ def build_model(config: JSON) -> Model:
     """Build a model from its configuration.
 
     Args:
-        config: {"space": {"name", ...}, "encoder": {...}, "family": {...}, "conditions": [names]}; the keywords beside
-            a name go to its constructor. A name may be `module:Class`. The roles of the family name further networks
-            (see `networks`).
+        config: {"space": {"name", ...}, "encoder": {...}, "family": {...}, "conditions": [...]}; the keywords beside a
+            name go to its constructor. A name may be `module:Class`. Conditions are names, or mappings for those that
+            refer to a field of the data (see `protgen.conditions.embedding`). The roles of the family name further
+            networks (see `networks`).
 
     Raises:
         ConfigError: if a name or keyword is unknown, or a part is missing.
