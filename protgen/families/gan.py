@@ -27,7 +27,6 @@ from protgen.errors import UsageError
 from protgen.families.base import Family, Role
 from protgen.families.direct import guided, require_direct
 from protgen.families.gaussian import AttentionPool
-from protgen.nn.precision import autocast
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Space
 from protgen.types import Conditioning, Losses, State
@@ -119,7 +118,8 @@ class GAN(Family):
     def generate(self, noise: State, cond: Conditioning) -> State:
         """Samples from noise."""
         t = torch.ones(len(noise.mask), device=noise.mask.device)
-        with autocast(self.autocast_dtype, t.device):
+        low = self.autocast_dtype or torch.float32
+        with torch.autocast(t.device.type, dtype=low, enabled=self.autocast_dtype is not None):
             features = self.encoder(noise, t, cond, None)
         return self.space.project(self.head(features, noise))
 

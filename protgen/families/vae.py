@@ -33,7 +33,6 @@ from protgen.families.direct import guided, join, one_position, repeat, repeat_s
 from protgen.families.gaussian import DiagonalGaussian, FramePosterior, GaussianStep
 from protgen.families.gaussian import pool as pool_of
 from protgen.families.latent_descent import LONGEST, descend
-from protgen.nn.precision import autocast
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Space
 from protgen.types import Conditioning, Losses, State
@@ -160,7 +159,8 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
 
     def run(self, network: Encoder, state: State, t: Tensor, cond: Conditioning, x_pred: State | None = None):
         """A network, in low precision where the machine asks for it; coordinates and losses keep float32."""
-        with autocast(self.autocast_dtype, t.device):
+        low = self.autocast_dtype or torch.float32
+        with torch.autocast(t.device.type, dtype=low, enabled=self.autocast_dtype is not None):
             return network(state, t, cond, x_pred)
 
     def latent_mask(self, mask: Bool[Tensor, "b l"]) -> Bool[Tensor, "b m"]:
