@@ -4,6 +4,7 @@ import json
 import math
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, Protocol
@@ -65,6 +66,27 @@ def say_error(message: str) -> None:
 def warn(message: str) -> None:
     """One line of warning."""
     stderr().print(f"[yellow]warning:[/] {escape(message)}", soft_wrap=True)
+
+
+@contextmanager
+def plugin_warnings() -> Iterator[None]:
+    """Print warnings about plug-ins of other packages as lines of ours; other warnings stay as Python prints them."""
+    from protgen.errors import PluginWarning
+
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        before = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if not issubclass(category, PluginWarning):
+                before(message, category, *where, **more)
+            elif str(message) not in said:
+                said.add(str(message))
+                warn(str(message))
+
+        warnings.simplefilter("always", PluginWarning)
+        warnings.showwarning = show
+        yield
 
 
 def escape(text: str) -> str:

@@ -52,6 +52,10 @@ def doctor(as_json: JsonOption = False) -> None:
         for name, number in versions.items():
             listing.add_row(name, number)
         console.print(listing)
+    others = plugins_found()
+    if not as_json:
+        for line in others:
+            console.print(f"plug-in  {line}", markup=False, soft_wrap=True)
     here = machine()
     if not as_json:
         console.print("{system} {processor}, device {device}, {threads} threads".format(**here))
@@ -65,7 +69,8 @@ def doctor(as_json: JsonOption = False) -> None:
             console.print(f"ok  {name}: {check.message} ({check.seconds:.1f} s)")
     ok = all(check.ok for check in checks)
     if as_json:
-        print_json({"ok": ok, "versions": versions, "machine": here, "checks": [asdict(check) for check in checks]})
+        checked = [asdict(check) for check in checks]
+        print_json({"ok": ok, "versions": versions, "plugins": others, "machine": here, "checks": checked})
     raise typer.Exit(DONE if ok else USAGE)
 
 
@@ -94,6 +99,18 @@ def run_check(name: str, test: Callable[[], str]) -> Check:
     except Exception as error:
         message, ok = f"{type(error).__name__}: {error}", False
     return Check(name, ok, message, round(time.monotonic() - begun, 2))
+
+
+def plugins_found() -> list[str]:
+    """One line for each plug-in of another package; one that cannot be loaded is left out with a warning."""
+    from protgen.registry import BASES, classes, plugins
+
+    found = []
+    for kind in BASES:
+        others = {name: plugin for name, plugin in plugins(kind).items() if plugin.package}
+        usable = classes(kind) if others else {}
+        found += [f"{kind} {name}, of {p.package}" for name, p in others.items() if name in usable]
+    return found
 
 
 def installed(name: str) -> str:

@@ -51,6 +51,7 @@ def evaluate(
         residues=output.residues,
         strict=output.strict,
         jobs=output.jobs,
+        metrics=tuple(against.metric or ()),
     )
     with progress("evaluating") as show:
         result = run([str(path) for path in paths], out, settings=settings, progress=show)

@@ -45,7 +45,7 @@ def oracle(flag: str, text: str, *more: str, metavar: str | None = None, least: 
 
 @dataclass(frozen=True)
 class ComparedWith:
-    """What the structures are compared with beside conditions: natives, one another."""
+    """What is measured beside conditions: comparisons with natives and with one another, further metrics."""
 
     reference: Annotated[
         str | None,
@@ -58,6 +58,10 @@ class ComparedWith:
     folds: Annotated[
         bool, typer.Option("--folds/--no-folds", help="Classify folds by the fold network, in sets of 20 or more.")
     ] = True
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="A metric of yours beside those of installed packages.", metavar="MODULE:CLASS"),
+    ] = None
 
     def natives(self, jobs: int) -> "Reference | None":
         """The reference set, if one is named."""
@@ -111,14 +115,17 @@ class Designability:
     structure_predictor: Annotated[
         str | None,
         oracle(
-            "--structure-predictor", "Predicts structures: esmfold, or command:TEMPLATE.", "--folder", metavar="TOOL"
+            "--structure-predictor",
+            "Predicts structures: esmfold, command:TEMPLATE, or module:Class.",
+            "--folder",
+            metavar="TOOL",
         ),
     ] = None
     inverse_folder: Annotated[
         str | None,
         oracle(
             "--inverse-folder",
-            "Designs sequences: command:TEMPLATE. Without it those of the files are used.",
+            "Designs sequences: command:TEMPLATE, or module:Class. Without it those of the files are used.",
             metavar="TOOL",
         ),
     ] = None

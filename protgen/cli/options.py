@@ -43,7 +43,7 @@ GuidanceOption = Annotated[
     float | None,
     typer.Option("--guidance", help="Weight of the conditions; 1 is plain conditioning.", rich_help_panel=HOW),
 ]
-SamplerOption = Annotated[str | None, typer.Option("--sampler", help="Registry name.", rich_help_panel=HOW)]
+SamplerOption = Annotated[str | None, typer.Option("--sampler", help="Name, or module:Class.", rich_help_panel=HOW)]
 BlueprintOption = Annotated[
     str | None,
     typer.Option(

@@ -42,6 +42,8 @@ class FoldClass(LearnedCondition, BlueprintScore):
     blueprint_weight: ClassVar[float] = 2.0
     flags: ClassVar[tuple[Flag, ...]] = (Flag("--fold-class", "By DSSP.", metavar="alpha|beta|mixed"),)
     global_dim: ClassVar[int] = len(CLASSES)
+    requires: ClassVar[tuple[str, ...]] = ("labels",)
+    dropout: ClassVar[float | None] = 0.5
 
     def __post_init__(self) -> None:
         if self.fold not in CLASSES:
@@ -113,10 +115,10 @@ class FoldClass(LearnedCondition, BlueprintScore):
         return Adherence(self.name, self.fold, got, max(0.0, -self.room(*fractions)), got == self.fold, 0.0)
 
     @classmethod
-    def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
-        """One-hot class, known in half of the examples; a chain of no class says nothing."""
+    def from_data(cls, batch: Batch, rng: Generator, dropout: float | None = None) -> Tensor:
+        """One-hot class, known in half of the examples unless another dropout is given."""
         labels = batch["labels"].cpu().numpy()
-        given = random_rows(len(labels), 0.5, rng)
+        given = random_rows(len(labels), 1 - cls.rate(dropout), rng)
         result = cls.unknown(batch.mask)
         for row, (codes, real) in enumerate(zip(labels, batch.mask.cpu().numpy(), strict=True)):
             found = fold_class("".join(np.array(list("CHE"))[codes[real]]))

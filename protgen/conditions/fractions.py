@@ -38,6 +38,8 @@ class Fractions(LearnedCondition):
         Flag("--strand", "Fraction of residues in strands, 0 to 1.", field="strand", kind="number"),
     )
     global_dim: ClassVar[int] = 4
+    requires: ClassVar[tuple[str, ...]] = ("labels",)
+    dropout: ClassVar[float | None] = 0.5
 
     def __post_init__(self) -> None:
         for label, value in (("helix", self.helix), ("strand", self.strand)):
@@ -81,13 +83,13 @@ class Fractions(LearnedCondition):
         return Adherence(self.name, asked, shown, off, off <= self.tolerance, self.tolerance)
 
     @classmethod
-    def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
-        """True fractions, each known in half of the examples."""
+    def from_data(cls, batch: Batch, rng: Generator, dropout: float | None = None) -> Tensor:
+        """True fractions, each known in half of the examples unless another dropout is given."""
         count = batch.mask.sum(-1).float()
         labels = batch["labels"].long()
         columns = []
         for label in (1, 2):
-            given = random_rows(len(labels), 0.5, rng).to(labels.device).float()
+            given = random_rows(len(labels), 1 - cls.rate(dropout), rng).to(labels.device).float()
             columns += [((labels == label) & batch.mask).sum(-1) / count * given, given]
         return torch.stack(columns, dim=-1)
 

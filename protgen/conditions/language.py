@@ -36,6 +36,12 @@ def class_of(name: str) -> type:
     return registry.find("conditions", name)
 
 
+@functools.cache
+def name_of(cls: type) -> str:
+    """The name that gives a class of conditions back; looked up once."""
+    return registry.reference("conditions", cls)
+
+
 def from_text(name: str, text: str) -> Condition:
     """A condition from its short form.
 
@@ -167,8 +173,11 @@ def strict_loader() -> type:
 
 
 def to_plain(condition: Condition) -> JSON:
-    """A condition as JSON: its name and its fields; functions by their name, which cannot be read back."""
-    return {"condition": condition.name} | {
+    """A condition as JSON: its name and its fields; functions by their name, which cannot be read back.
+
+    The name is `module:Class` where no package has registered the class.
+    """
+    return {"condition": name_of(type(condition))} | {
         field.name: thawed(getattr(condition, field.name))
         for field in fields(condition)  # type: ignore[arg-type]
     }

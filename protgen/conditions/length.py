@@ -88,7 +88,7 @@ class Length(LearnedCondition):
             raise ConflictError(f"length {wanted} conflicts with a request for {length} residues; change one of them")
 
     @classmethod
-    def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
+    def from_data(cls, batch: Batch, rng: Generator, dropout: float | None = None) -> Tensor:
         """log(l / 100), never dropped: a network sees how many residues there are."""
         return cls.unknown(batch.mask)
 

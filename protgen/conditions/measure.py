@@ -9,9 +9,16 @@ from protgen.conditions.roles import Assembly
 
 
 def evaluators(conditions: Sequence[Condition]) -> list["ConditionEvaluator"]:
-    """Evaluators of conditions that hold together: in an assembly, most refer to the first chain."""
+    """Evaluators of conditions that hold together: in an assembly, most refer to the first chain.
+
+    Conditions that no structure shows are left out.
+    """
     symmetric = any(isinstance(condition, Assembly) for condition in conditions)
-    return [ConditionEvaluator(condition, symmetric and not condition.whole_assembly) for condition in conditions]
+    return [
+        ConditionEvaluator(condition, symmetric and not condition.whole_assembly)
+        for condition in conditions
+        if condition.measurable
+    ]
 
 
 class ConditionEvaluator:

@@ -18,6 +18,7 @@ from protgen.types import Batch
 
 LABELS = {"C": 0, "L": 0, "H": 1, "E": 2}  # labels of the store; L (loop) and C (coil) are one
 FREE = 3
+PARTIAL = 0.4  # of the training examples whose structure is known, those in which it is known in part
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class SecondaryStructure(LearnedCondition, FixedBlueprint):
         ),
     )
     residue_dim: ClassVar[int] = 4
+    requires: ClassVar[tuple[str, ...]] = ("labels",)
+    dropout: ClassVar[float | None] = 0.25
 
     def __post_init__(self) -> None:
         strange = sorted(set(self.codes) - set("HELCX"))
@@ -127,8 +130,11 @@ class SecondaryStructure(LearnedCondition, FixedBlueprint):
         )
 
     @classmethod
-    def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
-        """True labels; wholly unknown in 25 % of examples, known in part (whole segments) in 30 %."""
+    def from_data(cls, batch: Batch, rng: Generator, dropout: float | None = None) -> Tensor:
+        """True labels; unknown in a quarter of the examples unless another dropout is given.
+
+        In 40 % of the other examples they are known in part, for whole segments.
+        """
         labels = batch["labels"].long()
         one_hot = torch.nn.functional.one_hot(labels, 3).float()
         b, length = labels.shape
@@ -137,7 +143,8 @@ class SecondaryStructure(LearnedCondition, FixedBlueprint):
         segment = change.cumsum(1) - 1
         given = (torch.rand(b, length, generator=rng).to(labels.device) < 0.5).gather(1, segment)
         kind = torch.rand(b, generator=rng).to(labels.device)
-        given = torch.where((kind < 0.30)[:, None], given, True) & (kind < 0.75)[:, None] & batch.mask
+        known = 1 - cls.rate(dropout)
+        given = torch.where((kind < PARTIAL * known)[:, None], given, True) & (kind < known)[:, None] & batch.mask
         return torch.cat([one_hot, torch.ones_like(one_hot[..., :1])], dim=-1) * given[..., None]
 
     @classmethod

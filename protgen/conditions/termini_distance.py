@@ -39,6 +39,8 @@ class TerminiDistance(EnergyCondition, LearnedCondition):
     )
     local: ClassVar[bool] = True
     global_dim: ClassVar[int] = 2
+    requires: ClassVar[tuple[str, ...]] = ("atoms",)
+    dropout: ClassVar[float | None] = 0.5
 
     def __post_init__(self) -> None:
         check_number(self.distance, "termini distance", 3.0)
@@ -75,11 +77,11 @@ class TerminiDistance(EnergyCondition, LearnedCondition):
         return 0.25 * (pair_distances(first[:, 1], last[:, 1]) - self.distance).square()
 
     @classmethod
-    def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
-        """Distance over 20 Å, known in half of the examples."""
+    def from_data(cls, batch: Batch, rng: Generator, dropout: float | None = None) -> Tensor:
+        """Distance over 20 Å, known in half of the examples unless another dropout is given."""
         first, last = chain_ends(batch["atoms"], batch.mask)
         distance = pair_distances(first[:, 1], last[:, 1])
-        given = random_rows(len(distance), 0.5, rng).to(distance)
+        given = random_rows(len(distance), 1 - cls.rate(dropout), rng).to(distance)
         return torch.stack([distance / UNIT * given, given], dim=-1)
 
     @classmethod

@@ -180,7 +180,13 @@ def score_design(design: Design) -> Row:
 
 
 def describe(design: Design, n_used: int, problems: Sequence[str]) -> str:
-    """One line on what is missing; empty where nothing is."""
+    """One line on what is missing; empty where nothing is.
+
+    Args:
+        design: with its refolds.
+        n_used: refolds that could be scored.
+        problems: why the others could not.
+    """
     n = design.refolds.n_given
     lines = [] if n else ["no refold"]
     if problems:

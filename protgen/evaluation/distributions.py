@@ -85,7 +85,13 @@ def describe_distribution(
 
 
 def between_sets(first: Features, second: Features, seed: int = 0) -> dict[str, Any]:
-    """The same figures of a set against another one, which takes the place of the natives."""
+    """The same figures of a set against another one, which takes the place of the natives.
+
+    Args:
+        first: the set.
+        second: the set that it is compared with.
+        seed: of matching and resampling.
+    """
     mine, theirs = _matched(first.lengths, second.lengths, np.arange(len(second)), seed)
     counts = {"n": len(mine), "n_given": len(first), "n_given_second": len(second)}
     return {**counts, **_distances(first, second, mine, theirs, seed)}

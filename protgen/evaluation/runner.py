@@ -1,7 +1,7 @@
 """Evaluate folders of structures: one row a file, one summary a set. A bad file costs its own row alone."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -16,17 +16,18 @@ from protgen.evaluation.designability import designability, refold_folder, refol
 from protgen.evaluation.result import EvaluationResult, Measured
 from protgen.evaluation.set_summary import ERROR, OK, WARNING, Row
 from protgen.evaluation.sets import FOLDSEEK, cluster_columns, compare_all, nearest_columns
-from protgen.evaluation.settings import Settings
+from protgen.evaluation.settings import EvaluationSettings, Settings
 from protgen.evaluation.summary import columns_of, differences, features_by_set, summarise
 from protgen.evaluation.tables import make_folder, write_csv, write_json
-from protgen.evaluation.validity import validity
+from protgen.evaluation.validity import measured as measure_all
 from protgen.metrics.base import Summary
 from protgen.metrics.foldseek import foldseek_version
 from protgen.parallel import run
+from protgen.registry import complain
 from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
 
-__all__ = ["ERROR", "EvaluationResult", "FileResult", "Settings", "evaluate", "evaluate_file"]
+__all__ = ["ERROR", "EvaluationResult", "EvaluationSettings", "FileResult", "Settings", "evaluate", "evaluate_file"]
 
 LEADING_COLUMNS = ("file", "status", "message", "length", "chains", "set")
 
@@ -35,20 +36,21 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class FileResult:
-    """One file: its row, and the protein if it could be read."""
+    """One file: its row, the protein if it could be read, and errors of metrics of other packages, by metric."""
 
     row: Row
     protein: Protein | None = None
+    problems: dict[str, str] = field(default_factory=dict)
 
 
 def evaluate(
-    paths: Sequence[str | PathLike[str]],
+    paths: str | PathLike[str] | Sequence[str | PathLike[str]],
     out: str | PathLike[str],
     *,
     jobs: int | None = None,
     strict: bool | None = None,
     conditions: Sequence[Evaluator] | None = None,
-    settings: Settings | None = None,
+    settings: EvaluationSettings | None = None,
     progress: Progress | None = None,
 ) -> EvaluationResult:
     """Measure every structure and write `structures.csv` and `summary.json`.
@@ -56,7 +58,7 @@ def evaluate(
     Several folders are several sets: each gets its own summary, and `comparison.csv` has the differences.
 
     Args:
-        paths: structure files, and folders to be searched for them.
+        paths: structure files, and folders to be searched for them; one or several.
         out: folder for the results; made if need be.
         jobs: number of processes; the results do not depend on it. It replaces that of `settings`, as do the next two.
         strict: treat parser warnings as errors.
@@ -70,7 +72,10 @@ def evaluate(
             file that cannot be read raises nothing: it is a row with status "error".
     """
     given = {"jobs": jobs, "strict": strict, "conditions": None if conditions is None else tuple(conditions)}
-    chosen = replace(settings or Settings(), **{name: value for name, value in given.items() if value is not None})
+    chosen = replace(
+        settings or EvaluationSettings(), **{name: value for name, value in given.items() if value is not None}
+    )
+    paths = [paths] if isinstance(paths, str | PathLike) else paths
     files = collect_files(paths, leave_out=[] if chosen.refolds is None else [refold_folder(chosen.refolds)])
     sets = name_sets(paths, files)
     places = [(inner, path) for inner, (_, path) in zip(inner_paths(paths, files), files, strict=True)]
@@ -83,7 +88,7 @@ def evaluate(
     return _write(measured, folder, chosen)
 
 
-def _check_tools(settings: Settings, places: Sequence[tuple[str, Path]], sets: Sequence[str]) -> None:
+def _check_tools(settings: EvaluationSettings, places: Sequence[tuple[str, Path]], sets: Sequence[str]) -> None:
     """Raise for names of refolds that do not fit, or a missing foldseek, before anything is computed."""
     if isinstance(settings.refolds, Path):
         refolds_of(settings.refolds, places, sets)
@@ -92,24 +97,28 @@ def _check_tools(settings: Settings, places: Sequence[tuple[str, Path]], sets: S
 
 
 def _measure(
-    files: Sequence[tuple[str, Path]], sets: Sequence[str], settings: Settings, progress: Progress | None
+    files: Sequence[tuple[str, Path]], sets: Sequence[str], settings: EvaluationSettings, progress: Progress | None
 ) -> Measured:
     """Read and measure every file by itself."""
     results: list[FileResult] = [FileResult({}) for _ in files]
-    work = partial(evaluate_file, strict=settings.strict, conditions=tuple(settings.conditions))
+    work = partial(
+        evaluate_file, strict=settings.strict, conditions=tuple(settings.conditions), metrics=settings.metrics
+    )
     for done, outcome in enumerate(run(work, files, jobs=settings.jobs), start=1):
         label, path = files[outcome.index]
         died = f"{path}: the process that read this file was killed (out of memory, or a crash)"
         results[outcome.index] = outcome.result or FileResult(_error_row(label, died))
         if progress is not None:
             progress(done, len(files))
+    for problem in {name: line for result in results for name, line in result.problems.items()}.values():
+        complain(problem)
     rows = [result.row for result in results]
     for row, name in zip(rows, sets, strict=True):
         row["set"] = name
     return Measured(rows, [result.protein for result in results], list(sets))
 
 
-def _compare(measured: Measured, settings: Settings) -> None:
+def _compare(measured: Measured, settings: EvaluationSettings) -> None:
     """Cluster the structures and find their nearest natives, as far as the settings ask for it."""
     if settings.tm != "none":
         measured.compared = compare_all(
@@ -122,7 +131,7 @@ def _compare(measured: Measured, settings: Settings) -> None:
 
 
 def _ask_oracles(
-    measured: Measured, places: Sequence[tuple[str, Path]], settings: Settings, progress: Progress | None
+    measured: Measured, places: Sequence[tuple[str, Path]], settings: EvaluationSettings, progress: Progress | None
 ) -> None:
     """Add designability and likelihood, as far as the settings ask for them."""
     rows, proteins = measured.rows, measured.proteins
@@ -137,7 +146,11 @@ def _ask_oracles(
 
 
 def evaluate_file(
-    labelled: tuple[str, Path], *, strict: bool = False, conditions: Sequence[Evaluator] = ()
+    labelled: tuple[str, Path],
+    *,
+    strict: bool = False,
+    conditions: Sequence[Evaluator] = (),
+    metrics: tuple[str, ...] = (),
 ) -> FileResult:
     """The row of one file and its protein; it never raises for what the file holds.
 
@@ -145,6 +158,7 @@ def evaluate_file(
         labelled: what the file is called in the table, and where it is.
         strict: treat parser warnings as errors.
         conditions: requests that it is compared with.
+        metrics: further metrics, as `module:Class`.
     """
     label, path = labelled
     try:
@@ -156,8 +170,9 @@ def evaluate_file(
             "chains": len(protein.chains),
         }
         with np.errstate(all="ignore"):
-            row |= validity(protein) | adherence_row(protein, conditions)
-            return FileResult(row, protein)
+            values, problems = measure_all(protein, metrics)
+            row |= values | adherence_row(protein, conditions)
+            return FileResult(row, protein, problems)
     except (ProtgenError, OSError) as error:
         return FileResult(_error_row(label, str(error)))
     except MemoryError:
@@ -170,7 +185,7 @@ def _error_row(label: str, message: str) -> Row:
     return {"file": label, "status": ERROR, "message": " ".join(message.split())}
 
 
-def _write(measured: Measured, folder: Path, settings: Settings) -> EvaluationResult:
+def _write(measured: Measured, folder: Path, settings: EvaluationSettings) -> EvaluationResult:
     """Summarise, and write every file of the evaluation."""
     columns, features = columns_of(measured, settings), features_by_set(measured)
     content = summarise(measured, settings, columns, features)

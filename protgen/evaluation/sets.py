@@ -141,7 +141,13 @@ def _traces(proteins: Sequence[Protein | None]) -> dict[int, np.ndarray]:
 
 
 def cluster_columns(compared: Compared, names: Sequence[str], rows: Sequence[dict[str, Value]]) -> None:
-    """Write the cluster of each row, and whether it represents it, into the rows."""
+    """Write the cluster of each row, and whether it represents it, into the rows.
+
+    Args:
+        compared: all pairs of structures compared.
+        names: the set of each row.
+        rows: of the table; changed.
+    """
     of_set = np.array([names[k] for k in compared.members])
     for name, diversity in compared.by_set.items():
         mine = compared.members[of_set == name]
@@ -175,7 +181,14 @@ def _search_code() -> str:
 def nearest_columns(
     proteins: Sequence[Protein | None], reference: Reference, rows: Sequence[dict[str, Value]], *, jobs: int = 1
 ) -> None:
-    """Write max TM, the nearest reference and the nearest training chain of each structure into the rows."""
+    """Write max TM, the nearest reference and the nearest training chain of each structure into the rows.
+
+    Args:
+        proteins: (n,) one a row, None where the file could not be read.
+        reference: structures to search.
+        rows: of the table; changed.
+        jobs: number of processes.
+    """
     traces = _traces(proteins)
     if not traces:
         return

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Settings:
+class EvaluationSettings:
     """What an evaluation does beyond the validity of each structure.
 
     Attributes:
@@ -32,6 +32,7 @@ class Settings:
         residues: write `residues.csv`, a row a residue.
         strict: treat parser warnings as errors.
         jobs: number of processes; the results do not depend on it.
+        metrics: of other packages, as `module:Class`, beside those that packages have registered.
     """
 
     conditions: Sequence[Evaluator] = ()
@@ -44,3 +45,7 @@ class Settings:
     residues: bool = False
     strict: bool = False
     jobs: int = 1
+    metrics: tuple[str, ...] = ()
+
+
+Settings = EvaluationSettings  # its name in 0.1

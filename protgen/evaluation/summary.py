@@ -12,7 +12,7 @@ from protgen.evaluation.folds import compare_folds
 from protgen.evaluation.result import Measured
 from protgen.evaluation.set_summary import ERROR, Row, describe_folds_of_all, describe_rows, describe_set
 from protgen.evaluation.sets import LABELS, QUANTITIES, cluster_definition, why_not_compared
-from protgen.evaluation.settings import Settings
+from protgen.evaluation.settings import EvaluationSettings
 from protgen.evaluation.validity import structure_metrics
 from protgen.metrics.base import Quantity
 
@@ -43,9 +43,9 @@ class Columns:
         return ["length", *(quantity.name for quantity in self.quantities)]
 
 
-def columns_of(measured: Measured, settings: Settings) -> Columns:
+def columns_of(measured: Measured, settings: EvaluationSettings) -> Columns:
     """The columns that the settings ask for: metrics, conditions, novelty, designability, likelihood."""
-    metrics = structure_metrics()
+    metrics = structure_metrics(settings.metrics)
     quantities = [quantity for metric in metrics for quantity in metric.quantities]
     labels = [label for metric in metrics for label in metric.labels]
     asked, asked_labels = adherence_columns(settings.conditions)
@@ -68,7 +68,7 @@ def features_by_set(measured: Measured) -> dict[str, Features]:
 
 
 def summarise(
-    measured: Measured, settings: Settings, columns: Columns, features: dict[str, Features]
+    measured: Measured, settings: EvaluationSettings, columns: Columns, features: dict[str, Features]
 ) -> dict[str, Any]:
     """The content of `summary.json`.
 
@@ -100,7 +100,7 @@ def summarise(
 
 
 def describe_sets(
-    measured: Measured, settings: Settings, columns: Columns, features: dict[str, Features]
+    measured: Measured, settings: EvaluationSettings, columns: Columns, features: dict[str, Features]
 ) -> dict[str, dict[str, Any]]:
     """The summary of each set, by its name.
 
@@ -124,7 +124,7 @@ def describe_sets(
 
 
 def differences(
-    measured: Measured, settings: Settings, names: Sequence[str], features: dict[str, Features]
+    measured: Measured, settings: EvaluationSettings, names: Sequence[str], features: dict[str, Features]
 ) -> list[Row]:
     """One row a metric and pair of sets; none for one set.
 

@@ -49,7 +49,13 @@ def format_value(value: Any) -> str:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows under fixed columns; a key a row lacks is an empty cell."""
+    """Write rows under fixed columns; a key a row lacks is an empty cell.
+
+    Args:
+        path: the file.
+        columns: in their order.
+        rows: values by column.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)

@@ -27,7 +27,6 @@ from protgen.nn.binned import Binned
 from protgen.nn.densities import Density
 from protgen.nn.embedding import fourier_features
 from protgen.nn.mixtures import Mixture
-from protgen.nn.precision import autocast
 from protgen.samplers.base import Sampler, SamplingTask
 from protgen.samplers.resampling import effective_size, one, systematic
 from protgen.spaces.base import Euclidean, Space, Torus
@@ -60,6 +59,7 @@ class Autoregressive(Family, LikelihoodFamily):
 
     causal = True
     reads_context = True
+    exact_loss = True
 
     def __init__(
         self,
@@ -120,9 +120,10 @@ class Autoregressive(Family, LikelihoodFamily):
 
     def features(self, x: State, cond: Conditioning, plan: Float[Tensor, "b l p"]) -> Float[Tensor, "b l d"]:
         """Features of each position, of the positions before it and y alone."""
+        low = self.autocast_dtype or torch.float32
         t = torch.zeros(len(x.mask), device=x.mask.device)
         seen = self.space.context(x)  # outside: a chain placed in low precision ends Å from where it should
-        with autocast(self.autocast_dtype, t.device):
+        with torch.autocast(t.device.type, dtype=low, enabled=self.autocast_dtype is not None):
             scalars = self.encoder(seen, t, cond).scalars
         return self.trunk(torch.cat([scalars.float(), plan, self.recent(x)], -1))
 

@@ -44,7 +44,6 @@ from protgen.families.base import IterativeFamily, Likelihood, LikelihoodFamily
 from protgen.families.ode_likelihood import OdeSettings, first_time, log_prob_by_flow, warped
 from protgen.families.targets import Target, stratified
 from protgen.nn.binned import Support
-from protgen.nn.precision import autocast
 from protgen.samplers.base import Denoiser
 from protgen.samplers.schedules import SCHEDULES, Brownian, Learned, Path, VarianceExploding
 from protgen.spaces.base import HeatKernel, Space, masked
@@ -158,7 +157,8 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
         """Prediction of x_data, with the conventions of the space imposed."""
         seen = self.target.inputs(x_t, t)
         # Only the encoder runs in low precision: coordinates and losses keep float32.
-        with autocast(self.autocast_dtype, t.device):
+        low = self.autocast_dtype or torch.float32
+        with torch.autocast(t.device.type, dtype=low, enabled=self.autocast_dtype is not None):
             view = self.space.view
             guess = None if x_pred is None else view(x_pred)
             features = self.encoder(view(seen), self.path.seen(t), cond, guess)

@@ -27,7 +27,6 @@ from protgen.families.base import IterativeFamily, Likelihood, LikelihoodFamily
 from protgen.families.minibatch_ot import couple
 from protgen.families.ode_likelihood import OdeSettings, log_prob_by_flow
 from protgen.families.targets import Target, stratified
-from protgen.nn.precision import autocast
 from protgen.samplers.base import Denoiser
 from protgen.samplers.schedules import Cosine, Linear, Path
 from protgen.spaces.base import Space
@@ -94,7 +93,8 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
         """Prediction of x_data, with the conventions of the space imposed."""
         seen = self.target.inputs(x_t, t)
         # Only the encoder runs in low precision: coordinates and losses keep float32.
-        with autocast(self.autocast_dtype, t.device):
+        low = self.autocast_dtype or torch.float32
+        with torch.autocast(t.device.type, dtype=low, enabled=self.autocast_dtype is not None):
             view = self.space.view
             guess = None if x_pred is None else view(x_pred)
             features = self.encoder(view(seen), self.path.seen(t), cond, guess)

@@ -12,6 +12,7 @@ References:
     Miyato et al. 2018, Spectral Normalization for Generative Adversarial Networks.
 """
 
+import types
 from typing import Literal
 
 import torch
@@ -23,10 +24,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from protgen.encoders.base import Encoder
 from protgen.errors import UsageError
-from protgen.families.base import Family
+from protgen.families.base import Family, Role
 from protgen.families.direct import guided, require_direct
 from protgen.families.gaussian import AttentionPool
-from protgen.nn.precision import autocast
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Space
 from protgen.types import Conditioning, Losses, State
@@ -87,6 +87,8 @@ class GAN(Family):
     """
 
     adam_betas = (0.0, 0.99)
+    roles = types.MappingProxyType({"critic": Role()})
+    adversarial = True
 
     def __init__(
         self,
@@ -116,7 +118,8 @@ class GAN(Family):
     def generate(self, noise: State, cond: Conditioning) -> State:
         """Samples from noise."""
         t = torch.ones(len(noise.mask), device=noise.mask.device)
-        with autocast(self.autocast_dtype, t.device):
+        low = self.autocast_dtype or torch.float32
+        with torch.autocast(t.device.type, dtype=low, enabled=self.autocast_dtype is not None):
             features = self.encoder(noise, t, cond, None)
         return self.space.project(self.head(features, noise))
 

@@ -21,7 +21,6 @@ from protgen.errors import ConfigError
 from protgen.families.base import Family, Likelihood, LikelihoodFamily
 from protgen.families.coupling import Mix, Plan, affine, grid_plans, spline
 from protgen.families.direct import guided, require_direct
-from protgen.nn.precision import autocast
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Euclidean, Space, Torus
 from protgen.types import Conditioning, Losses, State
@@ -47,6 +46,7 @@ class NormalizingFlow(Family, LikelihoodFamily):
     """
 
     reads_context = True
+    exact_loss = True
 
     def __init__(
         self,
@@ -119,7 +119,8 @@ class NormalizingFlow(Family, LikelihoodFamily):
         if any(name not in shown.fields for name in self.encoder.reads):
             shown = self.space.context(shown)
         t = torch.full((len(mask),), step / len(self.heads), device=mask.device)
-        with autocast(self.autocast_dtype, t.device):
+        low = self.autocast_dtype or torch.float32
+        with torch.autocast(t.device.type, dtype=low, enabled=self.autocast_dtype is not None):
             scalars = self.encoder(shown, t, cond).scalars
         parameters = self.heads[step](scalars.to(values.dtype)).unflatten(-1, (-1, self.per))
         result, slopes = [], []

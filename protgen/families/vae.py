@@ -18,7 +18,9 @@ References:
 """
 
 import math
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -26,15 +28,21 @@ from torch import Generator, Tensor, nn
 
 from protgen.encoders.base import Encoder
 from protgen.errors import UsageError
-from protgen.families.base import Family, LatentFamily, Likelihood, LikelihoodFamily
+from protgen.families.base import Family, LatentFamily, Likelihood, LikelihoodFamily, Role
 from protgen.families.direct import guided, join, one_position, repeat, repeat_state, require_direct
 from protgen.families.gaussian import DiagonalGaussian, FramePosterior, GaussianStep
 from protgen.families.gaussian import pool as pool_of
 from protgen.families.latent_descent import LONGEST, descend
-from protgen.nn.precision import autocast
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Space
 from protgen.types import Conditioning, Losses, State
+
+LATENT_DIM = 16
+
+
+def width_of(keywords: Mapping[str, Any]) -> int:
+    """Latents of a position as networks read them beside y: none where they are frames."""
+    return 0 if keywords.get("frame_latents") else keywords.get("latent_dim", LATENT_DIM)
 
 
 class VAE(Family, LikelihoodFamily, LatentFamily):
@@ -69,12 +77,14 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         UsageError: if a number is out of range, or two cannot go together.
     """
 
+    roles = types.MappingProxyType({"decoder": Role(latents_beside=True)})
+
     def __init__(
         self,
         space: Space,
         encoder: Encoder,
         decoder: Encoder,
-        latent_dim: int = 16,
+        latent_dim: int = LATENT_DIM,
         beta: float = 1.0,
         warmup: int = 0,
         free_bits: float = 0.0,
@@ -133,6 +143,11 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         self.register_buffer("steps", torch.zeros(()))
         self.steps: Tensor
 
+    @classmethod
+    def latent_width(cls, keywords: Mapping[str, Any]) -> int:
+        """`latent_dim`; 0 for frame latents, which networks read as points."""
+        return width_of(keywords)
+
     def infer(self, x_data: State, cond: Conditioning) -> DiagonalGaussian:
         """q(z_1 | x, y) with latents (b, l, z), or (b, 1, z) where pooled."""
         t = torch.zeros(len(x_data.mask), device=x_data.mask.device)
@@ -144,7 +159,8 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
 
     def run(self, network: Encoder, state: State, t: Tensor, cond: Conditioning, x_pred: State | None = None):
         """A network, in low precision where the machine asks for it; coordinates and losses keep float32."""
-        with autocast(self.autocast_dtype, t.device):
+        low = self.autocast_dtype or torch.float32
+        with torch.autocast(t.device.type, dtype=low, enabled=self.autocast_dtype is not None):
             return network(state, t, cond, x_pred)
 
     def latent_mask(self, mask: Bool[Tensor, "b l"]) -> Bool[Tensor, "b m"]:

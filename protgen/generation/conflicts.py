@@ -27,8 +27,8 @@ def check_conditions(conditions: Sequence[Condition]) -> Sequence[int]:
         UsageError: if no condition gives a length, or one is given twice.
     """
     for condition in conditions:
-        if not condition.repeatable and sum(other.name == condition.name for other in conditions) > 1:
-            raise UsageError(f"{condition.name} is given twice; give it once")
+        if not condition.repeatable and sum(other.learned_name == condition.learned_name for other in conditions) > 1:
+            raise UsageError(f"{condition.learned_name} is given twice; give it once")
     for first, second in combinations(conditions, 2):
         reason = first.conflicts_with(second) or second.conflicts_with(first)
         if reason:

@@ -127,3 +127,30 @@ class Design:
     seed: int
     motif: tuple[MotifResidue, ...] = ()
     candidate: int = 0
+
+    def __repr__(self) -> str:
+        """One line: which design it is, its size, and what was asked."""
+        asked = " & ".join(repr(condition) for condition in self.asked)
+        size = f"{self.protein.length} residues" + (f" in {n} chains" if (n := len(self.protein.chains)) > 1 else "")
+        return f"<Design {self.index} of seed {self.seed}: {size}, asked {shortened(asked) or 'nothing'}>"
+
+    def _repr_html_(self) -> str:
+        """A drawing, the conditions as asked and as measured, and the validity, for notebooks."""
+        from protgen.generation.notebook import design_html
+
+        facts = {"design": str(self.index), "seed": str(self.seed)}
+        facts |= {"candidate": str(self.candidate)} if self.candidate else {}
+        return design_html(self.protein, facts, self.asked, self.drawn)
+
+    def show(self) -> Any:
+        """Show the structure in Mol*, in a notebook; works offline.
+
+        Raises:
+            UsageError: if ipymolstar is not installed.
+        """
+        return self.protein.show()
+
+
+def shortened(text: str, most: int = 80) -> str:
+    """A text in at most so many characters."""
+    return text if len(text) <= most else text[: most - 3] + "..."

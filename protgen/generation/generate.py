@@ -120,7 +120,8 @@ def best_of(candidates: Iterator[tuple[Plan, Design]], plans: Sequence[Plan]) ->
 def violation(design: Design, asked: Conditions) -> float:
     """By how much a design misses its conditions, in units of their tolerances, weighted; measured on what is kept."""
     total = 0.0
-    for evaluator, weight in zip(evaluators(asked), asked.weights, strict=True):
+    for evaluator in evaluators(asked):
+        weight = asked.weight(evaluator.condition)
         try:
             met = evaluator.adherence(design.protein)
         except ProtgenError:

@@ -59,7 +59,7 @@ class Plan:
         """What the network is given: conditions it has learned, asked for or drawn."""
         given = [entry.condition for entry in self.assignments if entry.mechanism in ("learned", "construction")]
         names = self.job.model.conditions.names
-        return [condition for condition in (*given, *self.drawn) if condition.name in names]
+        return [condition for condition in (*given, *self.drawn) if condition.learned_name in names]
 
     @property
     def motif(self) -> FixedResidues | None:

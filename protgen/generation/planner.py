@@ -116,7 +116,7 @@ def assign_one(
     options = tuple(mechanism for mechanism in MECHANISMS if mechanism in offered)
     if not options:
         raise UsageError(
-            f"{condition.name} cannot be met by this model ({type(model.family).__name__} in "
+            f"{condition.learned_name} cannot be met by this model ({type(model.family).__name__} in "
             f"{type(model.family.space).__name__}); choose one that has learned it, or that samples frames by steps"
         )
     mechanism = options[0] if enforced is None else enforced
@@ -138,7 +138,7 @@ def guidance_weights(assignments: Sequence[Assignment], guidance: float) -> Guid
     groups: dict[float, list[str]] = {}
     for entry in assignments:
         if entry.mechanism == "learned":
-            groups.setdefault(entry.weight, []).append(entry.condition.name)
+            groups.setdefault(entry.weight, []).append(entry.condition.learned_name)
     if len(groups) < 2:
         return tuple((None, w) for w in [1 + next(iter(groups), 1.0) * (guidance - 1)] if w != 1)
     found = [(tuple(names), 1 + weight * (guidance - 1)) for weight, names in groups.items()]

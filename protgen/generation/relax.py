@@ -85,7 +85,7 @@ def joint_energy(atoms: Float[Tensor, "b l 4 3"], joined: Bool[Tensor, "b k"]) -
     ca_ca = distance(here[:, :, 1], there[:, :, 1])
     # CA-CA is 3.80 Å across a trans and 2.96 Å across a cis bond. Only what is cis already stays so: a design has no
     # proline yet, and a bond near trans must not be pulled below the 3.05 Å at which a chain counts as broken.
-    flat = ca_ca - torch.where(ca_ca < 3.05, 2.96, ideal.CA_CA)
+    flat = ca_ca - torch.where(ca_ca < 3.05, ideal.CA_CA_CIS, ideal.CA_CA)
     squared = 4 * c_n.square() + ca_n.square() + c_ca.square() + flat.square()
     return (squared * joined).sum(-1)
 

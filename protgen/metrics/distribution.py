@@ -110,6 +110,11 @@ def classifier_two_sample(first: np.ndarray, second: np.ndarray, seed: int = 0) 
     """Balanced accuracy with which a classifier separates two sets (Lopez-Paz & Oquab, 2017): 0.5 if it cannot.
 
     Logistic regression on the features and their squares, five-fold cross-validated.
+
+    Args:
+        first: (n, d) features.
+        second: (m, d) features.
+        seed: of the folds.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_score
@@ -178,6 +183,13 @@ def resampled_interval(
     """A distance between two sets that is never negative, with the ends of its 95 % bootstrap interval.
 
     Resamples repeat members, which adds a bias of its own: their mean excess over the distance is taken off.
+
+    Args:
+        distance: a function of two samples.
+        first: (n, d) features.
+        second: (m, d) features.
+        resamples: number of bootstrap samples.
+        seed: of the resampling.
     """
     rng = np.random.default_rng(seed)
     value = distance(first, second)

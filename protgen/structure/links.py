@@ -64,11 +64,20 @@ def links(protein: Protein) -> Links:
 
 def _ca_joined(xyz: np.ndarray, ca_distance: np.ndarray) -> np.ndarray:
     """(l - 1,) bool; CA-CA is that of a trans or of a cis peptide."""
-    trans = np.abs(ca_distance - CA_CA) <= CHAIN_BREAK_TOLERANCE
     omega = dihedral(xyz[:-1, CA], xyz[:-1, C], xyz[1:, N], xyz[1:, CA])
     bonded = distance(xyz[1:, N], xyz[:-1, C]) <= PEPTIDE_BOND_LIMIT
     turned = np.isnan(omega) | (bonded & (np.abs(omega) <= CIS_WIDTH))
-    return trans | ((np.abs(ca_distance - CA_CA_CIS) <= CIS_TOLERANCE) & turned)
+    return is_trans(ca_distance) | (is_cis(ca_distance) & turned)
+
+
+def is_trans(ca_distance: np.ndarray) -> np.ndarray:
+    """Whether CA-CA distances, Å, are those of trans peptides; False where NaN."""
+    return np.abs(ca_distance - CA_CA) <= CHAIN_BREAK_TOLERANCE
+
+
+def is_cis(ca_distance: np.ndarray) -> np.ndarray:
+    """Whether CA-CA distances, Å, are those of cis peptides; False where NaN."""
+    return np.abs(ca_distance - CA_CA_CIS) <= CIS_TOLERANCE
 
 
 def backbone_torsions(protein: Protein, joints: Links | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

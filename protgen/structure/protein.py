@@ -6,6 +6,9 @@ insertion codes, residue names, and the atoms N, CA, C, O and CB with a mask of 
 
 import warnings as python_warnings
 from dataclasses import dataclass, field, replace
+from importlib import import_module
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -59,10 +62,10 @@ class Protein:
                 f"{self.name}: atoms have shape {self.atoms.shape} and mask {self.mask.shape}; "
                 f"expected ({length}, 5, 3) and ({length}, 5)"
             )
-        for field in ("residue_names", "chain_ids", "residue_numbers", "insertion_codes"):
-            if len(getattr(self, field)) != length:
+        for entry in ("residue_names", "chain_ids", "residue_numbers", "insertion_codes"):
+            if len(getattr(self, entry)) != length:
                 raise StructureError(
-                    f"{self.name}: {field} has {len(getattr(self, field))} entries for {length} residues"
+                    f"{self.name}: {entry} has {len(getattr(self, entry))} entries for {length} residues"
                 )
         if not np.isfinite(self.atoms[self.mask]).all():
             raise StructureError(f"{self.name}: a present atom has a coordinate that is not finite")
@@ -74,6 +77,18 @@ class Protein:
         parts = [counted(self.length, "residue"), f"chain{'' if len(chains) == 1 else 's'} {shown}".strip()]
         parts += [counted(len(self.warnings), "warning")] if self.warnings else []
         return f"<Protein {self.name}: {', '.join(parts)}>"
+
+    def _repr_html_(self) -> str:
+        """A drawing and a table, for notebooks."""
+        return _notebook().protein_html(self)
+
+    def show(self) -> Any:
+        """Show the structure in Mol*, in a notebook; works offline.
+
+        Raises:
+            UsageError: if ipymolstar is not installed.
+        """
+        return _notebook().viewer(self)
 
     @property
     def protein(self) -> "Protein":
@@ -134,6 +149,11 @@ class Protein:
         """The residues picked by a boolean mask or an index array, everything else unchanged."""
         fields = ("atoms", "mask", "residue_names", "chain_ids", "residue_numbers", "insertion_codes")
         return replace(self, **{field: getattr(self, field)[keep] for field in fields})
+
+
+def _notebook() -> ModuleType:
+    """What shows a protein in a notebook. By name, as it stands above this file and needs matplotlib."""
+    return import_module("protgen.structure.notebook")
 
 
 def counted(n: int, noun: str) -> str:

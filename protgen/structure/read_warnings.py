@@ -59,7 +59,13 @@ class WarningLog:
         self._entries: dict[str, tuple[int, str]] = {}
 
     def add(self, code: str, place: str, count: int = 1) -> None:
-        """Note `count` more cases of `code`; `place` is kept if it is the first."""
+        """Note `count` more cases of `code`; `place` is kept if it is the first.
+
+        Args:
+            code: one of `CODES`.
+            place: where it was met.
+            count: how often.
+        """
         if code not in CODES:
             raise KeyError(code)
         before, first = self._entries.get(code, (0, place))

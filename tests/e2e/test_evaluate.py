@@ -10,11 +10,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from protgen import parallel
 from protgen.cli.main import run
-from protgen.conditions.length import Length
 from protgen.errors import UsageError
-from protgen.evaluation.runner import Settings, evaluate
+from protgen.evaluation.runner import evaluate
 from protgen.evaluation.validity import validity
 from protgen.structure.ideal import ideal_helix, ideal_strand
 from protgen.structure.protein import Protein
@@ -165,22 +163,6 @@ def test_strict_turns_warnings_into_errors(tmp_path):
     write_structure(Protein.from_backbone(xyz), tmp_path / "broken.pdb")
     assert evaluate([tmp_path / "broken.pdb"], tmp_path / "a").rows[0]["status"] == "warning"
     assert evaluate([tmp_path / "broken.pdb"], tmp_path / "b", strict=True).exit_code == 4
-
-
-def test_what_is_given_beside_settings_wins(folder, tmp_path, monkeypatch):
-    """`jobs`, `strict` and `conditions` replace those of the settings; what is not given stays."""
-    seen = {}
-
-    def run_here(function, items, *, jobs):
-        seen.update(function.keywords, jobs=jobs)
-        return parallel.run(function, items, jobs=1)
-
-    monkeypatch.setattr("protgen.evaluation.runner.run", run_here)
-    settings = Settings(strict=True, jobs=3, conditions=(Length(40),))
-    evaluate([folder], tmp_path / "a", settings=settings)
-    assert seen == {"jobs": 3, "strict": True, "conditions": (Length(40),)}
-    evaluate([folder], tmp_path / "b", settings=settings, jobs=4, strict=False, conditions=[])
-    assert seen == {"jobs": 4, "strict": False, "conditions": ()}
 
 
 def test_validity_has_the_columns_others_rely_on():

@@ -31,7 +31,7 @@ sys.exit(run(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["evaluate", "--help"], ["models"], ["doctor"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["evaluate", "--help"], ["models"], ["doctor"]], ids=" ".join)
 def test_runs_without_posix(arguments):
     """Help, the list of models and the self-test exit with 0 with POSIX modules, functions and signals hidden."""
     done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, check=False)

@@ -66,7 +66,8 @@ def test_strand_is_extended():
 
 def test_mirror_and_cb():
     x = ideal.ideal_helix(8)
-    assert np.allclose(dihedral(*(ideal.mirror(x)[:, k] for k in (0, 1, 2, 3))), -dihedral(*(x[:, k] for k in range(4))))
+    mirrored = dihedral(*(ideal.mirror(x)[:, k] for k in range(4)))
+    assert np.allclose(mirrored, -dihedral(*(x[:, k] for k in range(4))))
     assert np.allclose(np.linalg.norm(ideal.add_cb(x) - x[:, 1], axis=-1), 1.53, atol=0.01)
 
 

@@ -43,7 +43,7 @@ def verdicts(backbone: np.ndarray, **keywords) -> tuple[int, int, int]:
 
 @pytest.mark.parametrize(("gap", "expected"), [(0.0, 0), (0.7, 0), (0.8, 1), (-0.7, 0), (-0.8, 1), (12.0, 1)])
 def test_chain_break_is_the_same_to_the_reader_the_store_and_the_metrics(gap, expected):
-    """CA-CA of 3.80 + gap is a break beyond 0.75 Å; at -0.8 it is as short as that of a cis peptide, and is none."""
+    """CA-CA of 3.80 + gap is a break beyond 0.75 Å on either side."""
     assert verdicts(pulled_helix(gap)) == (expected,) * 3
     assert np.linalg.norm(np.diff(pulled_helix(gap)[:, 1], axis=0), axis=-1)[11] == pytest.approx(3.80 + gap, abs=0.02)
 
@@ -70,11 +70,20 @@ def test_break_without_ca_is_seen_by_the_peptide_bond():
     assert links(Protein.from_backbone(xyz)).broken.sum() == 0
 
 
+def test_squeezed_link_is_no_cis_peptide():
+    """CA-CA of 2.96 Å with a trans omega is a break where N and C are known; to a CA trace it looks like a cis one."""
+    xyz = pulled_helix(-0.84)
+    assert links(Protein.from_backbone(xyz)).broken.sum() == 1
+    xyz[:, [0, 2, 3]] = np.nan
+    assert links(Protein.from_backbone(xyz)).broken.sum() == 0
+
+
 def test_break_is_read_from_a_file_with_its_place(tmp_path):
     """The reader's warning names CA-CA, the distance that makes the break."""
     write_pdb(Protein.from_backbone(pulled_helix(0.8)), tmp_path / "x.pdb")
     (warning,) = [w for w in read_structure(tmp_path / "x.pdb").warnings if w.code == "chain_break"]
-    assert "residue 12" in warning.first_place and "4.6 Å" in warning.first_place
+    assert "residue 12" in warning.first_place
+    assert "4.6 Å" in warning.first_place
 
 
 def random_points(*shape: int) -> np.ndarray:
