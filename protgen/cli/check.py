@@ -62,7 +62,14 @@ def in_words(condition: "Condition") -> str:
 
 
 def summary(job: "Job", run: RunOptions, seconds: float, megabytes: float | None) -> "JSON":
-    """What `--json` prints: each condition with its mechanism, lengths, settings, and the cost."""
+    """What `--json` prints: each condition with its mechanism, lengths, settings, and the cost.
+
+    Args:
+        job: the request.
+        run: number of designs, and seed.
+        seconds: expected.
+        megabytes: of memory at the most.
+    """
     from dataclasses import asdict
 
     from protgen.conditions.language import to_plain

@@ -1,4 +1,4 @@
-"""Options that commands share, in groups: the flags of conditions, and how to make what they ask for.
+"""Options of several commands, in groups: the flags of conditions, and how to make what they ask for.
 
 @grouped
 def sample(run: RunOptions, asked: Asked, settings: SettingsOptions, ...): ...   # check takes the same groups
@@ -130,6 +130,11 @@ class Asked(DynamicGroup):
 def conditions_of_flags(name: str, flags: Sequence[Flag], values: Mapping[str, Any]) -> "Conditions":
     """The conditions of one kind that its flags ask for: none, one, or several.
 
+    Args:
+        name: of the condition.
+        flags: that it declares.
+        values: what was typed, by name of the flag.
+
     Raises:
         UsageError: if one cannot be read, or another flag is missing.
     """
@@ -190,6 +195,11 @@ class SettingsOptions:
 def prepare_job(run: RunOptions, asked: Asked, settings: SettingsOptions) -> "Job":
     """The job of the options, checked and planned.
 
+    Args:
+        run: model, number and seed.
+        asked: conditions.
+        settings: how to make them.
+
     Raises:
         ProtgenError: whatever is wrong with it.
     """
@@ -215,7 +225,14 @@ def parameter_of(flag: Flag) -> inspect.Parameter:
 
 
 def parameter(name: str, kind: Any, option: Any, default: Any = None) -> inspect.Parameter:
-    """A parameter as typer reads it."""
+    """A parameter as typer reads it.
+
+    Args:
+        name: in Python.
+        kind: its type.
+        option: the option.
+        default: its value where it is not given.
+    """
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
 
 

@@ -75,7 +75,13 @@ class Making:
 
 
 def make(run: Making, *, resume: bool, overwrite: bool) -> None:
-    """Generate what is missing in the folder; whatever happens, what is made stays."""
+    """Generate what is missing in the folder; whatever happens, what is made stays.
+
+    Args:
+        run: the run.
+        resume: whether to finish an earlier one.
+        overwrite: whether to replace an earlier one.
+    """
     import torch
 
     from protgen.cli.design_record import record_of
@@ -108,7 +114,13 @@ def make(run: Making, *, resume: bool, overwrite: bool) -> None:
 
 
 def summary(folder: "DesignFolder", job: "Job", seconds: float) -> "JSON":
-    """What `--json` prints: the request, and the record of each design with its path and what is wrong with it."""
+    """What `--json` prints: the request, and the record of each design with its path and what is wrong with it.
+
+    Args:
+        folder: with the designs.
+        job: the request.
+        seconds: it took.
+    """
     from protgen.cli.design_table import verdict
 
     records = [folder.records[index] for index in sorted(folder.records)]

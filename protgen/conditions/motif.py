@@ -261,7 +261,13 @@ class Motif(EnergyCondition, FixedResidues):
 
 
 def fraction_agreeing(motif_codes: str, codes: str, indices: Sequence[int]) -> float:
-    """Fraction of the motif's helix and strand residues that codes at their places do not contradict; 1 without any."""
+    """Fraction of the motif's helix and strand residues that codes at their places do not contradict; 1 without any.
+
+    Args:
+        motif_codes: of the motif: H, E, C.
+        codes: of the design: H, E, L or C, X free.
+        indices: place of each residue of the motif, from 0.
+    """
     pairs = [(own, codes[index]) for own, index in zip(motif_codes, indices, strict=True) if own in "HE"]
     return sum(asked in ("X", own) for own, asked in pairs) / len(pairs) if pairs else 1.0
 

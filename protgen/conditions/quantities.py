@@ -1,4 +1,4 @@
-"""What geometric conditions share: reading a number, the coordinates of an outcome, and invariants of CA positions."""
+"""What geometric conditions have in common: reading numbers, coordinates of a structure, invariants of CA atoms."""
 
 import math
 from typing import Any
@@ -14,6 +14,11 @@ from protgen.errors import UsageError
 def parse_number(text: str, what: str, example: str) -> float:
     """A finite number.
 
+    Args:
+        text: what was written.
+        what: to call it in the message.
+        example: of a number, for the message.
+
     Raises:
         UsageError: for anything else, naming what was to be read.
     """
@@ -27,7 +32,13 @@ def parse_number(text: str, what: str, example: str) -> float:
 
 
 def check_number(value: Any, what: str, low: float, high: float = math.inf) -> None:
-    """Raise UsageError unless the value is a finite number from low to high."""
+    """Raise UsageError unless the value is a finite number from low to high.
+
+    Args:
+        value: to check.
+        what: to call it in the message.
+        low, high: bounds, both allowed.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise UsageError(f"{what} {value!r}: give a finite number")
     if not low <= value <= high:

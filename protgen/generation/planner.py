@@ -71,7 +71,13 @@ def capabilities_of(model: Model, blueprints: bool) -> Capabilities:
 
 
 def draws_blueprints(conditions: Sequence[Condition], model: Model, allowed: bool = True) -> bool:
-    """Whether blueprints are drawn for a request: its secondary structure is open, and the model has a prior of it."""
+    """Whether blueprints are drawn for a request: its secondary structure is open, and the model has a prior of it.
+
+    Args:
+        conditions: the request.
+        model: its prior and what it has learned decide.
+        allowed: whether the settings allow it.
+    """
     learned = SecondaryStructure.name in model.conditions.names
     asked = any(isinstance(condition, SecondaryStructure) for condition in conditions)
     return allowed and learned and model.blueprints is not None and not asked
@@ -108,6 +114,13 @@ def assign_one(
     condition: Condition, weight: float, able: Capabilities, model: Model, enforced: str | None
 ) -> Assignment:
     """The assignment of one condition.
+
+    Args:
+        condition: the request.
+        weight: of the request.
+        able: what the model can do.
+        model: for the message.
+        enforced: the mechanism that is asked for, None for the first possible.
 
     Raises:
         UsageError: if there is no mechanism, or not the one that is enforced.

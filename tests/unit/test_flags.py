@@ -1,6 +1,7 @@
 """Flags of conditions: what a class declares is what is read from its source, with no import of torch."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -49,6 +50,58 @@ def test_a_class_is_found_by_its_name(tmp_path):
     assert read_flags(path, "C") == ()
     path.write_text("class A(:")
     assert read_flags(path) == ()
+
+
+PLUGIN = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from protgen.conditions.base import Adherence, Condition
+from protgen.conditions.flags import Flag
+
+
+@dataclass(frozen=True)
+class Waist(Condition):
+    width: float
+    name: ClassVar[str] = "waist"
+    flags: ClassVar[tuple[Flag, ...]] = (Flag("--waist", "Of a stranger, Å.", metavar="Å"), Flag("--rg", "Taken."))
+
+    @classmethod
+    def parse(cls, text):
+        return cls(float(text))
+
+    def adherence(self, structure):
+        return Adherence(self.name, self.width, 1.0, 0.0, True, 0.0)
+
+    def lengths(self):
+        return 30, 30
+"""
+
+
+def test_a_condition_of_another_package_brings_its_flag(tmp_path):
+    """It is in the help without being imported, makes the condition, and takes no flag of ours."""
+    (tmp_path / "waisted.py").write_text(PLUGIN)
+    about = tmp_path / "waisted-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: waisted\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[protgen.conditions]\nwaist = waisted:Waist\n")
+    code = (
+        "import sys\nfrom protgen.cli.main import run\nfrom protgen.cli.options import Asked, declared_flags\n"
+        "assert [flag.name for flag in declared_flags()['waist']] == ['--waist']\n"
+        "run(['check', '--help'])\nassert not {'torch', 'waisted'} & set(sys.modules)\n"
+        "(waist,) = Asked({'--waist': '7.5'}).conditions()\nassert (waist.name, waist.width) == ('waist', 7.5)\n"
+    )
+    there = os.pathsep.join([str(tmp_path), *(entry for entry in sys.path if entry)])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": there},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--waist" in done.stdout
+    assert "Of a stranger" in done.stdout
 
 
 def test_flags_make_conditions_in_one_order():
