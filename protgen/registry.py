@@ -12,6 +12,7 @@ import pkgutil
 import re
 from typing import Any
 
+from protgen.arguments import grouped, parameters_of
 from protgen.errors import ConfigError
 
 BASES = {
@@ -77,11 +78,11 @@ def build(kind: str, name: str, **keywords: Any) -> Any:
         ConfigError: if the name or a keyword is unknown, or a required keyword is missing.
     """
     cls = find(kind, name)
-    parameters = inspect.signature(cls).parameters
+    parameters = parameters_of(cls)
     for keyword in keywords:
         if keyword not in parameters:
             raise ConfigError(f"{name} takes no keyword {keyword!r}: {nearest(keyword, list(parameters))}")
     for key, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and key not in keywords:
             raise ConfigError(f"{name} needs the keyword {key!r}")
-    return cls(**keywords)
+    return cls(**grouped(cls, keywords))

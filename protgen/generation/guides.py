@@ -14,7 +14,8 @@ from protgen.generation.motif_projection import MotifProjection
 from protgen.samplers.base import Denoiser
 from protgen.samplers.energy import EnergyGuidance, PosteriorGuidance
 from protgen.samplers.projection import Projection
-from protgen.spaces.backbone import Backbone
+from protgen.spaces.atoms import BackboneAtoms, ResidueFrames
+from protgen.spaces.capabilities import require
 
 # Down an energy residues move by Å at once, in half steps: x_t follows the estimate by a few hundredths a step, so
 # small moves seem to be forgotten; and to the very end, since the network may take back part of what the last ones did.
@@ -51,7 +52,7 @@ def guides_of(
         device: of the states.
     """
     space = family.space
-    if not isinstance(space, Backbone) or not isinstance(family, IterativeFamily):
+    if not isinstance(space, BackboneAtoms) or not isinstance(family, IterativeFamily):
         return []
     guides: list[Callable[[Denoiser], Denoiser]] = []
     scale = settings.energy_scale
@@ -59,7 +60,8 @@ def guides_of(
         energies = [[] for _ in energies]
     # Energies through the network, for designs where some are local: those of the whole too, as the way back is gone
     # anyway. What the network comes to by itself needs no scaling of the last estimate, which stretches hydrogen bonds.
-    pulled = [own if any(is_local(condition) for condition, _ in own) else [] for own in energies]
+    through_network = space.moved_by_gradients is None or bool(space.moved_by_gradients)
+    pulled = [own if through_network and any(is_local(c) for c, _ in own) else [] for own in energies]
     alone = [[] if through else own for through, own in zip(pulled, energies, strict=True)]
 
     def descend(energy: BatchEnergy, start: float) -> None:
@@ -75,12 +77,18 @@ def guides_of(
         rest = torch.tensor([ENERGY_REST if motif is None else MOTIF_REST for motif in held])
         guides.append(lambda own: PosteriorGuidance(own, space, through, push, rest))
     # A radius after contacts: what a few residues do changes it, and hardly the other way round.
-    for kind, rows, start in ((True, pulled, LAST_PART), (False, pulled, LAST_PART), (False, alone, 1.0)):
+    for kind, rows, start in (
+        (True, pulled, LAST_PART),
+        (False, pulled, LAST_PART),
+        (True, alone, 1.0),
+        (False, alone, 1.0),
+    ):
         energy = BatchEnergy.of_kind(rows, anchors, kind)
         if not energy.empty:
             descend(energy, start)
     if any(motif is not None for motif in held):
-        projection = MotifProjection(space, [a if m else None for a, m in zip(anchors, held, strict=True)], device)
+        frames = require(space, ResidueFrames, "a projected motif")
+        projection = MotifProjection(frames, [a if m else None for a, m in zip(anchors, held, strict=True)], device)
         guides.append(lambda own: Projection(own, projection))
     return guides
 

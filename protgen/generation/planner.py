@@ -31,8 +31,7 @@ from protgen.families.base import IterativeFamily, LatentFamily
 from protgen.generation.energies import is_local
 from protgen.models.model import Model
 from protgen.registry import nearest
-from protgen.spaces.atoms import BackboneAtoms
-from protgen.spaces.backbone import Backbone
+from protgen.spaces.atoms import BackboneAtoms, ResidueFrames
 from protgen.types import JSON
 
 Pushes = tuple[tuple[tuple[str, ...] | None, float], ...]
@@ -73,7 +72,7 @@ def ways(condition: Condition, model: Model, blueprints: bool) -> tuple[str, ...
         model: what it has learned decides.
         blueprints: whether blueprints of secondary structure are drawn.
     """
-    guided = isinstance(model.family, IterativeFamily) and isinstance(model.family.space, Backbone)
+    guided = isinstance(model.family, IterativeFamily) and isinstance(model.family.space, BackboneAtoms)
     if isinstance(condition, Partial) and not guided:
         return ()
     if isinstance(condition, Length | Partial | Symmetry):
@@ -83,7 +82,7 @@ def ways(condition: Condition, model: Model, blueprints: bool) -> tuple[str, ...
         found.append("learned")
     if blueprints and isinstance(condition, FoldClass | Fractions):
         found.append("blueprint")
-    if guided and isinstance(condition, Motif):
+    if guided and isinstance(model.family.space, ResidueFrames) and isinstance(condition, Motif):
         found.append("projection")
     latent = isinstance(model.family, LatentFamily) and isinstance(model.family.space, BackboneAtoms)
     if (guided or latent) and isinstance(condition, EnergyCondition):
