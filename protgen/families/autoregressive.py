@@ -88,6 +88,7 @@ class Autoregressive(Family, LikelihoodFamily):
 
     causal = True
     reads_context = True
+    exact_loss = True
 
     def __init__(
         self,

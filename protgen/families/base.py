@@ -1,8 +1,10 @@
 """The interface of generative families. Knows nothing of proteins."""
 
+import types
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -20,8 +22,25 @@ from protgen.types import Conditioning, Losses, State
 LikelihoodKind = Literal["exact", "lower_bound", "estimate"]
 
 
+@dataclass(frozen=True)
+class Role:
+    """A network that a family takes beside its encoder, as the keyword of its constructor that the role is named after.
+
+    Attributes:
+        reads: "points" of the space, as the encoder does, or "latents": a state with the one field `latents`, which is
+            `Family.latent_width` wide. Where that is 0, latents are points and are read as such.
+        latents_beside: whether it reads the latents of each position beside y.
+    """
+
+    reads: Literal["points", "latents"] = "points"
+    latents_beside: bool = False
+
+
 class Family(nn.Module, ABC):
     """A way to learn p(x | y): an encoder over a space, and a loss.
+
+    Its constructor takes a space, an encoder, a network for each of its `roles`, and further keywords with defaults. If
+    it takes `residue_dim` or `global_dim` it is given the widths of y.
 
     Args:
         space: where x lives.
@@ -34,6 +53,9 @@ class Family(nn.Module, ABC):
         reads_context: whether the encoder reads the context of positions too (`PositionalContext`).
         adam_betas: decay rates of Adam's averages that its training needs.
         autocast_dtype: low precision of the encoder; a property of the machine, not of the model: the user sets it.
+        roles: networks beside the encoder. A model's configuration names each under the role's name.
+        exact_loss: whether its loss is the exact negative log-likelihood.
+        adversarial: whether its networks compete, so that its loss need not fall.
     """
 
     needs: ClassVar[tuple[type, ...]] = (Positional,)
@@ -41,9 +63,26 @@ class Family(nn.Module, ABC):
     causal: ClassVar[bool] = False
     reads_context: ClassVar[bool] = False
     adam_betas: ClassVar[tuple[float, float]] = (0.9, 0.98)
+    roles: ClassVar[Mapping[str, Role]] = types.MappingProxyType({})
+    exact_loss: ClassVar[bool] = False
+    adversarial: ClassVar[bool] = False
     space: Space
     encoder: Encoder
     autocast_dtype: torch.dtype | None = None
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Keywords beside space and networks that make a small instance, for tests."""
+        return {}
+
+    @classmethod
+    def latent_width(cls, keywords: Mapping[str, Any]) -> int:
+        """How many numbers of each position its networks read as latents; 0 where there are none.
+
+        Args:
+            keywords: of its constructor, as a configuration has them.
+        """
+        return 0
 
     @abstractmethod
     def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:

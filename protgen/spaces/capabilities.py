@@ -195,6 +195,11 @@ def lacking(space: Space, capability: type, user: str) -> str:
     return f"{user} needs a space with {advice}; {type(space).__name__} has no {capability.__name__}"
 
 
+def moves_through_network(space: Space) -> bool:
+    """Whether a gradient through the network may move any field (see `Observable.moved_by_gradients`)."""
+    return isinstance(space, Observable) and (space.moved_by_gradients is None or bool(space.moved_by_gradients))
+
+
 def aligned(space: Space, noise: State, data: State) -> State:
     """Noise moved by a symmetry of the space towards the data; unchanged without symmetries."""
     return space.align(noise, data) if isinstance(space, Alignable) else noise
