@@ -38,7 +38,7 @@ class PairFeatures(nn.Module):
     Args:
         scalar_dim: width of residue scalars.
         dim: width of pair features.
-        sets: how many sets of frames are read (the noisy ones, and an estimate of the clean ones).
+        sets: number of sets of frames (the noisy ones, and a prediction of the clean ones).
     """
 
     def __init__(self, scalar_dim: int, dim: int, sets: int = 2, hidden: int = 48) -> None:
@@ -52,7 +52,7 @@ class PairFeatures(nn.Module):
 
     def forward(self, scalars: Tensor, *sets: tuple[Tensor, Tensor] | None) -> Float[Tensor, "b l l dim"]:
         """Pair features; a set of frames that is None adds nothing."""
-        # The terms that broadcast are summed where they are small: every pass over (b, l, l, hidden) costs.
+        # Terms that broadcast are summed before: every pass over (b, l, l, hidden) is expensive.
         rows = self.left(scalars)[:, :, None] + self.offset(scalars.shape[1], scalars.device).to(scalars.dtype)
         hidden = (rows + self.right(scalars)[:, None]).to(self.low_dtype(scalars))
         for read, one in zip(self.geometry, sets, strict=True):
@@ -74,10 +74,10 @@ class PairFeatures(nn.Module):
 
 
 class LocalJoints(nn.Module):
-    """Exact relative frames of the six chain neighbours of each residue, read in float32.
+    """Exact relative frames of the six chain neighbours of each residue, in float32.
 
-    Bonds between residues need hundredths of an Å, which neither bfloat16 nor attention over radial features keeps.
-    Distances are given as deviations from the origin of the neighbour in units of 4 Å.
+    Bonds between residues need hundredths of an Å, which neither bfloat16 nor attention over radial features resolves.
+    Distances are deviations from the origin of the neighbour in units of 4 Å.
     """
 
     def __init__(self, scalar_dim: int) -> None:
@@ -138,7 +138,7 @@ class FrameAttention(nn.Module):
         pair_dim: width of pair features.
         heads: attention heads.
         head_dim: width of a head's queries, keys and values.
-        points: query/key points a head; twice as many value points.
+        points: query and key points of each head; twice as many value points.
     """
 
     def __init__(self, dim: int, pair_dim: int, heads: int, head_dim: int = 16, points: int = 4) -> None:
@@ -158,7 +158,15 @@ class FrameAttention(nn.Module):
         trans: Float[Tensor, "b l 3"],
         mask: Bool[Tensor, "b l"],
     ) -> Float[Tensor, "b l d"]:
-        """Update of the scalars."""
+        """Update of the scalars.
+
+        Args:
+            scalars: of residues.
+            pair: pair features.
+            bias: of attention, from pairs.
+            rots, trans: frames, Å.
+            mask: which residues are real.
+        """
         b, length, _ = scalars.shape
         q, k, v = self.qkv(scalars).reshape(b, length, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
         q_points, k_points, v_points = self.place_points(self.make_points(scalars), rots, trans)
@@ -183,8 +191,8 @@ class FrameAttention(nn.Module):
     ) -> Float[Tensor, "b h l l"]:
         """Attention weights: softmax of q.k / sqrt(d) - w |q_points - k_points|^2 + bias.
 
-        One matrix product gives all but the bias: |q|^2 is the same for every key and falls out of the softmax, and
-        |k|^2, with the mask, rides along as one more dimension in which every query is 1. Float32, as squares cancel.
+        One matrix product gives all terms but the bias: |q|^2 is the same for every key and cancels in the softmax, and
+        |k|^2, with the mask, is one more dimension in which every query is 1. Float32, as squares cancel.
         """
         dtype = q_points.dtype
         weight = nn.functional.softplus(self.point_weight)[:, None, None].to(dtype)
@@ -196,7 +204,7 @@ class FrameAttention(nn.Module):
 
     @full_precision
     def place_points(self, local: Tensor, rots: Tensor, trans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Query, key (b, h, l, 3 p) and value points (b, h, l, 6 p), in nm, so that weights of order one fit."""
+        """Query, key (b, h, l, 3 p) and value points (b, h, l, 6 p), in nm, so that weights are of order one."""
         b, length, _ = trans.shape
         local = local.to(trans.dtype).reshape(b, length, self.heads * self.points * 4, 3)
         placed = local @ rots.transpose(-1, -2) + trans[:, :, None] / 10
@@ -206,7 +214,7 @@ class FrameAttention(nn.Module):
 
     @full_precision
     def gather_points(self, attention: Tensor, v_points: Tensor, rots: Tensor, trans: Tensor) -> Tensor:
-        """Attended value points in the frame of the asking residue: (b, l, h * 2 p, 3), nm."""
+        """Attended value points in the frame of the querying residue: (b, l, h * 2 p, 3), nm."""
         b, _, length, _ = attention.shape
         seen = (attention.to(trans.dtype) @ v_points).reshape(b, self.heads, length, 2 * self.points, 3)
         seen = seen.permute(0, 2, 1, 3, 4).flatten(2, 3)
@@ -214,7 +222,7 @@ class FrameAttention(nn.Module):
 
 
 class FrameUpdate(nn.Module):
-    """Moves every frame by a step read from its scalars, in its own axes; starts as no move."""
+    """Moves every frame by a step in its own axes, a function of its scalars; zero at the start."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

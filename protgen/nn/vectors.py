@@ -54,7 +54,7 @@ def normalise_vectors(v: Float[Tensor, "n 3 v"]) -> Float[Tensor, "n 3 v"]:
 class FrameReadout(nn.Module):
     """The vectors of a frame head: displacement (Å), changes of the x and y axes.
 
-    Each is a mixture of vector channels plus a vector in the residue's own axes; it starts as no change at all.
+    Each is a mixture of vector channels plus a vector in the residue's own axes; all are zero at the start.
     """
 
     def __init__(self, scalar_dim: int, vector_dim: int) -> None:
