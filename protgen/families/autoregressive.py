@@ -141,7 +141,13 @@ class Autoregressive(Family, LikelihoodFamily):
         return torch.cat([*shifted, values[..., :0]], -1)
 
     def features(self, x: State, cond: Conditioning, plan: Float[Tensor, "b l p"]) -> Float[Tensor, "b l d"]:
-        """Features of each position, which depend on the positions before it and y only."""
+        """Features of each position, which depend on the positions before it and y only.
+
+        Args:
+            x: the point.
+            cond: its y.
+            plan: features of y ahead (`Plan`).
+        """
         t = torch.zeros(len(x.mask), device=x.mask.device)
         seen = context_before(self.space, x)  # outside autocast: a chain placed in low precision is off by Å
         with autocast(t.device, self.autocast_dtype):
@@ -149,7 +155,13 @@ class Autoregressive(Family, LikelihoodFamily):
         return self.trunk(torch.cat([scalars.float(), plan, self.recent(x)], -1))
 
     def nats(self, x_data: State, seen: State, cond: Conditioning) -> Float[Tensor, "b l"]:
-        """Log-density of each position given the positions before it in `seen`; zero under padding."""
+        """Log-density of each position given the positions before it in `seen`; zero under padding.
+
+        Args:
+            x_data: the point.
+            seen: what the network reads of it.
+            cond: its y.
+        """
         features = self.features(seen, cond, self.plan(cond, x_data.mask))
         return self.density.log_prob(features, self.joined(x_data), self.defined(x_data)) * x_data.mask
 

@@ -174,15 +174,33 @@ class LatentFamily(ABC):
 
     @abstractmethod
     def encode(self, x_data: State, cond: Conditioning, rng: Generator | None = None) -> Tensor:
-        """Latents (b, l, z) of points of the space: drawn from q(z | x) with a generator, its mean without one."""
+        """Latents (b, l, z) of points of the space: drawn from q(z | x) with a generator, its mean without one.
+
+        Args:
+            x_data: points of the space.
+            cond: their y.
+            rng: draws latents; None takes the mean.
+        """
 
     @abstractmethod
     def decode(self, latents: Tensor, mask: Bool[Tensor, "b l"], cond: Conditioning) -> State:
-        """Points of the space from latents (b, l, z)."""
+        """Points of the space from latents (b, l, z).
+
+        Args:
+            latents: (b, l, z).
+            mask: which positions are real.
+            cond: y of the points.
+        """
 
 
 def reconstruct(family: LatentFamily, x_data: State, cond: Conditioning) -> State:
-    """Points of the space after encoding and decoding."""
+    """Points of the space after encoding and decoding.
+
+    Args:
+        family: with latents.
+        x_data: points of the space.
+        cond: their y.
+    """
     return family.decode(family.encode(x_data, cond), x_data.mask, cond)
 
 

@@ -160,7 +160,14 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
         return self.target.path
 
     def predict(self, x_t: State, t: Tensor, cond: Conditioning, x_pred: State | None) -> State:
-        """Prediction of x_data, with the conventions of the space imposed."""
+        """Prediction of x_data, with the conventions of the space imposed.
+
+        Args:
+            x_t: the noisy point.
+            t: its time.
+            cond: y.
+            x_pred: an earlier prediction of x_data, for self-conditioning.
+        """
         seen = self.target.inputs(x_t, t)
         with autocast(t.device, self.autocast_dtype):
             guess = None if x_pred is None else encoder_view(self.space, x_pred)
@@ -168,7 +175,13 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
         return self.space.project(self.target.data(self.head(features, seen), seen, x_t, t))
 
     def diffuse(self, x_data: State, t: Float[Tensor, " b"], rng: Generator) -> State:
-        """A draw of q(x_t | x_data)."""
+        """A draw of q(x_t | x_data).
+
+        Args:
+            x_data: points of the space.
+            t: times.
+            rng: generator on the CPU.
+        """
         mask, device = x_data.mask, x_data.mask.device
         normals = torch.randn(*mask.shape, self.space.normals_per_position, generator=rng).to(device)
         noise = self.space.noise(mask, normals)
@@ -188,7 +201,14 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
         return self.path.brownian.std(t)[:, None, None]
 
     def errors(self, x_t: State, prediction: State, x_data: State, t: Float[Tensor, " b"]) -> dict[str, Tensor]:
-        """Squared errors of each field at each position (b, l): of x_data in units of the noise, or of the score."""
+        """Squared errors of each field at each position (b, l): of x_data in units of the noise, or of the score.
+
+        Args:
+            x_t: the noisy point.
+            prediction: of x_data.
+            x_data: the data.
+            t: times.
+        """
         stds = self.space.noise_std(x_data.mask)
         found = {}
         for name, manifold in self.space.manifolds.items():
@@ -211,7 +231,13 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
         )
 
     def simple_loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
-        """Mean error of the target of each field, plus auxiliary losses of the space."""
+        """Mean error of the target of each field, plus auxiliary losses of the space.
+
+        Args:
+            x_data: points of the space.
+            cond: their y.
+            rng: generator on the CPU.
+        """
         mask = x_data.mask
         t = self.training_times(stratified(len(mask), rng).to(mask.device))
         x_t, prediction = self.noisy_and_predicted(x_data, t, cond, rng)
@@ -242,7 +268,14 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
     def noisy_and_predicted(
         self, x_data: State, t: Float[Tensor, " b"], cond: Conditioning, rng: Generator
     ) -> tuple[State, State]:
-        """x_t and the prediction from it; a fraction of the calls read the prediction of a first pass."""
+        """x_t and the prediction from it; a fraction of the calls read the prediction of a first pass.
+
+        Args:
+            x_data: points of the space.
+            t: times.
+            cond: y.
+            rng: generator on the CPU.
+        """
         x_t = self.diffuse(x_data, t, rng)
         x_pred = None
         if torch.rand((), generator=rng) < self.settings.self_conditioning:
@@ -255,6 +288,11 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
 
         The ends of a learned schedule are trained on the bound. The shape between them minimises the variance of the
         estimate of the bound: d(l^2) = 2 l dl for the loss l of an example (VDM, appendix I).
+
+        Args:
+            x_data: points of the space.
+            cond: their y.
+            rng: generator on the CPU.
         """
         u = stratified(len(x_data.mask), rng).to(x_data.mask.device)
         found: list[Tensor] = []

@@ -99,7 +99,14 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
         self.head = space.head(encoder.scalar_dim, encoder.vector_dim)
 
     def predict(self, x_t: State, t: Tensor, cond: Conditioning, x_pred: State | None) -> State:
-        """Prediction of x_data, with the conventions of the space imposed."""
+        """Prediction of x_data, with the conventions of the space imposed.
+
+        Args:
+            x_t: the noisy point.
+            t: its time.
+            cond: y.
+            x_pred: an earlier prediction of x_data, for self-conditioning.
+        """
         seen = self.target.inputs(x_t, t)
         with autocast(t.device, self.autocast_dtype):
             guess = None if x_pred is None else encoder_view(self.space, x_pred)
@@ -107,7 +114,13 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
         return self.space.project(self.head(features, seen))
 
     def interpolate(self, x_data: State, x_noise: State, t: Float[Tensor, " b"]) -> State:
-        """x_t on the path from x_data (t = 0) to x_noise (t = 1); on curved fields a geodesic."""
+        """x_t on the path from x_data (t = 0) to x_noise (t = 1); on curved fields a geodesic.
+
+        Args:
+            x_data: points at t = 0.
+            x_noise: points at t = 1.
+            t: times.
+        """
         fraction = t[:, None, None]
         alpha, sigma = self.target.levels(t)
         fields = {
@@ -145,7 +158,14 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
     def field_losses(
         self, x_t: State, prediction: State, x_data: State, t: Float[Tensor, " b"]
     ) -> dict[str, Float[Tensor, " b"]]:
-        """Weighted error of each field, in units of its scale."""
+        """Weighted error of each field, in units of its scale.
+
+        Args:
+            x_t: the noisy point.
+            prediction: of x_data.
+            x_data: the data.
+            t: times.
+        """
         straight_weight = 1 / t.clamp(min=self.settings.min_t).square()
         scales = self.space.scale(x_data.mask)
         terms = {}
@@ -156,7 +176,14 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
         return terms
 
     def field_error(self, manifold: Manifold, x_t: Tensor, prediction: Tensor, x_data: Tensor) -> Float[Tensor, "b l"]:
-        """Squared error of the prediction, or of the velocity on curved fields with `curved_error` tangent."""
+        """Squared error of the prediction, or of the velocity on curved fields with `curved_error` tangent.
+
+        Args:
+            manifold: of the field.
+            x_t: the noisy value.
+            prediction: of the value at t = 0.
+            x_data: the value at t = 0.
+        """
         if manifold.curved and self.settings.curved_error == "tangent":
             return (manifold.logmap(x_t, prediction) - manifold.logmap(x_t, x_data)).square().sum(-1)
         return manifold.squared_error(prediction, x_data)

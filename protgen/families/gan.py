@@ -166,7 +166,13 @@ class GAN(Family):
         return (self.slopes(place, cond).clamp(min=1e-12).sqrt() - 1).square().mean()
 
     def between(self, x: State, y: State, fraction: Float[Tensor, "b 1 1"]) -> State:
-        """The point at a fraction of the geodesics from x to y."""
+        """The point at a fraction of the geodesics from x to y.
+
+        Args:
+            x: where the geodesics start.
+            y: where they end.
+            fraction: 0 at x, 1 at y.
+        """
         fields = {name: m.geodesic(x[name], y[name], fraction) for name, m in self.space.manifolds.items()}
         return self.space.project(State(fields, x.mask))
 

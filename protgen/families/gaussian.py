@@ -108,7 +108,14 @@ class FramePosterior(nn.Module):
         vectors: Float[Tensor, "b l u 3"],
         mask: Bool[Tensor, "b l"],
     ) -> DiagonalGaussian:
-        """The density of the vectors, (b, l, 3 v)."""
+        """The density of the vectors, (b, l, 3 v).
+
+        Args:
+            own: vectors of the point.
+            scalars: of the encoder.
+            vectors: of the encoder.
+            mask: which positions are real.
+        """
         mean = own + torch.einsum("vu,bluc->blvc", self.moved, vectors)
         real = mask[:, :, None, None].to(mean.dtype)
         centre = (mean * real).sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp(min=1)

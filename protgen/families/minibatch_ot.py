@@ -20,7 +20,13 @@ from protgen.types import State
 
 
 def squared_distances(space: Space, first: State, second: State) -> Float[Tensor, "n n"]:
-    """Squared distances between n points and n other points with the same mask, fields in units of their scale."""
+    """Squared distances between n points and n other points with the same mask, fields in units of their scale.
+
+    Args:
+        space: of the points.
+        first: n points.
+        second: n points with the same mask.
+    """
     scales, mask = space.scale(first.mask), first.mask
     total = torch.zeros(len(mask), len(mask), device=mask.device)
     for name, manifold in space.manifolds.items():
@@ -31,7 +37,13 @@ def squared_distances(space: Space, first: State, second: State) -> Float[Tensor
 
 
 def couple(space: Space, noise: State, data: State) -> State:
-    """The noise, reordered so that row i is the noise assigned to row i of the data."""
+    """The noise, reordered so that row i is the noise assigned to row i of the data.
+
+    Args:
+        space: of the points.
+        noise: points to reorder.
+        data: points that they are assigned to.
+    """
     order = torch.arange(len(data.mask))
     masks = data.mask.cpu()
     _, group = torch.unique(masks, dim=0, return_inverse=True)

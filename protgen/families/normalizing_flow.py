@@ -128,7 +128,14 @@ class NormalizingFlow(Family, LikelihoodFamily):
         return values, (torch.stack([slope for _, slope in found], -1) * moved).sum((1, 2))
 
     def mapped(self, c: int, x: Tensor, parameters: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-        """Coordinate number c transformed, and the log-slope."""
+        """Coordinate number c transformed, and the log-slope.
+
+        Args:
+            c: number of the coordinate.
+            x: its values.
+            parameters: of its map.
+            inverse: whether to invert.
+        """
         circle = self.circular[c]
         if circle or self.coupling == "spline":
             return spline(x, parameters[..., : 3 * self.bins - 1], inverse, self.bins, circle)
@@ -141,7 +148,14 @@ class NormalizingFlow(Family, LikelihoodFamily):
         return values[..., [c for c, circle in enumerate(self.circular) if not circle]]
 
     def ungrouped(self, step: int, values: Tensor, groups: Tensor, real: Tensor) -> Float[Tensor, "b l c"]:
-        """The coordinates with mixed groups written back; groups that are not real stay unchanged."""
+        """The coordinates with mixed groups written back; groups that are not real stay unchanged.
+
+        Args:
+            step: number of the step.
+            values: coordinates of all fields.
+            groups: mixed groups.
+            real: which groups are real.
+        """
         groups = torch.where(real[..., None], groups, self.grouped(step, values))
         if self.plans is not None:
             index = self.plans[step].groups.to(values.device)
@@ -167,7 +181,13 @@ class NormalizingFlow(Family, LikelihoodFamily):
         return values, total
 
     def from_noise(self, values: Float[Tensor, "b l c"], mask: Tensor, cond: Conditioning) -> State:
-        """The point of a noise: the inverse map."""
+        """The point of a noise: the inverse map.
+
+        Args:
+            values: noise.
+            mask: which positions are real.
+            cond: y.
+        """
         for step in reversed(range(len(self.heads))):
             values, _ = self.couple(step, values, mask, cond, inverse=True)
             if step < len(self.mixes):

@@ -137,13 +137,25 @@ def size_and_growth(path: Path, t: float) -> tuple[float, float]:
 
 
 def on_flat(space: Space, x: State, function: Callable[[Tensor], Tensor]) -> State:
-    """A state with a function applied to its flat fields."""
+    """A state with a function applied to its flat fields.
+
+    Args:
+        space: of the point.
+        x: the point.
+        function: of a field.
+    """
     fields = {name: value if space.manifolds[name].curved else function(value) for name, value in x.fields.items()}
     return State(fields, x.mask)
 
 
 def log_noise(space: Space, path: Path, x: State) -> Float[Tensor, " b"]:
-    """log-density of the noise: normal with sigma(1) times the std of the noise, uniform where curved."""
+    """log-density of the noise: normal with sigma(1) times the std of the noise, uniform where curved.
+
+    Args:
+        space: of the noise.
+        path: its standard deviation at t = 1.
+        x: the noise.
+    """
     stds, dof = space.noise_std(x.mask), space.field_dof(x.mask)
     _, sigma = path.flat.at(1.0)
     total = torch.zeros(len(x.mask), device=x.mask.device)
@@ -158,7 +170,15 @@ def log_noise(space: Space, path: Path, x: State) -> Float[Tensor, " b"]:
 
 
 def velocity(path: Path, space: Space, x: State, x_pred: State, t: float) -> State:
-    """Velocity of the probability flow at x, as tangent vectors (b, l, dim) of each field."""
+    """Velocity of the probability flow at x, as tangent vectors (b, l, dim) of each field.
+
+    Args:
+        path: of the flow.
+        space: of the points.
+        x: the point at t.
+        x_pred: the prediction of x_data there.
+        t: the time.
+    """
     alpha, sigma = path.flat.at(t)
     alpha_slope, sigma_slope = path.flat.slopes_at(t)
     fields = {}
@@ -175,13 +195,27 @@ def velocity(path: Path, space: Space, x: State, x_pred: State, t: float) -> Sta
 
 
 def moved(space: Space, x: State, tangent: State, width: float) -> State:
-    """The point after a step along tangent vectors."""
+    """The point after a step along tangent vectors.
+
+    Args:
+        space: of the point.
+        x: the point.
+        tangent: velocity.
+        width: the time.
+    """
     fields = {name: manifold.expmap(x[name], width * tangent[name]) for name, manifold in space.manifolds.items()}
     return space.project(State(fields, x.mask))
 
 
 def make_probes(space: Space, x: State, rng: Generator, settings: OdeSettings) -> list[State]:
-    """Tangent vectors for the trace: random signs, or all unit vectors."""
+    """Tangent vectors for the trace: random signs, or all unit vectors.
+
+    Args:
+        space: of the points.
+        x: a point, for its shape.
+        rng: of random signs.
+        settings: number and kind of probes.
+    """
     shape = x.mask.shape
     blank = {
         name: torch.zeros(*shape, manifold.dim, device=x.mask.device) for name, manifold in space.manifolds.items()
@@ -206,7 +240,16 @@ def make_probes(space: Space, x: State, rng: Generator, settings: OdeSettings) -
 def velocity_and_divergence(
     denoiser: Denoiser, space: Space, x: State, t: float, cond: Conditioning, probes: list[State]
 ) -> tuple[State, Float[Tensor, " b"]]:
-    """Velocity at (x, t) and the estimate of its divergence."""
+    """Velocity at (x, t) and the estimate of its divergence.
+
+    Args:
+        denoiser: of the flow.
+        space: of the points.
+        x: the point at t.
+        t: the time.
+        cond: y.
+        probes: tangent vectors for the trace.
+    """
     times = torch.full((len(x.mask),), t, device=x.mask.device)
     with torch.enable_grad():
         shifts = {name: torch.zeros_like(value).requires_grad_() for name, value in probes[0].fields.items()}

@@ -61,7 +61,13 @@ class PairFeatures(nn.Module):
         return self.out(nn.functional.relu(hidden))
 
     def invariants(self, rots: Tensor, trans: Tensor, dtype: torch.dtype) -> Float[Tensor, "b l l k"]:
-        """Radial functions of the distance, direction and rotation of each pair."""
+        """Radial functions of the distance, direction and rotation of each pair.
+
+        Args:
+            rots: rotations of residues.
+            trans: positions, Å.
+            dtype: of the result.
+        """
         distance, direction, rotation = relative_frames(rots, trans)
         parts = [self.radial(distance), torch.log1p(distance)[..., None] / 3, direction, rotation]
         return torch.cat([part.to(dtype) for part in parts], dim=-1)
@@ -86,12 +92,24 @@ class LocalJoints(nn.Module):
         self.out = nn.Linear(scalar_dim, scalar_dim)
 
     def forward(self, rots: Tensor, trans: Tensor, mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l d"]:
-        """Scalars (b, l, d)."""
+        """Scalars (b, l, d).
+
+        Args:
+            rots: rotations of residues.
+            trans: positions, Å.
+            mask: which residues are real.
+        """
         return self.out(nn.functional.silu(self.joints(rots, trans, mask)))
 
     @full_precision
     def joints(self, rots: Tensor, trans: Tensor, mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l d"]:
-        """First layer over the relative frames."""
+        """First layer over the relative frames.
+
+        Args:
+            rots: rotations of residues.
+            trans: positions, Å.
+            mask: which residues are real.
+        """
         seen = []
         for offset in NEIGHBOURS:
             there = shift(mask, offset)
@@ -193,6 +211,12 @@ class FrameAttention(nn.Module):
 
         One matrix product gives all terms but the bias: |q|^2 is the same for every key and cancels in the softmax, and
         |k|^2, with the mask, is one more dimension in which every query is 1. Float32, as squares cancel.
+
+        Args:
+            q, k: queries and keys.
+            q_points, k_points: query and key points, nm.
+            bias: of pairs.
+            mask: which residues are real.
         """
         dtype = q_points.dtype
         weight = nn.functional.softplus(self.point_weight)[:, None, None].to(dtype)
@@ -204,7 +228,13 @@ class FrameAttention(nn.Module):
 
     @full_precision
     def place_points(self, local: Tensor, rots: Tensor, trans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Query, key (b, h, l, 3 p) and value points (b, h, l, 6 p), in nm, so that weights are of order one."""
+        """Query, key (b, h, l, 3 p) and value points (b, h, l, 6 p), in nm, so that weights are of order one.
+
+        Args:
+            local: points in the axes of residues.
+            rots: rotations of residues.
+            trans: positions, Å.
+        """
         b, length, _ = trans.shape
         local = local.to(trans.dtype).reshape(b, length, self.heads * self.points * 4, 3)
         placed = local @ rots.transpose(-1, -2) + trans[:, :, None] / 10
@@ -214,7 +244,14 @@ class FrameAttention(nn.Module):
 
     @full_precision
     def gather_points(self, attention: Tensor, v_points: Tensor, rots: Tensor, trans: Tensor) -> Tensor:
-        """Attended value points in the frame of the querying residue: (b, l, h * 2 p, 3), nm."""
+        """Attended value points in the frame of the querying residue: (b, l, h * 2 p, 3), nm.
+
+        Args:
+            attention: weights.
+            v_points: value points, nm.
+            rots: rotations of residues.
+            trans: positions, Å.
+        """
         b, _, length, _ = attention.shape
         seen = (attention.to(trans.dtype) @ v_points).reshape(b, self.heads, length, 2 * self.points, 3)
         seen = seen.permute(0, 2, 1, 3, 4).flatten(2, 3)
@@ -232,7 +269,14 @@ class FrameUpdate(nn.Module):
 
     @full_precision
     def forward(self, scalars: Tensor, rots: Tensor, trans: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-        """New rotations and translations; `step` (b, 1, 1) in Å is the size of a unit output."""
+        """New rotations and translations; `step` (b, 1, 1) in Å is the size of a unit output.
+
+        Args:
+            scalars: of residues.
+            rots: rotations of residues.
+            trans: positions, Å.
+            step: size of a unit output, Å.
+        """
         turn, move = self.read(scalars.to(self.read.weight.dtype)).to(trans.dtype).chunk(2, dim=-1)
         trans = trans + torch.einsum("blck,blk->blc", rots, move) * step
         return rots @ frames.rotation_from_small_quaternion(turn), trans

@@ -68,7 +68,14 @@ class FrameReadout(nn.Module):
     def forward(
         self, s: Float[Tensor, "n s"], v: Float[Tensor, "n 3 v"], rots: Tensor, step: Float[Tensor, "n 1"]
     ) -> Float[Tensor, "n 3 3"]:
-        """Three vectors for each node; `step` in Å is the size of a unit displacement."""
+        """Three vectors for each node; `step` in Å is the size of a unit displacement.
+
+        Args:
+            s: scalars of nodes.
+            v: vectors of nodes.
+            rots: rotations of nodes.
+            step: size of a unit displacement, Å.
+        """
         dtype = self.own.weight.dtype
         own = self.own(s.to(dtype)).to(rots.dtype).unflatten(-1, (3, 3))
         vectors = self.mix(v.to(dtype)).to(rots.dtype).transpose(-1, -2) + own @ rots.transpose(-1, -2)

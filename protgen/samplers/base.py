@@ -120,7 +120,13 @@ class Sampler(ABC):
 
     @abstractmethod
     def sample(self, denoiser: Denoiser, space: Space, task: SamplingTask) -> State:
-        """Samples of the space, one for each generator of the task."""
+        """Samples of the space, one for each generator of the task.
+
+        Args:
+            denoiser: a family behind the interface of samplers, or a guide.
+            space: of the samples.
+            task: what to sample.
+        """
 
 
 @dataclass(frozen=True)
@@ -199,7 +205,13 @@ class SteppingSampler(Sampler):
         return x
 
     def advance(self, x: State, x_pred: State, step: Step) -> State:
-        """The point at step.s from that at step.t and the prediction there. The last step ends on the prediction."""
+        """The point at step.s from that at step.t and the prediction there. The last step ends on the prediction.
+
+        Args:
+            x: the point at step.t.
+            x_pred: the prediction of x_data there.
+            step: the times, the path and the task.
+        """
         fields = {}
         for name, manifold in step.space.manifolds.items():
             if step.geodesic(name):
@@ -212,7 +224,14 @@ class SteppingSampler(Sampler):
         return step.space.project(State(fields, x.mask))
 
     def brownian_step(self, name: str, x: Tensor, x_pred: Tensor, step: Step) -> Tensor:
-        """The step of a field along reversed Brownian motion."""
+        """The step of a field along reversed Brownian motion.
+
+        Args:
+            name: of the field.
+            x: its value at step.t.
+            x_pred: the prediction of x_data there.
+            step: the times, the path and the task.
+        """
         manifold = step.space.manifolds[name]
         if step.s == 0:
             return manifold.geodesic(x, x_pred, torch.tensor(1.0))
@@ -226,7 +245,14 @@ class SteppingSampler(Sampler):
 
     @abstractmethod
     def flat_step(self, name: str, x: Tensor, x_pred: Tensor, step: Step) -> Tensor:
-        """The step of a flat field."""
+        """The step of a flat field.
+
+        Args:
+            name: of the field.
+            x: its value at step.t.
+            x_pred: the prediction of x_data there.
+            step: the times, the path and the task.
+        """
 
 
 def check_rate(rotation_rate: float) -> None:
@@ -244,7 +270,13 @@ def check_grid(steps: int, spacing: float) -> None:
 
 
 def time_grid(steps: int, spacing: float, start_time: float = 1.0) -> list[tuple[float, float]]:
-    """Pairs (t, s) of the steps from the start to 0."""
+    """Pairs (t, s) of the steps from the start to 0.
+
+    Args:
+        steps: number of steps.
+        spacing: exponent of the grid.
+        start_time: the first time.
+    """
     grid = (start_time * (1 - torch.linspace(0, 1, steps + 1)).pow(spacing)).tolist()
     return list(pairwise(grid))
 

@@ -58,6 +58,11 @@ class DDIM(SteppingSampler):
 
 
 def posterior_std(alpha_t: float, sigma_t: float, alpha_s: float, sigma_s: float) -> float:
-    """Standard deviation of q(x_s | x_t, x_data), in units of the noise."""
+    """Standard deviation of q(x_s | x_t, x_data), in units of the noise.
+
+    Args:
+        alpha_t, sigma_t: the path at t.
+        alpha_s, sigma_s: the path at s < t.
+    """
     added = max(0.0, sigma_t**2 - (alpha_t / alpha_s * sigma_s) ** 2)
     return sigma_s / sigma_t * added**0.5

@@ -63,7 +63,12 @@ class DDPM(SteppingSampler):
         return mean + step.fresh(name, self.noise(alpha_t, sigma_t, alpha_s, sigma_s))
 
     def noise(self, alpha_t: float, sigma_t: float, alpha_s: float, sigma_s: float) -> float:
-        """Standard deviation of the noise of a step."""
+        """Standard deviation of the noise of a step.
+
+        Args:
+            alpha_t, sigma_t: the path at t.
+            alpha_s, sigma_s: the path at s < t.
+        """
         lower = posterior_std(alpha_t, sigma_t, alpha_s, sigma_s)
         if lower == 0:
             return 0.0

@@ -97,7 +97,13 @@ class EnergyGuidance(Guide):
 
 
 def moved(space: Space, x: State, tangents: dict[str, Tensor]) -> State:
-    """A state with some fields moved along tangent vectors."""
+    """A state with some fields moved along tangent vectors.
+
+    Args:
+        space: of the point.
+        x: the point.
+        tangents: tangent vectors of some fields.
+    """
     return x.with_fields(**{name: space.manifolds[name].expmap(x[name], tangent) for name, tangent in tangents.items()})
 
 
@@ -164,7 +170,13 @@ class PosteriorGuidance(Guide):
         return self.pushed(found, slopes, energies.detach().nan_to_num()) if slopes else found
 
     def pushed(self, found: State, slopes: dict[str, Tensor], energies: Float[Tensor, " b"]) -> State:
-        """The prediction after `push` Polyak steps along each field's gradient."""
+        """The prediction after `push` Polyak steps along each field's gradient.
+
+        Args:
+            found: the prediction.
+            slopes: gradient of the energy in each field of x_t.
+            energies: of the prediction.
+        """
         steep = torch.stack([g.square().sum((1, 2)) for g in slopes.values()]).sum(0)
         pace = energies / steep.clamp(min=1e-8)
         moves = {}

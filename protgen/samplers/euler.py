@@ -64,7 +64,14 @@ class Euler(SteppingSampler):
         return keep * x + (alpha_s - alpha_t * keep) * x_pred
 
     def exchange_noise(self, name: str, x: Tensor, x_pred: Tensor, step: Step) -> Tensor:
-        """The step on a flat field with fresh noise for the fraction 1 - (s / t)^churn of its variance."""
+        """The step on a flat field with fresh noise for the fraction 1 - (s / t)^churn of its variance.
+
+        Args:
+            name: of the field.
+            x: its value at step.t.
+            x_pred: the prediction of x_data there.
+            step: the times, the path and the task.
+        """
         alpha_t, sigma_t, alpha_s, sigma_s = step.flat()
         noise = (x - alpha_t * x_pred) / sigma_t
         fresh_fraction = 1 - (step.s / step.t) ** self.churn

@@ -121,7 +121,15 @@ class Heun(Sampler):
         return step.space.project(State(fields, x.mask))
 
     def curved_tangent(self, manifold: Manifold, x: Tensor, x_pred: Tensor, step: Step, at_end: bool) -> Tensor:
-        """Velocity at the start or at the end of the step, times its length: a tangent vector."""
+        """Velocity at the start or at the end of the step, times its length: a tangent vector.
+
+        Args:
+            manifold: of the field.
+            x: its value.
+            x_pred: the prediction of x_data there.
+            step: the times, the path and the task.
+            at_end: whether x is the point at step.s.
+        """
         if manifold.curved and step.path.brownian is not None:
             # dx = std score d(-std)
             stds = step.stds()

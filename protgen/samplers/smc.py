@@ -91,7 +91,13 @@ class SequentialMonteCarlo(Sampler):
         return gather(xs, best)[0]
 
     def energies(self, space: Space, task: SamplingTask, states: list[State]) -> Float[Tensor, "b p"]:
-        """The energy of each particle; 0 where the task has none."""
+        """The energy of each particle; 0 where the task has none.
+
+        Args:
+            space: of the particles.
+            task: its energy.
+            states: one state for each particle, each a whole batch.
+        """
         if task.energy is None:
             return torch.zeros(len(task.mask), len(states), device=task.mask.device)
         observe = require(space, Observable, "smc with an energy").observe

@@ -34,4 +34,10 @@ class ResidueFrames(BackboneAtoms):
 
     @abstractmethod
     def with_residue_frames(self, state: State, rots: Float[Tensor, "b l 3 3"], trans: Float[Tensor, "b l 3"]) -> State:
-        """The point with these frames, and with the conventions of the space."""
+        """The point with these frames, and with the conventions of the space.
+
+        Args:
+            state: the point to change.
+            rots: rotation of each residue.
+            trans: CA position of each residue, Å.
+        """

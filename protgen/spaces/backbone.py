@@ -209,7 +209,13 @@ class Backbone(Space, ResidueFrames, Alignable, AuxiliaryLosses, DecoderStart, V
     def best_turn(
         self, prediction: State, target: State, stds: Mapping[str, Tensor]
     ) -> tuple[Float[Tensor, "b 3 3"], Float[Tensor, "b 3 3"]]:
-        """The rotation of the prediction that maximises the density of the target, and the precision there (rad^-2)."""
+        """The rotation of the prediction that maximises the density of the target, and the precision there (rad^-2).
+
+        Args:
+            prediction: frames to rotate.
+            target: frames to rotate them onto.
+            stds: standard deviation (b,) of each field of the target.
+        """
         mask = target.mask
         turn, _ = alignment.kabsch(prediction["trans"], target["trans"], mask)
         trans_weight, rots_weight = (1 / stds[name].square() for name in ("trans", "rots"))
@@ -282,6 +288,11 @@ def pair_distance_error(
 
     Both are exact invariants of the structure, so no superposition enters; near pairs alone, because far ones are
     already fixed by the position loss.
+
+    Args:
+        predicted: backbone atoms, Å.
+        real: those of the data, Å.
+        mask: which residues are real.
     """
     pairs = mask[:, :, None] & mask[:, None, :]
     total = predicted.new_zeros(len(mask))
@@ -297,7 +308,13 @@ def pair_distance_error(
 def joint_error(
     predicted: Float[Tensor, "b l 4 3"], real: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"]
 ) -> Float[Tensor, " b"]:
-    """Mean error of the distances that join residue i to i + 1 (C-N, CA-N, C-CA, CA-CA, O-N), in units of 0.1 Å."""
+    """Mean error of the distances that join residue i to i + 1 (C-N, CA-N, C-CA, CA-CA, O-N), in units of 0.1 Å.
+
+    Args:
+        predicted: backbone atoms, Å.
+        real: those of the data, Å.
+        mask: which residues are real.
+    """
     # Chain breaks in the data (real C-N > 2 Å) say nothing about joints.
     c_n = safe_distance(real[:, :-1, 2], real[:, 1:, 0])
     joined = mask[:, 1:] & mask[:, :-1] & (c_n < 2.0)

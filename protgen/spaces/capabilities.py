@@ -190,7 +190,13 @@ def require(space: Space, capability: type[T], user: str) -> T:
 
 
 def lacking(space: Space, capability: type, user: str) -> str:
-    """The message for a space without a capability."""
+    """The message for a space without a capability.
+
+    Args:
+        space: the space.
+        capability: what it has not.
+        user: what needs it.
+    """
     advice = getattr(capability, "advice", capability.__name__)
     return f"{user} needs a space with {advice}; {type(space).__name__} has no {capability.__name__}"
 
@@ -201,7 +207,13 @@ def moves_through_network(space: Space) -> bool:
 
 
 def aligned(space: Space, noise: State, data: State) -> State:
-    """Noise moved by a symmetry of the space towards the data; unchanged without symmetries."""
+    """Noise moved by a symmetry of the space towards the data; unchanged without symmetries.
+
+    Args:
+        space: of both.
+        noise: the point to move.
+        data: the point to move it to.
+    """
     return space.align(noise, data) if isinstance(space, Alignable) else noise
 
 

@@ -41,7 +41,13 @@ class Manifold(ABC):
         """A smooth squared distance, for losses."""
 
     def geodesic(self, x: Tensor, y: Tensor, fraction: Tensor) -> Tensor:
-        """The point at a fraction of the geodesic from x to y; the fraction broadcasts against tangent vectors."""
+        """The point at a fraction of the geodesic from x to y; the fraction broadcasts against tangent vectors.
+
+        Args:
+            x: where the geodesic starts.
+            y: where it ends.
+            fraction: 0 at x, 1 at y; beyond, the geodesic is extended.
+        """
         return self.expmap(x, fraction * self.logmap(x, y))
 
     def log_normaliser(self, std: Tensor) -> Tensor:
@@ -58,15 +64,33 @@ class HeatKernel(ABC):
 
     @abstractmethod
     def diffuse(self, x: Tensor, std: Tensor, normals: Tensor) -> Tensor:
-        """A draw of k( . | x; std), made of standard normals (..., dim); std broadcasts against them."""
+        """A draw of k( . | x; std), made of standard normals (..., dim); std broadcasts against them.
+
+        Args:
+            x: where the motion starts.
+            std: standard deviation of the motion.
+            normals: standard normals.
+        """
 
     @abstractmethod
     def score(self, x_t: Tensor, x_data: Tensor, std: Tensor) -> Tensor:
-        """Gradient of log k(x_t | x_data; std) in x_t: a tangent vector at x_t."""
+        """Gradient of log k(x_t | x_data; std) in x_t: a tangent vector at x_t.
+
+        Args:
+            x_t: where the score is evaluated.
+            x_data: the centre of the kernel.
+            std: of the kernel.
+        """
 
     @abstractmethod
     def log_kernel(self, x_t: Tensor, x_data: Tensor, std: Tensor) -> Float[Tensor, "b l"]:
-        """log k(x_t | x_data; std), a density with respect to the volume of the manifold."""
+        """log k(x_t | x_data; std), a density with respect to the volume of the manifold.
+
+        Args:
+            x_t: where the density is evaluated.
+            x_data: the centre of the kernel.
+            std: of the kernel.
+        """
 
 
 class Euclidean(Manifold):
@@ -140,6 +164,11 @@ class Torus(Manifold, HeatKernel):
         """Differences x_data - x_t with -4 to 4 turns about the circle, and -difference^2 / (2 std^2): (..., dim, 9).
 
         Beyond 4 turns a difference exceeds 9 pi: a normal of standard deviation 4 rad has no weight there (exp(-25)).
+
+        Args:
+            x_t: angles.
+            x_data: angles.
+            std: standard deviation of each coordinate.
         """
         turns = 2 * math.pi * torch.arange(-4, 5, device=x_t.device, dtype=x_t.dtype)
         difference = wrap(x_data - x_t)[..., None] + turns

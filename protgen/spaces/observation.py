@@ -91,7 +91,15 @@ def observation_of(space: Space, std: float = 0.5) -> Observation:
 def posed(
     space: Space, prediction: State, target: State, stds: Mapping[str, Tensor], rng: Generator | None
 ) -> tuple[State, Float[Tensor, " b"]]:
-    """`Posable.pose`; without symmetries the prediction itself, with weight 0."""
+    """`Posable.pose`; without symmetries the prediction itself, with weight 0.
+
+    Args:
+        space: of the points.
+        prediction: what is moved.
+        target: what it is moved onto.
+        stds: standard deviation (b,) of each field.
+        rng: draws the motion; None takes the most probable one.
+    """
     if isinstance(space, Posable):
         return space.pose(prediction, target, stds, rng)
     return prediction, torch.zeros(len(target.mask), device=target.mask.device)
