@@ -10,13 +10,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from protgen.cli.train_plugins import network_roles, offered, other_choice
 from protgen.errors import ConfigError, UsageError
 from protgen.registry import nearest
 from protgen.training.loop import TrainSettings
 from protgen.types import JSON
 
 PARTS = ("space", "encoder", "family")  # whose keywords are those of a constructor
-NETWORKS = ("decoder", "critic", "prior")  # further ones of some families; each is like the encoder where it is not set
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,8 @@ def load_config(overrides: Sequence[str]) -> TrainConfig:
         ConfigError: for an unknown name or keyword, a missing value, or one of the wrong kind.
     """
     raw = compose([prepared(override) for override in overrides])
-    known = [*PARTS, *NETWORKS, "conditions", "data", "train", "validation", "machine", "run", "start"]
+    roles = network_roles()
+    known = [*PARTS, *roles, "conditions", "data", "train", "validation", "machine", "run", "start"]
     for key in raw:
         if key not in known:
             raise ConfigError(f"no setting {key!r}: {nearest(str(key), known)}")
@@ -107,7 +108,7 @@ def load_config(overrides: Sequence[str]) -> TrainConfig:
         raise ConfigError(f"no setting 'data.{extra[0]}': {nearest(extra[0], ['store'])}")
     if not raw["data"].get("store"):
         raise ConfigError("data.store is not set; add data.store=FOLDER, made by `protgen data build`")
-    model = {part: raw[part] for part in (*PARTS, *NETWORKS) if part in raw} | {
+    model = {part: raw[part] for part in (*PARTS, *roles) if part in raw} | {
         "conditions": raw["conditions"].get("names", [])
     }
     return TrainConfig(
@@ -144,11 +145,14 @@ def prepared(override: str) -> str:
         if "," in value:
             raise UsageError(f"{key} has several values ({value}); add -m to train one after another")
         if value not in choices(key):
-            raise ConfigError(f"no {key} named {value!r}: {nearest(value, choices(key))}")
+            chosen = other_choice(key, value)
+            if chosen is None:
+                raise ConfigError(f"no {key} named {value!r}: {nearest(value, [*choices(key), *offered(key)])}")
+            return f"{key}={chosen}"
         return f"{key}={value}"
     top = key.partition(".")[0]
     whole = ("run", "start")  # settings with no keywords of their own
-    known = [*groups, *NETWORKS, "validation", "machine", *whole]
+    known = [*groups, *network_roles(), "validation", "machine", *whole]
     if top not in known or (top == key and key not in whole) or top == "experiment":
         raise ConfigError(f"no setting {key!r}: {nearest(key, known)}")
     return f"++{key}={value}"
