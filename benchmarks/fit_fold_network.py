@@ -55,7 +55,7 @@ def load(chains: Path) -> list[Domain]:
     found = []
     for row in rows:
         try:
-            ca = ca_trace(read_structure(chains / row["file"]).protein)
+            ca = ca_trace(read_structure(chains / row["file"]))
         except StructureError:
             continue
         found.append(Domain(ca.astype(np.float32), row["cath"], row["split"]))

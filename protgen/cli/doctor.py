@@ -92,7 +92,7 @@ def check_structures() -> str:
         for suffix in ("pdb", "cif"):
             path = Path(folder) / f"helix.{suffix}"
             write_structure(helix, path)
-            off = float(np.abs(read_structure(path).protein.backbone - helix.backbone).max())
+            off = float(np.abs(read_structure(path).backbone - helix.backbone).max())
             if off > 0.001:
                 raise ValueError(f"{suffix} came back {off:.4f} Å off")
     return "PDB and mmCIF come back as written"

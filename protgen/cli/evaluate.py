@@ -164,7 +164,7 @@ def evaluate(
     if likelihood is not None:
         from protgen.conditions.language import read_conditions
         from protgen.evaluation.likelihood import open_likelihood
-        from protgen.generation.generate import pick_device
+        from protgen.generation.job import pick_device
 
         given = [] if likelihood_conditions is None else list(read_conditions(likelihood_conditions))
         evaluator = open_likelihood(

@@ -1,7 +1,7 @@
 """Judge any folders of structures: one row a file, one summary a set, and a bad file costs its own row alone."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -64,7 +64,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Settings:
+class EvaluationSettings:
     """What an evaluation does beyond the validity of each structure.
 
     Attributes:
@@ -93,6 +93,9 @@ class Settings:
     strict: bool = False
     jobs: int = 1
     metrics: tuple[str, ...] = ()
+
+
+Settings = EvaluationSettings  # its name in 0.1
 
 
 @dataclass(frozen=True)
@@ -172,13 +175,13 @@ class EvaluationResult:
 
 
 def evaluate(
-    paths: Sequence[str | PathLike[str]],
+    paths: str | PathLike[str] | Sequence[str | PathLike[str]],
     out: str | PathLike[str],
     *,
-    jobs: int = 1,
-    strict: bool = False,
-    conditions: Sequence[Evaluator] = (),
-    settings: Settings | None = None,
+    jobs: int | None = None,
+    strict: bool | None = None,
+    conditions: Sequence[Evaluator] | None = None,
+    settings: EvaluationSettings | None = None,
     progress: Progress | None = None,
 ) -> EvaluationResult:
     """Measure every structure and write `structures.csv` and `summary.json`.
@@ -186,20 +189,23 @@ def evaluate(
     Several folders are several sets: each gets its own summary, and `comparison.csv` says how they differ.
 
     Args:
-        paths: structure files, and folders to be searched for them.
+        paths: structure files, and folders to be searched for them; one or several.
         out: folder for the results; made if need be.
         jobs: number of processes; the results do not depend on it.
-        strict: make every reader's warning an error.
-        conditions: requests y to hold every structure against; each adds columns asked, got, difference,
+        strict: treat reader warnings as errors.
+        conditions: requests y to compare every structure with; each adds columns asked, got, difference,
             satisfied.
-        settings: all of these and more; the three arguments before it are then not looked at.
+        settings: all of these and more. The three arguments above replace what it says where they are given.
         progress: called with (files done, files in all) as work proceeds.
 
     Raises:
         UsageError: if a path does not exist, a folder holds no structure, or `out` cannot be written. A
             file that cannot be read raises nothing: it is a row with status "error".
     """
-    chosen = settings or Settings(conditions=tuple(conditions), strict=strict, jobs=jobs)
+    given = {"jobs": jobs, "strict": strict, "conditions": None if conditions is None else tuple(conditions)}
+    given = {key: value for key, value in given.items() if value is not None}
+    chosen = replace(settings or EvaluationSettings(), **given)
+    paths = [paths] if isinstance(paths, str | PathLike) else paths
     files = collect_files(paths, leave_out=[] if chosen.refolds is None else [refold_folder(chosen.refolds)])
     sets = name_sets(paths, files)
     places = [(inner, path) for inner, (_, path) in zip(inner_paths(paths, files), files, strict=True)]
@@ -258,17 +264,17 @@ def evaluate_file(
     """
     label, path = labelled
     try:
-        read = read_structure(path, strict=strict)
+        protein = read_structure(path, strict=strict)
         row: Row = {
             "file": label,
-            "status": WARNING if read.warnings else OK,
-            "message": "; ".join(f"{warning.code} ({warning.count})" for warning in read.warnings),
-            "chains": len(read.protein.chains),
+            "status": WARNING if protein.warnings else OK,
+            "message": "; ".join(f"{warning.code} ({warning.count})" for warning in protein.warnings),
+            "chains": len(protein.chains),
         }
         with np.errstate(all="ignore"):
-            values, problems = measured(read.protein, metrics)
-            row |= values | adherence_row(read.protein, conditions)
-            return FileResult(row, read.protein, problems)
+            values, problems = measured(protein, metrics)
+            row |= values | adherence_row(protein, conditions)
+            return FileResult(row, protein, problems)
     except (ProtgenError, OSError) as error:
         return FileResult(_error_row(label, str(error)))
     except MemoryError:
@@ -286,7 +292,7 @@ def _write(
     proteins: list[Protein | None],
     sets: list[str],
     folder: Path,
-    settings: Settings,
+    settings: EvaluationSettings,
     compared: Compared | None,
     extra: Extra,
 ) -> EvaluationResult:

@@ -45,6 +45,13 @@ class Model:
     config: JSON
     blueprints: BlueprintPrior | None = None
 
+    def __repr__(self) -> str:
+        """One line: the names of its parts, its size, and the conditions it has learned."""
+        family, encoder, space = (self.config.get(part, {}).get("name", "?") for part in ("family", "encoder", "space"))
+        size = sum(weights.numel() for weights in self.family.parameters())
+        learned = ", ".join(self.conditions.names) or "none"
+        return f"<Model {family} over {space} with {encoder}: {size:,} parameters, conditions: {learned}>"
+
     @property
     def trained_lengths(self) -> tuple[int, int] | None:
         """Shortest and longest chain it has seen, where the config says."""
@@ -56,9 +63,10 @@ def build_model(config: JSON) -> Model:
     """Build a model from its configuration.
 
     Args:
-        config: {"space": {"name", ...}, "encoder": {...}, "family": {...}, "conditions": [names]}; the keywords beside
-            a name go to its constructor. A name may be `module:Class`. The roles of the family name further networks
-            (see `networks`).
+        config: {"space": {"name", ...}, "encoder": {...}, "family": {...}, "conditions": [...]}; the keywords beside a
+            name go to its constructor. A name may be `module:Class`. Conditions are names, or mappings for those that
+            refer to a field of the data (see `protgen.conditions.embedding`). The roles of the family name further
+            networks (see `networks`).
 
     Raises:
         ConfigError: if a name or keyword is unknown, or a part is missing.
