@@ -9,6 +9,7 @@ from scipy.spatial.distance import pdist
 from torch import Generator, Tensor, nn
 
 from protgen.conditions.base import Adherence, EnergyCondition, LearnedCondition
+from protgen.conditions.flags import Flag
 from protgen.encoders.base import Encoder
 from protgen.errors import ToolError, UsageError
 from protgen.folding.base import CHAIN, Folded, StructurePredictor
@@ -58,7 +59,10 @@ class Span(EnergyCondition, LearnedCondition):
     tolerance: float = 1.0
 
     name: ClassVar[str] = "span"
+    requires: ClassVar[tuple[str, ...]] = ("atoms",)
     global_dim: ClassVar[int] = 2
+    dropout: ClassVar[float | None] = 0.5
+    flags: ClassVar[tuple[Flag, ...]] = (Flag("--span", "Largest distance between two CA atoms, Å.", metavar="Å"),)
 
     def __post_init__(self) -> None:
         if not self.at_most > 0:
@@ -87,11 +91,11 @@ class Span(EnergyCondition, LearnedCondition):
         return 0.5 * (largest - self.at_most).clamp(min=0).square()
 
     @classmethod
-    def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
-        """The distance in half of the examples."""
+    def from_data(cls, batch: Batch, rng: Generator, dropout: float | None = None) -> Tensor:
+        """The distance where it is known."""
         ca = batch["atoms"][:, :, CA]
         pairs = torch.cdist(ca, ca) * (batch.mask[:, :, None] & batch.mask[:, None])
-        given = (torch.rand(len(ca), generator=rng) < 0.5).to(ca)
+        given = (torch.rand(len(ca), generator=rng) >= cls.rate(dropout)).to(ca)
         return torch.stack([pairs.flatten(1).amax(-1) / UNIT * given, given], -1)
 
     @classmethod
