@@ -1,7 +1,5 @@
 """From sampled points to backbone atoms, for every space whose points are backbones."""
 
-from typing import cast
-
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -9,9 +7,10 @@ from protgen.errors import ConfigError
 from protgen.families.base import Family
 from protgen.generation.relax import clean_up
 from protgen.samplers.energy import Energy
-from protgen.spaces.atoms import BackboneAtoms
+from protgen.spaces.atoms import BackboneAtoms, ResidueFrames
 from protgen.spaces.backbone import Backbone
 from protgen.spaces.base import Space
+from protgen.spaces.capabilities import require
 from protgen.types import Batch, State
 
 
@@ -43,13 +42,15 @@ def finished_atoms(
         held: residues that the relaxation leaves where they are, such as those of a motif.
         kept: what the relaxation is not to make worse.
     """
-    sampled = cast(Float[Tensor, "b l 4 3"], space.observe(raw))
+    sampled = require(space, BackboneAtoms, "sampling").observe(raw)
     if not relax:
         return sampled, sampled
-    if isinstance(space, Backbone):
-        return space.observe(clean_up(space, raw, held=held, kept=kept)), sampled
     frames = Backbone()
-    start = frames.encode(Batch({"atoms": sampled}, raw.mask))
+    if isinstance(space, ResidueFrames):
+        rots, trans = space.residue_frames(raw)
+        start = State({"trans": trans, "rots": rots}, raw.mask)
+    else:
+        start = frames.encode(Batch({"atoms": sampled}, raw.mask))
     return frames.observe(clean_up(frames, start, held=held, kept=kept)), sampled
 
 

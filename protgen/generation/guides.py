@@ -16,7 +16,9 @@ from protgen.generation.plan import Plan
 from protgen.samplers.base import Denoiser
 from protgen.samplers.energy import EnergyGuidance, PosteriorGuidance
 from protgen.samplers.projection import Projection
-from protgen.spaces.backbone import Backbone
+from protgen.spaces.atoms import BackboneAtoms, ResidueFrames
+from protgen.spaces.base import Space
+from protgen.spaces.capabilities import moves_through_network, require
 
 GuideMaker = Callable[[Denoiser], Denoiser]
 
@@ -44,7 +46,8 @@ class Acting:
         through: energies whose gradient goes through the network, with weights: of designs where some are local. Those
             of the whole go with them, as the backward pass is paid for anyway, and what the network comes to by itself
             needs no scaling of the last prediction, which stretches hydrogen bonds.
-        direct: energies of the other designs, descended at the predicted structure.
+        direct: energies of the other designs, or of all in a space without a gradient through the network, descended at
+            the predicted structure.
         anchors: what ties each design to the frame of a file.
         motifs: the motif of each design that is projected.
     """
@@ -55,10 +58,11 @@ class Acting:
     motifs: Sequence[FixedResidues | None]
 
     @classmethod
-    def of(cls, plans: Sequence[Plan], energies: bool) -> "Acting":
+    def of(cls, plans: Sequence[Plan], space: Space, energies: bool) -> "Acting":
         """What the plans of a batch say; energies may be turned off."""
         rows = [plan.energies if energies else [] for plan in plans]
-        through = [own if any(condition.local for condition, _ in own) else [] for own in rows]
+        able = moves_through_network(space)
+        through = [own if able and any(condition.local for condition, _ in own) else [] for own in rows]
         direct = [[] if pulled else own for pulled, own in zip(through, rows, strict=True)]
         return cls(through, direct, [plan.anchor() for plan in plans], [plan.projected for plan in plans])
 
@@ -75,9 +79,9 @@ def guides_of(
         device: of the states.
     """
     space = family.space
-    if not isinstance(space, Backbone) or not isinstance(family, IterativeFamily):
+    if not isinstance(space, BackboneAtoms) or not isinstance(family, IterativeFamily):
         return []
-    acting = Acting.of(plans, settings.energy_scale > 0)
+    acting = Acting.of(plans, space, settings.energy_scale > 0)
     return [
         *posterior_guides(space, acting, settings),
         *energy_guides(space, acting, settings),
@@ -85,7 +89,7 @@ def guides_of(
     ]
 
 
-def posterior_guides(space: Backbone, acting: Acting, settings: ResolvedSettings) -> list[GuideMaker]:
+def posterior_guides(space: Space, acting: Acting, settings: ResolvedSettings) -> list[GuideMaker]:
     """The one guide for all gradients through the network: around another there would be no gradient left."""
     rows = [
         [*own, *([(motif, 1.0)] if isinstance(motif, EnergyCondition) else [])]
@@ -100,7 +104,7 @@ def posterior_guides(space: Backbone, acting: Acting, settings: ResolvedSettings
     return [lambda own: PosteriorGuidance(own, space, energy, push, rest)]
 
 
-def energy_guides(space: Backbone, acting: Acting, settings: ResolvedSettings) -> list[GuideMaker]:
+def energy_guides(space: Space, acting: Acting, settings: ResolvedSettings) -> list[GuideMaker]:
     """Gradient descent at the predicted structure itself, below some time."""
     pace: dict[str, Any] = {"steps": settings.energy_steps, "longest": ENERGY_LONGEST}
 
@@ -110,17 +114,19 @@ def energy_guides(space: Backbone, acting: Acting, settings: ResolvedSettings) -
         )
 
     # A radius after contacts: what a few residues do changes it, and hardly the other way round.
-    parts = ((True, acting.through, LAST_PART), (False, acting.through, LAST_PART), (False, acting.direct, 1.0))
+    times = ((acting.through, LAST_PART), (acting.direct, 1.0))
+    parts = [(local, rows, start) for rows, start in times for local in (True, False)]
     found = [(BatchEnergy.of_kind(rows, acting.anchors, local), start) for local, rows, start in parts]
     return [guide(energy, start) for energy, start in found if not energy.empty]
 
 
-def projection_guides(space: Backbone, acting: Acting, device: torch.device) -> list[GuideMaker]:
+def projection_guides(space: Space, acting: Acting, device: torch.device) -> list[GuideMaker]:
     """What lays motifs onto predicted structures."""
     if not any(motif is not None for motif in acting.motifs):
         return []
     pairs = zip(acting.anchors, acting.motifs, strict=True)
-    projection = MotifProjection(space, [anchor if motif else None for anchor, motif in pairs], device)
+    frames = require(space, ResidueFrames, "a projected motif")
+    projection = MotifProjection(frames, [anchor if motif else None for anchor, motif in pairs], device)
     return [lambda own: Projection(own, projection)]
 
 

@@ -18,8 +18,7 @@ from protgen.families.base import IterativeFamily, LatentFamily
 from protgen.generation.energies import is_local
 from protgen.models.model import Model
 from protgen.registry import nearest
-from protgen.spaces.atoms import BackboneAtoms
-from protgen.spaces.backbone import Backbone
+from protgen.spaces.atoms import BackboneAtoms, ResidueFrames
 from protgen.types import JSON
 
 # Names of conditions, None for all that is known, and w of x_free + w (x_asked - x_free).
@@ -65,9 +64,14 @@ def capabilities_of(model: Model, blueprints: bool) -> Capabilities:
         blueprints: whether blueprints are drawn for the request at hand.
     """
     family, space = model.family, model.family.space
-    frames = isinstance(family, IterativeFamily) and isinstance(space, Backbone)
-    latents = isinstance(family, LatentFamily) and isinstance(space, BackboneAtoms)
-    return Capabilities(frozenset(model.conditions.names), blueprints, frames, frames, frames or latents)
+    iterative, backbones = isinstance(family, IterativeFamily), isinstance(space, BackboneAtoms)
+    return Capabilities(
+        learned=frozenset(model.conditions.names),
+        blueprints=blueprints,
+        starts=iterative and backbones,
+        projections=iterative and isinstance(space, ResidueFrames),
+        energies=(iterative or isinstance(family, LatentFamily)) and backbones,
+    )
 
 
 def draws_blueprints(conditions: Sequence[Condition], model: Model, allowed: bool = True) -> bool:
