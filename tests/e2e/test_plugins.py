@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.torch import load_file
 from scipy.spatial.distance import pdist
 
 from protgen import registry
@@ -19,7 +19,7 @@ from protgen.structure.ideal import ideal_helix
 from protgen.structure.reader import read_structure
 
 PACKAGE = Path(__file__).parents[1] / "plugin_package"
-KINDS = {"metrics": "max_dimension", "conditions": "span", "encoders": "lab_mlp", "samplers": "lab_halving",
+KINDS = {"metrics": "max_dimension", "conditions": "span", "encoders": "lab_mlp", "samplers": "lab_euler",
          "folding": "lab_helix", "inverse_folding": "lab_alanine"}  # fmt: skip
 
 
@@ -77,6 +77,36 @@ def test_a_process_of_its_own_finds_the_package(installed):
     assert set(KINDS.values()) <= set(out.split())
 
 
+CONTRACTS = ("encoders", "conditions", "metrics", "samplers", "tools")
+
+
+def test_contracts_test_the_parts_of_a_package_too(installed, tmp_path):
+    """They join by name: each kind has tests of the package's part, and it passes them."""
+    root = Path(__file__).parents[2]
+    files = [str(root / "tests" / "contracts" / f"test_{kind}.py") for kind in CONTRACTS]
+    pick = " or ".join(KINDS.values())
+    path = os.pathsep.join([str(installed), str(root)])
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", pick, "--rootdir", root, "-rA", *files],
+        capture_output=True, text=True, cwd=root, env=os.environ | {"PYTHONPATH": path},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
+    passed = [line for line in done.stdout.splitlines() if line.startswith("PASSED")]
+    for name in KINDS.values():
+        assert sum(name in line for line in passed) >= 3, name
+
+
+def test_a_flag_of_a_condition_is_one_of_the_command_line(installed):
+    """In a process of its own, as flags are read when the command line is imported."""
+    path = os.pathsep.join([str(installed), str(Path(__file__).parents[2])])
+    environment = os.environ | {"PYTHONPATH": path, "COLUMNS": "120"}
+    done = subprocess.run(
+        [sys.executable, "-m", "protgen", "check", "--help"], capture_output=True, text=True, env=environment
+    )
+    assert "--span" in done.stdout
+    assert "Largest distance between two CA atoms" in done.stdout
+
+
 def test_a_condition_is_sampled_for_and_recorded(lab, cli, tiny_model, tmp_path):
     """From a file of conditions, by name and by module:Class: the record has what was asked and what came out."""
     for number, name in enumerate(("span", "protgen_lab:Span")):
@@ -86,7 +116,7 @@ def test_a_condition_is_sampled_for_and_recorded(lab, cli, tiny_model, tmp_path)
         assert checked.code == 0, checked.err
         assert "span" in checked.out
         done = cli("sample", "--model", tiny_model, "--conditions", conditions, "-n", 2, "--steps", 3, "--sampler",
-                   "lab_halving", "--no-relax", "--out", out)  # fmt: skip
+                   "lab_euler", "--no-relax", "--out", out)  # fmt: skip
         assert done.code == 0, done.err
         for k in range(2):
             record = json.loads((out / f"design_{k:04d}.json").read_text())
@@ -98,7 +128,7 @@ def test_a_condition_is_sampled_for_and_recorded(lab, cli, tiny_model, tmp_path)
             assert record["validity"]["max_dimension"] == pytest.approx(truth, abs=2e-3)
         request = json.loads((out / "run.json").read_text())["request"]
         assert {"condition": "span", "at_most": 30.0, "tolerance": 1.0} in request["conditions"]
-        assert request["settings"]["sampler"] == "lab_halving"
+        assert request["settings"]["sampler"] == "lab_euler"
     one, two = (sorted((tmp_path / f"out{k}").glob("*.pdb")) for k in range(2))
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
     bad = tmp_path / "bad.yaml"
@@ -137,7 +167,7 @@ def test_a_metric_and_a_condition_are_columns_of_evaluate(lab, cli, chains, tmp_
     assert summary["definitions"]["max_dimension"]["definition"] == "largest distance between two CA atoms"
     found = []
     for row in rows_of(tmp_path / "out1" / "structures.csv"):
-        truth = float(pdist(read_structure(chains / row["file"]).protein.atoms[:, 1]).max())
+        truth = float(pdist(read_structure(chains / row["file"]).atoms[:, 1]).max())
         assert float(row["max_dimension"]) == pytest.approx(truth, abs=1e-3)
         assert float(row["span_satisfied"]) == (truth <= 21)
         assert float(row["span_difference"]) == pytest.approx(max(0.0, truth - 20), abs=1e-3)

@@ -15,8 +15,7 @@ from protgen.errors import ToolError, UsageError
 from protgen.folding.base import CHAIN, Folded, StructurePredictor
 from protgen.inverse_folding.base import InverseFolder
 from protgen.metrics.base import Metric, Quantity
-from protgen.samplers.base import Denoiser, Sampler, SamplingTask, begin
-from protgen.spaces.base import Space
+from protgen.samplers.base import Step, SteppingSampler
 from protgen.structure.ideal import ideal_helix
 from protgen.structure.protein import CA, Protein
 from protgen.types import Batch, Conditioning, Features, State
@@ -67,6 +66,11 @@ class Span(EnergyCondition, LearnedCondition):
     def __post_init__(self) -> None:
         if not self.at_most > 0:
             raise UsageError(f"span {self.at_most}: give a length above 0 Å")
+
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """A little shorter than an ideal helix of 24 residues."""
+        return {"at_most": 25.0}
 
     @classmethod
     def parse(cls, text: str) -> "Span":
@@ -150,31 +154,25 @@ def numbers(state: State) -> Tensor:
     return torch.cat([state["trans"] / 10, state["rots"].flatten(-2)], -1)
 
 
-class Halving(Sampler):
-    """Each step goes a fraction of the way to the estimate on the straight path, in steps that halve the time.
+class LabEuler(SteppingSampler):
+    """Steps of equal length along the probability flow.
 
     Args:
-        steps: number of steps; the last one ends on the estimate.
+        steps: number of steps.
     """
 
-    def __init__(self, steps: int = 20) -> None:
-        if steps < 1:
-            raise UsageError(f"steps {steps}: take at least 1")
-        self.steps = steps
+    def __init__(self, steps: int = 50) -> None:
+        super().__init__(steps, rotation_rate=10.0, spacing=1.0, self_condition=True)
 
-    @torch.no_grad()
-    def sample(self, denoiser: Denoiser, space: Space, task: SamplingTask) -> State:
-        """Samples of the space, one for each generator of the task."""
-        x, t, x_pred = begin(denoiser.path, space, task), task.start_time, None
-        for step in range(self.steps):
-            s = t / 2 if step < self.steps - 1 else 0.0
-            x_pred = denoiser.denoise(x, torch.full((len(task.mask),), t), task.cond, x_pred)
-            fraction = torch.tensor((t - s) / t)
-            fields = {n: m.geodesic(x[n], x_pred[n], fraction) for n, m in space.manifolds.items()}
-            x, t = space.project(State(fields, x.mask)), s
-            if task.on_step is not None:
-                task.on_step(step, x, x_pred)
-        return x
+    def brownian(self, step: Step) -> tuple[float, float]:
+        """Rotations follow the flow: no fresh noise."""
+        return step.stds()[1], 0.0
+
+    def flat_step(self, name: str, x: Tensor, x_pred: Tensor, step: Step) -> Tensor:
+        """Keep the prediction and the noise that it implies."""
+        alpha_t, sigma_t, alpha_s, sigma_s = step.flat()
+        keep = sigma_s / sigma_t
+        return keep * x + (alpha_s - alpha_t * keep) * x_pred
 
 
 class HelixPredictor(StructurePredictor):
