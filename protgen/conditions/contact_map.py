@@ -52,11 +52,17 @@ class ContactMap(EnergyCondition, FixedBlueprint):
     tolerance: float = 0.0
 
     name: ClassVar[str] = "contact_map"
+    descends: ClassVar[bool] = False
     local: ClassVar[bool] = True
     blueprint_label: ClassVar[str] = "blueprint of contact_map"
     flags: ClassVar[tuple[Flag, ...]] = (
         Flag("--contact-map", "Blueprint and pairs of its elements: 'L2E6L3E6L2; 1-2:antiparallel'.", metavar="TEXT"),
     )
+
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """A parallel hairpin."""
+        return {"blueprint": "L2E8L4E8L2", "pairs": ((1, 2, "parallel"),)}
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "blueprint", SecondaryStructure.parse(str(self.blueprint)).codes)

@@ -41,6 +41,11 @@ class ContactOrder(EnergyCondition, LearnedCondition):
     requires: ClassVar[tuple[str, ...]] = ("atoms",)
     dropout: ClassVar[float | None] = 0.5
 
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """0.4."""
+        return {"order": 0.4}
+
     def __post_init__(self) -> None:
         check_number(self.order, "contact order", 0.0, 1.0)
         check_number(self.tolerance, "tolerance of the contact order", 0.0)

@@ -58,6 +58,11 @@ class Contacts(EnergyCondition, BlueprintScore):
         Flag("--contacts", "CSV file (i,j,lower,upper) or pairs such as 5-40,12-60:10.", metavar="FILE|TEXT"),
     )
 
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """Two pairs, one with bounds of its own."""
+        return {"pairs": ((1, 20), (3, 15, 4.0, 6.0))}
+
     def __post_init__(self) -> None:
         if isinstance(self.pairs, str) or not isinstance(self.pairs, Sequence) or not self.pairs:
             raise UsageError("contacts: no pair is given; give at least one, such as 5-40")

@@ -30,6 +30,7 @@ class Cyclic(EnergyCondition):
     tolerance: float = 0.5
 
     name: ClassVar[str] = "cyclic"
+    descends: ClassVar[bool] = False
     flags: ClassVar[tuple[Flag, ...]] = (Flag("--cyclic", "Close the chain by a bond, head to tail.", kind="switch"),)
     local: ClassVar[bool] = True
 

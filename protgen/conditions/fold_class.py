@@ -45,6 +45,11 @@ class FoldClass(LearnedCondition, BlueprintScore):
     requires: ClassVar[tuple[str, ...]] = ("labels",)
     dropout: ClassVar[float | None] = 0.5
 
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """All alpha."""
+        return {"fold": "alpha"}
+
     def __post_init__(self) -> None:
         if self.fold not in CLASSES:
             raise UsageError(f"fold class {self.fold!r}: choose one of {', '.join(CLASSES)}")

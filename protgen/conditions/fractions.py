@@ -41,6 +41,11 @@ class Fractions(LearnedCondition):
     requires: ClassVar[tuple[str, ...]] = ("labels",)
     dropout: ClassVar[float | None] = 0.5
 
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """Half of it in helices."""
+        return {"helix": 0.5}
+
     def __post_init__(self) -> None:
         for label, value in (("helix", self.helix), ("strand", self.strand)):
             if value is not None and not 0 <= value <= 1:

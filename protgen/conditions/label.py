@@ -55,6 +55,11 @@ class Label(FieldCondition):
         ),
     )
 
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """One value of a field."""
+        return {"field": "ec_class", "value": "3"}
+
     def __post_init__(self) -> None:
         if not self.field or self.value == "":
             raise UsageError(f"label {self.field}={self.value}: give a field and a value, as in ec_class=3")

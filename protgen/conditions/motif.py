@@ -63,6 +63,11 @@ class Motif(EnergyCondition, FixedResidues):
         ),
     )
 
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """Eight residues of the file."""
+        return {"file": file, "contig": "4/A5-12/12"}
+
     def __post_init__(self) -> None:
         if self.order not in ("fixed", "free"):
             raise UsageError(f"motif order {self.order!r}: choose fixed or free")

@@ -40,6 +40,11 @@ class Partial(Condition, StartingStructure):
         Flag("--noise", "How far to vary it, 0 to 1 (default 0.3).", field="noise", kind="number"),
     )
 
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """The file, varied."""
+        return {"file": file, "noise": 0.4}
+
     def __post_init__(self) -> None:
         check_number(self.noise, "noise of the partial structure", 0.0, 1.0)
         check_number(self.tolerance, "tolerance of the partial structure", 0.0, 1.0)

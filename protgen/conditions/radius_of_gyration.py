@@ -46,6 +46,11 @@ class RadiusOfGyration(EnergyCondition, LearnedCondition):
     requires: ClassVar[tuple[str, ...]] = ("atoms",)
     dropout: ClassVar[float | None] = 0.5
 
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """7 Å."""
+        return {"radius": 7.0}
+
     def __post_init__(self) -> None:
         check_number(self.radius, "radius of gyration", 1.0)
         check_number(self.tolerance, "tolerance of the radius of gyration", 0.0)

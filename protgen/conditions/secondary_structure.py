@@ -53,6 +53,11 @@ class SecondaryStructure(LearnedCondition, FixedBlueprint):
     requires: ClassVar[tuple[str, ...]] = ("labels",)
     dropout: ClassVar[float | None] = 0.25
 
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """A helix of 16 residues between a loop and what is free."""
+        return {"codes": "L" * 4 + "H" * 16 + "X" * 4}
+
     def __post_init__(self) -> None:
         strange = sorted(set(self.codes) - set("HELCX"))
         if strange:

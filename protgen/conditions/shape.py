@@ -55,6 +55,11 @@ class Shape(EnergyCondition):
         Flag("--shape", "Asphericity 0 to 1, semi-axes 18x12x10 (Å), or a file of points.", metavar="TEXT|FILE"),
     )
 
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """Nearly round."""
+        return {"asphericity": 0.2}
+
     def __post_init__(self) -> None:
         if sum(value is not None for value in (self.asphericity, self.ellipsoid, self.points)) != 1:
             raise UsageError("shape: give one of asphericity, ellipsoid and points")

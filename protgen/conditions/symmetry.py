@@ -43,6 +43,11 @@ class Symmetry(Condition, Assembly):
     whole_assembly: ClassVar[bool] = True
     flags: ClassVar[tuple[Flag, ...]] = (Flag("--symmetry", "C2, C3, ... or D2, D3, ...", metavar="GROUP"),)
 
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """Four copies about three axes."""
+        return {"group": "D2"}
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "group", str(self.group).strip().upper())
         found = re.fullmatch(r"([CD])([0-9]{1,2})", self.group, flags=re.ASCII)

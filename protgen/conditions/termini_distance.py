@@ -42,6 +42,11 @@ class TerminiDistance(EnergyCondition, LearnedCondition):
     requires: ClassVar[tuple[str, ...]] = ("atoms",)
     dropout: ClassVar[float | None] = 0.5
 
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """15 Å."""
+        return {"distance": 15.0}
+
     def __post_init__(self) -> None:
         check_number(self.distance, "termini distance", 3.0)
         check_number(self.tolerance, "tolerance of the termini distance", 0.0)

@@ -38,6 +38,7 @@ class ESMFold(StructurePredictor):
     """
 
     name = "esmfold"
+    self_contained = False  # its weights, 8 GB, are fetched
 
     def __init__(
         self,

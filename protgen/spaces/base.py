@@ -33,6 +33,11 @@ class Space(nn.Module, ABC):
     early: frozenset[str] = frozenset()
     volume: ClassVar[str] = "the volume of its manifolds, in their own units"
 
+    @classmethod
+    def example(cls) -> "Space":
+        """A small instance, for tests: by the defaults of its constructor unless a class says otherwise."""
+        return cls()
+
     @abstractmethod
     def encode(self, batch: Batch) -> State:
         """Data as a point of the space."""

@@ -70,6 +70,13 @@ class FrameLatents(Space, Positional, Alignable, EncoderView):
         self.dim = 3 * points.vectors
         self.manifolds = {"places": Euclidean(3), "axes": Euclidean(self.dim - 3)}
 
+    @classmethod
+    def example(cls) -> "FrameLatents":
+        """Those of backbones."""
+        from protgen.spaces.backbone import Backbone
+
+        return cls(Backbone())
+
     def encode(self, batch: Batch) -> State:
         """`latents` (b, l, 3 v), places first; centred."""
         places, axes = batch["latents"].split([3, self.dim - 3], -1)

@@ -79,6 +79,11 @@ class Image(Space, Positional, Observable, DiscreteValues, Grid, ObservationMode
         """The mask of that many images: every pixel is real."""
         return torch.ones(count, self.height * self.width, dtype=torch.bool)
 
+    @classmethod
+    def example(cls) -> "Image":
+        """Four by five pixels of 17 grey values."""
+        return cls(height=4, width=5, levels=17)
+
     def encode(self, batch: Batch) -> State:
         """Pixels on [-1, 1].
 
