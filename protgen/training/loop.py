@@ -21,6 +21,7 @@ from protgen.models.files import save_json
 from protgen.models.model import Model, save_model
 from protgen.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from protgen.training.ema import ExponentialMovingAverage
+from protgen.training.requirements import require_extra
 from protgen.training.schedule import learning_rate
 from protgen.types import Batch
 
@@ -172,6 +173,7 @@ def train(
     Raises:
         DataError: if the store has no training items.
     """
+    require_extra()
     from lightning.fabric import Fabric
     from lightning.fabric.strategies.ddp import DDPStrategy
 
