@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from protgen.cli.console import warn
+from protgen.cli.train_plugins import network_roles, offered, other_choice
 from protgen.errors import ConfigError, UsageError
 from protgen.registry import nearest
 from protgen.training.settings import TrainSettings
 from protgen.types import JSON
 
 PARTS = ("space", "encoder", "family")  # whose keywords are those of a constructor
-NETWORKS = ("decoder", "critic", "prior")  # further ones of some families; each is like the encoder where it is not set
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def load_config(overrides: Sequence[str]) -> TrainConfig:
     """
     raw = compose([prepared(override) for override in overrides])
     check_keys(raw)
-    model = {part: raw[part] for part in (*PARTS, *NETWORKS) if part in raw}
+    model = {part: raw[part] for part in (*PARTS, *network_roles()) if part in raw}
     return TrainConfig(
         model=model | {"conditions": raw["conditions"].get("names", [])},
         store=Path(str(raw["data"]["store"])),
@@ -120,7 +120,7 @@ def check_keys(raw: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: for an unknown one, or if `data.store` is missing.
     """
-    known = [*PARTS, *NETWORKS, "conditions", "data", "train", "validation", "machine", "run", "start"]
+    known = [*PARTS, *network_roles(), "conditions", "data", "train", "validation", "machine", "run", "start"]
     for key in raw:
         if key not in known:
             raise ConfigError(f"no setting {key!r}: {nearest(str(key), known)}")
@@ -164,11 +164,14 @@ def prepared(override: str) -> str:
         if "," in value:
             raise UsageError(f"{key} has several values ({value}); add -m to train one after another")
         if value not in choices(key):
-            raise ConfigError(f"no {key} named {value!r}: {nearest(value, choices(key))}")
+            chosen = other_choice(key, value)
+            if chosen is None:
+                raise ConfigError(f"no {key} named {value!r}: {nearest(value, [*choices(key), *offered(key)])}")
+            return f"{key}={chosen}"
         return f"{key}={value}"
     top = key.partition(".")[0]
     whole = ("run", "start")  # settings with no keywords of their own
-    known = [*groups, *NETWORKS, "validation", "machine", *whole]
+    known = [*groups, *network_roles(), "validation", "machine", *whole]
     if top not in known or (top == key and key not in whole) or top == "experiment":
         raise ConfigError(f"no setting {key!r}: {nearest(key, known)}")
     return f"++{key}={value}"
