@@ -77,7 +77,7 @@ def test_condition(follow):
     """The record has what was asked and what came out; the energy is that of a spring between the ends."""
     folder = follow("A condition")
     record = json.loads((folder / "near" / "design_0000.json").read_text())
-    (met,) = [each for each in record["conditions"] if each["condition"] == "end_distance"]
+    (met,) = [each for each in record["measured"] if each["condition"] == "end_distance"]
     assert met["asked"] == 12
     condition = registry.find("conditions", "my_condition:EndDistance")(distance=12.0)
     xyz = torch.tensor(ideal_helix(30))[None].float()
