@@ -31,6 +31,9 @@ def train(context: typer.Context) -> None:
     encoder.*, family.*, space.*, conditions, validation.*, machine.*. With -m, values separated by commas are
     trained one after another, each in a folder of its own: -m family=flow_matching,vae encoder=egnn,gvp
     """
+    from protgen.training.requirements import require_extra
+
+    require_extra()
     from protgen.cli.train_config import choices
 
     if not [argument for argument in context.args if argument not in SWEEP]:

@@ -26,7 +26,7 @@ def to_pyg(batch: Batch, wiring: Wiring | None = None, positions: str = "atoms")
     Example:
         >>> batch = Batch({"trans": torch.randn(2, 5, 3)}, torch.ones(2, 5, dtype=torch.bool))
         >>> to_pyg(batch, Wiring(nearest=2, sequence=1, long_range=0), "trans")[0]
-        Data(edge_index=[2, 18], edge_weight=[18], trans=[5, 3], index=[5], pos=[5, 3])
+        Data(trans=[5, 3], index=[5], pos=[5, 3], edge_index=[2, 18], edge_weight=[18], num_nodes=5)
     """
     chains = [Data(**_attributes(batch, row)) for row in range(len(batch.mask))]
     if wiring is not None:

@@ -20,6 +20,7 @@ from protgen.training.batches import Batches, source_of
 from protgen.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from protgen.training.curve import LossCurve
 from protgen.training.ema import ExponentialMovingAverage
+from protgen.training.requirements import require_extra
 from protgen.training.schedule import Budget, learning_rate
 from protgen.training.settings import Machine, TrainSettings
 from protgen.types import JSON, Batch
@@ -121,6 +122,7 @@ def train(
         DataError: if there are no batches, or too few.
         ConfigError: if the batches lack a field that a condition of the model is learned from, or a dropout is wrong.
     """
+    require_extra()
     settings = settings or TrainSettings()
     source = source_of(batches, settings)
     fabric = launched(machine or Machine())
