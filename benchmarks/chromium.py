@@ -135,7 +135,7 @@ class Browser:
         self._ready.close()
         os.close(self._in)
         os.close(self._out)
-        self._profile.relax()
+        self._profile.cleanup()
 
     def open(self, file: Path, width: int = 1280, height: int = 900) -> Page:
         """Load a file and wait until it is loaded; scripts may still be drawing."""

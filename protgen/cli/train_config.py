@@ -224,15 +224,16 @@ def fitting(value: Any, hint: Any, key: str) -> Any:
         return None
     kind = typing.get_origin(options[0]) or options[0]
     or_null = ", or null" if type(None) in options else ""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
     if kind is bool:
         fits, words = isinstance(value, bool), "true or false"
     elif kind is int:
         least = 0 if key.endswith((".seed", ".samples", ".warmup")) else 1
-        fits, words = number and isinstance(value, int) and value >= least, f"a whole number, at least {least}"
+        fits = isinstance(value, int) and not isinstance(value, bool) and value >= least
+        words = f"a whole number, at least {least}"
     elif kind is float:
-        fits, words = number and value >= 0, "a number >= 0"
-        value = float(value) if fits else value
+        fits, words = isinstance(value, float) and value >= 0, "a number >= 0"
     elif kind is str:
         fits, words = isinstance(value, str), "a word"
     else:

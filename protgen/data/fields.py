@@ -5,7 +5,7 @@ numbers are NaN where unknown.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -96,6 +96,6 @@ def checked_name(name: str) -> str:
     return name
 
 
-def missing_fields(wanted: tuple[str, ...], known: Mapping[str, object]) -> list[str]:
+def missing_fields(wanted: tuple[str, ...], known: Collection[str]) -> list[str]:
     """The fields that are wanted and not known, in order."""
     return [name for name in wanted if name not in known]

@@ -8,7 +8,7 @@ import gzip
 import io
 import itertools
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -245,18 +245,45 @@ def dequantise(batch: Batch, rng: Generator) -> Batch:
     return Batch({**batch.arrays, "pixels": pixels + torch.rand(pixels.shape, generator=rng)}, batch.mask)
 
 
-def image_batches(images: Images, size: int, seed: int, start: int = 0) -> Iterator[Batch]:
-    """Endless batches of a set in a new random order each epoch; the same from step `start` on as without a break.
+class ImageBatches:
+    """Endless batches of a set in a new random order each epoch: `batches(i)` is batch i, whatever was asked before.
+
+    Args:
+        images: the set.
+        size: images of a batch; what does not fill one is left out of an epoch.
+        seed: of the order.
+        change: what is made of each batch, with a random stream of (seed, i), such as a binarisation.
 
     Raises:
         DataError: if the set has fewer images than a batch.
     """
-    per_epoch = len(images) // size
-    if not per_epoch:
-        raise DataError(f"{images.name}: {len(images)} images do not fill a batch of {size}; make it smaller")
-    step = start
-    while True:
-        order = np.random.default_rng([seed, step // per_epoch]).permutation(len(images))
-        for number in range(step % per_epoch, per_epoch):
-            yield to_batch(images, order[number * size : (number + 1) * size])
-            step += 1
+
+    def __init__(
+        self, images: Images, size: int, seed: int, change: Callable[[Batch, Generator], Batch] | None = None
+    ) -> None:
+        self.images, self.size, self.seed, self.change = images, size, seed, change
+        self.per_epoch = len(images) // size
+        if not self.per_epoch:
+            raise DataError(f"{images.name}: {len(images)} images do not fill a batch of {size}; make it smaller")
+        self._epoch, self._order = -1, np.zeros(0, dtype=int)
+
+    def __call__(self, step: int) -> Batch:
+        """Batch number `step`, from 0."""
+        epoch, number = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
+            self._epoch, self._order = epoch, order
+        batch = to_batch(self.images, self._order[number * self.size : (number + 1) * self.size])
+        if self.change is None:
+            return batch
+        state = np.random.SeedSequence([self.seed, step]).generate_state(1, np.uint64)[0]
+        return self.change(batch, Generator().manual_seed(int(state >> np.uint64(1))))
+
+
+def image_batches(images: Images, size: int, seed: int, start: int = 0) -> Iterator[Batch]:
+    """The batches of `ImageBatches` from a step on.
+
+    Raises:
+        DataError: if the set has fewer images than a batch.
+    """
+    return map(ImageBatches(images, size, seed), itertools.count(start))
