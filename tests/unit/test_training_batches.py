@@ -1,5 +1,6 @@
 """Training on any source of batches: the same weights by each road, exact resume, and what is refused."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -96,7 +97,7 @@ def test_sources_that_give_too_little_are_one_line():
     with pytest.raises(UsageError, match="cannot take batches from a int"):
         source_of(7, SETTINGS)  # type: ignore[arg-type]
     nameless = Batch({"pixels": source(0)["pixels"]}, source(0).mask)
-    with pytest.raises(ConfigError, match="class_label needs the field class_label.*it has pixels"):
+    with pytest.raises(ConfigError, match=r"class_label needs the field class_label.*it has pixels"):
         trained([nameless])
     with pytest.raises(DataError, match="no field 'pixels'; it has class_label"):
         trained([Batch({"class_label": source(0)["class_label"]}, source(0).mask)])
@@ -119,7 +120,7 @@ def test_dropout_changes_what_is_known_and_nothing_else():
 
 
 def test_minutes_end_a_run_and_rule_the_learning_rate():
-    """A run of 10^9 steps ends after 0.02 minutes, at the smallest rate and validated; 20 % may be lost to start with."""
+    """A run of 10^9 steps ends after 0.02 minutes, near the smallest rate and validated."""
     told, seen = [], []
     settings = {"steps": 10**9, "minutes": 0.02, "validate_every": 10**9}
     trained(batches(), settings=settings, on_progress=told.append, on_validation=lambda m, s, r: seen.append(s) or {})
@@ -138,7 +139,7 @@ def test_the_learning_rate_is_a_warm_up_and_half_a_cosine():
     assert rates[100] == 2.0
     assert rates[550] == pytest.approx(2.0 * (0.02 + 0.98 / 2))
     assert rates[999] == pytest.approx(2.0 * 0.02, rel=1e-3)
-    assert all(a >= b for a, b in zip(rates[100:], rates[101:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(rates[100:]))
 
 
 def test_the_former_name_of_the_batch_size_is_taken_with_a_warning():
