@@ -56,7 +56,7 @@ def listed(chains: Path, low: int, high: int, split: str = "", broken: bool = Fa
 
 
 def proteins_of(files: list[Path]) -> list[Protein]:
-    return [read_structure(file).protein for file in files]
+    return [read_structure(file) for file in files]
 
 
 def clusters(chains: Path, jobs: int) -> dict:
@@ -263,7 +263,7 @@ def agreement(chains: Path, jobs: int) -> dict:
 
     same, gap = [], []
     for file in listed(chains, 60, 250)[:200]:
-        protein = read_structure(file).protein
+        protein = read_structure(file)
         with tempfile.NamedTemporaryFile(suffix=".pdb") as handle:
             write_structure(protein, handle.name)
             trajectory = mdtraj.load(handle.name)

@@ -78,7 +78,7 @@ def _has_good_geometry(geometry: dict[str, np.ndarray], omega: np.ndarray) -> bo
 def measure_chain(path: Path) -> Chain | None:
     """Torsions and geometry of one chain; None if it cannot be read or has no more than four residues."""
     try:
-        protein: Protein = read_structure(path).protein
+        protein: Protein = read_structure(path)
     except StructureError:
         return None
     if protein.length < 5:

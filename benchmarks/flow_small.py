@@ -105,7 +105,7 @@ def asked_structure(model: Model, store: Store, seed: int, settings: SampleSetti
 
 def folds(store: Store, out: Path) -> dict:
     """Clusters at TM 0.5, and the nearest training item of each design."""
-    proteins = [read_structure(path).protein for path in sorted((out / "designs").glob("*.pdb"))]
+    proteins = [read_structure(path) for path in sorted((out / "designs").glob("*.pdb"))]
     traces = [ca_trace(protein) for protein in proteins]
     clusters = diversity(traces, jobs=os.cpu_count() or 1)
     training = [int(i) for i in store.indices("train")]

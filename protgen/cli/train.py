@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from protgen.cli.train_config import TrainConfig
     from protgen.data.store import Store
     from protgen.models.model import Model
+    from protgen.training.validation import Evaluator
 
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
 SWEEP = ("-m", "--multirun")

@@ -1,4 +1,4 @@
-"""The interface of conditions y: one class with three faces, to learn, to enforce, and to measure.
+"""The interface of conditions y: one class with three roles, to learn, to enforce, and to measure.
 
 Knows nothing of proteins: what is measured is opaque here.
 """
@@ -6,13 +6,16 @@ Knows nothing of proteins: what is measured is opaque here.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar, Self, overload
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
+from protgen.conditions.flags import Flag
+from protgen.conditions.mechanisms import Capabilities
+from protgen.conditions.plain import thawed
 from protgen.errors import UsageError
 from protgen.types import JSON, Batch
 
@@ -37,6 +40,9 @@ class Adherence:
     tolerance: float
 
 
+HIDDEN = ("tolerance", "checksum")  # fields that `Condition.describe` leaves out
+
+
 class Condition(ABC):
     """A request y. Subclasses are frozen dataclasses whose fields are the request.
 
@@ -46,11 +52,15 @@ class Condition(ABC):
         name: the registry name.
         whole_assembly: whether it refers to all chains of an assembly together; the others refer to one protomer.
         measurable: whether a structure shows how well it is met.
+        repeatable: whether a request may hold it more than once.
+        flags: its options on the command line, as a literal tuple (`protgen.conditions.flags`).
     """
 
     name: ClassVar[str]
     whole_assembly: ClassVar[bool] = False
     measurable: ClassVar[bool] = True
+    repeatable: ClassVar[bool] = False
+    flags: ClassVar[tuple[Flag, ...]] = ()
 
     @property
     def learned_name(self) -> str:
@@ -68,10 +78,40 @@ class Condition(ABC):
 
     @abstractmethod
     def adherence(self, structure: Any) -> Adherence:
-        """Measure y on an outcome and compare it with the request."""
+        """Measure y on a structure and compare it with the request."""
+
+    def mechanisms(self, model: Capabilities) -> frozenset[str]:
+        """The mechanisms (`protgen.conditions.mechanisms`) by which a model can meet it; none if it cannot.
+
+        Features, where the model was trained on it; ranking, where a structure shows how well it is met.
+        """
+        learned = {"learned"} if self.learned_name in model.learned else set()
+        return frozenset(learned | ({"rank"} if self.measurable else set()))
+
+    def lengths(self) -> tuple[int, int] | None:
+        """Fewest and most residues of a design that meets it, where it says so; None otherwise."""
+        return None
 
     def check_length(self, length: int) -> None:  # noqa: B027 - most conditions fit any length
         """Raise ConflictError if the request cannot hold for that many residues."""
+
+    def conflicts_with(self, other: "Condition") -> str | None:
+        """Why no design can meet both, in a line that names both; None if one can. It is enough that one side knows."""
+        return None
+
+    def check_generation(self) -> None:  # noqa: B027 - most conditions can be made
+        """Raise UsageError if structures can be measured against it but none can be made for it."""
+
+    def describe(self) -> str:
+        """The request in words, one line, for `protgen check`; its fields unless a class says it better."""
+        if not is_dataclass(self):
+            return repr(self)
+        values = {entry.name: thawed(getattr(self, entry.name)) for entry in fields(self) if entry.name not in HIDDEN}
+        return ", ".join(f"{key} {value}" for key, value in values.items() if value not in (None, []))
+
+    def details(self) -> list[str]:
+        """Further lines for `protgen check`, such as a drawing; none by default."""
+        return []
 
     def __and__(self, other: "Condition | Conditions") -> "Conditions":
         """Both requests."""
@@ -93,9 +133,16 @@ class EnergyCondition(Condition):
     Attributes:
         local: whether it is about a few residues, which must not be moved alone: its gradient goes through the network
             then (`samplers/energy.py`).
+        in_frame: whether its coordinates are those of the file that a motif or a structure to start from comes from,
+            where one is asked for: the energy is then evaluated in that frame.
     """
 
     local: ClassVar[bool] = False
+    in_frame: ClassVar[bool] = False
+
+    def mechanisms(self, model: Capabilities) -> frozenset[str]:
+        """Beside what other conditions can: the gradient of its energy."""
+        return super().mechanisms(model) | ({"energy"} if model.energies else set())
 
     @abstractmethod
     def energy(self, xyz: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from protgen.conditions.base import Adherence, EnergyCondition, LearnedCondition, random_rows
+from protgen.conditions.flags import Flag
 from protgen.conditions.quantities import ca_of, check_number, pair_distances, parse_number
 from protgen.metrics.compactness import relative_contact_order
 from protgen.structure.trace import CONTACT, MIN_SEPARATION
@@ -33,6 +34,9 @@ class ContactOrder(EnergyCondition, LearnedCondition):
     tolerance: float = 0.05
 
     name: ClassVar[str] = "contact_order"
+    flags: ClassVar[tuple[Flag, ...]] = (
+        Flag("--contact-order", "Relative contact order, 0 to 1; natives have 0.15 to 0.45.", metavar="FRACTION"),
+    )
     global_dim: ClassVar[int] = 2
     requires: ClassVar[tuple[str, ...]] = ("atoms",)
     dropout: ClassVar[float | None] = 0.5

@@ -45,7 +45,8 @@ class ConditionEmbedding:
     """The learned conditions of a model, in a fixed order.
 
     Args:
-        entries: of a model's config: names of conditions, and mappings of those that refer to a field of the data.
+        entries: of a model's config: names of conditions or `module:Class`, and mappings of those that refer to a
+            field of the data.
 
     Attributes:
         names: under which the model knows its conditions: `length`, `label:ec_class`.

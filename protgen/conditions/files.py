@@ -13,7 +13,7 @@ from protgen.structure.reader import read_structure
 
 @functools.lru_cache(maxsize=64)
 def _read(path: str, _changed: int) -> Protein:
-    return read_structure(path).protein
+    return read_structure(path)
 
 
 def structure_of(path: str) -> Protein:

@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 
 from protgen.conditions.base import Adherence, Condition, ConditionFeatures, FieldCondition, random_rows
 from protgen.conditions.class_label import Labelled
+from protgen.conditions.flags import Flag
 from protgen.data.fields import Field
 from protgen.errors import ConfigError, UsageError
 from protgen.registry import nearest
@@ -45,6 +46,14 @@ class Label(FieldCondition):
 
     name: ClassVar[str] = "label"
     measurable: ClassVar[bool] = False
+    flags: ClassVar[tuple[Flag, ...]] = (
+        Flag(
+            "--label",
+            "A label of the data that the model has learned, as in ec_class=3.",
+            metavar="FIELD=VALUE",
+            many=True,
+        ),
+    )
 
     def __post_init__(self) -> None:
         if not self.field or self.value == "":

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from protgen.conditions.base import Adherence, EnergyCondition, LearnedCondition, random_rows
+from protgen.conditions.flags import Flag
 from protgen.conditions.quantities import ca_of, check_number, gyration_radius, parse_number
 from protgen.errors import ConflictError
 from protgen.metrics.compactness import RG_EXPONENT, RG_SCALE
@@ -40,6 +41,7 @@ class RadiusOfGyration(EnergyCondition, LearnedCondition):
     tolerance: float = 0.05
 
     name: ClassVar[str] = "radius_of_gyration"
+    flags: ClassVar[tuple[Flag, ...]] = (Flag("--rg", "Radius of gyration, Å.", metavar="Å"),)
     global_dim: ClassVar[int] = 2
     requires: ClassVar[tuple[str, ...]] = ("atoms",)
     dropout: ClassVar[float | None] = 0.5

@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from protgen.conditions.base import Adherence, LearnedCondition
+from protgen.conditions.flags import Flag
+from protgen.conditions.roles import FixedBlueprint
 from protgen.errors import ConflictError, UsageError
 from protgen.structure.dssp import assign_dssp
 from protgen.types import Batch
@@ -20,7 +22,7 @@ PARTIAL = 0.4  # of the training examples whose structure is known, those in whi
 
 
 @dataclass(frozen=True)
-class SecondaryStructure(LearnedCondition):
+class SecondaryStructure(LearnedCondition, FixedBlueprint):
     """A code for each residue.
 
     Args:
@@ -39,6 +41,14 @@ class SecondaryStructure(LearnedCondition):
     tolerance: float = 0.2
 
     name: ClassVar[str] = "secondary_structure"
+    blueprint_label: ClassVar[str] = "secondary structure"
+    flags: ClassVar[tuple[Flag, ...]] = (
+        Flag(
+            "--ss",
+            "Secondary structure, runs (H12L4E6) or letters (HHHLLEE); X is free. Gives the length too.",
+            metavar="TEXT",
+        ),
+    )
     residue_dim: ClassVar[int] = 4
     requires: ClassVar[tuple[str, ...]] = ("labels",)
     dropout: ClassVar[float | None] = 0.25
@@ -79,6 +89,21 @@ class SecondaryStructure(LearnedCondition):
     def length(self) -> int:
         """Number of residues."""
         return len(self.codes)
+
+    def lengths(self) -> tuple[int, int]:
+        """One code a residue."""
+        return self.length, self.length
+
+    def fixed_codes(self) -> str:
+        """The codes."""
+        return self.codes
+
+    def describe(self) -> str:
+        """How many residues are of each kind."""
+        counts = {"helix": "H", "strand": "E", "free": "X"}
+        kinds = ", ".join(f"{self.codes.count(code)} {name}" for name, code in counts.items())
+        loop = self.length - sum(self.codes.count(code) for code in "HEX")
+        return f"{self.length} residues: {kinds}, {loop} loop"
 
     def check_length(self, length: int) -> None:
         """Raise ConflictError unless there is one code for each residue."""

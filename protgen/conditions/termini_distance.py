@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from protgen.conditions.base import Adherence, EnergyCondition, LearnedCondition, random_rows
+from protgen.conditions.flags import Flag
 from protgen.conditions.quantities import ca_of, chain_ends, check_number, pair_distances, parse_number
 from protgen.errors import ConflictError
 from protgen.types import Batch
@@ -33,6 +34,9 @@ class TerminiDistance(EnergyCondition, LearnedCondition):
     tolerance: float = 2.0
 
     name: ClassVar[str] = "termini_distance"
+    flags: ClassVar[tuple[Flag, ...]] = (
+        Flag("--termini-distance", "Distance of the first and the last CA, Å.", metavar="Å"),
+    )
     local: ClassVar[bool] = True
     global_dim: ClassVar[int] = 2
     requires: ClassVar[tuple[str, ...]] = ("atoms",)

@@ -204,7 +204,7 @@ class Reading:
     def read(self, source: Source, filters: Filters, columns: Sequence[LabelColumn]) -> None:
         """Read a source and keep what passes the filters."""
         try:
-            protein = read_structure(source.path).protein
+            protein = read_structure(source.path)
         except StructureError as error:
             self.unreadable += 1
             return self.drop(source, f"unreadable: {error}")

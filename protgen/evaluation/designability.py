@@ -169,7 +169,7 @@ def score_design(design: Design) -> Row:
     for path in design.refolds.paths:
         name = path.relative_to(design.root).as_posix()
         try:
-            refold = read_structure(path, name=name).protein
+            refold = read_structure(path, name=name)
             plddt = plddt_of(read_b_factors(path, refold))
             scores.append(score_refold(design.protein, refold, plddt, design.motif))
         except (ProtgenError, OSError) as error:

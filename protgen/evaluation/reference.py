@@ -87,7 +87,7 @@ def load_reference(name: str | os.PathLike[str], *, jobs: int = 1) -> Reference:
 
 def _read_or_none(path: Path) -> Protein | None:
     try:
-        protein = read_structure(path).protein
+        protein = read_structure(path)
     except (ProtgenError, OSError):
         return None
     return protein if len(ca_trace(protein)) >= MIN_LENGTH else None

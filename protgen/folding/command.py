@@ -62,7 +62,7 @@ class Command(StructurePredictor):
                 what = "no structure file" if not found else f"{len(found)} structure files"
                 raise ToolError(f"{self.command.program}: left {what}, where one is looked for")
             try:
-                protein = read_structure(found[0]).protein
+                protein = read_structure(found[0])
                 plddt = plddt_of(read_b_factors(found[0], protein))
             except StructureError as error:
                 reason = str(error).removeprefix(f"{found[0]}: ")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from os import PathLike
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -45,7 +45,7 @@ NOTHING = Facets(np.zeros((0, 4, 3)), np.zeros((0, 3)), np.zeros((0, 3)))
 
 def draw_backbones(
     proteins: Sequence[Protein],
-    path: str | PathLike[str],
+    path: str | PathLike[str] | BinaryIO,
     columns: int = 4,
     titles: Sequence[str] | None = None,
 ) -> None:
@@ -55,7 +55,7 @@ def draw_backbones(
 
     Args:
         proteins: what to draw; only residues with all of N, CA, C, O appear.
-        path: .png, .svg or .pdf.
+        path: .png, .svg or .pdf; an open file gets a PNG.
         columns: drawings a row.
         titles: a line above each drawing.
 

@@ -104,7 +104,7 @@ def test_refolds_from_a_folder(designs, tmp_path, cli):
 def test_number_of_jobs_changes_nothing(designs):
     """Refolds are compared in this process or in two; the columns are the same."""
     files = [(path.name, path) for path in sorted(designs[0].iterdir())]
-    proteins = [read_structure(path).protein for _, path in files]
+    proteins = [read_structure(path) for _, path in files]
     tables = []
     for jobs in (1, 2):
         rows = [{"set": "designs"} for _ in files]

@@ -169,7 +169,7 @@ def test_natives_are_read_as_cath_says(shared_data):
 
     with (shared_data / "chains" / "index.csv").open(newline="") as handle:
         rows = [row for row in csv.DictReader(handle) if row["cath"] and row["split"] == "validation"]
-    found = read_folds([read_structure(shared_data / "chains" / row["file"]).protein for row in rows])
+    found = read_folds([read_structure(shared_data / "chains" / row["file"]) for row in rows])
     codes = np.array([int(row["cath"][0]) - 1 for row in rows])
     right = (at_level(found.probabilities, "c").argmax(axis=1) == codes).mean()
     assert right == pytest.approx(fold_network_card()["validation"]["c"]["accuracy"], abs=0.03)

@@ -248,7 +248,7 @@ def test_agrees_with_tm_align():
     with (chains / "index.csv").open(newline="") as handle:
         rows = [r for r in csv.DictReader(handle) if r["cath"] and 60 <= int(r["length"]) <= 90]
     rows = sorted(rows, key=lambda r: (r["cath"], r["file"]))[:400:5]
-    traces = [ca_trace(read_structure(chains / r["file"]).protein) for r in rows]
+    traces = [ca_trace(read_structure(chains / r["file"])) for r in rows]
     pairs = np.array([[k, k + 1] for k in range(0, 20, 2)] + [[k, 79 - k] for k in range(0, 20, 2)])
     ours = tm_scores(traces, pairs)
     differences = []
