@@ -50,8 +50,12 @@ class Field:
         return plain | {key: value for key, value in more.items() if value is not None}
 
     @classmethod
-    def from_json(cls, plain: JSON) -> "Field":
+    def from_json(cls, plain: JSON, where: str) -> "Field":
         """The field of a manifest's entry.
+
+        Args:
+            plain: the entry.
+            where: path of the manifest, for messages.
 
         Raises:
             DataError: if the entry is damaged.
@@ -73,7 +77,7 @@ class Field:
                 std=plain.get("std"),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"field {plain!r} is damaged ({error}); build the store again") from error
+            raise DataError(f"{where}: field {plain!r} is damaged ({error}); build the store again") from error
 
 
 STRUCTURE = (

@@ -127,5 +127,5 @@ def test_a_damaged_store_is_refused(items, tmp_path, damage):
         manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"fields": [{"name": "../atoms"}]}))
     else:
         manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"version": 99}))
-    with pytest.raises(DataError, match="damaged" if damage == "bad field" else str(tmp_path)):
+    with pytest.raises(DataError, match=str(tmp_path)):
         Store(tmp_path)
