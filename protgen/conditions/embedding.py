@@ -228,7 +228,14 @@ def with_fields(entries: Sequence[Entry], fields: Mapping[str, Field], where: st
 
 
 def lacks(condition: str, field: str, fields: Collection[str], where: str) -> ConfigError:
-    """The error of a condition whose field the data do not have."""
+    """The error of a condition whose field the data do not have.
+
+    Args:
+        condition: its name.
+        field: the field that is missing.
+        fields: those that there are.
+        where: what has them.
+    """
     return ConfigError(
         f"condition {condition} needs the field {field}, which {where} does not have (it has {', '.join(fields)}); "
         f"leave it out, or build a store with --label COLUMN={field}"

@@ -8,7 +8,7 @@ import gzip
 import io
 import itertools
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from protgen.types import Batch
 
 Split = Literal["train", "validation", "test"]
 CIFAR_BINARY = "cifar-10-binary.tar.gz"
+CIFAR_RECORD = 1 + 3 * 32 * 32  # bytes: a label, and 3 planes of 32 x 32
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,19 @@ def load_cifar10(path: Path, held_out: int = 5_000) -> Images:
         return load_jpeg_npz(path, held_out)
     if "python" in path.name:
         raise DataError(f"{path}: is the python version, a pickle, which is not opened; get {CIFAR_BINARY}")
-    names = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
+    raw = read_cifar_files(path, [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"])
+    rows = np.frombuffer(b"".join(raw), np.uint8).reshape(-1, CIFAR_RECORD)
+    test = np.arange(len(rows)) >= len(rows) - len(raw[-1]) // CIFAR_RECORD
+    pixels = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return cifar_set("cifar10", pixels, rows[:, 0], test, held_out)
+
+
+def read_cifar_files(path: Path, names: Sequence[str]) -> list[bytes]:
+    """The files of an archive of CIFAR-10, each of whole records.
+
+    Raises:
+        DataError: if one is missing or cut short, or the archive cannot be read.
+    """
     try:
         with tarfile.open(path) as archive:
             members = {Path(m.name).name: m for m in archive.getmembers() if m.isfile()}
@@ -172,14 +185,10 @@ def load_cifar10(path: Path, held_out: int = 5_000) -> Images:
             raw = [archive.extractfile(members[name]).read() for name in names]  # pyright: ignore - is a file
     except (tarfile.TarError, OSError, EOFError) as error:
         raise DataError(f"{path}: cannot be read ({error}); get {CIFAR_BINARY} again") from error
-    # A record is a label and 3 planes of 32 x 32.
     for name, part in zip(names, raw, strict=True):
-        if not part or len(part) % 3073:
+        if not part or len(part) % CIFAR_RECORD:
             raise DataError(f"{path}: {name} is cut short; get {CIFAR_BINARY} again")
-    rows = np.frombuffer(b"".join(raw), np.uint8).reshape(-1, 3073)
-    test = np.arange(len(rows)) >= len(rows) - len(raw[-1]) // 3073
-    pixels = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    return cifar_set("cifar10", pixels, rows[:, 0], test, held_out)
+    return raw
 
 
 def load_jpeg_npz(path: Path, held_out: int = 500) -> Images:
@@ -203,7 +212,15 @@ def load_jpeg_npz(path: Path, held_out: int = 500) -> Images:
 
 
 def cifar_set(name: str, pixels: np.ndarray, labels: np.ndarray, test: np.ndarray, held_out: int) -> Images:
-    """A set whose last training images are the validation split."""
+    """A set whose last training images are the validation split.
+
+    Args:
+        name: of the set.
+        pixels: (n, 32, 32, 3) bytes.
+        labels: (n,) class of each.
+        test: (n,) True for the images of the test split.
+        held_out: number of images of the validation split.
+    """
     splits = np.where(test, "test", "train").astype("<U10")
     train = np.flatnonzero(~test)
     splits[train[max(0, len(train) - held_out) :]] = "validation"
@@ -282,6 +299,10 @@ class ImageBatches:
 
 def image_batches(images: Images, size: int, seed: int, start: int = 0) -> Iterator[Batch]:
     """The batches of `ImageBatches` from a step on.
+
+    Args:
+        images, size, seed: as there.
+        start: the step.
 
     Raises:
         DataError: if the set has fewer images than a batch.
