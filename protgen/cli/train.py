@@ -245,7 +245,16 @@ def last_step(config: "TrainConfig") -> str:
 
 
 def sample_evaluator(samples: int, length: int, steps: int) -> "Evaluator":
-    """A look at samples: always the same seeds, drawn as ribbons in `pictures/`, and figures for the curves."""
+    """What a validation does with samples: always the same seeds, drawn as ribbons, and figures for the curves.
+
+    Args:
+        samples: how many backbones.
+        length: residues of each.
+        steps: of the sampler.
+
+    Returns:
+        A function of the model, the step and the run folder, whose `pictures/` the drawing goes to.
+    """
 
     def evaluator(model: "Model", step: int, run: Path | None) -> "Mapping[str, float]":
         import numpy as np

@@ -89,7 +89,13 @@ def find_sources(folder: Path) -> list[Source]:
 
 
 def split_of(source: Source, cluster: str, fraction: float) -> str:
-    """The split the index names, or one drawn by a hash of the cluster."""
+    """The split the index names, or one drawn by a hash of the cluster.
+
+    Args:
+        source: of the chain.
+        cluster: of its sequence.
+        fraction: of clusters that are for validation.
+    """
     if source.facts.get("split"):
         return source.facts["split"]
     draw = int(hashlib.sha256(cluster.encode()).hexdigest()[:8], 16) / 2**32
@@ -109,7 +115,13 @@ def residue_types(names: np.ndarray) -> np.ndarray:
 
 
 def items_of(source: Source, protein: Protein, filters: Filters) -> tuple[list[Item], str]:
-    """Items one chain gives, and the reason where it gives none."""
+    """Items one chain gives, and the reason where it gives none.
+
+    Args:
+        source: of the chain.
+        protein: the chain as it was read.
+        filters: what to keep.
+    """
     windows, reason = windows_of(source, protein, filters)
     protein = complete_residues(protein)
     items = []
@@ -133,6 +145,11 @@ def windows_of(source: Source, protein: Protein, filters: Filters) -> tuple[list
     """The stretches (start, stop) of a chain's complete residues to keep, or none and the reason.
 
     A chain that is short enough is kept whole; a longer one gives compact crops.
+
+    Args:
+        source: of the chain.
+        protein: the chain as it was read.
+        filters: what to keep.
     """
     if protein.length < filters.min_length:
         return [], f"length {protein.length} < {filters.min_length}"
@@ -153,7 +170,14 @@ def windows_of(source: Source, protein: Protein, filters: Filters) -> tuple[list
 
 
 def item_of(source: Source, protein: Protein, start: int, stop: int, filters: Filters) -> Item:
-    """The item of residues start to stop of a protein whose residues are complete."""
+    """The item of a stretch of a chain.
+
+    Args:
+        source: of the chain.
+        protein: the chain; all its residues are complete.
+        start, stop: of the stretch.
+        filters: for the split.
+    """
     atoms = protein.backbone.astype(np.float32)[start:stop]
     labels = to_labels(np.array(list(dssp(protein.select(np.arange(start, stop))))))
     cluster = source.facts.get("cluster40") or source.id
@@ -197,7 +221,13 @@ class Reading:
         self.dropped.append({"id": source.id, "reason": reason})
 
     def read(self, source: Source, filters: Filters, columns: Sequence[LabelColumn]) -> None:
-        """Read a source and keep what passes the filters."""
+        """Read a source and keep what passes the filters.
+
+        Args:
+            source: to read.
+            filters: what to keep.
+            columns: labels whose texts the items get.
+        """
         try:
             protein = read_structure(source.path)
         except StructureError as error:

@@ -148,7 +148,7 @@ class Store:
         version = self.manifest.get("version")
         if version not in READABLE:
             raise DataError(f"{self.folder}: store version {version}, this code reads 1 and 2; build the store again")
-        declared = [Field.from_json(plain) for plain in self.manifest.get("fields", [])] or STRUCTURE
+        declared = [Field.from_json(plain, str(folder)) for plain in self.manifest.get("fields", [])] or STRUCTURE
         self.fields = {own.name: own for own in declared}
         self.arrays = {name: self._load(own) for name, own in self.fields.items()}
         if len(self.offsets) != len(self.manifest["kept"]) + 1:

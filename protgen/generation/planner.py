@@ -127,7 +127,7 @@ def assign_one(
         enforced: the mechanism that is asked for, None for the first possible.
 
     Raises:
-        UsageError: if there is no mechanism, or not the one that is enforced.
+        UsageError: if there is no mechanism, not the one that is enforced, or the model has not learned the value asked.
     """
     offered = condition.mechanisms(able)
     options = tuple(mechanism for mechanism in MECHANISMS if mechanism in offered)
@@ -139,6 +139,8 @@ def assign_one(
     mechanism = options[0] if enforced is None else enforced
     if mechanism not in options:
         raise UsageError(f"enforce {condition.name}={mechanism}: with this model it can be {', '.join(options)}")
+    if mechanism == "learned":
+        model.conditions.require_learned([condition])  # the value as well, such as a category of a label
     return Assignment(condition, weight, mechanism, options)
 
 
