@@ -24,7 +24,8 @@ MOST_DRAWN = 1500  # residues; a drawing of these takes about 3 s
 MOST_WARNINGS = 5  # shown of a file's
 WIDTH = 260  # pixels of a drawing
 HEIGHT = "420px"  # of the viewer
-CELL_STYLE = "text-align:left;vertical-align:top;padding:2px 8px;overflow-wrap:anywhere"
+CELL_STYLE = "text-align:left;vertical-align:top;padding:2px 8px"
+LONG = 30  # characters; longer cells may be broken anywhere, shorter ones nowhere
 
 
 def protein_html(protein: Protein) -> str:
@@ -82,7 +83,10 @@ def table(rows: list[list[str]], head: list[str] | None = None) -> str:
         head: of the columns, as text.
     """
     lines = [] if head is None else ["".join(f'<th style="{CELL_STYLE}">{escape(cell)}</th>' for cell in head)]
-    lines += ["".join(f'<td style="{CELL_STYLE}">{cell}</td>' for cell in row) for row in rows]
+    for row in rows:
+        wraps = ["overflow-wrap:anywhere" if len(cell) > LONG else "white-space:nowrap" for cell in row]
+        cells = [f'<td style="{CELL_STYLE};{wrap}">{cell}</td>' for cell, wrap in zip(row, wraps, strict=True)]
+        lines.append("".join(cells))
     return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 
