@@ -7,7 +7,8 @@
 GPT over pixels trained for `--steps` steps. `proteins`: the validation split of a store; classical families on fold
 descriptors, asked for the fold class by DSSP shares and for the class by CATH (column `cath` of the index beside the
 chains), each with all descriptors and without the fractions of helix and strand, which the first is made of.
-`released`: models that learned fractions of helix and strand, asked which class's typical shares make a structure likeliest.
+`released`: models that learned fractions of helix and strand, asked which class's typical fractions make a
+structure likeliest.
 Each part writes its own JSON: accuracy, mean of the recalls of the classes, nats of the true class, and the kind of
 likelihood.
 """

@@ -153,7 +153,7 @@ def fit(domains: list[Domain], classes: list[str], epochs: int, seed: int, watch
 def read(network: FoldNetwork, domains: list[Domain]) -> tuple[Tensor, Tensor]:
     """Raw embeddings and probabilities, one structure at a time as in use."""
     raw = torch.cat([network.raw(*collate([domain])) for domain in domains])
-    return raw, network.classify((raw - network.centre) / network.spread).softmax(dim=-1)
+    return raw, network.classify((raw - network.centre) / network.std).softmax(dim=-1)
 
 
 def accuracies(network: FoldNetwork, domains: list[Domain], classes: list[str]) -> dict[str, dict[str, float]]:
@@ -209,7 +209,7 @@ def rescale(network: FoldNetwork, mean: Tensor, deviation: Tensor) -> None:
     linear.bias += linear.weight @ mean
     linear.weight *= deviation
     network.centre.copy_(mean)
-    network.spread.copy_(deviation)
+    network.std.copy_(deviation)
 
 
 def write(

@@ -1,13 +1,11 @@
 """How contracts make, train and draw from a family: any registered one, on any toy space, with a small dense network.
 
-A family whose constructor takes more than a space and an encoder gets the rest here: a second network is called
-`decoder` and reads latents of each position beside y (as `protgen.models.model.build_model` makes it); small sizes go
-into SMALL.
+A family gets a dense network for each of its roles, as `protgen.models.model.networks` makes them, and the keywords of
+its example.
 """
 
 import inspect
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Generator, nn
@@ -21,9 +19,6 @@ from protgen.spaces.latent import LatentSpace
 from protgen.types import Conditioning, Features, State
 
 GLOBAL_DIM = 2  # of the toy conditions: y where it is known, and whether it is
-
-# Keywords that make a family small enough for a test, by its name.
-SMALL: dict[str, dict[str, Any]] = {"latent": {"latent_dim": 2, "joint": True}}
 
 
 class Dense(Encoder):
@@ -54,18 +49,15 @@ class Dense(Encoder):
 
 
 def make(name: str, space: Space, **keywords) -> Family:
-    """A small family of that name over a dense network; keywords go to its constructor."""
-    parameters = inspect.signature(registry.find("families", name)).parameters
-    keywords = SMALL.get(name, {}) | keywords
-    if "global_dim" in parameters:
+    """A small family of that name over dense networks; keywords go to its constructor."""
+    cls = registry.find("families", name)
+    keywords = cls.example() | keywords
+    if "global_dim" in inspect.signature(cls).parameters:
         keywords = {"global_dim": GLOBAL_DIM} | keywords
-    if "decoder" in parameters:
-        latent_dim = keywords.get("latent_dim", parameters["latent_dim"].default)
-        keywords["decoder"] = Dense(space, residue_dim=latent_dim)
-    if "critic" in parameters:
-        keywords["critic"] = Dense(space)
-    if "prior" in parameters:
-        keywords["prior"] = Dense(LatentSpace(keywords.get("latent_dim", parameters["latent_dim"].default)))
+    latent_dim = cls.latent_width(keywords)
+    for role, what in cls.roles.items():
+        read = LatentSpace(latent_dim) if what.reads == "latents" and latent_dim else space
+        keywords[role] = Dense(read, residue_dim=latent_dim if what.latents_beside else 0)
     return registry.build("families", name, space=space, encoder=Dense(space), **keywords)
 
 

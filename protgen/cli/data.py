@@ -12,9 +12,13 @@ from protgen.cli.console import progress, stdout, table
 from protgen.cli.exit_codes import of_failures
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
+    from rich.table import Table
 
     from protgen.data.build import Source
+    from protgen.data.store import Store
 
 app = typer.Typer(help="Make and inspect training data.", no_args_is_help=True)
 
@@ -32,36 +36,51 @@ def build(
     validation_fraction: Annotated[
         float, typer.Option(min=0, max=1, help="Fraction of clusters held out where no split is given.")
     ] = 0.04,
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", help="Column of index.csv that is a category, as a field.", metavar="COLUMN[=NAME]"),
+    ] = None,
+    quantity: Annotated[
+        list[str] | None,
+        typer.Option("--quantity", help="Column of index.csv that is a number, as a field.", metavar="COLUMN[=NAME]"),
+    ] = None,
 ) -> None:
     """Read, filter, crop, label and split structures into a store for `protgen train`.
 
-    An `index.csv` in DIR may list the files (columns file, split, cluster40, resolution).
+    An `index.csv` in DIR may list the files (columns file, split, cluster40, resolution). Its other columns become
+    fields of the store by --label and --quantity, and `protgen train conditions.names=[length,label:NAME]` makes
+    conditions of them.
     """
     from protgen.data.build import Filters, find_sources
     from protgen.data.build import build as build_store
+    from protgen.data.labels import LabelColumn, check_columns
     from protgen.errors import UsageError
     from protgen.evaluation.tables import make_folder
 
     if min_length > max_length:
         raise UsageError(f"--min-length {min_length} is above --max-length {max_length}; swap them")
     filters = Filters(min_length, max_length, max_coil, rg_percentile, max_resolution, crops, validation_fraction)
-    find_sources(folder)  # an empty folder is told before an output folder is made
+    columns = [LabelColumn.parse(text) for text in label or []]
+    columns += [LabelColumn.parse(text, "number") for text in quantity or []]
+    # An empty folder or a missing column is told before an output folder is made.
+    check_columns(columns, find_sources(folder)[0].columns, str(folder / "index.csv"))
     make_folder(out)
     with progress("reading") as show:
-
-        def watched(sources: "Iterable[Source]") -> "Iterator[Source]":
-            listed = list(sources)
-            for done, source in enumerate(listed):
-                show(done, len(listed), source.id)
-                yield source
-            show(len(listed), len(listed))
-
-        counts = build_store(folder, out, filters, watched)
+        counts = build_store(folder, out, filters, lambda sources: watched(sources, show), columns)
     console = stdout()
     print_store(out, console)
     if counts["unreadable"]:
         console.print(f"{counts['unreadable']} of {counts['read']} files could not be read; manifest.json names them.")
     raise typer.Exit(of_failures(counts["unreadable"], counts["read"]))
+
+
+def watched(sources: "Iterable[Source]", show: "Callable[..., None]") -> "Iterator[Source]":
+    """Sources, each shown as it is read."""
+    listed = list(sources)
+    for done, source in enumerate(listed):
+        show(done, len(listed), source.id)
+        yield source
+    show(len(listed), len(listed))
 
 
 @app.command("info")
@@ -71,12 +90,25 @@ def info(store: Annotated[Path, typer.Argument(help="Folder of a store.", metava
 
 
 def print_store(folder: Path, console: "Console") -> None:
-    """What was kept by split, and what was dropped by reason."""
-    import numpy as np
-
+    """What was kept by split, which fields there are, and what was dropped by reason."""
     from protgen.data.store import Store
 
     store = Store(folder)
+    console.print(kept_table(store))
+    console.print(fields_table(store))
+    dropped = store.manifest["dropped"]
+    if dropped:
+        reasons = table("<dropped because", "structures")
+        for reason, count in Counter(reason_kind(entry["reason"]) for entry in dropped).most_common():
+            reasons.add_row(reason, f"{count:,}")
+        console.print(reasons)
+    console.print(f"Store: {folder} (manifest.json names every structure)", markup=False, soft_wrap=True)
+
+
+def kept_table(store: "Store") -> "Table":
+    """A row for each split."""
+    import numpy as np
+
     kept = table("<split", "structures", "clusters", "residues", "lengths", "helix %", "strand %")
     for split in sorted({entry["split"] for entry in store.manifest["kept"]}, reverse=False):
         entries = [entry for entry in store.manifest["kept"] if entry["split"] == split]
@@ -91,14 +123,24 @@ def print_store(folder: Path, console: "Console") -> None:
             f"{lengths.min()}-{lengths.max()}",
             *(f"{fraction:.0f}" for fraction in fractions),
         )
-    console.print(kept)
-    dropped = store.manifest["dropped"]
-    if dropped:
-        reasons = table("<dropped because", "structures")
-        for reason, count in Counter(reason_kind(entry["reason"]) for entry in dropped).most_common():
-            reasons.add_row(reason, f"{count:,}")
-        console.print(reasons)
-    console.print(f"Store: {folder} (manifest.json names every structure)", markup=False, soft_wrap=True)
+    return kept
+
+
+def fields_table(store: "Store") -> "Table":
+    """A row for each field, with the categories or the scale of labels."""
+    from rich.markup import escape
+
+    shown = table("<field", "<for each", "<type", "<what")
+    for own in store.fields.values():
+        kind = own.dtype + ("" if not own.shape else " x " + " x ".join(str(n) for n in own.shape))
+        about = own.about
+        if own.values is not None:
+            some = ", ".join(own.values[:6]) + (", ..." if len(own.values) > 6 else "")
+            about = f"{len(own.values)} categories: {some}"
+        elif own.mean is not None and own.std is not None:
+            about = f"mean {own.mean:.4g}, standard deviation {own.std:.4g}"
+        shown.add_row(own.name, own.per, kind, escape(about))
+    return shown
 
 
 def reason_kind(reason: str) -> str:

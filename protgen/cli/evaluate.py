@@ -13,6 +13,7 @@ from protgen.errors import UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from protgen.conditions.measure import ConditionEvaluator
     from protgen.evaluation.refolding import Refolder
     from protgen.evaluation.runner import EvaluationResult
 
@@ -70,6 +71,10 @@ def evaluate(
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes.")] = 1,
     strict: Annotated[bool, typer.Option("--strict", help="A reader's warning counts as a failure.")] = False,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="A metric of yours beside those of installed packages.", metavar="MODULE:CLASS"),
+    ] = None,
     refolds: Annotated[
         Path | None,
         typer.Option(
@@ -84,7 +89,7 @@ def evaluate(
         typer.Option(
             "--structure-predictor",
             "--folder",
-            help="Folds sequences: esmfold, or command:TEMPLATE.",
+            help="Folds sequences: esmfold, command:TEMPLATE, or module:Class.",
             metavar="TOOL",
             rich_help_panel=ORACLES,
         ),
@@ -93,7 +98,7 @@ def evaluate(
         str | None,
         typer.Option(
             "--inverse-folder",
-            help="Writes sequences: command:TEMPLATE. Without it those of the files are folded.",
+            help="Writes sequences: command:TEMPLATE, or module:Class. Without it those of the files are folded.",
             metavar="TOOL",
             rich_help_panel=ORACLES,
         ),
@@ -159,7 +164,7 @@ def evaluate(
     if likelihood is not None:
         from protgen.conditions.language import read_conditions
         from protgen.evaluation.likelihood import open_likelihood
-        from protgen.generation.generate import pick_device
+        from protgen.generation.job import pick_device
 
         given = [] if likelihood_conditions is None else list(read_conditions(likelihood_conditions))
         evaluator = open_likelihood(
@@ -180,6 +185,7 @@ def evaluate(
         residues=residues,
         strict=strict,
         jobs=jobs,
+        metrics=tuple(metric or ()),
     )
     with progress("evaluating") as show:
         result = run([str(path) for path in paths], out, settings=settings, progress=show)
@@ -252,7 +258,7 @@ def refold_source(
     return refolder
 
 
-def compared_with(path: Path) -> "list[Judgement]":
+def compared_with(path: Path) -> "list[ConditionEvaluator]":
     """The measuring faces of a file's conditions, each once."""
     from protgen.conditions.language import read_conditions
     from protgen.conditions.measure import evaluators

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from protgen.conditions.base import Adherence, EnergyCondition
+from protgen.conditions.flags import Flag
 from protgen.conditions.quantities import backbone_of, check_number, parse_number
 from protgen.metrics.clashes import HEAVY_LIMIT, close_pairs
 from protgen.spaces.backbone import overlap_error
@@ -26,6 +27,9 @@ class Clashes(EnergyCondition):
     most: int = 0
 
     name: ClassVar[str] = "clashes"
+    flags: ClassVar[tuple[Flag, ...]] = (
+        Flag("--clashes", "Most pairs of backbone atoms closer than 2.0 Å.", metavar="N"),
+    )
     whole_assembly: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -11,8 +11,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from protgen.conditions.base import Adherence, EnergyCondition
+from protgen.conditions.base import Adherence, Condition, EnergyCondition
+from protgen.conditions.flags import Flag
 from protgen.conditions.quantities import ca_of, check_number, pair_distances
+from protgen.conditions.roles import FixedBlueprint
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.errors import ConflictError, UsageError
 
@@ -26,7 +28,7 @@ Pair = tuple[int, int, str]
 
 
 @dataclass(frozen=True)
-class ContactMap(EnergyCondition):
+class ContactMap(EnergyCondition, FixedBlueprint):
     """Pairs of secondary structure elements that touch.
 
     Strands are paired if half the residues of the shorter one have a CA of the other within 6.5 Å; parallel or not
@@ -51,6 +53,10 @@ class ContactMap(EnergyCondition):
 
     name: ClassVar[str] = "contact_map"
     local: ClassVar[bool] = True
+    blueprint_label: ClassVar[str] = "blueprint of contact_map"
+    flags: ClassVar[tuple[Flag, ...]] = (
+        Flag("--contact-map", "Blueprint and pairs of its elements: 'L2E6L3E6L2; 1-2:antiparallel'.", metavar="TEXT"),
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "blueprint", SecondaryStructure.parse(str(self.blueprint)).codes)
@@ -77,7 +83,7 @@ class ContactMap(EnergyCondition):
 
     @classmethod
     def parse(cls, text: str) -> "ContactMap":
-        """`LAYOUT; 1-2:antiparallel, 1-3:near`.
+        """`BLUEPRINT; 1-2:antiparallel, 1-3:near`.
 
         Raises:
             UsageError: naming the pair that cannot be read.
@@ -100,6 +106,23 @@ class ContactMap(EnergyCondition):
                 found.append((code, place, place + length))
             place += length
         return found
+
+    def lengths(self) -> tuple[int, int]:
+        """A code of the blueprint a residue."""
+        return len(self.blueprint), len(self.blueprint)
+
+    def fixed_codes(self) -> str:
+        """The blueprint."""
+        return self.blueprint
+
+    def conflicts_with(self, other: Condition) -> str | None:
+        """Secondary structure with another code where both say something."""
+        if not isinstance(other, SecondaryStructure):
+            return None
+        for place, (one, two) in enumerate(zip(self.blueprint, other.codes, strict=False), start=1):
+            if "X" not in (one, two) and one.replace("C", "L") != two.replace("C", "L"):
+                return f"contact_map has {one} at residue {place} and secondary structure {two}; make them equal"
+        return None
 
     def check_length(self, length: int) -> None:
         """Raise ConflictError unless the blueprint has that many residues."""

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from protgen.conditions.base import Adherence, EnergyCondition, LearnedCondition, random_rows
+from protgen.conditions.flags import Flag
 from protgen.conditions.quantities import ca_of, check_number, pair_distances, parse_number
 from protgen.metrics.compactness import relative_contact_order
 from protgen.structure.trace import CONTACT, MIN_SEPARATION
@@ -33,7 +34,12 @@ class ContactOrder(EnergyCondition, LearnedCondition):
     tolerance: float = 0.05
 
     name: ClassVar[str] = "contact_order"
+    flags: ClassVar[tuple[Flag, ...]] = (
+        Flag("--contact-order", "Relative contact order, 0 to 1; natives have 0.15 to 0.45.", metavar="FRACTION"),
+    )
     global_dim: ClassVar[int] = 2
+    requires: ClassVar[tuple[str, ...]] = ("atoms",)
+    dropout: ClassVar[float | None] = 0.5
 
     def __post_init__(self) -> None:
         check_number(self.order, "contact order", 0.0, 1.0)
@@ -62,10 +68,10 @@ class ContactOrder(EnergyCondition, LearnedCondition):
         return STIFFNESS * mask.sum(-1) * off.square()
 
     @classmethod
-    def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
-        """The order, known in half of the examples."""
+    def from_data(cls, batch: Batch, rng: Generator, dropout: float | None = None) -> Tensor:
+        """The order, known in half of the examples unless another dropout is given."""
         order = soft_contact_order(batch["atoms"][:, :, 1], batch.mask, 0.01)
-        given = random_rows(len(order), 0.5, rng).to(order)
+        given = random_rows(len(order), 1 - cls.rate(dropout), rng).to(order)
         return torch.stack([order * given, given], dim=-1)
 
     @classmethod

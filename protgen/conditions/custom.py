@@ -39,6 +39,7 @@ class Custom(EnergyCondition):
     tolerance: float = 0.0
 
     name: ClassVar[str] = "custom"
+    repeatable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not callable(self.function):

@@ -9,6 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from protgen.conditions.base import Adherence, LearnedCondition
+from protgen.conditions.flags import Flag
+from protgen.conditions.mechanisms import Capabilities
 from protgen.errors import ConflictError, UsageError
 from protgen.types import Batch
 
@@ -33,6 +35,7 @@ class Length(LearnedCondition):
     high: int | None = None
 
     name: ClassVar[str] = "length"
+    flags: ClassVar[tuple[Flag, ...]] = (Flag("--length", "Residues: 80, or a range such as 60-100.", metavar="N|A-B"),)
     global_dim: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -58,6 +61,18 @@ class Length(LearnedCondition):
         high = self.low if self.high is None else self.high
         return int(torch.randint(self.low, high + 1, (), generator=rng))
 
+    def mechanisms(self, model: Capabilities) -> frozenset[str]:
+        """Designs are made with that many residues."""
+        return frozenset({"construction"})
+
+    def lengths(self) -> tuple[int, int]:
+        """The range."""
+        return self.low, self.low if self.high is None else self.high
+
+    def describe(self) -> str:
+        """The range in words."""
+        return f"{self.low} residues" if not self.high else f"{self.low} to {self.high} residues"
+
     def adherence(self, structure: Any) -> Adherence:
         """Compare with the number of residues of a protein."""
         high = self.low if self.high is None else self.high
@@ -73,7 +88,7 @@ class Length(LearnedCondition):
             raise ConflictError(f"length {wanted} conflicts with a request for {length} residues; change one of them")
 
     @classmethod
-    def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
+    def from_data(cls, batch: Batch, rng: Generator, dropout: float | None = None) -> Tensor:
         """log(l / 100), never dropped: a network sees how many residues there are."""
         return cls.unknown(batch.mask)
 

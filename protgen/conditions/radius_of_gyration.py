@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from protgen.conditions.base import Adherence, EnergyCondition, LearnedCondition, random_rows
+from protgen.conditions.flags import Flag
 from protgen.conditions.quantities import ca_of, check_number, gyration_radius, parse_number
 from protgen.errors import ConflictError
 from protgen.metrics.compactness import RG_EXPONENT, RG_SCALE
@@ -40,7 +41,10 @@ class RadiusOfGyration(EnergyCondition, LearnedCondition):
     tolerance: float = 0.05
 
     name: ClassVar[str] = "radius_of_gyration"
+    flags: ClassVar[tuple[Flag, ...]] = (Flag("--rg", "Radius of gyration, Å.", metavar="Å"),)
     global_dim: ClassVar[int] = 2
+    requires: ClassVar[tuple[str, ...]] = ("atoms",)
+    dropout: ClassVar[float | None] = 0.5
 
     def __post_init__(self) -> None:
         check_number(self.radius, "radius of gyration", 1.0)
@@ -78,10 +82,10 @@ class RadiusOfGyration(EnergyCondition, LearnedCondition):
         return 0.5 * mask.sum(-1) * off.square()
 
     @classmethod
-    def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
-        """Rg over 2.2 l^0.38 Å, known in half of the examples."""
+    def from_data(cls, batch: Batch, rng: Generator, dropout: float | None = None) -> Tensor:
+        """Rg over 2.2 l^0.38 Å, known in half of the examples unless another dropout is given."""
         radius = gyration_radius(batch["atoms"][:, :, 1], batch.mask)
-        given = random_rows(len(radius), 0.5, rng).to(radius)
+        given = random_rows(len(radius), 1 - cls.rate(dropout), rng).to(radius)
         typical = RG_SCALE * batch.mask.sum(-1).to(radius).pow(RG_EXPONENT)
         return torch.stack([radius / typical * given, given], dim=-1)
 

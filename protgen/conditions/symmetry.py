@@ -9,7 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from protgen.conditions.base import Adherence, Condition
+from protgen.conditions.flags import Flag
+from protgen.conditions.mechanisms import Capabilities
 from protgen.conditions.quantities import check_number
+from protgen.conditions.roles import Assembly
 from protgen.errors import UsageError
 
 MOST_COPIES = 24
@@ -17,7 +20,7 @@ MOST_REORDERED = 6  # chains whose orders are all tried where the file's own ord
 
 
 @dataclass(frozen=True)
-class Symmetry(Condition):
+class Symmetry(Condition, Assembly):
     """A point group; the length asked for beside it is that of one chain.
 
     Args:
@@ -37,6 +40,7 @@ class Symmetry(Condition):
 
     name: ClassVar[str] = "symmetry"
     whole_assembly: ClassVar[bool] = True
+    flags: ClassVar[tuple[Flag, ...]] = (Flag("--symmetry", "C2, C3, ... or D2, D3, ...", metavar="GROUP"),)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "group", str(self.group).strip().upper())
@@ -53,6 +57,14 @@ class Symmetry(Condition):
             UsageError: for another.
         """
         return cls(text)
+
+    def mechanisms(self, model: Capabilities) -> frozenset[str]:
+        """Copies of one chain are laid about the axes."""
+        return frozenset({"construction"})
+
+    def describe(self) -> str:
+        """The group."""
+        return self.group
 
     @property
     def fold(self) -> int:

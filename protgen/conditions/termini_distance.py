@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from protgen.conditions.base import Adherence, EnergyCondition, LearnedCondition, random_rows
+from protgen.conditions.flags import Flag
 from protgen.conditions.quantities import ca_of, chain_ends, check_number, pair_distances, parse_number
 from protgen.errors import ConflictError
 from protgen.types import Batch
@@ -33,8 +34,13 @@ class TerminiDistance(EnergyCondition, LearnedCondition):
     tolerance: float = 2.0
 
     name: ClassVar[str] = "termini_distance"
+    flags: ClassVar[tuple[Flag, ...]] = (
+        Flag("--termini-distance", "Distance of the first and the last CA, Å.", metavar="Å"),
+    )
     local: ClassVar[bool] = True
     global_dim: ClassVar[int] = 2
+    requires: ClassVar[tuple[str, ...]] = ("atoms",)
+    dropout: ClassVar[float | None] = 0.5
 
     def __post_init__(self) -> None:
         check_number(self.distance, "termini distance", 3.0)
@@ -71,11 +77,11 @@ class TerminiDistance(EnergyCondition, LearnedCondition):
         return 0.25 * (pair_distances(first[:, 1], last[:, 1]) - self.distance).square()
 
     @classmethod
-    def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
-        """Distance over 20 Å, known in half of the examples."""
+    def from_data(cls, batch: Batch, rng: Generator, dropout: float | None = None) -> Tensor:
+        """Distance over 20 Å, known in half of the examples unless another dropout is given."""
         first, last = chain_ends(batch["atoms"], batch.mask)
         distance = pair_distances(first[:, 1], last[:, 1])
-        given = random_rows(len(distance), 0.5, rng).to(distance)
+        given = random_rows(len(distance), 1 - cls.rate(dropout), rng).to(distance)
         return torch.stack([distance / UNIT * given, given], dim=-1)
 
     @classmethod

@@ -13,6 +13,8 @@ References:
     Hoogeboom et al. 2022, Equivariant Diffusion for Molecule Generation, eq. 12 (the norm + 1 in the denominator).
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -88,6 +90,12 @@ class EGNNEncoder(Encoder):
     symmetry = "SE3"
     reads = ("trans", "rots")
     vector_dim = 3
+    causality = "optional"
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Keywords of a narrow one."""
+        return {"dim": 32}
 
     def __init__(
         self,

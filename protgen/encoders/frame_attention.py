@@ -5,6 +5,8 @@ move of the frames; the frames a block sees are those the last one moved. Exactl
 act on invariants of relative frames.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -71,6 +73,12 @@ class FrameAttentionEncoder(Encoder):
     symmetry = "SE3"
     reads = ("trans", "rots")
     vector_dim = 3
+    exact_gradients = False  # some by coordinates are cut, for speed
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Keywords of a narrow one."""
+        return {"dim": 32}
 
     def __init__(
         self,

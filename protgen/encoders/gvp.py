@@ -9,6 +9,8 @@ References:
     Jing et al. 2021, Equivariant Graph Neural Networks for 3D Macromolecular Structure, eq. 5 (vector gating).
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -67,6 +69,12 @@ class GVPEncoder(Encoder):
     symmetry = "SE3"
     reads = ("trans", "rots")
     vector_dim = 3
+    causality = "optional"
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Keywords of a narrow one."""
+        return {"dim": 32}
 
     def __init__(
         self,

@@ -8,6 +8,8 @@ References:
     Burda et al. 2016, Importance Weighted Autoencoders, section 5.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -33,6 +35,16 @@ class PerceptronEncoder(Encoder):
     symmetry = "none"
     reads = ("pixels",)
     vector_dim = 0
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Keywords of a narrow one."""
+        return {"dim": 32}
+
+    @classmethod
+    def on_grid(cls, height: int, width: int, channels: int) -> dict[str, Any] | None:
+        """Keywords for images of that shape."""
+        return {"height": height, "width": width, "channels": channels}
 
     def __init__(
         self,

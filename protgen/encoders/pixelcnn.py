@@ -8,6 +8,8 @@ References:
     van den Oord et al. 2016, Conditional Image Generation with PixelCNN Decoders, section 2.2 and eq. 2-4.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -74,6 +76,17 @@ class PixelCNNEncoder(Encoder):
     symmetry = "none"
     reads = ("pixels",)
     vector_dim = 0
+    causality = "always"
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Keywords of a narrow one."""
+        return {"dim": 32}
+
+    @classmethod
+    def on_grid(cls, height: int, width: int, channels: int) -> dict[str, Any] | None:
+        """Keywords for images of that shape."""
+        return {"height": height, "width": width, "channels": channels}
 
     def __init__(
         self,

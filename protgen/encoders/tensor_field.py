@@ -13,6 +13,7 @@ References:
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from e3nn import o3
@@ -124,6 +125,11 @@ class TensorFieldEncoder(Encoder):
     symmetry = "SE3"
     reads = ("trans", "rots")
     vector_dim = 3
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Keywords of a narrow one."""
+        return {"dim": 32}
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ References:
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -66,6 +67,17 @@ class TransformerEncoder(Encoder):
     """
 
     symmetry = "none"
+    causality = "optional"
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Keywords of a narrow one."""
+        return {"dim": 32}
+
+    @classmethod
+    def on_grid(cls, height: int, width: int, channels: int) -> dict[str, Any] | None:
+        """Keywords for images of that width."""
+        return {"fields": {"pixels": channels}, "row": width}
 
     def __init__(
         self,

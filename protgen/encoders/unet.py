@@ -11,6 +11,7 @@ References:
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -110,6 +111,17 @@ class UNetEncoder(Encoder):
     symmetry = "none"
     reads = ("pixels",)
     vector_dim = 0
+    local = True
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Keywords of a narrow one."""
+        return {"dim": 32}
+
+    @classmethod
+    def on_grid(cls, height: int, width: int, channels: int) -> dict[str, Any] | None:
+        """Keywords for images of that shape."""
+        return {"height": height, "width": width, "channels": channels}
 
     def __init__(
         self,

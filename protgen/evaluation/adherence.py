@@ -7,6 +7,7 @@ import numpy as np
 
 from protgen.errors import ProtgenError
 from protgen.metrics.base import Quantity, Value
+from protgen.registry import is_foreign
 from protgen.structure.protein import Protein
 
 
@@ -27,15 +28,17 @@ def adherence_row(protein: Protein, conditions: Sequence[Evaluator]) -> dict[str
     """Columns NAME_asked, NAME_got, NAME_difference and NAME_satisfied (1 or 0) of every condition.
 
     A condition that cannot be measured on this protein, for instance because the lengths differ, is not
-    satisfied; its difference is NaN and `got` holds the reason.
+    satisfied; its difference is NaN and `got` holds the reason. So it is where the code of another package fails.
     """
     row: dict[str, Value] = {}
     for condition in conditions:
         name = condition.name
         try:
             met = condition.adherence(protein)
-        except ProtgenError as error:
-            row |= {f"{name}_asked": "", f"{name}_got": str(error), f"{name}_difference": np.nan}
+        except Exception as error:
+            if not isinstance(error, ProtgenError) and not is_foreign(type(getattr(condition, "condition", condition))):
+                raise
+            row |= {f"{name}_asked": "", f"{name}_got": reason_of(error), f"{name}_difference": np.nan}
             row[f"{name}_satisfied"] = 0.0
             continue
         row |= {
@@ -45,6 +48,12 @@ def adherence_row(protein: Protein, conditions: Sequence[Evaluator]) -> dict[str
             f"{name}_satisfied": float(met.satisfied),
         }
     return row
+
+
+def reason_of(error: Exception) -> str:
+    """Why a condition could not be measured, in one line; errors of other packages' code with their type."""
+    text = str(error) if isinstance(error, ProtgenError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())
 
 
 def adherence_columns(conditions: Sequence[Evaluator]) -> tuple[list[Quantity], list[str]]:

@@ -47,10 +47,11 @@ from protgen.evaluation.sets import (
     why_not_compared,
 )
 from protgen.evaluation.tables import make_folder, write_csv, write_json
-from protgen.evaluation.validity import structure_metrics, validity
+from protgen.evaluation.validity import measured, structure_metrics
 from protgen.metrics.base import Quantity, Summary
 from protgen.metrics.foldseek import foldseek_version
 from protgen.parallel import run
+from protgen.registry import complain
 from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
 
@@ -78,6 +79,7 @@ class EvaluationSettings:
         residues: write `residues.csv`, a row a residue.
         strict: make every reader's warning an error.
         jobs: number of processes; the results do not depend on it.
+        metrics: of other packages, as `module:Class`, beside those that packages have registered.
     """
 
     conditions: Sequence[Evaluator] = ()
@@ -90,6 +92,7 @@ class EvaluationSettings:
     residues: bool = False
     strict: bool = False
     jobs: int = 1
+    metrics: tuple[str, ...] = ()
 
 
 Settings = EvaluationSettings  # its name in 0.1
@@ -97,10 +100,11 @@ Settings = EvaluationSettings  # its name in 0.1
 
 @dataclass(frozen=True)
 class FileResult:
-    """One file: its row, and the protein if it could be read."""
+    """One file: its row, the protein if it could be read, and what metrics of other packages failed at."""
 
     row: Row
     protein: Protein | None = None
+    problems: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -209,16 +213,19 @@ def evaluate(
         refolds_of(chosen.refolds, places, sets)  # names that do not fit are told before anything is computed
     if chosen.tm == FOLDSEEK:
         foldseek_version()  # told now, if it is missing
+    structure_metrics(chosen.metrics)  # likewise a metric that cannot be used
     folder = Path(out)
     make_folder(folder)
     results: list[FileResult] = [FileResult({}) for _ in files]
-    work = partial(evaluate_file, strict=chosen.strict, conditions=tuple(chosen.conditions))
+    work = partial(evaluate_file, strict=chosen.strict, conditions=tuple(chosen.conditions), metrics=chosen.metrics)
     for done, outcome in enumerate(run(work, files, jobs=chosen.jobs), start=1):
         label, path = files[outcome.index]
         died = f"{path}: the process that read this file was killed (out of memory, or a crash)"
         results[outcome.index] = outcome.result or FileResult(_error_row(label, died))
         if progress is not None:
             progress(done, len(files))
+    for problem in {name: line for result in results for name, line in result.problems.items()}.values():
+        complain(problem)
     rows = [result.row for result in results]
     for row, name in zip(rows, sets, strict=True):
         row["set"] = name
@@ -241,7 +248,11 @@ def evaluate(
 
 
 def evaluate_file(
-    labelled: tuple[str, Path], *, strict: bool = False, conditions: Sequence[Evaluator] = ()
+    labelled: tuple[str, Path],
+    *,
+    strict: bool = False,
+    conditions: Sequence[Evaluator] = (),
+    metrics: tuple[str, ...] = (),
 ) -> FileResult:
     """The row of one file and its protein; it never raises for what the file holds.
 
@@ -249,6 +260,7 @@ def evaluate_file(
         labelled: what the file is called in the table, and where it is.
         strict: make every reader's warning an error.
         conditions: requests to hold it against.
+        metrics: further ones, as `module:Class`.
     """
     label, path = labelled
     try:
@@ -260,8 +272,9 @@ def evaluate_file(
             "chains": len(protein.chains),
         }
         with np.errstate(all="ignore"):
-            row |= validity(protein) | adherence_row(protein, conditions)
-            return FileResult(row, protein)
+            values, problems = measured(protein, metrics)
+            row |= values | adherence_row(protein, conditions)
+            return FileResult(row, protein, problems)
     except (ProtgenError, OSError) as error:
         return FileResult(_error_row(label, str(error)))
     except MemoryError:
@@ -283,8 +296,8 @@ def _write(
     compared: Compared | None,
     extra: Extra,
 ) -> EvaluationResult:
-    quantities = [quantity for metric in structure_metrics() for quantity in metric.quantities]
-    labels = [label for metric in structure_metrics() for label in metric.labels]
+    quantities = [quantity for metric in structure_metrics(settings.metrics) for quantity in metric.quantities]
+    labels = [label for metric in structure_metrics(settings.metrics) for label in metric.labels]
     asked, asked_labels = adherence_columns(settings.conditions)
     quantities, labels = quantities + asked, labels + asked_labels
     if settings.reference is not None:

@@ -59,6 +59,7 @@ class Autoregressive(Family, LikelihoodFamily):
 
     causal = True
     reads_context = True
+    exact_loss = True
 
     def __init__(
         self,

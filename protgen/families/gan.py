@@ -12,6 +12,7 @@ References:
     Miyato et al. 2018, Spectral Normalization for Generative Adversarial Networks.
 """
 
+import types
 from typing import Literal
 
 import torch
@@ -23,7 +24,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from protgen.encoders.base import Encoder
 from protgen.errors import UsageError
-from protgen.families.base import Family
+from protgen.families.base import Family, Role
 from protgen.families.direct import guided, require_direct
 from protgen.families.gaussian import AttentionPool
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
@@ -86,6 +87,8 @@ class GAN(Family):
     """
 
     adam_betas = (0.0, 0.99)
+    roles = types.MappingProxyType({"critic": Role()})
+    adversarial = True
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ References:
 """
 
 import math
+import types
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -20,9 +21,9 @@ from torch import Generator, Tensor
 from protgen import registry
 from protgen.encoders.base import Encoder
 from protgen.errors import UsageError
-from protgen.families.base import Family, IterativeFamily, LatentFamily, Likelihood, LikelihoodFamily
+from protgen.families.base import Family, IterativeFamily, LatentFamily, Likelihood, LikelihoodFamily, Role
 from protgen.families.direct import repeat, repeat_state
-from protgen.families.vae import VAE
+from protgen.families.vae import LATENT_DIM, VAE, width_of
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Space
 from protgen.spaces.frame_latents import FrameLatents
@@ -60,6 +61,7 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
     """
 
     takes_sampler = True
+    roles = types.MappingProxyType({"decoder": Role(latents_beside=True), "prior": Role(reads="latents")})
 
     def __init__(
         self,
@@ -67,7 +69,7 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         encoder: Encoder,
         decoder: Encoder,
         prior: Encoder,
-        latent_dim: int = 16,
+        latent_dim: int = LATENT_DIM,
         first_stage: int = 500,
         frame_latents: bool = False,
         joint: bool = False,
@@ -111,6 +113,16 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         self.drift: Tensor
         self.mean: Tensor
         self.square: Tensor
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Keywords of a small one."""
+        return {"latent_dim": 2, "joint": True}
+
+    @classmethod
+    def latent_width(cls, keywords: Mapping[str, Any]) -> int:
+        """`latent_dim`; 0 for frame latents, which networks read as points."""
+        return width_of(keywords)
 
     # Owned by the first stage: a second registration would list their weights twice.
     @property

@@ -18,7 +18,9 @@ References:
 """
 
 import math
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -26,7 +28,7 @@ from torch import Generator, Tensor, nn
 
 from protgen.encoders.base import Encoder
 from protgen.errors import UsageError
-from protgen.families.base import Family, LatentFamily, Likelihood, LikelihoodFamily
+from protgen.families.base import Family, LatentFamily, Likelihood, LikelihoodFamily, Role
 from protgen.families.direct import guided, join, one_position, repeat, repeat_state, require_direct
 from protgen.families.gaussian import DiagonalGaussian, FramePosterior, GaussianStep
 from protgen.families.gaussian import pool as pool_of
@@ -34,6 +36,13 @@ from protgen.families.latent_descent import LONGEST, descend
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Space
 from protgen.types import Conditioning, Losses, State
+
+LATENT_DIM = 16
+
+
+def width_of(keywords: Mapping[str, Any]) -> int:
+    """Latents of a position as networks read them beside y: none where they are frames."""
+    return 0 if keywords.get("frame_latents") else keywords.get("latent_dim", LATENT_DIM)
 
 
 class VAE(Family, LikelihoodFamily, LatentFamily):
@@ -68,12 +77,14 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         UsageError: if a number is out of range, or two cannot go together.
     """
 
+    roles = types.MappingProxyType({"decoder": Role(latents_beside=True)})
+
     def __init__(
         self,
         space: Space,
         encoder: Encoder,
         decoder: Encoder,
-        latent_dim: int = 16,
+        latent_dim: int = LATENT_DIM,
         beta: float = 1.0,
         warmup: int = 0,
         free_bits: float = 0.0,
@@ -131,6 +142,11 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         # Counts training steps for warm-up; a float, so that averages of weights can average it too.
         self.register_buffer("steps", torch.zeros(()))
         self.steps: Tensor
+
+    @classmethod
+    def latent_width(cls, keywords: Mapping[str, Any]) -> int:
+        """`latent_dim`; 0 for frame latents, which networks read as points."""
+        return width_of(keywords)
 
     def infer(self, x_data: State, cond: Conditioning) -> DiagonalGaussian:
         """q(z_1 | x, y) with latents (b, l, z), or (b, 1, z) where pooled."""

@@ -18,7 +18,6 @@ import torch
 from torch import Generator
 
 from protgen.conditions.fractions import Fractions
-from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.data.store import Store
 from protgen.errors import CheckpointError
 from protgen.metrics.reference_data import typical_radius_of_gyration
@@ -184,7 +183,7 @@ def fit_blueprints(strings: Sequence[str]) -> BlueprintPrior:
 
 
 def fit_store(store: Store) -> BlueprintPrior:
-    """Blueprints of those training items of a store whose Rg is within 15 % of natives of their length (all, if none)."""
+    """Blueprints of those training items whose Rg is within 15 % of natives of their length (of all, if none is)."""
     rows = [int(i) for i in store.indices("train")]
     compact = []
     for i in rows:
@@ -222,14 +221,3 @@ def load_blueprints(folder: Path) -> BlueprintPrior | None:
         )
     except KeyError as error:
         raise CheckpointError(f"{path}: damaged, no entry {error}; get the model again") from error
-
-
-def complete_request(
-    prior: BlueprintPrior | None, length: int, fractions: Fractions | None, rng: Generator
-) -> SecondaryStructure | None:
-    """A blueprint for a design whose secondary structure is open, near its fractions if they are asked for."""
-    if prior is None:
-        return None
-    asked = fractions is not None and (fractions.helix is not None or fractions.strand is not None)
-    codes = prior.draw_near(length, fractions, rng) if asked and fractions else prior.draw(length, rng)
-    return SecondaryStructure(codes)

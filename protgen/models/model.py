@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -62,8 +63,10 @@ def build_model(config: JSON) -> Model:
     """Build a model from its configuration.
 
     Args:
-        config: {"space": {"name", ...}, "encoder": {...}, "family": {...}, "conditions": [names]}; the keywords beside
-            a name go to its constructor. "decoder", "critic" and "prior" name further networks (see `networks`).
+        config: {"space": {"name", ...}, "encoder": {...}, "family": {...}, "conditions": [...]}; the keywords beside a
+            name go to its constructor. A name may be `module:Class`. Conditions are names, or mappings for those that
+            refer to a field of the data (see `protgen.conditions.embedding`). The roles of the family name further
+            networks (see `networks`).
 
     Raises:
         ConfigError: if a name or keyword is unknown, or a part is missing.
@@ -78,17 +81,28 @@ def build_model(config: JSON) -> Model:
     keywords, name = parts["space"]
     space = registry.build("spaces", name, **keywords)
     keywords, name = parts["encoder"]
-    if registry.find("families", parts["family"][1]).causal:
+    cls = family_class(parts["family"][1])
+    if cls.causal:
         keywords = keywords | causal_keywords(name, parts["family"][1])
     encoder = registry.build(
         "encoders", name, residue_dim=conditions.residue_dim, global_dim=conditions.global_dim, **keywords
     )
     keywords, name = parts["family"]
     others = networks(config, conditions)
-    reading = {part: network for part, network in others.items() if part != "prior" and isinstance(network, Encoder)}
+    reading = {role: others[role] for role, what in cls.roles.items() if what.reads == "points"}
     require_fit(space, {"encoder": encoder} | reading, name)
-    family = registry.build("families", name, **(keywords | others), space=space, encoder=encoder)
+    widths = taken_widths(cls, conditions)
+    family = registry.build("families", name, **(keywords | widths | others), space=space, encoder=encoder)
     return Model(family, conditions, dict(config))
+
+
+def family_class(name: str) -> type[Family]:
+    """The class of a family.
+
+    Raises:
+        ConfigError: if there is none of that name.
+    """
+    return cast(type[Family], registry.find("families", name))
 
 
 def causal_keywords(encoder: str, family: str) -> JSON:
@@ -97,41 +111,44 @@ def causal_keywords(encoder: str, family: str) -> JSON:
     Raises:
         ConfigError: if the encoder always looks both ways.
     """
-    able = [
-        name
-        for name in registry.names("encoders")
-        if "causal" in inspect.signature(registry.find("encoders", name)).parameters
-    ]
-    if encoder not in able:
+    cls = registry.find("encoders", encoder)
+    if cls.causality == "never":
+        able = [name for name, other in registry.classes("encoders").items() if other.causality != "never"]
         known = ", ".join(able)
         raise ConfigError(f"{family} needs an encoder that sees no later position; {encoder} does, choose from {known}")
-    return {"causal": True}
+    return {"causal": True} if cls.causality == "optional" else {}
 
 
-def networks(config: JSON, conditions: ConditionEmbedding) -> dict[str, Encoder | int]:
-    """What a family's constructor asks for beside space and encoder, told by the names of its parameters.
-
-    `decoder` reads latents of each position beside y; `critic` reads points of the space as the encoder does; `prior`
-    reads latents as its space. Each is built as the config says under that name; a decoder or critic that is missing
-    there is like the encoder, a prior a plain transformer (or, of frame latents, like the encoder). `residue_dim` and
-    `global_dim` are the widths of y, for a family that reads y itself.
-    """
-    family = config["family"]
-    parameters = inspect.signature(registry.find("families", family["name"])).parameters
+def taken_widths(family: type[Family], conditions: ConditionEmbedding) -> dict[str, int]:
+    """The widths of y that a family's constructor asks for, as one that reads y itself does."""
     widths = {"residue_dim": conditions.residue_dim, "global_dim": conditions.global_dim}
-    found: dict[str, Encoder | int] = {key: value for key, value in widths.items() if key in parameters}
-    latent_dim = 0
-    if "latent_dim" in parameters:
-        latent_dim = family.get("latent_dim", parameters["latent_dim"].default)
-    plain = {"name": "transformer", "fields": {"latents": latent_dim}}
-    if family.get("frame_latents"):  # latents are points of the space, which a prior like the encoder reads
-        latent_dim, plain = 0, config["encoder"]
-    extra = {"decoder": latent_dim, "critic": 0, "prior": 0}
-    for role in extra.keys() & parameters.keys():
-        entry = config.get(role) or (plain if role == "prior" else config["encoder"])
+    parameters = inspect.signature(family).parameters
+    return {key: value for key, value in widths.items() if key in parameters}
+
+
+def networks(config: JSON, conditions: ConditionEmbedding) -> dict[str, Encoder]:
+    """The networks of a family's roles, in the order of the roles.
+
+    Each is built as the configuration says under the name of its role. One that is missing there is like the encoder;
+    one that reads latents is a plain transformer.
+
+    Args:
+        config: of the model.
+        conditions: whose widths the networks read.
+    """
+    family = family_class(config["family"]["name"])
+    latent_dim = family.latent_width(config["family"])
+    found: dict[str, Encoder] = {}
+    for role, what in family.roles.items():
+        plain = config["encoder"]
+        if what.reads == "latents" and latent_dim:
+            plain = {"name": "transformer", "fields": {"latents": latent_dim}}
+        entry = config.get(role) or plain
         keywords = {key: value for key, value in entry.items() if key != "name"}
-        read = widths | {"residue_dim": conditions.residue_dim + extra[role]}
-        found[role] = registry.build("encoders", entry["name"], **read, **keywords)
+        residue_dim = conditions.residue_dim + (latent_dim if what.latents_beside else 0)
+        found[role] = registry.build(
+            "encoders", entry["name"], residue_dim=residue_dim, global_dim=conditions.global_dim, **keywords
+        )
     return found
 
 

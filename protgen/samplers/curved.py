@@ -1,8 +1,8 @@
 """Steps on curved fields, from t to s < t, for every sampler.
 
 Where the path is a geodesic (flow matching) a step goes a fraction of the way to the estimate; there is no noise to
-take part in it, so samplers that add noise do so on flat fields and follow the flow here. Any mixture of both has the same
-distribution at each time, as the noise on one field is matched by the drift of its own score.
+take part in it, so samplers that add noise do so on flat fields and follow the flow here. Any mixture of both has the
+same distribution at each time, as the noise on one field is matched by the drift of its own score.
 
 Where it is Brownian motion (diffusion) with spread a at t and b at s, a step goes along the score of the heat kernel
 about the estimate, plus noise. The coefficients are those of a flat field with alpha = 1, where the score is

@@ -42,6 +42,7 @@ EXAMPLES = {
     "keep_out": {"spheres": ((5.0, 0.0, 0.0, 6.0),)},
     "clashes": {},
     "class_label": {"index": 3},
+    "label": {"field": "ec_class", "value": "3"},
     "custom": {"function": far, "tolerance": 1.0},
 }
 # Their targets stand in space, so a design has to be where it is.
@@ -77,7 +78,8 @@ def test_is_a_frozen_dataclass_that_measures_a_protein(name, file):
         ids = np.repeat(list("ABCD"), LENGTH)
         protein = Protein.from_backbone(copies.reshape(-1, 4, 3), chain_ids=ids)
     # A class is what somebody says of an outcome; everything else is read off the structure.
-    met = condition.adherence(Labelled(3) if name == "class_label" else protein)
+    labelled = Labelled(3, {"ec_class": "3"})
+    met = condition.adherence(protein if condition.measurable else labelled)
     assert met.condition == name
     assert met.difference >= 0
     assert isinstance(met.satisfied, bool)

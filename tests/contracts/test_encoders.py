@@ -1,7 +1,6 @@
 """What every encoder promises; a new file in protgen/encoders is tested with no edit here."""
 
 import copy
-import inspect
 
 import pytest
 import torch
@@ -12,30 +11,29 @@ from protgen.geometry import so3
 from protgen.spaces.backbone import Backbone
 from protgen.types import Conditioning, State
 
-SMALL = {"dim": 32}
 SIZES = (5, 17, 40)
 PIXELS = 28 * 28  # of the images that encoders of images read by default
 MOTIONS = 20
 
-NAMES = registry.names("encoders")
-CLASSES = {name: registry.find("encoders", name) for name in NAMES}
+CLASSES = registry.classes("encoders")
+NAMES = list(CLASSES)
 ON_IMAGES = [name for name in NAMES if CLASSES[name].reads == ("pixels",)]
-ON_BACKBONES = [name for name in NAMES if name not in ON_IMAGES]
+ON_BACKBONES = [name for name in NAMES if set(CLASSES[name].reads) <= {"trans", "rots"}]
+READABLE = [*ON_BACKBONES, *ON_IMAGES]  # of other fields no state is made here
 SE3 = [name for name in NAMES if CLASSES[name].symmetry == "SE3"]
-DETACHED = ("frame_attention",)  # cuts some gradients by coordinates on purpose, for speed
-CAUSAL = [name for name in ON_BACKBONES if "causal" in inspect.signature(CLASSES[name]).parameters]
+CAUSAL = [name for name in ON_BACKBONES if CLASSES[name].causality != "never"]
+CAUSAL_ON_GRIDS = [n for n in NAMES if CLASSES[n].causality != "never" and CLASSES[n].on_grid(5, 7, 1) is not None]
 
 
-def hides_later(name: str) -> bool:
-    """Whether an encoder is causal by default: it is tested by itself."""
-    causal = inspect.signature(CLASSES[name]).parameters.get("causal")
-    return causal is not None and bool(causal.default)
+def causal_keywords(name: str, causal: bool = True) -> dict:
+    """What makes an encoder causal; it may always be."""
+    return {"causal": causal} if CLASSES[name].causality == "optional" else {}
 
 
 def randomised(name: str, dtype: torch.dtype = torch.float64, **keywords):
     """A small encoder whose zero-initialised layers are made random, so that every path is active."""
     torch.manual_seed(0)
-    encoder = registry.build("encoders", name, residue_dim=3, global_dim=2, **SMALL, **keywords)
+    encoder = registry.build("encoders", name, residue_dim=3, global_dim=2, **(CLASSES[name].example() | keywords))
     for parameter in encoder.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)
@@ -143,7 +141,7 @@ def test_padding_does_not_matter(name, rng):
         assert (result.vectors[:, :length] - features.vectors).abs().max() < 1e-9
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", READABLE)
 def test_batch_members_do_not_see_each_other(name, rng):
     encoder = randomised(name)
     state, t, cond, x_pred = readable_input(name, 3, rng, length=34)
@@ -157,7 +155,7 @@ def test_batch_members_do_not_see_each_other(name, rng):
         assert (alone.vectors - together.vectors[pick]).abs().sum() < 1e-9
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", READABLE)
 def test_everything_given_reaches_the_output(name, rng):
     """State, time, both kinds of y and the estimate each change the scalars."""
     encoder = randomised(name)
@@ -169,13 +167,15 @@ def test_everything_given_reaches_the_output(name, rng):
         (state, t, Conditioning(cond.residue + 1, cond.globals), x_pred),
         (state, t, Conditioning(cond.residue, cond.globals + 1), x_pred),
     ]
-    if not hides_later(name):  # those that go from position to position know no noise, and no earlier estimate
+    if (
+        CLASSES[name].causality != "always"
+    ):  # those that go from position to position know no noise, and no earlier estimate
         given += [(state, t / 2, cond, x_pred), (state, t, cond, other), (state, t, cond, None)]
     for changed in (encoder(*each) for each in given):
         assert (changed.scalars - base).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", READABLE)
 def test_gradients_reach_every_parameter_and_are_finite(name, rng):
     encoder = randomised(name)
     state, t, cond, x_pred = readable_input(name, 2, rng)
@@ -189,7 +189,7 @@ def test_gradients_reach_every_parameter_and_are_finite(name, rng):
         assert parameter.grad.abs().sum() > 0, label
 
 
-@pytest.mark.parametrize("name", [name for name in ON_BACKBONES if name not in DETACHED])
+@pytest.mark.parametrize("name", [n for n in ON_BACKBONES if CLASSES[n].exact_gradients])
 def test_gradients_by_coordinates_are_those_of_the_output(name, rng):
     """Guidance and critics need them: the derivative along a random direction agrees with a finite difference."""
     encoder = randomised(name)
@@ -224,7 +224,7 @@ def test_one_residue_and_coincident_residues_are_no_trouble(name, rng):
 @pytest.mark.parametrize("name", CAUSAL)
 def test_a_causal_encoder_never_sees_what_follows(name, rng):
     """Other residues, y and estimate after position i: not a bit of its output changes; those after it do change."""
-    encoder = randomised(name, torch.float32, causal=True)
+    encoder = randomised(name, torch.float32, **causal_keywords(name))
     length, cut = 40, 29
     state, t, cond, x_pred = random_input(length, 1, rng, torch.float32)
     other, _, other_cond, other_x_pred = random_input(length, 1, rng, torch.float32)
@@ -253,7 +253,7 @@ def test_a_causal_encoder_never_sees_what_follows(name, rng):
         assert (alone.scalars - features.scalars[:, :cut]).abs().max() < 1e-4
 
 
-@pytest.mark.parametrize("name", CAUSAL)
+@pytest.mark.parametrize("name", [name for name in CAUSAL if CLASSES[name].causality == "optional"])
 def test_a_causal_encoder_sees_what_comes_before(name, rng):
     """The first residue reaches the last, and without `causal` the last reaches the first."""
     state, t, cond, _ = random_input(12, 1, rng)
@@ -265,25 +265,12 @@ def test_a_causal_encoder_sees_what_comes_before(name, rng):
         assert difference[:, watched].abs().max() > 1e-6
 
 
-def over_pixels(name: str, height: int, width: int):
-    """A causal encoder of images of that size, or of any state told to read pixels row by row."""
-    parameters = inspect.signature(CLASSES[name]).parameters
-    size = {"height": height, "width": width} if "height" in parameters else {"fields": {"pixels": 1}, "row": width}
-    return randomised(name, torch.float32, causal=True, **size)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        name
-        for name in NAMES
-        if "causal" in (p := inspect.signature(CLASSES[name]).parameters) and ({"height", "fields"} & p.keys())
-    ],
-)
+@pytest.mark.parametrize("name", CAUSAL_ON_GRIDS)
 def test_a_causal_encoder_of_images_sees_no_later_pixel(name, rng):
     """Pixels from one in the middle of a row on are others: not a bit changes before it, and the last pixel sees it."""
     height, width, cut = 5, 7, 2 * 7 + 3
-    encoder = over_pixels(name, height, width)
+    keywords = CLASSES[name].on_grid(height, width, 1) | causal_keywords(name)
+    encoder = randomised(name, torch.float32, **keywords)
     mask = torch.ones(2, height * width, dtype=torch.bool)
     cond = Conditioning(torch.randn(2, height * width, 3, generator=rng), torch.randn(2, 2, generator=rng))
     pixels = torch.randn(2, height * width, 1, generator=rng)
@@ -301,7 +288,7 @@ def test_a_causal_encoder_of_images_sees_no_later_pixel(name, rng):
         assert (near[:, place] - plain[:, place]).abs().max() > 1e-6
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", READABLE)
 def test_low_precision_is_near(name, rng):
     """Under autocast to bfloat16 the vectors, which move atoms, differ by a few percent of their size."""
     encoder = randomised(name, torch.float32)
@@ -315,13 +302,13 @@ def test_low_precision_is_near(name, rng):
         assert (one - two).norm() <= 0.05 * one.norm()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", READABLE)
 def test_weights_are_all_there_is_to_save(name, rng):
     """Another instance with the same weights, and a copy, give the same to the bit."""
     encoder = randomised(name)
     assert set(encoder.state_dict()) == {label for label, _ in encoder.named_parameters()}
     torch.manual_seed(1)
-    twin = registry.build("encoders", name, residue_dim=3, global_dim=2, **SMALL).to(torch.float64)
+    twin = registry.build("encoders", name, residue_dim=3, global_dim=2, **CLASSES[name].example()).to(torch.float64)
     twin.load_state_dict(encoder.state_dict())
     state, t, cond, x_pred = readable_input(name, 1, rng)
     features = encoder(state, t, cond, x_pred)
@@ -330,10 +317,10 @@ def test_weights_are_all_there_is_to_save(name, rng):
 
 
 @pytest.mark.parametrize(("height", "width", "channels"), [(8, 8, 1), (28, 28, 1), (32, 32, 3), (9, 14, 2)])
-@pytest.mark.parametrize("name", [n for n in ON_IMAGES if "multipliers" in inspect.signature(CLASSES[n]).parameters])
+@pytest.mark.parametrize("name", [name for name in ON_IMAGES if CLASSES[name].local])
 def test_an_encoder_of_images_keeps_pixels_in_their_place(name, height, width, channels, rng):
     """Any size: a change of one pixel is felt most near it, in both directions of the image."""
-    encoder = randomised(name, height=height, width=width, channels=channels, multipliers=(1, 2))
+    encoder = randomised(name, **CLASSES[name].on_grid(height, width, channels))
     mask = torch.ones(1, height * width, dtype=torch.bool)
     pixels = torch.randn(1, height * width, channels, generator=rng, dtype=torch.float64)
     cond = Conditioning(torch.zeros(1, height * width, 3).double(), torch.zeros(1, 2).double())
@@ -362,7 +349,7 @@ def test_the_transformer_reads_any_state(rng):
     )
     for keywords in ({}, {"row": 4}, {"causal": True}):
         encoder = registry.build(
-            "encoders", "transformer", residue_dim=0, global_dim=1, fields={"x": 2, "angles": 3}, **SMALL, **keywords
+            "encoders", "transformer", residue_dim=0, global_dim=1, fields={"x": 2, "angles": 3}, dim=32, **keywords
         )
         features = encoder(state, torch.rand(2, generator=rng), cond, state)
         assert features.scalars.shape == (2, 16, 32)

@@ -42,10 +42,11 @@ def test_a_motif_with_other_conditions(cli, tiny_model, motif, tmp_path):
         own = ideal_helix(20)[4:12, 1]
         assert np.abs(protein.atoms[place : place + 8, 1] - own).max() < 0.1
         assert first["chain"] == protein.chain_ids[place]
-    acting = {
-        entry["condition"]: entry["how"] for entry in json.loads((out / "run.json").read_text())["request"]["acting"]
+    mechanisms = {
+        entry["condition"]: entry["mechanism"]
+        for entry in json.loads((out / "run.json").read_text())["request"]["assignments"]
     }
-    assert acting == {"length": "construction", "radius_of_gyration": "energy", "motif": "projection"}
+    assert mechanisms == {"length": "construction", "radius_of_gyration": "energy", "motif": "projection"}
     assert "radius_of_gyration" in done.out
     assert max(map(len, done.out.split("Files:")[0].splitlines())) <= 80
 
@@ -100,7 +101,7 @@ def test_check_explains_what_was_understood(cli, tiny_model, motif):
         (("--ss", "E16", "--motif", "{motif}", "--contig", "3-8/A55-62/3-8"), ("secondary structure", "motif")),
         (("--partial", "{motif}", "--length", 30), ("partial", "30")),
         (("--length", 20, "--enforce", "length=rank"), ("length=rank", "construction")),
-        (("--length", 20, "--enforce", "length"), ("NAME=HOW",)),
+        (("--length", 20, "--enforce", "length"), ("NAME=MECHANISM",)),
         (("--conditions", "nowhere.yaml"), ("nowhere.yaml",)),
         (("--length", 20, "--rg", 7, "--candidates", 0), ("--candidates",)),
     ],

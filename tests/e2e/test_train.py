@@ -16,12 +16,16 @@ from protgen.data.dataset import collate
 from protgen.data.store import Store
 from protgen.families.base import ClosedFormFamily
 from protgen.models.model import build_model
-from protgen.training.loop import TrainSettings, train
+from protgen.training.loop import train
+from protgen.training.settings import Machine, TrainSettings
 from tests.e2e.conftest import TINY
 
 SETTINGS = TrainSettings(
-    steps=6, pairs=4000, warmup=2, bf16=False, checkpoint_minutes=0, log_every=1, validate_every=100
+    steps=6, max_pairs_per_batch=4000, warmup=2, bf16=False, checkpoint_minutes=0, log_every=1, validate_every=100
 )
+
+
+CPU = Machine("cpu")
 
 
 class Stop(Exception):
@@ -38,7 +42,7 @@ def test_an_interrupted_run_resumes_to_the_bit(tiny_store, tmp_path):
     """Six steps at once, and three, a crash, and three more from other initial weights: the same in every bit."""
     store = Store(tiny_store)
     torch.manual_seed(1)
-    train(build_model(TINY), store, tmp_path / "straight", SETTINGS, accelerator="cpu")
+    train(build_model(TINY), store, SETTINGS, run=tmp_path / "straight", machine=CPU)
 
     def stop(progress):
         if progress.step == 4:  # before its checkpoint is written
@@ -46,10 +50,10 @@ def test_an_interrupted_run_resumes_to_the_bit(tiny_store, tmp_path):
 
     torch.manual_seed(1)
     with pytest.raises(Stop):
-        train(build_model(TINY), store, tmp_path / "cut", SETTINGS, on_progress=stop, accelerator="cpu")
+        train(build_model(TINY), store, SETTINGS, run=tmp_path / "cut", machine=CPU, on_progress=stop)
     assert (tmp_path / "cut" / "checkpoints" / "step_00000003").is_dir()
     torch.manual_seed(2)
-    train(build_model(TINY), store, tmp_path / "cut", SETTINGS, accelerator="cpu")
+    train(build_model(TINY), store, SETTINGS, run=tmp_path / "cut", machine=CPU)
     straight, cut = weights(tmp_path / "straight"), weights(tmp_path / "cut")
     for part, tensors in straight.items():
         assert tensors.keys() == cut[part].keys()
@@ -98,7 +102,7 @@ def test_a_stop_between_steps_keeps_every_step_done(tiny_store, tmp_path):
     asked = iter([False, True])
     settings = replace(SETTINGS, checkpoint_minutes=60.0)
     model = build_model(TINY)
-    train(model, Store(tiny_store), tmp_path, settings, should_stop=lambda: next(asked), accelerator="cpu")
+    train(model, Store(tiny_store), settings, run=tmp_path, machine=CPU, should_stop=lambda: next(asked))
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_00000002"]
     assert (tmp_path / "model" / "model.safetensors").is_file()
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from protgen.conditions.base import Conditions
 from protgen.conditions.fractions import Fractions
 from protgen.conditions.length import Length
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.errors import CheckpointError, ConflictError, UsageError
-from protgen.generation.design import SampleSettings, settings_for
-from protgen.generation.generate import Run, build_sampler, generate, generate_each, make_batch
-from protgen.generation.planner import plan_actions
-from protgen.generation.resolve import plan_design
+from protgen.generation.design import ResolvedSettings, SampleSettings, settings_for
+from protgen.generation.generate import generate, generate_each
+from protgen.generation.job import prepare
+from protgen.generation.plan import plan_design
+from protgen.generation.sampling import Run, make_batch
 from protgen.models.blueprints import fit_blueprints
 from protgen.models.model import Model, build_model
 
@@ -59,13 +59,12 @@ def test_a_design_does_not_depend_on_batch_size_order_or_threads(model):
 
 def test_a_batch_of_several_gives_what_each_gives_alone(model):
     """As on a GPU; within rounding, before the relaxation, which is chaotic on the tangles of an untrained model."""
-    run = Run(model, FAST, torch.device("cpu"), build_sampler(FAST), 7)
-    asked = Conditions.of([Length(20, 40)])
-    actions = dict.fromkeys(range(3), plan_actions([Length(20, 40)], model, {}, True))
+    job = prepare(model, [Length(20, 40)], FAST)
+    run = Run.of(job, 7)
 
     def made(indices: list[int]) -> dict:
-        plans = [plan_design(asked, model.blueprints, 7, i, 0) for i in indices]
-        return {plan.index: design for plan, design in make_batch(run, plans, actions, lambda *_: None)}
+        plans = [plan_design(job, 7, i) for i in indices]
+        return {plan.index: design for plan, design in make_batch(run, plans, lambda *_: None)}
 
     together = made([0, 1, 2])
     assert len({design.protein.length for design in together.values()}) > 1  # so that there is padding
@@ -158,8 +157,8 @@ def test_bad_requests_are_refused_before_computing(model):
 
 def test_a_model_says_how_it_is_sampled_and_the_user_has_the_last_word(model):
     own = replace(model, config={**model.config, "sampling": {"steps": 3, "temperature": 0.5}})
-    assert settings_for(model) == SampleSettings()
-    assert settings_for(own, temperature=1.0) == SampleSettings(steps=3, temperature=1.0)
+    assert settings_for(model) == ResolvedSettings()
+    assert settings_for(own, temperature=1.0) == ResolvedSettings(steps=3, temperature=1.0)
     (default,) = generate(own, [Length(12)], 1, 0)
     (same,) = generate(model, [Length(12)], 1, 0, SampleSettings(steps=3, temperature=0.5))
     assert np.array_equal(default.raw.backbone, same.raw.backbone)

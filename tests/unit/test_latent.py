@@ -109,7 +109,7 @@ def test_volume_of_normalisation_enters_the_bound(rng):
         z = posterior.draw(rng)
         data = State({"x": x["x"].repeat_interleave(4000, 0)}, torch.ones(12_000, 1, dtype=torch.bool))
         cond = Conditioning(torch.zeros(12_000, 1, 0), torch.zeros(12_000, 2))
-        prior = torch.distributions.Normal(family.mean, family.spread).log_prob(z).sum((1, 2))
+        prior = torch.distributions.Normal(family.mean, family.std).log_prob(z).sum((1, 2))
         log_x = family.first.observation.log_prob(family.decode(z, data.mask, cond), data)
         expected = (log_x + prior - posterior.log_prob(z).sum((1, 2))).unflatten(0, (3, -1)).mean(1)
     assert torch.allclose(found, expected, atol=0.2)

@@ -13,7 +13,7 @@ from protgen.conditions.radius_of_gyration import RadiusOfGyration
 from protgen.families.latent_descent import descend
 from protgen.generation.design import SampleSettings
 from protgen.generation.generate import generate
-from protgen.generation.planner import plan_actions
+from protgen.generation.planner import assign
 from protgen.models.model import build_model
 from protgen.types import State
 
@@ -93,7 +93,7 @@ def model(request):
 
 def test_designs_of_latent_families_meet_energies(model):
     asked = [Length(24), RadiusOfGyration(10.0)]
-    assert [action.how for action in plan_actions([*asked, Contacts(((2, 20),))], model)] == [
+    assert [entry.mechanism for entry in assign([*asked, Contacts(((2, 20),))], model)] == [
         "construction", "energy", "energy",
     ]  # fmt: skip
     plain = replace(FAST, relax=False, energy_scale=0.0)

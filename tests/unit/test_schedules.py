@@ -64,10 +64,10 @@ def test_the_straight_path_tells_the_time_as_it_is():
     assert torch.allclose(Path(SCHEDULES["cosine"]()).seen(torch.tensor([0.5])), torch.tensor([0.5]))
 
 
-def test_the_walk_spreads_evenly_in_its_logarithm():
+def test_brownian_motion_spreads_evenly_in_its_logarithm():
     brownian = Brownian(0.1, 2.0)
     t = TIMES.clone().requires_grad_()
-    (exact,) = torch.autograd.grad(brownian.spread(t).square().sum(), t)
+    (exact,) = torch.autograd.grad(brownian.std(t).square().sum(), t)
     assert torch.allclose(brownian.variance_slope(t), exact)
     assert brownian.at(0.5) == pytest.approx((0.1 * 2.0) ** 0.5)
 

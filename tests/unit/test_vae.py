@@ -61,7 +61,7 @@ def bare(count: int, length: int = 1) -> Conditioning:
 def closed_form(family: VAE, x: State) -> torch.Tensor:
     """log N(x; b, W W^T + s^2 I)."""
     weight, bias = family.head.read.weight.double(), family.head.read.bias.double()
-    covariance = weight @ weight.T + (2 * family.observation.log_spread.double()).exp() * torch.eye(2)
+    covariance = weight @ weight.T + (2 * family.observation.log_std.double()).exp() * torch.eye(2)
     return torch.distributions.MultivariateNormal(bias, covariance).log_prob(x["x"][:, 0].double()).detach()
 
 
@@ -188,7 +188,7 @@ def test_samples_have_the_density_of_the_model(keywords, rng):
     task = SamplingTask(torch.ones(count, 1, dtype=torch.bool), bare(count), generators)
     x = family.sample(task)["x"][:, 0]
     weight = family.head.read.weight
-    covariance = weight @ weight.T + (2 * family.observation.log_spread).exp() * torch.eye(2)
+    covariance = weight @ weight.T + (2 * family.observation.log_std).exp() * torch.eye(2)
     assert torch.allclose(x.T.cov(), covariance.detach(), rtol=0.1, atol=0.02)
 
 
