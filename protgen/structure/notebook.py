@@ -101,7 +101,8 @@ def viewer(protein: Protein) -> Any:
         StructureError: if mmCIF cannot hold the protein.
     """
     try:
-        from ipymolstar import MolViewSpec  # pyright: ignore[reportMissingImports] # an extra
+        # From its own module: the package's name of it asks for a second package, which only builds scenes.
+        from ipymolstar.molviewspec import MolViewSpec  # pyright: ignore[reportMissingImports] # an extra
     except ImportError:
         raise UsageError("show() needs ipymolstar, which carries Mol*; run pip install 'protgen[notebook]'") from None
     return MolViewSpec(msvj_data=json.dumps(scene(protein)), height=HEIGHT)

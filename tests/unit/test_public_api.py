@@ -120,6 +120,7 @@ def test_classes_are_found_by_their_base(tmp_path, monkeypatch):
         "from plugs.direct import Direct\nclass Deep(Direct): ...\nclass _No(Deep): ...\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("protgen.plugin_scan.ROOT", "plugs")
     expected = {"Alias": "alias", "Attribute": "attribute", "Deep": "a_deep", "Direct": "direct"}
     expected |= {"Metric": "base", "Quantity": "base"}
     assert public_classes("plugs") == {name: f"plugs.{module}" for name, module in sorted(expected.items())}
