@@ -15,6 +15,7 @@ plug into are in `pg.conditions`, `pg.families`, `pg.encoders`, `pg.metrics`, `p
 Names are imported when they are first used: `import protgen` costs nothing and loads no torch.
 """
 
+from importlib import import_module
 from typing import Any
 
 _HOMES = {
@@ -48,6 +49,8 @@ def homes() -> dict[str, str]:
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its module when it is first used."""
+    from importlib.util import find_spec
+
     from protgen.exports import fetch, unknown
 
     if name == "__version__":
@@ -55,12 +58,11 @@ def __getattr__(name: str) -> Any:
         return globals()[name]
     if name == "__all__":
         return __dir__()
-    if name in _PACKAGES:
-        from importlib import import_module
-
-        return import_module(f"protgen.{name}")
-    if name in _HOMES:  # before the conditions, whose files have to be read
+    # These two before the conditions, whose files have to be read. `from protgen import registry` asks here first.
+    if name in _HOMES:
         return fetch("protgen", name, _HOMES)
+    if not name.startswith("_") and find_spec(f"protgen.{name}") is not None:
+        return import_module(f"protgen.{name}")
     known = {} if name.startswith("_") else homes()
     if name in known:
         return fetch("protgen", name, known)
