@@ -24,6 +24,8 @@ MOST_DRAWN = 1500  # residues; a drawing of these takes about 3 s
 MOST_WARNINGS = 5  # shown of a file's
 WIDTH = 260  # pixels of a drawing
 HEIGHT = "420px"  # of the viewer
+# Other extensions of Mol* ask servers as soon as they are loaded.
+VIEWER = {"layoutIsExpanded": False, "layoutShowControls": False, "extensions": ["mvs", "model-export", "mp4-export"]}
 CELL_STYLE = "text-align:left;vertical-align:top;padding:2px 8px"
 LONG = 30  # characters; longer cells may be broken anywhere, shorter ones nowhere
 
@@ -105,7 +107,7 @@ def viewer(protein: Protein) -> Any:
         from ipymolstar.molviewspec import MolViewSpec  # pyright: ignore[reportMissingImports] # an extra
     except ImportError:
         raise UsageError("show() needs ipymolstar, which carries Mol*; run pip install 'protgen[notebook]'") from None
-    return MolViewSpec(msvj_data=json.dumps(scene(protein)), height=HEIGHT)
+    return MolViewSpec(msvj_data=json.dumps(scene(protein)), height=HEIGHT, viewer_options=VIEWER)
 
 
 def scene(protein: Protein) -> dict[str, Any]:

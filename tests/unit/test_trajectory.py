@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
+from protgen.conditions.length import Length
+from protgen.conditions.symmetry import Symmetry
 from protgen.errors import StructureError, UsageError
+from protgen.generation.design import SampleSettings
+from protgen.generation.generate import generate
+from protgen.models.released import load
 from protgen.structure.adapters import frames_to_mdtraj, from_mdtraj, to_mdtraj
 from protgen.structure.ideal import ideal_helix
 from protgen.structure.protein import Protein
@@ -116,3 +121,27 @@ def test_frames_must_have_the_same_atoms(tmp_path):
     with pytest.raises(StructureError, match="at least one frame"):
         write_trajectory([], tmp_path / "x.xtc")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_design_keeps_what_was_predicted():
+    """One frame a step in the frame of the design; the last is the sampled structure, and the design is the same."""
+    model = load("flow-small")
+    conditions, settings = [Length(24), Symmetry("C2")], SampleSettings(steps=5, blueprint="free")
+    (plain,) = generate(model, conditions, 1, 3, settings)
+    (design,) = generate(model, conditions, 1, 3, settings, trajectory=True)
+    assert plain.trajectory == ()
+    assert np.array_equal(design.protein.backbone, plain.protein.backbone)
+    assert len(design.trajectory) == 5
+    assert np.abs(design.trajectory[-1].backbone - design.raw.backbone).max() < 1e-5  # projected once more
+    assert [frame.chains for frame in design.trajectory] == [["A", "B"]] * 5
+    off = [float(np.abs(frame.backbone - design.raw.backbone).max()) for frame in design.trajectory]
+    assert off[0] > 1.0
+    assert off[0] > off[-2] > off[-1]
+
+
+def test_where_no_structure_is_predicted_it_is_refused():
+    """Families that go another way, and particles, with what to use in their place."""
+    with pytest.raises(UsageError, match="Autoregressive does not; use one of flow_matching or diffusion"):
+        generate("autoregressive-small", [Length(24)], trajectory=True)
+    with pytest.raises(UsageError, match="smc replaces particles"):
+        generate("flow-small", [Length(24)], settings=SampleSettings(sampler="smc"), trajectory=True)
