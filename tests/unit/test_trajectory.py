@@ -124,19 +124,28 @@ def test_frames_must_have_the_same_atoms(tmp_path):
 
 
 def test_a_design_keeps_what_was_predicted():
-    """One frame a step in the frame of the design; the last is the sampled structure, and the design is the same."""
-    model = load("flow-small")
-    conditions, settings = [Length(24), Symmetry("C2")], SampleSettings(steps=5, blueprint="free")
-    (plain,) = generate(model, conditions, 1, 3, settings)
-    (design,) = generate(model, conditions, 1, 3, settings, trajectory=True)
+    """One frame a step, which come closer to the sampled structure and end on it; the design is the same."""
+    model, settings = load("flow-small"), SampleSettings(steps=5, blueprint="free")
+    (plain,) = generate(model, Length(24), 1, 3, settings)
+    (design,) = generate(model, Length(24), 1, 3, settings, trajectory=True)
     assert plain.trajectory == ()
     assert np.array_equal(design.protein.backbone, plain.protein.backbone)
-    assert len(design.trajectory) == 5
-    assert np.abs(design.trajectory[-1].backbone - design.raw.backbone).max() < 1e-5  # projected once more
-    assert [frame.chains for frame in design.trajectory] == [["A", "B"]] * 5
     off = [float(np.abs(frame.backbone - design.raw.backbone).max()) for frame in design.trajectory]
+    assert len(off) == 5
     assert off[0] > 1.0
     assert off[0] > off[-2] > off[-1]
+    assert off[-1] < 1e-5  # not 0: the structure is projected once more
+
+
+def test_symmetric_designs_have_all_chains_in_each_frame(tmp_path):
+    """So that the design is the topology of its trajectory."""
+    settings = SampleSettings(steps=3, blueprint="free")
+    (design,) = generate("flow-small", [Length(24), Symmetry("C2")], 1, 3, settings, trajectory=True)
+    assert [frame.chains for frame in design.trajectory] == [["A", "B"]] * 3
+    write_trajectory(design.trajectory, tmp_path / "x.xtc")
+    write_structure(design.protein, tmp_path / "x.pdb")
+    found = list(read_trajectory(tmp_path / "x.xtc", tmp_path / "x.pdb"))
+    assert np.abs(found[-1].backbone - design.raw.backbone).max() < 0.0051
 
 
 def test_where_no_structure_is_predicted_it_is_refused():
