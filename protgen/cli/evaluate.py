@@ -48,7 +48,7 @@ MOST_NAMED = 20  # failed files named on the screen; all of them are in structur
 
 def evaluate(
     paths: Annotated[
-        list[Path], typer.Argument(help="Folders of structures, each a set; or files.", metavar="PATH...")
+        list[Path], typer.Argument(help="Folders of structures, each a set; files; or trajectories.", metavar="PATH...")
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the results.", metavar="DIR")],
     conditions: Annotated[
@@ -71,6 +71,12 @@ def evaluate(
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes.")] = 1,
     strict: Annotated[bool, typer.Option("--strict", help="A reader's warning counts as a failure.")] = False,
+    top: Annotated[
+        Path | None,
+        typer.Option(
+            "--top", help="Structure file with the atoms of the trajectories among the PATHs.", metavar="FILE"
+        ),
+    ] = None,
     metric: Annotated[
         list[str] | None,
         typer.Option("--metric", help="A metric of yours beside those of installed packages.", metavar="MODULE:CLASS"),
@@ -186,6 +192,7 @@ def evaluate(
         strict=strict,
         jobs=jobs,
         metrics=tuple(metric or ()),
+        top=top,
     )
     with progress("evaluating") as show:
         result = run([str(path) for path in paths], out, settings=settings, progress=show)

@@ -54,6 +54,7 @@ from protgen.parallel import run
 from protgen.registry import complain
 from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
+from protgen.structure.trajectory import unpacked
 
 if TYPE_CHECKING:
     from protgen.evaluation.likelihood import LikelihoodResult, LikelihoodSettings
@@ -80,6 +81,7 @@ class EvaluationSettings:
         strict: make every reader's warning an error.
         jobs: number of processes; the results do not depend on it.
         metrics: of other packages, as `module:Class`, beside those that packages have registered.
+        top: structure file with the atoms of the trajectories among the paths.
     """
 
     conditions: Sequence[Evaluator] = ()
@@ -93,6 +95,7 @@ class EvaluationSettings:
     strict: bool = False
     jobs: int = 1
     metrics: tuple[str, ...] = ()
+    top: Path | None = None
 
 
 Settings = EvaluationSettings  # its name in 0.1
@@ -189,7 +192,7 @@ def evaluate(
     Several folders are several sets: each gets its own summary, and `comparison.csv` says how they differ.
 
     Args:
-        paths: structure files, and folders to be searched for them; one or several.
+        paths: structure files, folders to be searched for them, and trajectories; one or several.
         out: folder for the results; made if need be.
         jobs: number of processes; the results do not depend on it.
         strict: treat reader warnings as errors.
@@ -205,7 +208,17 @@ def evaluate(
     given = {"jobs": jobs, "strict": strict, "conditions": None if conditions is None else tuple(conditions)}
     given = {key: value for key, value in given.items() if value is not None}
     chosen = replace(settings or EvaluationSettings(), **given)
-    paths = [paths] if isinstance(paths, str | PathLike) else paths
+    with unpacked([paths] if isinstance(paths, str | PathLike) else paths, chosen.top) as found:
+        return _evaluate(found, out, chosen, progress)
+
+
+def _evaluate(
+    paths: Sequence[str | PathLike[str]],
+    out: str | PathLike[str],
+    chosen: EvaluationSettings,
+    progress: Progress | None,
+) -> EvaluationResult:
+    """`evaluate` with settings that are complete, on files and folders alone."""
     files = collect_files(paths, leave_out=[] if chosen.refolds is None else [refold_folder(chosen.refolds)])
     sets = name_sets(paths, files)
     places = [(inner, path) for inner, (_, path) in zip(inner_paths(paths, files), files, strict=True)]
