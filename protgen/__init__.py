@@ -6,11 +6,12 @@
     for design in pg.generate(model, [pg.Length(80), pg.FoldClass("alpha")], n=4):
         pg.write_structure(design.protein, f"{design.index}.pdb")
 
-Make designs: `load`, `generate`, `Model`, `Design`, `SampleSettings`. Say what they are to be: the conditions, from
-`Length` to `Motif`; join them by `&`. Read and write files: `read_structure`, `read_models`, `write_structure`,
-`Protein`. Exchange with other packages: `to_biopython`, `from_biopython`, `to_mdtraj`, `from_mdtraj`.
-Measure: `evaluate`, `EvaluationSettings`. Train: `train`. User mistakes raise a `ProtgenError`. The parts that others
-plug into are in `pg.conditions`, `pg.families`, `pg.encoders`, `pg.metrics`, `pg.samplers` and `pg.spaces`.
+Make designs: `load`, `generate`, `prepare`, `Model`, `Design`, `SampleSettings`. Say what they are to be: the
+conditions, from `Length` to `Motif`; join them by `&`. Read and write files: `read_structure`, `read_models`,
+`write_structure`, `Protein`. Exchange with other packages: `to_biopython`, `from_biopython`, `to_mdtraj`,
+`from_mdtraj`. Measure: `evaluate`, `EvaluationSettings`. Train: `train`, `TrainSettings`. User mistakes raise a
+`ProtgenError`. The parts that others plug into are in `pg.conditions`, `pg.families`, `pg.encoders`, `pg.metrics`,
+`pg.samplers` and `pg.spaces`.
 
 Names are imported when they are first used: `import protgen` costs nothing and loads no torch.
 """
@@ -25,11 +26,13 @@ _HOMES = {
     "Protein": "protgen.structure.protein",
     "ProtgenError": "protgen.errors",
     "SampleSettings": "protgen.generation.design",
+    "TrainSettings": "protgen.training.settings",
     "evaluate": "protgen.evaluation.runner",
     "from_biopython": "protgen.structure.adapters",
     "from_mdtraj": "protgen.structure.adapters",
     "generate": "protgen.generation.generate",
     "load": "protgen.models.released",
+    "prepare": "protgen.generation.job",
     "read_models": "protgen.structure.reader",
     "read_structure": "protgen.structure.reader",
     "to_biopython": "protgen.structure.adapters",

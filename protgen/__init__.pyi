@@ -41,6 +41,7 @@ from protgen.evaluation.runner import evaluate as evaluate
 from protgen.generation.design import Design as Design
 from protgen.generation.design import SampleSettings as SampleSettings
 from protgen.generation.generate import generate as generate
+from protgen.generation.job import prepare as prepare
 from protgen.models.model import Model as Model
 from protgen.models.released import load as load
 from protgen.structure.adapters import from_biopython as from_biopython
@@ -52,6 +53,7 @@ from protgen.structure.reader import read_models as read_models
 from protgen.structure.reader import read_structure as read_structure
 from protgen.structure.writer import write_structure as write_structure
 from protgen.training.loop import train as train
+from protgen.training.settings import TrainSettings as TrainSettings
 
 __version__: str
 __all__: list[str]

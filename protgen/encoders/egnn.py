@@ -13,6 +13,7 @@ References:
     Hoogeboom et al. 2022, Equivariant Diffusion for Molecule Generation, eq. 12 (the norm + 1 in the denominator).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,9 +25,26 @@ from protgen.geometry.frames import rotation_from_small_quaternion
 from protgen.nn.edges import EdgeGeometry, Frames, unit_vectors
 from protgen.nn.graph import Wiring
 from protgen.nn.modulation import Modulation
+from protgen.nn.passing import WeightedMeanPassing
 from protgen.nn.precision import full_precision
 from protgen.nn.residue_graph import ResidueGraph, ResidueGraphReader, rotated_and_moved
 from protgen.types import Conditioning, Features, State
+
+
+class EdgeMessages(WeightedMeanPassing):
+    """Messages to each node; the weights are those of the block, whose names do not fit PyG's methods."""
+
+    def message(
+        self,
+        target_i: Tensor,
+        source_j: Tensor,
+        edge: Tensor,
+        geometry: Tensor,
+        unit: Tensor,
+        network: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    ) -> tuple[Tensor, Tensor]:
+        """Scalars (e, d) and pulls (e, 2, 3) of an edge, which `network` computes from its hidden layer and unit."""
+        return network(target_i + source_j + edge + geometry, unit)
 
 
 class Block(nn.Module):
@@ -34,6 +52,7 @@ class Block(nn.Module):
 
     def __init__(self, dim: int, edge_dim: int, expansion: int) -> None:
         super().__init__()
+        self.passing = EdgeMessages()
         self.norm = Modulation(dim)
         self.from_target = nn.Linear(dim, dim)
         self.from_source = nn.Linear(dim, dim, bias=False)
@@ -52,23 +71,42 @@ class Block(nn.Module):
         """Updated scalars and frames."""
         graph = given.graph
         x = self.norm(h, given.globals)
-        hidden = self.from_target(x)[graph.target] + self.from_source(x)[graph.source]
-        hidden = hidden + self.from_edge(given.edges) + self.geometry(graph, frames)
+        received, pull = self.passing.propagate(
+            graph.edge_index,
+            target=self.from_target(x),
+            source=self.from_source(x),
+            edge=self.from_edge(given.edges),
+            geometry=self.geometry(graph, frames),
+            unit=self.unit(given, frames),
+            network=self.of_edge,
+            weights=given.weights,
+        )
+        h = h + self.update(torch.cat([x, received.to(x.dtype)], dim=-1))
+        return h, self.move(h, pull, frames, given)
+
+    def of_edge(self, hidden: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
+        """Scalars of an edge (e, d), and its pulls on position and rotation (e, 2, 3) in the global frame."""
         message = nn.functional.silu(self.message(nn.functional.silu(hidden)))
         message = message * torch.sigmoid(self.gate(message))
-        h = h + self.update(torch.cat([x, graph.mean(message, given.weights).to(x.dtype)], dim=-1))
-        return h, self.move(h, message, frames, given)
+        return message, self.pull(message, unit)
 
     @full_precision
-    def move(self, h: Tensor, message: Tensor, frames: Frames, given: ResidueGraph) -> Frames:
+    def unit(self, given: ResidueGraph, frames: Frames) -> Tensor:
+        """Directions of edges (e, 3), shortened to d / (d + 1)."""
+        direction, distance = unit_vectors(given.graph, frames[1])
+        return direction * (distance / (distance + 1))[..., None]
+
+    @full_precision
+    def pull(self, message: Tensor, unit: Tensor) -> Tensor:
+        """Pulls of an edge along its direction."""
+        along = self.along(message.to(self.along.weight.dtype)).to(unit.dtype)
+        return along[..., None] * unit[:, None]
+
+    @full_precision
+    def move(self, h: Tensor, pull: Tensor, frames: Frames, given: ResidueGraph) -> Frames:
         """Frames moved and turned along the edges and along their own axes."""
         rots, trans = frames
-        dtype, weight_dtype = trans.dtype, self.own.weight.dtype
-        direction, distance = unit_vectors(given.graph, trans)
-        along = self.along(message.to(weight_dtype)).to(dtype)[..., None]
-        pull = direction * (distance / (distance + 1))[..., None]
-        seen = given.graph.mean(along * pull[:, None], given.weights)
-        local = seen @ rots + self.own(h.to(weight_dtype)).to(dtype).unflatten(-1, (2, 3))
+        local = pull @ rots + self.own(h.to(self.own.weight.dtype)).to(trans.dtype).unflatten(-1, (2, 3))
         move, turn = local.unbind(-2)
         trans = trans + (rots @ move[..., None])[..., 0] * given.step
         return rots @ rotation_from_small_quaternion(turn), trans

@@ -26,23 +26,23 @@ from protgen.nn.edges import unit_vectors
 from protgen.nn.graph import Wiring
 from protgen.nn.irreps import DepthwiseProduct, even_irreps, interpreted, keep_parameters_alone
 from protgen.nn.modulation import Modulation
+from protgen.nn.passing import WeightedMeanPassing
 from protgen.nn.precision import full_precision
 from protgen.nn.residue_graph import ResidueGraph, ResidueGraphReader
 from protgen.nn.vectors import FrameReadout
 from protgen.types import Conditioning, Features, State
 
 
-class Block(nn.Module):
+class Block(WeightedMeanPassing):
     """A convolution with gates, and a transition of the scalars.
 
     Args:
         channels: channels of nodes of each degree 0, 1, ...
         harmonics: channels of harmonics of each degree.
         edge_dim: width of edge features.
-        expansion: hidden width of the transition, in units of the scalars.
     """
 
-    def __init__(self, channels: Sequence[int], harmonics: Sequence[int], edge_dim: int, expansion: int) -> None:
+    def __init__(self, channels: Sequence[int], harmonics: Sequence[int], edge_dim: int) -> None:
         super().__init__()
         dim, self.higher = channels[0], list(channels[1:])
         self.dim = dim
@@ -61,22 +61,35 @@ class Block(nn.Module):
             self.mix = o3.Linear(self.product.irreps_out, gated, biases=True)
             self.out = o3.Linear(irreps, irreps)
         self.norm_transition = Modulation(dim)
-        self.transition = nn.Sequential(nn.Linear(dim, expansion * dim), nn.SiLU(), nn.Linear(expansion * dim, dim))
+        self.transition = nn.Sequential(nn.Linear(dim, 2 * dim), nn.SiLU(), nn.Linear(2 * dim, dim))
         for module in (self.narrow, self.mix, self.out):
             keep_parameters_alone(module)
 
     @full_precision
     def forward(self, x: Tensor, harmonics: Tensor, given: ResidueGraph) -> Tensor:
         """Updated node features (n, irreps)."""
-        graph, dim = given.graph, self.dim
+        dim = self.dim
         normed = torch.cat([self.norm(x[:, :dim], given.globals), self.normalise(x[:, dim:])], dim=-1)
         seen = normed[:, :dim]
-        hidden = self.target(seen)[graph.target] + self.source(seen)[graph.source] + self.edge(given.edges)
-        weights = self.weights(nn.functional.silu(hidden))
-        messages = self.product(self.narrow(normed)[graph.source], harmonics, weights)
-        x = x + self.out(self.gate(self.mix(graph.mean(messages, given.weights))))
+        (received,) = self.propagate(
+            given.graph.edge_index,
+            target=self.target(seen),
+            source=self.source(seen),
+            narrowed=self.narrow(normed),
+            edge=self.edge(given.edges),
+            harmonics=harmonics,
+            weights=given.weights,
+        )
+        x = x + self.out(self.gate(self.mix(received)))
         change = self.transition(self.norm_transition(x[:, :dim], given.globals))
         return torch.cat([x[:, :dim] + change, x[:, dim:]], dim=-1)
+
+    def message(
+        self, target_i: Tensor, source_j: Tensor, narrowed_j: Tensor, edge: Tensor, harmonics: Tensor
+    ) -> tuple[Tensor]:
+        """The features of the source times the harmonics of the edge, (e, irreps)."""
+        factors = self.weights(nn.functional.silu(target_i + source_j + edge))
+        return (self.product(narrowed_j, harmonics, factors),)
 
     def normalise(self, higher: Tensor) -> Tensor:
         """Vectors and tensors over the root mean square of their lengths, each degree by itself."""
@@ -110,12 +123,10 @@ class TensorFieldEncoder(Encoder):
     Args:
         residue_dim, global_dim: widths of the conditioning it reads.
         dim: scalar channels of a residue; messages carry half as many.
-        vectors: channels of vectors.
-        tensors: channels of tensors of degree 2.
+        vectors: channels of vectors; half as many of tensors of degree 2.
         degree: highest degree of features and harmonics: 1, or 2 at about four times the cost.
         blocks: number of blocks.
         edge_dim: width of edge features.
-        expansion: hidden width of transitions, in units of dim.
         neighbours: nearest in space that a residue sees beside its neighbours along the chain and a few far ones.
 
     Raises:
@@ -137,25 +148,23 @@ class TensorFieldEncoder(Encoder):
         global_dim: int,
         dim: int = 128,
         vectors: int = 16,
-        tensors: int = 8,
         degree: int = 1,
         blocks: int = 4,
         edge_dim: int = 64,
-        expansion: int = 2,
         neighbours: int = 16,
     ) -> None:
         super().__init__()
         if degree not in (1, 2):
             raise ConfigError(f"degree is {degree}; tensor_field takes 1 or 2")
         self.scalar_dim, self.vectors, self.degree = dim, vectors, degree
-        channels = [dim, vectors, tensors][: degree + 1]
+        channels = [dim, vectors, vectors // 2][: degree + 1]
         # Harmonics of two directions: in the noisy state and in the estimate.
         harmonics = [1, 2, 2][: degree + 1]
         self.reader = ResidueGraphReader(residue_dim, global_dim, dim, edge_dim, Wiring(nearest=neighbours))
         with interpreted():
             self.embed = o3.Linear(even_irreps([dim, 6]), even_irreps(channels))
         keep_parameters_alone(self.embed)
-        self.blocks = nn.ModuleList(Block(channels, harmonics, edge_dim, expansion) for _ in range(blocks))
+        self.blocks = nn.ModuleList(Block(channels, harmonics, edge_dim) for _ in range(blocks))
         self.readout = FrameReadout(dim, vectors)
 
     def forward(

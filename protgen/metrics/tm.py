@@ -7,8 +7,9 @@ L is the length of one of the two, which has to be named: `TMScores` holds both.
 TM-align does (Zhang & Skolnick, Nucleic Acids Res. 33, 2302, 2005): several starting alignments, each improved by turns
 of superposition and dynamic programming, and residues further apart than its limit 1.5 L^0.3 + 3.5 Å do not count. A
 search finds a lower bound of the maximum; starts, rounds and constants are those of TM-align's program, so that the
-scores are the ones that others report. The search runs compiled where a C compiler is at hand (`tm_native`), and in
-numpy on batches of pairs elsewhere (`tm_numpy`): the same search and the same scores, fifty to eighty times slower.
+scores are the ones that others report. The search runs compiled where the package carries its library (`tm_native`),
+and in numpy on batches of pairs elsewhere (`tm_numpy`): the same search and the same scores to rounding, fifty to
+eighty times slower.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,12 +1,12 @@
-"""Sparse graphs over residues: who sees whom, and the way between dense (b, l, ...) and flat (n, ...) tensors.
+"""Sparse graphs over residues, and the conversion between dense (b, l, ...) and flat (n, ...) tensors.
 
-Every residue sees its neighbours along the chain, a few far ones, and the nearest in space. The far ones are drawn by a
-hash of the two places along the chain with weights 1 / |i - j|: the same in every batch, padding and run, and no
-random state is touched. The nearest in space fade out towards the first that is no longer one, so that what a network
-computes is continuous in the coordinates although the set of edges is not. Memory is linear in length: distances are
-looked at in blocks of rows, and only edges are kept.
+Every residue receives messages from its neighbours along the chain, from a few long-range ones, and from the nearest
+in space. Long-range edges are drawn by a hash of the two places along the chain with weights 1 / |i - j|: they are the
+same in every batch, padding and run, and no random state is touched. The nearest in space fade out towards the first
+that is no longer one, so that the output of a network is continuous in the coordinates although the set of edges is
+not. Memory is linear in length: distances are computed in blocks of rows, and only edges are kept.
 
-Reference for the far edges: Ingraham et al. 2023, Chroma, supplement E (random graphs that decay with distance).
+Reference for the long-range edges: Ingraham et al. 2023, Chroma, supplement E (random graphs that decay with distance).
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch_geometric.utils import scatter
 
+from protgen.nn.passing import weighted_mean
 from protgen.nn.precision import full_precision
 
 ROWS = 256  # rows of the distance matrix that exist at a time
@@ -50,21 +50,30 @@ class Graph:
     Attributes:
         mask: (b, l) which residues are real.
         example: (n,) the example each node belongs to.
-        source, target: (e,) nodes an edge leads from and to.
+        edge_index: (2, e) nodes an edge leads from and to, as PyG has them.
         offset: (e,) place of the source minus place of the target along the chain.
         fixed: (e,) edges that the distance did not choose, of weight 1.
         cutoff: (n,) the nearest node that is not seen, the node itself where all are.
-        rim_offset: (n,) its place minus the node's.
+        cutoff_offset: (n,) its place minus the node's.
     """
 
     mask: Bool[Tensor, "b l"]
     example: Int[Tensor, " n"]
-    source: Int[Tensor, " e"]
-    target: Int[Tensor, " e"]
+    edge_index: Int[Tensor, "2 e"]
     offset: Int[Tensor, " e"]
     fixed: Bool[Tensor, " e"]
     cutoff: Int[Tensor, " n"]
     cutoff_offset: Int[Tensor, " n"]
+
+    @property
+    def source(self) -> Int[Tensor, " e"]:
+        """Nodes that edges lead from."""
+        return self.edge_index[0]
+
+    @property
+    def target(self) -> Int[Tensor, " e"]:
+        """Nodes that edges lead to."""
+        return self.edge_index[1]
 
     @property
     def nodes(self) -> int:
@@ -83,11 +92,7 @@ class Graph:
 
     def mean(self, messages: Float[Tensor, "e *d"], weights: Float[Tensor, " e"]) -> Float[Tensor, "n *d"]:
         """Weighted mean of the messages each node receives, zero where there is none."""
-        shape = (-1,) + (1,) * (messages.ndim - 1)
-        weighted = messages * weights.to(messages.dtype).reshape(shape)
-        total = scatter(weights, self.target, 0, self.nodes, reduce="sum").clamp(min=1)
-        received = scatter(weighted, self.target, 0, self.nodes, reduce="sum")
-        return received / total.to(received.dtype).reshape(shape)
+        return weighted_mean(messages, weights, self.target, self.nodes)
 
 
 @full_precision
@@ -124,8 +129,7 @@ def build_graph(
     return Graph(
         mask=mask,
         example=mask.nonzero()[:, 0],
-        source=number[example, column],
-        target=number[example, row],
+        edge_index=torch.stack([number[example, column], number[example, row]]),
         offset=index[example, column] - index[example, row],
         fixed=fixed,
         cutoff=number.gather(1, cutoff)[mask],
@@ -136,7 +140,7 @@ def build_graph(
 def choose(
     mask: Tensor, positions: Positions, wiring: Wiring, index: Tensor, rows: slice
 ) -> tuple[Int[Tensor, "e 3"], Bool[Tensor, " e"], Int[Tensor, "b c"]]:
-    """Edges of a block of rows (example, row, column), which of them are fixed, and each row's rim (itself: none)."""
+    """Edges (example, row, column) of a block of rows, which are fixed, and the cutoff of each row (itself: none)."""
     length = mask.shape[1]
     offset = index[:, None, :] - index[:, rows, None]
     allowed = mask[:, rows, None] & mask[:, None, :] & (offset != 0)
@@ -185,7 +189,7 @@ def tie(offset: Int[Tensor, "*n"], dtype: torch.dtype) -> Float[Tensor, "*n"]:
 
 @full_precision
 def edge_weights(graph: Graph, positions: Sequence[Float[Tensor, "n 3"]]) -> Float[Tensor, " e"]:
-    """1 for fixed edges; for the nearest in space a smooth step from 1 to 0 as they approach the rim.
+    """1 for fixed edges; for the nearest in space a smooth step from 1 to 0 as they approach the cutoff.
 
     Args:
         graph: the edges.

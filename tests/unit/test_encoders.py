@@ -114,7 +114,7 @@ def test_tensors_of_degree_two_are_equivariant_and_used(rng):
     """The option beside the default, by the same contract; another degree is refused."""
     from tests.contracts.test_encoders import moved, random_input, randomised
 
-    encoder = randomised("tensor_field", degree=2, blocks=2, vectors=4, tensors=3)
+    encoder = randomised("tensor_field", degree=2, blocks=2, vectors=6)
     state, t, cond, x_pred = random_input(17, 1, rng)
     rotation = so3.project(so3.uniform(torch.randn(1, 4, generator=rng, dtype=torch.float64)))
     shift = torch.randn(1, 3, generator=rng, dtype=torch.float64)

@@ -170,7 +170,7 @@ def test_matrix_is_symmetric_and_batching_changes_nothing():
 def test_compiled_and_numpy_searches_agree(effort, monkeypatch):
     """Both are one search: scores of pairs of 5 to 85 residues agree to rounding, whole and broken chains alike."""
     if native_search() is None:
-        pytest.skip("no C compiler here")
+        pytest.skip("the search is not compiled here")
     traces = [fold(seed, 40 + 9 * seed) for seed in range(6)] + [fold(8, 5), fold(9, 17), fold(7, 70)[::2]]
     traces.append(np.concatenate([traces[3][:30], traces[3][38:]]))
     pairs = np.stack(np.triu_indices(len(traces), 1), axis=1)
