@@ -28,7 +28,7 @@ how many values were used of how many structures were given, with a seeded boots
 DESIGNABILITY = f"""
 ## Designability
 
-With refolds from a folder (`--refolds`) or made by tools (`--folder`, `--inverse-folder`). The field's protocol is 8
+With refolds from a folder (`--refolds`) or made by tools (`--structure-predictor`, `--inverse-folder`). The field's protocol is 8
 ProteinMPNN sequences for each backbone (temperature 0.1), folded by ESMFold. Residues of a design and its refold
 correspond by their order, so both have the same number. pLDDT is read from the B-factors of the CA atoms; where none
 exceeds 1 the scale is taken to be 0 to 1. A design without a usable refold has no value here and is left out of every

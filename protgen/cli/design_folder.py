@@ -125,7 +125,12 @@ class DesignFolder:
 
 
 def first_difference(before: object, now: object, name: str = "") -> str:
-    """In words, the first place where two JSON values differ; empty if they do not."""
+    """In words, the first place where two JSON values differ; empty if they do not.
+
+    Args:
+        before, now: JSON values.
+        name: what to call them.
+    """
     if isinstance(before, dict) and isinstance(now, dict):
         for key in [*now, *(key for key in before if key not in now)]:
             found = first_difference(before.get(key), now.get(key), f"{name} {key}".strip())

@@ -136,7 +136,7 @@ class Condition(ABC):
 
 
 class EnergyCondition(Condition):
-    """A condition that says which way to go: a differentiable energy of coordinates, for any iterative family.
+    """A condition with a gradient: a differentiable energy of coordinates, for any iterative family.
 
     Energies are scaled so that one gradient step of weight 1 (Å per unit of gradient) goes most of the way to where
     the request is met: weights of different conditions then mean the same.
@@ -284,7 +284,13 @@ class FieldCondition(Condition):
 
 
 def random_rows(count: int, probability: float, rng: Generator) -> Bool[Tensor, " b"]:
-    """A random choice of rows: True with the given probability."""
+    """A random choice of rows: True with the given probability.
+
+    Args:
+        count: number of rows.
+        probability: of True.
+        rng: the random stream.
+    """
     return torch.rand(count, generator=rng) < probability
 
 

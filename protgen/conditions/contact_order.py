@@ -90,7 +90,13 @@ class ContactOrder(EnergyCondition, LearnedCondition):
 
 
 def soft_contact_order(ca: Float[Tensor, "b l 3"], mask: Bool[Tensor, "b l"], softness: float) -> Float[Tensor, " b"]:
-    """Relative contact order with contacts that fade out over `softness` Å about 8 Å."""
+    """Relative contact order with contacts that fade out over `softness` Å about 8 Å.
+
+    Args:
+        ca: CA positions, Å.
+        mask: real residues.
+        softness: Å.
+    """
     place = torch.arange(ca.shape[1], device=ca.device)
     apart = (place[None] - place[:, None]).to(ca.dtype)
     pairs = (apart >= MIN_SEPARATION)[None] & mask[:, :, None] & mask[:, None]

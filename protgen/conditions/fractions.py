@@ -12,7 +12,7 @@ from protgen.conditions.flags import Flag
 from protgen.conditions.mechanisms import Capabilities
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.errors import UsageError
-from protgen.structure.dssp import assign_dssp
+from protgen.structure.dssp import dssp
 from protgen.types import Batch
 
 
@@ -80,8 +80,8 @@ class Fractions(LearnedCondition):
 
     def adherence(self, structure: Any) -> Adherence:
         """Compare with the DSSP fractions."""
-        codes = assign_dssp(structure.backbone[None])[0]
-        got = {"helix": float((codes == "H").mean()), "strand": float((codes == "E").mean())}
+        codes = dssp(structure)
+        got = {"helix": codes.count("H") / len(codes), "strand": codes.count("E") / len(codes)}
         asked = {k: v for k, v in (("helix", self.helix), ("strand", self.strand)) if v is not None}
         off = max((abs(got[k] - v) for k, v in asked.items()), default=0.0)
         shown = {k: round(got[k], 3) for k in asked}

@@ -12,9 +12,9 @@ from protgen.conditions.base import Adherence, EnergyCondition, LearnedCondition
 from protgen.conditions.flags import Flag
 from protgen.conditions.quantities import ca_of, chain_ends, check_number, pair_distances, parse_number
 from protgen.errors import ConflictError
+from protgen.geometry.constants import CA_CA
 from protgen.types import Batch
 
-LONGEST_STEP = 3.8  # Å, CA-CA of a trans peptide
 UNIT = 20.0  # Å, of the learned feature: a typical distance
 
 
@@ -62,7 +62,7 @@ class TerminiDistance(EnergyCondition, LearnedCondition):
 
     def check_length(self, length: int) -> None:
         """Raise ConflictError if a straight chain of that length is shorter."""
-        longest = LONGEST_STEP * (length - 1)
+        longest = CA_CA * (length - 1)
         if self.distance > longest:
             raise ConflictError(
                 f"termini_distance {self.distance:g} Å conflicts with a length of {length} residues, "

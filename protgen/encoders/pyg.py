@@ -159,6 +159,12 @@ class PyGEncoder(Encoder):
     symmetry = "SE3"
     reads = ("trans", "rots")
     vector_dim = 3
+    causality = "optional"
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Keywords of a narrow one."""
+        return {"dim": 32}
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from protgen.errors import ConfigError
 from protgen.families.base import Family
-from protgen.generation.relax import clean_up
+from protgen.generation.relax import relax_frames
 from protgen.samplers.energy import Energy
 from protgen.spaces.atoms import BackboneAtoms, ResidueFrames
 from protgen.spaces.backbone import Backbone
@@ -38,7 +38,7 @@ def finished_atoms(
     Args:
         space: where the points are from; see `require_backbones`.
         raw: sampled points.
-        relax: whether to mend joints and overlaps.
+        relax: whether to relax peptide joints and overlaps.
         held: residues that the relaxation leaves where they are, such as those of a motif.
         kept: what the relaxation is not to make worse.
     """
@@ -51,9 +51,15 @@ def finished_atoms(
         start = State({"trans": trans, "rots": rots}, raw.mask)
     else:
         start = frames.encode(Batch({"atoms": sampled}, raw.mask))
-    return frames.observe(clean_up(frames, start, held=held, kept=kept)), sampled
+    return frames.observe(relax_frames(frames, start, held=held, kept=kept)), sampled
 
 
 def steps_of(family: Family, steps: int, longest: int) -> int:
-    """How often a family reports progress on a batch: once a sampler step, or at most once a residue."""
+    """How often a family reports progress on a batch: once a sampler step, or at most once a residue.
+
+    Args:
+        family: of the model.
+        steps: of the sampler.
+        longest: residues of the longest design of the batch.
+    """
     return steps if family.takes_sampler else longest

@@ -75,7 +75,13 @@ def capabilities_of(model: Model, blueprints: bool) -> Capabilities:
 
 
 def draws_blueprints(conditions: Sequence[Condition], model: Model, allowed: bool = True) -> bool:
-    """Whether blueprints are drawn for a request: its secondary structure is open, and the model has a prior of it."""
+    """Whether blueprints are drawn for a request: its secondary structure is open, and the model has a prior of it.
+
+    Args:
+        conditions: the request.
+        model: its prior and what it has learned decide.
+        allowed: whether the settings allow it.
+    """
     learned = SecondaryStructure.name in model.conditions.names
     asked = any(isinstance(condition, SecondaryStructure) for condition in conditions)
     return allowed and learned and model.blueprints is not None and not asked
@@ -113,8 +119,15 @@ def assign_one(
 ) -> Assignment:
     """The assignment of one condition.
 
+    Args:
+        condition: the request.
+        weight: of the request.
+        able: what the model can do.
+        model: for the message.
+        enforced: the mechanism that is asked for, None for the first possible.
+
     Raises:
-        UsageError: if there is no mechanism, or not the one that is enforced.
+        UsageError: if there is no mechanism, not the one that is enforced, or the model has not learned the value asked.
     """
     offered = condition.mechanisms(able)
     options = tuple(mechanism for mechanism in MECHANISMS if mechanism in offered)
@@ -126,6 +139,8 @@ def assign_one(
     mechanism = options[0] if enforced is None else enforced
     if mechanism not in options:
         raise UsageError(f"enforce {condition.name}={mechanism}: with this model it can be {', '.join(options)}")
+    if mechanism == "learned":
+        model.conditions.require_learned([condition])  # the value as well, such as a category of a label
     return Assignment(condition, weight, mechanism, options)
 
 

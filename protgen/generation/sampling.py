@@ -11,13 +11,14 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from protgen.conditions.embedding import ConditionEmbedding
+from protgen.device import pick_device
 from protgen.families.base import Family, LatentFamily
 from protgen.generation.assembly import assemble
 from protgen.generation.backbones import finished_atoms, steps_of
 from protgen.generation.design import Design, ResolvedSettings
 from protgen.generation.energies import BatchEnergy, moved_to
 from protgen.generation.guides import guides_of
-from protgen.generation.job import Job, build_sampler, pick_device
+from protgen.generation.job import Job, build_sampler
 from protgen.generation.plan import Plan
 from protgen.generation.threads import in_order
 from protgen.samplers.base import Guidance, Sampler, SamplingTask
@@ -83,7 +84,13 @@ def split(plans: Sequence[Plan], size: int) -> list[list[Plan]]:
 
 
 def make_batches(run: Run, batches: list[list[Plan]], on_step: Progress | None) -> Iterator[tuple[Plan, Design]]:
-    """Sample each batch and hand out its designs; on a CPU several batches at a time."""
+    """Sample each batch and hand out its designs; on a CPU several batches at a time.
+
+    Args:
+        run: what they share.
+        batches: plans of each.
+        on_step: called with (steps done, steps in all).
+    """
     steps = run.settings.steps
     total = sum(steps_of(run.family, steps, max(plan.length for plan in plans)) for plans in batches)
     done, lock = 0, threading.Lock()
@@ -108,7 +115,13 @@ def make_batches(run: Run, batches: list[list[Plan]], on_step: Progress | None) 
 
 
 def make_batch(run: Run, plans: Sequence[Plan], report: Report) -> list[tuple[Plan, Design]]:
-    """Sample one batch, relax it, and make proteins of it."""
+    """Sample one batch, relax it, and make proteins of it.
+
+    Args:
+        run: what batches share.
+        plans: of this batch.
+        report: called after each step of the sampler.
+    """
     space = run.family.space
     raw = sample_batch(run, plans, report)
     # A radius drifts as joints are relaxed all along the chain. What a few residues are to do is done by then, and to
@@ -146,7 +159,13 @@ def held_residues(plans: Sequence[Plan], mask: Bool[Tensor, "b l"]) -> Bool[Tens
 
 
 def sample_batch(run: Run, plans: Sequence[Plan], report: Report) -> State:
-    """Points of the space, one for each plan of a batch."""
+    """Points of the space, one for each plan of a batch.
+
+    Args:
+        run: what batches share.
+        plans: of this batch.
+        report: called after each step of the sampler.
+    """
     mask = torch.zeros(len(plans), max(plan.length for plan in plans), dtype=torch.bool, device=run.device)
     for row, plan in enumerate(plans):
         mask[row, : plan.length] = True
@@ -171,7 +190,13 @@ def sample_batch(run: Run, plans: Sequence[Plan], report: Report) -> State:
 
 
 def conditioning_of(run: Run, plans: Sequence[Plan], mask: Bool[Tensor, "b l"]) -> tuple[Conditioning, Guidance | None]:
-    """What the network is given of a batch's conditions, and the classifier-free guidance towards them."""
+    """What the network is given of a batch's conditions, and the classifier-free guidance towards them.
+
+    Args:
+        run: what batches share.
+        plans: of this batch.
+        mask: (b, l) real residues.
+    """
     known = [plan.known for plan in plans]
     cond = run.conditions.from_requests(known, mask)
     parts = [
@@ -187,7 +212,13 @@ def conditioning_of(run: Run, plans: Sequence[Plan], mask: Bool[Tensor, "b l"]) 
 
 
 def starting_point(space: Space, plans: Sequence[Plan], mask: Tensor) -> tuple[State | None, float]:
-    """The structures a batch starts from and the time of their noise; none and 1 where it starts from noise alone."""
+    """The structures a batch starts from and the time of their noise; none and 1 where it starts from noise alone.
+
+    Args:
+        space: of the model.
+        plans: of this batch.
+        mask: (b, l) real residues.
+    """
     noise = plans[0].noise
     if noise is None:
         return None, 1.0

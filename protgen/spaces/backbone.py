@@ -151,7 +151,7 @@ class Backbone(Space, ResidueFrames, Alignable, AuxiliaryLosses, DecoderStart, V
     def scale(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
         """Positions: std of a coordinate in natives, Rg / sqrt(3) with Rg = 2.2 l^0.38 Å. Rotations: 1 rad."""
         length = mask.sum(-1).float()
-        return {"trans": 2.2 * length.pow(0.38) / 3**0.5, "rots": torch.ones_like(length)}
+        return {"trans": ideal.RG_SCALE * length.pow(ideal.RG_EXPONENT) / 3**0.5, "rots": torch.ones_like(length)}
 
     def project(self, state: State) -> State:
         """Centre the positions; zero positions and identity rotations under padding."""

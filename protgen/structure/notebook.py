@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from protgen.errors import UsageError
-from protgen.structure.dssp import assign_dssp
+from protgen.structure.dssp import dssp
 from protgen.structure.picture import COLOURS, draw_backbones, tidy
 from protgen.structure.protein import Protein, counted
 from protgen.structure.writer import cif_text
@@ -141,7 +141,7 @@ def stretches(protein: Protein) -> dict[str, list[dict[str, Any]]]:
     complete = np.flatnonzero(protein.mask[:, :4].all(axis=1))
     codes = np.full(protein.length, "C")
     if len(complete):
-        codes[complete] = list(tidy("".join(assign_dssp(protein.backbone[complete][None])[0])))
+        codes[complete] = list(tidy(dssp(protein.select(complete))))
     found: dict[str, list[dict[str, Any]]] = {}
     for chain in protein.chains:
         own = codes[protein.chain_ids == chain].tolist()
