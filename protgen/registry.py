@@ -200,7 +200,7 @@ def load(kind: str, plugin: Plugin) -> type:
     if not inspect.isclass(cls) or not issubclass(cls, base):
         raise ConfigError(f"{kind} {plugin.title} is no {base.__name__}; derive it from {base.__module__}")
     if inspect.isabstract(cls):
-        missing = ", ".join(sorted(cls.__abstractmethods__))
+        missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
         raise ConfigError(f"{kind} {plugin.title} is abstract; define {missing}")
     if kind in NAMED:
         check_name(kind, plugin, cls)
