@@ -212,7 +212,7 @@ def test_an_encoder_and_a_condition_are_trained_and_load_again(lab, cli, tiny_st
                    "--out", tmp_path / f"designs{number}")  # fmt: skip
         assert done.code == 0, done.err
         assignments = json.loads((tmp_path / f"designs{number}" / "run.json").read_text())["request"]["assignments"]
-        assert {each["condition"]: each["how"] for each in assignments}["span"] == "learned"
+        assert {each["condition"]: each["mechanism"] for each in assignments}["span"] == "learned"
 
 
 def test_without_the_package_its_checkpoint_says_what_is_missing(lab, cli, tiny_store, tmp_path, monkeypatch):

@@ -15,12 +15,14 @@ from protgen.errors import ToolError, UsageError
 from protgen.folding.base import CHAIN, Folded, StructurePredictor
 from protgen.inverse_folding.base import InverseFolder
 from protgen.metrics.base import Metric, Quantity
+from protgen.nn.embedding import fourier_features
 from protgen.samplers.base import Step, SteppingSampler
 from protgen.structure.ideal import ideal_helix
 from protgen.structure.protein import CA, Protein
 from protgen.types import Batch, Conditioning, Features, State
 
 UNIT = 50.0  # Å, of the learned feature
+TIMES = 16  # features of the time
 
 
 class MaxDimension(Metric[Protein]):
@@ -127,7 +129,7 @@ class LabMLP(Encoder):
     def __init__(self, residue_dim: int, global_dim: int, dim: int = 64) -> None:
         super().__init__()
         self.scalar_dim = dim
-        self.read = nn.Linear(12 + 12 + 2 + residue_dim + global_dim, dim)
+        self.read = nn.Linear(12 + 12 + 1 + TIMES + residue_dim + global_dim, dim)
         self.mix = nn.Linear(2 * dim, dim)
         self.vectors = nn.Linear(dim, 9)
 
@@ -140,8 +142,9 @@ class LabMLP(Encoder):
         """Scalars (b, l, dim) and three vectors of each residue."""
         mask, dtype = state.mask, self.read.weight.dtype
         frames = [numbers(state), torch.zeros_like(numbers(state)) if x_pred is None else numbers(x_pred)]
-        flags = torch.stack([t, torch.full_like(t, float(x_pred is not None))], -1)
-        each = torch.cat([flags.to(dtype), cond.globals.to(dtype)], -1)[:, None].expand(-1, mask.shape[1], -1)
+        known = torch.full_like(t[:, None], float(x_pred is not None))
+        each = [known, fourier_features(t * 1000, TIMES), cond.globals]
+        each = torch.cat([part.to(dtype) for part in each], -1)[:, None].expand(-1, mask.shape[1], -1)
         h = torch.cat([*(x.to(dtype) for x in frames), cond.residue.to(dtype), each], -1)
         h = nn.functional.silu(self.read(h)) * mask[..., None]
         mean = h.sum(1, keepdim=True) / mask.sum(1)[:, None, None]
