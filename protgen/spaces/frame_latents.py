@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from protgen import registry
 from protgen.spaces.base import Space, masked
 from protgen.spaces.capabilities import Alignable, EncoderView, Positional, VectorPoints, require
 from protgen.spaces.manifolds import Euclidean
@@ -73,9 +74,7 @@ class FrameLatents(Space, Positional, Alignable, EncoderView):
     @classmethod
     def example(cls) -> "FrameLatents":
         """Those of backbones."""
-        from protgen.spaces.backbone import Backbone
-
-        return cls(Backbone())
+        return cls(registry.build("spaces", "backbone"))  # by name: families import this module and know no protein
 
     def encode(self, batch: Batch) -> State:
         """`latents` (b, l, 3 v), places first; centred."""
