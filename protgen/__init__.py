@@ -9,8 +9,9 @@
 Make designs: `load`, `generate`, `Model`, `Design`, `SampleSettings`. Say what they are to be: the conditions, from
 `Length` to `Motif`; join them by `&`. Read and write files: `read_structure`, `read_models`, `write_structure`,
 `Protein`. Exchange with other packages: `to_biopython`, `from_biopython`, `to_mdtraj`, `from_mdtraj`.
-Measure: `evaluate`, `EvaluationSettings`. Train: `train`. User mistakes raise a `ProtgenError`. The parts that others
-plug into are in `pg.conditions`, `pg.families`, `pg.encoders`, `pg.metrics`, `pg.samplers` and `pg.spaces`.
+Measure: `evaluate`, `EvaluationSettings`. Train: `train`, `TrainSettings`, `Store`. User mistakes raise a
+`ProtgenError`. The parts that others plug into are in `pg.conditions`, `pg.families`, `pg.encoders`, `pg.metrics`,
+`pg.samplers` and `pg.spaces`.
 
 Names are imported when they are first used: `import protgen` costs nothing and loads no torch.
 """
@@ -24,6 +25,8 @@ _HOMES = {
     "Protein": "protgen.structure.protein",
     "ProtgenError": "protgen.errors",
     "SampleSettings": "protgen.generation.design",
+    "Store": "protgen.data.store",
+    "TrainSettings": "protgen.training.settings",
     "evaluate": "protgen.evaluation.runner",
     "from_biopython": "protgen.structure.adapters",
     "from_mdtraj": "protgen.structure.adapters",
