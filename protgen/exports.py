@@ -54,7 +54,7 @@ def lazy(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     Args:
         package: `__name__` of the package.
 
-    Example:
+    Examples:
         >>> from protgen.conditions import Length  # reads files, imports one of them
         >>> Length.name
         'length'

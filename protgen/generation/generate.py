@@ -48,7 +48,7 @@ def generate(
         ConflictError: if conditions cannot hold together.
         UsageError: if a setting is out of range, or an argument of another type.
 
-    Example:
+    Examples:
         >>> designs = generate("flow-small", "L2H16L4H16L2", n=4)  # doctest: +SKIP
     """
     if isinstance(n, bool) or not isinstance(n, int):
