@@ -16,13 +16,16 @@ FOLDER = Path(__file__).with_name("notebooks")
 
 SETUP = """import os
 import tempfile
+import warnings
 from pathlib import Path
 
 import protgen as pg
 
 N = int(os.environ.get("PROTGEN_NOTEBOOK_N", 4))  # designs; tests make fewer
 STEPS = int(os.environ.get("PROTGEN_NOTEBOOK_STEPS", 40))  # sampler steps
-work = Path(tempfile.mkdtemp())"""
+os.chdir(tempfile.mkdtemp())
+work = Path()
+warnings.filterwarnings("ignore", message="IProgress not found")"""
 
 DESIGN = [
     "# Design under constraints",
@@ -50,8 +53,8 @@ DESIGN = [
         "for design in designs:\n"
         "    for condition in request:\n"
         "        met = condition.adherence(design.protein)\n"
-        '        print(f"{design.index}  {met.name:20} off by {met.difference:.3f} (tolerance {met.tolerance}): '
-        '{"met" if met.met else "not met"}")',
+        '        verdict = "met" if met.satisfied else "not met"\n'
+        '        print(f"{design.index}  {met.condition:20} off by {met.difference:.3f} (tolerance {met.tolerance}): {verdict}")',
     ),
     "## Keep a motif\n\nA motif is a part of a structure file that designs are to hold. Here it is the first helix of the "
     "first design; usually it is an active site or an epitope. The contig says how many residues to build before and after "
@@ -88,7 +91,8 @@ EVALUATE = [
         "    for design in pg.generate(name, pg.Length(60), n=N, seed=0, settings=settings):\n"
         '        pg.write_structure(design.protein, work / name / f"{design.index:04d}.pdb")',
     ),
-    "## Measure\n\nThe result is written as `structures.csv`, `summary.json` and `report.html`, one page that works offline.",
+    "## Measure\n\nThe result is written as `structures.csv`, `summary.json` and `comparison.csv`. The command `protgen evaluate` "
+    "adds `report.html`, one page that works offline.",
     (
         "code",
         'result = pg.evaluate([work / "flow-small", work / "autoregressive-small"], work / "results")\n'
