@@ -42,6 +42,7 @@ from protgen.evaluation.settings import EvaluationSettings as EvaluationSettings
 from protgen.generation.design import Design as Design
 from protgen.generation.design import SampleSettings as SampleSettings
 from protgen.generation.generate import generate as generate
+from protgen.generation.job import prepare as prepare
 from protgen.models.model import Model as Model
 from protgen.models.released import load as load
 from protgen.structure.adapters import from_biopython as from_biopython

@@ -24,7 +24,7 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
     Raises:
         OSError: if the file cannot be written or moved.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with replacing(Path(folder) / "a.txt") as temporary:

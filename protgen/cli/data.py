@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from protgen.cli.console import progress, stdout, table
+from protgen.cli.console import JsonOption, print_json, progress, stdout, table
 from protgen.cli.exit_codes import of_failures
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from protgen.data.build import Source
     from protgen.data.store import Store
+    from protgen.types import JSON
 
 app = typer.Typer(help="Make and inspect training data.", no_args_is_help=True)
 
@@ -44,6 +45,7 @@ def build(
         list[str] | None,
         typer.Option("--quantity", help="Column of index.csv that is a number, as a field.", metavar="COLUMN[=NAME]"),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Read, filter, crop, label and split structures into a store for `protgen train`.
 
@@ -68,8 +70,11 @@ def build(
     with progress("reading") as show:
         counts = build_store(folder, out, filters, lambda sources: watched(sources, show), columns)
     console = stdout()
-    print_store(out, console)
-    if counts["unreadable"]:
+    if as_json:
+        print_json(describe_store(out) | counts)
+    else:
+        print_store(out, console)
+    if counts["unreadable"] and not as_json:
         console.print(f"{counts['unreadable']} of {counts['read']} files could not be read; manifest.json names them.")
     raise typer.Exit(of_failures(counts["unreadable"], counts["read"]))
 
@@ -84,9 +89,33 @@ def watched(sources: "Iterable[Source]", show: "Callable[..., None]") -> "Iterat
 
 
 @app.command("info")
-def info(store: Annotated[Path, typer.Argument(help="Folder of a store.", metavar="STORE")]) -> None:
+def info(
+    store: Annotated[Path, typer.Argument(help="Folder of a store.", metavar="STORE")], as_json: JsonOption = False
+) -> None:
     """Show what a store holds and why the rest was dropped."""
-    print_store(store, stdout())
+    if as_json:
+        print_json(describe_store(store))
+    else:
+        print_store(store, stdout())
+
+
+def describe_store(folder: Path) -> "JSON":
+    """What `--json` prints of a store: structures and residues of each split, fields, and reasons of dropping."""
+    from dataclasses import asdict
+
+    from protgen.data.store import Store
+
+    store = Store(folder)
+    kept, splits = store.manifest["kept"], {}
+    for split in sorted({entry["split"] for entry in kept}):
+        own = [entry for entry in kept if entry["split"] == split]
+        lengths = [int(entry["length"]) for entry in own]
+        clusters = len({entry["cluster"] for entry in own})
+        splits[split] = {"structures": len(own), "clusters": clusters, "residues": sum(lengths)}
+        splits[split] |= {"shortest": min(lengths), "longest": max(lengths)}
+    reasons = Counter(reason_kind(entry["reason"]) for entry in store.manifest["dropped"])
+    fields = {name: asdict(field) for name, field in store.fields.items()}
+    return {"store": folder, "splits": splits, "fields": fields, "dropped_by_reason": dict(reasons.most_common())}
 
 
 def print_store(folder: Path, console: "Console") -> None:

@@ -21,7 +21,7 @@ MOST_NAMED = 20  # failed files named on the screen; all of them are in structur
 @grouped
 def evaluate(
     paths: Annotated[
-        list[Path], typer.Argument(help="Folders of structures, each a set; or files.", metavar="PATH...")
+        list[Path], typer.Argument(help="Folders of structures, each a set; files; or trajectories.", metavar="PATH...")
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the results.", metavar="DIR")],
     asked: Asked,
@@ -52,6 +52,7 @@ def evaluate(
         strict=output.strict,
         jobs=output.jobs,
         metrics=tuple(against.metric or ()),
+        top=against.top,
     )
     with progress("evaluating") as show:
         result = run([str(path) for path in paths], out, settings=settings, progress=show)

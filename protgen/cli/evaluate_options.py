@@ -62,6 +62,12 @@ class ComparedWith:
         list[str] | None,
         typer.Option("--metric", help="A metric of yours beside those of installed packages.", metavar="MODULE:CLASS"),
     ] = None
+    top: Annotated[
+        Path | None,
+        typer.Option(
+            "--top", help="Structure file with the atoms of the trajectories among the PATHs.", metavar="FILE"
+        ),
+    ] = None
 
     def natives(self, jobs: int) -> "Reference | None":
         """The reference set, if one is named."""

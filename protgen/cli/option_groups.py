@@ -34,7 +34,7 @@ def grouped(command: Callable[..., Any]) -> Callable[..., Any]:
     Raises:
         TypeError: if two groups have an option of one name.
 
-    Example:
+    Examples:
         >>> from dataclasses import dataclass
         >>> from typing import Annotated
         >>> @dataclass(frozen=True)

@@ -36,6 +36,9 @@ def sample(
     file_format: Annotated[FileFormat, typer.Option("--format", help="File format.")] = FileFormat.PDB,
     resume: Annotated[bool, typer.Option("--resume", help="Finish a run that was interrupted.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the designs in the folder.")] = False,
+    trajectory: Annotated[
+        bool, typer.Option("--trajectory", help="Write what the sampler predicts at each step: design_0000.xtc, ...")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Generate protein backbones from constraints.
@@ -56,7 +59,7 @@ def sample(
     for line in job.warnings:
         warn(line)
     folder = DesignFolder(out, file_format.value, describe_request(facts, job, run.seed, file_format.value), run.n)
-    make(Making(folder, job, run.seed, facts), resume=resume, overwrite=overwrite)
+    make(Making(folder, job, run.seed, facts, trajectory), resume=resume, overwrite=overwrite)
     seconds = time.monotonic() - begun
     if as_json:
         print_json(summary(folder, job, seconds))
@@ -66,12 +69,13 @@ def sample(
 
 @dataclass(frozen=True)
 class Making:
-    """A run: the folder it fills, the job, its seed, and which weights these are."""
+    """A run: the folder it fills, the job, its seed, which weights these are, and whether to keep trajectories."""
 
     folder: "DesignFolder"
     job: "Job"
     seed: int
     model: "JSON"
+    trajectory: bool = False
 
 
 def make(run: Making, *, resume: bool, overwrite: bool) -> None:
@@ -101,7 +105,8 @@ def make(run: Making, *, resume: bool, overwrite: bool) -> None:
             def on_step(done: int, total: int) -> None:
                 show(done, total, f"{len(folder.records)} of {folder.n} designs")
 
-            for design in make_designs([run.job] * folder.n, run.seed, indices=todo, on_step=on_step):
+            jobs = [run.job] * folder.n
+            for design in make_designs(jobs, run.seed, indices=todo, on_step=on_step, trajectory=run.trajectory):
                 folder.add(design, record_of(design, folder.files(design.index)[0].name, run.model, settings))
     except Interrupted as interruption:
         folder.write_run("interrupted")

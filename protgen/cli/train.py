@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from protgen.cli.console import progress, stderr, stdout, table, warn
+from protgen.cli.console import JsonOption, print_json, progress, stderr, stdout, table, warn
 from protgen.cli.exit_codes import of_failures
 from protgen.cli.interruption import Interrupted, deferred
 from protgen.errors import ConfigError, ProtgenError, UsageError
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from protgen.data.store import Store
     from protgen.models.model import Model
     from protgen.training.validation import Evaluator
+    from protgen.types import JSON
 
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
 SWEEP = ("-m", "--multirun")
 
 
-def train(context: typer.Context) -> None:
+def train(context: typer.Context, as_json: JsonOption = False) -> None:
     """Train a model: protgen train experiment=flow_small data.store=STORE run=DIR key=value ...
 
     The run folder holds checkpoints, losses.csv, TensorBoard events, pictures of samples, and model/ for
@@ -39,16 +40,25 @@ def train(context: typer.Context) -> None:
     if not [argument for argument in context.args if argument not in SWEEP]:
         raise UsageError(f"say what to train: experiment={'|'.join(choices('experiment'))} data.store=STORE")
     if any(argument in SWEEP for argument in context.args):
-        train_all([argument for argument in context.args if argument not in SWEEP])
+        train_all([argument for argument in context.args if argument not in SWEEP], as_json)
         return
     with stderr().status("loading"):
         from protgen.cli.train_config import load_config
 
         config = load_config(context.args)
-    train_one(config)
+    trained = train_one(config, quiet=as_json)
+    if as_json:
+        print_json(describe_run(config, trained))
 
 
-def train_all(overrides: list[str]) -> None:
+def describe_run(config: "TrainConfig", trained: tuple[int, float | None]) -> "JSON":
+    """What `--json` prints of a run: its folder and model, the number of weights, steps, and the last loss."""
+    parameters, loss = trained
+    model = config.run / "model"
+    return {"run": config.run, "model": model, "parameters": parameters, "steps": config.settings.steps, "loss": loss}
+
+
+def train_all(overrides: list[str], as_json: bool) -> None:
     """Train each combination of a sweep; one that fails is named, and the others go on."""
     with stderr().status("loading"):
         from protgen.cli.sweep import expand, name_of
@@ -60,21 +70,27 @@ def train_all(overrides: list[str]) -> None:
             config = load_config(combination.overrides)
             jobs.append((name_of(combination), replace(config, run=config.run / name_of(combination))))
     results = table("<run", "M parameters", "loss", "<status", title="Sweep")
-    failed = 0
+    failed, runs = 0, []
     for name, config in jobs:
-        stdout().rule(name)
+        if not as_json:
+            stdout().rule(name)
         try:
-            size, loss = train_one(config)
+            size, loss = train_one(config, quiet=as_json)
             results.add_row(name, f"{size / 1e6:.2f}", "" if loss is None else f"{loss:.3f}", "done")
+            runs.append({"name": name, "status": "done"} | describe_run(config, (size, loss)))
         except ProtgenError as error:
             failed += 1
             warn(f"{name}: {error}")
             results.add_row(name, "", "", "failed")
-    stdout().print(results)
+            runs.append({"name": name, "status": "failed", "message": str(error)})
+    if as_json:
+        print_json({"runs": runs})
+    else:
+        stdout().print(results)
     raise typer.Exit(of_failures(failed, len(jobs)))
 
 
-def train_one(config: "TrainConfig") -> tuple[int, float | None]:
+def train_one(config: "TrainConfig", quiet: bool = False) -> tuple[int, float | None]:
     """Train what a configuration says; returns the number of weights and the last training loss."""
     with stderr().status("loading"):
         import torch
@@ -91,8 +107,11 @@ def train_one(config: "TrainConfig") -> tuple[int, float | None]:
     if config.machine.threads:
         torch.set_num_threads(config.machine.threads)
     structures = isinstance(model.family.space, BackboneAtoms)
-    stdout().print(f"{n_parameters(model) / 1e6:.2f} M parameters, {len(store):,} structures, run {config.run}")
+    if not quiet:
+        stdout().print(f"{n_parameters(model) / 1e6:.2f} M parameters, {len(store):,} structures, run {config.run}")
     loss = run_training(config, store, model, structures)
+    if quiet:
+        return n_parameters(model), loss
     stdout().print(f"Model: {config.run / 'model'}", markup=False, soft_wrap=True)
     if structures:
         length = config.validation.length

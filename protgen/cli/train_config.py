@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from protgen.cli.console import warn
 from protgen.cli.train_plugins import network_roles, offered, other_choice
@@ -236,11 +236,11 @@ def fitting(value: Any, hint: Any, key: str) -> Any:
         return None
     kind = typing.get_origin(options[0]) or options[0]
     if kind is float and is_whole(value):
-        value = float(value)
+        value = float(cast(int, value))
     least = 0 if key.endswith((".seed", ".samples", ".warmup")) else 1
     fits, words = {
         bool: (isinstance(value, bool), "true or false"),
-        int: (is_whole(value) and value >= least, f"a whole number, at least {least}"),
+        int: (is_whole(value) and cast(int, value) >= least, f"a whole number, at least {least}"),
         float: (isinstance(value, float) and value >= 0, "a number >= 0"),
         str: (isinstance(value, str), "a word"),
     }.get(kind, (is_numbers(value), "numbers by name, as in {secondary_structure: 0.3}"))

@@ -305,7 +305,7 @@ class Conditions(Sequence[Condition]):
     Raises:
         UsageError: if a weight is negative or not finite.
 
-    Example:
+    Examples:
         >>> from protgen.conditions.length import Length
         >>> from protgen.conditions.fractions import Fractions
         >>> both = Length(80) & 2.0 * Fractions(helix=0.5)

@@ -42,7 +42,7 @@ class ContactMap(EnergyCondition, FixedBlueprint):
     Raises:
         UsageError: if a pair names an element that is not there, or pairs a helix as a strand.
 
-    Example:
+    Examples:
         >>> ContactMap.parse("L2E6L3E6L2; 1-2:antiparallel").pairs
         ((1, 2, 'antiparallel'),)
     """

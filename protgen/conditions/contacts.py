@@ -44,7 +44,7 @@ class Contacts(EnergyCondition, BlueprintScore):
     Raises:
         UsageError: if there is no pair, one is given twice, or bounds are empty.
 
-    Example:
+    Examples:
         >>> Contacts.parse("5-40, 12-60:10").pairs
         ((5, 40, 0.0, 8.0), (12, 60, 0.0, 10.0))
     """

@@ -93,7 +93,7 @@ class Contig:
     Raises:
         UsageError: if a chain is empty, a residue is used twice, or no length fits the total.
 
-    Example:
+    Examples:
         >>> contig = Contig.parse("10-40/A163-181/10-40:50-75")
         >>> contig.lengths, contig.motif_length
         ((50, 75), 19)

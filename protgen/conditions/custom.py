@@ -35,7 +35,7 @@ class Custom(EnergyCondition):
     Raises:
         UsageError: if it is no function.
 
-    Example:
+    Examples:
         >>> flat = Custom(lambda xyz, mask: (xyz[..., 2].square().mean(-1) * mask).sum(-1), "flat", 50.0)
     """
 

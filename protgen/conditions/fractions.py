@@ -21,7 +21,8 @@ class Fractions(LearnedCondition):
     """Fractions of residues in helices and in strands; None leaves one free.
 
     Args:
-        helix, strand: from 0 to 1.
+        helix: from 0 to 1.
+        strand: likewise.
         tolerance: largest difference of either that will do.
 
     Raises:

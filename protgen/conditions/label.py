@@ -35,7 +35,7 @@ class Label(FieldCondition):
     Raises:
         UsageError: if the field or the value is empty, or a number is not finite.
 
-    Example:
+    Examples:
         >>> Label.parse("ec_class=3")
         Label(field='ec_class', value='3', tolerance=0.0)
     """

@@ -26,7 +26,7 @@ class Length(LearnedCondition):
     Raises:
         UsageError: if a bound is not positive or the range is empty.
 
-    Example:
+    Examples:
         >>> Length.parse("60-100")
         Length(low=60, high=100)
     """

@@ -32,7 +32,7 @@ class RadiusOfGyration(EnergyCondition, LearnedCondition):
     Raises:
         UsageError: if the radius is not positive.
 
-    Example:
+    Examples:
         >>> RadiusOfGyration.parse("12.5")
         RadiusOfGyration(radius=12.5, tolerance=0.05)
     """

@@ -32,7 +32,7 @@ class SecondaryStructure(LearnedCondition, FixedBlueprint):
     Raises:
         UsageError: for an empty string or another letter.
 
-    Example:
+    Examples:
         >>> SecondaryStructure.parse("H5 L2 E3").codes
         'HHHHHLLEEE'
     """

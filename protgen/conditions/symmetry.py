@@ -31,7 +31,7 @@ class Symmetry(Condition, Assembly):
     Raises:
         UsageError: for another group.
 
-    Example:
+    Examples:
         >>> Symmetry("d2").copies
         4
     """

@@ -81,7 +81,7 @@ def difference(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -> Diffe
         second: (m,) values of the second.
         seed: of the resampling.
 
-    Example:
+    Examples:
         >>> difference(np.zeros(5), np.ones(5)).value
         1.0
     """

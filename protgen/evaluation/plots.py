@@ -186,7 +186,7 @@ def cluster_map(compared: Compared, rows: Rows, names: Sequence[str]) -> go.Figu
 def classical_scaling(distances: np.ndarray) -> np.ndarray:
     """(n, 2) coordinates by the two largest eigenvectors of the centred squared distances (Torgerson, 1952).
 
-    Example:
+    Examples:
         >>> bool(np.isclose(np.ptp(classical_scaling(np.array([[0.0, 2.0], [2.0, 0.0]]))[:, 0]), 2.0))
         True
     """

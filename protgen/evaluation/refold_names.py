@@ -50,7 +50,7 @@ def assign_refolds(labels: Sequence[str], sets: Sequence[str], paths: Sequence[s
     Raises:
         UsageError: if a refold fits two designs equally well.
 
-    Example:
+    Examples:
         >>> assign_refolds(["a.pdb", "a_1.pdb"], ["s", "s"], ["a_1_x.pdb", "a/k.cif", "ab.pdb"])
         [1, 0, None]
     """

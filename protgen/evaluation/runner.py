@@ -26,6 +26,7 @@ from protgen.parallel import run
 from protgen.registry import complain
 from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
+from protgen.structure.trajectory import unpacked
 
 __all__ = ["ERROR", "EvaluationResult", "EvaluationSettings", "FileResult", "Settings", "evaluate", "evaluate_file"]
 
@@ -58,7 +59,7 @@ def evaluate(
     Several folders are several sets: each gets its own summary, and `comparison.csv` has the differences.
 
     Args:
-        paths: structure files, and folders to be searched for them; one or several.
+        paths: structure files, folders to be searched for them, and trajectories; one or several.
         out: folder for the results; made if need be.
         jobs: number of processes; the results do not depend on it. It replaces that of `settings`, as do the next two.
         strict: treat parser warnings as errors.
@@ -72,10 +73,19 @@ def evaluate(
             file that cannot be read raises nothing: it is a row with status "error".
     """
     given = {"jobs": jobs, "strict": strict, "conditions": None if conditions is None else tuple(conditions)}
-    chosen = replace(
-        settings or EvaluationSettings(), **{name: value for name, value in given.items() if value is not None}
-    )
-    paths = [paths] if isinstance(paths, str | PathLike) else paths
+    given = {key: value for key, value in given.items() if value is not None}
+    chosen = replace(settings or EvaluationSettings(), **given)
+    with unpacked([paths] if isinstance(paths, str | PathLike) else paths, chosen.top) as found:
+        return _evaluate(found, out, chosen, progress)
+
+
+def _evaluate(
+    paths: Sequence[str | PathLike[str]],
+    out: str | PathLike[str],
+    chosen: EvaluationSettings,
+    progress: Progress | None,
+) -> EvaluationResult:
+    """`evaluate` with settings that are complete, on files and folders alone."""
     files = collect_files(paths, leave_out=[] if chosen.refolds is None else [refold_folder(chosen.refolds)])
     sets = name_sets(paths, files)
     places = [(inner, path) for inner, (_, path) in zip(inner_paths(paths, files), files, strict=True)]

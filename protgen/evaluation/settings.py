@@ -33,6 +33,7 @@ class EvaluationSettings:
         strict: treat parser warnings as errors.
         jobs: number of processes; the results do not depend on it.
         metrics: of other packages, as `module:Class`, beside those that packages have registered.
+        top: structure file with the atoms of the trajectories among the paths.
     """
 
     conditions: Sequence[Evaluator] = ()
@@ -46,6 +47,7 @@ class EvaluationSettings:
     strict: bool = False
     jobs: int = 1
     metrics: tuple[str, ...] = ()
+    top: Path | None = None
 
 
 Settings = EvaluationSettings  # its name in 0.1

@@ -1,7 +1,6 @@
 """Families of generative models: a loss and a way to sample."""
 
 from protgen.families.autoregressive import Autoregressive as Autoregressive
-from protgen.families.autoregressive import AutoregressiveSettings as AutoregressiveSettings
 from protgen.families.base import ClosedFormFamily as ClosedFormFamily
 from protgen.families.base import Family as Family
 from protgen.families.base import IterativeFamily as IterativeFamily
@@ -11,12 +10,8 @@ from protgen.families.base import LikelihoodFamily as LikelihoodFamily
 from protgen.families.base import Role as Role
 from protgen.families.classical import Classical as Classical
 from protgen.families.diffusion import Diffusion as Diffusion
-from protgen.families.diffusion import DiffusionSettings as DiffusionSettings
 from protgen.families.flow_matching import FlowMatching as FlowMatching
-from protgen.families.flow_matching import FlowSettings as FlowSettings
 from protgen.families.gan import GAN as GAN
 from protgen.families.latent import Latent as Latent
-from protgen.families.latent import LatentSettings as LatentSettings
 from protgen.families.normalizing_flow import NormalizingFlow as NormalizingFlow
 from protgen.families.vae import VAE as VAE
-from protgen.families.vae import VAESettings as VAESettings

@@ -42,11 +42,9 @@ class Family(nn.Module, ABC):
     Its constructor takes a space, an encoder, a network for each of its `roles`, and further keywords with defaults. If
     it takes `residue_dim` or `global_dim` it is given the widths of y.
 
-    Args:
+    Attributes:
         space: where x lives.
         encoder: the network; its symmetry must fit the space.
-
-    Attributes:
         needs: capabilities that the space must have (`protgen.spaces.capabilities`), checked when a model is built.
         takes_sampler: whether `sample` integrates from noise to data with a sampler.
         causal: whether the features of a position must not depend on later positions.

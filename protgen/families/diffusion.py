@@ -150,14 +150,10 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
         if self.values and isinstance(self.schedule, Learned):
             # Values nine standard deviations apart are distinguished with certainty: less noise teaches nothing.
             self.schedule = Learned(gamma_min=2 * math.log(self.values.step / 9))
-        self.target = Target(settings.target, Path(self.schedule, Brownian()), space)
+        self.path = Path(self.schedule, Brownian())
+        self.target = Target(settings.target, self.path, space)
         self.likelihood = settings.likelihood
         self.first = settings.first
-
-    @property
-    def path(self) -> Path:
-        """The path from data to noise."""
-        return self.target.path
 
     def predict(self, x_t: State, t: Tensor, cond: Conditioning, x_pred: State | None) -> State:
         """Prediction of x_data, with the conventions of the space imposed.
@@ -262,7 +258,7 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
         if isinstance(self.schedule, VarianceExploding):
             mean, deviation = EDM_LOG_SIGMA
             normal = torch.special.ndtri(u.double().clamp(1e-6, 1 - 1e-6))
-            return self.schedule.time_of((mean + deviation * normal).exp()).float()
+            return self.schedule.times_of((mean + deviation * normal).exp()).float()
         return (1 - u.pow(1 / self.settings.data_bias)).clamp(FIRST, 1.0)
 
     def noisy_and_predicted(

@@ -127,7 +127,7 @@ def assign_one(
         enforced: the mechanism that is asked for, None for the first possible.
 
     Raises:
-        UsageError: if there is no mechanism, not the one that is enforced, or the model has not learned the value asked.
+        UsageError: if there is no mechanism, not the enforced one, or the model has not learned the value asked.
     """
     offered = condition.mechanisms(able)
     options = tuple(mechanism for mechanism in MECHANISMS if mechanism in offered)

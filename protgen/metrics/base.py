@@ -95,7 +95,7 @@ def summarise(
         resamples: number of bootstrap samples.
         level: probability content of the interval.
 
-    Example:
+    Examples:
         >>> summary = summarise([1.0, 2.0, 3.0, float("nan")])
         >>> summary.mean, summary.n, summary.n_given
         (2.0, 3, 4)

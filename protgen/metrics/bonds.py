@@ -123,7 +123,7 @@ def _z_scores(protein: Protein, joints: Links) -> dict[str, float]:
 class Bonds(Metric):
     """Chain breaks, CA-CA distances, peptide bonds, omega and covalent z-scores.
 
-    Example:
+    Examples:
         >>> from protgen.structure.ideal import ideal_helix
         >>> Bonds().measure(Protein.from_backbone(ideal_helix(12)))["chain_breaks"]
         0.0

@@ -68,7 +68,7 @@ def is_mirror_image(protein: Protein) -> bool | None:
 class Chirality(Metric):
     """D residues, left-handed helices, and the verdict on the whole.
 
-    Example:
+    Examples:
         >>> from protgen.structure.ideal import ideal_helix
         >>> Chirality().measure(Protein.from_backbone(ideal_helix(12)))["left_handed_helices"]
         0.0

@@ -66,7 +66,7 @@ def _neighbours(xyz: np.ndarray, reach: float, name: str) -> tuple[np.ndarray, n
 class Clashes(Metric):
     """Counts of atom pairs that are too close.
 
-    Example:
+    Examples:
         >>> from protgen.structure.ideal import ideal_helix
         >>> Clashes().measure(Protein.from_backbone(ideal_helix(12)))["n_clashes"]
         0.0

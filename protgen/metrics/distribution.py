@@ -48,7 +48,7 @@ def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
     Biased upwards by a term that falls as 1 / n: compare sets of one size, and give each at least ten times as many
     samples as there are features.
 
-    Example:
+    Examples:
         >>> x = np.random.default_rng(0).normal(size=(500, 3))
         >>> round(frechet_distance(x, x + 1.0), 6)
         3.0
@@ -137,7 +137,7 @@ def classifier_two_sample(first: np.ndarray, second: np.ndarray, seed: int = 0) 
 def jensen_shannon(first: np.ndarray, second: np.ndarray) -> float:
     """Jensen-Shannon divergence of two histograms (any shape, counts or fractions), in bits: 0 alike, 1 disjoint.
 
-    Example:
+    Examples:
         >>> jensen_shannon(np.array([1, 0]), np.array([0, 3]))
         1.0
     """

@@ -35,7 +35,7 @@ def kl_discrete(p: Float[np.ndarray, "*b k"], q: Float[np.ndarray, "*b k"]) -> F
     Raises:
         UsageError: if they have different numbers of outcomes, or are no distributions.
 
-    Example:
+    Examples:
         >>> round(float(kl_discrete(np.array([0.5, 0.5]), np.array([0.25, 0.75]))), 4)
         0.1438
     """

@@ -65,7 +65,7 @@ def set_cover(neighbours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         (n,) labels and (k,) representatives.
 
-    Example:
+    Examples:
         >>> chain = np.array([[1, 1, 0], [1, 1, 1], [0, 1, 1]], dtype=bool)
         >>> set_cover(chain)[0].tolist()
         [0, 0, 0]

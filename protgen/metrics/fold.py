@@ -126,7 +126,7 @@ def at_level(probabilities: np.ndarray, level: str) -> np.ndarray:
 def summed(probabilities: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Sums of columns of one group.
 
-    Example:
+    Examples:
         >>> summed(np.array([[0.2, 0.3, 0.5]]), np.array([0, 1, 0])).tolist()
         [[0.7, 0.3]]
     """
@@ -148,7 +148,7 @@ def fold_score(probabilities: np.ndarray) -> float:
 
     Biased downwards by few samples, as the mean over them is near each of them: compare sets of one size.
 
-    Example:
+    Examples:
         >>> round(fold_score(np.eye(4)), 6), round(fold_score(np.full((4, 4), 0.25)), 6)
         (4.0, 1.0)
     """
@@ -163,7 +163,7 @@ def fold_score(probabilities: np.ndarray) -> float:
 def fold_divergence(first: np.ndarray, second: np.ndarray) -> float:
     """Jensen-Shannon divergence (bits) of the mean class probabilities of two sets (n, k) and (m, k).
 
-    Example:
+    Examples:
         >>> fold_divergence(np.eye(2)[[0, 1]], np.eye(2)[[1, 0]]), fold_divergence(np.eye(2)[[0]], np.eye(2)[[1]])
         (0.0, 1.0)
     """

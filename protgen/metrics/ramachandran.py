@@ -94,7 +94,7 @@ def ramachandran(protein: Protein, joints: Links | None = None) -> np.ndarray:
 class Ramachandran(Metric):
     """Fractions of residues in the favoured, allowed and outlier regions.
 
-    Example:
+    Examples:
         >>> from protgen.structure.ideal import ideal_helix
         >>> Ramachandran().measure(Protein.from_backbone(ideal_helix(12)))["rama_favoured"]
         1.0

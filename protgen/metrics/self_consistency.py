@@ -120,7 +120,7 @@ def score_refold(design: Protein, refold: Protein, plddt: np.ndarray, motif: Mot
     Raises:
         ProtgenError: if the numbers of residues differ, or fewer than three have CA in both.
 
-    Example:
+    Examples:
         >>> from protgen.structure.ideal import ideal_helix
         >>> helix = Protein.from_backbone(ideal_helix(20))
         >>> round(score_refold(helix, helix, np.full(20, 90.0)).tm, 3)

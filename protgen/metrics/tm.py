@@ -75,7 +75,7 @@ def tm_score(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
         first: (la, 3) Å.
         second: (lb, 3) Å.
 
-    Example:
+    Examples:
         >>> from protgen.structure.ideal import ideal_helix
         >>> ca = ideal_helix(40)[:, 1]
         >>> [round(value, 3) for value in tm_score(ca, ca + 7.0)]

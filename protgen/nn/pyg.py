@@ -24,7 +24,7 @@ def to_pyg(batch: Batch, wiring: Wiring | None = None, positions: str = "atoms")
         wiring: adds the edges of our graph encoders, `edge_index` (2, e) and `edge_weight` (e,), and `pos` (n, 3) Å.
         positions: the array that holds positions, (b, l, 3) or (b, l, atoms, 3) with CA second.
 
-    Example:
+    Examples:
         >>> batch = Batch({"trans": torch.randn(2, 5, 3)}, torch.ones(2, 5, dtype=torch.bool))
         >>> to_pyg(batch, Wiring(nearest=2, sequence=1, long_range=0), "trans")[0]
         Data(trans=[5, 3], index=[5], pos=[5, 3], edge_index=[2, 18], edge_weight=[18], num_nodes=5)

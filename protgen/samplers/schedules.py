@@ -190,8 +190,8 @@ class VarianceExploding(Schedule):
         base = self.low + t * (self.high - self.low)
         return torch.zeros_like(t), self.rho * (self.high - self.low) * base.pow(self.rho - 1)
 
-    def time_of(self, sigma: Tensor) -> Tensor:
-        """The time at which the path has that sigma, kept in [0, 1]."""
+    def times_of(self, sigma: Tensor) -> Tensor:
+        """The times at which the path has that sigma, kept in [0, 1]."""
         return ((sigma.pow(1 / self.rho) - self.low) / (self.high - self.low)).clamp(0, 1)
 
 

@@ -1,31 +1,9 @@
 """Spaces: what a family knows of its data, and the manifolds they are made of."""
 
-from protgen.spaces.atoms import BackboneAtoms as BackboneAtoms
-from protgen.spaces.atoms import ResidueFrames as ResidueFrames
 from protgen.spaces.backbone import Backbone as Backbone
-from protgen.spaces.backbone import Rotations as Rotations
 from protgen.spaces.base import Space as Space
-from protgen.spaces.capabilities import Admissible as Admissible
-from protgen.spaces.capabilities import Alignable as Alignable
-from protgen.spaces.capabilities import AuxiliaryLosses as AuxiliaryLosses
-from protgen.spaces.capabilities import DecoderStart as DecoderStart
-from protgen.spaces.capabilities import DiscreteValues as DiscreteValues
-from protgen.spaces.capabilities import EncoderView as EncoderView
-from protgen.spaces.capabilities import Grid as Grid
-from protgen.spaces.capabilities import Observable as Observable
-from protgen.spaces.capabilities import PartlyDefined as PartlyDefined
-from protgen.spaces.capabilities import Positional as Positional
-from protgen.spaces.capabilities import PositionalContext as PositionalContext
-from protgen.spaces.capabilities import VectorPoints as VectorPoints
 from protgen.spaces.descriptors import Descriptors as Descriptors
 from protgen.spaces.frame_latents import FrameLatents as FrameLatents
 from protgen.spaces.image import Image as Image
 from protgen.spaces.latent import LatentSpace as LatentSpace
-from protgen.spaces.manifolds import Euclidean as Euclidean
-from protgen.spaces.manifolds import HeatKernel as HeatKernel
-from protgen.spaces.manifolds import Manifold as Manifold
-from protgen.spaces.manifolds import Torus as Torus
-from protgen.spaces.observation import Observation as Observation
-from protgen.spaces.observation import ObservationModel as ObservationModel
-from protgen.spaces.observation import Posable as Posable
 from protgen.spaces.torsions import Torsions as Torsions

@@ -220,6 +220,7 @@ class Backbone(Space, ResidueFrames, Alignable, AuxiliaryLosses, DecoderStart, V
         turn, _ = alignment.kabsch(prediction["trans"], target["trans"], mask)
         trans_weight, rots_weight = (1 / stds[name].square() for name in ("trans", "rots"))
         eye = torch.eye(3, device=mask.device)
+        precision = eye.expand(len(mask), 3, 3)
         for _ in range(3):  # Gauss-Newton steps from the best superposition of positions; orientations count as well
             moved = rotated(prediction, turn)
             p, x = moved["trans"], target["trans"]

@@ -55,7 +55,7 @@ class Descriptors(Space, Observable):
     Raises:
         ConfigError: for a name that is not among them, or one that is named twice.
 
-    Example:
+    Examples:
         >>> from protgen.structure.ideal import ideal_helix
         >>> atoms = torch.from_numpy(ideal_helix(30)[None]).float()
         >>> space = Descriptors(["helix", "rg_exponent"])

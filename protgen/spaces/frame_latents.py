@@ -74,7 +74,7 @@ class FrameLatents(Space, Positional, Alignable, EncoderView):
     @classmethod
     def example(cls) -> "FrameLatents":
         """Those of backbones."""
-        return cls(registry.build("spaces", "backbone"))
+        return cls(registry.build("spaces", "backbone"))  # by name: families import this module and know no protein
 
     def encode(self, batch: Batch) -> State:
         """`latents` (b, l, 3 v), places first; centred."""

@@ -52,7 +52,7 @@ class Image(Space, Positional, Observable, DiscreteValues, Grid, ObservationMode
     Raises:
         UsageError: if a size is not positive.
 
-    Example:
+    Examples:
         >>> space = Image(height=8, width=8, levels=17)
         >>> pixels = torch.randint(0, 17, (2, 64, 1))
         >>> bool((space.decode(space.encode(Batch({"pixels": pixels}, space.full_mask(2))))["pixels"] == pixels).all())

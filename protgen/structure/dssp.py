@@ -27,7 +27,7 @@ def dssp(protein: Protein) -> str:
     Returns:
         A string of length l over H, E, C and "-" (a residue that lacks an atom).
 
-    Example:
+    Examples:
         >>> from protgen.structure.ideal import ideal_helix
         >>> dssp(Protein.from_backbone(ideal_helix(8)))
         'CHHHHHHC'

@@ -39,7 +39,7 @@ class Protein:
     Raises:
         StructureError: if shapes disagree, or a present atom has a coordinate that is not finite.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> Protein.from_backbone(np.arange(24.0).reshape(2, 4, 3)).length
         2

@@ -72,7 +72,7 @@ def read_structure(
     Raises:
         StructureError: one line with the file, the line or tag, the reason, and what to do.
 
-    Example:
+    Examples:
         >>> protein = read_structure("1aki.pdb.gz")  # doctest: +SKIP
         >>> [str(warning) for warning in protein.warnings]  # doctest: +SKIP
     """

@@ -71,3 +71,26 @@ def test_doctor(cli, monkeypatch):
     assert not found["ok"]
     assert found["checks"][2]["message"] == "ValueError: out of order"
     assert "out of order" in done.err
+
+
+def test_data_and_train(cli, folder, tmp_path):
+    """A store's counts and fields, as `data info` has them again, and what a training of one step made."""
+    for i in range(3):
+        write_pdb(Protein.from_backbone(ideal_helix(24 + i)), folder / f"helix{i}.pdb")
+    (folder / "strand.pdb").unlink()
+    build = ("data", "build", folder, "--out", tmp_path / "store", "--min-length", 20, "--rg-percentile", 100)
+    done = cli(*build, "--validation-fraction", 0, "--json")
+    assert done.code == 3  # bad.pdb
+    found = json.loads(done.out)
+    assert found["splits"]["train"] == {
+        "structures": 4, "clusters": 4, "residues": 30 + 24 + 25 + 26, "shortest": 24, "longest": 30,
+    }  # fmt: skip
+    assert (found["kept"], found["unreadable"]) == (4, 1)
+    again = json.loads(cli("data", "info", tmp_path / "store", "--json").out)
+    assert again == {key: found[key] for key in again}
+    assert again["fields"]["atoms"]["shape"] == [4, 3]
+    given = (f"data.store={tmp_path / 'store'}", f"run={tmp_path / 'run'}", "train.steps=1", "validation.samples=0")
+    trained = json.loads(cli("train", "experiment=flow_tiny", *given, "--json").out)
+    assert (trained["steps"], trained["model"]) == (1, str(tmp_path / "run" / "model"))
+    assert trained["parameters"] > 10_000
+    assert trained["loss"] > 0
