@@ -124,7 +124,7 @@ def pick(counts: dict[str, int], rng: Generator) -> str:
         place -= count
         if place < 0:
             return key
-    return key
+    return list(counts)[-1]  # by rounding
 
 
 def fit_runs(runs: list[tuple[str, int]], length: int, rng: Generator) -> list[tuple[str, int]]:

@@ -273,7 +273,7 @@ def test_metrics_that_fail_cost_their_own_values(lab, cli, chains, tmp_path, mon
 
 
 def test_a_broken_package_costs_a_line(lab, cli, chains, tmp_path, monkeypatch):
-    """Its entry point cannot be imported: evaluate goes on with the others and warns once; doctor lists them."""
+    """Its entry point cannot be imported: evaluate goes on with the others and warns once; doctor lists the others."""
     info = tmp_path / "site" / "lab_bad-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lab-bad\nVersion: 1.0\n", encoding="utf-8")
@@ -286,8 +286,8 @@ def test_a_broken_package_costs_a_line(lab, cli, chains, tmp_path, monkeypatch):
     lines = [line for line in done.err.splitlines() if line.startswith("warning:")]
     assert len(lines) == 1
     assert "'bad' of the package lab-bad cannot be loaded: ModuleNotFoundError" in lines[0]
-    from protgen.cli.doctor import plugin_lines
+    from protgen.cli.doctor import plugins_found
 
     with pytest.warns(UserWarning, match="lab-bad"):
-        said = plugin_lines()
-    assert {f"plug-in  {kind} {name}, of protgen-lab" for kind, name in KINDS.items()} == set(said)
+        said = plugins_found()
+    assert {f"{kind} {name}, of protgen-lab" for kind, name in KINDS.items()} == set(said)
