@@ -34,7 +34,7 @@ DESIGN = [
     (
         "code",
         'request = pg.SecondaryStructure.parse("L3E6L3E7L4H14L4E6L3E6L4H15L5") & pg.RadiusOfGyration(12.0)\n'
-        "for condition in request:\n    print(condition.name, \"-\", condition.describe())",
+        'for condition in request:\n    print(condition.name, "-", condition.describe())',
     ),
     "## Make\n\nDesign i depends on the seed and i alone: ask for more later and the first ones stay the same.",
     (
@@ -84,7 +84,7 @@ EVALUATE = [
         "code",
         'for name in ("flow-small", "autoregressive-small"):\n'
         "    settings = pg.SampleSettings(steps=STEPS)  # temperature and guidance stay the model's own\n"
-        '    (work / name).mkdir()\n'
+        "    (work / name).mkdir()\n"
         "    for design in pg.generate(name, pg.Length(60), n=N, seed=0, settings=settings):\n"
         '        pg.write_structure(design.protein, work / name / f"{design.index:04d}.pdb")',
     ),
@@ -105,13 +105,12 @@ EVALUATE = [
         '        entry = own["metrics"][metric]\n'
         '        low, high = entry["ci_low"], entry["ci_high"]\n'
         '        interval = "" if low is None else f" [{low:.2f}, {high:.2f}]"\n'
-        '        print(f"{name:22}{metric:15}{entry[\'mean\']:8.2f}{interval}  n={entry[\'n\']}")',
+        "        print(f\"{name:22}{metric:15}{entry['mean']:8.2f}{interval}  n={entry['n']}\")",
     ),
     "## One structure\n\nMetrics are classes over a `Protein`. `pg.metrics` has them all.",
     (
         "code",
-        'protein = pg.read_structure(work / "flow-small" / "0000.pdb")\n'
-        "pg.metrics.Compactness().measure(protein)",
+        'protein = pg.read_structure(work / "flow-small" / "0000.pdb")\npg.metrics.Compactness().measure(protein)',
     ),
 ]
 
@@ -125,7 +124,7 @@ TRAIN = [
     (
         "code",
         '(work / "chains").mkdir()\n'
-        "for design in pg.generate(\"flow-small\", pg.Length(40, 48), n=2 * N, seed=1, "
+        'for design in pg.generate("flow-small", pg.Length(40, 48), n=2 * N, seed=1, '
         "settings=pg.SampleSettings(steps=STEPS)):\n"
         '    pg.write_structure(design.protein, work / "chains" / f"chain{design.index}.pdb")',
     ),
@@ -138,7 +137,7 @@ TRAIN = [
         '    """Run a command of protgen and print the last lines of what it says."""\n'
         '    command = [sys.executable, "-m", "protgen", *map(str, arguments)]\n'
         '    done = subprocess.run(command, cwd=work, capture_output=True, text=True, env={**os.environ, "COLUMNS": "90"})\n'
-        '    print((done.stdout or done.stderr)[-1500:])\n'
+        "    print((done.stdout or done.stderr)[-1500:])\n"
         "    assert done.returncode == 0, done.stderr\n\n\n"
         'protgen("data", "build", "chains", "--out", "store", "--validation-fraction", 0.3, "--rg-percentile", 100)',
     ),

@@ -121,7 +121,7 @@ class EGNNEncoder(Encoder):
         blocks: number of blocks.
         edge_dim: width of edge features.
         expansion: hidden width of node updates, in units of dim.
-        neighbours: nearest in space that a residue sees beside its neighbours along the chain and a few far ones.
+        neighbours: number of edges to the nearest residues in space; sequence and long-range edges come in addition.
         causal: whether residue i sees residues j <= i alone.
     """
 

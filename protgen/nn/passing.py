@@ -30,7 +30,7 @@ class WeightedMeanPassing(MessagePassing):
     """A block that passes messages: `message` returns a tuple of tensors, `propagate` the weighted mean of each.
 
     Arguments of `message` that end in `_i` are read at the target of an edge, in `_j` at its source. `propagate` wants
-    `weights` (e,) beside them.
+    `weights` (e,) as well.
     """
 
     def __init__(self) -> None:

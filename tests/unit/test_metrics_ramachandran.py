@@ -39,7 +39,7 @@ def test_forbidden_regions_are_outliers(phi, psi):
 
 
 def test_glycine_may_do_what_others_may_not():
-    """phi 85, psi 180 is glycine's alone, and is judged so when the glycine is real."""
+    """phi 85, psi 180 is glycine's alone, and counts as such when the glycine is real."""
     n = 12
     names = np.array(["ALA", "GLY"] + ["ALA"] * 10)
     torsions = np.full((2, n), np.deg2rad([[-63], [-43]]))
