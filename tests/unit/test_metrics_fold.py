@@ -144,7 +144,7 @@ def test_two_sets_of_one_fold_each():
     assert row["p_value"] < 0.05
 
 
-def test_few_are_not_judged():
+def test_few_are_refused():
     """Below the stated numbers there are counts and no figures, and a set against itself is no discovery."""
     few = describe_folds(Features(noisy(ideal_helix, FEWEST_SCORED - 1)))
     assert few == {"n": 0, "n_given": FEWEST_SCORED - 1}

@@ -115,7 +115,7 @@ static void finish(Search *s, double *result)
     result[2] = n;
 }
 
-/* All memory of a search, in one block; sizes are summed first, then assigned. */
+/* Room for everything, in one piece of memory; sizes are counted first, then handed out. */
 static void *take(char **at, size_t size)
 {
     char *taken = *at;
@@ -182,7 +182,7 @@ static void run_starts(Search *s, const Plan *plan, int32_t *alignments)
         thread(s, 0, s->la, 0, s->lb, shorter / 2 > 5 ? shorter / 2 : 5, &best);
         start_from(s, 0, 0, plan->long_run);
     }
-    /* Whole scores tie often. TM-align computes one direction, which depends on the order of the chains; both directions together do not. */
+    /* Whole scores tie often. TM-align takes one way, which depends on the order of the chains; both ways do not. */
     for (int ties = 0; ties < plan->structure; ties++) {
         align_by_states(&s->table, -1, ties, s->scratch);
         start_from(s, 0.2f, 0, plan->long_run);

@@ -1,4 +1,4 @@
-/* Alignments from which the search starts: gapless threading, superposed pieces, secondary structure with distance.
+/* Alignments from which the search starts: gapless threading, superposed pieces, secondary structure beside distance.
 
    What TM-align calls initial alignments 1, 3, 4 and 5 (Zhang & Skolnick, Nucleic Acids Res. 33, 2302, 2005; the numbers
    are its program's). Each leaves its alignment in `scratch`. */
