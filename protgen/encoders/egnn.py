@@ -34,7 +34,7 @@ from protgen.types import Conditioning, Features, State
 class EdgeMessages(WeightedMeanPassing):
     """Messages to each node; the weights are those of the block, whose names do not fit PyG's methods."""
 
-    def message(
+    def message(  # pyright: ignore[reportIncompatibleMethodOverride] - PyG passes by name
         self,
         target_i: Tensor,
         source_j: Tensor,

@@ -56,7 +56,7 @@ class Block(WeightedMeanPassing):
         change = self.narrow(*self.widen(self.norm_transition(s, given.globals), normalise_vectors(v)))
         return s + change[0], v + change[1]
 
-    def message(
+    def message(  # pyright: ignore[reportIncompatibleMethodOverride] - PyG passes by name
         self,
         target_i: Tensor,
         source_j: Tensor,

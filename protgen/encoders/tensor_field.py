@@ -84,7 +84,7 @@ class Block(WeightedMeanPassing):
         change = self.transition(self.norm_transition(x[:, :dim], given.globals))
         return torch.cat([x[:, :dim] + change, x[:, dim:]], dim=-1)
 
-    def message(
+    def message(  # pyright: ignore[reportIncompatibleMethodOverride] - PyG passes by name
         self, target_i: Tensor, source_j: Tensor, narrowed_j: Tensor, edge: Tensor, harmonics: Tensor
     ) -> tuple[Tensor]:
         """The features of the source times the harmonics of the edge, (e, irreps)."""

@@ -120,6 +120,7 @@ class BlueprintPrior:
 def pick(counts: dict[str, int], rng: Generator) -> str:
     """A key with probability in proportion to its count."""
     place = torch.rand((), generator=rng).item() * sum(counts.values())
+    key = ""
     for key, count in counts.items():
         place -= count
         if place < 0:

@@ -36,7 +36,7 @@ class WeightedMeanPassing(MessagePassing):
     def __init__(self) -> None:
         super().__init__(aggr=None, node_dim=0)
 
-    def aggregate(
+    def aggregate(  # pyright: ignore[reportIncompatibleMethodOverride] - PyG passes by name
         self, inputs: tuple[Tensor, ...], index: Tensor, weights: Tensor, dim_size: int
     ) -> tuple[Tensor, ...]:
         """The weighted mean of each part of the messages."""
