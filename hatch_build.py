@@ -1,7 +1,7 @@
 """Build hook of the wheel: compiles the TM-score search into it, where there is a C compiler.
 
 Without one the wheel is pure Python, and the search runs in numpy. `PROTGEN_NATIVE=0` asks for that. `PROTGEN_NATIVE=1`
-makes a failure to compile an error, for wheels that are to be published. An editable install keeps the library beside
+makes a failure to compile an error, for wheels that are to be published. An editable install keeps the library next to
 its sources.
 """
 
@@ -35,7 +35,7 @@ class NativeBuildHook(BuildHookInterface):
     scratch: tempfile.TemporaryDirectory | None = None
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile, unless told not to; `version` is "standard" or "editable"."""
+        """Compile, unless switched off; `version` is "standard" or "editable"."""
         wish = os.environ.get("PROTGEN_NATIVE", "")
         if wish == "0":
             return

@@ -190,15 +190,17 @@ class Browser:
         page = self._pages.get(event.get("sessionId"))
         if page is None:
             return
-        name, told = event.get("method"), event.get("params", {})
-        if name == "Runtime.consoleAPICalled" and told["type"] in ("error", "assert"):
-            page.errors.append(f"console: {' '.join(str(a.get('value', a.get('description'))) for a in told['args'])}")
+        name, params = event.get("method"), event.get("params", {})
+        if name == "Runtime.consoleAPICalled" and params["type"] in ("error", "assert"):
+            page.errors.append(
+                f"console: {' '.join(str(a.get('value', a.get('description'))) for a in params['args'])}"
+            )
         elif name == "Runtime.exceptionThrown":
-            details = told["exceptionDetails"]
+            details = params["exceptionDetails"]
             page.errors.append(f"exception: {details.get('exception', {}).get('description', details.get('text'))}")
-        elif name == "Log.entryAdded" and told["entry"]["level"] == "error":
-            page.errors.append(f"log: {told['entry']['text']} {told['entry'].get('url', '')}")
+        elif name == "Log.entryAdded" and params["entry"]["level"] == "error":
+            page.errors.append(f"log: {params['entry']['text']} {params['entry'].get('url', '')}")
         elif name == "Network.requestWillBeSent":
-            address = told["request"]["url"]
+            address = params["request"]["url"]
             if not address.startswith(OWN) or address.startswith("file:"):
                 page.requests.append(address)

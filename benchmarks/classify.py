@@ -1,11 +1,11 @@
-"""Bayes classifiers: p(y | x) from p(x | y), on digits and on the fold class of proteins, beside scikit-learn's own.
+"""Bayes classifiers: p(y | x) from p(x | y), on digits and on the fold class of proteins, next to scikit-learn's own.
 
     python benchmarks/classify.py --out benchmarks/results/classify [--parts digits,proteins,released] [--seed 0]
         [--store STORE --index INDEX.csv] [--steps 1500] [--networks vae,pixelcnn,gpt] [--released 60]
 
 `digits`: the 300 test digits of `protgen.data.images`; classical families in closed form, and a VAE, a PixelCNN and a
 GPT over pixels trained for `--steps` steps. `proteins`: the validation split of a store; classical families on fold
-descriptors, asked for the fold class by DSSP fractions and for the class by CATH (column `cath` of the index beside the
+descriptors, asked for the fold class by DSSP fractions and for the class by CATH (column `cath` of the index of the
 chains), each with all descriptors and without the fractions of helix and strand, which the first is made of.
 `released`: models that learned fractions of helix and strand, asked which class's typical fractions make a structure
 likeliest.
@@ -52,7 +52,7 @@ CLASSICAL = ("naive_bayes", "discriminant", "mixture")
 ROUNDS = 30  # passes of EM over all examples
 RIDGE = 1e-3
 CATH = ("mainly alpha", "mainly beta", "alpha beta")  # classes 1, 2 and 3; 4 has few secondary structures
-SHARES = ("helix", "strand")
+FRACTIONS = ("helix", "strand")
 NO_NETWORK = {"name": "transformer", "dim": 8, "blocks": 1, "heads": 1}
 
 
@@ -186,7 +186,7 @@ def cath_classes(index: Path | None, ids: Sequence[str]) -> np.ndarray:
 
 
 def fold_classes(store: Store, rows: np.ndarray) -> np.ndarray:
-    """The class by DSSP shares, from 0; -1 for a structure of none."""
+    """The class by DSSP fractions, from 0; -1 for a structure of none."""
     found = [fold_class(to_string(store[int(i)].labels)) for i in rows]
     return np.array([CLASSES.index(name) if name in CLASSES else -1 for name in found])
 
@@ -208,7 +208,7 @@ def proteins(options: argparse.Namespace) -> dict:
             continue
         for which, names in (
             ("18 descriptors", space.names),
-            ("16, without fractions of helix and strand", tuple(n for n in space.names if n not in SHARES)),
+            ("16, without fractions of helix and strand", tuple(n for n in space.names if n not in FRACTIONS)),
         ):
             columns = [space.names.index(n) for n in names]
             given = {split: (x[split][known[split] >= 0][:, columns], known[split][known[split] >= 0]) for split in x}
@@ -259,8 +259,8 @@ def released(options: argparse.Namespace) -> dict:
     store = Store(options.store)
     train, rows = store.indices("train"), store.indices("validation")
     labels = fold_classes(store, train)
-    shares = np.array([[(store[int(i)].labels == code).mean() for code in (1, 2)] for i in train])
-    typical = [shares[labels == c].mean(0).round(3).tolist() for c in range(len(CLASSES))]
+    fractions = np.array([[(store[int(i)].labels == code).mean() for code in (1, 2)] for i in train])
+    typical = [fractions[labels == c].mean(0).round(3).tolist() for c in range(len(CLASSES))]
     truth = fold_classes(store, rows)
     order = np.random.default_rng(options.seed).permutation(np.flatnonzero(truth >= 0))[: options.released]
     items = [store[int(rows[i])] for i in order]
@@ -289,7 +289,7 @@ def main() -> None:
     parser.add_argument("--index", type=Path, default=None, help="index.csv of the chains, with a column cath")
     parser.add_argument("--networks", default=",".join(NETWORKS), help="trained on digits")
     parser.add_argument("--steps", type=int, default=1500, help="of training on digits")
-    parser.add_argument("--released", type=int, default=60, help="structures judged by released models")
+    parser.add_argument("--released", type=int, default=60, help="structures classified by released models")
     parser.add_argument("--models", default="autoregressive-small,diffusion-small")
     parser.add_argument("--repeats", type=int, default=1, help="estimates of each bound")
     options = parser.parse_args()

@@ -348,7 +348,7 @@ def composed(bench: Bench) -> dict:
 
 
 def calibration(bench: Bench) -> dict:
-    """Adherence and validity against the weight: of guidance for what is learned, of the energy for what is pushed."""
+    """Adherence and validity against the weight: of guidance for learned conditions, of the energy for the rest."""
     natives = bench.natives()
     strings = [[SecondaryStructure(to_string(item.labels))] for item in natives]
     mixed = [[Length(len(item.atoms)), FoldClass("mixed")] for item in natives]
@@ -392,14 +392,14 @@ def plot(result: dict[str, list], path: Path) -> None:
         panel.errorbar(weights, means, yerr=np.nan_to_num(ends), marker="o", label="error")
         favoured = [row["validity"]["Ramachandran favoured"]["mean"] for row in rows]
         whole = [row["validity"]["no chain break"]["mean"] for row in rows]
-        beside = panel.twinx()
-        beside.plot(weights, favoured, "s--", color="tab:green", label="Ramachandran favoured")
-        beside.plot(weights, whole, "^--", color="tab:red", label="no chain break")
-        beside.set_ylim(0, 1.05)
+        right = panel.twinx()
+        right.plot(weights, favoured, "s--", color="tab:green", label="Ramachandran favoured")
+        right.plot(weights, whole, "^--", color="tab:red", label="no chain break")
+        right.set_ylim(0, 1.05)
         panel.set(
             title=name, xlabel="weight", ylabel=f"error, {UNITS.get(name, 'fraction of residues')}", ylim=(0, None)
         )
-    entries = [*panel.get_legend_handles_labels()[0], *beside.get_legend_handles_labels()[0]]
+    entries = [*panel.get_legend_handles_labels()[0], *right.get_legend_handles_labels()[0]]
     figure.legend(handles=entries, loc="lower center", ncols=len(entries), frameon=False)
     figure.tight_layout(rect=(0, 0.07, 1, 1))
     figure.savefig(path, dpi=120)

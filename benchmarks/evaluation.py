@@ -8,7 +8,7 @@ clusters    1,000 structures of 80-120 residues, with and without the prefilter
 novelty     100 structures against 5,000 references
 validity    1,000 files of 130-170 residues, parsing included
 natives     the validation split
-broken      altered copies told from their originals
+broken      altered copies distinguished from their originals
 damaged     1,000 files, 50 of them damaged
 frechet     draws of natives by their number, and natives with noise, on both kinds of features
 agreement   DSSP and Rg against mdtraj and biotite on 200 natives
@@ -151,12 +151,12 @@ def broken_copies(chains: Path, jobs: int) -> dict:
     }
     result: dict = {"n": len(originals)}
     for name, (alter, metric, sign) in alterations.items():
-        told = []
+        worse = []
         for protein in originals:
             plain = Protein.from_backbone(protein.backbone)
             copy = Protein.from_backbone(alter(protein.backbone))
-            told.append(sign * (float(validity(copy)[metric]) - float(validity(plain)[metric])) > 0)
-        result[name] = {"metric": metric, "told apart": float(np.mean(told))}
+            worse.append(sign * (float(validity(copy)[metric]) - float(validity(plain)[metric])) > 0)
+        result[name] = {"metric": metric, "told apart": float(np.mean(worse))}
     return result
 
 
@@ -189,10 +189,10 @@ def damaged_files(chains: Path, jobs: int) -> dict:
 
 
 def damage(text: bytes, kind: int) -> bytes:
-    """One of ten ways in which files go wrong."""
+    """A file with one of ten kinds of damage."""
     lines = text.splitlines(keepends=True)
     atom = next(k for k, line in enumerate(lines) if line.startswith(b"ATOM"))
-    ways: tuple[Callable[[], bytes], ...] = (
+    kinds: tuple[Callable[[], bytes], ...] = (
         lambda: b"",
         lambda: b"<!DOCTYPE html><html>404</html>",
         lambda: b"\x1f\x8b\x08\x00 not a gzip file",
@@ -204,7 +204,7 @@ def damage(text: bytes, kind: int) -> bytes:
         lambda: b"".join(line for line in lines if not line.startswith(b"ATOM")) + b"REMARK no atoms\n",
         lambda: text.replace(lines[atom], lines[atom][:40] + b"\n", 1),
     )
-    return ways[kind % len(ways)]()
+    return kinds[kind % len(kinds)]()
 
 
 def frechet(chains: Path, jobs: int) -> dict:

@@ -63,7 +63,7 @@ FAMILIES: dict[str, JSON] = {
 }
 ON_TORSIONS = ("autoregressive", "normalizing_flow")
 TORSION_FIELDS = {"torsions": 3, "angles": 3}
-TRIAL = 24  # steps whose time tells how many there will be
+TRIAL = 24  # steps timed to choose the number of steps
 
 
 def configuration(family: str, encoder: str, dim: int) -> JSON:
@@ -187,8 +187,8 @@ def table(results: dict[tuple[str, str], JSON], command: str) -> str:
         lines.append(f"| {' | '.join([*values, str(result['CPU seconds per sample'])])} |")
     first = next(iter(results.values()))
     note = (
-        f"Made by `{command}` on {first['machine']}. Figures are means over n = {first['n']} designs after the clean-"
-        "up; the JSON files beside the table's script have intervals, and the figures before it."
+        f"Made by `{command}` on {first['machine']}. Figures are means over n = {first['n']} designs after relaxation"
+        "; the JSON files beside the table's script have intervals, and the figures before it."
     )
     return "\n".join(["# Families side by side", "", *lines, "", note, ""])
 

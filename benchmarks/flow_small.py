@@ -3,7 +3,7 @@
     python benchmarks/flow_small.py STORE --out benchmarks/results/flow_small [--n 200] [--seed 0] [--model flow-small]
 
 STORE is made by `protgen data build CHAINS --out STORE`. Designs have lengths 60-100 (uniform) and default settings;
-the natives beside them are the validation split of the store at the same lengths, the strings asked for are theirs, and
+the natives are the validation split of the store at the same lengths, the strings asked for are theirs, and
 novelty is against every training item. `--parts` picks some of the parts; each writes its own JSON, so a run can go on
 where it stopped.
 """

@@ -1,7 +1,7 @@
 """Fréchet and kernel distances between sets of images, on features of a small classifier trained here.
 
 The numbers depend on the feature net: they compare models within one table, and never with published FIDs, which use
-Inception features. The net is named `cnn64-<data set>` with its test accuracy beside every number.
+Inception features. The net is named `cnn64-<data set>` with its test accuracy next to every number.
 
 References:
     Heusel et al. 2017, GANs Trained by a Two Time-Scale Update Rule, eq. 6 (FID).
@@ -41,19 +41,19 @@ class FeatureNet(nn.Module):
 
 @dataclass(frozen=True)
 class Evaluator:
-    """A trained feature net, its name and test accuracy, and mean and spread of its features on training images."""
+    """A trained feature net, its name and test accuracy, and mean and std of its features on training images."""
 
     net: FeatureNet
     name: str
     accuracy: float
     centre: Tensor
-    spread: Tensor
+    std: Tensor
 
     @torch.no_grad()
     def features(self, pictures: Tensor) -> np.ndarray:
-        """(n, h, w, c) -> (n, WIDTH), in parts; each feature of mean 0 and spread 1 on training images."""
+        """(n, h, w, c) -> (n, WIDTH), in parts; each feature of mean 0 and standard deviation 1 on training images."""
         raw = torch.cat([self.net.features(part) for part in pictures.split(500)])
-        return ((raw - self.centre) / self.spread).double().numpy()
+        return ((raw - self.centre) / self.std).double().numpy()
 
     @torch.no_grad()
     def classes(self, pictures: Tensor) -> Tensor:

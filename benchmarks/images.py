@@ -1,4 +1,4 @@
-"""One family on one set of images within a time budget: likelihood, samples, FID and KID, beside published numbers.
+"""One family on one set of images within a time budget: likelihood, samples, FID and KID, next to published numbers.
 
     python benchmarks/images.py --data digits --family vae --minutes 1 --out benchmarks/results/images/digits_vae
     python benchmarks/images.py --data mnist ../shared/data/images/mnist --binarise dynamic --family vae --minutes 60 \\

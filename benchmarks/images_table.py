@@ -1,8 +1,8 @@
-"""Reports of `benchmarks/images.py` as one page, beside published numbers.
+"""Reports of `benchmarks/images.py` as one page, next to published numbers.
 
     python benchmarks/images_table.py benchmarks/results/images --out docs/images.md
 
-A folder with a `report.json` for each run; sample grids that lie beside them are shown. Nothing is computed here.
+A folder with a `report.json` for each run; sample grids in the same folder are shown. Nothing is computed here.
 """
 
 import argparse

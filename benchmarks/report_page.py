@@ -17,7 +17,7 @@ from chromium import Browser, Page, find_browser
 from matplotlib.image import imread
 
 WIDE, NARROW = (1280, 900), (400, 800)
-SHARE = 0.001  # of the view: an empty one has none at all, a CA trace of a chain that is stretched out 0.003
+LEAST = 0.001  # of the view: an empty one has none at all, a CA trace of a chain that is stretched out 0.003
 DRAWN = "[...document.querySelectorAll('.plot')].every(e => e.querySelector('.main-svg'))"
 GL = "(() => { const c = document.querySelector('#view canvas'); return !!c && c.width > 0; })()"
 EMPTY = """[...document.querySelectorAll('.plot')].filter(
@@ -76,7 +76,7 @@ def check(report: Path, browser_path: str, pictures: Path) -> dict:
         page.wait(DRAWN)
         page.wait(GL)
         settle(page)
-        share, first = coloured(page, "#view", scratch)
+        fraction, first = coloured(page, "#view", scratch)
         page.picture(pictures / "wide.png")
         drag(page, "#view canvas")
         settle(page)
@@ -85,11 +85,11 @@ def check(report: Path, browser_path: str, pictures: Path) -> dict:
         settle(page)
         rainbow = coloured(page, "#view", scratch)[1]
         n = page.run("document.getElementById('which').options.length")
-        shares = []
+        fractions = []
         for k in range(min(n, 24)):
             choose(page, "which", str(k))
             settle(page)
-            shares.append(coloured(page, "#view", scratch)[0])
+            fractions.append(coloured(page, "#view", scratch)[0])
         page.run("document.getElementById('theme').click()")
         settle(page)
         page.picture(pictures / "dark.png")
@@ -102,16 +102,16 @@ def check(report: Path, browser_path: str, pictures: Path) -> dict:
         narrow = page.run(TOO_WIDE)
         version = browser.call("Browser.getVersion")["product"]
     problems = [*page.errors, *(f"asks for {url}" for url in page.requests)]
-    problems += [] if min([share, *shares]) > SHARE else ["a structure is not drawn"]
+    problems += [] if min([fraction, *fractions]) > LEAST else ["a structure is not drawn"]
     problems += [] if (first != rotated).any() and (rotated != rainbow).any() else ["the view does not change"]
     problems += [f"empty plot: {name}" for name in empty] + [f"sticks out: {name}" for name in [*wide, *narrow]]
     return {
         "browser": version,
         "console errors": len(page.errors),
         "network requests": len(page.requests),
-        "structures drawn": sum(share > SHARE for share in shares),
+        "structures drawn": sum(fraction > LEAST for fraction in fractions),
         "structures listed": n,
-        "least fraction of the view that is structure": min(shares),
+        "least fraction of the view that is structure": min(fractions),
         "problems": problems,
     }
 

@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/tm_score.py CHAINS [--pairs 500] [--seed 0] [--timed 60] [--out FOLDER]
 
-CHAINS holds `index.csv` and the chains it lists. Half of the pairs are drawn at random, half share their CATH topology,
+CHAINS holds `index.csv` and the chains it lists. Half of the pairs are drawn at random, half have one CATH topology,
 so that scores on both sides of 0.5 occur; lengths are 50-250. Ours does not depend on the order of two chains and
 TM-align's does, a little, which is the larger part of what differs; the figures show it by sign. Speed is CPU time of
 one core on pairs of chains of 95-105 residues, ours and theirs in turn, so that a busy machine slows both alike.

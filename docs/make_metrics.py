@@ -32,14 +32,14 @@ With refolds from a folder (`--refolds`) or made by tools (`--structure-predicto
 protocol is 8 ProteinMPNN sequences for each backbone (temperature 0.1), folded by ESMFold. Residues of a design and
 its refold correspond by their order, so both have the same number. pLDDT is read from the B-factors of the CA atoms;
 where none exceeds 1 the scale is taken to be 0 to 1. A design without a usable refold has no value here and is left
-out of every mean, with `n` of `n_given` beside it; `refold_message` says why. In `summary.json` each set has its
+out of every mean, with `n` of `n_given` next to it; `refold_message` says why. In `summary.json` each set has its
 designable fraction, the refolds used of those given, of how many the best was taken, and F1 = 2 D V / (D + V) of
 designability D and clusters per sample V (Genie 2), where every design has a verdict and was clustered.
 
 Names in a folder: {RULE}.
 Where two sets have designs of one name, the refolds of each are below a folder with the name of its set.
 
-The motif columns are there if the record that `protgen sample` wrote beside a design names a motif.
+The motif columns are there if the record that `protgen sample` wrote next to a design names a motif.
 
 {TABLE}"""
 
@@ -48,10 +48,10 @@ LIKELIHOODS = """
 
 With `--likelihood MODEL`, of any model over backbones whose family has one. Every place that prints the number names
 its kind: exact, upper bound (the family bounds log p from below) or estimate. Conditions are unknown to the model but
-for the length, unless `--likelihood-conditions` tells them. Densities are with respect to the volume of the model's
+for the length, unless `--likelihood-conditions` gives them. Densities are with respect to the volume of the model's
 space, which `summary.json` names: numbers of two models can be compared only if their spaces are the same, and a
 density may exceed 1, so nats may be negative. The draws of an estimate depend on `--seed` and on the structure alone.
-An estimate that follows a probability flow depends on the number of its steps too, which is printed beside it: compare
+An estimate that follows a probability flow depends on the number of its steps too, which is printed next to it: compare
 figures of one number of steps, and look at twice as many before trusting a difference.
 
 """
@@ -70,8 +70,8 @@ one distribution it falls as 1 / n. For natives of 60 to 200 residues it is near
 on the fold features (5.4 and 8.4 at 20 structures, 2.4 and 3.2 at 50, 0.23 and 0.33 at 500: `benchmarks/evaluation.py
 --parts frechet`), and differs by up to half of that from draw to draw. So {FEWEST} structures are the least for the
 descriptors and {FEWEST_EMBEDDED} for the fold features, a few hundred are better, sets of one size compare, and
-`frechet_natives` and `frechet_fold_natives` stand beside each figure. Coordinate noise is seen from 0.3 Å on by the
-descriptors and from 0.6 Å on by the fold features, which are made not to mind it.
+`frechet_natives` and `frechet_fold_natives` stand next to each figure. Coordinate noise is seen from 0.3 Å on by the
+descriptors and from 0.6 Å on by the fold features, which are trained to be insensitive to it.
 
 """
 

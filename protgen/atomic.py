@@ -1,4 +1,4 @@
-"""Write files whole or not at all: a temporary file beside the target takes its place."""
+"""Write files whole or not at all: a temporary file next to the target replaces it."""
 
 import os
 import uuid

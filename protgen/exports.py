@@ -1,7 +1,7 @@
 """The public classes of a package: found by reading its files, imported when they are first used.
 
 `lazy(__name__)` gives a package its `__getattr__` and `__dir__`. A new file needs no entry anywhere, and nothing is
-imported before it is used. Type checkers and editors read the same names from the `__init__.pyi` beside it, which
+imported before it is used. Type checkers and editors read the same names from the `__init__.pyi` next to it, which
 `.ci/stubs.py` writes.
 """
 

@@ -62,26 +62,41 @@ def plugins_of(module: str, base: tuple[str, str], suffix: str) -> list[Found]:
     Raises:
         ConfigError: if the file cannot be read as Python, or no rule says which class is the plug-in.
     """
+    classes = classes_of(module, base)
+    concrete = [c for c in classes if not is_abstract(c)]
+    named = [Found(name, module, c.name) for c in concrete if (name := declared_name(c)) is not None]
+    inherited = {node.id for c in classes for node in c.bases if isinstance(node, ast.Name)}
+    plain = [c.name for c in concrete if declared_name(c) is None and c.name not in inherited]
+    title = module.rpartition(".")[2]
+    if named:
+        taken = {found.name for found in named}
+        return named + [Found(title, module, c) for c in matching(plain, title, suffix) if title not in taken]
+    chosen = plain if len(plain) == 1 else matching(plain, title, suffix)
+    if len(plain) > 1 and len(chosen) != 1:
+        raise ConfigError(
+            f"{path_of(module)}: {' and '.join(plain)} are both {base[1]}; declare a `name` in each, or begin the "
+            "names of helpers with an underscore"
+        )
+    return [Found(title, module, name) for name in chosen]
+
+
+def classes_of(module: str, base: tuple[str, str]) -> list[ast.ClassDef]:
+    """The classes of a module that derive from a base class, without those whose names begin with an underscore.
+
+    Raises:
+        ConfigError: if the file cannot be read as Python.
+    """
     path = path_of(module)
     if path is None or b"class " not in path.read_bytes():  # parsing costs milliseconds, and most files are helpers
         return []
     source = read_module(module)
     assert source is not None
-    classes = [c for c in source.classes.values() if not c.name.startswith("_") and derives(module, c.name, base)]
-    inherited = {node.id for c in classes for node in c.bases if isinstance(node, ast.Name)}
-    concrete = [c for c in classes if not is_abstract(c)]
-    named = [Found(name, module, c.name) for c in concrete if (name := declared_name(c)) is not None]
-    plain = [c.name for c in concrete if declared_name(c) is None and c.name not in inherited]
-    title = module.rpartition(".")[2]
-    matching = [name for name in plain if name.lower() in (camel(title), camel(title) + suffix.lower())]
-    if not named and len(plain) == 1:
-        matching = plain
-    if not named and len(plain) > 1 and len(matching) != 1:
-        raise ConfigError(
-            f"{path_of(module)}: {' and '.join(plain)} are both {base[1]}; declare a `name` in each, or begin the "
-            "names of helpers with an underscore"
-        )
-    return named + [Found(title, module, name) for name in matching if title not in {found.name for found in named}]
+    return [c for c in source.classes.values() if not c.name.startswith("_") and derives(module, c.name, base)]
+
+
+def matching(classes: Sequence[str], title: str, suffix: str) -> list[str]:
+    """The class names that are the module's name in CamelCase, with or without the suffix of the kind."""
+    return [name for name in classes if name.lower() in (camel(title), camel(title) + suffix.lower())]
 
 
 def camel(name: str) -> str:

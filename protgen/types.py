@@ -67,7 +67,7 @@ class State:
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What is known of y, as an encoder reads it: values beside flags that say whether they are given.
+    """What is known of y, as an encoder reads it: values, and flags for whether each is given.
 
     A condition that is not given has value 0 and flag 0: the null token of classifier-free guidance.
 

@@ -75,7 +75,7 @@ class Turn(Line):
 
 
 class Rotated(nn.Module):
-    """Two axes from the features, beside those of the noisy rotation, by Gram-Schmidt."""
+    """Two axes from the features, added to those of the noisy rotation, by Gram-Schmidt."""
 
     def __init__(self, scalar_dim):
         super().__init__()

@@ -19,7 +19,7 @@ PLAIN_LINE_SECONDS = 10.0  # least time between two progress lines of a log
 
 
 class Update(Protocol):
-    """Tells a progress display how far the work is."""
+    """Shows on a progress display how much of the work is done."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
         """Show `done` of `total`, with a short note behind."""

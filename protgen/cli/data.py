@@ -64,7 +64,7 @@ def build(
     filters = Filters(min_length, max_length, max_coil, rg_percentile, max_resolution, crops, validation_fraction)
     columns = [LabelColumn.parse(text) for text in label or []]
     columns += [LabelColumn.parse(text, "number") for text in quantity or []]
-    # An empty folder or a missing column is told before an output folder is made.
+    # Report an empty folder or a missing column before making an output folder.
     check_columns(columns, find_sources(folder)[0].columns, str(folder / "index.csv"))
     make_folder(out)
     with progress("reading") as show:

@@ -99,13 +99,13 @@ class DesignFolder:
                 entry.unlink(missing_ok=True)
             self.stale = []
             self.write_run("running")
-        structure, beside = self.files(design.index)
+        structure, record_path = self.files(design.index)
         write_structure(design.protein, structure)
         if design.trajectory:
             frames = structure.with_suffix(".xtc")  # the design itself is its topology: the atoms are the same
             write_trajectory(design.trajectory, frames)
             record = record | {"trajectory": frames.name}
-        write_json(beside, record)
+        write_json(record_path, record)
         self.records[design.index] = record
 
     def write_run(self, status: str, **facts: object) -> None:

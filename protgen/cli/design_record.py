@@ -1,4 +1,4 @@
-"""What is written beside each design: what was asked, what came out, and how to make it again."""
+"""The record of each design: the request, the measured result, and how to reproduce the design."""
 
 import hashlib
 import math

@@ -120,11 +120,11 @@ def asked_and_got(record: JSON, width: int) -> list[str]:
     if not missed or not any(entry["condition"] == SS for entry in record["requested"]):
         return []
     asked, got = missed[0]["asked"], missed[0]["got"]
-    room = width - 16
+    per_line = width - 16
     lines = []
-    for start in range(0, len(asked), room):
-        lines.append(f"  {record['index']:04d} asked  {asked[start : start + room]}")
-        lines.append(f"       got    {got[start : start + room]}")
+    for start in range(0, len(asked), per_line):
+        lines.append(f"  {record['index']:04d} asked  {asked[start : start + per_line]}")
+        lines.append(f"       got    {got[start : start + per_line]}")
     return lines
 
 

@@ -28,7 +28,7 @@ def evaluate(
     against: ComparedWith,
     output: Output,
     refolded: Designability,
-    judged: LikelihoodModel,
+    model: LikelihoodModel,
     as_json: JsonOption = False,
 ) -> None:
     """Measure structures: validity, secondary structure, compactness, clusters, novelty; several sets side by side.
@@ -41,8 +41,8 @@ def evaluate(
     from protgen.evaluation.runner import evaluate as run
 
     settings = Settings(
-        refolds=refolded.source(out, judged.seed),
-        likelihood=judged.settings(),
+        refolds=refolded.source(out, model.seed),
+        likelihood=model.settings(),
         conditions=tuple(evaluators_of(asked)),
         reference=against.natives(output.jobs),
         tm=against.tm.value,

@@ -45,7 +45,7 @@ def oracle(flag: str, text: str, *more: str, metavar: str | None = None, least: 
 
 @dataclass(frozen=True)
 class ComparedWith:
-    """What is measured beside conditions: comparisons with natives and with one another, further metrics."""
+    """What is measured in addition to conditions: comparisons with natives and between sets, further metrics."""
 
     reference: Annotated[
         str | None,
@@ -60,7 +60,7 @@ class ComparedWith:
     ] = True
     metric: Annotated[
         list[str] | None,
-        typer.Option("--metric", help="A metric of yours beside those of installed packages.", metavar="MODULE:CLASS"),
+        typer.Option("--metric", help="A metric of yours; installed packages add theirs.", metavar="MODULE:CLASS"),
     ] = None
     top: Annotated[
         Path | None,

@@ -159,7 +159,7 @@ def conditions_of_flags(name: str, flags: Sequence[Flag], values: Mapping[str, A
 
 @dataclass(frozen=True)
 class RunOptions:
-    """The options of a run beside conditions and settings."""
+    """The options of a run other than conditions and settings."""
 
     model: ModelOption = None
     n: NumberOption = 8

@@ -1,4 +1,4 @@
-"""`protgen sample`: backbones from constraints, written one by one and judged on the spot."""
+"""`protgen sample`: generates backbones under constraints; writes and measures each as it is made."""
 
 import time
 from dataclasses import dataclass

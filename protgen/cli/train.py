@@ -184,7 +184,7 @@ def prepare_model(config: "TrainConfig", store: "Store") -> "Model":
     except Exception as error:  # a keyword of the right name and the wrong value, refused by torch
         raise ConfigError(f"the model cannot be built: {str(error).splitlines()[0]}; check its keywords") from error
     model.conditions.require_fields(store.fields, where)
-    model.conditions.dropouts(config.settings.dropout)  # a wrong one is told before the run begins
+    model.conditions.dropouts(config.settings.dropout)  # raises for a wrong one before the run begins
     if config.start is not None:
         begin_from(config.start, model)
     return replace(model, blueprints=fit_store(store))

@@ -73,7 +73,7 @@ class TrainConfig:
 
 
 def config_folder() -> Path:
-    """The Hydra groups: inside an installed package, beside it in a source checkout.
+    """The Hydra groups: inside an installed package, next to it in a source checkout.
 
     Raises:
         ConfigError: if they are in neither place.

@@ -12,7 +12,7 @@ KINDS = {"space": "spaces", "encoder": "encoders", "family": "families", "condit
 
 
 def network_roles() -> list[str]:
-    """Names of the networks that families take beside their encoder."""
+    """Names of the networks that families take in addition to their encoder."""
     found = dict.fromkeys(role for family in registry.classes("families").values() for role in family.roles)
     return sorted(found)
 

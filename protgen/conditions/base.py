@@ -156,7 +156,7 @@ class EnergyCondition(Condition):
     descends: ClassVar[bool] = True
 
     def mechanisms(self, model: Capabilities) -> frozenset[str]:
-        """Beside what other conditions can: the gradient of its energy."""
+        """In addition to the mechanisms of other conditions: the gradient of its energy."""
         return super().mechanisms(model) | ({"energy"} if model.energies else set())
 
     @abstractmethod

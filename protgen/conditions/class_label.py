@@ -12,12 +12,12 @@ from protgen.conditions.base import Adherence, LearnedCondition, random_rows
 from protgen.errors import UsageError
 from protgen.types import Batch
 
-CLASSES = 10  # room for this many: digits, CIFAR-10, and with slots to spare the three or four classes of folds
+CLASSES = 10  # the most classes: ten for digits and CIFAR-10; folds have three or four
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """An outcome with labels that a classifier, an annotation or an experiment gave it.
+    """A sample with labels from a classifier, an annotation or an experiment.
 
     Attributes:
         class_label: number of its class, -1 for none.
@@ -57,10 +57,10 @@ class ClassLabel(LearnedCondition):
             raise UsageError(f"class_label {self.index}: classes are numbered from 0 to {CLASSES - 1}")
 
     def adherence(self, structure: Any) -> Adherence:
-        """Whether the class of a `Labelled` outcome is the one asked for.
+        """Whether the class of a `Labelled` sample is the requested one.
 
         Raises:
-            UsageError: for an outcome without a class: a classifier must look at it first.
+            UsageError: for a sample without a class; a classifier must give it one first.
         """
         if not isinstance(structure, Labelled):
             kind = type(structure).__name__
@@ -73,7 +73,7 @@ class ClassLabel(LearnedCondition):
         """One-hot `class_label` (b,) and the flag, unknown in a fifth of examples and where the class is -1."""
         labels = batch["class_label"].long()
         if bool((labels >= CLASSES).any()):
-            raise UsageError(f"class_label {int(labels.max())} in the data: there is room for {CLASSES} classes")
+            raise UsageError(f"class_label {int(labels.max())} in the data; classes are 0 to {CLASSES - 1}")
         given = ~random_rows(len(labels), cls.rate(dropout), rng).to(labels.device) & (labels >= 0)
         return one_hot(labels.clamp(min=0)) * given[:, None]
 

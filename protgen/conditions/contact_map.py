@@ -174,7 +174,7 @@ class ContactMap(EnergyCondition, FixedBlueprint):
 
 
 def register(a: tuple[str, int, int], b: tuple[str, int, int], kind: str) -> tuple[Tensor, Tensor]:
-    """Residues of two strands that face each other when their middles do.
+    """Paired residues of two strands whose middles are paired.
 
     Args:
         a, b: strands: code, first residue, one past the last.

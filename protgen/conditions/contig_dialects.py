@@ -107,7 +107,7 @@ def read_genie2(path: Path) -> MotifProblem:
             elif words[1:3] == ["TOTAL", "LENGTH"] and words[3:] and words[3].isdigit():
                 bounds[words[0]] = int(words[3])
     if not parts:
-        raise UsageError(f"{path}: has no line REMARK 999 INPUT; give a contig beside it")
+        raise UsageError(f"{path}: has no line REMARK 999 INPUT; give a contig too")
     total = (bounds["MINIMUM"], bounds["MAXIMUM"]) if {"MINIMUM", "MAXIMUM"} <= bounds.keys() else None
     with _Place(path, None):
         contig = Contig((tuple(parts),), total)

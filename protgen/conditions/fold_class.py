@@ -73,8 +73,8 @@ class FoldClass(LearnedCondition, BlueprintScore):
 
     def blueprint_score(self, codes: str) -> float:
         """0 for a blueprint of another class, 1 for one well inside its limits, and from a half on between them."""
-        room = self.room(*(codes.count(code) / len(codes) for code in "HE"))
-        return 0.0 if not self.holds(codes.replace("X", "L")) else min(1.0, 0.5 + 0.5 * room / MARGIN)
+        margin = self.margin(*(codes.count(code) / len(codes) for code in "HE"))
+        return 0.0 if not self.holds(codes.replace("X", "L")) else min(1.0, 0.5 + 0.5 * margin / MARGIN)
 
     def conflicts_with(self, other: Condition) -> str | None:
         """Fixed secondary structure, or fractions, of another class."""
@@ -88,7 +88,7 @@ class FoldClass(LearnedCondition, BlueprintScore):
         helix, strand = codes.count("H"), codes.count("E")
         step = max(1, free // 100)  # a hundredth is fine enough for limits of 10 and 15 %
         fillings = ((helix + a, strand + b) for a in range(0, free + 1, step) for b in range(0, free + 1 - a, step))
-        if any(self.room(h / n, e / n) >= 0 for h, e in fillings):
+        if any(self.margin(h / n, e / n) >= 0 for h, e in fillings):
             return None
         return (
             f"fold_class {self.fold} conflicts with the {label}, which has {100 * helix / n:.0f} % helix and "
@@ -98,26 +98,26 @@ class FoldClass(LearnedCondition, BlueprintScore):
     def conflict_with_fractions(self, asked: Fractions) -> str | None:
         """Why fractions within tolerance of those asked for are of another class; None if some are of this one."""
         pairs = zip((asked.helix, asked.strand), USUAL[self.fold], strict=True)
-        if -self.room(*(usual if own is None else own for own, usual in pairs)) <= asked.tolerance:
+        if -self.margin(*(usual if own is None else own for own, usual in pairs)) <= asked.tolerance:
             return None
         return (
             f"fold_class {self.fold} conflicts with the fractions (helix {asked.helix}, strand {asked.strand}); "
             "change one of them"
         )
 
-    def room(self, helix: float, strand: float) -> float:
-        """How far inside the class fractions are: the smaller distance from its two limits, negative outside."""
+    def margin(self, helix: float, strand: float) -> float:
+        """Smaller distance of the fractions from the two limits of the class, negative outside of it."""
         helical = HELIX_CLASS - helix if self.fold == "beta" else helix - HELIX_CLASS
         stranded = STRAND_CLASS - strand if self.fold == "alpha" else strand - STRAND_CLASS
         return min(helical, stranded)
 
     def adherence(self, structure: Any) -> Adherence:
-        """Compare with the class of the DSSP string; the difference is the fraction of residues that misses it."""
+        """Compare with the class of the DSSP string; the difference is a fraction of residues."""
         backbone_of(structure, self.name)  # raises where an atom is missing
         codes = dssp(structure)
         fractions = [codes.count(code) / len(codes) for code in "HE"]
         got = fold_class(codes)
-        return Adherence(self.name, self.fold, got, max(0.0, -self.room(*fractions)), got == self.fold, 0.0)
+        return Adherence(self.name, self.fold, got, max(0.0, -self.margin(*fractions)), got == self.fold, 0.0)
 
     @classmethod
     def from_data(cls, batch: Batch, rng: Generator, dropout: float | None = None) -> Tensor:

@@ -105,6 +105,6 @@ class Fractions(LearnedCondition):
         return torch.zeros(len(mask), cls.global_dim, device=mask.device)
 
     def features(self, mask: Bool[Tensor, " l"]) -> Float[Tensor, " g"]:
-        """Each fraction beside its flag."""
+        """Each fraction and its flag."""
         pairs = [(0.0, 0.0) if v is None else (v, 1.0) for v in (self.helix, self.strand)]
         return torch.tensor([value for pair in pairs for value in pair])

@@ -1,4 +1,4 @@
-"""Keep out: volumes no backbone atom may enter, such as a binding partner beside a motif, or a channel."""
+"""Keep out: volumes no backbone atom may enter, such as a binding partner next to a motif, or a channel."""
 
 import csv
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ Sphere = tuple[float, float, float, float]
 class KeepOut(EnergyCondition):
     """Spheres, or the atoms of a structure.
 
-    They stand in the frame of the motif's or the partial structure's file where one is asked for beside them, and
+    They stand in the frame of the motif's or the partial structure's file where one is requested too, and
     designs are written in that frame; else the origin is the centre of the design's CA atoms.
 
     Args:

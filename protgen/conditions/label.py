@@ -84,10 +84,10 @@ class Label(FieldCondition):
         return learned_name(self.field)
 
     def adherence(self, structure: Any) -> Adherence:
-        """Compare with what a `Labelled` outcome says of the field.
+        """Compare with the label of a `Labelled` sample.
 
         Raises:
-            UsageError: for an outcome without that label: a classifier or an experiment must say it first.
+            UsageError: for a sample without that label; a classifier or an experiment must give it first.
         """
         if not isinstance(structure, Labelled) or self.field not in structure.fields:
             kind = type(structure).__name__

@@ -27,7 +27,7 @@ from protgen.types import JSON
 
 LARGEST_FILE = 1_000_000  # bytes; a file of conditions is a page of text
 TAKEN = "give a condition such as Length(80), a list of conditions, or the text of --ss such as L2H16L4H16L2"
-PATHS = ("file", "points")  # fields that name a file, found beside the file of conditions too
+PATHS = ("file", "points")  # fields that name a file, also looked for next to the file of conditions
 
 
 @functools.cache

@@ -102,7 +102,7 @@ class Motif(EnergyCondition, FixedResidues):
         return Contig.parse(self.contig)
 
     def mechanisms(self, model: Capabilities) -> frozenset[str]:
-        """Beside its energy: predicted structures are made to hold it."""
+        """In addition to its energy: predicted structures are projected onto the motif."""
         return super().mechanisms(model) | ({"projection"} if model.projections else set())
 
     def lengths(self) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What a condition can be to generation, beside an energy or learned features: interfaces that its class derives from.
+"""The roles of a condition in generation, other than energy and learned features: interfaces it derives from.
 
 Generation asks for these and for no concrete class, so a condition from outside takes part in the same way.
 """

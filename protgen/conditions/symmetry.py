@@ -22,7 +22,7 @@ MOST_REORDERED = 6  # chains whose orders are all tried where the file's own ord
 
 @dataclass(frozen=True)
 class Symmetry(Condition, Assembly):
-    """A point group; the length asked for beside it is that of one chain.
+    """A point group; a length requested with it is that of one chain.
 
     Args:
         group: C2, C3, ... or D2, D3, ...

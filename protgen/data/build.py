@@ -53,7 +53,7 @@ class Filters:
 
 @dataclass(frozen=True)
 class Source:
-    """A file to read, and what an index beside it says."""
+    """A file to read, and its row of the index in the same folder."""
 
     path: Path
     id: str

@@ -50,5 +50,5 @@ def compact_crops(
 
 
 def overlaps(start: int, stop: int, chosen: list[tuple[int, int]]) -> bool:
-    """Whether a window shares half or more of the shorter one with a window chosen before."""
+    """Whether a window and one chosen before overlap by half or more of the shorter one."""
     return any(2 * (min(stop, b) - max(start, a)) >= min(stop - start, b - a) for a, b in chosen)

@@ -11,7 +11,7 @@ from protgen.data.fields import AATYPE, STRUCTURE, Field, checked_name
 from protgen.data.store import Item
 from protgen.errors import DataError, UsageError
 
-MOST_CATEGORIES = 1_000  # a column of more is free text or numbers, and no network has room for it
+MOST_CATEGORIES = 1_000  # a column of more is free text or numbers, too many for a one-hot code
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def encode_labels(items: Sequence[Item], columns: Sequence[LabelColumn]) -> tupl
         The items with values in place of texts, and the fields.
 
     Raises:
-        DataError: if a column has no value, too many categories, or no spread, or a text is no number.
+        DataError: if a column has no value, too many categories, or a standard deviation of 0, or a text is no number.
     """
     fields = []
     found: dict[str, list[np.ndarray]] = {}

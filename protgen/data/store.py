@@ -65,7 +65,7 @@ def write_store(
         items: the structures kept.
         dropped: an entry with `id` and `reason` for each other one.
         settings: of the build, for the manifest.
-        fields: declarations of the fields that items have beside those of every structure.
+        fields: declarations of the further fields of items.
 
     Raises:
         DataError: if there is nothing to write, an item lacks a field, or the folder cannot be written.

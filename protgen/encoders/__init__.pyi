@@ -1,6 +1,7 @@
 """Encoders: networks that read a state and give scalars and vectors."""
 
 from protgen.encoders.base import Encoder as Encoder
+from protgen.encoders.base import ImageShape as ImageShape
 from protgen.encoders.egnn import EGNNEncoder as EGNNEncoder
 from protgen.encoders.frame_attention import FrameAttentionEncoder as FrameAttentionEncoder
 from protgen.encoders.gvp import GVPEncoder as GVPEncoder

@@ -1,6 +1,7 @@
 """The interface of encoders: noisy points of a space in, invariant scalars and equivariant vectors out."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from jaxtyping import Float
@@ -10,6 +11,21 @@ from protgen.types import Conditioning, Features, State
 
 Symmetry = Literal["E3", "SE3", "none"]
 Causality = Literal["never", "optional", "always"]
+
+
+@dataclass(frozen=True)
+class ImageShape:
+    """Shape of the images that an encoder reads.
+
+    Attributes:
+        height: in pixels.
+        width: in pixels.
+        channels: values of a pixel.
+    """
+
+    height: int = 28
+    width: int = 28
+    channels: int = 1
 
 
 class Encoder(nn.Module, ABC):
@@ -40,7 +56,7 @@ class Encoder(nn.Module, ABC):
 
     @classmethod
     def example(cls) -> dict[str, Any]:
-        """Keywords beside `residue_dim` and `global_dim` that make a small instance, for tests."""
+        """Keywords that make a small instance for tests, other than `residue_dim` and `global_dim`."""
         return {}
 
     @classmethod

@@ -34,7 +34,7 @@ from protgen.types import Conditioning, Features, State
 class EdgeMessages(WeightedMeanPassing):
     """Messages to each node; the weights are those of the block, whose names do not fit PyG's methods."""
 
-    def message(
+    def message(  # pyright: ignore[reportIncompatibleMethodOverride] - PyG passes by name
         self,
         target_i: Tensor,
         source_j: Tensor,
@@ -121,7 +121,7 @@ class EGNNEncoder(Encoder):
         blocks: number of blocks.
         edge_dim: width of edge features.
         expansion: hidden width of node updates, in units of dim.
-        neighbours: nearest in space that a residue sees beside its neighbours along the chain and a few far ones.
+        neighbours: number of edges to the nearest residues in space; sequence and long-range edges come in addition.
         causal: whether residue i sees residues j <= i alone.
     """
 

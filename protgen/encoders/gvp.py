@@ -1,6 +1,6 @@
 """Geometric vector perceptrons over residue frames: scalars and vectors pass along edges side by side.
 
-The vectors a node starts from are the axes of its frame (of the noisy one and of the estimate), in place of the
+The vectors a node starts from are the axes of its frame (of the noisy one and of x_pred), in place of the
 directions to its neighbours and its side chain in the original; edges carry the directions between residues. Scalars of
 edges are invariants of relative frames, which a mirror image changes: SE(3), where the original is O(3).
 
@@ -40,7 +40,7 @@ class Block(WeightedMeanPassing):
         self.narrow = VectorPerceptron(2 * dim, 2 * vectors, dim, vectors, activation=False)
 
     def forward(self, s: Tensor, v: Tensor, directions: Tensor, given: ResidueGraph) -> Mixed:
-        """Updated scalars and vectors of nodes; `directions` (e, 3, 2) in the noisy state and in the estimate."""
+        """Updated scalars and vectors of nodes; `directions` (e, 3, 2) in the noisy state and in x_pred."""
         x, y = self.norm_messages(s, given.globals), normalise_vectors(v)
         # The first layer over [s_i, s_j] is linear: apply it to nodes, not to edges.
         scalars, vectors = self.propagate(
@@ -56,7 +56,7 @@ class Block(WeightedMeanPassing):
         change = self.narrow(*self.widen(self.norm_transition(s, given.globals), normalise_vectors(v)))
         return s + change[0], v + change[1]
 
-    def message(
+    def message(  # pyright: ignore[reportIncompatibleMethodOverride] - PyG passes by name
         self,
         target_i: Tensor,
         source_j: Tensor,
@@ -80,7 +80,7 @@ class GVPEncoder(Encoder):
         vectors: vector channels of a residue.
         blocks: number of blocks.
         edge_dim: width of edge features.
-        neighbours: nearest in space that a residue sees beside its neighbours along the chain and a few far ones.
+        neighbours: number of edges to the nearest residues in space; sequence and long-range edges come in addition.
         causal: whether residue i sees residues j <= i alone.
     """
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from protgen.encoders.base import Encoder
+from protgen.encoders.base import Encoder, ImageShape
 from protgen.errors import ConfigError, UsageError
 from protgen.nn.inputs import InputEmbedding
 from protgen.types import Conditioning, Features, State
@@ -65,9 +65,8 @@ class PixelCNNEncoder(Encoder):
         dim: channels of a stack.
         blocks: number of layers.
         kernel: width of the convolutions, odd.
-        height, width: of the image, in pixels.
-        channels: values of a pixel.
-        causal: there is no other way; given for families that ask for it.
+        image: shape of an image; its fields are keywords of a config.
+        causal: always True; accepted because families that need a causal encoder pass it.
 
     Raises:
         ConfigError: if the kernel is even, or `causal` is False.
@@ -95,18 +94,17 @@ class PixelCNNEncoder(Encoder):
         dim: int = 64,
         blocks: int = 8,
         kernel: int = 5,
-        height: int = 28,
-        width: int = 28,
-        channels: int = 1,
+        image: ImageShape | None = None,
         causal: bool = True,
     ) -> None:
         super().__init__()
+        image = image or ImageShape()
         if kernel % 2 == 0 or not causal:
             raise ConfigError(f"pixelcnn is causal and its kernel odd; causal={causal}, kernel={kernel} do not fit")
         self.scalar_dim = dim
-        self.height, self.width = height, width
-        self.inputs = InputEmbedding(residue_dim, global_dim, dim, row=width)
-        self.read = nn.Linear(channels, dim)
+        self.height, self.width = image.height, image.width
+        self.inputs = InputEmbedding(residue_dim, global_dim, dim, row=image.width)
+        self.read = nn.Linear(image.channels, dim)
         self.layers = nn.ModuleList(Layer(dim, kernel, number == blocks - 1) for number in range(blocks))
         self.norm = nn.LayerNorm(dim)
 

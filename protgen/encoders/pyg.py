@@ -148,7 +148,7 @@ class PyGEncoder(Encoder):
         dim: width of residue scalars.
         blocks: number of blocks.
         edge_dim: width of edge features.
-        neighbours: nearest in space that a residue sees beside its neighbours along the chain and a few far ones.
+        neighbours: number of edges to the nearest residues in space; sequence and long-range edges come in addition.
         causal: whether residue i sees residues j <= i alone.
         layer: a convolution and its options: {"conv": "GATv2Conv", "heads": 8}; a name alone is the same.
 

@@ -84,7 +84,7 @@ class Block(WeightedMeanPassing):
         change = self.transition(self.norm_transition(x[:, :dim], given.globals))
         return torch.cat([x[:, :dim] + change, x[:, dim:]], dim=-1)
 
-    def message(
+    def message(  # pyright: ignore[reportIncompatibleMethodOverride] - PyG passes by name
         self, target_i: Tensor, source_j: Tensor, narrowed_j: Tensor, edge: Tensor, harmonics: Tensor
     ) -> tuple[Tensor]:
         """The features of the source times the harmonics of the edge, (e, irreps)."""
@@ -127,7 +127,7 @@ class TensorFieldEncoder(Encoder):
         degree: highest degree of features and harmonics: 1, or 2 at about four times the cost.
         blocks: number of blocks.
         edge_dim: width of edge features.
-        neighbours: nearest in space that a residue sees beside its neighbours along the chain and a few far ones.
+        neighbours: number of edges to the nearest residues in space; sequence and long-range edges come in addition.
 
     Raises:
         ConfigError: if the degree is neither 1 nor 2.
@@ -158,7 +158,7 @@ class TensorFieldEncoder(Encoder):
             raise ConfigError(f"degree is {degree}; tensor_field takes 1 or 2")
         self.scalar_dim, self.vectors, self.degree = dim, vectors, degree
         channels = [dim, vectors, vectors // 2][: degree + 1]
-        # Harmonics of two directions: in the noisy state and in the estimate.
+        # Harmonics of two directions: in the noisy state and in x_pred.
         harmonics = [1, 2, 2][: degree + 1]
         self.reader = ResidueGraphReader(residue_dim, global_dim, dim, edge_dim, Wiring(nearest=neighbours))
         with interpreted():
@@ -183,7 +183,7 @@ class TensorFieldEncoder(Encoder):
 
     @full_precision
     def mix_axes(self, given: ResidueGraph) -> Tensor:
-        """First features: the scalars, and the axes of the noisy frame and of the estimate's."""
+        """First features: the scalars, and the axes of the noisy frame and of x_pred's."""
         noisy = given.frames[0]
         guess = torch.zeros_like(noisy) if given.x_pred is None else given.x_pred[0]
         axes = torch.cat([noisy, guess], dim=-1).transpose(-1, -2).flatten(1)
@@ -191,7 +191,7 @@ class TensorFieldEncoder(Encoder):
 
     @full_precision
     def harmonics(self, given: ResidueGraph) -> Tensor:
-        """Spherical harmonics of edge directions, (e, irreps); degree by degree, zero without an estimate."""
+        """Spherical harmonics of edge directions, (e, irreps); degree by degree, zero without x_pred."""
         columns = [torch.ones_like(given.weights)[:, None]]
         for degree in range(1, self.degree + 1):
             for frames in (given.frames, given.x_pred):

@@ -10,6 +10,7 @@ References:
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -49,6 +50,19 @@ class Block(nn.Module):
         return x + self.transition(self.norm_transition(x, globals))
 
 
+@dataclass(frozen=True)
+class TokenSettings:
+    """What the tokens of a transformer hold.
+
+    Attributes:
+        fields: name and flattened width of each field of the state; a backbone's trans and rots by default.
+        row: length of a row where positions are the pixels of an image, None where they are a chain.
+    """
+
+    fields: Mapping[str, int] | None = None
+    row: int | None = None
+
+
 class TransformerEncoder(Encoder):
     """Transformer over the joined fields of a state.
 
@@ -58,8 +72,7 @@ class TransformerEncoder(Encoder):
         blocks: number of blocks.
         heads: attention heads.
         expansion: hidden width of transitions, in units of dim.
-        fields: name and flattened width of each field it reads; a backbone's trans and rots by default.
-        row: length of a row where positions are the pixels of an image, None where they are a chain.
+        tokens: fields of the state that it reads; its fields are keywords of a config.
         causal: whether position i sees positions j <= i alone.
 
     Raises:
@@ -87,20 +100,20 @@ class TransformerEncoder(Encoder):
         blocks: int = 4,
         heads: int = 4,
         expansion: int = 4,
-        fields: Mapping[str, int] | None = None,
-        row: int | None = None,
+        tokens: TokenSettings | None = None,
         causal: bool = False,
     ) -> None:
         super().__init__()
         if dim % heads:
             raise ConfigError(f"dim is {dim} and heads is {heads}; give a dim that is a multiple of heads")
-        self.fields = dict(BACKBONE if fields is None else fields)
+        tokens = tokens or TokenSettings()
+        self.fields = dict(BACKBONE if tokens.fields is None else tokens.fields)
         self.reads = tuple(self.fields)
         self.scalar_dim = dim
         self.vector_dim = 3 if self.fields == BACKBONE else 0
         self.causal = causal
         width = sum(self.fields.values())
-        self.inputs = InputEmbedding(residue_dim, global_dim, dim, causal=causal, row=row)
+        self.inputs = InputEmbedding(residue_dim, global_dim, dim, causal=causal, row=tokens.row)
         self.noisy = nn.Linear(width, dim, bias=False)
         self.x_pred = nn.Linear(width, dim, bias=False)
         self.blocks = nn.ModuleList(Block(dim, heads, expansion) for _ in range(blocks))

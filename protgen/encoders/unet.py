@@ -1,7 +1,7 @@
 """U-Net for images: residual blocks with group norm, attention at the lowest resolution, skips between equal sizes.
 
 An image is a state with one field `pixels` (b, height * width, channels), row by row, without padding. y of each pixel
-and the estimate of x_data enter as further channels; time and whole-image y scale and shift every block.
+and x_pred enter as further channels; time and global y scale and shift every block.
 
 References:
     Ronneberger et al. 2015, U-Net.
@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from protgen.encoders.base import Encoder
+from protgen.encoders.base import Encoder, ImageShape
 from protgen.errors import ConfigError, UsageError
 from protgen.nn.embedding import fourier_features
 from protgen.types import Conditioning, Features, State
@@ -99,7 +99,7 @@ class UNetEncoder(Encoder):
         residue_dim: width of the conditioning of each pixel.
         global_dim: width of the conditioning of the image.
         dim: channels at full resolution, and of the scalars it returns.
-        height, width, channels: shape of an image.
+        image: shape of an image; its fields are keywords of a config.
         multipliers: channels of each resolution in units of dim; each is half as wide and high as the one before.
         blocks: residual blocks of a resolution.
         heads: attention heads at the lowest resolution.
@@ -128,14 +128,14 @@ class UNetEncoder(Encoder):
         residue_dim: int,
         global_dim: int,
         dim: int = 64,
-        height: int = 28,
-        width: int = 28,
-        channels: int = 1,
+        image: ImageShape | None = None,
         multipliers: Sequence[int] = (1, 2, 2),
         blocks: int = 2,
         heads: int = 4,
     ) -> None:
         super().__init__()
+        image = image or ImageShape()
+        height, width, channels = image.height, image.width, image.channels
         if min(height, width) < 2 ** (len(multipliers) - 1) or not multipliers:
             raise ConfigError(f"{len(multipliers)} resolutions do not fit an image of {height} x {width} pixels")
         widths = [dim * multiplier for multiplier in multipliers]

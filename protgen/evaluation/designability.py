@@ -197,9 +197,9 @@ def describe(design: Design, n_used: int, problems: Sequence[str]) -> str:
 
 
 def motif_of(path: Path, protein: Protein) -> tuple[MotifTarget | None, str]:
-    """The motif that the record beside a design names, and why it cannot be used if so.
+    """The motif that the record of a design names, and the reason if it cannot be used.
 
-    `protgen sample` writes `design_0003.json` beside `design_0003.pdb`, with the motif's file and which residue of the
+    `protgen sample` writes `design_0003.json` next to `design_0003.pdb`, with the motif's file and which residue of the
     design is which of the motif's.
     """
     try:

@@ -90,7 +90,7 @@ def _draw(figure: dict[str, Any], stem: Path) -> None:
 
 
 def _draw_bars(axes: Any, trace: dict[str, Any], place: int, n: int) -> None:
-    """One set's bars beside those of the others: the `place`-th of n at each name."""
+    """One set's bars next to those of the others: the `place`-th of n at each name."""
     width = 0.8 / n
     at = np.arange(len(trace["x"]))
     axes.bar(at + (place - (n - 1) / 2) * width, trace["y"], width, color=trace["marker"]["color"], label=trace["name"])

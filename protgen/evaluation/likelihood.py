@@ -69,7 +69,7 @@ class LikelihoodSettings:
 
 @dataclass(frozen=True)
 class LikelihoodResult:
-    """What the likelihoods are, beside the columns in the rows.
+    """What the likelihoods are, in addition to the columns of the rows.
 
     Attributes:
         about: model, kind, volume, conditions, settings and counts, for the summary.

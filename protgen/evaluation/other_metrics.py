@@ -9,7 +9,7 @@ from protgen.errors import ConfigError
 from protgen.metrics.base import Metric, Quantity, Value
 from protgen.structure.protein import Protein
 
-# Columns that an evaluation writes beside those of the metrics of a structure.
+# Columns that an evaluation writes in addition to those of the metrics of a structure.
 TAKEN = (
     "file", "status", "message", "length", "chains", "set", "cluster", "representative", "nearest", "max_tm", "novel",
     "max_tm_training", "memorised", "sc_rmsd", "sc_mean_distance", "sc_tm", "sc_plddt", "designable",

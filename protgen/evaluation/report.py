@@ -64,7 +64,7 @@ def write_report(result: EvaluationResult, out: str | PathLike[str], reference: 
     Args:
         result: of an evaluation with at least one structure that could be read.
         out: folder of the page.
-        reference: natives, for the control beside every figure.
+        reference: natives, for the control next to every figure.
 
     Returns:
         The page's path.

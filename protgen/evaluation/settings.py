@@ -32,7 +32,7 @@ class EvaluationSettings:
         residues: write `residues.csv`, a row a residue.
         strict: treat parser warnings as errors.
         jobs: number of processes; the results do not depend on it.
-        metrics: of other packages, as `module:Class`, beside those that packages have registered.
+        metrics: of other packages, as `module:Class`, in addition to those that packages have registered.
         top: structure file with the atoms of the trajectories among the paths.
     """
 

@@ -1,4 +1,4 @@
-"""The validity of one structure in a few numbers; `protgen sample` prints them beside each design.
+"""The validity of one structure in a few numbers; `protgen sample` prints them for each design.
 
 Light: numpy, scipy and mdtraj, no torch; a few milliseconds for 150 residues.
 """

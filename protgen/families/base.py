@@ -24,12 +24,12 @@ LikelihoodKind = Literal["exact", "lower_bound", "estimate"]
 
 @dataclass(frozen=True)
 class Role:
-    """A network that a family takes beside its encoder, as the keyword of its constructor that the role is named after.
+    """A network that a family takes in addition to its encoder, under the keyword of the same name.
 
     Attributes:
         reads: "points" of the space, as the encoder does, or "latents": a state with the one field `latents`, which is
             `Family.latent_width` wide. Where that is 0, latents are points and are read as such.
-        latents_beside: whether it reads the latents of each position beside y.
+        latents_beside: whether it reads the latents of each position in addition to y.
     """
 
     reads: Literal["points", "latents"] = "points"
@@ -51,7 +51,7 @@ class Family(nn.Module, ABC):
         reads_context: whether the encoder reads the context of positions too (`PositionalContext`).
         adam_betas: decay rates of Adam's averages that its training needs.
         autocast_dtype: low precision of the encoder; a property of the machine, not of the model: the user sets it.
-        roles: networks beside the encoder. A model's configuration names each under the role's name.
+        roles: networks other than the encoder. A model's configuration names each under the role's name.
         exact_loss: whether its loss is the exact negative log-likelihood.
         adversarial: whether its networks compete, so that its loss need not fall.
     """
@@ -70,7 +70,7 @@ class Family(nn.Module, ABC):
 
     @classmethod
     def example(cls) -> dict[str, Any]:
-        """Keywords beside space and networks that make a small instance, for tests."""
+        """Keywords that make a small instance for tests, other than space and networks."""
         return {}
 
     @classmethod

@@ -1,7 +1,7 @@
 """Variational autoencoders on any space: latents of each position or of the whole, one level or a Markov chain.
 
 The encoder reads x_data at t = 0, and its invariant scalars give q(z | x, y). The decoder starts from the space's start
-for decoders at t = 1 and reads z beside y; its head gives the centre of the space's observation model p(x | z, y).
+for decoders at t = 1 and reads z and y; its head gives the centre of the space's observation model p(x | z, y).
 Latents are invariant under the symmetries of the space, so p(x | y) is invariant too.
 
 Frame latents are equivariant instead: each position has a few vectors, a noisy position and noisy axes, and the decoder
@@ -97,7 +97,7 @@ LATENT_DIM = 16
 
 
 def width_of(keywords: Mapping[str, Any]) -> int:
-    """Latents of a position as networks read them beside y: none where they are frames."""
+    """Latents of a position as networks read them in addition to y: none where they are frames."""
     return 0 if keywords.get("frame_latents") else keywords.get("latent_dim", LATENT_DIM)
 
 
@@ -109,7 +109,7 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
     Args:
         space: where x lives.
         encoder: network of q(z_1 | x, y).
-        decoder: network of p(x | z_1, y), which reads z_1 beside y's features of each position.
+        decoder: network of p(x | z_1, y), which reads z_1 and y's features of each position.
         latent_dim: width z of a latent.
         frame_latents: latents are equivariant vectors (`VectorPoints`); `latent_dim` is not used.
         settings: objective, latents and sampling.

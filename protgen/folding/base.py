@@ -18,7 +18,7 @@ class Folded:
 
     Attributes:
         protein: one residue for each letter of the sequence, chains in their order.
-        plddt: (l,) predicted lDDT of each residue, 0 to 100; None where the predictor does not tell.
+        plddt: (l,) predicted lDDT of each residue, 0 to 100; None where the predictor gives none.
     """
 
     protein: Protein
@@ -47,7 +47,7 @@ class StructurePredictor(ABC):
     @property
     @abstractmethod
     def settings(self) -> JSON:
-        """All that decides its results beside the sequence: results are cached under it, and reports name it."""
+        """All settings, other than the sequence, that its results depend on: the cache key, and a name in reports."""
 
     @abstractmethod
     def prepare(self) -> None:

@@ -14,7 +14,7 @@ from protgen.geometry import so3
 
 ORIENTATIONS = 120
 STEP = 1.0  # Å, outward from the axis
-LEAST_CA = 5.0  # Å, CA-CA between chains: side chains are to find room
+LEAST_CA = 5.0  # Å, CA-CA between chains: leaves space for side chains
 LEAST_ATOM = 3.0  # Å, between backbone atoms of different chains: no clash by any definition, hydrogen bonds kept
 CONTACT = 9.0  # Å, CA-CA: what counts as interface
 

@@ -36,7 +36,7 @@ def draw_open(
     motif: FixedResidues | None,
     rng: Generator,
 ) -> tuple[Condition, ...]:
-    """The conditions that are drawn for a design beside those asked for: secondary structure, where it is open.
+    """The conditions drawn for a design in addition to the requested ones: secondary structure, where it is open.
 
     Args:
         conditions: what is asked for.

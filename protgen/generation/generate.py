@@ -127,7 +127,7 @@ def best_of(candidates: Iterator[tuple[Plan, Design]], plans: Sequence[Plan]) ->
 
 
 def violation(design: Design, asked: Conditions) -> float:
-    """By how much a design misses its conditions, in units of their tolerances, weighted; measured on what is kept."""
+    """Weighted violation of the conditions of a design, in units of their tolerances, by its final structure."""
     total = 0.0
     for evaluator in evaluators(asked):
         weight = asked.weight(evaluator.condition)

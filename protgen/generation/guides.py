@@ -26,16 +26,16 @@ GuideMaker = Callable[[Denoiser], Denoiser]
 # a few hundredths a step, so small moves are lost. It goes on to the end, since the network can undo part of each move.
 # (Chosen on two or three designs with five native contacts each, several settings changed together; no comparison.)
 ENERGY_FRACTION, ENERGY_LONGEST = 0.5, 4.0
-# Through the network, of five native contacts each of eight designs: pushes of 4, 7, 10 brought 93, 100, 100 % within
-# 8 Å at 84, 88 and 89 % Ramachandran favoured; descent on the prediction alone gave 70 % at 72 %. With the native's
-# strings asked for too, 10 to the end left 12 % of these unmet in six designs, and 10 down to time 0.4 left 6 %. What
-# then remains is small, and done by descent on the prediction. With a radius as well, 12 % of the strings were unmet in
-# eight designs where it was descended on each prediction, and 7 % where it was part of the push.
-ENERGY_PUSH, ENERGY_REST, LAST_PART = 10.0, 0.4, 0.1
-# Where the network did not come to a motif, its scaffold breaks at the joins. Of twelve designs for three problems of
-# MotifBench with small pieces (15_7A8S, 21_1B73, 23_1MPY), 4 had whole joins by projection alone, 7 with a push of 5
-# down to time 0.4, 8 with 10 down to 0.25, and all with 7 down to 0.1, at 0.03 to 0.11 Å in place of 0.14 to 2.04.
-MOTIF_PUSH, MOTIF_REST = 7.0, 0.1
+# Through the network, with five native contacts for each of eight designs: weights of 4, 7, 10 brought 93, 100, 100 %
+# within 8 Å at 84, 88 and 89 % Ramachandran favoured; descent on the prediction alone gave 70 % at 72 %. With the
+# native's strings asked for too, 10 to the end left 12 % of these unmet in six designs, and 10 down to time 0.4 left
+# 6 %. What then remains is small, and done by descent on the prediction. With a radius as well, 12 % of the strings were
+# unmet in eight designs with gradient descent on each prediction, and 7 % with guidance through the network.
+ENERGY_WEIGHT, ENERGY_REST, LAST_PART = 10.0, 0.4, 0.1
+# If the network does not predict the motif, the scaffold breaks at the joins. Of twelve designs for three problems of
+# MotifBench with small pieces (15_7A8S, 21_1B73, 23_1MPY), 4 had unbroken joins by projection alone, 7 with a weight of
+# 5 down to time 0.4, 8 with 10 down to 0.25, and all with 7 down to 0.1, at 0.03 to 0.11 Å in place of 0.14 to 2.04.
+MOTIF_WEIGHT, MOTIF_REST = 7.0, 0.1
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,9 @@ def posterior_guides(space: Space, acting: Acting, settings: ResolvedSettings) -
     if energy.empty:
         return []
     scale = settings.energy_scale
-    push = torch.tensor([ENERGY_PUSH * scale * mean_weight(own) if own else MOTIF_PUSH for own in acting.through])
+    weight = torch.tensor([ENERGY_WEIGHT * scale * mean_weight(own) if own else MOTIF_WEIGHT for own in acting.through])
     rest = torch.tensor([ENERGY_REST if motif is None else MOTIF_REST for motif in acting.motifs])
-    return [lambda own: PosteriorGuidance(own, space, energy, push, rest)]
+    return [lambda own: PosteriorGuidance(own, space, energy, weight, rest)]
 
 
 def energy_guides(space: Space, acting: Acting, settings: ResolvedSettings) -> list[GuideMaker]:

@@ -127,7 +127,7 @@ def draw_length(job: Job, rng: Generator) -> int:
 def sample_generator(seed: int, index: int, candidate: int = 0) -> Generator:
     """The random stream of sample `index` of a run: a function of (seed, index, candidate) alone.
 
-    NumPy's SeedSequence mixes them into one well-spread seed; neighbouring seeds give unrelated streams.
+    NumPy's SeedSequence mixes them into one well-mixed seed; neighbouring seeds give unrelated streams.
 
     Args:
         seed: of the run.

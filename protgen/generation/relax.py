@@ -2,7 +2,7 @@
 
 Every residue stays a rigid body; frames move as little as is needed to bring the joints between residues to the
 geometry of a peptide bond and atoms that overlap apart. Gradient descent by Adam with a fixed number of steps: all its
-state is per coordinate, so a design does not depend on those beside it.
+state is per coordinate, so a design does not depend on the others of its batch.
 """
 
 from dataclasses import dataclass

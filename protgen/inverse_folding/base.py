@@ -29,7 +29,7 @@ class InverseFolder(ABC):
     @property
     @abstractmethod
     def settings(self) -> JSON:
-        """All that decides its results beside backbone, number and seed: they are cached under it."""
+        """All settings, other than backbone, number and seed, that its results depend on: the key of the cache."""
 
     @abstractmethod
     def prepare(self) -> None:

@@ -124,7 +124,7 @@ def classifier_two_sample(first: np.ndarray, second: np.ndarray, seed: int = 0) 
     first, second = _checked(first), _checked(second)
     if min(len(first), len(second)) < FOLDS:
         raise UsageError(
-            f"sets of {len(first)} and {len(second)} are too small to tell apart; give {FOLDS} or more each"
+            f"sets of {len(first)} and {len(second)} are too small to train a classifier on; give {FOLDS} or more each"
         )
     features = np.concatenate([first, second])
     model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=500, C=0.1))

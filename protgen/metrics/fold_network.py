@@ -97,8 +97,8 @@ class _Layer(nn.Module):
     def forward(self, hidden: Tensor, edges: Tensor, near: Tensor, weight: Tensor) -> Tensor:
         sent = gather(self.send(hidden), near)
         heard = (self.filter(edges) * sent * weight[..., None]).sum(dim=2) / NEIGHBOURS**0.5
-        beside = self.along(hidden.transpose(1, 2)).transpose(1, 2)
-        return hidden + self.step(torch.cat([heard, beside], dim=-1))
+        along_chain = self.along(hidden.transpose(1, 2)).transpose(1, 2)
+        return hidden + self.step(torch.cat([heard, along_chain], dim=-1))
 
 
 def gather(values: Float[Tensor, "b l *d"], index: Int[Tensor, "b l k"]) -> Float[Tensor, "b l k *d"]:
@@ -136,7 +136,7 @@ def read_geometry(
 
 
 def local_frames(ca: Float[Tensor, "b l 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l 3 3"]:
-    """Right-handed axes (as rows) of each residue from the CA before and after it; ends take those beside them."""
+    """Right-handed axes (as rows) of each residue from the CA before and after it; ends take their neighbour's."""
     before, after = ca[:, :-2], ca[:, 2:]
     along = _unit(after - before)
     out = 2 * ca[:, 1:-1] - before - after

@@ -57,7 +57,7 @@ def foldseek_version() -> str:
     try:
         done = subprocess.run([found, "version"], capture_output=True, text=True, timeout=VERSION_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError) as error:
-        raise UsageError(f"foldseek: {found} does not tell its version: {error}") from None
+        raise UsageError(f"foldseek: {found} does not print its version: {error}") from None
     return done.stdout.strip() or "unknown version"
 
 

@@ -96,10 +96,10 @@ def _runs(mask: np.ndarray, minimum: int) -> np.ndarray:
 
 def _grow(core: np.ndarray, allowed: np.ndarray) -> np.ndarray:
     """Extend every run by at most one residue at each side, where allowed."""
-    beside = np.zeros_like(core)
-    beside[1:] |= core[:-1]
-    beside[:-1] |= core[1:]
-    return core | (beside & allowed)
+    neighbours = np.zeros_like(core)
+    neighbours[1:] |= core[:-1]
+    neighbours[:-1] |= core[1:]
+    return core | (neighbours & allowed)
 
 
 def fractions(codes: str) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """The TM-score search compiled from `native/`; `None` where there is no library of it.
 
-The library lies beside the sources: the wheel carries it, and `tm_library.py` builds it. It saves time and nothing
+The library lies next to the sources: the wheel carries it, and `tm_library.py` builds it. It saves time and nothing
 else. Whatever is wrong with it is a note at level DEBUG, and the numpy search of `tm.py` takes its place: the same
 search, fifty to eighty times slower. `PROTGEN_NATIVE=0` chooses numpy outright; `protgen doctor` says which is in use.
 """

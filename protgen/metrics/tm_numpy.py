@@ -20,7 +20,7 @@ from protgen.metrics.tm_starts import (
 
 GAPS = (-0.6, 0.0)  # costs of opening a gap, one after the other
 STATE_GAP = -1.0  # between secondary structures, a match being 1
-ALIKE = 0.5  # worth of equal secondary structure beside distance
+ALIKE = 0.5  # weight of equal secondary structure relative to distance
 COARSE = 40  # residues between pieces while searching
 STRUCTURE_GATE = 0.2  # fraction of the best score below which a start is not followed
 GATE, SHORT_GATE, SHORT = 0.4, 0.1, 40  # the other starts; of chains up to 40 residues
@@ -100,7 +100,8 @@ def _search(pairs: Pairs, plan: SearchPlan) -> Best:
         least = np.maximum(pairs.shorter // 2, LEAST_OVERLAP)
         _, partner = thread(pairs, *whole_stretches(pairs), least, plan.step)
         best.start(partner, 0.0, GAPS, plan.long_run)
-    # Whole scores tie often. TM-align takes one way, which depends on the order of the chains; both ways do not.
+    # Whole scores tie often. TM-align computes one direction, which depends on the
+    # order of the chains; both directions together do not.
     for ties in range(plan.structure):
         partner = align_pairs(pairs, STATE_GAP, alike=1.0, ties_in_x=ties == 0)
         best.start(partner, STRUCTURE_GATE, GAPS, plan.long_run)

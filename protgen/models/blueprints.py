@@ -66,7 +66,7 @@ class BlueprintPrior:
         """A blueprint, loopy or not.
 
         Chains are drawn until one ends within a twentieth of the length, the lengths of elements being independent
-        of it; what is then missing or over is spread over loops and elements, a residue at a time.
+        of it; what is then missing or over is distributed over loops and elements, a residue at a time.
         """
         best: list[tuple[str, int]] = []
         for _ in range(400):
@@ -120,6 +120,7 @@ class BlueprintPrior:
 def pick(counts: dict[str, int], rng: Generator) -> str:
     """A key with probability in proportion to its count."""
     place = torch.rand((), generator=rng).item() * sum(counts.values())
+    key = ""
     for key, count in counts.items():
         place -= count
         if place < 0:
@@ -178,8 +179,8 @@ def fit_blueprints(strings: Sequence[str]) -> BlueprintPrior:
             if following != "$":
                 add(elements, following, str(n))
             before, kind = kind, following
-    shares = [longest_fraction(codes) for codes in strings if codes]
-    return BlueprintPrior(kinds, elements, loops, round(float(np.quantile(shares, 0.95)), 3) if shares else 1.0)
+    longest = [longest_fraction(codes) for codes in strings if codes]
+    return BlueprintPrior(kinds, elements, loops, round(float(np.quantile(longest, 0.95)), 3) if longest else 1.0)
 
 
 def fit_store(store: Store) -> BlueprintPrior:

@@ -49,6 +49,6 @@ def fields_of(space: Space, context: bool) -> list[str]:
 
 
 def able(readable: list[str]) -> list[str]:
-    """Names of encoders that read no more than these fields; the transformer is told which by `fields`."""
+    """Names of encoders that read no more than these fields; the transformer takes them as `fields`."""
     fit = [name for name, cls in registry.classes("encoders").items() if cls.reads and set(cls.reads) <= set(readable)]
     return [*fit, f"transformer with fields {', '.join(readable)} and their widths"]

@@ -36,7 +36,7 @@ class Model:
     Attributes:
         family: the network and its loss.
         conditions: how y reaches the encoder.
-        config: the JSON it was built from; `config["about"]` tells what it was trained on.
+        config: the JSON it was built from; `config["about"]` names its training data.
         blueprints: p(y | length) of its training data, None if it has none.
     """
 
@@ -63,7 +63,7 @@ def build_model(config: JSON) -> Model:
     """Build a model from its configuration.
 
     Args:
-        config: {"space": {"name", ...}, "encoder": {...}, "family": {...}, "conditions": [...]}; the keywords beside a
+        config: {"space": {"name", ...}, "encoder": {...}, "family": {...}, "conditions": [...]}; the keywords next to a
             name go to its constructor. A name may be `module:Class`. Conditions are names, or mappings for those that
             refer to a field of the data (see `protgen.conditions.embedding`). The roles of the family name further
             networks (see `networks`).
@@ -109,7 +109,7 @@ def causal_keywords(encoder: str, family: str) -> JSON:
     """What makes an encoder causal, for a family that needs it so.
 
     Raises:
-        ConfigError: if the encoder always looks both ways.
+        ConfigError: if the encoder cannot be causal.
     """
     cls = registry.find("encoders", encoder)
     if cls.causality == "never":
@@ -195,7 +195,7 @@ def load_model(folder: Path) -> Model:
     try:
         model = build_model(config)
     except (ConfigError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        # Beside unknown names: values of the wrong type or size, of which networks complain in their own words.
+        # Unknown names, and values of the wrong type or size, for which networks raise errors of their own.
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{folder / CONFIG}: {reason}; get or train the model again") from error
     load_weights(model.family, load_tensors(folder / WEIGHTS), folder / WEIGHTS)

@@ -47,7 +47,7 @@ class EdgeGeometry(nn.Module):
 
 
 class EdgeFeatures(nn.Module):
-    """Features of edges from the noisy frames, an estimate of the clean ones, and the offset along the chain.
+    """Features of edges from the noisy frames, x_pred, and the offset along the chain.
 
     Args:
         dim: width of what it returns.
@@ -64,7 +64,7 @@ class EdgeFeatures(nn.Module):
         self.out = nn.Linear(hidden, dim)
 
     def forward(self, graph: Graph, frames: Frames, x_pred: Frames | None) -> Float[Tensor, "e d"]:
-        """Edge features; an estimate that is None adds nothing."""
+        """Edge features; without x_pred that part is zero."""
         hidden = self.offset(graph.offset.clamp(-self.reach, self.reach) + self.reach) + self.noisy(graph, frames)
         if x_pred is not None:
             hidden = hidden + self.x_pred(graph, x_pred)

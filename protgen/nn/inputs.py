@@ -1,4 +1,4 @@
-"""The input features of every encoder beside x: time, y, and the place along the chain."""
+"""The input features of every encoder other than x: time, y, and the position along the chain."""
 
 import torch
 from jaxtyping import Bool, Float

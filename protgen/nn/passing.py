@@ -30,13 +30,13 @@ class WeightedMeanPassing(MessagePassing):
     """A block that passes messages: `message` returns a tuple of tensors, `propagate` the weighted mean of each.
 
     Arguments of `message` that end in `_i` are read at the target of an edge, in `_j` at its source. `propagate` wants
-    `weights` (e,) beside them.
+    `weights` (e,) as well.
     """
 
     def __init__(self) -> None:
         super().__init__(aggr=None, node_dim=0)
 
-    def aggregate(
+    def aggregate(  # pyright: ignore[reportIncompatibleMethodOverride] - PyG passes by name
         self, inputs: tuple[Tensor, ...], index: Tensor, weights: Tensor, dim_size: int
     ) -> tuple[Tensor, ...]:
         """The weighted mean of each part of the messages."""

@@ -1,4 +1,4 @@
-"""How the graph encoders see a noisy backbone: one reading of state, y and estimate, shared so that they compare."""
+"""The input of the graph encoders: one reading of state, y and x_pred, the same for all so that they compare."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class ResidueGraph:
         edges: (e, k) features of edges.
         weights: (e,) weights of edges in [0, 1].
         frames: rotations (n, 3, 3) and positions (n, 3) of the noisy state.
-        x_pred: the same of the estimate of x_data, None if there is none.
+        x_pred: the same of x_pred, None if there is none.
         step: (n, 1) Å; a unit output moves a frame by about what is still unknown at this noise level.
     """
 
@@ -40,7 +40,7 @@ class ResidueGraph:
 class ResidueGraphReader(nn.Module):
     """Builds the graph of a state and embeds its nodes and edges.
 
-    Neighbours are near in the noisy state or in the estimate: at high noise only the latter says who they will be.
+    Neighbours are near in the noisy state or in x_pred: at high noise only x_pred predicts the final neighbours.
 
     Args:
         residue_dim, global_dim: widths of the conditioning.

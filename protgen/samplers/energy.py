@@ -118,7 +118,7 @@ class PosteriorGuidance(Guide):
         denoiser: what to guide.
         space: its space, which must be `Observable`; it may name the fields that move (`moved_by_gradients`).
         energy: (coordinates, mask) -> (b,), as of `EnergyGuidance`, and 0 where the condition is met.
-        push: how many such steps the prediction moves: one number, or one for each example (b,).
+        weight: number of such steps by which the prediction moves: one number, or one for each example (b,).
         stop: time below which guidance is off, one number or (b,): the network makes no large moves any more.
         longest: largest move of one position in one of them, in units of its field (Å); longer steps are scaled down as
             a whole.
@@ -132,7 +132,7 @@ class PosteriorGuidance(Guide):
         denoiser: Denoiser,
         space: Space,
         energy: Energy,
-        push: float | Float[Tensor, " b"] = 10.0,
+        weight: float | Float[Tensor, " b"] = 10.0,
         stop: float | Float[Tensor, " b"] = 0.0,
         longest: float = 2.0,
     ) -> None:
@@ -141,7 +141,7 @@ class PosteriorGuidance(Guide):
         self.space = space
         self.observe = observable.observe
         self.energy = energy
-        self.push = push
+        self.weight = weight
         self.stop = stop
         self.longest = longest
         flat = [name for name, manifold in space.manifolds.items() if not manifold.curved]
@@ -167,10 +167,10 @@ class PosteriorGuidance(Guide):
             for name, g in zip(at, gradients, strict=True)
             if g is not None
         }
-        return self.pushed(found, slopes, energies.detach().nan_to_num()) if slopes else found
+        return self.moved(found, slopes, energies.detach().nan_to_num()) if slopes else found
 
-    def pushed(self, found: State, slopes: dict[str, Tensor], energies: Float[Tensor, " b"]) -> State:
-        """The prediction after `push` Polyak steps along each field's gradient.
+    def moved(self, found: State, slopes: dict[str, Tensor], energies: Float[Tensor, " b"]) -> State:
+        """The prediction after `weight` Polyak steps along each field's gradient.
 
         Args:
             found: the prediction.
@@ -183,6 +183,6 @@ class PosteriorGuidance(Guide):
         for name, g in slopes.items():
             step = -pace[:, None, None] * g
             size = step.norm(dim=-1).amax(1)[:, None, None]
-            push = torch.as_tensor(self.push, dtype=step.dtype, device=step.device).reshape(-1, 1, 1)
-            moves[name] = found[name] + push * step * (self.longest / size.clamp(min=self.longest))
+            weight = torch.as_tensor(self.weight, dtype=step.dtype, device=step.device).reshape(-1, 1, 1)
+            moves[name] = found[name] + weight * step * (self.longest / size.clamp(min=self.longest))
         return self.space.project(found.with_fields(**moves))

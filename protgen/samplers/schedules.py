@@ -100,7 +100,7 @@ class Cosine(Schedule):
     """Variance-preserving on a quarter circle: alpha = cos(pi t / 2), sigma = sin(pi t / 2).
 
     References:
-        Nichol and Dhariwal 2021, Improved DDPM, eq. 17, without their offset s: samplers here end on the estimate.
+        Nichol and Dhariwal 2021, Improved DDPM, eq. 17, without their offset s: samplers here end on the prediction.
     """
 
     def alpha(self, t: Tensor) -> Tensor:

@@ -67,13 +67,13 @@ class SequentialMonteCarlo(Sampler):
         # One state for each particle, each a whole batch: guides and conditions belong to the batch. All draws of a
         # sample come from its own stream, so it does not depend on its neighbours.
         xs = [begin(denoiser.path, space, task) for _ in range(self.particles)]
-        estimates: list[State | None] = [None] * self.particles
+        x_preds: list[State | None] = [None] * self.particles
         b = len(task.mask)
         logs = torch.zeros(b, self.particles, device=task.mask.device)
         before = torch.zeros_like(logs)
         for number, (t, s) in enumerate(time_grid(self.steps, self.euler.spacing, task.start_time)):
             times = torch.full((b,), t, device=task.mask.device)
-            found = [denoiser.denoise(x, times, task.cond, own) for x, own in zip(xs, estimates, strict=True)]
+            found = [denoiser.denoise(x, times, task.cond, own) for x, own in zip(xs, x_preds, strict=True)]
             energies = self.energies(space, task, found)
             logs = logs - self.strength * (energies - before)
             before = energies
@@ -84,7 +84,7 @@ class SequentialMonteCarlo(Sampler):
             before = before.gather(1, picks)
             step = Step(t, s, denoiser.path, space, task)
             xs = [self.euler.advance(x, own, step) for x, own in zip(xs, found, strict=True)]
-            estimates = list(found)
+            x_preds = list(found)
             if task.on_step is not None:
                 task.on_step(number, xs[0], found[0])
         best = self.energies(space, task, xs).argmin(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""What a space can offer beside the core of `Space`: small interfaces, each tested with isinstance.
+"""What a space can offer in addition to the core of `Space`: small interfaces, each tested with isinstance.
 
 A family, sampler or guide says which of them it needs. A space that has one derives from it; a space that has not is
 either treated by the stated default (the functions below) or refused by `require`, with what to use instead. So a new

@@ -88,7 +88,7 @@ def observation_of(space: Space, std: float = 0.5) -> Observation:
     return space.observation(std) if isinstance(space, ObservationModel) else RiemannianNormal(space, std)
 
 
-def posed(
+def moved_onto(
     space: Space, prediction: State, target: State, stds: Mapping[str, Tensor], rng: Generator | None
 ) -> tuple[State, Float[Tensor, " b"]]:
     """`Posable.pose`; without symmetries the prediction itself, with weight 0.
@@ -141,7 +141,7 @@ class RiemannianNormal(Observation):
         scales = self.space.scale(mask)
         fields = zip(self.space.manifolds, self.log_std, strict=True)
         stds = {name: scales[name] * log_std.exp() for name, log_std in fields}
-        placed, total = posed(self.space, prediction, x_data, stds, rng)
+        placed, total = moved_onto(self.space, prediction, x_data, stds, rng)
         dof, seen = self.space.field_dof(mask), defined_coordinates(self.space, x_data)
         for name, manifold in self.space.manifolds.items():
             squared = manifold.logmap(placed[name], x_data[name]).square()

@@ -2,8 +2,8 @@
 
 Fields: `torsions` (b, l, 3), phi, psi and omega in [-pi, pi); `angles` (b, l, 3), the bond angles N-CA-C, CA-C-N and
 C-N-CA as deviations from their ideal values in units of their standard deviation. Every point of the space is an
-unbroken chain; a model has to learn its course. Points carry `known` (b, l, 6) beside the fields where they come from
-data: False for coordinates that chain ends or breaks leave undefined, torsions first.
+unbroken chain; a model learns the fold. Points from data also carry `known` (b, l, 6): False
+for coordinates that chain ends or breaks leave undefined, torsions first.
 """
 
 import math
@@ -93,7 +93,7 @@ class Torsions(Space, BackboneAtoms, PositionalContext, PartlyDefined, Admissibl
     def context(self, state: State) -> State:
         """The chain placed before each residue: frames on its CA, of which N-CA and the C before are known.
 
-        Beside `trans` (Å, from the first residue on) and `rots`, the coordinates of the residue before.
+        In addition to `trans` (Å, from the first residue on) and `rots`, the coordinates of the residue before.
         """
         placed = self.place(state)
         before = shifted(State({name: state[name] for name in self.manifolds}, state.mask))

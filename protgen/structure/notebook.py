@@ -1,4 +1,4 @@
-"""How structures show themselves in a notebook: a ribbon drawing beside a table, and Mol* to turn them.
+"""How structures show themselves in a notebook: a ribbon drawing next to a table, and Mol* to rotate them.
 
 Mol* is the widget `MolViewSpec` of ipymolstar, whose wheel carries the whole viewer. The structure travels inside the
 scene as a data URI, so nothing is fetched from the network.

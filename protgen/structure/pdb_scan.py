@@ -1,4 +1,4 @@
-"""Walk through the records of a PDB file: where the atoms and models are, and what the header says."""
+"""Scan the records of a PDB file: the positions of atoms and models, and the header."""
 
 import re
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class PdbScan:
 
 
 class _State:
-    """What the walk has to remember between lines."""
+    """The state of the scan between lines."""
 
     def __init__(self) -> None:
         self.atoms: list[int] = []

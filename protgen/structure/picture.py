@@ -241,16 +241,16 @@ def paint(axes: Any, drawing: Facets) -> None:
     fog = (FOG * (high - depth) / max(high - low, 1e-9))[:, None]
     light = unit(LIGHT[None])[0]
     facing = normals[:, 2] > -0.05
-    rim = np.abs(normals[:, 2]) < 0.6
+    silhouette = np.abs(normals[:, 2]) < 0.6
     lit = 0.42 + 0.58 * np.clip(np.abs(normals @ light), 0, 1)
     shine = np.clip(normals @ unit((light + np.array([0.0, 0.0, 1.0]))[None])[0], 0, 1) ** 24
     faces = np.clip(drawing.colours * lit[:, None] + 0.25 * shine[:, None], 0, 1)
     faces = faces * (1 - fog) + fog
     edges = (0.28 * drawing.colours) * (1 - fog) + fog
-    corners = np.concatenate([drawing.corners[rim], drawing.corners[facing]])[..., :2]
-    order = np.argsort(np.concatenate([depth[rim] - OUTLINE_DEPTH, depth[facing]]), kind="stable")
-    colours = np.concatenate([edges[rim], faces[facing]])
-    widths = np.concatenate([np.full(int(rim.sum()), 1.1), np.full(int(facing.sum()), 0.25)])
+    corners = np.concatenate([drawing.corners[silhouette], drawing.corners[facing]])[..., :2]
+    order = np.argsort(np.concatenate([depth[silhouette] - OUTLINE_DEPTH, depth[facing]]), kind="stable")
+    colours = np.concatenate([edges[silhouette], faces[facing]])
+    widths = np.concatenate([np.full(int(silhouette.sum()), 1.1), np.full(int(facing.sum()), 0.25)])
     axes.add_collection(
         PolyCollection(
             list(corners[order]), facecolors=colours[order], edgecolors=colours[order], linewidths=widths[order]

@@ -1,6 +1,6 @@
 """Read one structure file into a `Protein`, or say in one line why it cannot be read truthfully.
 
-The formats are PDB, mmCIF and BinaryCIF, each gzipped or not, told apart by content. Every coordinate is
+The formats are PDB, mmCIF and BinaryCIF, each gzipped or not, recognised by content. Every coordinate is
 checked as raw text before it becomes a number; nothing defaults to zero. The reader warns of what is unusual but
 readable; `Protein.warnings` holds these warnings.
 """
@@ -60,7 +60,7 @@ def read_structure(
     """Read a PDB, mmCIF or BinaryCIF file, gzipped or not.
 
     Args:
-        path: the file. Its content tells the format, its name does not matter.
+        path: the file. The format is recognised by content; the name does not matter.
         model: index of the model to take, from 0.
         strict: treat reader warnings as errors.
         name: for the protein; the file's name without suffixes by default.

@@ -24,7 +24,7 @@ UNKNOWN = "UNK"
 def parent(name: str) -> str | None:
     """The standard parent of an amino acid: "MET" for MSE, "UNK" if it has none, None for anything else.
 
-    A name found in no table gives None as well; see `is_foreign` to tell it from a known ligand.
+    A name found in no table gives None as well; see `is_foreign` to distinguish it from a known ligand.
     """
     if name in ONE_LETTER:
         return name

@@ -1,4 +1,4 @@
-"""Get the bytes of a structure file, unpacked within a limit, and tell its format by content, not by name."""
+"""Get the bytes of a structure file, unpacked within a limit, and recognise its format by content, not by name."""
 
 import re
 import zlib

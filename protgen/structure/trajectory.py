@@ -97,7 +97,7 @@ def unpacked(
 
 
 def write_trajectory(frames: Sequence[Protein], path: Path) -> None:
-    """Write structures that have the same atoms as the frames of an .xtc file (0.01 Å), beside its place first.
+    """Write structures that have the same atoms as the frames of an .xtc file (0.01 Å), to a temporary file first.
 
     Args:
         frames: one structure for each frame.

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a caller is told after a logged step.
+    """What a caller gets after a logged step.
 
     Attributes:
         step: steps done.
@@ -140,7 +140,7 @@ def launched(machine: Machine) -> "Fabric":
     from lightning.fabric import Fabric
     from lightning.fabric.strategies.ddp import DDPStrategy
 
-    # Parts of the network rest in some steps (no estimate to condition on), which DDP must be told.
+    # Steps without self-conditioning leave parts of the network unused; DDP needs a flag for that.
     several = machine.nodes > 1 or machine.devices not in (1, "1")
     strategy = DDPStrategy(find_unused_parameters=True) if several else "auto"
     fabric = Fabric(
@@ -151,14 +151,14 @@ def launched(machine: Machine) -> "Fabric":
 
 
 def about(model: Model, source: object, settings: TrainSettings, processes: int) -> JSON:
-    """What `run.json` says of a run."""
+    """The content of `run.json`."""
     data = str(source.store.folder) if isinstance(source, StoreBatches) else None
     return {"model": model.config, "settings": asdict(settings), "store": data, "processes": processes}
 
 
 @dataclass(frozen=True)
 class Calls:
-    """What a caller of `train` is asked and told."""
+    """Callbacks to the caller of `train`."""
 
     on_progress: Callable[[Progress], None]
     on_validation: Callable[[Model, int, Path | None], Mapping[str, float]] | None
@@ -272,7 +272,7 @@ class Training:
             done: steps done.
             rate: learning rate of the last.
             last: whether the run ends here.
-            calls: what the caller is told.
+            calls: callbacks to the caller.
         """
         if done % self.settings.log_every == 0 or last:
             progress = self.averages.take(done, rate)

@@ -50,7 +50,7 @@ def test_is_a_frozen_dataclass_that_measures_a_protein(name, file):
         copies = np.stack([ideal_helix(LENGTH) + shift for shift in np.eye(4, 3) * 30])
         ids = np.repeat(list("ABCD"), LENGTH)
         protein = Protein.from_backbone(copies.reshape(-1, 4, 3), chain_ids=ids)
-    # A class is what somebody says of an outcome; everything else is read off the structure.
+    # A class is a label that somebody gave; everything else is measured on the structure.
     labelled = Labelled(3, {"ec_class": "3"})
     met = condition.adherence(protein if condition.measurable else labelled)
     assert met.condition == name

@@ -77,7 +77,7 @@ def moved(state: State, rotation: torch.Tensor, shift: torch.Tensor) -> State:
 @pytest.mark.parametrize("name", SE3)
 @pytest.mark.parametrize(("dtype", "limit"), [(torch.float64, 1e-9), (torch.float32, 1e-3)])
 def test_rigid_motions_turn_vectors_and_leave_scalars(name, dtype, limit, rng):
-    """20 random motions at each of 3 sizes, with and without an estimate, which moves by a shift of its own."""
+    """20 random motions at each of 3 sizes, with and without x_pred, which moves by a shift of its own."""
     encoder = randomised(name, dtype)
     for length in SIZES:
         state, t, cond, x_pred = random_input(length, 1, rng, dtype)
@@ -157,7 +157,7 @@ def test_batch_members_do_not_see_each_other(name, rng):
 
 @pytest.mark.parametrize("name", READABLE)
 def test_everything_given_reaches_the_output(name, rng):
-    """State, time, both kinds of y and the estimate each change the scalars."""
+    """State, time, both kinds of y and x_pred each change the scalars."""
     encoder = randomised(name)
     state, t, cond, x_pred = readable_input(name, 1, rng)
     base = encoder(state, t, cond, x_pred).scalars
@@ -167,9 +167,7 @@ def test_everything_given_reaches_the_output(name, rng):
         (state, t, Conditioning(cond.residue + 1, cond.globals), x_pred),
         (state, t, Conditioning(cond.residue, cond.globals + 1), x_pred),
     ]
-    if (
-        CLASSES[name].causality != "always"
-    ):  # those that go from position to position know no noise, and no earlier estimate
+    if CLASSES[name].causality != "always":  # those that go from position to position know no noise, and no x_pred
         given += [(state, t / 2, cond, x_pred), (state, t, cond, other), (state, t, cond, None)]
     for changed in (encoder(*each) for each in given):
         assert (changed.scalars - base).abs().max() > 1e-3
@@ -223,7 +221,7 @@ def test_one_residue_and_coincident_residues_are_no_trouble(name, rng):
 
 @pytest.mark.parametrize("name", CAUSAL)
 def test_a_causal_encoder_never_sees_what_follows(name, rng):
-    """Other residues, y and estimate after position i: not a bit of its output changes; those after it do change."""
+    """Other residues, y and x_pred after position i: not a bit of its output changes; those after it do change."""
     encoder = randomised(name, torch.float32, **causal_keywords(name))
     length, cut = 40, 29
     state, t, cond, x_pred = random_input(length, 1, rng, torch.float32)

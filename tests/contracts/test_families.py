@@ -61,13 +61,13 @@ def test_learns_a_gaussian_for_each_condition(trained):
         assert (kl < 0.05).all(), (mean, std)
 
 
-def test_guidance_pushes_further_the_same_way(trained):
+def test_guidance_extrapolates_in_the_same_direction(trained):
     _, family, _ = trained
     if family.causal:
         # Guides the density itself, p(x | y)^w p(x)^(1 - w), which hardly moves where the two y do not overlap.
         pytest.skip("its own test has two y that overlap")
-    plain, pushed = (draw(family, 1.0, 400, weight=weight)["x"][:, 0] for weight in (1.0, 2.0))
-    assert pushed[:, 0].mean() > plain[:, 0].mean() + 0.05
+    plain, guided = (draw(family, 1.0, 400, weight=weight)["x"][:, 0] for weight in (1.0, 2.0))
+    assert guided[:, 0].mean() > plain[:, 0].mean() + 0.05
 
 
 def test_a_sample_depends_on_its_own_stream_alone(trained):

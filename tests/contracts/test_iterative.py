@@ -23,19 +23,19 @@ ITERATIVE = [
 ]
 # Curved fields need the error whose least is the mean velocity.
 EXACT = {"flow_matching": {"curved_error": "tangent"}}
-CONCENTRATED = 0.5  # rad, spread of the heat kernel that y = 1 asks for
+CONCENTRATED = 0.5  # rad, standard deviation of the heat kernel that y = 1 asks for
 
 
 def curved_examples(space):
-    """y = -1: uniform; y = 1: the heat kernel of spread 0.5 rad about a fixed point."""
+    """y = -1: uniform; y = 1: the heat kernel of standard deviation 0.5 rad about a fixed point."""
     ((name, manifold),) = space.manifolds.items()
 
     def examples(count, rng):
         mask = torch.ones(count, 1, dtype=torch.bool)
         uniform = space.noise(mask, torch.randn(count, 1, space.normals_per_position, generator=rng))[name]
         centre = space.centre.expand_as(uniform)
-        spread = torch.full((count, 1, 1), CONCENTRATED)
-        near = manifold.diffuse(centre, spread, torch.randn(count, 1, manifold.dim, generator=rng))
+        std = torch.full((count, 1, 1), CONCENTRATED)
+        near = manifold.diffuse(centre, std, torch.randn(count, 1, manifold.dim, generator=rng))
         y = torch.randint(0, 2, (count, 1), generator=rng).float() * 2 - 1
         chosen = (y > 0).reshape(-1, *[1] * (near.ndim - 1))
         return State({name: torch.where(chosen, near, uniform)}, mask), conditioning(y)
@@ -67,12 +67,12 @@ def divergence(quantiles, bins=12):
     return float((fraction * (fraction * bins).clamp(min=1e-9).log()).sum()) - (bins - 1) / (2 * len(quantiles))
 
 
-def angle_quantiles(angles, spread=None):
+def angle_quantiles(angles, std=None):
     """Of rotation angles, under the uniform distribution or IGSO(3)."""
     fine = torch.linspace(0, math.pi, 2001, dtype=torch.float64)
     density = (1 - fine.cos()) / math.pi
-    if spread is not None:
-        density = density * igso3.log_density(fine, torch.tensor(spread).double()).exp()
+    if std is not None:
+        density = density * igso3.log_density(fine, torch.tensor(std).double()).exp()
     cumulative = torch.cat([torch.zeros(1), torch.cumulative_trapezoid(density, fine)])
     return cumulative[torch.searchsorted(fine, angles.double()).clamp(max=2000)]
 
@@ -83,10 +83,10 @@ def test_learns_distributions_on_rotations(on_rotations):
     So small a network learns no better in so few steps: longer training lowers it.
     """
     space = on_rotations.space
-    for y, spread, limit in ((-1.0, None, 0.06), (1.0, CONCENTRATED, 0.25)):
+    for y, std, limit in ((-1.0, None, 0.06), (1.0, CONCENTRATED, 0.25)):
         rots = draw(on_rotations, y, 600, sampler="ddpm", rotation_rate=0.0)["rots"][:, 0]
         vectors = so3.relative_log(space.centre.expand_as(rots), rots)
-        assert divergence(angle_quantiles(vectors.norm(dim=-1), spread)) < limit
+        assert divergence(angle_quantiles(vectors.norm(dim=-1), std)) < limit
         assert vectors.mean(0).norm() < 0.3
 
 
@@ -110,8 +110,8 @@ def excess(family, rng) -> list[float]:
     ((name, manifold),) = family.space.manifolds.items()
     x, cond = curved_examples(family.space)(60, rng)
     found = family.log_prob(x, cond, rng).nats
-    spread = torch.full((1, 1, 1), CONCENTRATED)
-    near = manifold.log_kernel(x[name], family.space.centre.expand_as(x[name]), spread)[:, 0]
+    std = torch.full((1, 1, 1), CONCENTRATED)
+    near = manifold.log_kernel(x[name], family.space.centre.expand_as(x[name]), std)[:, 0]
     concentrated = cond.globals[:, 0] > 0
     exact = torch.where(concentrated, near, torch.full_like(near, -manifold.log_volume))
     return [float((found - exact)[chosen].mean()) for chosen in (concentrated, ~concentrated)]
@@ -128,7 +128,7 @@ def test_likelihood_on_circles(on_circles, rng):
 
 
 def mixtures(count, rng):
-    """x of two normals of spread 0.3 at (+-1.5, 0), in parts 0.3 and 0.7; y has nothing to do with it."""
+    """x of two normals of standard deviation 0.3 at (+-1.5, 0), in parts 0.3 and 0.7; y has nothing to do with it."""
     side = torch.where(torch.rand(count, 1, 1, generator=rng) < 0.3, 1.5, -1.5)
     x = 0.3 * torch.randn(count, 1, 2, generator=rng) + torch.cat([side, torch.zeros_like(side)], -1)
     return State({"x": x}, torch.ones(count, 1, dtype=torch.bool)), conditioning(torch.ones(count, 1))

@@ -28,7 +28,7 @@ TWO_MODES: dict[str, dict] = {
     "normalizing_flow": {"coupling": "spline", "steps": 4},
     "classical": {"model": "mixture", "components": 2},
 }
-# KL in nats that so short a training reaches, where it is not 0.1. A VAE here has one spread of p(x | z) for all y and
+# KL in nats that so short a training reaches, where it is not 0.1. A VAE here has one std of p(x | z) for all y and
 # two latents a position, so that it blurs what is narrow; longer training lowers all of these.
 LIMITS = {
     ("vae", "modes"): 0.6,
@@ -42,7 +42,7 @@ LIMITS = {
 
 
 def learned(name: str, space, examples, **keywords) -> Family:
-    """A family after a short training; refused families are told from broken ones by their message."""
+    """A family after a short training; refused families are distinguished from broken ones by their message."""
     torch.manual_seed(0)
     family = make(name, space, **keywords)
     steps = 40 if isinstance(family, ClosedFormFamily) else 500

@@ -28,7 +28,7 @@ TINY = {
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder with random weights: it makes nonsense, by the same road as a trained one."""
+    """A model folder with random weights: its designs are random, by the same code path as those of a trained one."""
     from protgen.models.model import build_model, save_model
 
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""`protgen evaluate` with refolds, with tools, and with a model that tells likelihoods."""
+"""`protgen evaluate` with refolds, with tools, and with a likelihood model."""
 
 import csv
 import json
@@ -132,7 +132,7 @@ def test_complete_sets_have_an_f1(tmp_path, cli):
 
 
 def test_refolds_below_the_designs_are_no_designs(tmp_path, cli):
-    """Only what is outside of --refolds is judged; the page is whole, and loads nothing from elsewhere."""
+    """Only what is outside of --refolds is evaluated; the page is whole, and loads nothing from elsewhere."""
     write(tmp_path / "designs" / "d.pdb", ideal_hairpin(24))
     write(tmp_path / "designs" / "folded" / "d" / "1.pdb", ideal_hairpin(24) @ TURN, 90.0)
     arguments = ["evaluate", tmp_path / "designs", "--out", tmp_path / "out"]
@@ -147,7 +147,7 @@ def test_refolds_below_the_designs_are_no_designs(tmp_path, cli):
 
 
 def test_motif_of_a_record(tmp_path, cli):
-    """The record beside a design names the motif; a refold is compared with the motif's file, in place."""
+    """The record of a design names the motif; a refold is compared with the motif's file, in place."""
     native = ideal_helix(12)
     write_structure(Protein.from_backbone(native, residue_numbers=np.arange(31, 43)), tmp_path / "native.pdb")
     motif = Motif(str(tmp_path / "native.pdb"), "8/A33-40/8")

@@ -37,7 +37,7 @@ def test_sample_writes_what_evaluate_reads(cli, tiny_model, tmp_path):
     ca = read_structure(out / "design_0001.pdb").backbone[:, 1]
     assert abs(float(rows[-1]["rg"]) - ((ca - ca.mean(0)) ** 2).sum(-1).mean() ** 0.5) < 0.01
     again = cli("evaluate", out, "--out", tmp_path / "f", "--no-report")
-    assert "2 of 2 structures used" in again.out  # the trajectories beside the designs are no structures
+    assert "2 of 2 structures used" in again.out  # the trajectories next to the designs are no structures
     cli("sample", "--out", out, "--model", tiny_model, "--length", 30, "-n", 1, "--steps", 2, "--overwrite")
     assert not list(out.glob("*.xtc"))
 

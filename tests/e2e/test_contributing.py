@@ -61,7 +61,7 @@ def follow(cli, tiny_store, tmp_path, monkeypatch):
 
 
 def test_metric(follow):
-    """The column agrees with a count over pairs; a helix has contacts near, a hairpin far."""
+    """The column agrees with a count over pairs; a helix has short-range contacts, a hairpin long-range ones."""
     folder = follow("A metric")
     with (folder / "results" / "structures.csv").open(newline="") as handle:
         found = {row["file"]: float(row["relative_contact_order"]) for row in csv.DictReader(handle)}

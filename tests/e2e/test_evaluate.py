@@ -23,7 +23,7 @@ SHARED = Path(os.environ.get("PROTGEN_SHARED", Path(__file__).parents[2].parent 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three structures in three formats, one of them below, beside files that are none."""
+    """Three structures in three formats, one of them in a subfolder, among files that are none."""
     source = tmp_path / "designs"
     (source / "more").mkdir(parents=True)
     write_structure(Protein.from_backbone(ideal_helix(30)), source / "b_helix.pdb")
@@ -149,7 +149,7 @@ def test_usage_errors(folder, tmp_path):
 
 
 def test_files_given_twice_and_names_alike(folder, tmp_path):
-    """A file comes once; equal names in two folders are told apart by their paths."""
+    """A file comes once; equal names in two folders are distinguished by their paths."""
     result = evaluate([folder, folder / "b_helix.pdb"], tmp_path / "out")
     assert result.n == 3
     result = evaluate([folder / "more", folder / "more" / "..", folder / "b_helix.pdb"], tmp_path / "out")
@@ -178,7 +178,7 @@ def test_validity_has_the_columns_others_rely_on():
 
 @pytest.mark.skipif(not (SHARED / "data" / "chains" / "index.csv").exists(), reason="shared structures not here")
 def test_natives_look_native(tmp_path):
-    """Forty validation natives through the same code: the control beside every figure we print."""
+    """Forty validation natives through the same code: the control next to every figure we print."""
     chains = SHARED / "data" / "chains"
     with (chains / "index.csv").open(newline="") as handle:
         rows = [r for r in csv.DictReader(handle) if r["split"] == "validation" and r["n_breaks"] == "0"]

@@ -5,7 +5,7 @@ from protgen.models.model import load_model
 
 
 def test_a_classical_model_is_trained_and_gives_no_structures(cli, tiny_store, tmp_path):
-    """Two classes are in the store, helices and hairpins; sampling and judging structures by it are refused."""
+    """The store has two classes, helices and hairpins. Sampling and structure likelihoods are refused."""
     run = tmp_path / "run"
     done = cli("train", "family=classical", f"data.store={tiny_store}", f"run={run}", "train.steps=4",
                "train.pairs=1_000_000", "train.bf16=false", "family.model=naive_bayes",

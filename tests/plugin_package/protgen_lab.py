@@ -115,7 +115,7 @@ class Span(EnergyCondition, LearnedCondition):
 
 
 class LabMLP(Encoder):
-    """A perceptron of each residue's own frame, the estimate's, and the mean over the chain; no symmetry.
+    """A perceptron of each residue's own frame, that of x_pred, and the mean over the chain; no symmetry.
 
     Args:
         residue_dim, global_dim: widths of y.

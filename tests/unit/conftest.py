@@ -1,4 +1,4 @@
-"""Lets unit tests import the helpers that lie beside them, whichever way pytest lays out its module names."""
+"""Lets unit tests import the helpers in their folder, whatever import mode pytest uses."""
 
 import sys
 from pathlib import Path

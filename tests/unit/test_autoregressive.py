@@ -139,8 +139,8 @@ def test_guidance_sharpens_towards_y(trained):
     """Where p(x) overlaps p(x | y), weight 3 moves the angle away from the other y, as p(x | y)^3 / p(x)^2 does."""
     free = Conditioning(torch.zeros(600, 2, 0), torch.zeros(600, 2))
     plain = trained.sample(task(600, 0.8))["angle"][:, 0]
-    pushed = trained.sample(task(600, 0.8, guidance=Guidance(free, 3.0)))["angle"][:, 0]
-    assert pushed.mean() > plain.mean() + 0.1
+    guided = trained.sample(task(600, 0.8, guidance=Guidance(free, 3.0)))["angle"][:, 0]
+    assert guided.mean() > plain.mean() + 0.1
 
 
 def test_low_temperature_raises_likelihood(trained, rng):
@@ -172,7 +172,7 @@ def ideals() -> State:
 
 
 def helix_and_strand(count: int, rng: Generator) -> tuple[State, Conditioning]:
-    """Helices and strands of 10 residues with some noise, and a flag for each residue that tells which."""
+    """Helices and strands of 10 residues with some noise, and a flag for each residue that says which."""
     kinds = torch.randint(0, 2, (count,), generator=rng)
     state = State({name: x[kinds] for name, x in ideals().fields.items()}, ideals().mask[kinds])
     torsions = state["torsions"] + 0.05 * torch.randn(count, 10, 3, generator=rng)
@@ -270,7 +270,7 @@ def test_sampled_chains_do_not_overlap_where_there_is_a_choice():
 
 
 class Walk(Ring, Admissible):
-    """A line on which the sum of steps may not leave [-1, 1], so that a chain near an end has few ways on."""
+    """A line on which the sum of steps may not leave [-1, 1], so that a chain near an end has few admissible steps."""
 
     normals_per_position = 1
 
@@ -289,10 +289,10 @@ class Walk(Ring, Admissible):
 
 
 def test_particles_sample_what_is_admissible_throughout():
-    """Steps of two positions given that both sums stay inside: the first step's spread, against rejection.
+    """Steps of two positions given that both sums stay inside: the first step's standard deviation, against rejection.
 
     Each first step that stays inside is as likely as it is in the end; without particles those near the ends, which
-    leave few ways on, come out too often.
+    leave few admissible steps, come out too often.
     """
     torch.manual_seed(0)
     settings = AutoregressiveSettings(candidates=4, particles=16, components=1, plan_dim=4)

@@ -1,4 +1,4 @@
-"""Designs from a space of internal coordinates: the same road as from frames, with the same promises."""
+"""Designs from a space of internal coordinates: the same steps and guarantees as from frames."""
 
 from dataclasses import replace
 

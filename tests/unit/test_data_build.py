@@ -53,7 +53,7 @@ def test_each_drop_has_its_reason(tmp_path):
 
 
 def test_labels_and_facts_are_those_of_the_structure(tmp_path):
-    """A helix is labelled helix; length, Rg and shares are in the manifest."""
+    """A helix is labelled helix; length, Rg and fractions are in the manifest."""
     (tmp_path / "in").mkdir()
     put(tmp_path / "in", "helix.pdb", ideal_helix(30))
     build(tmp_path / "in", tmp_path / "store", LOOSE)
@@ -98,7 +98,7 @@ def test_extended_chains_are_dropped_by_percentile(tmp_path):
 
 
 def test_split_by_cluster_is_drawn_by_name(tmp_path):
-    """With no index a share is held out, the same ones each time."""
+    """With no index a fraction is held out, the same ones each time."""
     (tmp_path / "in").mkdir()
     for n in range(20, 60):
         put(tmp_path / "in", f"h{n}.pdb", ideal_helix(n))

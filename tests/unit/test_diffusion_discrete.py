@@ -1,4 +1,4 @@
-"""The bound of diffusion on outcomes: probabilities of binary pixels, not densities about them."""
+"""The bound of diffusion on discrete values: probabilities of binary pixels, not densities about them."""
 
 import math
 

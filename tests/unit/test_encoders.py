@@ -37,19 +37,19 @@ def test_it_learns_helices(name, rng):
     x_data = space.encode(Batch({"atoms": atoms}, mask))
     cond = Conditioning(torch.zeros(4, 12, 0), torch.zeros(4, 0))
 
-    def judged() -> float:
+    def loss() -> float:
         with torch.no_grad():
             fixed = torch.Generator().manual_seed(1)
             return sum(float(family.loss(x_data, cond, fixed).total) for _ in range(6)) / 6
 
-    before = judged()
+    before = loss()
     optimizer = torch.optim.Adam(family.parameters(), 3e-3)
     for _ in range(100):
         optimizer.zero_grad()
         family.loss(x_data, cond, rng).total.backward()
         torch.nn.utils.clip_grad_norm_(family.parameters(), 1.0)
         optimizer.step()
-    assert judged() < 0.67 * before
+    assert loss() < 0.67 * before
 
 
 @pytest.mark.parametrize("name", choices("encoder"))
@@ -111,7 +111,7 @@ def test_depthwise_products_are_those_of_the_definition(rng):
 
 
 def test_tensors_of_degree_two_are_equivariant_and_used(rng):
-    """The option beside the default, by the same contract; another degree is refused."""
+    """The option other than the default, by the same contract; another degree is refused."""
     from tests.contracts.test_encoders import moved, random_input, randomised
 
     encoder = randomised("tensor_field", degree=2, blocks=2, vectors=6)

@@ -100,7 +100,7 @@ def test_draws_depend_on_seed_and_structure_alone():
 
 
 def test_what_the_space_cannot_take_has_a_reason_and_no_number():
-    """Two chains, a CA trace, two residues, a length that y forbids; the others are judged all the same."""
+    """Two chains, a CA trace, two residues, a length that y forbids; the others are evaluated all the same."""
     trace = np.full((30, 4, 3), np.nan)
     trace[:, 1] = ideal_helix(30)[:, 1]
     holed = ideal_helix(30)
@@ -123,15 +123,15 @@ def test_what_the_space_cannot_take_has_a_reason_and_no_number():
     assert math.isfinite(rows[5]["nats_per_residue"])
     described = result.describe(rows)
     assert (described["n"], described["n_given"], result.about["n"]) == (2, 6, 2)
-    told = evaluator(proteins, settings(given=(Length(50),)))[0]
-    assert ["nats_per_residue" in row for row in told] == [False] * 5 + [True]
+    given = evaluator(proteins, settings(given=(Length(50),)))[0]
+    assert ["nats_per_residue" in row for row in given] == [False] * 5 + [True]
     infinite = evaluator(proteins[4:5], settings(Gaussian(jitter=math.inf)))[0]
     assert "nats per residue" in infinite[0]["likelihood_message"]
     assert "nats_per_residue" not in infinite[0]
 
 
 def test_conditions_are_unknown_unless_told(tmp_path):
-    """The model sees the null token; told a condition, it sees that condition's features."""
+    """The model sees the null token; given a condition, it sees that condition's features."""
     save_model(build_model(BACKBONE | {"family": {"name": "flow_matching"}}), tmp_path / "flow")
     opened = open_likelihood(str(tmp_path / "flow"))
     family = Gaussian()
@@ -139,9 +139,9 @@ def test_conditions_are_unknown_unless_told(tmp_path):
     protein = Protein.from_backbone(ideal_helix(20))
     log_prob(protein, seen)
     log_prob(protein, replace(seen, given=(SecondaryStructure.parse("H20"),)))
-    unknown, told = family.asked
+    unknown, given = family.asked
     assert unknown.residue.abs().sum() == 0
-    assert (told.residue.abs().sum(-1) > 0).all()
+    assert (given.residue.abs().sum(-1) > 0).all()
     with pytest.raises(UsageError, match="has not learned 'radius_of_gyration'"):
         open_likelihood(str(tmp_path / "flow"), given=[RadiusOfGyration(10.0)])
 

@@ -47,7 +47,7 @@ def test_braces_that_are_no_place_stay():
 
 
 def test_failure_has_status_and_the_end_of_stderr(tmp_path):
-    """The last words are told in one line, however long the output was; stdout stands in where stderr is empty."""
+    """The last words are reported in one line, however long the output was; stdout stands in where stderr is empty."""
     run = command("import sys; sys.stderr.write('x' * 5000 + '\\n\\nout of\\nmemory'); sys.exit(7)", "")
     with pytest.raises(ToolError, match=r"exit status 7: \.\.\. x+ out of memory$") as caught:
         run.run({}, tmp_path)

@@ -310,7 +310,7 @@ def test_a_tool_that_never_works_is_given_up(tmp_path):
 
 
 def test_a_tool_that_says_it_cannot_work_is_given_up_at_once(tmp_path):
-    """Its reason stands beside every design; a bug in it is a line too, and not the end of the run."""
+    """Its reason is written for every design; a bug in it is a line too, and not the end of the run."""
     refolder = Refolder(Straight(bad="A", error=UsageError), RefoldCache(tmp_path / "a"), Writer("AC"), n=2)
     messages = [refolder.refold(helix(20 + k)).problems for k in range(2)]
     assert refolder.folder.calls == 1

@@ -25,7 +25,7 @@ def edge_set(graph, example: int = 0) -> set[tuple[int, int]]:
 
 
 def test_edges_are_chain_neighbours_far_ones_and_the_nearest(rng):
-    """Against a search by hand: of those not fixed, exactly the 8 nearest; the rim is the ninth."""
+    """Against a search by hand: of those not fixed, exactly the 8 nearest; the cutoff is the distance of the ninth."""
     x = chain(60, 1, rng)
     mask = torch.ones(1, 60, dtype=torch.bool)
     graph = build_graph(mask, [x], WIRING)
@@ -43,7 +43,7 @@ def test_edges_are_chain_neighbours_far_ones_and_the_nearest(rng):
 
 
 def test_near_in_any_of_the_positions_is_near(rng):
-    """A pair far apart in the noisy state and close in the estimate is an edge."""
+    """A pair far apart in the noisy state and close in x_pred is an edge."""
     x, y = chain(60, 1, rng), chain(60, 1, rng)
     mask = torch.ones(1, 60, dtype=torch.bool)
     graph = build_graph(mask, [x, y], WIRING)
@@ -113,7 +113,7 @@ def test_causal_edges_lead_forward(rng):
 
 
 def test_a_neighbour_fades_before_another_takes_its_place(rng):
-    """As a residue moves through the rim, a weighted mean of messages changes by as little as the step is small."""
+    """As a residue moves through the cutoff, a weighted mean of messages changes by as little as the step is small."""
     x = chain(40, 1, rng) / 2
     mask = torch.ones(1, 40, dtype=torch.bool)
     values = torch.randn(40, 4, generator=rng, dtype=torch.float64)
@@ -145,7 +145,7 @@ def test_far_edges_favour_near_offsets_as_one_over_distance():
 
 
 def test_the_hash_looks_uniform():
-    """Mean, spread and neighbouring correlations of 250,000 values."""
+    """Mean, standard deviation and neighbouring correlations of 250,000 values."""
     i = torch.arange(500)
     u = hashed_uniform(i[:, None], i[None])
     assert 0 < float(u.min()) < float(u.max()) < 1

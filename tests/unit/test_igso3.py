@@ -79,7 +79,7 @@ def test_the_kernel_solves_the_heat_equation():
 
 
 def test_walks_add_up_and_the_score_is_a_gradient(rng):
-    """Two walks of spreads a and b are one of sqrt(a^2 + b^2); the score is the gradient along the moving frame."""
+    """Brownian motions of std a and b make one of sqrt(a^2 + b^2); the score is the gradient along the moving frame."""
     manifold = Rotations()
     start = so3.identity_like(torch.empty(1, 20_000, 3, 3))
     a, b = torch.full((1, 1, 1), 0.6), torch.full((1, 1, 1), 0.8)

@@ -1,4 +1,4 @@
-"""Images: files to batches to points of the space and back, with every damage told."""
+"""Images: files to batches to points of the space and back, with every damage reported."""
 
 import gzip
 import io

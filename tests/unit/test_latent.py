@@ -97,7 +97,7 @@ def test_bound_through_a_flow_that_does_nothing(rng):
 
 
 def test_volume_of_normalisation_enters_the_bound(rng):
-    """Scaling of latents is a change of variables: N(mean, spread^2) as the prior of the raw ones."""
+    """Scaling of latents is a change of variables: N(mean, std^2) as the prior of the raw ones."""
     family = make("latent", Line(), bound_samples=4000)
     family.second = StandardFlow(LatentSpace(2), Dense(LatentSpace(2)))
     family.mean.copy_(torch.tensor([0.3, -0.2]))

@@ -75,9 +75,9 @@ def test_noise_is_measured_on_the_centred_subspace(rng):
 
 
 def test_a_flow_to_one_structure_counts_the_dimensions_of_the_subspace(rng):
-    """Where the estimate is always one structure, x_1 = (x - (1 - t) x_hat) / t: volumes grow by 1 / t, dof times.
+    """Where the prediction is always one structure, x_1 = (x - (1 - t) x_hat) / t: volumes grow by 1 / t, dof times.
 
-    dof is 3 (l - 1) for centred positions, and 3 l for rotations, here at the estimate itself.
+    dof is 3 (l - 1) for centred positions, and 3 l for rotations, here at the prediction itself.
     """
     space, first = Backbone(), 0.1
     target, other = (space.noise(torch.ones(1, 2, dtype=torch.bool), torch.randn(1, 2, 7, generator=rng)) for _ in "ab")

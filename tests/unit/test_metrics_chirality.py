@@ -44,7 +44,7 @@ def test_helix_and_its_mirror_image(view, n):
 
 
 def test_strand_has_no_helices_but_a_hand():
-    """A strand has no helical turn; phi still tells its mirror image."""
+    """A strand has no helical turn; phi still distinguishes its mirror image."""
     strand = Protein.from_backbone(ideal_strand(20))
     assert not helical_turns(strand).any()
     assert is_mirror_image(strand) is False

@@ -112,7 +112,7 @@ def test_descriptors():
 
 
 def test_a_set_against_natives():
-    """Helices against helices are alike in every figure, strands against helices unlike; few are not judged."""
+    """Helices against helices are alike in every figure, strands against helices unlike; small sets are refused."""
     rng = np.random.default_rng(0)
 
     def noisy(make, n):

@@ -21,7 +21,7 @@ def test_discrete_divergences_agree_with_scipy():
 
 
 def test_limits():
-    """Disjoint distributions: KL infinite, JS log 2. Outcomes that p never has cost nothing."""
+    """Disjoint distributions: KL infinite, JS log 2. Values of probability 0 under p cost nothing."""
     p, q = np.array([1.0, 0.0]), np.array([0.0, 1.0])
     assert np.isinf(d.kl_discrete(p, q))
     assert d.js_discrete(p, q) == pytest.approx(math.log(2))

@@ -76,7 +76,7 @@ def test_classes_are_a_partition():
 
 
 def test_reading_does_not_depend_on_pose_and_sees_chirality():
-    """The same after a rigid motion, without the atoms other than CA, and beside others; another one in the mirror."""
+    """The same after a rigid motion, with CA atoms alone, and in a batch; another one for a mirror image."""
     xyz = ideal_hairpin(20)
     turn = rotation(1)
     turn *= np.sign(np.linalg.det(turn))
@@ -118,7 +118,7 @@ def test_padding_and_precision():
 
 
 def test_two_sets_of_one_fold_each():
-    """Helices are mainly alpha; against hairpins they share few classes, and both together score higher than either."""
+    """Helices are mainly alpha; hairpins have few of their classes, and both together score higher than either."""
     helices, hairpins = noisy(ideal_helix, 60), noisy(ideal_hairpin, 60, 14, seed=1)
     sets = {
         "helices": Features(helices),
@@ -144,7 +144,7 @@ def test_two_sets_of_one_fold_each():
     assert row["p_value"] < 0.05
 
 
-def test_few_are_not_judged():
+def test_few_are_refused():
     """Below the stated numbers there are counts and no figures, and a set against itself is no discovery."""
     few = describe_folds(Features(noisy(ideal_helix, FEWEST_SCORED - 1)))
     assert few == {"n": 0, "n_given": FEWEST_SCORED - 1}

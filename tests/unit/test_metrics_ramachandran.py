@@ -39,7 +39,7 @@ def test_forbidden_regions_are_outliers(phi, psi):
 
 
 def test_glycine_may_do_what_others_may_not():
-    """phi 85, psi 180 is glycine's alone, and is judged so when the glycine is real."""
+    """phi 85, psi 180 is glycine's alone, and counts as such when the glycine is real."""
     n = 12
     names = np.array(["ALA", "GLY"] + ["ALA"] * 10)
     torsions = np.full((2, n), np.deg2rad([[-63], [-43]]))
@@ -51,7 +51,7 @@ def test_glycine_may_do_what_others_may_not():
     assert ramachandran(placeholder)[1] < 2
 
 
-def test_placeholder_chains_are_judged_as_general():
+def test_placeholder_chains_count_as_general():
     """All glycine in one chain means undesigned there, and only there."""
     xyz = np.concatenate([chain(-63, -43).backbone, chain(-63, -43).backbone + 60])
     names = np.array(["GLY"] * 12 + ["ALA", "GLY", "PRO", "GLY"] + ["LEU"] * 8)

@@ -194,7 +194,7 @@ def test_numpy_by_choice(monkeypatch):
 
 
 def test_wrongly_compiled_is_not_used(library, monkeypatch):
-    """A library that scores a structure against itself below one is told from a good one."""
+    """A library that scores a structure against itself below one is distinguished from a good one."""
     monkeypatch.setattr(tm_native, "NATIVE", library.parent)
     monkeypatch.setattr(tm_native.NativeSearch, "__call__", lambda *_: np.array([0.7, 0.7, 40.0, 1.0]))
     assert tm_native.native_search() is None

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Generator
 
-from protgen.encoders.transformer import TransformerEncoder
+from protgen.encoders.transformer import TokenSettings, TransformerEncoder
 from protgen.errors import ConfigError
 from protgen.families.coupling import Mix, grid_plans
 from protgen.families.normalizing_flow import NormalizingFlow
@@ -33,14 +33,14 @@ def active(family: NormalizingFlow) -> NormalizingFlow:
 
 def image_flow(mixing: bool, coupling: str = "affine") -> NormalizingFlow:
     torch.manual_seed(0)
-    encoder = TransformerEncoder(0, 0, 16, 1, 2, fields={"pixels": 1}, row=4)
+    encoder = TransformerEncoder(0, 0, 16, 1, 2, tokens=TokenSettings({"pixels": 1}, row=4))
     family = NormalizingFlow(Image(4, 4), encoder, steps=4, mixing=mixing, coupling=coupling, levels=2)
     return active(family)
 
 
 def torsion_flow() -> NormalizingFlow:
     torch.manual_seed(0)
-    encoder = TransformerEncoder(0, 0, 16, 1, 2, fields={"torsions": 3, "angles": 3})
+    encoder = TransformerEncoder(0, 0, 16, 1, 2, tokens=TokenSettings({"torsions": 3, "angles": 3}))
     return active(NormalizingFlow(Torsions(), encoder, steps=4, coupling="spline", mixing=True))
 
 

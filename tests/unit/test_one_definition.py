@@ -58,7 +58,7 @@ def test_cis_peptide_is_no_break():
 
 
 def test_break_without_ca_is_seen_by_the_peptide_bond():
-    """A residue without CA is judged by C-N; one without any of them by the residue numbers."""
+    """A break at a residue without CA is determined by C-N; one without any of them by the residue numbers."""
     for gap, expected in ((0.0, 0), (3.0, 1)):
         xyz = pulled_helix(gap)
         xyz[12, 1] = np.nan

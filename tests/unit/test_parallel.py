@@ -20,7 +20,7 @@ def square_or_die(x: int) -> int:
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_every_item_has_its_result(jobs):
-    """Outcomes carry the index of their item, whatever order they come in."""
+    """Results carry the index of their item, whatever order they come in."""
     outcomes = {o.index: o.result for o in run(square, list(range(40)), jobs=jobs)}
     assert outcomes == {i: i * i for i in range(40)}
 

@@ -41,8 +41,8 @@ def test_the_view_turns_and_never_mirrors():
         return float(np.linalg.det(x[1:4, CA] - x[0, CA]))
 
     assert volume(seen) == pytest.approx(volume(helix))
-    spread = seen[:, CA].std(axis=0)
-    assert spread[0] > spread[1] > spread[2]
+    std = seen[:, CA].std(axis=0)
+    assert std[0] > std[1] > std[2]
 
 
 def test_gaps_are_not_bridged():

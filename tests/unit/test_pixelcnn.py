@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Generator
 
+from protgen.encoders.base import ImageShape
 from protgen.encoders.pixelcnn import PixelCNNEncoder
-from protgen.encoders.transformer import TransformerEncoder
+from protgen.encoders.transformer import TokenSettings, TransformerEncoder
 from protgen.errors import ConfigError
 from protgen.families.autoregressive import Autoregressive, AutoregressiveSettings
 from protgen.models.model import build_model
@@ -24,7 +25,7 @@ def test_every_pixel_sees_all_earlier_ones_and_no_later_one():
     """By gradients of the features of a pixel in the middle: no blind spot, nothing ahead."""
     torch.manual_seed(0)
     height, width, place = 6, 7, 3 * 7 + 4
-    encoder = PixelCNNEncoder(0, 0, dim=16, blocks=6, kernel=3, height=height, width=width).double()
+    encoder = PixelCNNEncoder(0, 0, dim=16, blocks=6, kernel=3, image=ImageShape(height, width)).double()
     pixels = torch.randn(1, height * width, 1, dtype=torch.float64, requires_grad=True)
     mask = torch.ones(1, height * width, dtype=torch.bool)
     cond = nothing(1, height * width)
@@ -37,7 +38,7 @@ def test_every_pixel_sees_all_earlier_ones_and_no_later_one():
 
 def test_a_part_of_an_image_gives_the_same_as_the_whole(rng):
     torch.manual_seed(0)
-    encoder = PixelCNNEncoder(0, 0, dim=16, blocks=3, kernel=5, height=6, width=7)
+    encoder = PixelCNNEncoder(0, 0, dim=16, blocks=3, kernel=5, image=ImageShape(6, 7))
     pixels = torch.randn(2, 42, 1, generator=rng)
     whole = encoder(State({"pixels": pixels}, torch.ones(2, 42, dtype=torch.bool)), torch.zeros(2), nothing(2, 42))
     part = encoder(
@@ -49,9 +50,11 @@ def test_a_part_of_an_image_gives_the_same_as_the_whole(rng):
 def family(kind: str, space: Image) -> Autoregressive:
     torch.manual_seed(0)
     if kind == "pixelcnn":
-        encoder = PixelCNNEncoder(0, 0, 16, 3, 3, space.height, space.width, space.channels)
+        encoder = PixelCNNEncoder(0, 0, 16, 3, 3, ImageShape(space.height, space.width, space.channels))
     else:
-        encoder = TransformerEncoder(0, 0, 16, 2, 2, fields={"pixels": space.channels}, row=space.width, causal=True)
+        encoder = TransformerEncoder(
+            0, 0, 16, 2, 2, tokens=TokenSettings({"pixels": space.channels}, space.width), causal=True
+        )
     return Autoregressive(space, encoder, settings=AutoregressiveSettings(width=32, window=0, plan_dim=8, candidates=1))
 
 
@@ -68,7 +71,7 @@ def test_probabilities_of_all_binary_images_sum_to_one(kind, rng):
 
 
 def test_grey_values_of_two_channels_are_a_density(rng):
-    """One pixel with two channels of 5 levels: 25 outcomes, each a cell of volume (2 / 5)^2; uniform is 0 bits off."""
+    """One pixel with two channels of 5 levels: 25 values, each a cell of volume (2 / 5)^2; uniform is 0 bits off."""
     space = Image(1, 1, channels=2, levels=5)
     values = (torch.arange(5) + 0.5) * 2 / 5 - 1
     images = torch.cartesian_prod(values, values)[:, None]
@@ -112,7 +115,7 @@ def test_learns_stripes(rng):
 
 
 def test_a_model_makes_its_encoder_causal_or_says_which_can_be():
-    """`family=autoregressive` over an encoder that looks both ways by default: never a likelihood that is not one."""
+    """`family=autoregressive` over an encoder that is not causal by default: it never gives a wrong likelihood."""
     config = {
         "space": {"name": "torsions"},
         "encoder": {"name": "egnn", "dim": 16, "blocks": 1},

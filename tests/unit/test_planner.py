@@ -199,7 +199,7 @@ def test_a_motif_is_in_its_place_by_construction(model, helix):
 
 
 def test_energies_are_obeyed_by_designs(model):
-    """The last step ends on an estimate that has gone down the energy."""
+    """The last step ends on a prediction after gradient descent on the energy."""
     target = 9.0
     asked = [Length(30), RadiusOfGyration(target)]
     free = next(generate(model, [Length(30)], 1, 0, FAST))
@@ -243,7 +243,7 @@ def test_rows_are_guided_by_themselves_within_one_batch(model, helix):
     run = Run.of(jobs[0], 0)
 
     def frames(rows):
-        return sample_batch(run, [plan_design(jobs[i], 0, i) for i in rows], lambda *told: None)["trans"]
+        return sample_batch(run, [plan_design(jobs[i], 0, i) for i in rows], lambda *progress: None)["trans"]
 
     together = frames(range(6))
     for i in range(6):

@@ -1,4 +1,4 @@
-"""Look-up of plug-ins: every file is found, however its class is written, and what cannot be used is told in a line."""
+"""Look-up of plug-ins: every file is found, however its class is written, and the rest is reported in a line."""
 
 import importlib
 import subprocess
@@ -120,7 +120,7 @@ def test_two_metrics_in_a_file_are_two_metrics(metrics_folder):
 
 
 def test_of_unnamed_classes_the_one_named_after_the_file_is_the_plugin(metrics_folder):
-    """Helpers beside it, private, abstract, derived from, or of another kind, are none."""
+    """Helpers in the same file, private, abstract, derived from, or of another kind, are none."""
     text = (
         HEAD + "import abc\n" + metric("MaxDimension(Metric)") + metric("Helper(Metric)") + metric("_Private(Metric)")
     )

@@ -54,7 +54,7 @@ def closest(state: State) -> torch.Tensor:
 
 
 def test_overlapping_strands_are_parted():
-    """A hairpin whose second strand was pushed into the first: clashes under 2.0 Å before, none after."""
+    """A hairpin whose second strand was moved into the first: clashes under 2.0 Å before, none after."""
     backbone = np.array(ideal_hairpin(20))
     towards = backbone[:9, 1].mean(0) - backbone[11:, 1].mean(0)
     backbone[11:] += 0.6 * towards
@@ -103,7 +103,7 @@ def test_what_was_asked_for_is_not_mended_away(rng):
 
 
 def test_what_was_missed_is_left_missed(rng):
-    """The relaxation keeps energies from rising and does not go down them: far goals would bend what it mends."""
+    """Relaxation keeps energies from rising; gradient descent on them would bend the repaired joints."""
     bad = shaken(state_of(ideal_helix(20)), 0.1, rng)
     free = relax_frames(SPACE, bad)
     far = relax_frames(SPACE, bad, kept=lambda xyz, mask: 20 * (radius(xyz, mask) - 30).square())

@@ -1,4 +1,4 @@
-"""Resampling: shares in proportion to weights, none for those without."""
+"""Resampling: numbers of copies in proportion to weights, none at weight 0."""
 
 import torch
 

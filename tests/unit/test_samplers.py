@@ -62,7 +62,7 @@ def test_order_of_convergence(sampler, order, path):
     ],
 )
 def test_samplers_reach_the_gaussian(sampler, settings, path):
-    """Mean within 0.03 (standard error 0.005) and spread within 6 %, whatever the path and the noise.
+    """Mean within 0.03 (standard error 0.005) and standard deviation within 6 %, whatever the path and the noise.
 
     Within 8 % with DDPM's upper variance, which is too large for data narrower than the noise until steps are small.
     """
@@ -108,11 +108,11 @@ def test_guidance_of_weight_one_is_plain_and_zero_is_free(rng):
         out = guide.denoise(asked, one, cond)
         assert torch.allclose(out["trans"], expected["trans"], atol=1e-5)
         assert torch.allclose(out["rots"], expected["rots"], atol=1e-4)
-    pushed = ClassifierFreeGuidance(Towards(asked, free), space, Guidance(unknown, 2.0)).denoise(asked, one, cond)
-    assert torch.allclose(pushed["trans"], 2 * asked["trans"] - free["trans"], atol=1e-4)
+    guided = ClassifierFreeGuidance(Towards(asked, free), space, Guidance(unknown, 2.0)).denoise(asked, one, cond)
+    assert torch.allclose(guided["trans"], 2 * asked["trans"] - free["trans"], atol=1e-4)
 
 
-def test_each_part_of_y_is_pushed_by_its_own_weight(rng):
+def test_each_part_of_y_is_guided_by_its_own_weight(rng):
     """x + sum_i (w_i - 1) (x - x_without_i) on flat fields; parts of weight 1 cost and change nothing."""
     space, asked, free = backbones(rng)
     cond = Conditioning(torch.zeros(1, 9, 0), torch.ones(1, 1))
@@ -193,20 +193,20 @@ def test_posterior_guidance_moves_what_the_network_moves_together(rng):
     def energy(xyz, mask):
         return 0.5 * (xyz[:, 4, 1] - goal).square().sum(-1) * torch.tensor([1.0, 0.0])
 
-    guide = PosteriorGuidance(inner, space, energy, push=2.0)
+    guide = PosteriorGuidance(inner, space, energy, weight=2.0)
     moved = guide.denoise(two, times, cond)["trans"] - plain["trans"]
     # E = 0.18, g = 0.3 * -0.6 on residues 3, 4 and 5, so |g|^2 = 3 * 0.0324; centring takes the mean back.
     expected = torch.zeros(9, 3)
     expected[3:6, 0] = 2 * 0.18 / (3 * 0.0324) * 0.18
     assert torch.allclose(moved[0], expected - expected.mean(0), atol=1e-4)
     assert moved[1].abs().max() < 1e-5
-    stronger = PosteriorGuidance(inner, space, energy, push=torch.tensor([4.0, 4.0])).denoise(two, times, cond)
+    stronger = PosteriorGuidance(inner, space, energy, weight=torch.tensor([4.0, 4.0])).denoise(two, times, cond)
     assert torch.allclose(stronger["trans"][0] - plain["trans"][0], 2 * moved[0], atol=1e-4)
-    short = PosteriorGuidance(inner, space, energy, push=2.0, longest=0.01).denoise(two, times, cond)
+    short = PosteriorGuidance(inner, space, energy, weight=2.0, longest=0.01).denoise(two, times, cond)
     assert torch.allclose(
         short["trans"][0] - plain["trans"][0], moved[0] / moved[0].norm(dim=-1).max() * 0.02, atol=0.01
     )
-    resting = PosteriorGuidance(inner, space, energy, push=2.0, stop=0.6).denoise(two, times, cond)
+    resting = PosteriorGuidance(inner, space, energy, weight=2.0, stop=0.6).denoise(two, times, cond)
     assert torch.equal(resting["trans"], plain["trans"])
 
 

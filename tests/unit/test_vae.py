@@ -160,7 +160,7 @@ def test_warm_up_counts_training_steps_alone(rng):
 
 
 def test_free_bits_stop_the_pressure_on_small_divergences(rng):
-    """Far below the free bits the KL pushes nothing; far above they change nothing."""
+    """Far below the free bits the KL has no gradient; far above they change nothing."""
     x, cond = points(64, rng)
     gradients = {}
     for bits in (0.0, 1e-6, 50.0):

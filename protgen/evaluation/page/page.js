@@ -14,7 +14,7 @@ function themed(layout) {
   const axis = {gridcolor: c.grid, linecolor: c.grid, zerolinecolor: c.grid, tickcolor: c.grid};
   const named = (own) => {
     const title = {...own?.title, font: {size: 13}};
-    // a narrow window has room for half the labels of an axis in degrees
+    // a narrow window fits half the labels of an axis in degrees
     return own?.dtick === 60 && innerWidth < 560 ? {...own, title, dtick: 120, tickangle: 0} : {...own, title};
   };
   return {
