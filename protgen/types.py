@@ -65,10 +65,16 @@ class Conditioning:
     Attributes:
         residue: (b, l, c) features of each residue.
         whole: (b, g) features of the whole structure.
+        pair: (b, l, l, p) features of pairs of residues, for encoders that read them; None for none.
     """
 
     residue: Float[Tensor, "b l c"]
     whole: Float[Tensor, "b g"]
+    pair: Float[Tensor, "b l l p"] | None = None
+
+    def rows(self, change: Callable[[Tensor], Tensor]) -> "Conditioning":
+        """The conditioning with a change of the first axis, the batch, made to each of its parts."""
+        return Conditioning(change(self.residue), change(self.whole), None if self.pair is None else change(self.pair))
 
 
 @dataclass(frozen=True)

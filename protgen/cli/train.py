@@ -167,7 +167,9 @@ def begin_from(start: "str | dict[str, str]", model: "Model") -> None:
     try:
         if isinstance(start, str):
             path = find_model(start) / WEIGHTS
-            load_weights(model.family, load_tensors(path), path)
+            # Weights that begin as zero add nothing yet: a source that lacks them is where this model begins.
+            new = {name: x for name, x in model.family.state_dict().items() if x.is_floating_point() and not x.any()}
+            load_weights(model.family, new | load_tensors(path), path)
             return
         for part, source in start.items():
             name, _, prefix = source.rpartition("/")

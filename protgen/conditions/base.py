@@ -106,15 +106,21 @@ class LearnedCondition(Condition):
     Attributes:
         residue_dim: width of its features of each residue.
         whole_dim: width of its features of the whole structure.
+        pair_dim: width of its features of pairs of residues.
     """
 
     residue_dim: ClassVar[int] = 0
     whole_dim: ClassVar[int] = 0
+    pair_dim: ClassVar[int] = 0
 
     @classmethod
     @abstractmethod
     def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
-        """Features of real examples, dropped at random as training needs: (b, l, residue_dim) or (b, whole_dim)."""
+        """Features of real examples, dropped at random as training needs.
+
+        Returns:
+            (b, l, residue_dim), (b, whole_dim) or (b, l, l, pair_dim).
+        """
 
     @classmethod
     @abstractmethod
@@ -123,7 +129,7 @@ class LearnedCondition(Condition):
 
     @abstractmethod
     def features(self, mask: Bool[Tensor, " l"]) -> Float[Tensor, "..."]:
-        """Features of the request for one design: (l, residue_dim) or (whole_dim,)."""
+        """Features of the request for one design: (l, residue_dim), (whole_dim,) or (l, l, pair_dim)."""
 
 
 def random_rows(count: int, probability: float, rng: Generator) -> Bool[Tensor, " b"]:

@@ -32,6 +32,7 @@ class ConditionEmbedding:
             self.classes.append(cls)
         self.residue_dim = sum(cls.residue_dim for cls in self.classes)
         self.whole_dim = sum(cls.whole_dim for cls in self.classes)
+        self.pair_dim = sum(cls.pair_dim for cls in self.classes)
 
     def from_data(self, batch: Batch, rng: Generator) -> Conditioning:
         """Conditions of real examples, with dropout."""
@@ -52,7 +53,9 @@ class ConditionEmbedding:
             for condition in self.require_learned(request):
                 column = self.names.index(condition.name)
                 features = condition.features(mask[row][mask[row]]).to(mask.device)
-                if features.ndim == 2:
+                if features.ndim == 3:
+                    blocks[column][row, : len(features), : len(features)] = features
+                elif features.ndim == 2:
                     blocks[column][row, : len(features)] = features
                 else:
                     blocks[column][row] = features
@@ -73,9 +76,11 @@ class ConditionEmbedding:
         return learned
 
     def join(self, blocks: Sequence[Tensor], mask: Bool[Tensor, "b l"]) -> Conditioning:
-        """Residue features and whole-structure features, each concatenated in order."""
+        """Features of residues, of whole structures and of pairs, each concatenated in order."""
         residue = [block for block in blocks if block.ndim == 3]
         whole = [block for block in blocks if block.ndim == 2]
         empty_residue = torch.zeros(*mask.shape, 0, device=mask.device)
         empty_whole = torch.zeros(len(mask), 0, device=mask.device)
-        return Conditioning(torch.cat([*residue, empty_residue], -1), torch.cat([*whole, empty_whole], -1))
+        pair = [block for block in blocks if block.ndim == 4]
+        joined = torch.cat(pair, -1) if pair else None
+        return Conditioning(torch.cat([*residue, empty_residue], -1), torch.cat([*whole, empty_whole], -1), joined)

@@ -53,7 +53,7 @@ def one_position(task: SamplingTask) -> SamplingTask:
 
 def repeat(cond: Conditioning, count: int) -> Conditioning:
     """Each row `count` times, rows of one example together."""
-    return Conditioning(cond.residue.repeat_interleave(count, 0), cond.whole.repeat_interleave(count, 0))
+    return cond.rows(lambda x: x.repeat_interleave(count, 0))
 
 
 def repeat_state(state: State, count: int) -> State:
@@ -65,4 +65,4 @@ def repeat_state(state: State, count: int) -> State:
 def join(cond: Conditioning, latents: Tensor) -> Conditioning:
     """What a decoder reads: y, and latents beside the features of each position."""
     length = cond.residue.shape[1]
-    return Conditioning(torch.cat([cond.residue, latents.expand(-1, length, -1)], dim=-1), cond.whole)
+    return replace(cond, residue=torch.cat([cond.residue, latents.expand(-1, length, -1)], dim=-1))

@@ -259,4 +259,4 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
 
 def blind(cond: Conditioning) -> Conditioning:
     """The null token of the same shape."""
-    return Conditioning(torch.zeros_like(cond.residue), torch.zeros_like(cond.whole))
+    return cond.rows(torch.zeros_like)

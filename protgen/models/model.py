@@ -72,9 +72,8 @@ def build_model(config: JSON) -> Model:
     keywords, name = parts["encoder"]
     if registry.find("families", parts["family"][1]).causal:
         keywords = keywords | causal_keywords(name, parts["family"][1])
-    encoder = registry.build(
-        "encoders", name, residue_dim=conditions.residue_dim, whole_dim=conditions.whole_dim, **keywords
-    )
+    read = {"residue_dim": conditions.residue_dim, "whole_dim": conditions.whole_dim} | asked_of_pairs(name, conditions)
+    encoder = registry.build("encoders", name, **read, **keywords)
     keywords, name = parts["family"]
     others = networks(config, conditions)
     reading = {part: network for part, network in others.items() if part != "prior" and isinstance(network, Encoder)}
@@ -100,6 +99,25 @@ def causal_keywords(encoder: str, family: str) -> JSON:
     return {"causal": True}
 
 
+def asked_of_pairs(encoder: str, conditions: ConditionEmbedding) -> JSON:
+    """The width of y of pairs as a keyword of an encoder; none where the conditions have no such features.
+
+    Raises:
+        ConfigError: if they have and the encoder does not read them.
+    """
+    if not conditions.pair_dim:
+        return {}
+    able = [
+        name
+        for name in registry.names("encoders")
+        if "asked_dim" in inspect.signature(registry.find("encoders", name)).parameters
+    ]
+    if encoder not in able:
+        asked = ", ".join(cls.name for cls in conditions.classes if cls.pair_dim)
+        raise ConfigError(f"{encoder} does not read conditions of pairs ({asked}); choose from {', '.join(able)}")
+    return {"asked_dim": conditions.pair_dim}
+
+
 def networks(config: JSON, conditions: ConditionEmbedding) -> dict[str, Encoder | int]:
     """What a family's constructor asks for beside space and encoder, told by the names of its parameters.
 
@@ -123,6 +141,7 @@ def networks(config: JSON, conditions: ConditionEmbedding) -> dict[str, Encoder 
         entry = config.get(role) or (plain if role == "prior" else config["encoder"])
         keywords = {key: value for key, value in entry.items() if key != "name"}
         read = widths | {"residue_dim": conditions.residue_dim + extra[role]}
+        read |= asked_of_pairs(entry["name"], conditions) if role != "prior" else {}
         found[role] = registry.build("encoders", entry["name"], **read, **keywords)
     return found
 

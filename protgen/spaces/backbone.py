@@ -17,6 +17,7 @@ from protgen.geometry import alignment, frames, igso3, so3
 from protgen.geometry import constants as ideal
 from protgen.spaces.atoms import BackboneAtoms
 from protgen.spaces.base import Euclidean, HeatKernel, Manifold, Space, masked
+from protgen.spaces.hydrogen_bond_loss import hydrogen_bond_error
 from protgen.types import Batch, Features, State
 
 
@@ -95,7 +96,8 @@ class Backbone(Space, BackboneAtoms):
 
     Args:
         noise_scale: spread of position noise relative to natives of the same length.
-        distance_weight, bond_weight, overlap_weight: weights of the auxiliary losses near the data end.
+        distance_weight, bond_weight, overlap_weight, hydrogen_bond_weight: weights of the auxiliary losses near the
+            data end; hydrogen bonds are left out at 0.
     """
 
     volume = "Å^(3 (l - 1)) of centred CA positions times rad^(3 l) of residue rotations (8 pi^2 for all of SO(3))"
@@ -107,12 +109,14 @@ class Backbone(Space, BackboneAtoms):
         distance_weight: float = 1.0,
         bond_weight: float = 1.0,
         overlap_weight: float = 1.0,
+        hydrogen_bond_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.noise_scale = noise_scale
         self.distance_weight = distance_weight
         self.bond_weight = bond_weight
         self.overlap_weight = overlap_weight
+        self.hydrogen_bond_weight = hydrogen_bond_weight
         self.manifolds = {"trans": Euclidean(3), "rots": Rotations()}
         self.displaced = frozenset({"trans"})
 
@@ -248,15 +252,21 @@ class Backbone(Space, BackboneAtoms):
         return FrameHead(vector_dim)
 
     def auxiliary(self, prediction: State, target: State, t: Float[Tensor, " b"]) -> dict[str, Float[Tensor, " b"]]:
-        """Near the data end: distances between near atoms, joints between consecutive residues, overlaps of others."""
+        """Near the data end: distances between near atoms, joints between consecutive residues, overlaps of others.
+
+        Hydrogen bonds too, where they have a weight.
+        """
         near_data = (1 - t).clamp(min=0).square()
         predicted, real = self.observe(prediction), self.observe(target)
         mask = target.mask
-        return {
+        terms = {
             "distances": self.distance_weight * near_data * pair_distance_error(predicted, real, mask),
             "bonds": self.bond_weight * near_data * joint_error(predicted, real, mask),
             "overlaps": self.overlap_weight * near_data * overlap_error(predicted, mask),
         }
+        if self.hydrogen_bond_weight:
+            terms["hydrogen_bonds"] = self.hydrogen_bond_weight * near_data * hydrogen_bond_error(predicted, real, mask)
+        return terms
 
 
 def rotated(state: State, turn: Float[Tensor, "b 3 3"]) -> State:
