@@ -131,8 +131,10 @@ def prepare_model(config: "TrainConfig", store: "Store") -> "Model":
     Raises:
         ConfigError: if a part cannot be built with its keywords.
     """
+    from protgen.conditions.strand_pairing import StrandPairing
     from protgen.models.layouts import fit_store
     from protgen.models.model import build_model
+    from protgen.models.topologies import fit_topologies
 
     rows = store.indices("train")
     lengths = store.lengths[rows]
@@ -145,7 +147,8 @@ def prepare_model(config: "TrainConfig", store: "Store") -> "Model":
         raise ConfigError(f"the model cannot be built: {str(error).splitlines()[0]}; check its keywords") from error
     if config.start is not None:
         begin_from(config.start, model)
-    return replace(model, layouts=fit_store(store))
+    pairing = StrandPairing.name in model.conditions.names
+    return replace(model, layouts=fit_store(store), topologies=fit_topologies(store) if pairing else None)
 
 
 def begin_from(start: "str | dict[str, str]", model: "Model") -> None:

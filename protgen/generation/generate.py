@@ -17,6 +17,7 @@ from protgen.conditions.measure import judges
 from protgen.conditions.motif import Motif
 from protgen.conditions.partial import Partial
 from protgen.conditions.secondary_structure import SecondaryStructure
+from protgen.conditions.strand_pairing import StrandPairing
 from protgen.conditions.symmetry import Symmetry
 from protgen.errors import ProtgenError, UsageError
 from protgen.families.base import LatentFamily
@@ -106,6 +107,7 @@ def generate_each(
     require_backbones(model.family.space)
     use_layouts = settings.layout == "auto" and SecondaryStructure.name in model.conditions.names
     layouts = model.layouts if use_layouts else None
+    topologies = model.topologies if use_layouts and StrandPairing.name in model.conditions.names else None
     actions: dict[int, tuple[Action, ...]] = {}
     for conditions in {id(request): request for request in requests}.values():
         check_conditions(conditions, None)
@@ -117,7 +119,7 @@ def generate_each(
         acting[i] = actions[id(requests[i])]
         pushes[i] = pushes_of(acting[i], settings.guidance)
         for candidate in range(candidates_of(acting[i], settings.candidates)):
-            plans.append(plan_design(conditions, layouts, seed, i, candidate))
+            plans.append(plan_design(conditions, layouts, seed, i, candidate, topologies))
     # Alike starts, guidance and lengths together: one of the first two for each batch, and little padding.
     plans.sort(key=lambda plan: (plan.noise or 0.0, str(pushes[plan.index]), plan.length, plan.index, plan.candidate))
     device = pick_device(settings.device)

@@ -16,13 +16,16 @@ from protgen.conditions.fractions import Fractions
 from protgen.conditions.motif import Motif, share_agreeing
 from protgen.conditions.partial import Partial
 from protgen.conditions.secondary_structure import SecondaryStructure
+from protgen.conditions.strand_pairing import StrandPairing
 from protgen.generation.conflicts import feasible_lengths, find
 from protgen.generation.energies import Anchor
 from protgen.generation.motif_projection import anchor_of
 from protgen.models.layouts import SHORTEST, LayoutPrior, complete_request
+from protgen.models.topologies import Topology, TopologyPrior
 
 RISE = {"H": 1.5, "E": 3.3}  # Å a residue along an alpha helix and a strand
 LAYOUT_TRIES = 60  # layouts drawn to find one of a class, or one that suits a motif or contacts
+TOPOLOGY_TELLING = (Motif, ContactMap, Contacts, StrandPairing)  # what else says where strands are, or who pairs
 CLASS_ROOM = 0.06  # of the shares, inside the limits of a class: strands of a design end sooner than asked
 
 
@@ -70,8 +73,18 @@ def sample_generator(seed: int, index: int, candidate: int = 0) -> Generator:
     return Generator().manual_seed(int(mixed[0]) << 31 ^ int(mixed[1]))
 
 
-def plan_design(conditions: Conditions, layouts: LayoutPrior | None, seed: int, index: int, candidate: int = 0) -> Plan:
-    """Draw the length, the places of a motif and the layout of one design, where they are open."""
+def plan_design(
+    conditions: Conditions,
+    layouts: LayoutPrior | None,
+    seed: int,
+    index: int,
+    candidate: int = 0,
+    topologies: TopologyPrior | None = None,
+) -> Plan:
+    """Draw the length, the places of a motif and the layout of one design, where they are open.
+
+    With topologies its strand pairing is drawn too, unless something else is asked that tells where strands are.
+    """
     rng = sample_generator(seed, index, candidate)
     lengths = feasible_lengths(conditions)
     structure = find(conditions, SecondaryStructure)
@@ -87,10 +100,26 @@ def plan_design(conditions: Conditions, layouts: LayoutPrior | None, seed: int, 
         placed = motif.place(residues, rng, codes)
         asked, motif = conditions.replaced(motif, placed), placed
     drawn: list[Condition] = []
-    if structure is None:
+    if structure is None and topologies is not None and not any(isinstance(c, TOPOLOGY_TELLING) for c in conditions):
+        drawn += draw_topology(conditions, topologies, residues, rng).conditions()
+    elif structure is None:
         found = draw_layout(conditions, layouts, residues, motif, rng)
         drawn += [] if found is None else [found]
     return Plan(index, candidate, residues, asked, tuple(drawn), rng)
+
+
+def draw_topology(
+    conditions: Sequence[Condition], topologies: TopologyPrior, length: int, rng: Generator
+) -> Topology:
+    """Secondary structure with its strand pairing, near the fractions that are asked for, or of the class."""
+    fractions, wanted = find(conditions, Fractions), find(conditions, FoldClass)
+
+    def score(codes: str) -> float:
+        shares = {} if fractions is None else {"H": fractions.helix, "E": fractions.strand}
+        off = max((abs(codes.count(c) / length - share) for c, share in shares.items() if share is not None), default=0)
+        return min(0.0, 0.03 - off) + (0.0 if wanted is None else class_score(wanted, codes) - 1)
+
+    return topologies.draw_best(length, score, 0.0, rng)
 
 
 def draw_layout(

@@ -21,6 +21,8 @@ from protgen.models.files import load_json, load_tensors, save_json, save_tensor
 from protgen.models.fits import require_fit
 from protgen.models.layouts import FILE as LAYOUTS
 from protgen.models.layouts import LayoutPrior, load_layouts
+from protgen.models.topologies import FILE as TOPOLOGIES
+from protgen.models.topologies import TopologyPrior, load_topologies
 from protgen.types import JSON
 
 WEIGHTS = "model.safetensors"
@@ -36,12 +38,14 @@ class Model:
         conditions: how y reaches the encoder.
         config: the JSON it was built from; `config["about"]` tells what it was trained on.
         layouts: p(y | length) of its training data, None if it has none.
+        topologies: the same with strand pairing, for a model that has learned it; None if it has none.
     """
 
     family: Family
     conditions: ConditionEmbedding
     config: JSON
     layouts: LayoutPrior | None = None
+    topologies: TopologyPrior | None = None
 
     @property
     def trained_lengths(self) -> tuple[int, int] | None:
@@ -155,6 +159,8 @@ def save_model(model: Model, folder: Path, dtype: torch.dtype = torch.bfloat16) 
     save_json(model.config, folder / CONFIG)
     if model.layouts is not None:
         save_json(model.layouts.to_json(), folder / LAYOUTS)
+    if model.topologies is not None:
+        save_json(model.topologies.to_json(), folder / TOPOLOGIES)
 
 
 def load_weights(family: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -194,4 +200,4 @@ def load_model(folder: Path) -> Model:
         raise CheckpointError(f"{folder / CONFIG}: {reason}; get or train the model again") from error
     load_weights(model.family, load_tensors(folder / WEIGHTS), folder / WEIGHTS)
     model.family.eval()
-    return replace(model, layouts=load_layouts(folder))
+    return replace(model, layouts=load_layouts(folder), topologies=load_topologies(folder))
