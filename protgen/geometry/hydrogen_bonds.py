@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-N_H = 1.01  # Å, Kabsch and Sander 1983
+N_H = 1.0  # Å, as DSSP has it
 COULOMB = 0.42 * 0.20 * 332.0  # kcal/mol Å, partial charges of C=O and N-H, same source
 BONDED = -0.5  # kcal/mol: bonds are stronger than this, same source
 NEAR = 9.0  # Å: CA atoms of bonded residues are no further apart (DSSP's own cut-off)
@@ -30,7 +30,7 @@ class Bridges:
 
 
 def amide_hydrogens(atoms: Float[Tensor, "b l 4 3"]) -> Float[Tensor, "b l 3"]:
-    """H of each residue, Å: 1.01 Å from N, opposite to C=O of the residue before; that of the first is its N."""
+    """H of each residue, Å: 1.0 Å from N, opposite to C=O of the residue before; that of the first is its N."""
     n, c, o = atoms[:, :, 0], atoms[:, :-1, 2], atoms[:, :-1, 3]
     along = c - o
     along = along / (along.square().sum(-1, keepdim=True) + 1e-8).sqrt()
@@ -70,16 +70,20 @@ def moved(x: Bool[Tensor, "b l l"], rows: int, columns: int) -> Bool[Tensor, "b 
 
 
 def bridges(atoms: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"]) -> Bridges:
-    """All bridges of structures, those that stand alone too (Kabsch and Sander 1983, section on sheets).
+    """All bridges of structures, those that stand alone too."""
+    return bridges_of_bonds(bond_energies(atoms, mask) < BONDED)
+
+
+def bridges_of_bonds(bonded: Bool[Tensor, "b l l"]) -> Bridges:
+    """Bridges from which residue's C=O is bonded to which residue's N-H (Kabsch and Sander 1983, patterns of bridges).
 
     Parallel: bonds (i - 1, j) and (j, i + 1), or (j - 1, i) and (i, j + 1). Antiparallel: bonds (i, j) and (j, i), or
     (i - 1, j + 1) and (j - 1, i + 1).
     """
-    bonded = bond_energies(atoms, mask) < BONDED
     back = bonded.transpose(1, 2)
     parallel = (moved(bonded, -1, 0) & moved(back, 1, 0)) | (moved(back, 0, -1) & moved(bonded, 0, 1))
     antiparallel = (bonded & back) | (moved(bonded, -1, 1) & moved(back, 1, -1))
-    index = torch.arange(mask.shape[1], device=mask.device)
+    index = torch.arange(bonded.shape[1], device=bonded.device)
     apart = (index[:, None] - index).abs() >= LEAST_APART
     return Bridges(parallel & apart, antiparallel & apart & ~parallel)
 

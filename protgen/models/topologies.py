@@ -151,7 +151,8 @@ def topology_of(item: Item) -> Topology:
 
 
 def fit_topologies(store: Store) -> TopologyPrior:
-    """Topologies of the compact training items of a store, one for each sequence cluster: its most compact.
+    """Topologies of the compact training items of a store, one for each sequence cluster: the nearest to
+    the usual Rg.
 
     Compact is an Rg within 15 % of natives of the length, as for layouts; items with a single strand are left out.
     """

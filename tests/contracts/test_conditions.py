@@ -28,6 +28,7 @@ EXAMPLES = {
     "length": {"low": 20, "high": 30},
     "secondary_structure": {"codes": "L" * 4 + "H" * 16 + "X" * 4},
     "fractions": {"helix": 0.5},
+    "strand_pairing": {"ladders": ((2, 10, 23, 15),)},
     "fold_class": {"fold": "alpha"},
     "radius_of_gyration": {"radius": 7.0},
     "shape": {"asphericity": 0.2},
@@ -168,6 +169,7 @@ def test_learned_features_of_data_are_those_of_the_request_or_unknown(name, file
     arrays = {"atoms": atoms, "labels": labels, "class_label": torch.tensor([3, 1])}
     batch = Batch(arrays, torch.ones(2, LENGTH, dtype=torch.bool))
     shape = (2, LENGTH, cls.residue_dim) if cls.residue_dim else (2, cls.whole_dim)
+    shape = (2, LENGTH, LENGTH, cls.pair_dim) if cls.pair_dim else shape
     unknown = cls.unknown(batch.mask)
     assert unknown.shape == shape
     seen = [cls.from_data(batch, rng) for _ in range(30)]
@@ -175,7 +177,7 @@ def test_learned_features_of_data_are_those_of_the_request_or_unknown(name, file
     assert build(name, file).features(batch.mask[0]).shape == shape[1:]
     if name == "length":
         return  # never dropped
-    rows = torch.stack([one[0] for one in seen])
+    rows = torch.stack([one[1] for one in seen])  # the hairpin, of which every condition has something to say
     assert any(torch.equal(row, unknown[0]) for row in rows)
     assert not all(torch.equal(row, unknown[0]) for row in rows)
 
