@@ -3,7 +3,7 @@
     python benchmarks/folding.py STORE --model flow-small --out benchmarks/results/folding [-n 100] [--steps 20]
 
 Sets: natives (validation items of 60-100 residues of STORE), strings (their secondary structure is asked for), pairs
-(their strand pairing too, for a model that has learned it), drawn (nothing but lengths of 60-100). Designs are written to
+(their strand pairing too, for a model that has learned it), drawn (nothing but lengths of 60-100). Designs go to
 OUT/MODEL/SET, for programs that fold sequences (`protgen evaluate --refold`, or any other), and figures to
 OUT/MODEL.json. Strings and seeds are the same for all models.
 """

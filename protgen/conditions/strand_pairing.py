@@ -95,7 +95,9 @@ class StrandPairing(LearnedCondition):
         backbone = torch.from_numpy(np.asarray(backbone_of(outcome, self.name), dtype=np.float64))[None]
         self.check_length(backbone.shape[1])
         found = bridges(backbone, torch.ones(backbone.shape[:2], dtype=torch.bool))
-        made = [bool((found.parallel if way > 0 else found.antiparallel)[0, i - 1, j - 1]) for i, j, way in self.pairs()]
+        made = [
+            bool((found.parallel if way > 0 else found.antiparallel)[0, i - 1, j - 1]) for i, j, way in self.pairs()
+        ]
         off = 1 - sum(made) / len(made) if made else 0.0
         asked = [f"{a}-{b}:{c}-{d}" for a, b, c, d in self.ladders]
         got = f"{sum(made)} of {len(made)} pairs"

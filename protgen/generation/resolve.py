@@ -108,9 +108,7 @@ def plan_design(
     return Plan(index, candidate, residues, asked, tuple(drawn), rng)
 
 
-def draw_topology(
-    conditions: Sequence[Condition], topologies: TopologyPrior, length: int, rng: Generator
-) -> Topology:
+def draw_topology(conditions: Sequence[Condition], topologies: TopologyPrior, length: int, rng: Generator) -> Topology:
     """Secondary structure with its strand pairing, near the fractions that are asked for, or of the class."""
     fractions, wanted = find(conditions, Fractions), find(conditions, FoldClass)
 

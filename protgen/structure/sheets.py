@@ -1,6 +1,7 @@
-"""What a backbone's sheets are like: bonded amides, strands with two partners, the hand of crossovers between strands."""
+"""What a backbone's sheets are like: bonded amides, strands with two partners, the hand of crossovers."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -77,7 +78,7 @@ def crossover_hands(
     left to right (Richardson 1976, PNAS 73, 2619; Sternberg and Thornton 1976).
     """
     numbers, hands = sheet_numbers(strands, partners), []
-    for n, ((a, b), (c, d)) in enumerate(zip(strands, strands[1:], strict=False)):
+    for n, ((a, b), (c, d)) in enumerate(pairwise(strands)):
         first, second = axis_of(ca[a:b]), axis_of(ca[c:d])
         if numbers[n] != numbers[n + 1] or c - b < LEAST_BETWEEN or first[1] @ second[1] <= ALONG:
             continue

@@ -126,7 +126,7 @@ def test_the_hand_of_a_crossover(mirror):
     z = 3.3 * np.arange(6.0)
     strand = np.stack([np.zeros(6), np.zeros(6), z], -1)
     back = np.stack([np.full(10, 2.4), np.full(10, -10.0), np.linspace(18, 0, 10)], -1)
-    ca = np.concatenate([strand, back, strand + [4.8, 0, 0]]) * [1.0, mirror, 1.0]
+    ca = np.concatenate([strand, back, strand + np.array([4.8, 0.0, 0.0])]) * [1.0, mirror, 1.0]
     partners = np.zeros((22, 22), dtype=bool)
     partners[np.arange(6), np.arange(16, 22)] = partners[np.arange(16, 22), np.arange(6)] = True
     (hand,) = crossover_hands(ca, [(0, 6), (16, 22)], partners)

@@ -186,7 +186,11 @@ def test_topologies_are_drawn_with_their_pairing(model):
 
 
 def test_topologies_follow_fractions_and_class(model):
-    for asked, wanted in ((Fractions(helix=0.0), HAIRPIN), (Fractions(helix=0.25), SHEET), (FoldClass("beta"), HAIRPIN)):
+    for asked, wanted in (
+        (Fractions(helix=0.0), HAIRPIN),
+        (Fractions(helix=0.25), SHEET),
+        (FoldClass("beta"), HAIRPIN),
+    ):
         for design in generate(model, [Length(22), asked], 3, 0, FAST):
             assert ("H" in design.drawn[0].codes) == ("H" in wanted.codes)
 
@@ -212,7 +216,7 @@ def test_topologies_survive_the_disk_and_damage_is_told(model, tmp_path):
     save_model(model, tmp_path)
     assert load_model(tmp_path).topologies == model.topologies
     (tmp_path / "topologies.json").write_text(json.dumps({"items": ["L2E6L3E6 3-8:17"]}))
-    with pytest.raises(CheckpointError, match="topologies.json"):
+    with pytest.raises(CheckpointError, match=r"topologies\.json"):
         load_model(tmp_path)
 
 
