@@ -114,8 +114,14 @@ def fitted(topology: Topology, length: int, rng: Generator) -> Topology:
         place = open_places[int(torch.randint(0, len(open_places), (), generator=rng))]
         step = 1 if len(codes) < length else -1
         codes = codes[:place] + "L" + codes[place:] if step > 0 else codes[:place] + codes[place + 1 :]
-        ladders = tuple(tuple(n + step * (n > place) for n in ladder) for ladder in ladders)  # type: ignore[misc]
+        ladders = tuple(moved(ladder, place, step) for ladder in ladders)
     return Topology(codes, ladders)
+
+
+def moved(ladder: Ladder, place: int, step: int) -> Ladder:
+    """A ladder after so many residues came or went at a place, from 0."""
+    a, b, c, d = (n + step * (n > place) for n in ladder)
+    return a, b, c, d
 
 
 def loop_places(codes: str, ladders: Sequence[Ladder], shrinking: bool) -> list[int]:
