@@ -82,6 +82,10 @@ class StrandPairing(LearnedCondition):
             found += [(first + k, partner + way * k, way) for k in range(last - first + 1)]
         return found
 
+    def residues(self) -> list[int]:
+        """Residues that have a partner, from 1, ascending."""
+        return sorted({n for first, second, _ in self.pairs() for n in (first, second)})
+
     def check_length(self, length: int) -> None:
         """Raise ConflictError if a ladder reaches past the end."""
         furthest = max((max(ladder) for ladder in self.ladders), default=0)

@@ -18,6 +18,7 @@ from protgen.conditions.partial import Partial
 from protgen.conditions.radius_of_gyration import RadiusOfGyration
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.conditions.shape import Shape
+from protgen.conditions.strand_pairing import StrandPairing
 from protgen.conditions.symmetry import Symmetry
 from protgen.conditions.termini_distance import TerminiDistance
 from protgen.errors import ConflictError, UsageError
@@ -172,6 +173,16 @@ def check_layout(layout: ContactMap, structure: SecondaryStructure) -> None:
             )
 
 
+def check_pairing(pairing: StrandPairing, structure: SecondaryStructure) -> None:
+    """Raise ConflictError where a residue that is to pair in a sheet is to be helix."""
+    structure.check_length(max(structure.length, *pairing.residues(), 0))
+    for residue in pairing.residues():
+        if structure.codes[residue - 1] == "H":
+            raise ConflictError(
+                f"strand_pairing pairs residue {residue}, where secondary structure has a helix; change one of them"
+            )
+
+
 def check_motif(motif: Motif, codes: str, what: str) -> None:
     """Raise ConflictError if the motif's own secondary structure contradicts codes wherever it may be placed."""
     motif.check_length(len(codes))
@@ -214,6 +225,7 @@ PAIRS: dict[tuple[type, type], Callable[[Any, Any], None]] = {
     (ContactMap, FoldClass): lambda m, c: check_class_of_codes(m.layout, c, "layout of contact_map"),
     (FoldClass, Fractions): check_class_of_fractions,
     (ContactMap, SecondaryStructure): check_layout,
+    (StrandPairing, SecondaryStructure): check_pairing,
     (Motif, SecondaryStructure): lambda m, s: check_motif(m, s.codes, "secondary structure"),
     (Motif, ContactMap): lambda m, c: check_motif(m, c.layout, "the layout of contact_map"),
     (RadiusOfGyration, Shape): check_ellipsoid,

@@ -125,12 +125,15 @@ def draw_layout(
 ) -> SecondaryStructure | None:
     """A layout for a design whose secondary structure is open: near its fractions, of its class, around its motif."""
     fractions, wanted = find(conditions, Fractions), find(conditions, FoldClass)
-    blocks, contacts = find(conditions, ContactMap), find(conditions, Contacts)
+    blocks, contacts, pairing = (find(conditions, kind) for kind in (ContactMap, Contacts, StrandPairing))
     if blocks is not None and layouts is not None:
         return SecondaryStructure(blocks.layout)
-    if wanted is None and motif is None and contacts is None:
+    if wanted is None and motif is None and contacts is None and pairing is None:
         return complete_request(layouts, length, fractions, rng)
-    own, places = (motif.codes(), motif.indices()) if motif else ("", [])
+    own, places = (motif.codes(), list(motif.indices())) if motif else ("", [])
+    if pairing is not None:
+        strands = pairing.residues()
+        own, places = own + "E" * len(strands), [*places, *(n - 1 for n in strands)]
     best, most = None, -1.0
     for _ in range(LAYOUT_TRIES):
         drawn = complete_request(layouts, length, fractions, rng)

@@ -13,6 +13,7 @@ from protgen.geometry import frames
 from protgen.nn.embedding import RadialBasis, RelativePosition
 from protgen.nn.precision import full_precision
 
+ASKED_GAIN = 8.0  # of what is asked of pairs: its weights begin at zero, and so grow as fast as at 8 times the rate
 NEIGHBOURS = (-3, -2, -1, 1, 2, 3)  # chain offsets whose exact relative frames every residue sees
 
 
@@ -70,7 +71,7 @@ class PairFeatures(nn.Module):
             if one is not None:
                 hidden = hidden + read(self.invariants(*one, dtype=hidden.dtype))
         if self.asked is not None and asked is not None:
-            hidden = hidden + self.asked(asked.to(hidden.dtype))
+            hidden = hidden + self.asked(asked.to(hidden.dtype) * ASKED_GAIN)
         return self.out(nn.functional.relu(hidden))
 
     def invariants(self, rots: Tensor, trans: Tensor, dtype: torch.dtype) -> Float[Tensor, "b l l k"]:
