@@ -21,11 +21,18 @@ from protgen.generation.conflicts import feasible_lengths, find
 from protgen.generation.energies import Anchor
 from protgen.generation.motif_projection import anchor_of
 from protgen.models.layouts import SHORTEST, LayoutPrior, complete_request
+from protgen.models.pairing import draw_pairing
 from protgen.models.topologies import Topology, TopologyPrior
 
 RISE = {"H": 1.5, "E": 3.3}  # Å a residue along an alpha helix and a strand
 LAYOUT_TRIES = 60  # layouts drawn to find one of a class, or one that suits a motif or contacts
-TOPOLOGY_TELLING = (Motif, ContactMap, Contacts, StrandPairing)  # what else says where strands are, or who pairs
+TOPOLOGY_TELLING = (
+    Motif,
+    Partial,
+    ContactMap,
+    Contacts,
+    StrandPairing,
+)  # what else says where strands are, or who pairs
 CLASS_ROOM = 0.06  # of the shares, inside the limits of a class: strands of a design end sooner than asked
 
 
@@ -100,12 +107,22 @@ def plan_design(
         placed = motif.place(residues, rng, codes)
         asked, motif = conditions.replaced(motif, placed), placed
     drawn: list[Condition] = []
-    if structure is None and topologies is not None and not any(isinstance(c, TOPOLOGY_TELLING) for c in conditions):
-        drawn += draw_topology(conditions, topologies, residues, rng).conditions()
+    if topologies is not None and not any(isinstance(c, TOPOLOGY_TELLING) for c in conditions):
+        drawn += draw_open(conditions, topologies, residues, structure, rng)
     elif structure is None:
         found = draw_layout(conditions, layouts, residues, motif, rng)
         drawn += [] if found is None else [found]
     return Plan(index, candidate, residues, asked, tuple(drawn), rng)
+
+
+def draw_open(
+    conditions: Conditions, topologies: TopologyPrior, length: int, structure: SecondaryStructure | None, rng: Generator
+) -> tuple[Condition, ...]:
+    """Secondary structure and strand pairing, or the pairing alone of structure that is asked for."""
+    if structure is None:
+        return draw_topology(conditions, topologies, length, rng).conditions()
+    found = draw_pairing(topologies, structure.codes.replace("C", "L"), rng)
+    return () if found is None else (found,)
 
 
 def draw_topology(conditions: Sequence[Condition], topologies: TopologyPrior, length: int, rng: Generator) -> Topology:

@@ -8,6 +8,7 @@ them until it has the length. What is kept of a native is this string and no coo
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 
@@ -29,7 +30,10 @@ from protgen.types import JSON
 FILE = "topologies.json"
 REACH = 6  # residues: natives no further from the length asked for are drawn from
 LEAST_NATIVES = 50  # the reach grows until so many are within it
+LEAST_ELEMENT = {"H": 4, "E": 3}  # shorter runs are no elements: they come and go between relatives
 SHORTEST_LOOP = 2  # residues left of a loop between two elements: a turn of a hairpin
+
+Element = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,14 @@ class TopologyPrior:
 
     items: tuple[Topology, ...]
 
+    @cached_property
+    def by_kinds(self) -> dict[str, list[Topology]]:
+        """Natives of each sequence of elements, such as EEHE."""
+        found: dict[str, list[Topology]] = {}
+        for item in self.items:
+            found.setdefault(kinds_of(elements_of(item.codes)), []).append(item)
+        return found
+
     def draw(self, length: int, rng: Generator) -> Topology:
         """One of the natives near a length, all alike, fitted to it."""
         sizes = np.array([len(item.codes) for item in self.items])
@@ -98,6 +110,22 @@ class TopologyPrior:
     def to_json(self) -> JSON:
         """As written to `topologies.json`."""
         return {"items": [item.to_text() for item in self.items]}
+
+
+def elements_of(codes: str) -> list[Element]:
+    """(H or E, first residue, one past the last), from 0, of each helix and strand that is long enough to count."""
+    found, place = [], 0
+    for code, run in groupby(codes):
+        count = len(list(run))
+        if count >= LEAST_ELEMENT.get(code, count + 1):
+            found.append((code, place, place + count))
+        place += count
+    return found
+
+
+def kinds_of(elements: Sequence[Element]) -> str:
+    """The sequence of elements, a letter each."""
+    return "".join(kind for kind, *_ in elements)
 
 
 def fitted(topology: Topology, length: int, rng: Generator) -> Topology:

@@ -21,6 +21,7 @@ from protgen.generation.design import SampleSettings
 from protgen.generation.generate import generate
 from protgen.models.layouts import fit_layouts
 from protgen.models.model import Model, build_model, load_model, save_model
+from protgen.models.pairing import draw_pairing
 from protgen.models.topologies import Topology, TopologyPrior, fit_topologies, fitted
 from protgen.structure.ideal import ideal_hairpin, ideal_helix
 from protgen.structure.protein import Protein
@@ -195,6 +196,24 @@ def test_secondary_structure_is_drawn_around_an_asked_pairing(model):
         next(generate(model, [asked, SecondaryStructure("H" * 20)], 1, 0, FAST))
     with pytest.raises(ConflictError, match=r"12 codes but the length is 17"):
         next(generate(model, [asked, SecondaryStructure("L" * 12)], 1, 0, FAST))
+
+
+def test_pairing_of_an_asked_string_is_that_of_the_likest_native(model, rng):
+    """Hairpins keep their register at the turn, other ladders that of the middles of their strands."""
+    prior = TopologyPrior((HAIRPIN, SHEET))
+    own = draw_pairing(prior, SHEET.codes, rng)
+    assert own is not None
+    assert own.ladders == SHEET.ladders
+    longer = draw_pairing(prior, "LLLEEEEELLLLEEEELL", rng)  # strands at 4-8 and 13-16, in the native at 3-8 and 12-17
+    assert longer is not None
+    assert longer.ladders == ((5, 8, 16, 13),)
+    moved = draw_pairing(prior, "LLEEEEEELLHHHHHHLLLEEEELLEEEEL", rng)  # the first strand is two residues longer
+    assert moved is not None
+    assert moved.ladders == ((4, 7, 20, 23), (20, 23, 29, 26))
+    assert draw_pairing(prior, "LLHHHHHHLL", rng) is None
+    assert draw_pairing(prior, "LEEEELLLHHHHHHLL", rng) is None
+    design = next(generate(model, [SecondaryStructure(HAIRPIN.codes)], 1, 0, FAST))
+    assert [c.ladders for c in design.drawn if isinstance(c, StrandPairing)] == [HAIRPIN.ladders]
 
 
 def test_topologies_follow_fractions_and_class(model):
