@@ -6,8 +6,9 @@
 `digits`: the 300 test digits of `protgen.data.images`; classical families in closed form, and a VAE, a PixelCNN and a
 GPT over pixels trained for `--steps` steps. `proteins`: the validation split of a store; classical families on fold
 descriptors, asked for the fold class by DSSP shares and for the class by CATH (column `cath` of the index beside the
-chains), each with all descriptors and without the shares of helix and strand, which the first is made of. `released`:
-models that learned shares of helix and strand, asked which class's typical shares make a structure likeliest.
+chains), each with all descriptors and without the fractions of helix and strand, which the first is made of.
+`released`: models that learned fractions of helix and strand, asked which class's typical fractions make a
+structure likeliest.
 Each part writes its own JSON: accuracy, mean of the recalls of the classes, nats of the true class, and the kind of
 likelihood.
 """
@@ -68,7 +69,7 @@ def scores(log_posterior: np.ndarray, truth: np.ndarray) -> dict:
 
 
 def priors(labels: np.ndarray, count: int) -> torch.Tensor:
-    """log of the shares of the classes in training."""
+    """log of the fractions of the classes in training."""
     return torch.from_numpy(np.bincount(labels, minlength=count) / len(labels)).clamp(min=1e-9).log()
 
 
@@ -167,18 +168,18 @@ def digits(options: argparse.Namespace) -> dict:
         whole = to_batch(train, np.arange(len(train)))
         requests: list[list[Condition]] = [[ClassLabel(int(k))] for k in train.labels]
         fit_classical(model, model.family.space.encode(whole), whole, requests)
-        result[f"classical, {kind}"] = judge_digits(model, test, log_priors)
+        result[f"classical, {kind}"] = evaluate_digits(model, test, log_priors)
         print(kind, result[f"classical, {kind}"], flush=True)
     for name in options.networks.split(","):
         torch.manual_seed(options.seed)
         model = train_images(build(images, NETWORKS[name], [], False), train, options.steps, options.seed)
-        result[name] = {"steps": options.steps, **judge_digits(model, test, log_priors)}
+        result[name] = {"steps": options.steps, **evaluate_digits(model, test, log_priors)}
         print(name, result[name], flush=True)
     flat = [part.pixels.reshape(len(part), -1) / 8.0 for part in (train, test)]
     return {**result, **controls(flat[0], train.labels, flat[1], test.labels)}
 
 
-def judge_digits(model: Model, test: Images, log_priors: torch.Tensor) -> dict:
+def evaluate_digits(model: Model, test: Images, log_priors: torch.Tensor) -> dict:
     """Grey values as they are: the middle of their cells."""
     batches = [to_batch(test, rows) for rows in np.array_split(np.arange(len(test)), 6)]
     points = [(model.family.space.encode(batch), batch) for batch in batches]
@@ -218,11 +219,11 @@ def proteins(options: argparse.Namespace) -> dict:
             continue
         for which, names in (
             ("18 descriptors", space.names),
-            ("16, without shares of helix and strand", tuple(n for n in space.names if n not in SHARES)),
+            ("16, without fractions of helix and strand", tuple(n for n in space.names if n not in SHARES)),
         ):
             columns = [space.names.index(n) for n in names]
             given = {split: (x[split][known[split] >= 0][:, columns], known[split][known[split] >= 0]) for split in x}
-            result.setdefault(task, {})[which] = judge_descriptors(names, *given["train"], *given["validation"])
+            result.setdefault(task, {})[which] = evaluate_descriptors(names, *given["train"], *given["validation"])
     return result
 
 
@@ -233,14 +234,14 @@ def encoded(store: Store, rows: np.ndarray, space: Descriptors) -> np.ndarray:
     return torch.cat(values).numpy()
 
 
-def judge_descriptors(
+def evaluate_descriptors(
     names: Sequence[str], train: np.ndarray, labels: np.ndarray, test: np.ndarray, truth: np.ndarray
 ) -> dict:
     """Classical families and controls on descriptors."""
     count = int(labels.max()) + 1
     result: dict = {
         "n_train": len(labels),
-        "share of the largest class": round(float(np.bincount(truth).max() / len(truth)), 4),
+        "fraction of the largest class": round(float(np.bincount(truth).max() / len(truth)), 4),
     }
     states = [point(values) for values in (train, test)]
     for kind in CLASSICAL:
@@ -265,7 +266,7 @@ def point(values: np.ndarray) -> tuple[State, Batch]:
 
 
 def released(options: argparse.Namespace) -> dict:
-    """Which class's typical shares of helix and strand make a structure likeliest, under released models."""
+    """Which class's typical fractions of helix and strand make a structure likeliest, under released models."""
     store = Store(options.store)
     train, rows = store.indices("train"), store.indices("validation")
     labels = fold_classes(store, train)
@@ -274,9 +275,9 @@ def released(options: argparse.Namespace) -> dict:
     truth = fold_classes(store, rows)
     order = np.random.default_rng(options.seed).permutation(np.flatnonzero(truth >= 0))[: options.released]
     items = [store[int(rows[i])] for i in order]
-    result: dict = {"typical shares of helix and strand": dict(zip(CLASSES, typical, strict=True))}
+    result: dict = {"typical fractions of helix and strand": dict(zip(CLASSES, typical, strict=True))}
     shown = np.bincount(truth[order])
-    result["share of the largest class"] = round(float(shown.max() / shown.sum()), 4)
+    result["fraction of the largest class"] = round(float(shown.max() / shown.sum()), 4)
     for name in options.models.split(","):
         model = load(name)
         points = [(model.family.space.encode(batch), batch) for batch in (collate([item]) for item in items)]

@@ -25,7 +25,7 @@ from protgen.conditions.contacts import Contacts
 from protgen.conditions.contig_dialects import MotifProblem, read_genie2, read_motifbench, to_placement
 from protgen.conditions.fold_class import CLASSES, FoldClass
 from protgen.conditions.length import Length
-from protgen.conditions.measure import judges
+from protgen.conditions.measure import evaluators
 from protgen.conditions.motif import Motif
 from protgen.conditions.radius_of_gyration import RadiusOfGyration
 from protgen.conditions.secondary_structure import SecondaryStructure
@@ -49,7 +49,10 @@ LOW, HIGH = 60, 100
 PAIRS, LEAST_APART, NATIVE_CONTACT = 5, 6, 8.0  # contacts asked for: of residues at least 6 apart, CA within 8 Å
 SCALES = (0.9, 1.0, 1.15)  # of the native mean radius of gyration
 GROUPS = ("C2", "C3", "C4", "D2")
-UNITS = {"contacts": "Å beyond 8 Å", "radius_of_gyration": "relative"}  # of errors; the others are shares of residues
+UNITS = {
+    "contacts": "Å beyond 8 Å",
+    "radius_of_gyration": "relative",
+}  # of errors; the others are fractions of residues
 
 
 class Bench:
@@ -104,10 +107,10 @@ def measured(design: Design, name: str) -> tuple[float, bool]:
     On positions to 0.001 Å, as files have them: what is finer nobody gets.
     """
     protein = replace(design.protein, atoms=design.protein.atoms.round(3))
-    for judge in judges(design.asked):
-        if judge.name == name:
+    for evaluator in evaluators(design.asked):
+        if evaluator.name == name:
             try:
-                met = judge.adherence(protein)
+                met = evaluator.adherence(protein)
             except ProtgenError:
                 return float("nan"), False
             return met.difference, met.satisfied
@@ -123,7 +126,7 @@ def ss(bench: Bench) -> dict:
 
 
 def fold_class(bench: Bench) -> dict:
-    """Share of designs in the class asked for."""
+    """Fraction of designs in the class asked for."""
     result = {}
     for wanted in CLASSES:
         designs = list(
@@ -146,7 +149,7 @@ def rg_requests(bench: Bench, scale: float) -> list[Conditions]:
 
 
 def rg(bench: Bench) -> dict:
-    """Error and correlation of Rg asked at several shares of what natives have."""
+    """Error and correlation of Rg asked at several fractions of what natives have."""
     result, asked, got = {}, [], []
     for scale in SCALES:
         requests = rg_requests(bench, scale)
@@ -172,7 +175,7 @@ def native_contacts(xyz: np.ndarray, rng: np.random.Generator) -> Contacts | Non
 
 
 def contacts(bench: Bench) -> dict:
-    """Share of native pairs, asked for as contacts, that come within 8 and 10 Å."""
+    """Fraction of native pairs, asked for as contacts, that come within 8 and 10 Å."""
     rng = np.random.default_rng(bench.seed)
     requests = []
     for item in bench.natives():
@@ -196,7 +199,7 @@ def contacts(bench: Bench) -> dict:
     return result
 
 
-def joins_whole(design: Design) -> bool:
+def joins_unbroken(design: Design) -> bool:
     """No chain break where the motif meets the scaffold."""
     inside = {entry.index for entry in design.motif}
     joints = [k for k in range(design.protein.length - 1) if (k in inside) != (k + 1 in inside)]
@@ -253,7 +256,7 @@ def scaffolds(bench: Bench, problem: MotifProblem, folder: Path) -> list[dict]:
     rows = [
         {
             "motif RMSD, Å": measured(design, "motif")[0],
-            "joins whole": bool(joins_whole(design)),
+            "joins whole": bool(joins_unbroken(design)),
             "clear": bool(motif_clear(design)),
             **{name: validity(design.protein)[name] for name in ("chain_breaks", "n_clashes", "rama_favoured")},
         }
@@ -391,7 +394,9 @@ def plot(result: dict[str, list], path: Path) -> None:
         beside.plot(weights, favoured, "s--", color="tab:green", label="Ramachandran favoured")
         beside.plot(weights, whole, "^--", color="tab:red", label="no chain break")
         beside.set_ylim(0, 1.05)
-        panel.set(title=name, xlabel="weight", ylabel=f"error, {UNITS.get(name, 'share of residues')}", ylim=(0, None))
+        panel.set(
+            title=name, xlabel="weight", ylabel=f"error, {UNITS.get(name, 'fraction of residues')}", ylim=(0, None)
+        )
     entries = [*panel.get_legend_handles_labels()[0], *beside.get_legend_handles_labels()[0]]
     figure.legend(handles=entries, loc="lower center", ncols=len(entries), frameon=False)
     figure.tight_layout(rect=(0, 0.07, 1, 1))

@@ -39,7 +39,7 @@ BAR = 4096  # MB, forward and backward of 1,000 residues by a graph encoder
 
 
 def build(name: str, **keywords: object) -> Encoder:
-    return registry.build("encoders", name, residue_dim=RESIDUE, whole_dim=WHOLE, **keywords)
+    return registry.build("encoders", name, residue_dim=RESIDUE, global_dim=WHOLE, **keywords)
 
 
 def count(encoder: Encoder) -> int:
@@ -79,12 +79,12 @@ def one_pass(name: str, keywords: dict, length: int, seed: int, passes: int) -> 
     rng = torch.Generator().manual_seed(seed)
     mask = torch.ones(1, length, dtype=torch.bool)
     space = Backbone()
-    state, estimate = (space.noise(mask, torch.randn(1, length, 7, generator=rng)) for _ in range(2))
+    state, x_pred = (space.noise(mask, torch.randn(1, length, 7, generator=rng)) for _ in range(2))
     cond = Conditioning(torch.randn(1, length, RESIDUE, generator=rng), torch.randn(1, WHOLE, generator=rng))
     before, seconds = peak_mb(), []
     for _ in range(passes):
         start = time.process_time()
-        features = encoder(state, torch.full((1,), 0.5), cond, estimate)
+        features = encoder(state, torch.full((1,), 0.5), cond, x_pred)
         (features.scalars.square().mean() + features.vectors.square().mean()).backward()
         seconds.append(time.process_time() - start)
     return {

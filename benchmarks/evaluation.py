@@ -4,7 +4,7 @@
 
 CHAINS holds `index.csv` and the chains it lists. Each part writes its own JSON:
 
-clusters    1,000 structures of 80-120 residues, with and without the sieve
+clusters    1,000 structures of 80-120 residues, with and without the prefilter
 novelty     100 structures against 5,000 references
 validity    1,000 files of 130-170 residues, parsing included
 natives     the validation split
@@ -56,23 +56,23 @@ def listed(chains: Path, low: int, high: int, split: str = "", broken: bool = Fa
 
 
 def proteins_of(files: list[Path]) -> list[Protein]:
-    return [read_structure(file).protein for file in files]
+    return [read_structure(file) for file in files]
 
 
 def clusters(chains: Path, jobs: int) -> dict:
     traces = [ca_trace(protein) for protein in proteins_of(listed(chains, 80, 120)[:1000])]
     start = time.perf_counter()
-    sieved = diversity(traces, sieve=True, jobs=jobs)
+    prefiltered = diversity(traces, prefilter=True, jobs=jobs)
     middle = time.perf_counter()
     full = diversity(traces, jobs=jobs)
     return {
         "n": len(traces),
         "seconds": middle - start,
-        "seconds without sieve": time.perf_counter() - middle,
-        "clusters": sieved.n_clusters,
-        "clusters without sieve": full.n_clusters,
-        "same labels": bool((sieved.labels == full.labels).all()),
-        "pairs on another side of 0.5": int(((sieved.tm >= 0.5) != (full.tm >= 0.5)).sum() // 2),
+        "seconds without prefilter": time.perf_counter() - middle,
+        "clusters": prefiltered.n_clusters,
+        "clusters without prefilter": full.n_clusters,
+        "same labels": bool((prefiltered.labels == full.labels).all()),
+        "pairs on another side of 0.5": int(((prefiltered.tm >= 0.5) != (full.tm >= 0.5)).sum() // 2),
     }
 
 
@@ -89,8 +89,8 @@ def nearest(chains: Path, jobs: int) -> dict:
         "references": len(references),
         "seconds": seconds,
         "novel": found.novel_fraction,
-        "max TM lost by the sieve, mean of 10": float(np.mean(exact.max_tm - found.max_tm[:10])),
-        "max TM lost by the sieve, largest": float(np.max(exact.max_tm - found.max_tm[:10])),
+        "max TM lost by the prefilter, mean of 10": float(np.mean(exact.max_tm - found.max_tm[:10])),
+        "max TM lost by the prefilter, largest": float(np.max(exact.max_tm - found.max_tm[:10])),
     }
 
 
@@ -127,7 +127,7 @@ def natives(chains: Path, jobs: int) -> dict:
 
 
 def broken_copies(chains: Path, jobs: int) -> dict:
-    """Share of natives whose altered copy the named metric puts on the worse side of the original."""
+    """Fraction of natives whose altered copy the named metric puts on the worse side of the original."""
     del jobs
     rng = np.random.default_rng(0)
     originals = [p for p in proteins_of(listed(chains, 80, 200, "validation")) if p.mask[:, :4].all()][:100]
@@ -263,7 +263,7 @@ def agreement(chains: Path, jobs: int) -> dict:
 
     same, gap = [], []
     for file in listed(chains, 60, 250)[:200]:
-        protein = read_structure(file).protein
+        protein = read_structure(file)
         with tempfile.NamedTemporaryFile(suffix=".pdb") as handle:
             write_structure(protein, handle.name)
             trajectory = mdtraj.load(handle.name)

@@ -40,7 +40,7 @@ from protgen.generation.generate import generate
 from protgen.metrics.base import summarise
 from protgen.metrics.diversity import diversity
 from protgen.metrics.tm import ca_trace
-from protgen.models.layouts import fit_store
+from protgen.models.blueprints import fit_store
 from protgen.models.model import Model, build_model
 from protgen.structure.picture import draw_backbones
 from protgen.training.loop import TrainSettings, train
@@ -51,10 +51,10 @@ SHORTEST, LONGEST = 40, 96
 FAMILIES: dict[str, JSON] = {
     "flow_matching": {},
     "diffusion": {},
-    "vae": {"beta": 0.1, "warmup": 100, "spread": 0.3, "latent_dim": 8, "observation_noise": False},
+    "vae": {"beta": 0.1, "warmup": 100, "std": 0.3, "latent_dim": 8, "observation_noise": False},
     "latent": {
-        "posed": True,
-        "vae": {"beta": 0.3, "noise": 0.1, "spread": 0.1, "observation_noise": False},
+        "frame_latents": True,
+        "vae": {"beta": 0.3, "noise": 0.1, "std": 0.1, "observation_noise": False},
         "second": {"min_t": 0.15},
     },
     "autoregressive": {"exposure_noise": 0.01},
@@ -149,8 +149,8 @@ def cell(family: str, encoder: str, options: argparse.Namespace) -> JSON:
         **training,
         "n": options.n,
         "CPU seconds per sample": round(seconds / options.n, 2),
-        "after clean-up": figures([design.protein for design in designs]),
-        "before clean-up": figures([design.raw for design in designs]),
+        "after relaxation": figures([design.protein for design in designs]),
+        "before relaxation": figures([design.raw for design in designs]),
         "clusters / samples at TM 0.5": diversity(traces, jobs=1).clusters_per_sample,
         "likelihood": likelihood(model, store, options.seed),
     }
@@ -174,10 +174,16 @@ def table(results: dict[tuple[str, str], JSON], command: str) -> str:
         if "failed" in result:
             lines.append(f"| `{family}` | `{encoder}` | {result['failed']} |" + " |" * (len(heads) - 3))
             continue
-        shares = [f"{100 * result['after clean-up'][name]['mean']:.0f} %" for name in COLUMNS.values()]
+        fractions = [f"{100 * result['after relaxation'][name]['mean']:.0f} %" for name in COLUMNS.values()]
         density = result["likelihood"]
         nats = f"{density['nats per residue']['mean']:.2f}" if "nats per residue" in density else ""
-        values = [f"`{family}`", f"`{encoder}`", f"{result['parameters'] / 1e6:.2f} M", str(result["steps"]), *shares]
+        values = [
+            f"`{family}`",
+            f"`{encoder}`",
+            f"{result['parameters'] / 1e6:.2f} M",
+            str(result["steps"]),
+            *fractions,
+        ]
         values += [f"{result['clusters / samples at TM 0.5']:.2f}", nats, density["kind"].replace("_", " ")]
         lines.append(f"| {' | '.join([*values, str(result['CPU seconds per sample'])])} |")
     first = next(iter(results.values()))

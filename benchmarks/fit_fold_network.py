@@ -55,7 +55,7 @@ def load(chains: Path) -> list[Domain]:
     found = []
     for row in rows:
         try:
-            ca = ca_trace(read_structure(chains / row["file"]).protein)
+            ca = ca_trace(read_structure(chains / row["file"]))
         except StructureError:
             continue
         found.append(Domain(ca.astype(np.float32), row["cath"], row["split"]))
@@ -117,8 +117,8 @@ def level_losses(logits: Tensor, labels: Tensor, groups: dict[str, Tensor]) -> T
     for group in groups.values():
         n = int(group.max()) + 1
         shape = (len(logits), n)
-        share = torch.zeros(shape).scatter_add_(1, group.expand(len(logits), -1), logits.softmax(dim=-1))
-        total = total + nn.functional.nll_loss((share + 1e-6).log(), group[labels])
+        fraction = torch.zeros(shape).scatter_add_(1, group.expand(len(logits), -1), logits.softmax(dim=-1))
+        total = total + nn.functional.nll_loss((fraction + 1e-6).log(), group[labels])
     smooth = -logits.log_softmax(dim=-1).mean()
     return total / len(groups) + SMOOTHING * smooth
 
@@ -153,17 +153,19 @@ def fit(domains: list[Domain], classes: list[str], epochs: int, seed: int, watch
 def read(network: FoldNetwork, domains: list[Domain]) -> tuple[Tensor, Tensor]:
     """Raw embeddings and probabilities, one structure at a time as in use."""
     raw = torch.cat([network.raw(*collate([domain])) for domain in domains])
-    return raw, network.classify((raw - network.centre) / network.spread).softmax(dim=-1)
+    return raw, network.classify((raw - network.centre) / network.std).softmax(dim=-1)
 
 
 def accuracies(network: FoldNetwork, domains: list[Domain], classes: list[str]) -> dict[str, dict[str, float]]:
-    """Share of right classes at each level, with its standard error, and the share of the most common class."""
-    share = read(network, domains)[1]
+    """Fraction of right classes at each level, with its standard error, and the fraction of the most common class."""
+    fraction = read(network, domains)[1]
     labels = torch.tensor([finest(domain.cath, classes) for domain in domains])
     result = {}
     for level in LEVELS:
         group = torch.tensor(coarser(classes, level))
-        summed = torch.zeros(len(share), int(group.max()) + 1).scatter_add_(1, group.expand(len(share), -1), share)
+        summed = torch.zeros(len(fraction), int(group.max()) + 1).scatter_add_(
+            1, group.expand(len(fraction), -1), fraction
+        )
         right = (summed.argmax(dim=1) == group[labels]).double().mean().item()
         most = torch.bincount(group[labels]).max().item() / len(labels)
         error = (right * (1 - right) / len(labels)) ** 0.5
@@ -207,7 +209,7 @@ def rescale(network: FoldNetwork, mean: Tensor, deviation: Tensor) -> None:
     linear.bias += linear.weight @ mean
     linear.weight *= deviation
     network.centre.copy_(mean)
-    network.spread.copy_(deviation)
+    network.std.copy_(deviation)
 
 
 def write(

@@ -78,7 +78,7 @@ def _has_good_geometry(geometry: dict[str, np.ndarray], omega: np.ndarray) -> bo
 def measure_chain(path: Path) -> Chain | None:
     """Torsions and geometry of one chain; None if it cannot be read or has no more than four residues."""
     try:
-        protein: Protein = read_structure(path).protein
+        protein: Protein = read_structure(path)
     except StructureError:
         return None
     if protein.length < 5:
@@ -197,7 +197,7 @@ def _rg_by_length(length: np.ndarray, rg: np.ndarray) -> dict[str, list[float]]:
     return table
 
 
-def judge(chains: list[Chain], reference: dict[str, np.ndarray]) -> dict[str, float]:
+def evaluator(chains: list[Chain], reference: dict[str, np.ndarray]) -> dict[str, float]:
     """Fractions of residues favoured and outliers."""
     phi, psi, classes = (np.concatenate([getattr(c, field) for c in chains]) for field in ("phi", "psi", "classes"))
     values = log_density(phi, psi, classes, reference["log_density"].astype(np.float64))
@@ -221,9 +221,9 @@ def main() -> int:
     statistics = fit_statistics(fitted)
     validation, _ = measure_split(args.chains, "validation", args.jobs)
     figures = {
-        "train": judge(fitted, reference),
-        "validation": judge([chain for chain in validation if chain.good_geometry], reference),
-        "validation_any_geometry": judge(validation, reference),
+        "train": evaluator(fitted, reference),
+        "validation": evaluator([chain for chain in validation if chain.good_geometry], reference),
+        "validation_any_geometry": evaluator(validation, reference),
     }
     statistics |= {"chains": len(fitted), "ramachandran": figures}
     print(json.dumps(figures, indent=2))

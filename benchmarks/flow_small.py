@@ -71,7 +71,7 @@ def figures(proteins: Sequence[Protein]) -> dict[str, dict[str, float]]:
 
 
 def unconditional(model: Model, n: int, seed: int, settings: SampleSettings, out: Path) -> dict:
-    """Default designs, with and without the clean-up; the files are kept for the other parts."""
+    """Default designs, with and without the relaxation; the files are kept for the other parts."""
     start = time.perf_counter()
     designs = list(generate(model, [Length(LOW, HIGH)], n, seed, settings))
     seconds = time.perf_counter() - start
@@ -84,9 +84,9 @@ def unconditional(model: Model, n: int, seed: int, settings: SampleSettings, out
     return {
         "n": n,
         "seconds": round(seconds, 1),
-        "after clean-up": figures([design.protein for design in designs]),
-        "before clean-up": figures([design.raw for design in designs]),
-        "drawn layout obtained": asdict(summarise(np.array(drawn))) if drawn else None,
+        "after relaxation": figures([design.protein for design in designs]),
+        "before relaxation": figures([design.raw for design in designs]),
+        "drawn blueprint obtained": asdict(summarise(np.array(drawn))) if drawn else None,
         "drawn strand pairs obtained": asdict(summarise(np.array(pairs))) if pairs else None,
     }
 
@@ -119,7 +119,7 @@ def asked_structure(model: Model, store: Store, seed: int, settings: SampleSetti
 
 def folds(store: Store, out: Path) -> dict:
     """Clusters at TM 0.5, and the nearest training item of each design."""
-    proteins = [read_structure(path).protein for path in sorted((out / "designs").glob("*.pdb"))]
+    proteins = [read_structure(path) for path in sorted((out / "designs").glob("*.pdb"))]
     traces = [ca_trace(protein) for protein in proteins]
     clusters = diversity(traces, jobs=os.cpu_count() or 1)
     training = [int(i) for i in store.indices("train")]
@@ -164,7 +164,7 @@ def equivariance(model: Model, motions: int = 20) -> dict:
         state = space.noise(mask, torch.randn(1, length, 7, generator=rng))
         state = state.with_fields(trans=state["trans"].double(), rots=so3.project(state["rots"].double()))
         unknown = model.conditions.unknown(mask)
-        cond = Conditioning(unknown.residue.double(), unknown.whole.double())
+        cond = Conditioning(unknown.residue.double(), unknown.globals.double())
         t = torch.tensor([0.5])
         with torch.no_grad():
             base = encoder(state, t, cond)

@@ -22,7 +22,7 @@ from protgen.conditions.length import Length
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.conditions.strand_pairing import StrandPairing, ladders_of
 from protgen.data.store import Item, Store
-from protgen.generation.design import Design, SampleSettings, settings_for
+from protgen.generation.design import Design, Settings, settings_for
 from protgen.generation.generate import generate_each
 from protgen.metrics.base import summarise
 from protgen.models.model import Model
@@ -55,13 +55,13 @@ def requests(kind: str, items: Sequence[Item]) -> list[list[Condition]]:
     return asked
 
 
-def make(model: Model, kind: str, items: Sequence[Item], seed: int, settings: SampleSettings) -> list[Design]:
+def make(model: Model, kind: str, items: Sequence[Item], seed: int, settings: Settings) -> list[Design]:
     """The designs of a set, in order."""
     return sorted(generate_each(model, requests(kind, items), seed, settings), key=lambda design: design.index)
 
 
 def strand_kept(codes: str, got: np.ndarray) -> float:
-    """Share of the residues asked to be strand that are; nan where none is."""
+    """Fraction of the residues asked to be strand that are; nan where none is."""
     asked = np.array(list(codes)) == "E"
     return float((got[asked] == "E").mean()) if asked.any() else float("nan")
 

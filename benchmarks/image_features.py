@@ -40,7 +40,7 @@ class FeatureNet(nn.Module):
 
 
 @dataclass(frozen=True)
-class Judge:
+class Evaluator:
     """A trained feature net, its name and test accuracy, and mean and spread of its features on training images."""
 
     net: FeatureNet
@@ -66,7 +66,7 @@ def brightness(images: Images, rows: np.ndarray) -> Tensor:
     return torch.from_numpy(images.pixels[rows]).float() / (images.levels - 1)
 
 
-def train_judge(images: Images, steps: int = 1500, size: int = 128, seed: int = 0) -> Judge:
+def train_classifier(images: Images, steps: int = 1500, size: int = 128, seed: int = 0) -> Evaluator:
     """A feature net trained to classify the training split."""
     torch.manual_seed(seed)
     net = FeatureNet(images.pixels.shape[-1])
@@ -86,10 +86,10 @@ def train_judge(images: Images, steps: int = 1500, size: int = 128, seed: int = 
     with torch.no_grad():
         seen = net.eval().features(brightness(train, np.arange(min(len(train), 2000))))
     name = f"cnn{WIDTH}-{images.name}-seed{seed}-steps{steps}"
-    judge = Judge(net, name, 0.0, seen.mean(0), seen.std(0).clamp(min=1e-3))
-    found = judge.classes(brightness(test, np.arange(len(test))))
+    evaluator = Evaluator(net, name, 0.0, seen.mean(0), seen.std(0).clamp(min=1e-3))
+    found = evaluator.classes(brightness(test, np.arange(len(test))))
     accuracy = float((found == to_batch(test, np.arange(len(test)))["class_label"]).float().mean())
-    return replace(judge, accuracy=accuracy)
+    return replace(evaluator, accuracy=accuracy)
 
 
 def frechet(a: np.ndarray, b: np.ndarray) -> float:

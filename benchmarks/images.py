@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from image_features import Judge, brightness, frechet, kernel_distance, train_judge
+from image_features import Evaluator, brightness, frechet, kernel_distance, train_classifier
 from torch import Generator, Tensor
 
 from protgen import registry
@@ -239,14 +239,14 @@ def sample(model: Model, labels: Tensor, seed: int, steps: int | None, sampler: 
     return torch.cat(pictures)
 
 
-def judged(model: Model, judge: Judge, images: Images, options: argparse.Namespace) -> dict:
+def judged(model: Model, evaluator: Evaluator, images: Images, options: argparse.Namespace) -> dict:
     """FID and KID of unconditional samples against the test split, by sampler steps; class asked against class seen."""
     test = images.of("test")
     real = brightness(test, np.random.default_rng(0).permutation(len(test)))
     half = len(real) // 2
-    reference = judge.features(real)
-    floor = {"fid": frechet(judge.features(real[:half]), judge.features(real[half:]))}
-    result: dict = {"feature_net": judge.name, "accuracy": judge.accuracy, "samples": options.samples}
+    reference = evaluator.features(real)
+    floor = {"fid": frechet(evaluator.features(real[:half]), evaluator.features(real[half:]))}
+    result: dict = {"feature_net": evaluator.name, "accuracy": evaluator.accuracy, "samples": options.samples}
     result["test half against test half"] = {name: round(value, 4) for name, value in floor.items()}
     free, made = torch.full((options.samples,), -1), torch.zeros(0)
     steps = [int(s) for s in options.steps.split(",")] if model.family.takes_sampler else [None]
@@ -254,7 +254,7 @@ def judged(model: Model, judge: Judge, images: Images, options: argparse.Namespa
         start = time.perf_counter()
         made = sample(model, free, options.seed, count, options.sampler)
         seconds = (time.perf_counter() - start) / len(made)
-        features = judge.features(made)
+        features = evaluator.features(made)
         result["one go" if count is None else f"{options.sampler}, {count} steps"] = {
             "fid": round(frechet(features, reference), 4),
             "kid": round(kernel_distance(features, reference), 5),
@@ -263,7 +263,7 @@ def judged(model: Model, judge: Judge, images: Images, options: argparse.Namespa
     if model.conditions.names:
         asked = torch.arange(100) % 10
         made = sample(model, asked, options.seed + 1, max((s for s in steps if s), default=None), options.sampler)
-        result["class asked is class seen"] = float((judge.classes(made) == asked).float().mean())
+        result["class asked is class seen"] = float((evaluator.classes(made) == asked).float().mean())
     save_grid(made[:100], options.out / "samples.png")
     return result
 
@@ -333,9 +333,9 @@ def main() -> None:
     name, folder = options.data[0], Path(options.data[1]) if len(options.data) > 1 else None
     try:
         images = load_images(name, folder)
-        judge_images = binarised(images) if options.binarise != "none" else images
+        evaluate_images = binarised(images) if options.binarise != "none" else images
         if options.binarise == "static":
-            images = judge_images
+            images = evaluate_images
         torch.manual_seed(options.seed)
         conditions = [] if options.unconditional else ["class_label"]
         if options.model is None:
@@ -354,7 +354,7 @@ def main() -> None:
     else:
         trained = json.loads((options.model.parent / "training.json").read_text())
     model.family.to(options.device)
-    judge = train_judge(judge_images, options.judge_steps)
+    evaluator = train_classifier(evaluate_images, options.classifier_steps)
     report = {
         "data": images.name,
         "binarisation": {"none": "none, uniform dequantisation"}.get(mode, mode),
@@ -365,7 +365,7 @@ def main() -> None:
         "training": {"seed": seed} | trained,
         "machine": machine(options.device),
         "likelihood": likelihoods(model, images, mode, options),
-        "samples": judged(model, judge, judge_images, options),
+        "samples": judged(model, evaluator, evaluate_images, options),
         "published": PUBLISHED,
     }
     show_reconstructions(model, images, mode, options.out / "reconstructions.png")

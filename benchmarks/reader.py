@@ -58,9 +58,9 @@ def peak_kb() -> int:
 def measure(path: str, queue: multiprocessing.Queue) -> None:
     before = peak_kb()
     start = time.perf_counter()
-    result = read_structure(path)
+    protein = read_structure(path)
     seconds = time.perf_counter() - start
-    queue.put((seconds, (peak_kb() - before) / 1024, int(result.protein.mask.sum())))
+    queue.put((seconds, (peak_kb() - before) / 1024, int(protein.mask.sum())))
 
 
 def in_own_process(path: Path) -> tuple[float, float, int]:

@@ -29,7 +29,7 @@ TOO_WIDE = """(() => [...document.querySelectorAll('main *')].filter(e => !e.clo
 
 
 def coloured(page: Page, selector: str, scratch: Path) -> tuple[float, np.ndarray]:
-    """Share of an element's pixels that differ from its commonest colour, and the picture."""
+    """Fraction of an element's pixels that differ from its commonest colour, and the picture."""
     page.picture(scratch, page.box(selector))
     pixels = np.round(imread(scratch)[..., :3] * 255).astype(int)
     keys = pixels @ np.array([65536, 256, 1])
@@ -80,7 +80,7 @@ def check(report: Path, browser_path: str, pictures: Path) -> dict:
         page.picture(pictures / "wide.png")
         drag(page, "#view canvas")
         settle(page)
-        turned = coloured(page, "#view", scratch)[1]
+        rotated = coloured(page, "#view", scratch)[1]
         choose(page, "colouring", "chain")
         settle(page)
         rainbow = coloured(page, "#view", scratch)[1]
@@ -103,7 +103,7 @@ def check(report: Path, browser_path: str, pictures: Path) -> dict:
         version = browser.call("Browser.getVersion")["product"]
     problems = [*page.errors, *(f"asks for {url}" for url in page.requests)]
     problems += [] if min([share, *shares]) > SHARE else ["a structure is not drawn"]
-    problems += [] if (first != turned).any() and (turned != rainbow).any() else ["the view does not change"]
+    problems += [] if (first != rotated).any() and (rotated != rainbow).any() else ["the view does not change"]
     problems += [f"empty plot: {name}" for name in empty] + [f"sticks out: {name}" for name in [*wide, *narrow]]
     return {
         "browser": version,
@@ -111,7 +111,7 @@ def check(report: Path, browser_path: str, pictures: Path) -> dict:
         "network requests": len(page.requests),
         "structures drawn": sum(share > SHARE for share in shares),
         "structures listed": n,
-        "least share of the view that is structure": min(shares),
+        "least fraction of the view that is structure": min(shares),
         "problems": problems,
     }
 

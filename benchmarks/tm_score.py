@@ -49,7 +49,7 @@ def draw_pairs(rows: list[dict[str, str]], n: int, seed: int) -> list[tuple[int,
 
 def read_traces(chains: Path, rows: list[dict[str, str]], which: list[int]) -> dict[int, np.ndarray]:
     """CA traces by row."""
-    return {k: ca_trace(read_structure(chains / rows[k]["file"]).protein) for k in sorted(set(which))}
+    return {k: ca_trace(read_structure(chains / rows[k]["file"])) for k in sorted(set(which))}
 
 
 def tm_align(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:

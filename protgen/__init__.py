@@ -1,43 +1,75 @@
-"""Generate protein structures under property constraints, judge them, and train on your own.
+"""Generate protein structures under property constraints, evaluate them, and train on your own.
 
-The public names below are imported when first used: `import protgen` costs nothing and loads no torch.
+    import protgen as pg
+
+    model = pg.load("flow-small")
+    for design in pg.generate(model, [pg.Length(80), pg.FoldClass("alpha")], n=4):
+        pg.write_structure(design.protein, f"{design.index}.pdb")
+
+Make designs: `load`, `generate`, `Model`, `Design`, `SampleSettings`. Say what they are to be: the conditions, from
+`Length` to `Motif`; join them by `&`. Read and write files: `read_structure`, `read_models`, `write_structure`,
+`Protein`. Exchange with other packages: `to_biopython`, `from_biopython`, `to_mdtraj`, `from_mdtraj`.
+Measure: `evaluate`, `EvaluationSettings`. Train: `train`. User mistakes raise a `ProtgenError`. The parts that others
+plug into are in `pg.conditions`, `pg.families`, `pg.encoders`, `pg.metrics`, `pg.samplers` and `pg.spaces`.
+
+Names are imported when they are first used: `import protgen` costs nothing and loads no torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from protgen.evaluation.runner import evaluate
-    from protgen.generation.generate import generate
-    from protgen.models.released import load
-    from protgen.structure.protein import Protein
-    from protgen.structure.reader import read_structure
-    from protgen.structure.writer import write_structure
-
-    __version__: str
-
-__all__ = ["Protein", "__version__", "evaluate", "generate", "load", "read_structure", "write_structure"]
+from typing import Any
 
 _HOMES = {
+    "Design": "protgen.generation.design",
+    "EvaluationSettings": "protgen.evaluation.runner",
+    "Model": "protgen.models.model",
     "Protein": "protgen.structure.protein",
+    "ProtgenError": "protgen.errors",
+    "SampleSettings": "protgen.generation.design",
     "evaluate": "protgen.evaluation.runner",
+    "from_biopython": "protgen.structure.adapters",
+    "from_mdtraj": "protgen.structure.adapters",
     "generate": "protgen.generation.generate",
     "load": "protgen.models.released",
+    "read_models": "protgen.structure.reader",
     "read_structure": "protgen.structure.reader",
+    "to_biopython": "protgen.structure.adapters",
+    "to_mdtraj": "protgen.structure.adapters",
+    "train": "protgen.training.loop",
     "write_structure": "protgen.structure.writer",
 }
+_PACKAGES = ("conditions", "encoders", "families", "metrics", "samplers", "spaces")
+
+
+def homes() -> dict[str, str]:
+    """Every public class and function with its module: those named here, and every class of `protgen.conditions`."""
+    from protgen.exports import public_classes
+
+    return public_classes("protgen.conditions") | _HOMES
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from its module when it is first asked for."""
+    """Import a public name from its module when it is first used."""
+    from protgen.exports import fetch, unknown
+
     if name == "__version__":
-        value: Any = _version()
-    elif name in _HOMES:
-        value = getattr(import_module(_HOMES[name]), name)
-    else:
-        raise AttributeError(f"module 'protgen' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+        globals()[name] = _version()
+        return globals()[name]
+    if name == "__all__":
+        return __dir__()
+    if name in _PACKAGES:
+        from importlib import import_module
+
+        return import_module(f"protgen.{name}")
+    if name in _HOMES:  # before the conditions, whose files have to be read
+        return fetch("protgen", name, _HOMES)
+    known = {} if name.startswith("_") else homes()
+    if name in known:
+        return fetch("protgen", name, known)
+    raise unknown("protgen", name, [*known, *_PACKAGES] if known else ())
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted([*homes(), *_PACKAGES, "__version__"])
 
 
 def _version() -> str:
@@ -47,8 +79,3 @@ def _version() -> str:
         return version("protgen")
     except PackageNotFoundError:  # run from a source folder that was never installed
         return "0+source"
-
-
-def __dir__() -> list[str]:
-    """The public names."""
-    return sorted(__all__)

@@ -35,3 +35,7 @@ class AllFailedError(DataError):
 
 class ToolError(ProtgenError):
     """An external program or oracle that failed or gave what cannot be used; the message names it and the reason."""
+
+
+class PluginWarning(UserWarning):
+    """A plug-in of another package that is left out; the message names the package and the reason."""

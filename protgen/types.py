@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from protgen.errors import DataError
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -26,6 +28,13 @@ class Batch:
     mask: Bool[Tensor, "b l"]
 
     def __getitem__(self, name: str) -> Tensor:
+        """A field.
+
+        Raises:
+            DataError: if the batch does not have it.
+        """
+        if name not in self.arrays:
+            raise DataError(f"the batch has no field {name!r}; it has {', '.join(self.arrays) or 'none'}")
         return self.arrays[name]
 
     def to(self, device: torch.device | str) -> "Batch":
@@ -64,17 +73,19 @@ class Conditioning:
 
     Attributes:
         residue: (b, l, c) features of each residue.
-        whole: (b, g) features of the whole structure.
+        globals: (b, g) features of the whole structure.
         pair: (b, l, l, p) features of pairs of residues, for encoders that read them; None for none.
     """
 
     residue: Float[Tensor, "b l c"]
-    whole: Float[Tensor, "b g"]
+    globals: Float[Tensor, "b g"]
     pair: Float[Tensor, "b l l p"] | None = None
 
     def rows(self, change: Callable[[Tensor], Tensor]) -> "Conditioning":
         """The conditioning with a change of the first axis, the batch, made to each of its parts."""
-        return Conditioning(change(self.residue), change(self.whole), None if self.pair is None else change(self.pair))
+        return Conditioning(
+            change(self.residue), change(self.globals), None if self.pair is None else change(self.pair)
+        )
 
 
 @dataclass(frozen=True)

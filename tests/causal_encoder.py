@@ -13,15 +13,15 @@ class Past(Encoder):
     symmetry = "none"
     vector_dim = 0
 
-    def __init__(self, fields: dict[str, int], residue_dim: int = 0, whole_dim: int = 2, dim: int = 32):
+    def __init__(self, fields: dict[str, int], residue_dim: int = 0, global_dim: int = 2, dim: int = 32):
         super().__init__()
         self.scalar_dim = dim
         self.fields = fields
-        self.net = nn.GRU(sum(fields.values()) + residue_dim + whole_dim, dim, batch_first=True)
+        self.net = nn.GRU(sum(fields.values()) + residue_dim + global_dim, dim, batch_first=True)
 
-    def forward(self, state, t, cond, estimate=None):
+    def forward(self, state, t, cond, x_pred=None):
         b, n = state.mask.shape
         fields = [state[name].reshape(b, n, -1) for name in self.fields]
-        x = torch.cat([*fields, cond.residue, cond.whole[:, None].expand(b, n, -1)], -1)
+        x = torch.cat([*fields, cond.residue, cond.globals[:, None].expand(b, n, -1)], -1)
         scalars = self.net(x)[0]
         return Features(scalars, x.new_zeros(b, n, 0, 3))

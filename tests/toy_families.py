@@ -1,13 +1,11 @@
 """How contracts make, train and draw from a family: any registered one, on any toy space, with a small dense network.
 
-A family whose constructor takes more than a space and an encoder gets the rest here: a second network is called
-`decoder` and reads latents of each position beside y (as `protgen.models.model.build_model` makes it); small sizes go
-into SMALL.
+A family gets a dense network for each of its roles, as `protgen.models.model.networks` makes them, and the keywords of
+its example.
 """
 
 import inspect
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Generator, nn
@@ -20,10 +18,7 @@ from protgen.spaces.base import Space, Torus
 from protgen.spaces.latent import LatentSpace
 from protgen.types import Conditioning, Features, State
 
-WHOLE_DIM = 2  # of the toy conditions: y where it is known, and whether it is
-
-# Keywords that make a family small enough for a test, by its name.
-SMALL: dict[str, dict[str, Any]] = {"latent": {"latent_dim": 2, "joint": True}}
+GLOBAL_DIM = 2  # of the toy conditions: y where it is known, and whether it is
 
 
 class Dense(Encoder):
@@ -39,33 +34,30 @@ class Dense(Encoder):
         blank = space.noise(torch.ones(1, 1, dtype=torch.bool), torch.ones(1, 1, space.normals_per_position))
         self.flat = {name: not isinstance(manifold, Torus) for name, manifold in space.manifolds.items()}
         width = sum(blank[name][0, 0].numel() * (1 if self.flat[name] else 2) for name in self.names)
-        inputs = width + 1 + residue_dim + WHOLE_DIM
+        inputs = width + 1 + residue_dim + GLOBAL_DIM
         self.net = nn.Sequential(nn.Linear(inputs, dim), nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
 
-    def forward(self, state, t, cond, estimate=None):
+    def forward(self, state, t, cond, x_pred=None):
         b, n = state.mask.shape
         fields = [state[name].reshape(b, n, -1) for name in self.names]
         # Angles in as they are would be cut at pi.
         pairs = zip(self.names, fields, strict=True)
         fields = [x if self.flat[name] else torch.cat([x.cos(), x.sin()], -1) for name, x in pairs]
-        parts = [t[:, None, None].expand(b, n, 1), cond.residue, cond.whole[:, None].expand(b, n, -1)]
+        parts = [t[:, None, None].expand(b, n, 1), cond.residue, cond.globals[:, None].expand(b, n, -1)]
         x = self.net(torch.cat([*fields, *parts], dim=-1))
         return Features(x, x.new_zeros(b, n, 0, 3))
 
 
 def make(name: str, space: Space, **keywords) -> Family:
-    """A small family of that name over a dense network; keywords go to its constructor."""
-    parameters = inspect.signature(registry.find("families", name)).parameters
-    keywords = SMALL.get(name, {}) | keywords
-    if "whole_dim" in parameters:
-        keywords = {"whole_dim": WHOLE_DIM} | keywords
-    if "decoder" in parameters:
-        latent_dim = keywords.get("latent_dim", parameters["latent_dim"].default)
-        keywords["decoder"] = Dense(space, residue_dim=latent_dim)
-    if "critic" in parameters:
-        keywords["critic"] = Dense(space)
-    if "prior" in parameters:
-        keywords["prior"] = Dense(LatentSpace(keywords.get("latent_dim", parameters["latent_dim"].default)))
+    """A small family of that name over dense networks; keywords go to its constructor."""
+    cls = registry.find("families", name)
+    keywords = cls.example() | keywords
+    if "global_dim" in inspect.signature(cls).parameters:
+        keywords = {"global_dim": GLOBAL_DIM} | keywords
+    latent_dim = cls.latent_width(keywords)
+    for role, what in cls.roles.items():
+        read = LatentSpace(latent_dim) if what.reads == "latents" and latent_dim else space
+        keywords[role] = Dense(read, residue_dim=latent_dim if what.latents_beside else 0)
     return registry.build("families", name, space=space, encoder=Dense(space), **keywords)
 
 

@@ -72,10 +72,10 @@ class Turn(Line):
         return {"rots": torch.ones(len(mask))}
 
     def head(self, scalar_dim, vector_dim):
-        return Turned(scalar_dim)
+        return Rotated(scalar_dim)
 
 
-class Turned(nn.Module):
+class Rotated(nn.Module):
     """Two axes from the features, beside those of the noisy rotation, by Gram-Schmidt."""
 
     def __init__(self, scalar_dim):

@@ -1,14 +1,20 @@
 """What commands print: results on stdout, the rest on stderr; a bar on a terminal, plain lines in a log."""
 
+import json
+import math
+import sys
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Annotated, Any, Protocol
 
+import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 PLAIN_LINE_SECONDS = 10.0  # least time between two progress lines of a log
 
 
@@ -29,6 +35,28 @@ def stderr() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+def print_json(content: Mapping[str, Any]) -> None:
+    """Print one JSON object on stdout, for scripts and workflow managers; what is not finite becomes null.
+
+    Args:
+        content: the object; paths and other values without a JSON form are written as text.
+    """
+    json.dump(finite(content), sys.stdout, ensure_ascii=False, indent=2, default=str, allow_nan=False)
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def finite(value: Any) -> Any:
+    """A JSON value with null in place of NaN and infinities, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {str(key): finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
 def say_error(message: str) -> None:
     """One line: what happened, where, and what to do."""
     line = " ".join(str(message).split())
@@ -38,6 +66,27 @@ def say_error(message: str) -> None:
 def warn(message: str) -> None:
     """One line of warning."""
     stderr().print(f"[yellow]warning:[/] {escape(message)}", soft_wrap=True)
+
+
+@contextmanager
+def plugin_warnings() -> Iterator[None]:
+    """Print warnings about plug-ins of other packages as lines of ours; other warnings stay as Python prints them."""
+    from protgen.errors import PluginWarning
+
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        before = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if not issubclass(category, PluginWarning):
+                before(message, category, *where, **more)
+            elif str(message) not in said:
+                said.add(str(message))
+                warn(str(message))
+
+        warnings.simplefilter("always", PluginWarning)
+        warnings.showwarning = show
+        yield
 
 
 def escape(text: str) -> str:

@@ -106,7 +106,7 @@ class DesignFolder:
     def write_run(self, status: str, **facts: object) -> None:
         """Write `run.json`: what was asked, how far it got ("running", "interrupted", "failed", "done")."""
         self.facts |= facts
-        if self.stale:  # the folder still holds the old run, and its run.json speaks of that
+        if self.stale:  # the folder still holds the old run, and its run.json refers to that
             return
         write_json(
             self.path / RUN,

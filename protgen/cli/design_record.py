@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import protgen
 from protgen.conditions.base import Adherence, Condition
 from protgen.conditions.language import to_document, to_plain
-from protgen.conditions.measure import judges
+from protgen.conditions.measure import evaluators
 from protgen.errors import ProtgenError
 from protgen.evaluation.validity import validity
-from protgen.generation.design import Design, SampleSettings
+from protgen.generation.design import Design, ResolvedSettings
+from protgen.generation.job import Job
 from protgen.types import JSON
 
 if TYPE_CHECKING:
@@ -34,28 +35,34 @@ def describe_model(name: str, folder: Path) -> JSON:
     return {"name": name, "sha256": hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()}
 
 
-def describe_request(
-    model: JSON, conditions: Sequence[Condition], seed: int, settings: SampleSettings, file_format: str
-) -> JSON:
-    """All that decides what design i will be; two runs with the same request can be one run, resumed."""
-    kept = {key: value for key, value in asdict(settings).items() if key not in MACHINE_SETTINGS}
+def describe_request(model: JSON, job: Job, seed: int, file_format: str) -> JSON:
+    """All that decides what design i will be; two runs with the same request can be one run, resumed.
+
+    Args:
+        model: which weights these are (`describe_model`).
+        job: conditions, their mechanisms, and settings.
+        seed: of the run.
+        file_format: of the designs.
+    """
+    kept = {key: value for key, value in asdict(job.settings).items() if key not in MACHINE_SETTINGS}
     return {
         "model": model,
-        "conditions": to_document(conditions),
+        "conditions": to_document(job.conditions),
         "seed": seed,
         "settings": kept,
         "format": file_format,
+        "assignments": [entry.to_json() for entry in job.assignments],
     }
 
 
 def measure(protein: "Protein", conditions: Sequence[Condition]) -> list[JSON]:
     """How well a protein meets each condition; one that cannot be measured on it is not met, and says why."""
     rows = []
-    for judge in judges(conditions):
+    for evaluator in evaluators(conditions):
         try:
-            rows.append(asdict(judge.adherence(protein)))
+            rows.append(asdict(evaluator.adherence(protein)))
         except ProtgenError as error:
-            rows.append(asdict(Adherence(judge.name, "", str(error), math.nan, False, math.nan)))
+            rows.append(asdict(Adherence(evaluator.name, "", str(error), math.nan, False, math.nan)))
     return rows
 
 
@@ -71,8 +78,15 @@ def mapping(design: Design) -> list[JSON]:
     ]
 
 
-def record_of(design: Design, file: str, model: JSON, settings: SampleSettings) -> JSON:
-    """The record of one design, as `design_0000.json` holds it."""
+def record_of(design: Design, file: str, model: JSON, settings: ResolvedSettings) -> JSON:
+    """The record of one design, as `design_0000.json` holds it.
+
+    Args:
+        design: what was made.
+        file: name of its structure file.
+        model: which weights these are (`describe_model`).
+        settings: of the run.
+    """
     return {
         "index": design.index,
         "file": file,

@@ -39,7 +39,7 @@ def percent(value: float | None) -> str:
 
 
 def agreement(record: JSON) -> str:
-    """Share of residues with the structure asked for; in brackets with the layout the model drew itself."""
+    """Fraction of residues with the structure asked for; in brackets with the blueprint the model drew itself."""
     found = next((m for m in record["measured"] if m["condition"] == SS), None)
     if found is None:
         return "-"
@@ -70,7 +70,7 @@ def designs_table(records: Sequence[JSON]) -> Table:
     return result
 
 
-SHOWN_ABOVE = (SS, "length", "fractions")  # conditions the table of designs speaks of already
+SHOWN_ABOVE = (SS, "length", "fractions")  # conditions the table of designs refers to already
 
 
 def others(records: Sequence[JSON]) -> list[str]:
@@ -136,5 +136,5 @@ def legend(records: Sequence[JSON]) -> list[str]:
     if asked:
         lines.append("SS%: residues with the structure asked for.")
     if drawn:
-        lines.append("SS% in brackets: residues as in the layout that was drawn for the design.")
+        lines.append("SS% in brackets: residues as in the blueprint that was drawn for the design.")
     return [*lines, "Rama%: residues in favoured regions of the Ramachandran plot (natives: 98)."]

@@ -31,6 +31,8 @@ def doctor() -> None:
     for name in PACKAGES:
         versions.add_row(name, installed(name))
     console.print(versions)
+    for line in plugin_lines():
+        console.print(line, markup=False, soft_wrap=True)
     with stderr().status("loading torch"):
         import torch
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
@@ -51,6 +53,18 @@ def doctor() -> None:
         else:
             console.print(f"ok  {name}: {said} ({time.monotonic() - begun:.1f} s)")
     raise typer.Exit(2 if failed else 0)
+
+
+def plugin_lines() -> list[str]:
+    """One line for each plug-in of another package; one that cannot be loaded is left out with a warning."""
+    from protgen.registry import BASES, classes, plugins
+
+    found = []
+    for kind in BASES:
+        others = {name: plugin for name, plugin in plugins(kind).items() if plugin.package}
+        usable = classes(kind) if others else {}
+        found += [f"plug-in  {kind} {name}, of {p.package}" for name, p in others.items() if name in usable]
+    return found
 
 
 def installed(name: str) -> str:
@@ -78,7 +92,7 @@ def check_structures() -> str:
         for suffix in ("pdb", "cif"):
             path = Path(folder) / f"helix.{suffix}"
             write_structure(helix, path)
-            off = float(np.abs(read_structure(path).protein.backbone - helix.backbone).max())
+            off = float(np.abs(read_structure(path).backbone - helix.backbone).max())
             if off > 0.001:
                 raise ValueError(f"{suffix} came back {off:.4f} Å off")
     return "PDB and mmCIF come back as written"
@@ -105,5 +119,5 @@ def check_sampling() -> str:
     from protgen.models.released import DEFAULT, load
 
     model = load(DEFAULT)
-    (design,) = generate(model, [Length(40)], 1, 0, SampleSettings(steps=5, cleanup=False))
+    (design,) = generate(model, [Length(40)], 1, 0, SampleSettings(steps=5, relax=False))
     return f"{DEFAULT} makes a backbone of {design.protein.length} residues"

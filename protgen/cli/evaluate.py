@@ -13,7 +13,7 @@ from protgen.errors import UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from protgen.conditions.measure import Judgement
+    from protgen.conditions.measure import ConditionEvaluator
     from protgen.evaluation.refolding import Refolder
     from protgen.evaluation.runner import EvaluationResult
 
@@ -71,6 +71,10 @@ def evaluate(
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes.")] = 1,
     strict: Annotated[bool, typer.Option("--strict", help="A reader's warning counts as a failure.")] = False,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="A metric of yours beside those of installed packages.", metavar="MODULE:CLASS"),
+    ] = None,
     refolds: Annotated[
         Path | None,
         typer.Option(
@@ -83,14 +87,18 @@ def evaluate(
     folder: Annotated[
         str | None,
         typer.Option(
-            "--folder", help="Folds sequences: esmfold, or command:TEMPLATE.", metavar="TOOL", rich_help_panel=ORACLES
+            "--structure-predictor",
+            "--folder",
+            help="Folds sequences: esmfold, command:TEMPLATE, or module:Class.",
+            metavar="TOOL",
+            rich_help_panel=ORACLES,
         ),
     ] = None,
     inverse_folder: Annotated[
         str | None,
         typer.Option(
             "--inverse-folder",
-            help="Writes sequences: command:TEMPLATE. Without it those of the files are folded.",
+            help="Writes sequences: command:TEMPLATE, or module:Class. Without it those of the files are folded.",
             metavar="TOOL",
             rich_help_panel=ORACLES,
         ),
@@ -152,29 +160,32 @@ def evaluate(
     source = refold_source(
         refolds, folder, inverse_folder, refold_cache or out / "refolds", sequences, tool_timeout, seed
     )
-    judge = None
+    evaluator = None
     if likelihood is not None:
         from protgen.conditions.language import read_conditions
         from protgen.evaluation.likelihood import open_likelihood
-        from protgen.generation.generate import pick_device
+        from protgen.generation.job import pick_device
 
         given = [] if likelihood_conditions is None else list(read_conditions(likelihood_conditions))
-        judge = open_likelihood(likelihood, given=given, seed=seed, steps=likelihood_steps, device=pick_device(device))
+        evaluator = open_likelihood(
+            likelihood, given=given, seed=seed, steps=likelihood_steps, device=pick_device(device)
+        )
     elif likelihood_conditions is not None or likelihood_steps is not None:
-        raise UsageError("--likelihood-conditions and --likelihood-steps speak of --likelihood; name its model")
-    asked = [] if conditions is None else held_against(conditions)
+        raise UsageError("--likelihood-conditions and --likelihood-steps refer to --likelihood; name its model")
+    asked = [] if conditions is None else compared_with(conditions)
     natives = load_reference(reference, jobs=jobs) if reference else None
     settings = Settings(
         conditions=tuple(asked),
         reference=natives,
         refolds=source,
-        likelihood=judge,
+        likelihood=evaluator,
         tm=tm.value,
         most_compared=most_compared,
         folds=folds,
         residues=residues,
         strict=strict,
         jobs=jobs,
+        metrics=tuple(metric or ()),
     )
     with progress("evaluating") as show:
         result = run([str(path) for path in paths], out, settings=settings, progress=show)
@@ -183,13 +194,13 @@ def evaluate(
     if used:
         console.print(summary_table(result))
         if asked:
-            console.print(adherence_table(result, [judge.name for judge in asked]))
+            console.print(adherence_table(result, [evaluator.name for evaluator in asked]))
         if len(result.content["sets"]) > 1 or result.compared or natives:
             console.print(set_table(result))
         if source is not None:
             console.print(designability_table(result))
             warn_of_missing(result)
-        if judge is not None:
+        if evaluator is not None:
             say_likelihood(result)
     console.print(f"{used} of {result.n} structures used.", markup=False)
     if used and "not_clustered" in result.content:
@@ -247,13 +258,13 @@ def refold_source(
     return refolder
 
 
-def held_against(path: Path) -> "list[Judgement]":
+def compared_with(path: Path) -> "list[ConditionEvaluator]":
     """The measuring faces of a file's conditions, each once."""
     from protgen.conditions.language import read_conditions
-    from protgen.conditions.measure import judges
+    from protgen.conditions.measure import evaluators
 
-    found = judges(read_conditions(path))
-    names = [judge.name for judge in found]
+    found = evaluators(read_conditions(path))
+    names = [evaluator.name for evaluator in found]
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"{path}: {name} is given twice, and the table has one column for it; give it once")
@@ -344,11 +355,11 @@ def set_table(result: "EvaluationResult") -> "Table":
 def summary_table(result: "EvaluationResult") -> "Table":
     """Mean, 95 % interval, median and number of values of the main figures."""
     shown = table("<figure", "mean", "95 % interval", "median", "n")
-    for name, heading, is_share in SHOWN:
+    for name, heading, is_fraction in SHOWN:
         summary = result.summaries.get(name)
         if summary is None:
             continue
-        scale = 100 if is_share else 1
+        scale = 100 if is_fraction else 1
         ends = [show_number(scale * end) for end in (summary.ci_low, summary.ci_high)]
         interval = "-" if "-" in ends else " to ".join(ends)
         mean, median = show_number(scale * summary.mean), show_number(scale * summary.median)

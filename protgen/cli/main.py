@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from protgen.cli import check, data, doctor, evaluate, models, sample, train
-from protgen.cli.console import say_error
+from protgen.cli.console import plugin_warnings, say_error
 from protgen.cli.exit_codes import ALL_FAILED, DONE, INTERNAL, INTERRUPTED, USAGE
 from protgen.cli.interruption import Interrupted, interruptible
 from protgen.errors import AllFailedError, ProtgenError
@@ -54,7 +54,7 @@ def options(
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; prints at most one line of error."""
     try:
-        with interruptible():
+        with interruptible(), plugin_warnings():
             result = app(args=list(arguments), prog_name="protgen", standalone_mode=False)
         return result if isinstance(result, int) else DONE
     except AllFailedError as error:
@@ -90,8 +90,19 @@ def _explain(error: Exception) -> int:
     if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or "can't allocate memory" in str(error):
         say_error("not enough memory; lower --batch-size (on a CPU, OMP_NUM_THREADS), or ask for shorter chains")
         return USAGE
+    package = _plugin_of(error)
+    if package is not None:
+        say_error(f"the plug-in package {package} failed: {kind}: {error} (PROTGEN_DEBUG=1 shows where)")
+        return USAGE
     say_error(f"internal error, please report it: {kind}: {error} (PROTGEN_DEBUG=1 shows where)")
     return INTERNAL
+
+
+def _plugin_of(error: Exception) -> str | None:
+    """The plug-in package whose code failed, if it was one."""
+    from protgen.registry import blamed
+
+    return blamed(error)
 
 
 def main() -> None:

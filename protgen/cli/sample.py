@@ -1,24 +1,22 @@
 """`protgen sample`: backbones from constraints, written one by one and judged on the spot."""
 
 import time
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from protgen.cli import options as o
-from protgen.cli.console import progress, stderr, stdout, warn
+from protgen.cli.console import JsonOption, print_json, progress, stderr, stdout, warn
 from protgen.cli.interruption import Interrupted
+from protgen.cli.options import JobOptions, job_options
 from protgen.errors import ProtgenError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from protgen.cli.design_folder import DesignFolder
-    from protgen.conditions.base import Condition
-    from protgen.generation.design import SampleSettings
-    from protgen.models.model import Model
+    from protgen.generation.job import Job
+    from protgen.types import JSON
 
 
 class FileFormat(StrEnum):
@@ -28,103 +26,67 @@ class FileFormat(StrEnum):
     CIF = "cif"
 
 
+@job_options
 def sample(
     out: Annotated[Path, typer.Option("--out", help="Folder for the designs.", metavar="DIR")],
-    model: o.ModelOption = None,
-    length: o.LengthOption = None,
-    ss: o.SecondaryStructureOption = None,
-    helix: o.HelixOption = None,
-    strand: o.StrandOption = None,
-    rg: o.RgOption = None,
-    contacts: o.ContactsOption = None,
-    motif: o.MotifOption = None,
-    contig: o.ContigOption = None,
-    symmetry: o.SymmetryOption = None,
-    fold_class: o.FoldClassOption = None,
-    partial: o.PartialOption = None,
-    noise: o.NoiseOption = None,
-    conditions: o.ConditionsOption = None,
-    n: o.NumberOption = 8,
-    seed: o.SeedOption = 0,
-    steps: o.StepsOption = None,
-    temperature: o.TemperatureOption = None,
-    guidance: o.GuidanceOption = None,
-    sampler: o.SamplerOption = None,
-    layout: o.LayoutOption = None,
-    enforce: o.EnforceOption = None,
-    candidates: o.CandidatesOption = None,
-    no_cleanup: o.NoCleanupOption = False,
-    batch_size: o.BatchSizeOption = None,
-    device: o.DeviceOption = None,
+    options: JobOptions,
     file_format: Annotated[FileFormat, typer.Option("--format", help="File format.")] = FileFormat.PDB,
     resume: Annotated[bool, typer.Option("--resume", help="Finish a run that was interrupted.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the designs in the folder.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Generate protein backbones from constraints.
 
-    protgen sample --ss L2H14L4H14L4H14L2 -n 4 --out designs
+    protgen sample --ss L2H16L4H16L4H16L2 -n 4 --out designs
     """
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other; give one of them")
-    settings_given = o.given(
-        steps=steps, temperature=temperature, guidance=guidance, sampler=sampler, layout=layout,
-        batch_size=batch_size, device=device, candidates=candidates, enforce=o.parse_enforce(enforce),
-    )  # fmt: skip
-    asked = o.Requested(
-        length, ss, helix, strand, rg, contacts, motif, contig, symmetry, fold_class, partial, noise, conditions
-    )
     begun = time.monotonic()
     with stderr().status("loading the model"):
         from protgen.cli.design_folder import DesignFolder
         from protgen.cli.design_record import describe_model, describe_request
-        from protgen.generation.backbones import require_backbones
-        from protgen.generation.conflicts import check_conditions
-        from protgen.generation.design import settings_for
-        from protgen.generation.planner import plan_actions
-        from protgen.models.released import DEFAULT, find_model, load
-        from protgen.registry import find
+        from protgen.models.released import DEFAULT, find_model
 
-        requests = o.parse_conditions(asked)
-        check_conditions(requests, None)
-        if sampler is not None:
-            find("samplers", sampler)
-        name = model or DEFAULT
-        loaded = load(name)
-        require_backbones(loaded.family.space)
-        settings = settings_for(loaded, cleanup=not no_cleanup, **settings_given)
-    for line in check_conditions(requests, loaded.trained_lengths):
+        job = options.prepare()
+        name = options.model or DEFAULT
+        facts = describe_model(name, find_model(name))
+    for line in job.warnings:
         warn(line)
-    actions = plan_actions(requests, loaded, settings.enforce, settings.layout == "auto")
-    facts = describe_model(name, find_model(name))
-    request = describe_request(facts, requests, seed, settings, file_format.value)
-    request["acting"] = [action.to_json() for action in actions]
-    folder = DesignFolder(out, file_format.value, request, n)
-    make(folder, loaded, requests, settings, seed, facts, resume=resume, overwrite=overwrite)
-    report(folder, time.monotonic() - begun)
+    folder = DesignFolder(
+        out, file_format.value, describe_request(facts, job, options.seed, file_format.value), options.n
+    )
+    make(Making(folder, job, options.seed, facts), resume=resume, overwrite=overwrite)
+    seconds = time.monotonic() - begun
+    if as_json:
+        print_json(summary(folder, job, seconds))
+    else:
+        report(folder, seconds)
 
 
-def make(
-    folder: "DesignFolder",
-    model: "Model",
-    conditions: "Sequence[Condition]",
-    settings: "SampleSettings",
-    seed: int,
-    facts: dict,
-    *,
-    resume: bool,
-    overwrite: bool,
-) -> None:
+@dataclass(frozen=True)
+class Making:
+    """A run: the folder it fills, the job, its seed, and which weights these are."""
+
+    folder: "DesignFolder"
+    job: "Job"
+    seed: int
+    model: "JSON"
+
+
+def make(run: Making, *, resume: bool, overwrite: bool) -> None:
     """Generate what is missing in the folder; whatever happens, what is made stays."""
     import torch
 
     from protgen.cli.design_record import record_of
-    from protgen.generation.generate import generate
+    from protgen.generation.generate import make_designs
+    from protgen.generation.job import pick_device
 
+    folder, settings = run.folder, run.job.settings
     todo = folder.open(resume=resume, overwrite=overwrite)
     if not todo:
         stderr().print(f"all {folder.n} designs are there already")
         return
-    device = str(next(model.family.parameters()).device)
+    device = str(pick_device(settings.device))
     folder.write_run("running", device=device, threads=torch.get_num_threads(), torch=torch.__version__)
     try:
         with progress("sampling") as show:
@@ -132,9 +94,8 @@ def make(
             def on_step(done: int, total: int) -> None:
                 show(done, total, f"{len(folder.records)} of {folder.n} designs")
 
-            designs = generate(model, conditions, folder.n, seed, settings, indices=todo, on_step=on_step)
-            for design in designs:
-                folder.add(design, record_of(design, folder.files(design.index)[0].name, facts, settings))
+            for design in make_designs([run.job] * folder.n, run.seed, indices=todo, on_step=on_step):
+                folder.add(design, record_of(design, folder.files(design.index)[0].name, run.model, settings))
     except Interrupted as interruption:
         folder.write_run("interrupted")
         kept = f"{len(folder.records)} of {folder.n} designs are in {folder.path}"
@@ -143,6 +104,27 @@ def make(
         folder.write_run("failed")
         raise
     folder.write_run("done")
+
+
+def summary(folder: "DesignFolder", job: "Job", seconds: float) -> "JSON":
+    """What `--json` prints: the request, and the record of each design with its path and what is wrong with it."""
+    from protgen.cli.design_table import verdict
+
+    records = [folder.records[index] for index in sorted(folder.records)]
+    problems = [verdict(record) for record in records]
+    return {
+        "folder": folder.path,
+        "n": folder.n,
+        "n_done": len(records),
+        "n_good": sum(not entry for entry in problems),
+        "wall_seconds": round(seconds, 2),
+        "warnings": job.warnings,
+        "request": folder.request,
+        "designs": [
+            {"path": folder.files(record["index"])[0], "problems": entry} | record
+            for record, entry in zip(records, problems, strict=True)
+        ],
+    }
 
 
 def report(folder: "DesignFolder", seconds: float) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from protgen.cli.train_config import TrainConfig
     from protgen.data.store import Store
     from protgen.models.model import Model
-    from protgen.training.validation import Judge
+    from protgen.training.validation import Evaluator
 
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
 SWEEP = ("-m", "--multirun")
@@ -79,9 +79,6 @@ def train_one(config: "TrainConfig") -> tuple[int, float | None]:
         from protgen.data.store import Store
         from protgen.evaluation.tables import make_folder
         from protgen.spaces.atoms import BackboneAtoms
-        from protgen.training.loop import Progress
-        from protgen.training.loop import train as run_training
-        from protgen.training.validation import Validation
 
         store = Store(config.store)
         torch.manual_seed(config.settings.seed)
@@ -90,10 +87,36 @@ def train_one(config: "TrainConfig") -> tuple[int, float | None]:
         make_folder(config.run)
     if config.machine.threads:
         torch.set_num_threads(config.machine.threads)
-    v = config.validation
     structures = isinstance(model.family.space, BackboneAtoms)
-    judge = sample_judge(v.samples, v.length, v.steps) if v.samples and structures else None
     stdout().print(f"{n_parameters(model) / 1e6:.2f} M parameters, {len(store):,} structures, run {config.run}")
+    loss = run_training(config, store, model, structures)
+    stdout().print(f"Model: {config.run / 'model'}", markup=False, soft_wrap=True)
+    if structures:
+        length = config.validation.length
+        stdout().print(
+            f"Next:  protgen sample --model {config.run / 'model'} --length {length} --out designs", markup=False
+        )
+    return n_parameters(model), loss
+
+
+def run_training(config: "TrainConfig", store: "Store", model: "Model", structures: bool) -> float | None:
+    """Train a model with a bar of progress; returns the last training loss.
+
+    Args:
+        config: of the run.
+        store: the data.
+        model: freshly built.
+        structures: whether the model makes structures, which a validation can look at.
+
+    Raises:
+        Interrupted: if the user stopped it; what was done is kept.
+    """
+    from protgen.training.loop import Progress, train
+    from protgen.training.settings import Machine
+    from protgen.training.validation import Validation
+
+    v, machine = config.validation, config.machine
+    evaluator = sample_evaluator(v.samples, v.length, v.steps) if v.samples and structures else None
     losses: list[float] = []
     with progress("training") as show, deferred() as stop:
 
@@ -102,53 +125,50 @@ def train_one(config: "TrainConfig") -> tuple[int, float | None]:
             note = f"loss {p.losses['loss']:.3f}, {p.steps_per_second:.2f} steps/s"
             show(p.step, config.settings.steps, note)
 
-        run_training(
+        train(
             model,
             store,
-            config.run,
             config.settings,
+            run=config.run,
+            machine=Machine(machine.accelerator, machine.devices, machine.nodes),
             on_progress=on_progress,
-            on_validation=Validation(store, v.pairs, v.batches, judge=judge),
+            on_validation=Validation(store, v.max_pairs_per_batch, v.batches, evaluator=evaluator),
             should_stop=stop,
-            accelerator=config.machine.accelerator,
-            devices=config.machine.devices,
-            num_nodes=config.machine.nodes,
         )
     if stop.exit_code is not None:
         raise Interrupted(stop.exit_code, f"interrupted: the same command goes on from {last_step(config)}")
-    stdout().print(f"Model: {config.run / 'model'}", markup=False, soft_wrap=True)
-    if structures:
-        stdout().print(
-            f"Next:  protgen sample --model {config.run / 'model'} --length {v.length} --out designs",
-            markup=False,
-        )
-    return n_parameters(model), losses[-1] if losses else None
+    return losses[-1] if losses else None
 
 
 def prepare_model(config: "TrainConfig", store: "Store") -> "Model":
-    """A fresh model that knows its data: lengths for warnings, layouts for open secondary structure.
+    """A fresh model that knows its data: lengths for warnings, blueprints for open secondary structure.
 
     Raises:
-        ConfigError: if a part cannot be built with its keywords.
+        ConfigError: if a part cannot be built with its keywords, or a condition needs a field that the store lacks.
     """
+    from protgen.conditions.embedding import with_fields
     from protgen.conditions.strand_pairing import StrandPairing
-    from protgen.models.layouts import fit_store
+    from protgen.models.blueprints import fit_store
     from protgen.models.model import build_model
     from protgen.models.topologies import fit_topologies
 
+    where = f"the store {store.folder}"
+    conditions = with_fields(config.model["conditions"], store.fields, where)
     rows = store.indices("train")
     lengths = store.lengths[rows]
     about = {"n_train": len(rows), "lengths": [int(lengths.min()), int(lengths.max())]} if len(rows) else {}
     try:
-        model = build_model(config.model | {"about": about})
+        model = build_model(config.model | {"conditions": conditions, "about": about})
     except ProtgenError:
         raise
     except Exception as error:  # a keyword of the right name and the wrong value, refused by torch
         raise ConfigError(f"the model cannot be built: {str(error).splitlines()[0]}; check its keywords") from error
+    model.conditions.require_fields(store.fields, where)
+    model.conditions.dropouts(config.settings.dropout)  # a wrong one is told before the run begins
     if config.start is not None:
         begin_from(config.start, model)
     pairing = StrandPairing.name in model.conditions.names
-    return replace(model, layouts=fit_store(store), topologies=fit_topologies(store) if pairing else None)
+    return replace(model, blueprints=fit_store(store), topologies=fit_topologies(store) if pairing else None)
 
 
 def begin_from(start: "str | dict[str, str]", model: "Model") -> None:
@@ -166,13 +186,14 @@ def begin_from(start: "str | dict[str, str]", model: "Model") -> None:
     from protgen.models.files import load_tensors
     from protgen.models.model import WEIGHTS, load_weights
     from protgen.models.released import find_model
+    from protgen.models.renamed import current_tensors
 
     try:
         if isinstance(start, str):
             path = find_model(start) / WEIGHTS
             # Weights that begin as zero add nothing yet: a source that lacks them is where this model begins.
             new = {name: x for name, x in model.family.state_dict().items() if x.is_floating_point() and not x.any()}
-            load_weights(model.family, new | load_tensors(path), path)
+            load_weights(model.family, new | current_tensors(load_tensors(path)), path)
             return
         for part, source in start.items():
             name, _, prefix = source.rpartition("/")
@@ -195,6 +216,7 @@ def check_resumable(config: "TrainConfig", model: "Model") -> None:
 
     from protgen.cli.design_folder import first_difference
     from protgen.training.checkpoint import newest_checkpoint
+    from protgen.training.settings import renamed
 
     about = config.run / "run.json"
     if newest_checkpoint(config.run) is None or not about.is_file():
@@ -206,7 +228,8 @@ def check_resumable(config: "TrainConfig", model: "Model") -> None:
     difference = first_difference(before.get("model"), json.loads(json.dumps(model.config)))
     if difference:
         raise ConfigError(f"{config.run}: cannot resume, that run had {difference}; choose another run=")
-    difference = first_difference(before.get("settings"), asdict(config.settings))
+    was, is_now = renamed(before.get("settings") or {}), json.loads(json.dumps(asdict(config.settings)))
+    difference = first_difference(was, {key: value for key, value in is_now.items() if key in was})
     if difference:
         warn(f"{config.run}: that run had {difference}; it goes on with the new value")
 
@@ -224,10 +247,10 @@ def last_step(config: "TrainConfig") -> str:
     return "the start" if found is None else f"step {int(found.name.rpartition('_')[2])}"
 
 
-def sample_judge(samples: int, length: int, steps: int) -> "Judge":
+def sample_evaluator(samples: int, length: int, steps: int) -> "Evaluator":
     """A look at samples: always the same seeds, drawn as ribbons in `pictures/`, and figures for the curves."""
 
-    def judge(model: "Model", step: int, run: Path) -> "Mapping[str, float]":
+    def evaluator(model: "Model", step: int, run: Path | None) -> "Mapping[str, float]":
         import numpy as np
 
         from protgen.conditions.length import Length
@@ -237,16 +260,17 @@ def sample_judge(samples: int, length: int, steps: int) -> "Judge":
         from protgen.structure.picture import draw_backbones
 
         device = str(next(model.family.parameters()).device)
-        settings = SampleSettings(steps=steps, cleanup=False, device=device)
+        settings = SampleSettings(steps=steps, relax=False, device=device)
         designs = sorted(generate(model, [Length(length)], samples, 0, settings), key=lambda d: d.index)
         found = [validity(design.protein) for design in designs]
-        titles = [f"{100 * float(v['helix']):.0f} % helix, {100 * float(v['strand']):.0f} % strand" for v in found]
-        path = run / "pictures" / f"step_{step:08d}.png"
-        path.parent.mkdir(exist_ok=True)
-        draw_backbones([design.protein for design in designs], path, titles=titles)
+        if run is not None:
+            titles = [f"{100 * float(v['helix']):.0f} % helix, {100 * float(v['strand']):.0f} % strand" for v in found]
+            path = run / "pictures" / f"step_{step:08d}.png"
+            path.parent.mkdir(exist_ok=True)
+            draw_backbones([design.protein for design in designs], path, titles=titles)
         means = {name: np.array([float(v[name]) for v in found]) for name in ("helix", "strand", "peptide_valid")}
         means |= {"unbroken": np.array([v["chain_breaks"] == 0 for v in found])}
         means |= {"clash_free": np.array([v["n_clashes"] == 0 for v in found])}
         return {f"sample_{name}": float(np.nanmean(values)) for name, values in means.items()}
 
-    return judge
+    return evaluator

@@ -4,15 +4,18 @@ Nothing behind this file knows of Hydra. Overrides are checked against the signa
 a typing error is one line with the nearest name and never a silent default.
 """
 
-from collections.abc import Sequence
+import types
+import typing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from protgen.cli.console import warn
 from protgen.errors import ConfigError, UsageError
 from protgen.registry import nearest
-from protgen.training.loop import TrainSettings
+from protgen.training.settings import TrainSettings
 from protgen.types import JSON
 
 PARTS = ("space", "encoder", "family")  # whose keywords are those of a constructor
@@ -24,14 +27,14 @@ class ValidationSettings:
     """What happens at a validation.
 
     Attributes:
-        pairs: most residue pairs of a batch of the validation split.
+        max_pairs_per_batch: most residue pairs of a batch of the validation split.
         batches: number of batches, always the same.
         samples: backbones generated and drawn, 0 for none.
         length: residues of a sample.
         steps: sampler steps.
     """
 
-    pairs: int = 100_000
+    max_pairs_per_batch: int = 100_000
     batches: int = 8
     samples: int = 8
     length: int = 80
@@ -53,7 +56,7 @@ class TrainConfig:
     """A checked configuration.
 
     Attributes:
-        model: what `build_model` takes.
+        model: what `build_model` takes; conditions that refer to a field of the data are as the user wrote them.
         store, run: folders of the data and of the run.
         start: model, by name or folder, whose weights a new run begins from, or parts of models for parts of this one
             (see `protgen.cli.train.begin_from`); None for fresh ones.
@@ -98,27 +101,44 @@ def load_config(overrides: Sequence[str]) -> TrainConfig:
         ConfigError: for an unknown name or keyword, a missing value, or one of the wrong kind.
     """
     raw = compose([prepared(override) for override in overrides])
+    check_keys(raw)
+    model = {part: raw[part] for part in (*PARTS, *NETWORKS) if part in raw}
+    return TrainConfig(
+        model=model | {"conditions": raw["conditions"].get("names", [])},
+        store=Path(str(raw["data"]["store"])),
+        run=Path(str(raw["run"])),
+        start=read_start(raw.get("start")),
+        settings=checked(TrainSettings, renamed(raw["train"], "train"), "train"),
+        validation=checked(ValidationSettings, renamed(raw["validation"], "validation"), "validation"),
+        machine=checked(MachineSettings, raw["machine"], "machine"),
+    )
+
+
+def check_keys(raw: Mapping[str, Any]) -> None:
+    """Check the sections of a configuration, and the keys of those that become no settings object.
+
+    Raises:
+        ConfigError: for an unknown one, or if `data.store` is missing.
+    """
     known = [*PARTS, *NETWORKS, "conditions", "data", "train", "validation", "machine", "run", "start"]
     for key in raw:
         if key not in known:
             raise ConfigError(f"no setting {key!r}: {nearest(str(key), known)}")
-    extra = [key for key in raw["data"] if key != "store"]
-    if extra:
-        raise ConfigError(f"no setting 'data.{extra[0]}': {nearest(extra[0], ['store'])}")
+    for section, keys in (("data", ["store"]), ("conditions", ["names"])):
+        for key in raw[section]:
+            if key not in keys:
+                raise ConfigError(f"no setting '{section}.{key}': {nearest(str(key), keys)}")
     if not raw["data"].get("store"):
         raise ConfigError("data.store is not set; add data.store=FOLDER, made by `protgen data build`")
-    model = {part: raw[part] for part in (*PARTS, *NETWORKS) if part in raw} | {
-        "conditions": raw["conditions"].get("names", [])
-    }
-    return TrainConfig(
-        model=model,
-        store=Path(str(raw["data"]["store"])),
-        run=Path(str(raw["run"])),
-        start=read_start(raw.get("start")),
-        settings=checked(TrainSettings, raw["train"], "train"),
-        validation=checked(ValidationSettings, raw["validation"], "validation"),
-        machine=checked(MachineSettings, raw["machine"], "machine"),
-    )
+
+
+def renamed(values: Mapping[str, Any], section: str) -> dict[str, Any]:
+    """A section with `pairs`, the former name of `max_pairs_per_batch`, under its name of today."""
+    plain = dict(values)
+    if "pairs" in plain:
+        warn(f"{section}.pairs is now {section}.max_pairs_per_batch; the old name goes with the next release")
+        plain["max_pairs_per_batch"] = plain.pop("pairs")
+    return plain
 
 
 def read_start(value: Any) -> str | dict[str, str] | None:
@@ -183,41 +203,41 @@ def checked(cls: type, values: dict[str, Any], section: str) -> Any:
     """A settings object from a mapping.
 
     Raises:
-        ConfigError: for a key it does not have, or a value of another kind than its default.
+        ConfigError: for a key it does not have, or a value that does not fit.
     """
-    defaults = {field.name: field.default for field in fields(cls)}
-    for key, value in values.items():
-        if key not in defaults:
-            raise ConfigError(f"no setting '{section}.{key}': {nearest(str(key), list(defaults))}")
-        values = values | {key: fitting(value, defaults[key], f"{section}.{key}")}
-    return cls(**values)
+    hints = typing.get_type_hints(cls)
+    known = [field.name for field in fields(cls)]
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"no setting '{section}.{key}': {nearest(str(key), known)}")
+    return cls(**{key: fitting(value, hints[key], f"{section}.{key}") for key, value in values.items()})
 
 
-def fitting(value: Any, default: Any, key: str) -> Any:
-    """A value of the kind its default has; numbers must not be negative, and whole ones that count not 0.
+def fitting(value: Any, hint: Any, key: str) -> Any:
+    """A value of an annotated type; numbers must not be negative, and whole ones that count not 0.
 
     Raises:
         ConfigError: if it does not fit.
     """
-    if default is None:
-        fits, kind = (
-            value is None or (isinstance(value, int) and value > 0),
-            "a positive whole number, or null",
-        )
-    elif isinstance(default, bool):
-        fits, kind = isinstance(value, bool), "true or false"
-    elif isinstance(default, int):
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and type(None) in options:
+        return None
+    kind = typing.get_origin(options[0]) or options[0]
+    or_null = ", or null" if type(None) in options else ""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is bool:
+        fits, words = isinstance(value, bool), "true or false"
+    elif kind is int:
         least = 0 if key.endswith((".seed", ".samples", ".warmup")) else 1
-        fits = isinstance(value, int) and not isinstance(value, bool) and value >= least
-        kind = f"a whole number, at least {least}"
-    elif isinstance(default, float):
-        fits, kind = (
-            isinstance(value, int | float) and not isinstance(value, bool) and value >= 0,
-            "a number >= 0",
-        )
+        fits, words = number and isinstance(value, int) and value >= least, f"a whole number, at least {least}"
+    elif kind is float:
+        fits, words = number and value >= 0, "a number >= 0"
         value = float(value) if fits else value
+    elif kind is str:
+        fits, words = isinstance(value, str), "a word"
     else:
-        fits, kind = isinstance(value, str), "a word"
+        fits = isinstance(value, dict) and all(isinstance(v, int | float) for v in value.values())
+        words = "numbers by name, as in {secondary_structure: 0.3}"
     if not fits:
-        raise ConfigError(f"{key} is {value!r}; give {kind}")
+        raise ConfigError(f"{key} is {value!r}; give {words}{or_null}")
     return value

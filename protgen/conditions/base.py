@@ -1,4 +1,4 @@
-"""The interface of conditions y: one class with three faces, to learn, to enforce, and to measure.
+"""The interface of conditions y: one class with three roles, to learn, to enforce, and to measure.
 
 Knows nothing of proteins: what is measured is opaque here.
 """
@@ -6,15 +6,18 @@ Knows nothing of proteins: what is measured is opaque here.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar, Self, overload
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
+from protgen.conditions.flags import Flag
+from protgen.conditions.mechanisms import Capabilities
+from protgen.conditions.plain import thawed
 from protgen.errors import UsageError
-from protgen.types import Batch
+from protgen.types import JSON, Batch
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,9 @@ class Adherence:
     tolerance: float
 
 
+HIDDEN = ("tolerance", "checksum")  # fields that `Condition.describe` leaves out
+
+
 class Condition(ABC):
     """A request y. Subclasses are frozen dataclasses whose fields are the request.
 
@@ -44,11 +50,22 @@ class Condition(ABC):
 
     Attributes:
         name: the registry name.
-        whole_assembly: whether it speaks of all chains of an assembly together; the others speak of one protomer.
+        whole_assembly: whether it refers to all chains of an assembly together; the others refer to one protomer.
+        measurable: whether a structure shows how well it is met.
+        repeatable: whether a request may hold it more than once.
+        flags: its options on the command line, as a literal tuple (`protgen.conditions.flags`).
     """
 
     name: ClassVar[str]
     whole_assembly: ClassVar[bool] = False
+    measurable: ClassVar[bool] = True
+    repeatable: ClassVar[bool] = False
+    flags: ClassVar[tuple[Flag, ...]] = ()
+
+    @property
+    def learned_name(self) -> str:
+        """The name under which a model that has learned the condition knows it."""
+        return self.name
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -60,11 +77,41 @@ class Condition(ABC):
         raise UsageError(f"{cls.name} has no short form, got {text!r}; give its fields as a mapping")
 
     @abstractmethod
-    def adherence(self, outcome: Any) -> Adherence:
-        """Measure y on an outcome and compare it with the request."""
+    def adherence(self, structure: Any) -> Adherence:
+        """Measure y on a structure and compare it with the request."""
+
+    def mechanisms(self, model: Capabilities) -> frozenset[str]:
+        """The mechanisms (`protgen.conditions.mechanisms`) by which a model can meet it; none if it cannot.
+
+        Features, where the model was trained on it; ranking, where a structure shows how well it is met.
+        """
+        learned = {"learned"} if self.learned_name in model.learned else set()
+        return frozenset(learned | ({"rank"} if self.measurable else set()))
+
+    def lengths(self) -> tuple[int, int] | None:
+        """Fewest and most residues of a design that meets it, where it says so; None otherwise."""
+        return None
 
     def check_length(self, length: int) -> None:  # noqa: B027 - most conditions fit any length
         """Raise ConflictError if the request cannot hold for that many residues."""
+
+    def conflicts_with(self, other: "Condition") -> str | None:
+        """Why no design can meet both, in a line that names both; None if one can. It is enough that one side knows."""
+        return None
+
+    def check_generation(self) -> None:  # noqa: B027 - most conditions can be made
+        """Raise UsageError if structures can be measured against it but none can be made for it."""
+
+    def describe(self) -> str:
+        """The request in words, one line, for `protgen check`; its fields unless a class says it better."""
+        if not is_dataclass(self):
+            return repr(self)
+        values = {entry.name: thawed(getattr(self, entry.name)) for entry in fields(self) if entry.name not in HIDDEN}
+        return ", ".join(f"{key} {value}" for key, value in values.items() if value not in (None, []))
+
+    def details(self) -> list[str]:
+        """Further lines for `protgen check`, such as a drawing; none by default."""
+        return []
 
     def __and__(self, other: "Condition | Conditions") -> "Conditions":
         """Both requests."""
@@ -86,9 +133,16 @@ class EnergyCondition(Condition):
     Attributes:
         local: whether it is about a few residues, which must not be moved alone: its gradient goes through the network
             then (`samplers/energy.py`).
+        in_frame: whether its coordinates are those of the file that a motif or a structure to start from comes from,
+            where one is asked for: the energy is then evaluated in that frame.
     """
 
     local: ClassVar[bool] = False
+    in_frame: ClassVar[bool] = False
+
+    def mechanisms(self, model: Capabilities) -> frozenset[str]:
+        """Beside what other conditions can: the gradient of its energy."""
+        return super().mechanisms(model) | ({"energy"} if model.energies else set())
 
     @abstractmethod
     def energy(self, xyz: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:
@@ -105,21 +159,30 @@ class LearnedCondition(Condition):
 
     Attributes:
         residue_dim: width of its features of each residue.
-        whole_dim: width of its features of the whole structure.
+        global_dim: width of its features of the whole structure.
         pair_dim: width of its features of pairs of residues.
+        requires: fields of a batch that the features are computed from.
+        dropout: fraction of training examples in which it is unknown; None where it cannot be set.
     """
 
     residue_dim: ClassVar[int] = 0
-    whole_dim: ClassVar[int] = 0
+    global_dim: ClassVar[int] = 0
     pair_dim: ClassVar[int] = 0
+    requires: ClassVar[tuple[str, ...]] = ()
+    dropout: ClassVar[float | None] = None
 
     @classmethod
     @abstractmethod
-    def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
-        """Features of real examples, dropped at random as training needs.
+    def from_data(cls, batch: Batch, rng: Generator, dropout: float | None = None) -> Tensor:
+        """Features of real examples, unknown in a random fraction of them.
+
+        Args:
+            batch: the examples; it has the fields of `requires`.
+            rng: the random stream of this step.
+            dropout: the fraction, in place of the condition's own.
 
         Returns:
-            (b, l, residue_dim), (b, whole_dim) or (b, l, l, pair_dim).
+            (b, l, residue_dim), (b, global_dim) or (b, l, l, pair_dim).
         """
 
     @classmethod
@@ -129,7 +192,80 @@ class LearnedCondition(Condition):
 
     @abstractmethod
     def features(self, mask: Bool[Tensor, " l"]) -> Float[Tensor, "..."]:
-        """Features of the request for one design: (l, residue_dim), (whole_dim,) or (l, l, pair_dim)."""
+        """Features of the request for one design: (l, residue_dim), (global_dim,) or (l, l, pair_dim)."""
+
+    @classmethod
+    def rate(cls, dropout: float | None) -> float:
+        """A dropout that is given, else the condition's own."""
+        return (cls.dropout or 0.0) if dropout is None else dropout
+
+
+class ConditionFeatures(ABC):
+    """The features of one learned condition of a model.
+
+    Attributes:
+        name: under which the model knows the condition: `length`, `label:ec_class`.
+        requires: fields that a batch must have.
+        residue_dim, global_dim, pair_dim: widths of the features; all but one are 0.
+        dropout: fraction of training examples in which the condition is unknown; None where it cannot be set.
+    """
+
+    name: str
+    requires: tuple[str, ...]
+    residue_dim: int = 0
+    global_dim: int = 0
+    pair_dim: int = 0
+    dropout: float | None = None
+
+    @abstractmethod
+    def from_data(self, batch: Batch, rng: Generator, dropout: float | None = None) -> Tensor:
+        """Features of real examples, unknown in a random fraction of them.
+
+        Args:
+            batch: the examples.
+            rng: the random stream of this step.
+            dropout: the fraction, in place of the condition's own.
+
+        Returns:
+            (b, l, residue_dim), (b, global_dim) or (b, l, l, pair_dim).
+        """
+
+    @abstractmethod
+    def unknown(self, mask: Bool[Tensor, "b l"]) -> Tensor:
+        """Features of a condition that is not given: the null token."""
+
+    @abstractmethod
+    def of(self, condition: Condition, mask: Bool[Tensor, " l"]) -> Float[Tensor, "..."]:
+        """Features of a request for one design, without the axis of the batch.
+
+        Raises:
+            UsageError: if the model cannot have learned what is asked.
+        """
+
+
+class FieldCondition(Condition):
+    """A condition on a field of the data, which is named in the request and in the model's config.
+
+    Its features depend on the vocabulary or the scale of the field, which the config holds.
+    """
+
+    @classmethod
+    @abstractmethod
+    def settings_of(cls, field: Any) -> JSON:
+        """The settings that a model's config holds of a `protgen.data.fields.Field`, as `features_of` takes them.
+
+        Raises:
+            ConfigError: if the condition cannot be learned from such a field.
+        """
+
+    @classmethod
+    @abstractmethod
+    def features_of(cls, settings: JSON) -> ConditionFeatures:
+        """The features for the settings of a model's config.
+
+        Raises:
+            ConfigError: if the settings are incomplete.
+        """
 
 
 def random_rows(count: int, probability: float, rng: Generator) -> Bool[Tensor, " b"]:

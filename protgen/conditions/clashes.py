@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from protgen.conditions.base import Adherence, EnergyCondition
+from protgen.conditions.flags import Flag
 from protgen.conditions.quantities import backbone_of, check_number, parse_number
 from protgen.metrics.clashes import HEAVY_LIMIT, close_pairs
 from protgen.spaces.backbone import overlap_error
@@ -26,6 +27,9 @@ class Clashes(EnergyCondition):
     most: int = 0
 
     name: ClassVar[str] = "clashes"
+    flags: ClassVar[tuple[Flag, ...]] = (
+        Flag("--clashes", "Most pairs of backbone atoms closer than 2.0 Å.", metavar="N"),
+    )
     whole_assembly: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -40,10 +44,10 @@ class Clashes(EnergyCondition):
         """
         return cls(int(parse_number(text, "clashes", "0")))
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def adherence(self, structure: Any) -> Adherence:
         """Count pairs below 2.0 Å."""
-        backbone_of(outcome, self.name)
-        count = int((close_pairs(outcome)[2] < HEAVY_LIMIT).sum())
+        backbone_of(structure, self.name)
+        count = int((close_pairs(structure)[2] < HEAVY_LIMIT).sum())
         return Adherence(self.name, self.most, count, float(max(0, count - self.most)), count <= self.most, 0.0)
 
     def energy(self, xyz: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:

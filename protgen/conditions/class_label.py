@@ -1,6 +1,7 @@
 """A class, by number: a digit, a fold class, whatever the data call `class_label`."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -12,14 +13,19 @@ from protgen.errors import UsageError
 from protgen.types import Batch
 
 CLASSES = 10  # room for this many: digits, CIFAR-10, and with slots to spare the three or four classes of folds
-DROPPED = 0.2  # share of examples whose class is kept from the network, for guidance
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """An outcome of which somebody, a classifier or an annotation, says the class."""
+    """An outcome with labels that a classifier, an annotation or an experiment gave it.
 
-    class_label: int
+    Attributes:
+        class_label: number of its class, -1 for none.
+        fields: further labels by the name of their field.
+    """
+
+    class_label: int = -1
+    fields: Mapping[str, str | float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -36,37 +42,40 @@ class ClassLabel(LearnedCondition):
     index: int
 
     name: ClassVar[str] = "class_label"
-    whole_dim: ClassVar[int] = CLASSES + 1
+    global_dim: ClassVar[int] = CLASSES + 1
+    requires: ClassVar[tuple[str, ...]] = ("class_label",)
+    dropout: ClassVar[float | None] = 0.2  # for guidance
+    measurable: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.index < CLASSES:
             raise UsageError(f"class_label {self.index}: classes are numbered from 0 to {CLASSES - 1}")
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def adherence(self, structure: Any) -> Adherence:
         """Whether the class of a `Labelled` outcome is the one asked for.
 
         Raises:
             UsageError: for an outcome without a class: a classifier must look at it first.
         """
-        if not isinstance(outcome, Labelled):
-            kind = type(outcome).__name__
+        if not isinstance(structure, Labelled):
+            kind = type(structure).__name__
             raise UsageError(f"class_label cannot be measured on a {kind}; classify it first and give a Labelled")
-        off = float(outcome.class_label != self.index)
-        return Adherence(self.name, self.index, outcome.class_label, off, off == 0, 0.0)
+        off = float(structure.class_label != self.index)
+        return Adherence(self.name, self.index, structure.class_label, off, off == 0, 0.0)
 
     @classmethod
-    def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
-        """One-hot `class_label` (b,) and the flag, dropped in a fifth of examples; -1 is a class nobody knows."""
+    def from_data(cls, batch: Batch, rng: Generator, dropout: float | None = None) -> Tensor:
+        """One-hot `class_label` (b,) and the flag, unknown in a fifth of examples and where the class is -1."""
         labels = batch["class_label"].long()
         if bool((labels >= CLASSES).any()):
             raise UsageError(f"class_label {int(labels.max())} in the data: there is room for {CLASSES} classes")
-        given = ~random_rows(len(labels), DROPPED, rng).to(labels.device) & (labels >= 0)
+        given = ~random_rows(len(labels), cls.rate(dropout), rng).to(labels.device) & (labels >= 0)
         return one_hot(labels.clamp(min=0)) * given[:, None]
 
     @classmethod
     def unknown(cls, mask: Bool[Tensor, "b l"]) -> Tensor:
         """No class."""
-        return torch.zeros(len(mask), cls.whole_dim, device=mask.device)
+        return torch.zeros(len(mask), cls.global_dim, device=mask.device)
 
     def features(self, mask: Bool[Tensor, " l"]) -> Float[Tensor, " g"]:
         """One-hot and the flag."""

@@ -11,8 +11,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from protgen.conditions.base import Adherence, EnergyCondition
+from protgen.conditions.base import Adherence, Condition, EnergyCondition
+from protgen.conditions.flags import Flag
 from protgen.conditions.quantities import ca_of, check_number, pair_distances
+from protgen.conditions.roles import FixedBlueprint
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.errors import ConflictError, UsageError
 
@@ -26,16 +28,16 @@ Pair = tuple[int, int, str]
 
 
 @dataclass(frozen=True)
-class ContactMap(EnergyCondition):
+class ContactMap(EnergyCondition, FixedBlueprint):
     """Pairs of secondary structure elements that touch.
 
     Strands are paired if half the residues of the shorter one have a CA of the other within 6.5 Å; parallel or not
     is the sign of the product of their directions. Other elements are near if two CA atoms are within 8 Å.
 
     Args:
-        layout: secondary structure as runs or letters (`L2E6L3E6`); its helices and strands are numbered from 1.
+        blueprint: secondary structure as runs or letters (`L2E6L3E6`); its helices and strands are numbered from 1.
         pairs: (first element, second element, "near" | "parallel" | "antiparallel").
-        tolerance: share of the pairs that may be missing.
+        tolerance: fraction of the pairs that may be missing.
 
     Raises:
         UsageError: if a pair names an element that is not there, or pairs a helix as a strand.
@@ -45,15 +47,19 @@ class ContactMap(EnergyCondition):
         ((1, 2, 'antiparallel'),)
     """
 
-    layout: str
+    blueprint: str
     pairs: tuple[Pair, ...]
     tolerance: float = 0.0
 
     name: ClassVar[str] = "contact_map"
     local: ClassVar[bool] = True
+    blueprint_label: ClassVar[str] = "blueprint of contact_map"
+    flags: ClassVar[tuple[Flag, ...]] = (
+        Flag("--contact-map", "Blueprint and pairs of its elements: 'L2E6L3E6L2; 1-2:antiparallel'.", metavar="TEXT"),
+    )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layout", SecondaryStructure.parse(str(self.layout)).codes)
+        object.__setattr__(self, "blueprint", SecondaryStructure.parse(str(self.blueprint)).codes)
         check_number(self.tolerance, "tolerance of the contact map", 0.0, 1.0)
         elements = self.elements()
         if isinstance(self.pairs, str) or not isinstance(self.pairs, Sequence) or not self.pairs:
@@ -67,7 +73,7 @@ class ContactMap(EnergyCondition):
                 raise UsageError(f"contact_map: kind {kind!r}; choose one of {', '.join(KINDS)}")
             if not all(isinstance(n, int) and 1 <= n <= len(elements) for n in (first, second)) or first == second:
                 raise UsageError(
-                    f"contact_map: pair {first}-{second}, but the layout has elements 1 to {len(elements)}"
+                    f"contact_map: pair {first}-{second}, but the blueprint has elements 1 to {len(elements)}"
                 )
             strands = all(elements[n - 1][0] == "E" for n in (first, second))
             if kind != "near" and not strands:
@@ -77,40 +83,57 @@ class ContactMap(EnergyCondition):
 
     @classmethod
     def parse(cls, text: str) -> "ContactMap":
-        """`LAYOUT; 1-2:antiparallel, 1-3:near`.
+        """`BLUEPRINT; 1-2:antiparallel, 1-3:near`.
 
         Raises:
             UsageError: naming the pair that cannot be read.
         """
-        layout, _, rest = text.partition(";")
+        blueprint, _, rest = text.partition(";")
         pairs = []
         for entry in re.split(r"[\s,;]+", rest.strip()):
             match = re.fullmatch(r"([0-9]{1,3})-([0-9]{1,3}):([a-z]+)", entry, flags=re.ASCII)
             if not match:
-                raise UsageError(f"contact_map: cannot read {entry!r}; write a layout, ';', and pairs like 1-2:near")
+                raise UsageError(f"contact_map: cannot read {entry!r}; write a blueprint, ';', and pairs like 1-2:near")
             pairs.append((int(match.group(1)), int(match.group(2)), match.group(3)))
-        return cls(layout, tuple(pairs))
+        return cls(blueprint, tuple(pairs))
 
     def elements(self) -> list[tuple[str, int, int]]:
-        """(H or E, first residue, one past the last), from 0, of each helix and strand of the layout."""
+        """(H or E, first residue, one past the last), from 0, of each helix and strand of the blueprint."""
         found, place = [], 0
-        for code, run in groupby(self.layout):
+        for code, run in groupby(self.blueprint):
             length = len(list(run))
             if code in "HE":
                 found.append((code, place, place + length))
             place += length
         return found
 
+    def lengths(self) -> tuple[int, int]:
+        """A code of the blueprint a residue."""
+        return len(self.blueprint), len(self.blueprint)
+
+    def fixed_codes(self) -> str:
+        """The blueprint."""
+        return self.blueprint
+
+    def conflicts_with(self, other: Condition) -> str | None:
+        """Secondary structure with another code where both say something."""
+        if not isinstance(other, SecondaryStructure):
+            return None
+        for place, (one, two) in enumerate(zip(self.blueprint, other.codes, strict=False), start=1):
+            if "X" not in (one, two) and one.replace("C", "L") != two.replace("C", "L"):
+                return f"contact_map has {one} at residue {place} and secondary structure {two}; make them equal"
+        return None
+
     def check_length(self, length: int) -> None:
-        """Raise ConflictError unless the layout has that many residues."""
-        if length != len(self.layout):
+        """Raise ConflictError unless the blueprint has that many residues."""
+        if length != len(self.blueprint):
             raise ConflictError(
-                f"contact_map has a layout of {len(self.layout)} residues, but the length is {length}; change one"
+                f"contact_map has a blueprint of {len(self.blueprint)} residues, but the length is {length}; change one"
             )
 
-    def adherence(self, outcome: Any) -> Adherence:
-        """Share of the pairs that are not there."""
-        ca = ca_of(outcome, self.name)
+    def adherence(self, structure: Any) -> Adherence:
+        """Fraction of the pairs that are not there."""
+        ca = ca_of(structure, self.name)
         self.check_length(len(ca))
         elements = self.elements()
         got = [relation(ca, elements[first - 1], elements[second - 1]) for first, second, _ in self.pairs]
@@ -134,7 +157,7 @@ class ContactMap(EnergyCondition):
                 distance = pair_distances(ca[:, a[1] : a[2]].mean(1), ca[:, b[1] : b[2]].mean(1))
                 weight = float(
                     min(a[2] - a[1], b[2] - b[1])
-                )  # so that a step moves residues, not their share of a mean
+                )  # so that a step moves residues, not their fraction of a mean
                 total = total + 0.25 * weight * (distance - NEAR_AIM).clamp(min=0).square()
                 continue
             i, j = register(a, b, kind)

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from protgen.conditions.base import Adherence, EnergyCondition, LearnedCondition, random_rows
+from protgen.conditions.flags import Flag
 from protgen.conditions.quantities import ca_of, check_number, pair_distances, parse_number
 from protgen.metrics.compactness import relative_contact_order
 from protgen.structure.trace import CONTACT, MIN_SEPARATION
@@ -22,7 +23,7 @@ class ContactOrder(EnergyCondition, LearnedCondition):
     """Mean |i - j| of CA contacts (< 8 Å, |i - j| >= 3) over the length (Plaxco, Simons and Baker 1998, on CA).
 
     Args:
-        order: a share of the length, 0 to 1; natives of 60 to 120 residues have 0.15 to 0.45.
+        order: a fraction of the length, 0 to 1; natives of 60 to 120 residues have 0.15 to 0.45.
         tolerance: largest difference that will do.
 
     Raises:
@@ -33,7 +34,12 @@ class ContactOrder(EnergyCondition, LearnedCondition):
     tolerance: float = 0.05
 
     name: ClassVar[str] = "contact_order"
-    whole_dim: ClassVar[int] = 2
+    flags: ClassVar[tuple[Flag, ...]] = (
+        Flag("--contact-order", "Relative contact order, 0 to 1; natives have 0.15 to 0.45.", metavar="FRACTION"),
+    )
+    global_dim: ClassVar[int] = 2
+    requires: ClassVar[tuple[str, ...]] = ("atoms",)
+    dropout: ClassVar[float | None] = 0.5
 
     def __post_init__(self) -> None:
         check_number(self.order, "contact order", 0.0, 1.0)
@@ -41,17 +47,17 @@ class ContactOrder(EnergyCondition, LearnedCondition):
 
     @classmethod
     def parse(cls, text: str) -> "ContactOrder":
-        """A share of the length.
+        """A fraction of the length.
 
         Raises:
             UsageError: for anything else.
         """
         return cls(parse_number(text, "contact order", "0.3"))
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def adherence(self, structure: Any) -> Adherence:
         """Difference of the order; a chain without contacts has none and counts as 0."""
-        ca_of(outcome, self.name)
-        got = relative_contact_order(outcome)
+        ca_of(structure, self.name)
+        got = relative_contact_order(structure)
         got = 0.0 if got != got else got
         off = abs(got - self.order)
         return Adherence(self.name, self.order, round(got, 3), off, off <= self.tolerance, self.tolerance)
@@ -62,16 +68,16 @@ class ContactOrder(EnergyCondition, LearnedCondition):
         return STIFFNESS * mask.sum(-1) * off.square()
 
     @classmethod
-    def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
-        """The order, known in half of the examples."""
+    def from_data(cls, batch: Batch, rng: Generator, dropout: float | None = None) -> Tensor:
+        """The order, known in half of the examples unless another dropout is given."""
         order = soft_contact_order(batch["atoms"][:, :, 1], batch.mask, 0.01)
-        given = random_rows(len(order), 0.5, rng).to(order)
+        given = random_rows(len(order), 1 - cls.rate(dropout), rng).to(order)
         return torch.stack([order * given, given], dim=-1)
 
     @classmethod
     def unknown(cls, mask: Bool[Tensor, "b l"]) -> Tensor:
         """Free."""
-        return torch.zeros(len(mask), cls.whole_dim, device=mask.device)
+        return torch.zeros(len(mask), cls.global_dim, device=mask.device)
 
     def features(self, mask: Bool[Tensor, " l"]) -> Float[Tensor, " g"]:
         """The order, and the flag."""

@@ -39,6 +39,7 @@ class Custom(EnergyCondition):
     tolerance: float = 0.0
 
     name: ClassVar[str] = "custom"
+    repeatable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not callable(self.function):
@@ -56,9 +57,9 @@ class Custom(EnergyCondition):
         """
         raise UsageError(f"custom: {text!r} is text; it takes a Python function, from Python only")
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def adherence(self, structure: Any) -> Adherence:
         """The energy of the structure."""
-        xyz = torch.from_numpy(np.ascontiguousarray(backbone_of(outcome, self.name), dtype=np.float32))[None]
+        xyz = torch.from_numpy(np.ascontiguousarray(backbone_of(structure, self.name), dtype=np.float32))[None]
         with torch.no_grad():
             value = float(self.energy(xyz, torch.ones(xyz.shape[:2], dtype=torch.bool)))
         return Adherence(

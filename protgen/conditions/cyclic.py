@@ -7,11 +7,14 @@ import numpy as np
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from protgen.conditions.base import Adherence, EnergyCondition
+from protgen.conditions.base import Adherence, Condition, EnergyCondition
+from protgen.conditions.flags import Flag
 from protgen.conditions.quantities import backbone_of, chain_ends, check_number, pair_distances
+from protgen.conditions.termini_distance import TerminiDistance
 from protgen.errors import ConflictError, UsageError
 from protgen.geometry import constants as ideal
 
+CLOSED = 4.0  # Å: the ends of a closed ring are no farther apart than this
 SHORTEST_RING = 5  # residues: smaller rings exist, but no backbone of trans peptides closes them
 
 
@@ -27,6 +30,7 @@ class Cyclic(EnergyCondition):
     tolerance: float = 0.5
 
     name: ClassVar[str] = "cyclic"
+    flags: ClassVar[tuple[Flag, ...]] = (Flag("--cyclic", "Close the chain by a bond, head to tail.", kind="switch"),)
     local: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -43,14 +47,20 @@ class Cyclic(EnergyCondition):
             raise UsageError(f"cyclic {text!r}: write yes, or leave the condition out")
         return cls()
 
+    def conflicts_with(self, other: Condition) -> str | None:
+        """Ends that are to be bonded and far apart."""
+        if isinstance(other, TerminiDistance) and other.distance - other.tolerance > CLOSED:
+            return f"cyclic conflicts with termini_distance {other.distance:g} Å; leave one of them out"
+        return None
+
     def check_length(self, length: int) -> None:
         """Raise ConflictError for a ring that cannot close."""
         if length < SHORTEST_RING:
             raise ConflictError(f"cyclic conflicts with a length of {length}; a ring has at least {SHORTEST_RING}")
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def adherence(self, structure: Any) -> Adherence:
         """Difference of the closing bond, Å."""
-        backbone = backbone_of(outcome, self.name)
+        backbone = backbone_of(structure, self.name)
         got = float(np.linalg.norm(backbone[-1, 2] - backbone[0, 0]))
         off = abs(got - ideal.C_N)
         return Adherence(self.name, ideal.C_N, round(got, 3), off, off <= self.tolerance, self.tolerance)

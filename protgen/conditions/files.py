@@ -1,4 +1,4 @@
-"""Files that conditions speak of: read once, and known again by a checksum of what was taken from them."""
+"""Files that conditions refer to: read once, and known again by a checksum of what was taken from them."""
 
 import functools
 import hashlib
@@ -13,7 +13,7 @@ from protgen.structure.reader import read_structure
 
 @functools.lru_cache(maxsize=64)
 def _read(path: str, _changed: int) -> Protein:
-    return read_structure(path).protein
+    return read_structure(path)
 
 
 def structure_of(path: str) -> Protein:

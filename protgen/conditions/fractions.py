@@ -7,7 +7,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
-from protgen.conditions.base import Adherence, LearnedCondition, random_rows
+from protgen.conditions.base import Adherence, Condition, LearnedCondition, random_rows
+from protgen.conditions.flags import Flag
+from protgen.conditions.mechanisms import Capabilities
+from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.errors import UsageError
 from protgen.structure.dssp import assign_dssp
 from protgen.types import Batch
@@ -15,14 +18,14 @@ from protgen.types import Batch
 
 @dataclass(frozen=True)
 class Fractions(LearnedCondition):
-    """Shares of residues in helices and in strands; None leaves one free.
+    """Fractions of residues in helices and in strands; None leaves one free.
 
     Args:
         helix, strand: from 0 to 1.
         tolerance: largest difference of either that will do.
 
     Raises:
-        UsageError: if a share is outside 0 to 1, or they sum to more than 1.
+        UsageError: if a fraction is outside 0 to 1, or they sum to more than 1.
     """
 
     helix: float | None = None
@@ -30,18 +33,49 @@ class Fractions(LearnedCondition):
     tolerance: float = 0.1
 
     name: ClassVar[str] = "fractions"
-    whole_dim: ClassVar[int] = 4
+    flags: ClassVar[tuple[Flag, ...]] = (
+        Flag("--helix", "Fraction of residues in helices, 0 to 1.", field="helix", kind="number"),
+        Flag("--strand", "Fraction of residues in strands, 0 to 1.", field="strand", kind="number"),
+    )
+    global_dim: ClassVar[int] = 4
+    requires: ClassVar[tuple[str, ...]] = ("labels",)
+    dropout: ClassVar[float | None] = 0.5
 
     def __post_init__(self) -> None:
         for label, value in (("helix", self.helix), ("strand", self.strand)):
             if value is not None and not 0 <= value <= 1:
-                raise UsageError(f"{label} fraction {value}: give a share from 0 to 1")
+                raise UsageError(f"{label} fraction {value}: give a fraction from 0 to 1")
         if (self.helix or 0) + (self.strand or 0) > 1:
             raise UsageError(f"helix {self.helix} and strand {self.strand} sum to more than 1; lower one of them")
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def mechanisms(self, model: Capabilities) -> frozenset[str]:
+        """A blueprint can be drawn near them."""
+        return super().mechanisms(model) | ({"blueprint"} if model.blueprints else set())
+
+    def conflicts_with(self, other: Condition) -> str | None:
+        """Secondary structure whose free residues, however filled, cannot give the fractions within tolerance."""
+        if not isinstance(other, SecondaryStructure):
+            return None
+        for label, code, fraction in (("helix", "H", self.helix), ("strand", "E", self.strand)):
+            if fraction is None:
+                continue
+            fixed = other.codes.count(code) / other.length
+            most = fixed + other.codes.count("X") / other.length
+            if not fixed - self.tolerance <= fraction <= most + self.tolerance:
+                return (
+                    f"secondary structure allows a {label} fraction of {fixed:.2f} to {most:.2f}, "
+                    f"but the fractions ask for {fraction:.2f}; change one of them"
+                )
+        return None
+
+    def describe(self) -> str:
+        """The fractions as percentages."""
+        asked = {"helix": self.helix, "strand": self.strand}
+        return ", ".join(f"{100 * fraction:.0f} % {name}" for name, fraction in asked.items() if fraction is not None)
+
+    def adherence(self, structure: Any) -> Adherence:
         """Compare with the DSSP fractions."""
-        codes = assign_dssp(outcome.backbone[None])[0]
+        codes = assign_dssp(structure.backbone[None])[0]
         got = {"helix": float((codes == "H").mean()), "strand": float((codes == "E").mean())}
         asked = {k: v for k, v in (("helix", self.helix), ("strand", self.strand)) if v is not None}
         off = max((abs(got[k] - v) for k, v in asked.items()), default=0.0)
@@ -49,20 +83,20 @@ class Fractions(LearnedCondition):
         return Adherence(self.name, asked, shown, off, off <= self.tolerance, self.tolerance)
 
     @classmethod
-    def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
-        """True fractions, each known in half of the examples."""
+    def from_data(cls, batch: Batch, rng: Generator, dropout: float | None = None) -> Tensor:
+        """True fractions, each known in half of the examples unless another dropout is given."""
         count = batch.mask.sum(-1).float()
         labels = batch["labels"].long()
         columns = []
         for label in (1, 2):
-            given = random_rows(len(labels), 0.5, rng).to(labels.device).float()
+            given = random_rows(len(labels), 1 - cls.rate(dropout), rng).to(labels.device).float()
             columns += [((labels == label) & batch.mask).sum(-1) / count * given, given]
         return torch.stack(columns, dim=-1)
 
     @classmethod
     def unknown(cls, mask: Bool[Tensor, "b l"]) -> Tensor:
         """Both free."""
-        return torch.zeros(len(mask), cls.whole_dim, device=mask.device)
+        return torch.zeros(len(mask), cls.global_dim, device=mask.device)
 
     def features(self, mask: Bool[Tensor, " l"]) -> Float[Tensor, " g"]:
         """Each fraction beside its flag."""

@@ -10,9 +10,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from protgen.conditions.base import Adherence, EnergyCondition
+from protgen.conditions.base import Adherence, Condition, EnergyCondition
 from protgen.conditions.files import checksum, confirm, structure_of
+from protgen.conditions.flags import Flag
 from protgen.conditions.quantities import backbone_of, check_number, pair_distances, parse_number
+from protgen.conditions.roles import Assembly
 from protgen.errors import UsageError
 
 ATOM = 3.2  # Å: how near to an atom of a structure file no other atom may come; hydrogen bonds are 2.6 to 3.2 Å
@@ -43,6 +45,11 @@ class KeepOut(EnergyCondition):
     checksum: str = ""
 
     name: ClassVar[str] = "keep_out"
+    repeatable: ClassVar[bool] = True
+    in_frame: ClassVar[bool] = True
+    flags: ClassVar[tuple[Flag, ...]] = (
+        Flag("--keep-out", "Spheres x,y,z,radius (Å), or a file of them or of atoms.", metavar="TEXT|FILE", many=True),
+    )
 
     def __post_init__(self) -> None:
         check_number(self.tolerance, "tolerance of the volumes to keep out of", 0.0)
@@ -79,6 +86,12 @@ class KeepOut(EnergyCondition):
             spheres.append((values[0], values[1], values[2], values[3]))
         return cls(tuple(spheres))
 
+    def conflicts_with(self, other: Condition) -> str | None:
+        """An assembly: it is laid about its axis, and volumes would stay behind."""
+        if not isinstance(other, Assembly):
+            return None
+        return f"keep_out and {other.name} {other.describe()} cannot be asked for together; leave one of them out"
+
     def table(self) -> Float[np.ndarray, "n 4"]:
         """Centres and radii, Å."""
         if self.file is None:
@@ -95,9 +108,9 @@ class KeepOut(EnergyCondition):
         atoms = protein.atoms[protein.mask]
         return np.concatenate([atoms, np.full((len(atoms), 1), ATOM)], axis=1)
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def adherence(self, structure: Any) -> Adherence:
         """How deep the deepest backbone atom lies in a volume, Å."""
-        atoms = backbone_of(outcome, self.name).reshape(-1, 3)
+        atoms = backbone_of(structure, self.name).reshape(-1, 3)
         table = self.table()
         depth = table[None, :, 3] - np.linalg.norm(atoms[:, None] - table[None, :, :3], axis=-1)
         off = max(0.0, float(depth.max()))

@@ -21,10 +21,12 @@ from typing import Any
 
 from protgen import registry
 from protgen.conditions.base import Condition, Conditions
+from protgen.conditions.plain import frozen, shorten, thawed
 from protgen.errors import ProtgenError, UsageError
 from protgen.types import JSON
 
 LARGEST_FILE = 1_000_000  # bytes; a file of conditions is a page of text
+TAKEN = "give a condition such as Length(80), a list of conditions, or the text of --ss such as L2H16L4H16L2"
 PATHS = ("file", "points")  # fields that name a file, found beside the file of conditions too
 
 
@@ -32,6 +34,12 @@ PATHS = ("file", "points")  # fields that name a file, found beside the file of 
 def class_of(name: str) -> type:
     """The class of a condition; looked up once, as the registry reads its folder each time."""
     return registry.find("conditions", name)
+
+
+@functools.cache
+def name_of(cls: type) -> str:
+    """The name that gives a class of conditions back; looked up once."""
+    return registry.reference("conditions", cls)
 
 
 def from_text(name: str, text: str) -> Condition:
@@ -165,8 +173,11 @@ def strict_loader() -> type:
 
 
 def to_plain(condition: Condition) -> JSON:
-    """A condition as JSON: its name and its fields; functions by their name, which cannot be read back."""
-    return {"condition": condition.name} | {
+    """A condition as JSON: its name and its fields; functions by their name, which cannot be read back.
+
+    The name is `module:Class` where no package has registered the class.
+    """
+    return {"condition": name_of(type(condition))} | {
         field.name: thawed(getattr(condition, field.name))
         for field in fields(condition)  # type: ignore[arg-type]
     }
@@ -232,19 +243,19 @@ def describe_type(hint: Any) -> str:
     return " or ".join(words.get(typing.get_origin(option) or option, "a Python function") for option in options)
 
 
-def frozen(value: Any) -> Any:
-    """Lists as tuples, all the way down."""
-    return tuple(frozen(entry) for entry in value) if isinstance(value, list | tuple) else value
+def as_conditions(given: object) -> Conditions:
+    """Conditions from what Python users write: a condition, several, or the text of `--ss`.
 
-
-def thawed(value: Any) -> Any:
-    """Tuples as lists, all the way down; functions as their names."""
-    if isinstance(value, tuple):
-        return [thawed(entry) for entry in value]
-    return getattr(value, "__qualname__", repr(value)) if callable(value) else value
-
-
-def shorten(value: Any, most: int = 40) -> str:
-    """A value in at most so many characters, on one line."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= most else text[: most - 3] + "..."
+    Raises:
+        UsageError: for anything else, naming its type.
+    """
+    if isinstance(given, str):
+        return Conditions.of(from_text("secondary_structure", given))
+    if isinstance(given, Condition):
+        return Conditions.of(given)
+    if isinstance(given, Sequence):
+        for entry in given:
+            if not isinstance(entry, Condition):
+                raise UsageError(f"conditions hold a {type(entry).__name__}, {shorten(entry)}; {TAKEN}")
+        return Conditions.of(given)
+    raise UsageError(f"conditions are a {type(given).__name__}, {shorten(given)}; {TAKEN}")

@@ -9,6 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from protgen.conditions.base import Adherence, LearnedCondition
+from protgen.conditions.flags import Flag
+from protgen.conditions.mechanisms import Capabilities
 from protgen.errors import ConflictError, UsageError
 from protgen.types import Batch
 
@@ -33,7 +35,8 @@ class Length(LearnedCondition):
     high: int | None = None
 
     name: ClassVar[str] = "length"
-    whole_dim: ClassVar[int] = 1
+    flags: ClassVar[tuple[Flag, ...]] = (Flag("--length", "Residues: 80, or a range such as 60-100.", metavar="N|A-B"),)
+    global_dim: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         if self.low < 1:
@@ -58,12 +61,24 @@ class Length(LearnedCondition):
         high = self.low if self.high is None else self.high
         return int(torch.randint(self.low, high + 1, (), generator=rng))
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def mechanisms(self, model: Capabilities) -> frozenset[str]:
+        """Designs are made with that many residues."""
+        return frozenset({"construction"})
+
+    def lengths(self) -> tuple[int, int]:
+        """The range."""
+        return self.low, self.low if self.high is None else self.high
+
+    def describe(self) -> str:
+        """The range in words."""
+        return f"{self.low} residues" if not self.high else f"{self.low} to {self.high} residues"
+
+    def adherence(self, structure: Any) -> Adherence:
         """Compare with the number of residues of a protein."""
         high = self.low if self.high is None else self.high
-        off = max(self.low - outcome.length, outcome.length - high, 0)
+        off = max(self.low - structure.length, structure.length - high, 0)
         asked = self.low if high == self.low else f"{self.low}-{high}"
-        return Adherence(self.name, asked, outcome.length, float(off), off == 0, 0.0)
+        return Adherence(self.name, asked, structure.length, float(off), off == 0, 0.0)
 
     def check_length(self, length: int) -> None:
         """Raise ConflictError if another condition fixes a length outside the range."""
@@ -73,7 +88,7 @@ class Length(LearnedCondition):
             raise ConflictError(f"length {wanted} conflicts with a request for {length} residues; change one of them")
 
     @classmethod
-    def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
+    def from_data(cls, batch: Batch, rng: Generator, dropout: float | None = None) -> Tensor:
         """log(l / 100), never dropped: a network sees how many residues there are."""
         return cls.unknown(batch.mask)
 

@@ -1,21 +1,28 @@
-"""What of an outcome each condition speaks of: the whole assembly, or one protomer of a symmetric one."""
+"""What of a structure each condition refers to: the whole assembly, or one protomer of a symmetric one."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from protgen.conditions.base import Adherence, Condition
-from protgen.conditions.symmetry import Symmetry
+from protgen.conditions.roles import Assembly
 
 
-def judges(conditions: Sequence[Condition]) -> list["Judgement"]:
-    """The measuring faces of conditions that hold together: beside a symmetry, most speak of the first chain."""
-    symmetric = any(isinstance(condition, Symmetry) for condition in conditions)
-    return [Judgement(condition, symmetric and not condition.whole_assembly) for condition in conditions]
+def evaluators(conditions: Sequence[Condition]) -> list["ConditionEvaluator"]:
+    """Evaluators of conditions that hold together: in an assembly, most refer to the first chain.
+
+    Conditions that no structure shows are left out.
+    """
+    symmetric = any(isinstance(condition, Assembly) for condition in conditions)
+    return [
+        ConditionEvaluator(condition, symmetric and not condition.whole_assembly)
+        for condition in conditions
+        if condition.measurable
+    ]
 
 
-class Judgement:
-    """A condition, held against the part of the outcome that it speaks of.
+class ConditionEvaluator:
+    """A condition, compared with the part of a structure that it refers to.
 
     Args:
         condition: the request.
@@ -31,9 +38,9 @@ class Judgement:
         """The registry name."""
         return self.condition.name
 
-    def adherence(self, outcome: Any) -> Adherence:
-        """Measure y on an outcome and compare it with the request."""
-        if self.first_chain and len(outcome.chains) > 1:
-            first = outcome.select(outcome.chain_ids == outcome.chains[0])
-            outcome = replace(first, name=outcome.name)
-        return self.condition.adherence(outcome)
+    def adherence(self, structure: Any) -> Adherence:
+        """Measure y on a structure and compare it with the request."""
+        if self.first_chain and len(structure.chains) > 1:
+            first = structure.select(structure.chain_ids == structure.chains[0])
+            structure = replace(first, name=structure.name)
+        return self.condition.adherence(structure)

@@ -9,37 +9,26 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
-from protgen.conditions.base import Adherence, EnergyCondition
+from protgen.conditions.base import Adherence, Condition, EnergyCondition
 from protgen.conditions.contig_dialects import read_genie2
 from protgen.conditions.contigs import Contig
 from protgen.conditions.files import checksum, confirm, structure_of
+from protgen.conditions.flags import Flag
+from protgen.conditions.mechanisms import Capabilities
 from protgen.conditions.motif_search import find_placement, motif_rmsd
 from protgen.conditions.quantities import check_number
+from protgen.conditions.roles import Anchor, FixedBlueprint, FixedResidues, MotifResidue
 from protgen.errors import ConflictError, UsageError
 from protgen.geometry import alignment
 from protgen.structure.dssp import assign_dssp
 from protgen.structure.protein import Protein
 
 PLACEMENTS_TRIED = 200  # draws among which the one that fits a secondary structure best is taken
-LEAST_AGREEMENT = 0.7  # share of the motif's helix and strand residues that a secondary structure must not contradict
+LEAST_AGREEMENT = 0.7  # fraction of the motif's helix and strand residues that fixed codes must not contradict
 
 
 @dataclass(frozen=True)
-class MotifResidue:
-    """Where one residue of a motif is in a design.
-
-    Attributes:
-        index: position in the design, from 0.
-        chain, number: chain and residue number in the motif file.
-    """
-
-    index: int
-    chain: str
-    number: int
-
-
-@dataclass(frozen=True)
-class Motif(EnergyCondition):
+class Motif(EnergyCondition, FixedResidues):
     """Segments of a structure file, laid out along the design by a contig.
 
     By itself a design is made to hold it (projection). As an energy it draws the design there instead, and weighs the
@@ -64,6 +53,15 @@ class Motif(EnergyCondition):
     checksum: str = ""
 
     name: ClassVar[str] = "motif"
+    flags: ClassVar[tuple[Flag, ...]] = (
+        Flag("--motif", "Structure file that holds the motif.", metavar="FILE", field="file", required=True),
+        Flag(
+            "--contig",
+            "Its place: 10-40/A163-181/10-40, total length behind a colon.",
+            metavar="TEXT",
+            field="contig",
+        ),
+    )
 
     def __post_init__(self) -> None:
         if self.order not in ("fixed", "free"):
@@ -97,6 +95,55 @@ class Motif(EnergyCondition):
     def parsed(self) -> Contig:
         """The contig."""
         return Contig.parse(self.contig)
+
+    def mechanisms(self, model: Capabilities) -> frozenset[str]:
+        """Beside its energy: predicted structures are made to hold it."""
+        return super().mechanisms(model) | ({"projection"} if model.projections else set())
+
+    def lengths(self) -> tuple[int, int]:
+        """Those that the contig can have."""
+        return self.parsed.lengths
+
+    def conflicts_with(self, other: Condition) -> str | None:
+        """Fixed secondary structure that contradicts the motif's own wherever it may be placed."""
+        low, high = self.parsed.lengths
+        if not isinstance(other, FixedBlueprint) or not low <= len(codes := other.fixed_codes()) <= high:
+            return None
+        best = self.place(len(codes), Generator().manual_seed(0), codes)
+        agreement = fraction_agreeing(best.codes(), codes, best.indices())
+        if agreement >= LEAST_AGREEMENT:
+            return None
+        return (
+            f"the {other.blueprint_label} contradicts the motif: at best {100 * agreement:.0f} % of the motif's helix "
+            f"and strand residues ({self.codes().replace('C', 'L')}) agree with it; free those residues with X, or "
+            "change one of them"
+        )
+
+    def check_generation(self) -> None:
+        """Raise UsageError for a contig with a chain break."""
+        if len(self.parsed.chains) > 1:
+            raise UsageError(
+                f"contig {self.contig} has a chain break, and one chain is made at a time; ask for one chain"
+            )
+
+    def describe(self) -> str:
+        """How many residues of which segments."""
+        segments = ", ".join(str(segment) for segment in self.parsed.segments)
+        return f"{self.parsed.motif_length} residues ({segments}) of {self.file}"
+
+    def details(self) -> list[str]:
+        """Where the segments lie and what is built between them, and the motif's own secondary structure."""
+        order = " in any order" if self.order == "free" else ""
+        own = self.codes().replace("C", "L")
+        return [f"Contig{order}: {self.parsed.drawing()}", f"Motif's own structure: {own}"]
+
+    def anchor(self) -> Anchor:
+        """Where its residues are in the file; the motif must be placed."""
+        return Anchor(tuple(self.indices()), self.residues().backbone[:, :3])
+
+    def residue_names(self) -> np.ndarray:
+        """Those of the file, in the order of the contig."""
+        return self.residues().residue_names
 
     def residues(self) -> Protein:
         """The motif's residues in the order of the contig, as the file has them."""
@@ -151,7 +198,7 @@ class Motif(EnergyCondition):
             drawn = replace(self, contig=str(contig.reordered(kept).draw(length, rng)), order="fixed", checksum="")
             if codes is None:
                 return drawn
-            agreement = share_agreeing(drawn.codes() if self.order == "free" else own, codes, drawn.indices())
+            agreement = fraction_agreeing(drawn.codes() if self.order == "free" else own, codes, drawn.indices())
             if agreement > most:
                 best, most = drawn, agreement
             if most == 1.0:
@@ -197,12 +244,12 @@ class Motif(EnergyCondition):
         target = alignment.superpose(motif, at.detach(), torch.ones_like(at[..., 0], dtype=torch.bool))
         return (at - target).square().sum((1, 2)) / 6
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def adherence(self, structure: Any) -> Adherence:
         """RMSD of N, CA, C after superposing the motif, Å; where the gaps are open, at the place that fits best."""
-        backbone = outcome.backbone[:, :3]
+        backbone = structure.backbone[:, :3]
         motif = self.residues().backbone[:, :3]
         if not np.isfinite(backbone).all():
-            raise UsageError(f"{outcome.name}: motif needs N, CA and C of every residue, and some are missing")
+            raise UsageError(f"{structure.name}: motif needs N, CA and C of every residue, and some are missing")
         if self.placed:
             self.check_length(len(backbone))
             off = motif_rmsd(backbone, motif, self.indices())
@@ -214,8 +261,8 @@ class Motif(EnergyCondition):
         return Adherence(self.name, asked, got, off, off <= self.tolerance, self.tolerance)
 
 
-def share_agreeing(motif_codes: str, codes: str, indices: Sequence[int]) -> float:
-    """Share of the motif's helix and strand residues that codes at their places do not contradict; 1 without any."""
+def fraction_agreeing(motif_codes: str, codes: str, indices: Sequence[int]) -> float:
+    """Fraction of the motif's helix and strand residues that codes at their places do not contradict; 1 without any."""
     pairs = [(own, codes[index]) for own, index in zip(motif_codes, indices, strict=True) if own in "HE"]
     return sum(asked in ("X", own) for own, asked in pairs) / len(pairs) if pairs else 1.0
 

@@ -7,13 +7,16 @@ import numpy as np
 
 from protgen.conditions.base import Adherence, Condition
 from protgen.conditions.files import checksum, confirm, structure_of
+from protgen.conditions.flags import Flag
+from protgen.conditions.mechanisms import Capabilities
 from protgen.conditions.quantities import ca_of, check_number, parse_number
+from protgen.conditions.roles import Anchor, StartingStructure
 from protgen.errors import ConflictError, UsageError
 from protgen.metrics.tm import tm_score
 
 
 @dataclass(frozen=True)
-class Partial(Condition):
+class Partial(Condition, StartingStructure):
     """A structure to start from, in place of pure noise.
 
     Args:
@@ -32,6 +35,10 @@ class Partial(Condition):
     checksum: str = ""
 
     name: ClassVar[str] = "partial"
+    flags: ClassVar[tuple[Flag, ...]] = (
+        Flag("--partial", "Structure file to vary.", metavar="FILE", field="file", required=True),
+        Flag("--noise", "How far to vary it, 0 to 1 (default 0.3).", field="noise", kind="number"),
+    )
 
     def __post_init__(self) -> None:
         check_number(self.noise, "noise of the partial structure", 0.0, 1.0)
@@ -68,6 +75,19 @@ class Partial(Condition):
         """Residues of the structure."""
         return len(self.backbone())
 
+    def mechanisms(self, model: Capabilities) -> frozenset[str]:
+        """Sampling starts from it, where a model samples step by step in a space of frames."""
+        return frozenset({"construction"} if model.starts else ())
+
+    def lengths(self) -> tuple[int, int]:
+        """Those of the structure."""
+        return self.length, self.length
+
+    def anchor(self) -> Anchor:
+        """Every residue, where the file has it."""
+        xyz = self.backbone()
+        return Anchor(tuple(range(len(xyz))), xyz)
+
     def check_length(self, length: int) -> None:
         """Raise ConflictError for another length."""
         if length != self.length:
@@ -75,9 +95,9 @@ class Partial(Condition):
                 f"partial: {self.file} has {self.length} residues, but the length is {length}; leave the length out"
             )
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def adherence(self, structure: Any) -> Adherence:
         """1 - TM-score to the given structure."""
-        ca = ca_of(outcome, self.name)
+        ca = ca_of(structure, self.name)
         off = max(0.0, 1 - tm_score(ca, self.backbone()[:, 1])[1])
         asked = f"{self.file}, noise {self.noise:g}"
         got = f"TM-score {1 - off:.3f}"

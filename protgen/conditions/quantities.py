@@ -35,27 +35,27 @@ def check_number(value: Any, what: str, low: float, high: float = math.inf) -> N
         raise UsageError(f"{what} {value:g}: give a number {bounds}")
 
 
-def backbone_of(outcome: Any, name: str) -> Float[np.ndarray, "l 4 3"]:
+def backbone_of(structure: Any, name: str) -> Float[np.ndarray, "l 4 3"]:
     """All backbone atoms of a protein, Å.
 
     Raises:
         UsageError: if one is missing.
     """
-    backbone = outcome.backbone
+    backbone = structure.backbone
     if not len(backbone) or not np.isfinite(backbone).all():
-        raise UsageError(f"{outcome.name}: {name} needs N, CA, C and O of every residue, and some are missing")
+        raise UsageError(f"{structure.name}: {name} needs N, CA, C and O of every residue, and some are missing")
     return backbone
 
 
-def ca_of(outcome: Any, name: str) -> Float[np.ndarray, "l 3"]:
+def ca_of(structure: Any, name: str) -> Float[np.ndarray, "l 3"]:
     """CA positions of a protein, Å.
 
     Raises:
         UsageError: if one is missing.
     """
-    ca = outcome.atoms[:, 1]
+    ca = structure.atoms[:, 1]
     if not len(ca) or not np.isfinite(ca).all():
-        raise UsageError(f"{outcome.name}: {name} needs the CA of every residue, and some are missing")
+        raise UsageError(f"{structure.name}: {name} needs the CA of every residue, and some are missing")
     return ca
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from protgen.conditions.base import Adherence, EnergyCondition, LearnedCondition, random_rows
+from protgen.conditions.flags import Flag
 from protgen.conditions.quantities import ca_of, check_number, gyration_radius, parse_number
 from protgen.errors import ConflictError
 from protgen.metrics.compactness import RG_EXPONENT, RG_SCALE
@@ -40,7 +41,10 @@ class RadiusOfGyration(EnergyCondition, LearnedCondition):
     tolerance: float = 0.05
 
     name: ClassVar[str] = "radius_of_gyration"
-    whole_dim: ClassVar[int] = 2
+    flags: ClassVar[tuple[Flag, ...]] = (Flag("--rg", "Radius of gyration, Å.", metavar="Å"),)
+    global_dim: ClassVar[int] = 2
+    requires: ClassVar[tuple[str, ...]] = ("atoms",)
+    dropout: ClassVar[float | None] = 0.5
 
     def __post_init__(self) -> None:
         check_number(self.radius, "radius of gyration", 1.0)
@@ -65,9 +69,9 @@ class RadiusOfGyration(EnergyCondition, LearnedCondition):
                 "change one of them"
             )
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def adherence(self, structure: Any) -> Adherence:
         """Relative difference of Rg."""
-        ca = ca_of(outcome, self.name)
+        ca = ca_of(structure, self.name)
         got = float(np.sqrt(np.square(ca - ca.mean(0)).sum(-1).mean()))
         off = abs(got / self.radius - 1)
         return Adherence(self.name, self.radius, round(got, 2), off, off <= self.tolerance, self.tolerance)
@@ -78,17 +82,17 @@ class RadiusOfGyration(EnergyCondition, LearnedCondition):
         return 0.5 * mask.sum(-1) * off.square()
 
     @classmethod
-    def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
-        """Rg over 2.2 l^0.38 Å, known in half of the examples."""
+    def from_data(cls, batch: Batch, rng: Generator, dropout: float | None = None) -> Tensor:
+        """Rg over 2.2 l^0.38 Å, known in half of the examples unless another dropout is given."""
         radius = gyration_radius(batch["atoms"][:, :, 1], batch.mask)
-        given = random_rows(len(radius), 0.5, rng).to(radius)
+        given = random_rows(len(radius), 1 - cls.rate(dropout), rng).to(radius)
         typical = RG_SCALE * batch.mask.sum(-1).to(radius).pow(RG_EXPONENT)
         return torch.stack([radius / typical * given, given], dim=-1)
 
     @classmethod
     def unknown(cls, mask: Bool[Tensor, "b l"]) -> Tensor:
         """Free."""
-        return torch.zeros(len(mask), cls.whole_dim, device=mask.device)
+        return torch.zeros(len(mask), cls.global_dim, device=mask.device)
 
     def features(self, mask: Bool[Tensor, " l"]) -> Float[Tensor, " g"]:
         """Rg over 2.2 l^0.38 Å, and the flag."""

@@ -10,21 +10,24 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from protgen.conditions.base import Adherence, LearnedCondition
+from protgen.conditions.flags import Flag
+from protgen.conditions.roles import FixedBlueprint
 from protgen.errors import ConflictError, UsageError
 from protgen.structure.dssp import assign_dssp
 from protgen.types import Batch
 
 LABELS = {"C": 0, "L": 0, "H": 1, "E": 2}  # labels of the store; L (loop) and C (coil) are one
 FREE = 3
+PARTIAL = 0.4  # of the training examples whose structure is known, those in which it is known in part
 
 
 @dataclass(frozen=True)
-class SecondaryStructure(LearnedCondition):
+class SecondaryStructure(LearnedCondition, FixedBlueprint):
     """A code for each residue.
 
     Args:
         codes: one letter a residue: H helix, E strand, L or C coil, X free.
-        tolerance: share of the residues asked for that may come out otherwise.
+        tolerance: fraction of the residues asked for that may come out otherwise.
 
     Raises:
         UsageError: for an empty string or another letter.
@@ -38,7 +41,17 @@ class SecondaryStructure(LearnedCondition):
     tolerance: float = 0.2
 
     name: ClassVar[str] = "secondary_structure"
+    blueprint_label: ClassVar[str] = "secondary structure"
+    flags: ClassVar[tuple[Flag, ...]] = (
+        Flag(
+            "--ss",
+            "Secondary structure, runs (H12L4E6) or letters (HHHLLEE); X is free. Gives the length too.",
+            metavar="TEXT",
+        ),
+    )
     residue_dim: ClassVar[int] = 4
+    requires: ClassVar[tuple[str, ...]] = ("labels",)
+    dropout: ClassVar[float | None] = 0.25
 
     def __post_init__(self) -> None:
         strange = sorted(set(self.codes) - set("HELCX"))
@@ -77,6 +90,21 @@ class SecondaryStructure(LearnedCondition):
         """Number of residues."""
         return len(self.codes)
 
+    def lengths(self) -> tuple[int, int]:
+        """One code a residue."""
+        return self.length, self.length
+
+    def fixed_codes(self) -> str:
+        """The codes."""
+        return self.codes
+
+    def describe(self) -> str:
+        """How many residues are of each kind."""
+        counts = {"helix": "H", "strand": "E", "free": "X"}
+        kinds = ", ".join(f"{self.codes.count(code)} {name}" for name, code in counts.items())
+        loop = self.length - sum(self.codes.count(code) for code in "HEX")
+        return f"{self.length} residues: {kinds}, {loop} loop"
+
     def check_length(self, length: int) -> None:
         """Raise ConflictError unless there is one code for each residue."""
         if length != len(self.codes):
@@ -85,9 +113,9 @@ class SecondaryStructure(LearnedCondition):
                 "make them equal, or leave one out"
             )
 
-    def adherence(self, outcome: Any) -> Adherence:
-        """Share of the residues asked for whose DSSP code came out as asked."""
-        got = "".join(assign_dssp(outcome.backbone[None])[0])
+    def adherence(self, structure: Any) -> Adherence:
+        """Fraction of the residues asked for whose DSSP code came out as asked."""
+        got = "".join(assign_dssp(structure.backbone[None])[0])
         wanted = np.array([LABELS.get(code, FREE) for code in self.codes])
         asked = wanted != FREE
         found = np.array([LABELS[code] for code in got])
@@ -102,8 +130,11 @@ class SecondaryStructure(LearnedCondition):
         )
 
     @classmethod
-    def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
-        """True labels; wholly unknown in 25 % of examples, known in part (whole segments) in 30 %."""
+    def from_data(cls, batch: Batch, rng: Generator, dropout: float | None = None) -> Tensor:
+        """True labels; unknown in a quarter of the examples unless another dropout is given.
+
+        In 40 % of the other examples they are known in part, for whole segments.
+        """
         labels = batch["labels"].long()
         one_hot = torch.nn.functional.one_hot(labels, 3).float()
         b, length = labels.shape
@@ -112,7 +143,8 @@ class SecondaryStructure(LearnedCondition):
         segment = change.cumsum(1) - 1
         given = (torch.rand(b, length, generator=rng).to(labels.device) < 0.5).gather(1, segment)
         kind = torch.rand(b, generator=rng).to(labels.device)
-        given = torch.where((kind < 0.30)[:, None], given, True) & (kind < 0.75)[:, None] & batch.mask
+        known = 1 - cls.rate(dropout)
+        given = torch.where((kind < PARTIAL * known)[:, None], given, True) & (kind < known)[:, None] & batch.mask
         return torch.cat([one_hot, torch.ones_like(one_hot[..., :1])], dim=-1) * given[..., None]
 
     @classmethod

@@ -11,9 +11,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from protgen.conditions.base import Adherence, EnergyCondition
+from protgen.conditions.base import Adherence, Condition, EnergyCondition
 from protgen.conditions.files import checksum, confirm, structure_of
+from protgen.conditions.flags import Flag
 from protgen.conditions.quantities import ca_of, check_number, gyration_variances, pair_distances, parse_number
+from protgen.conditions.radius_of_gyration import RadiusOfGyration
 from protgen.errors import ProtgenError, UsageError
 
 QUANTILES = 64  # of the distribution of pair distances
@@ -48,6 +50,9 @@ class Shape(EnergyCondition):
     checksum: str = ""
 
     name: ClassVar[str] = "shape"
+    flags: ClassVar[tuple[Flag, ...]] = (
+        Flag("--shape", "Asphericity 0 to 1, semi-axes 18x12x10 (Å), or a file of points.", metavar="TEXT|FILE"),
+    )
 
     def __post_init__(self) -> None:
         if sum(value is not None for value in (self.asphericity, self.ellipsoid, self.points)) != 1:
@@ -84,9 +89,22 @@ class Shape(EnergyCondition):
             return cls(ellipsoid=(a, b, c))
         return cls(asphericity=parse_number(text, "shape", "0.1 (asphericity), 18x12x10 (Å), or a file of points"))
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def conflicts_with(self, other: Condition) -> str | None:
+        """A radius of gyration that the ellipsoid does not have."""
+        if self.ellipsoid is None or not isinstance(other, RadiusOfGyration):
+            return None
+        assert self.tolerance is not None
+        own = (sum(axis**2 for axis in self.ellipsoid) / 5) ** 0.5
+        if abs(own / other.radius - 1) <= other.tolerance + self.tolerance:
+            return None
+        return (
+            f"radius_of_gyration {other.radius:g} Å conflicts with the ellipsoid of shape, which has {own:.1f} Å; "
+            "change one of them"
+        )
+
+    def adherence(self, structure: Any) -> Adherence:
         """Difference of asphericity, largest relative difference of a semi-axis, or distance of distributions in Å."""
-        ca = torch.from_numpy(np.ascontiguousarray(ca_of(outcome, self.name)))[None]
+        ca = torch.from_numpy(np.ascontiguousarray(ca_of(structure, self.name)))[None]
         mask = torch.ones(ca.shape[:2], dtype=torch.bool)
         assert self.tolerance is not None
         if self.points is not None:

@@ -10,14 +10,16 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
-from protgen.conditions.base import Adherence, LearnedCondition
+from protgen.conditions.base import Adherence, Condition, LearnedCondition
+from protgen.conditions.flags import Flag
 from protgen.conditions.quantities import backbone_of, check_number
+from protgen.conditions.roles import FixedBlueprint
 from protgen.errors import ConflictError, UsageError
 from protgen.geometry.hydrogen_bonds import Bridges, bridges, in_ladders
 from protgen.types import Batch
 
 Ladder = tuple[int, int, int, int]
-UNKNOWN, COMPLETE = 0.4, 0.8  # of training examples: share that knows no pair, and from there on up to which all
+PARTIAL = 1 / 3  # of the training examples whose pairs are known, those in which they are known of some strands alone
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class StrandPairing(LearnedCondition):
     Args:
         ladders: (first, last, partner of the first, partner of the last), residues from 1.
         complete: whether no other residues pair; where not, those of strands that are not named are free.
-        tolerance: share of the pairs that may be missing.
+        tolerance: fraction of the pairs that may be missing.
 
     Raises:
         UsageError: if a ladder has strands of two lengths, of one residue, or that overlap.
@@ -46,6 +48,11 @@ class StrandPairing(LearnedCondition):
 
     name: ClassVar[str] = "strand_pairing"
     pair_dim: ClassVar[int] = 3
+    requires: ClassVar[tuple[str, ...]] = ("atoms", "labels")
+    dropout: ClassVar[float | None] = 0.4
+    flags: ClassVar[tuple[Flag, ...]] = (
+        Flag("--strand-pairing", "Pairs of strands, residue by residue: '3-8:20-15, 22-27:40-45'.", metavar="TEXT"),
+    )
 
     def __post_init__(self) -> None:
         check_number(self.tolerance, "tolerance of the strand pairing", 0.0, 1.0)
@@ -94,9 +101,21 @@ class StrandPairing(LearnedCondition):
                 f"strand_pairing names residue {furthest}, but the length is {length}; change one of them"
             )
 
-    def adherence(self, outcome: Any) -> Adherence:
-        """Share of the pairs that are no bridge of the asked kind, register included."""
-        backbone = torch.from_numpy(np.asarray(backbone_of(outcome, self.name), dtype=np.float64))[None]
+    def conflicts_with(self, other: Condition) -> str | None:
+        """Secondary structure that has a helix where residues are to pair, or ends before them."""
+        if not isinstance(other, FixedBlueprint):
+            return None
+        codes, label = other.fixed_codes(), other.blueprint_label
+        for residue in self.residues():
+            if residue > len(codes):
+                return f"strand_pairing names residue {residue}, but {label} has {len(codes)}; change one of them"
+            if codes[residue - 1] == "H":
+                return f"strand_pairing pairs residue {residue}, where {label} has a helix; change one of them"
+        return None
+
+    def adherence(self, structure: Any) -> Adherence:
+        """Fraction of the pairs that are no bridge of the asked kind, register included."""
+        backbone = torch.from_numpy(np.asarray(backbone_of(structure, self.name), dtype=np.float64))[None]
         self.check_length(backbone.shape[1])
         found = bridges(backbone, torch.ones(backbone.shape[:2], dtype=torch.bool))
         made = [
@@ -108,8 +127,11 @@ class StrandPairing(LearnedCondition):
         return Adherence(self.name, asked, got, off, off <= self.tolerance, self.tolerance)
 
     @classmethod
-    def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
-        """True pairs of ladders: none known in 40 % of examples, all in 40 %, those among some strands in 20 %."""
+    def from_data(cls, batch: Batch, rng: Generator, dropout: float | None = None) -> Tensor:
+        """True pairs of ladders; unknown in 40 % of the examples unless another dropout is given.
+
+        In a third of the other examples pairs are known among some of the strands alone.
+        """
         mask = batch.mask
         with torch.no_grad():
             found = in_ladders(bridges(batch["atoms"], mask))
@@ -119,7 +141,8 @@ class StrandPairing(LearnedCondition):
         chosen = torch.rand(labels.shape, generator=rng).to(mask.device) < 0.5
         given = chosen.gather(1, change.cumsum(1) - 1) & (labels == 2)
         kind = torch.rand(len(labels), generator=rng).to(mask.device)[:, None]
-        given = torch.where(kind < COMPLETE, True, given) & (kind >= UNKNOWN) & mask
+        known = 1 - cls.rate(dropout)
+        given = torch.where(kind < PARTIAL * known, given, True) & (kind < known) & mask
         return channels(found, given[:, :, None] & given[:, None])
 
     @classmethod

@@ -9,7 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from protgen.conditions.base import Adherence, Condition
+from protgen.conditions.flags import Flag
+from protgen.conditions.mechanisms import Capabilities
 from protgen.conditions.quantities import check_number
+from protgen.conditions.roles import Assembly
 from protgen.errors import UsageError
 
 MOST_COPIES = 24
@@ -17,7 +20,7 @@ MOST_REORDERED = 6  # chains whose orders are all tried where the file's own ord
 
 
 @dataclass(frozen=True)
-class Symmetry(Condition):
+class Symmetry(Condition, Assembly):
     """A point group; the length asked for beside it is that of one chain.
 
     Args:
@@ -37,6 +40,7 @@ class Symmetry(Condition):
 
     name: ClassVar[str] = "symmetry"
     whole_assembly: ClassVar[bool] = True
+    flags: ClassVar[tuple[Flag, ...]] = (Flag("--symmetry", "C2, C3, ... or D2, D3, ...", metavar="GROUP"),)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "group", str(self.group).strip().upper())
@@ -53,6 +57,14 @@ class Symmetry(Condition):
             UsageError: for another.
         """
         return cls(text)
+
+    def mechanisms(self, model: Capabilities) -> frozenset[str]:
+        """Copies of one chain are laid about the axes."""
+        return frozenset({"construction"})
+
+    def describe(self) -> str:
+        """The group."""
+        return self.group
 
     @property
     def fold(self) -> int:
@@ -75,17 +87,17 @@ class Symmetry(Condition):
             return turns
         return np.concatenate([turns, turns @ np.diag([1.0, -1.0, -1.0])])
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def adherence(self, structure: Any) -> Adherence:
         """RMSD to the nearest perfectly symmetric assembly of the chains, Å."""
-        chains = [outcome.backbone[outcome.chain_ids == chain][:, :3] for chain in outcome.chains]
+        chains = [structure.backbone[structure.chain_ids == chain][:, :3] for chain in structure.chains]
         if len(chains) != self.copies:
-            raise UsageError(f"{outcome.name}: {self.group} has {self.copies} chains, the structure {len(chains)}")
+            raise UsageError(f"{structure.name}: {self.group} has {self.copies} chains, the structure {len(chains)}")
         lengths = {len(chain) for chain in chains}
         if len(lengths) != 1:
-            raise UsageError(f"{outcome.name}: the chains of {self.group} have different lengths {sorted(lengths)}")
+            raise UsageError(f"{structure.name}: the chains of {self.group} have different lengths {sorted(lengths)}")
         stacked = np.stack([chain.reshape(-1, 3) for chain in chains])
         if not np.isfinite(stacked).all():
-            raise UsageError(f"{outcome.name}: symmetry needs N, CA and C of every residue, and some are missing")
+            raise UsageError(f"{structure.name}: symmetry needs N, CA and C of every residue, and some are missing")
         off = symmetry_rmsd(stacked, self.operations())
         if off > self.tolerance and self.copies <= MOST_REORDERED:
             for order in itertools.permutations(range(1, self.copies)):

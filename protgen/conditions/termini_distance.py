@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from protgen.conditions.base import Adherence, EnergyCondition, LearnedCondition, random_rows
+from protgen.conditions.flags import Flag
 from protgen.conditions.quantities import ca_of, chain_ends, check_number, pair_distances, parse_number
 from protgen.errors import ConflictError
 from protgen.types import Batch
@@ -33,8 +34,13 @@ class TerminiDistance(EnergyCondition, LearnedCondition):
     tolerance: float = 2.0
 
     name: ClassVar[str] = "termini_distance"
+    flags: ClassVar[tuple[Flag, ...]] = (
+        Flag("--termini-distance", "Distance of the first and the last CA, Å.", metavar="Å"),
+    )
     local: ClassVar[bool] = True
-    whole_dim: ClassVar[int] = 2
+    global_dim: ClassVar[int] = 2
+    requires: ClassVar[tuple[str, ...]] = ("atoms",)
+    dropout: ClassVar[float | None] = 0.5
 
     def __post_init__(self) -> None:
         check_number(self.distance, "termini distance", 3.0)
@@ -58,9 +64,9 @@ class TerminiDistance(EnergyCondition, LearnedCondition):
                 f"which reach {longest:.0f} Å at the most; change one of them"
             )
 
-    def adherence(self, outcome: Any) -> Adherence:
+    def adherence(self, structure: Any) -> Adherence:
         """Difference in Å."""
-        ca = ca_of(outcome, self.name)
+        ca = ca_of(structure, self.name)
         got = float(np.linalg.norm(ca[0] - ca[-1]))
         off = abs(got - self.distance)
         return Adherence(self.name, self.distance, round(got, 2), off, off <= self.tolerance, self.tolerance)
@@ -71,17 +77,17 @@ class TerminiDistance(EnergyCondition, LearnedCondition):
         return 0.25 * (pair_distances(first[:, 1], last[:, 1]) - self.distance).square()
 
     @classmethod
-    def from_data(cls, batch: Batch, rng: Generator) -> Tensor:
-        """Distance over 20 Å, known in half of the examples."""
+    def from_data(cls, batch: Batch, rng: Generator, dropout: float | None = None) -> Tensor:
+        """Distance over 20 Å, known in half of the examples unless another dropout is given."""
         first, last = chain_ends(batch["atoms"], batch.mask)
         distance = pair_distances(first[:, 1], last[:, 1])
-        given = random_rows(len(distance), 0.5, rng).to(distance)
+        given = random_rows(len(distance), 1 - cls.rate(dropout), rng).to(distance)
         return torch.stack([distance / UNIT * given, given], dim=-1)
 
     @classmethod
     def unknown(cls, mask: Bool[Tensor, "b l"]) -> Tensor:
         """Free."""
-        return torch.zeros(len(mask), cls.whole_dim, device=mask.device)
+        return torch.zeros(len(mask), cls.global_dim, device=mask.device)
 
     def features(self, mask: Bool[Tensor, " l"]) -> Float[Tensor, " g"]:
         """Distance over 20 Å, and the flag."""

@@ -11,7 +11,7 @@ SEPARATION = 4  # residues along the chain; nearer pairs are in contact in any c
 
 
 def compact_crops(
-    ca: np.ndarray, breaks: np.ndarray, lengths: tuple[int, ...], most: int, share: float = 0.7
+    ca: np.ndarray, breaks: np.ndarray, lengths: tuple[int, ...], most: int, fraction: float = 0.7
 ) -> list[tuple[int, int]]:
     """The most self-contained windows of a chain, overlapping each other by less than half.
 
@@ -20,7 +20,7 @@ def compact_crops(
         breaks: (l - 1,) True where residue i + 1 does not follow i.
         lengths: window lengths, in the order in which each may choose its best place.
         most: how many windows at the most.
-        share: least share of a window's contacts that must lie inside it.
+        fraction: least fraction of a window's contacts that must lie inside it.
 
     Returns:
         (start, stop) of each window.
@@ -42,7 +42,7 @@ def compact_crops(
             inside = table[stop, stop] - table[start, stop] - table[stop, start] + table[start, start]
             touching = table[stop, n] - table[start, n]
             # Contacts per residue guard against windows that are alone because they are extended.
-            if touching and inside / touching >= share and inside / length >= 6.0:
+            if touching and inside / touching >= fraction and inside / length >= 6.0:
                 best = max(best, (inside / touching, start, stop))
         if best[2] and len(chosen) < most:
             chosen.append(best[1:])

@@ -1,26 +1,38 @@
 """Batches of a store: collated, padded, bucketed by length, and the same again for the same (seed, epoch)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from protgen.data.store import Item, Store
+from protgen.errors import DataError
 from protgen.types import Batch
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """A padded batch: `atoms` (b, l, 4, 3) float32 Å, `labels` (b, l) uint8, and the mask."""
-    length = max(len(item.atoms) for item in items)
-    atoms = torch.zeros(len(items), length, 4, 3)
-    labels = torch.zeros(len(items), length, dtype=torch.uint8)
-    mask = torch.zeros(len(items), length, dtype=torch.bool)
-    for row, item in enumerate(items):
-        n = len(item.atoms)
-        atoms[row, :n] = torch.from_numpy(np.array(item.atoms))
-        labels[row, :n] = torch.from_numpy(np.array(item.labels))
+    """A padded batch with the mask and all fields of the items.
+
+    Fields of residues are (b, l, ...) and zero beyond the end of a chain: `atoms` (b, l, 4, 3) float32 Å, `labels`
+    (b, l) uint8. Fields of chains are (b, ...).
+    """
+    lengths = [len(item.atoms) for item in items]
+    mask = torch.zeros(len(items), max(lengths), dtype=torch.bool)
+    for row, n in enumerate(lengths):
         mask[row, :n] = True
-    return Batch({"atoms": atoms, "labels": labels}, mask)
+    held = [item.per_residue for item in items]
+    arrays = {name: padded([fields[name] for fields in held], mask.shape[1]) for name in held[0]}
+    arrays |= {name: torch.from_numpy(np.stack([item.chain[name] for item in items])) for name in items[0].chain}
+    return Batch(arrays, mask)
+
+
+def padded(parts: Sequence[np.ndarray], length: int) -> Tensor:
+    """Arrays (l, ...) of several chains as one tensor (b, length, ...), zero where a chain has ended."""
+    joined = np.zeros((len(parts), length, *parts[0].shape[1:]), dtype=parts[0].dtype)
+    for row, part in enumerate(parts):
+        joined[row, : len(part)] = part
+    return torch.from_numpy(joined)
 
 
 class LengthBuckets:
@@ -28,13 +40,13 @@ class LengthBuckets:
 
     Args:
         lengths: (n,) residues of each item.
-        pairs: most residue pairs (items times longest squared) of a batch.
+        max_pairs: most residue pairs (items times longest squared) of a batch.
         seed: of the shuffling.
     """
 
-    def __init__(self, lengths: np.ndarray, pairs: int, seed: int) -> None:
+    def __init__(self, lengths: np.ndarray, max_pairs: int, seed: int) -> None:
         self.lengths = np.asarray(lengths)
-        self.pairs = pairs
+        self.max_pairs = max_pairs
         self.seed = seed
 
     def epoch(self, number: int) -> list[np.ndarray]:
@@ -48,20 +60,46 @@ class LengthBuckets:
             full = stop == len(order)
             if not full:
                 longest = self.lengths[order[start : stop + 1]].max()
-                full = (stop + 1 - start) * longest**2 > self.pairs
+                full = (stop + 1 - start) * longest**2 > self.max_pairs
             if full:
                 batches.append(order[start:stop])
                 start = stop
         return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def training_batches(store: Store, indices: np.ndarray, pairs: int, seed: int, start: int = 0) -> Iterator[Batch]:
-    """Endless batches from the given step on: resuming at step s gives what an unbroken run would have seen."""
-    buckets = LengthBuckets(store.lengths[indices], pairs, seed)
-    step, epoch = 0, 0
-    while True:
-        batches = buckets.epoch(epoch)
-        for batch in batches[max(0, start - step) :]:
-            yield collate([store[int(i)] for i in indices[batch]])
-        step += len(batches)
-        epoch += 1
+class StoreBatches:
+    """Endless batches of a split of a store: `batches(i)` is batch i, whatever was asked before.
+
+    Args:
+        store: where the items are.
+        max_pairs: most residue pairs of a batch (see LengthBuckets).
+        seed: of the order.
+        split: name of the split.
+
+    Raises:
+        DataError: if the split has no items.
+    """
+
+    def __init__(self, store: Store, max_pairs: int, seed: int, split: str = "train") -> None:
+        self.store = store
+        self.indices = store.indices(split)
+        if not len(self.indices):
+            name = {"train": "training"}.get(split, split)
+            raise DataError(f"{store.folder}: no items in the {name} split; build the store with some")
+        self.buckets = LengthBuckets(store.lengths[self.indices], max_pairs, seed)
+        self._epoch, self._first = 0, 0
+        self._batches = self.buckets.epoch(0)
+
+    def __call__(self, step: int) -> Batch:
+        """Batch number `step`, from 0."""
+        if step < self._first:
+            self._enter(0, 0)
+        while step >= self._first + len(self._batches):
+            self._enter(self._epoch + 1, self._first + len(self._batches))
+        rows = self._batches[step - self._first]
+        return collate([self.store[int(i)] for i in self.indices[rows]])
+
+    def _enter(self, epoch: int, first: int) -> None:
+        """Go to an epoch, whose first batch has that number."""
+        self._epoch, self._first = epoch, first
+        self._batches = self.buckets.epoch(epoch)

@@ -1,23 +1,25 @@
 """The store: every kept structure in a few flat arrays with offsets, mapped into memory, and a manifest.
 
-A folder of `.npy` files: `offsets` (n + 1,), `atoms` (residues, 4, 3) float32 Å, `labels` (residues,) uint8 secondary
-structure, `numbers` (residues,) int32 residue numbers. Reading an item is slicing: microseconds, and processes share
-the pages. `manifest.json` names every structure kept, why the others were dropped, and the settings of the build.
+A folder of `.npy` files. `offsets` (n + 1,) are the places of the chains; every field is a file of its own, with an
+entry for each residue (`atoms`, `labels`, `numbers`, `aatype`) or for each chain (labels of a laboratory). Reading an
+item is slicing: microseconds, and processes share the pages. `manifest.json` declares the fields (`data/fields.py`),
+names every structure kept, why the others were dropped, and the settings of the build.
 """
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from protgen.data.fields import STRUCTURE, Field
 from protgen.errors import DataError
 from protgen.types import JSON
 
-VERSION = 1
-ARRAYS = {"offsets": np.int64, "atoms": np.float32, "labels": np.uint8, "numbers": np.int32}
+VERSION = 2
+READABLE = (1, 2)  # stores of version 1 declare no fields: theirs are those of every structure
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,13 @@ class Item:
     Attributes:
         id: unique name; a crop of a longer chain carries its range, `1us0_A:33-132`.
         atoms: (l, 4, 3) float32 Å; N, CA, C, O.
-        labels: (l,) uint8; 0 coil, 1 helix, 2 strand.
+        labels: (l,) uint8 secondary structure; 0 coil, 1 helix, 2 strand.
         numbers: (l,) int32 residue numbers.
         split: "train" or "validation".
         cluster: sequence cluster, by which the split was made.
-        facts: what the manifest tells of it (length, rg, helix, strand, resolution, ...).
+        facts: further entries of the manifest (length, rg, helix, strand, resolution, ...).
+        residue: further fields of each residue, (l, ...) by name.
+        chain: further fields of the whole chain by name.
     """
 
     id: str
@@ -41,29 +45,45 @@ class Item:
     split: str
     cluster: str
     facts: JSON = field(default_factory=dict)
+    residue: Mapping[str, np.ndarray] = field(default_factory=dict)
+    chain: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def per_residue(self) -> dict[str, np.ndarray]:
+        """All fields of each residue, those of the structure first."""
+        return {"atoms": self.atoms, "labels": self.labels, "numbers": self.numbers, **self.residue}
 
 
-def write_store(folder: Path, items: Sequence[Item], dropped: Sequence[JSON], settings: JSON) -> None:
+def write_store(
+    folder: Path, items: Sequence[Item], dropped: Sequence[JSON], settings: JSON, fields: Sequence[Field] = ()
+) -> None:
     """Write a store; the manifest comes last, so a store without one is known to be half-written.
 
+    Args:
+        folder: of the store.
+        items: the structures kept.
+        dropped: an entry with `id` and `reason` for each other one.
+        settings: of the build, for the manifest.
+        fields: declarations of the fields that items have beside those of every structure.
+
     Raises:
-        DataError: if there is nothing to write or the folder cannot be written.
+        DataError: if there is nothing to write, an item lacks a field, or the folder cannot be written.
     """
     if not items:
         raise DataError(f"{folder}: no structure passed the filters; see the reasons, or loosen them")
+    declared = [*STRUCTURE, *fields]
+    arrays = {own.name: column(own, items) for own in declared}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "manifest.json").unlink(missing_ok=True)
         offsets = np.cumsum([0] + [len(item.atoms) for item in items])
-        save(folder / "offsets.npy", offsets.astype(ARRAYS["offsets"]))
-        for name in ("atoms", "labels", "numbers"):
-            save(
-                folder / f"{name}.npy",
-                np.concatenate([getattr(item, name) for item in items]).astype(ARRAYS[name]),
-            )
+        save(folder / "offsets.npy", offsets.astype(np.int64))
+        for name, array in arrays.items():
+            save(folder / f"{name}.npy", array)
         manifest = {
             "version": VERSION,
             "settings": settings,
+            "fields": [own.to_json() for own in declared],
             "n_kept": len(items),
             "n_dropped": len(dropped),
             "kept": [{"id": i.id, "split": i.split, "cluster": i.cluster, **i.facts} for i in items],
@@ -76,6 +96,26 @@ def write_store(folder: Path, items: Sequence[Item], dropped: Sequence[JSON], se
         raise DataError(
             f"{folder}: cannot write the store ({error.strerror}); choose a folder you can write"
         ) from error
+
+
+def column(own: Field, items: Sequence[Item]) -> np.ndarray:
+    """The values of a field over all items: (residues, *shape), or (n, *shape) for a field of chains.
+
+    Raises:
+        DataError: if an item lacks the field, or has it in another shape.
+    """
+    parts = []
+    for item in items:
+        held = item.per_residue if own.per == "residue" else item.chain
+        if own.name not in held:
+            raise DataError(f"{item.id}: no field {own.name}, which the store declares; give it to every item")
+        part = np.asarray(held[own.name])
+        shape = (len(item.atoms), *own.shape) if own.per == "residue" else own.shape
+        if part.shape != shape:
+            raise DataError(f"{item.id}: field {own.name} has shape {part.shape}; the store declares {shape}")
+        parts.append(part)
+    joined = np.concatenate(parts) if own.per == "residue" else np.stack(parts)
+    return joined.astype(own.dtype)
 
 
 def save(path: Path, array: np.ndarray) -> None:
@@ -91,6 +131,9 @@ class Store:
     Args:
         folder: where `write_store` left it.
 
+    Attributes:
+        fields: the declared fields by name.
+
     Raises:
         DataError: if it is missing, half-written, of another version, or its arrays disagree.
     """
@@ -99,21 +142,32 @@ class Store:
         self.folder = Path(folder)
         try:
             self.manifest = json.loads((self.folder / "manifest.json").read_text())
-            self.arrays = {
-                name: np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS
-            }
+            self.offsets = np.load(self.folder / "offsets.npy", allow_pickle=False)
         except (OSError, ValueError) as error:
             raise DataError(
                 f"{self.folder}: not a complete store ({error}); make one with `protgen data build`"
             ) from error
-        if self.manifest.get("version") != VERSION:
-            raise DataError(f"{self.folder}: store version {self.manifest.get('version')}, this code reads {VERSION}")
-        self.offsets = np.asarray(self.arrays["offsets"])
-        kept = self.manifest["kept"]
-        if len(self.offsets) != len(kept) + 1 or any(
-            len(self.arrays[name]) != self.offsets[-1] for name in ("atoms", "labels", "numbers")
-        ):
+        version = self.manifest.get("version")
+        if version not in READABLE:
+            raise DataError(f"{self.folder}: store version {version}, this code reads 1 and 2; build the store again")
+        declared = [Field.from_json(plain) for plain in self.manifest.get("fields", [])] or STRUCTURE
+        self.fields = {own.name: own for own in declared}
+        self.arrays = {name: self._load(own) for name, own in self.fields.items()}
+        if len(self.offsets) != len(self.manifest["kept"]) + 1:
             raise DataError(f"{self.folder}: arrays and manifest disagree; build the store again")
+
+    def _load(self, own: Field) -> np.ndarray:
+        """The array of a field, mapped into memory."""
+        try:
+            array = np.load(self.folder / f"{own.name}.npy", mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{self.folder}: not a complete store ({error}); make one with `protgen data build`"
+            ) from error
+        rows = self.offsets[-1] if own.per == "residue" else len(self.offsets) - 1
+        if array.shape != (rows, *own.shape) or array.dtype != np.dtype(own.dtype):
+            raise DataError(f"{self.folder}: {own.name} and the manifest disagree; build the store again")
+        return array
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -130,10 +184,17 @@ class Store:
     def __getitem__(self, index: int) -> Item:
         start, stop = self.offsets[index], self.offsets[index + 1]
         entry = dict(self.manifest["kept"][index])
+        held = {
+            name: array[start:stop] if self.fields[name].per == "residue" else array[index]
+            for name, array in self.arrays.items()
+        }
+        per_chain = {name: held.pop(name) for name in list(held) if self.fields[name].per == "chain"}
         return Item(
             id=entry.pop("id"),
             split=entry.pop("split"),
             cluster=entry.pop("cluster"),
             facts=entry,
-            **{name: self.arrays[name][start:stop] for name in ("atoms", "labels", "numbers")},
+            **{own.name: held.pop(own.name) for own in STRUCTURE},
+            residue=held,
+            chain=per_chain,
         )

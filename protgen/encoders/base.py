@@ -1,7 +1,7 @@
 """The interface of encoders: noisy points of a space in, invariant scalars and equivariant vectors out."""
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -9,26 +9,52 @@ from torch import Tensor, nn
 from protgen.types import Conditioning, Features, State
 
 Symmetry = Literal["E3", "SE3", "none"]
+Causality = Literal["never", "optional", "always"]
 
 
 class Encoder(nn.Module, ABC):
     """A network over the positions of a state.
+
+    Its constructor takes `residue_dim` and `global_dim`, the widths of y, and further keywords with defaults. What a
+    subclass declares here is what models and contract tests need to know of it.
 
     Attributes:
         symmetry: the group under which scalars are invariant and vectors turn: E3 (reflections too), SE3, or none.
         scalar_dim: d of the scalars it returns.
         vector_dim: v of the vectors it returns, at least 3 where a head reads frames.
         reads: the fields a state must have for it; empty where it reads any.
+        causality: whether features at position i can be made to depend on positions up to i alone: never, with the
+            keyword `causal=True` (optional), or always.
+        exact_gradients: whether its derivatives by coordinates are those of its output. An encoder may cut some, for
+            speed.
+        local: whether a change at one position is felt most near it, as in convolutions.
     """
 
     symmetry: Symmetry
     scalar_dim: int
     vector_dim: int
     reads: tuple[str, ...] = ()
+    causality: ClassVar[Causality] = "never"
+    exact_gradients: ClassVar[bool] = True
+    local: ClassVar[bool] = False
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Keywords beside `residue_dim` and `global_dim` that make a small instance, for tests."""
+        return {}
+
+    @classmethod
+    def on_grid(cls, height: int, width: int, channels: int) -> dict[str, Any] | None:
+        """Keywords that make it read images in row-major order, field `pixels` (b, height * width, channels).
+
+        Returns:
+            None where it reads no images.
+        """
+        return None
 
     @abstractmethod
     def forward(
-        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None
+        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None
     ) -> Features:
         """Encode a noisy state.
 
@@ -36,5 +62,5 @@ class Encoder(nn.Module, ABC):
             state: the noisy point x_t.
             t: (b,) time, 0 at data and 1 at noise.
             cond: what is known of y.
-            estimate: an earlier prediction of x_data for self-conditioning, None if there is none.
+            x_pred: an earlier prediction of x_data for self-conditioning, None if there is none.
         """

@@ -13,6 +13,9 @@ References:
     Hoogeboom et al. 2022, Equivariant Diffusion for Molecule Generation, eq. 12 (the norm + 1 in the denominator).
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -22,9 +25,26 @@ from protgen.geometry.frames import rotation_from_small_quaternion
 from protgen.nn.edges import EdgeGeometry, Frames, unit_vectors
 from protgen.nn.graph import Wiring
 from protgen.nn.modulation import Modulation
+from protgen.nn.passing import WeightedMeanPassing
 from protgen.nn.precision import full_precision
-from protgen.nn.residue_graph import ResidueGraph, ResidueGraphReader, turned_and_moved
+from protgen.nn.residue_graph import ResidueGraph, ResidueGraphReader, rotated_and_moved
 from protgen.types import Conditioning, Features, State
+
+
+class EdgeMessages(WeightedMeanPassing):
+    """Messages to each node; the weights are those of the block, whose names do not fit PyG's methods."""
+
+    def message(
+        self,
+        target_i: Tensor,
+        source_j: Tensor,
+        edge: Tensor,
+        geometry: Tensor,
+        unit: Tensor,
+        network: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    ) -> tuple[Tensor, Tensor]:
+        """Scalars (e, d) and pulls (e, 2, 3) of an edge, which `network` computes from its hidden layer and unit."""
+        return network(target_i + source_j + edge + geometry, unit)
 
 
 class Block(nn.Module):
@@ -32,6 +52,7 @@ class Block(nn.Module):
 
     def __init__(self, dim: int, edge_dim: int, expansion: int) -> None:
         super().__init__()
+        self.passing = EdgeMessages()
         self.norm = Modulation(dim)
         self.from_target = nn.Linear(dim, dim)
         self.from_source = nn.Linear(dim, dim, bias=False)
@@ -49,24 +70,43 @@ class Block(nn.Module):
     def forward(self, h: Tensor, frames: Frames, given: ResidueGraph) -> tuple[Tensor, Frames]:
         """Updated scalars and frames."""
         graph = given.graph
-        x = self.norm(h, given.whole)
-        hidden = self.from_target(x)[graph.target] + self.from_source(x)[graph.source]
-        hidden = hidden + self.from_edge(given.edges) + self.geometry(graph, frames)
+        x = self.norm(h, given.globals)
+        received, pull = self.passing.propagate(
+            graph.edge_index,
+            target=self.from_target(x),
+            source=self.from_source(x),
+            edge=self.from_edge(given.edges),
+            geometry=self.geometry(graph, frames),
+            unit=self.unit(given, frames),
+            network=self.of_edge,
+            weights=given.weights,
+        )
+        h = h + self.update(torch.cat([x, received.to(x.dtype)], dim=-1))
+        return h, self.move(h, pull, frames, given)
+
+    def of_edge(self, hidden: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
+        """Scalars of an edge (e, d), and its pulls on position and rotation (e, 2, 3) in the global frame."""
         message = nn.functional.silu(self.message(nn.functional.silu(hidden)))
         message = message * torch.sigmoid(self.gate(message))
-        h = h + self.update(torch.cat([x, graph.mean(message, given.weights).to(x.dtype)], dim=-1))
-        return h, self.move(h, message, frames, given)
+        return message, self.pull(message, unit)
 
     @full_precision
-    def move(self, h: Tensor, message: Tensor, frames: Frames, given: ResidueGraph) -> Frames:
+    def unit(self, given: ResidueGraph, frames: Frames) -> Tensor:
+        """Directions of edges (e, 3), shortened to d / (d + 1)."""
+        direction, distance = unit_vectors(given.graph, frames[1])
+        return direction * (distance / (distance + 1))[..., None]
+
+    @full_precision
+    def pull(self, message: Tensor, unit: Tensor) -> Tensor:
+        """Pulls of an edge along its direction."""
+        along = self.along(message.to(self.along.weight.dtype)).to(unit.dtype)
+        return along[..., None] * unit[:, None]
+
+    @full_precision
+    def move(self, h: Tensor, pull: Tensor, frames: Frames, given: ResidueGraph) -> Frames:
         """Frames moved and turned along the edges and along their own axes."""
         rots, trans = frames
-        dtype, weight_dtype = trans.dtype, self.own.weight.dtype
-        direction, distance = unit_vectors(given.graph, trans)
-        along = self.along(message.to(weight_dtype)).to(dtype)[..., None]
-        pull = direction * (distance / (distance + 1))[..., None]
-        seen = given.graph.mean(along * pull[:, None], given.weights)
-        local = seen @ rots + self.own(h.to(weight_dtype)).to(dtype).unflatten(-1, (2, 3))
+        local = pull @ rots + self.own(h.to(self.own.weight.dtype)).to(trans.dtype).unflatten(-1, (2, 3))
         move, turn = local.unbind(-2)
         trans = trans + (rots @ move[..., None])[..., 0] * given.step
         return rots @ rotation_from_small_quaternion(turn), trans
@@ -76,7 +116,7 @@ class EGNNEncoder(Encoder):
     """Equivariant graph network over residue frames.
 
     Args:
-        residue_dim, whole_dim: widths of the conditioning it reads.
+        residue_dim, global_dim: widths of the conditioning it reads.
         dim: width of residue scalars and messages.
         blocks: number of blocks.
         edge_dim: width of edge features.
@@ -88,11 +128,17 @@ class EGNNEncoder(Encoder):
     symmetry = "SE3"
     reads = ("trans", "rots")
     vector_dim = 3
+    causality = "optional"
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Keywords of a narrow one."""
+        return {"dim": 32}
 
     def __init__(
         self,
         residue_dim: int,
-        whole_dim: int,
+        global_dim: int,
         dim: int = 128,
         blocks: int = 6,
         edge_dim: int = 64,
@@ -103,17 +149,17 @@ class EGNNEncoder(Encoder):
         super().__init__()
         self.scalar_dim = dim
         self.reader = ResidueGraphReader(
-            residue_dim, whole_dim, dim, edge_dim, Wiring(nearest=neighbours, causal=causal)
+            residue_dim, global_dim, dim, edge_dim, Wiring(nearest=neighbours, causal=causal)
         )
         self.blocks = nn.ModuleList(Block(dim, edge_dim, expansion) for _ in range(blocks))
 
     def forward(
-        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None
+        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None
     ) -> Features:
         """Scalars (b, l, dim) and the three vectors of a frame head: displacement (Å), changes of the x and y axes."""
-        given = self.reader(state, t, cond, estimate)
+        given = self.reader(state, t, cond, x_pred)
         h, frames = given.scalars, given.frames
         for block in self.blocks:
             h, frames = block(h, frames, given)
         dense = given.graph.dense
-        return Features(dense(h), dense(turned_and_moved(given.frames, frames)))
+        return Features(dense(h), dense(rotated_and_moved(given.frames, frames)))

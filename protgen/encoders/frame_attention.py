@@ -5,6 +5,8 @@ move of the frames; the frames a block sees are those the last one moved. Exactl
 act on invariants of relative frames.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -35,7 +37,7 @@ class Block(nn.Module):
     def forward(
         self,
         scalars: Tensor,
-        whole: Tensor,
+        globals: Tensor,
         pair: tuple[Tensor, Tensor],
         frames: tuple[Tensor, Tensor],
         mask: Tensor,
@@ -43,7 +45,7 @@ class Block(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Updated scalars and frames; `pair` is pair features and this block's attention bias."""
         rots, trans = frames
-        scale_a, shift_a, scale_t, shift_t = self.modulation(whole)[:, None].chunk(4, dim=-1)
+        scale_a, shift_a, scale_t, shift_t = self.modulation(globals)[:, None].chunk(4, dim=-1)
         x = self.norm_attention(scalars) * (1 + scale_a) + shift_a
         scalars = scalars + self.attention(x, *pair, rots, trans, mask)
         scalars = scalars + self.joints(rots, trans, mask)
@@ -56,7 +58,7 @@ class FrameAttentionEncoder(Encoder):
     """Frame attention (IPA-like) over all pairs of residues.
 
     Args:
-        residue_dim, whole_dim: widths of the conditioning it reads.
+        residue_dim, global_dim: widths of the conditioning it reads.
         dim: width of residue scalars.
         pair_dim: width of pair features.
         blocks: number of blocks.
@@ -72,11 +74,17 @@ class FrameAttentionEncoder(Encoder):
     symmetry = "SE3"
     reads = ("trans", "rots")
     vector_dim = 3
+    exact_gradients = False  # some by coordinates are cut, for speed
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Keywords of a narrow one."""
+        return {"dim": 32}
 
     def __init__(
         self,
         residue_dim: int,
-        whole_dim: int,
+        global_dim: int,
         dim: int = 192,
         pair_dim: int = 32,
         blocks: int = 6,
@@ -91,9 +99,9 @@ class FrameAttentionEncoder(Encoder):
         self.scalar_dim = dim
         self.refresh = refresh
         self.embed_residue = nn.Linear(residue_dim + 16 + 1, dim)
-        self.embed_whole = nn.Sequential(nn.Linear(whole_dim + 64, dim), nn.SiLU(), nn.Linear(dim, dim))
+        self.embed_global = nn.Sequential(nn.Linear(global_dim + 64, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.joints_noisy = LocalJoints(dim)
-        self.joints_estimate = LocalJoints(dim)
+        self.joints_x_pred = LocalJoints(dim)
         self.pair = PairFeatures(dim, pair_dim, sets=2, asked=asked_dim)
         self.bias = PairBias(pair_dim, refresh, heads)
         self.pair_refreshed = PairFeatures(dim, pair_dim, sets=1, asked=asked_dim)
@@ -101,26 +109,28 @@ class FrameAttentionEncoder(Encoder):
         self.blocks = nn.ModuleList(Block(dim, pair_dim, heads, expansion) for _ in range(blocks))
 
     def forward(
-        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None
+        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None
     ) -> Features:
         """Scalars (b, l, dim) and the three vectors of a frame head: displacement (Å), changes of the x and y axes."""
         mask = state.mask
         frames = state["rots"], state["trans"]
         dtype = self.embed_residue.weight.dtype
         b, length = mask.shape
-        whole = self.embed_whole(torch.cat([cond.whole.to(dtype), fourier_features(t * 1000, 64).to(dtype)], dim=-1))
+        globals = self.embed_global(
+            torch.cat([cond.globals.to(dtype), fourier_features(t * 1000, 64).to(dtype)], dim=-1)
+        )
 
         # Places along the chain, counted from both ends so that padding does not matter.
         index = torch.arange(length, device=mask.device, dtype=torch.float32)
         lengths = mask.sum(-1, keepdim=True)
         ends = torch.stack([index.expand(b, -1), lengths - 1 - index], dim=-1)
         place = fourier_features(ends, 8, max_period=100.0).flatten(-2).to(dtype)
-        known = torch.full_like(place[..., :1], float(estimate is not None))
-        scalars = self.embed_residue(torch.cat([cond.residue.to(dtype), place, known], dim=-1)) + whole[:, None]
+        known = torch.full_like(place[..., :1], float(x_pred is not None))
+        scalars = self.embed_residue(torch.cat([cond.residue.to(dtype), place, known], dim=-1)) + globals[:, None]
         scalars = scalars + self.joints_noisy(*frames, mask)
-        if estimate is not None:
-            scalars = scalars + self.joints_estimate(estimate["rots"], estimate["trans"], mask)
-        guess = None if estimate is None else (estimate["rots"], estimate["trans"])
+        if x_pred is not None:
+            scalars = scalars + self.joints_x_pred(x_pred["rots"], x_pred["trans"], mask)
+        guess = None if x_pred is None else (x_pred["rots"], x_pred["trans"])
         pair = self.pair(scalars, frames, guess, asked=cond.pair)
 
         # A unit output moves a frame by about what is still unknown at this noise level.
@@ -132,9 +142,9 @@ class FrameAttentionEncoder(Encoder):
                 seen = frames[0].detach(), frames[1].detach()
                 pair = pair + self.pair_refreshed(scalars, seen, asked=cond.pair)
                 bias += self.bias_refreshed(pair).unbind(1)
-            scalars, frames = block(scalars, whole, (pair, bias[number]), frames, mask, step)
+            scalars, frames = block(scalars, globals, (pair, bias[number]), frames, mask, step)
 
         rots, trans = frames
-        turned = (rots - state["rots"])[..., :2].transpose(-1, -2)
-        vectors = torch.cat([(trans - state["trans"])[:, :, None], turned], dim=2)
+        rotated = (rots - state["rots"])[..., :2].transpose(-1, -2)
+        vectors = torch.cat([(trans - state["trans"])[:, :, None], rotated], dim=2)
         return Features(scalars, vectors)

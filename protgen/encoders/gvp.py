@@ -9,6 +9,8 @@ References:
     Jing et al. 2021, Equivariant Graph Neural Networks for 3D Macromolecular Structure, eq. 5 (vector gating).
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -17,15 +19,16 @@ from protgen.encoders.base import Encoder
 from protgen.nn.edges import unit_vectors
 from protgen.nn.graph import Wiring
 from protgen.nn.modulation import Modulation
+from protgen.nn.passing import WeightedMeanPassing
 from protgen.nn.residue_graph import ResidueGraph, ResidueGraphReader
 from protgen.nn.vectors import FrameReadout, Mixed, VectorPerceptron, normalise_vectors
 from protgen.types import Conditioning, Features, State
 
 
-class Block(nn.Module):
+class Block(WeightedMeanPassing):
     """A convolution over edges and a transition at nodes, each with a residual."""
 
-    def __init__(self, dim: int, vectors: int, edge_dim: int, expansion: int) -> None:
+    def __init__(self, dim: int, vectors: int, edge_dim: int) -> None:
         super().__init__()
         self.norm_messages = Modulation(dim)
         self.target = nn.Linear(dim, dim, bias=False)
@@ -33,33 +36,50 @@ class Block(nn.Module):
         self.first = VectorPerceptron(dim + edge_dim, 2 * vectors + 2, dim, vectors)
         self.last = VectorPerceptron(dim, vectors, dim, vectors, activation=False)
         self.norm_transition = Modulation(dim)
-        self.widen = VectorPerceptron(dim, vectors, expansion * dim, 2 * vectors)
-        self.narrow = VectorPerceptron(expansion * dim, 2 * vectors, dim, vectors, activation=False)
+        self.widen = VectorPerceptron(dim, vectors, 2 * dim, 2 * vectors)
+        self.narrow = VectorPerceptron(2 * dim, 2 * vectors, dim, vectors, activation=False)
 
     def forward(self, s: Tensor, v: Tensor, directions: Tensor, given: ResidueGraph) -> Mixed:
         """Updated scalars and vectors of nodes; `directions` (e, 3, 2) in the noisy state and in the estimate."""
-        graph = given.graph
-        x, y = self.norm_messages(s, given.whole), normalise_vectors(v)
+        x, y = self.norm_messages(s, given.globals), normalise_vectors(v)
         # The first layer over [s_i, s_j] is linear: apply it to nodes, not to edges.
-        pair = self.target(x)[graph.target] + self.source(x)[graph.source]
-        vectors = torch.cat([y[graph.target], y[graph.source], directions.to(y.dtype)], dim=-1)
-        message = self.last(*self.first(torch.cat([pair, given.edges.to(pair.dtype)], dim=-1), vectors))
-        s = s + graph.mean(message[0], given.weights)
-        v = v + graph.mean(message[1], given.weights)
-        change = self.narrow(*self.widen(self.norm_transition(s, given.whole), normalise_vectors(v)))
+        scalars, vectors = self.propagate(
+            given.graph.edge_index,
+            target=self.target(x),
+            source=self.source(x),
+            vectors=y,
+            directions=directions,
+            edge=given.edges,
+            weights=given.weights,
+        )
+        s, v = s + scalars, v + vectors
+        change = self.narrow(*self.widen(self.norm_transition(s, given.globals), normalise_vectors(v)))
         return s + change[0], v + change[1]
+
+    def message(
+        self,
+        target_i: Tensor,
+        source_j: Tensor,
+        vectors_i: Tensor,
+        vectors_j: Tensor,
+        directions: Tensor,
+        edge: Tensor,
+    ) -> Mixed:
+        """Scalars and vectors of an edge."""
+        pair = target_i + source_j
+        vectors = torch.cat([vectors_i, vectors_j, directions.to(vectors_i.dtype)], dim=-1)
+        return self.last(*self.first(torch.cat([pair, edge.to(pair.dtype)], dim=-1), vectors))
 
 
 class GVPEncoder(Encoder):
     """Geometric vector perceptrons over residue frames.
 
     Args:
-        residue_dim, whole_dim: widths of the conditioning it reads.
+        residue_dim, global_dim: widths of the conditioning it reads.
         dim: width of residue scalars.
         vectors: vector channels of a residue.
         blocks: number of blocks.
         edge_dim: width of edge features.
-        expansion: hidden width of transitions, in units of dim.
         neighbours: nearest in space that a residue sees beside its neighbours along the chain and a few far ones.
         causal: whether residue i sees residues j <= i alone.
     """
@@ -67,38 +87,43 @@ class GVPEncoder(Encoder):
     symmetry = "SE3"
     reads = ("trans", "rots")
     vector_dim = 3
+    causality = "optional"
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Keywords of a narrow one."""
+        return {"dim": 32}
 
     def __init__(
         self,
         residue_dim: int,
-        whole_dim: int,
+        global_dim: int,
         dim: int = 128,
         vectors: int = 16,
         blocks: int = 5,
         edge_dim: int = 64,
-        expansion: int = 2,
         neighbours: int = 16,
         causal: bool = False,
     ) -> None:
         super().__init__()
         self.scalar_dim = dim
         self.reader = ResidueGraphReader(
-            residue_dim, whole_dim, dim, edge_dim, Wiring(nearest=neighbours, causal=causal)
+            residue_dim, global_dim, dim, edge_dim, Wiring(nearest=neighbours, causal=causal)
         )
         self.embed = VectorPerceptron(dim, 6, dim, vectors, activation=False)
-        self.blocks = nn.ModuleList(Block(dim, vectors, edge_dim, expansion) for _ in range(blocks))
+        self.blocks = nn.ModuleList(Block(dim, vectors, edge_dim) for _ in range(blocks))
         self.readout = FrameReadout(dim, vectors)
 
     def forward(
-        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None
+        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None
     ) -> Features:
         """Scalars (b, l, dim) and the three vectors of a frame head: displacement (Å), changes of the x and y axes."""
-        given = self.reader(state, t, cond, estimate)
-        frames = (given.frames, given.estimate)
+        given = self.reader(state, t, cond, x_pred)
+        frames = (given.frames, given.x_pred)
         dtype = given.scalars.dtype
         axes = torch.cat([torch.zeros_like(given.frames[0]) if x is None else x[0] for x in frames], dim=-1)
         directions = [unit_vectors(given.graph, x[1])[0] for x in frames if x is not None]
-        if given.estimate is None:
+        if given.x_pred is None:
             directions.append(torch.zeros_like(directions[0]))
         s, v = self.embed(given.scalars, axes.to(dtype))
         v = v.to(dtype)  # the residual stream of vectors keeps its precision under autocast

@@ -8,6 +8,8 @@ References:
     Burda et al. 2016, Importance Weighted Autoencoders, section 5.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -23,7 +25,7 @@ class PerceptronEncoder(Encoder):
 
     Args:
         residue_dim: width of the conditioning of each pixel.
-        whole_dim: width of the conditioning of the image.
+        global_dim: width of the conditioning of the image.
         dim: width of hidden layers.
         blocks: number of hidden layers.
         height, width, channels: shape of an image.
@@ -34,10 +36,20 @@ class PerceptronEncoder(Encoder):
     reads = ("pixels",)
     vector_dim = 0
 
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Keywords of a narrow one."""
+        return {"dim": 32}
+
+    @classmethod
+    def on_grid(cls, height: int, width: int, channels: int) -> dict[str, Any] | None:
+        """Keywords for images of that shape."""
+        return {"height": height, "width": width, "channels": channels}
+
     def __init__(
         self,
         residue_dim: int,
-        whole_dim: int,
+        global_dim: int,
         dim: int = 400,
         blocks: int = 2,
         height: int = 28,
@@ -50,13 +62,13 @@ class PerceptronEncoder(Encoder):
         self.shape = (height * width, channels)
         values = height * width * channels
         self.image = nn.Linear(values, dim, bias=False)
-        self.estimate = nn.Linear(values, dim, bias=False)
-        self.rest = nn.Linear(residue_dim + whole_dim + 64 + 1, dim)
+        self.x_pred = nn.Linear(values, dim, bias=False)
+        self.rest = nn.Linear(residue_dim + global_dim + 64 + 1, dim)
         self.hidden = nn.ModuleList(nn.Linear(dim, dim) for _ in range(blocks - 1))
         self.write = nn.Linear(dim, height * width * scalar_dim)
 
     def forward(
-        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None
+        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None
     ) -> Features:
         """Scalars (b, height * width, scalar_dim) and no vectors.
 
@@ -69,12 +81,12 @@ class PerceptronEncoder(Encoder):
                 f"perceptron reads pixels {self.shape} and the state has {found}; set height, width and channels"
             )
         dtype = self.image.weight.dtype
-        known = torch.full_like(t[:, None], float(estimate is not None))
-        rest = [cond.residue.mean(1), cond.whole, fourier_features(t * 1000, 64), known]
+        known = torch.full_like(t[:, None], float(x_pred is not None))
+        rest = [cond.residue.mean(1), cond.globals, fourier_features(t * 1000, 64), known]
         x = self.rest(torch.cat([part.to(dtype) for part in rest], dim=-1))
         x = x + self.image(state["pixels"].flatten(1).to(dtype))
-        if estimate is not None:
-            x = x + self.estimate(estimate["pixels"].flatten(1).to(dtype))
+        if x_pred is not None:
+            x = x + self.x_pred(x_pred["pixels"].flatten(1).to(dtype))
         x = nn.functional.silu(x)
         for layer in self.hidden:
             x = nn.functional.silu(layer(x))

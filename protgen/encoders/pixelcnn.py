@@ -8,6 +8,8 @@ References:
     van den Oord et al. 2016, Conditional Image Generation with PixelCNN Decoders, section 2.2 and eq. 2-4.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -21,13 +23,13 @@ from protgen.types import Conditioning, Features, State
 class Gate(nn.Module):
     """tanh times sigmoid of two halves, shifted by what is known of the whole."""
 
-    def __init__(self, dim: int, whole_dim: int) -> None:
+    def __init__(self, dim: int, global_dim: int) -> None:
         super().__init__()
-        self.shift = nn.Linear(whole_dim, 2 * dim)
+        self.shift = nn.Linear(global_dim, 2 * dim)
 
-    def forward(self, x: Float[Tensor, "b c h w"], whole: Float[Tensor, "b d"]) -> Float[Tensor, "b k h w"]:
+    def forward(self, x: Float[Tensor, "b c h w"], globals: Float[Tensor, "b d"]) -> Float[Tensor, "b k h w"]:
         """Half as many channels."""
-        a, b = (x + self.shift(whole)[..., None, None]).chunk(2, dim=1)
+        a, b = (x + self.shift(globals)[..., None, None]).chunk(2, dim=1)
         return a.tanh() * b.sigmoid()
 
 
@@ -45,21 +47,21 @@ class Layer(nn.Module):
         self.gate_horizontal = Gate(dim, dim)
         self.out = nn.Conv2d(dim, dim, 1)
 
-    def forward(self, above: Tensor, row: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, above: Tensor, row: Tensor, globals: Tensor) -> tuple[Tensor, Tensor]:
         """Updated vertical and horizontal stacks, (b, d, h, w) each."""
         down = self.vertical(nn.functional.pad(above, (self.reach, self.reach, self.reach, 0)))
         # The vertical stack at row r has seen row r itself, of which later columns are still to come.
         earlier = nn.functional.pad(down, (0, 0, 1, 0))[:, :, :-1]
         along = self.horizontal(nn.functional.pad(row, (self.reach, 0, 0, 0))) + self.across(earlier)
-        above = down if self.gate_vertical is None else self.gate_vertical(down, whole)
-        return above, row + self.out(self.gate_horizontal(along, whole))
+        above = down if self.gate_vertical is None else self.gate_vertical(down, globals)
+        return above, row + self.out(self.gate_horizontal(along, globals))
 
 
 class PixelCNNEncoder(Encoder):
     """Gated PixelCNN over images in row-major order.
 
     Args:
-        residue_dim, whole_dim: widths of the conditioning it reads.
+        residue_dim, global_dim: widths of the conditioning it reads.
         dim: channels of a stack.
         blocks: number of layers.
         kernel: width of the convolutions, odd.
@@ -74,11 +76,22 @@ class PixelCNNEncoder(Encoder):
     symmetry = "none"
     reads = ("pixels",)
     vector_dim = 0
+    causality = "always"
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Keywords of a narrow one."""
+        return {"dim": 32}
+
+    @classmethod
+    def on_grid(cls, height: int, width: int, channels: int) -> dict[str, Any] | None:
+        """Keywords for images of that shape."""
+        return {"height": height, "width": width, "channels": channels}
 
     def __init__(
         self,
         residue_dim: int,
-        whole_dim: int,
+        global_dim: int,
         dim: int = 64,
         blocks: int = 8,
         kernel: int = 5,
@@ -92,13 +105,13 @@ class PixelCNNEncoder(Encoder):
             raise ConfigError(f"pixelcnn is causal and its kernel odd; causal={causal}, kernel={kernel} do not fit")
         self.scalar_dim = dim
         self.height, self.width = height, width
-        self.inputs = InputEmbedding(residue_dim, whole_dim, dim, row=width)
+        self.inputs = InputEmbedding(residue_dim, global_dim, dim, row=width)
         self.read = nn.Linear(channels, dim)
         self.layers = nn.ModuleList(Layer(dim, kernel, number == blocks - 1) for number in range(blocks))
         self.norm = nn.LayerNorm(dim)
 
     def forward(
-        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None
+        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None
     ) -> Features:
         """Scalars (b, l, dim); a state may end before the image does.
 
@@ -108,7 +121,7 @@ class PixelCNNEncoder(Encoder):
         length = state.mask.shape[1]
         if length > self.height * self.width:
             raise UsageError(f"{length} pixels, but the images of this pixelcnn are {self.height} x {self.width}")
-        scalars, whole = self.inputs(state.mask, t, cond, False)
+        scalars, globals = self.inputs(state.mask, t, cond, False)
         pixels = self.read(state["pixels"].to(scalars.dtype))
         # What is before a pixel comes shifted by one along the rows. The rows above are whole and are set straight
         # again, or the pixel above the last of a row would stand at the other side of the image.
@@ -120,6 +133,6 @@ class PixelCNNEncoder(Encoder):
             for x in (straight, pixels)
         )
         for layer in self.layers:
-            above, row = layer(above, row, whole)
+            above, row = layer(above, row, globals)
         out = row.flatten(2).transpose(1, 2)[:, :length]
         return Features(self.norm(out), out.new_zeros(*out.shape[:2], 0, 3))

@@ -13,6 +13,7 @@ References:
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from e3nn import o3
@@ -25,23 +26,23 @@ from protgen.nn.edges import unit_vectors
 from protgen.nn.graph import Wiring
 from protgen.nn.irreps import DepthwiseProduct, even_irreps, interpreted, keep_parameters_alone
 from protgen.nn.modulation import Modulation
+from protgen.nn.passing import WeightedMeanPassing
 from protgen.nn.precision import full_precision
 from protgen.nn.residue_graph import ResidueGraph, ResidueGraphReader
 from protgen.nn.vectors import FrameReadout
 from protgen.types import Conditioning, Features, State
 
 
-class Block(nn.Module):
+class Block(WeightedMeanPassing):
     """A convolution with gates, and a transition of the scalars.
 
     Args:
         channels: channels of nodes of each degree 0, 1, ...
         harmonics: channels of harmonics of each degree.
         edge_dim: width of edge features.
-        expansion: hidden width of the transition, in units of the scalars.
     """
 
-    def __init__(self, channels: Sequence[int], harmonics: Sequence[int], edge_dim: int, expansion: int) -> None:
+    def __init__(self, channels: Sequence[int], harmonics: Sequence[int], edge_dim: int) -> None:
         super().__init__()
         dim, self.higher = channels[0], list(channels[1:])
         self.dim = dim
@@ -60,22 +61,35 @@ class Block(nn.Module):
             self.mix = o3.Linear(self.product.irreps_out, gated, biases=True)
             self.out = o3.Linear(irreps, irreps)
         self.norm_transition = Modulation(dim)
-        self.transition = nn.Sequential(nn.Linear(dim, expansion * dim), nn.SiLU(), nn.Linear(expansion * dim, dim))
+        self.transition = nn.Sequential(nn.Linear(dim, 2 * dim), nn.SiLU(), nn.Linear(2 * dim, dim))
         for module in (self.narrow, self.mix, self.out):
             keep_parameters_alone(module)
 
     @full_precision
     def forward(self, x: Tensor, harmonics: Tensor, given: ResidueGraph) -> Tensor:
         """Updated node features (n, irreps)."""
-        graph, dim = given.graph, self.dim
-        normed = torch.cat([self.norm(x[:, :dim], given.whole), self.normalise(x[:, dim:])], dim=-1)
+        dim = self.dim
+        normed = torch.cat([self.norm(x[:, :dim], given.globals), self.normalise(x[:, dim:])], dim=-1)
         seen = normed[:, :dim]
-        hidden = self.target(seen)[graph.target] + self.source(seen)[graph.source] + self.edge(given.edges)
-        weights = self.weights(nn.functional.silu(hidden))
-        messages = self.product(self.narrow(normed)[graph.source], harmonics, weights)
-        x = x + self.out(self.gate(self.mix(graph.mean(messages, given.weights))))
-        change = self.transition(self.norm_transition(x[:, :dim], given.whole))
+        (received,) = self.propagate(
+            given.graph.edge_index,
+            target=self.target(seen),
+            source=self.source(seen),
+            narrowed=self.narrow(normed),
+            edge=self.edge(given.edges),
+            harmonics=harmonics,
+            weights=given.weights,
+        )
+        x = x + self.out(self.gate(self.mix(received)))
+        change = self.transition(self.norm_transition(x[:, :dim], given.globals))
         return torch.cat([x[:, :dim] + change, x[:, dim:]], dim=-1)
+
+    def message(
+        self, target_i: Tensor, source_j: Tensor, narrowed_j: Tensor, edge: Tensor, harmonics: Tensor
+    ) -> tuple[Tensor]:
+        """The features of the source times the harmonics of the edge, (e, irreps)."""
+        factors = self.weights(nn.functional.silu(target_i + source_j + edge))
+        return (self.product(narrowed_j, harmonics, factors),)
 
     def normalise(self, higher: Tensor) -> Tensor:
         """Vectors and tensors over the root mean square of their lengths, each degree by itself."""
@@ -107,14 +121,12 @@ class TensorFieldEncoder(Encoder):
     """Tensor field network over residue frames.
 
     Args:
-        residue_dim, whole_dim: widths of the conditioning it reads.
+        residue_dim, global_dim: widths of the conditioning it reads.
         dim: scalar channels of a residue; messages carry half as many.
-        vectors: channels of vectors.
-        tensors: channels of tensors of degree 2.
+        vectors: channels of vectors; half as many of tensors of degree 2.
         degree: highest degree of features and harmonics: 1, or 2 at about four times the cost.
         blocks: number of blocks.
         edge_dim: width of edge features.
-        expansion: hidden width of transitions, in units of dim.
         neighbours: nearest in space that a residue sees beside its neighbours along the chain and a few far ones.
 
     Raises:
@@ -125,38 +137,41 @@ class TensorFieldEncoder(Encoder):
     reads = ("trans", "rots")
     vector_dim = 3
 
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Keywords of a narrow one."""
+        return {"dim": 32}
+
     def __init__(
         self,
         residue_dim: int,
-        whole_dim: int,
+        global_dim: int,
         dim: int = 128,
         vectors: int = 16,
-        tensors: int = 8,
         degree: int = 1,
         blocks: int = 4,
         edge_dim: int = 64,
-        expansion: int = 2,
         neighbours: int = 16,
     ) -> None:
         super().__init__()
         if degree not in (1, 2):
             raise ConfigError(f"degree is {degree}; tensor_field takes 1 or 2")
         self.scalar_dim, self.vectors, self.degree = dim, vectors, degree
-        channels = [dim, vectors, tensors][: degree + 1]
+        channels = [dim, vectors, vectors // 2][: degree + 1]
         # Harmonics of two directions: in the noisy state and in the estimate.
         harmonics = [1, 2, 2][: degree + 1]
-        self.reader = ResidueGraphReader(residue_dim, whole_dim, dim, edge_dim, Wiring(nearest=neighbours))
+        self.reader = ResidueGraphReader(residue_dim, global_dim, dim, edge_dim, Wiring(nearest=neighbours))
         with interpreted():
             self.embed = o3.Linear(even_irreps([dim, 6]), even_irreps(channels))
         keep_parameters_alone(self.embed)
-        self.blocks = nn.ModuleList(Block(channels, harmonics, edge_dim, expansion) for _ in range(blocks))
+        self.blocks = nn.ModuleList(Block(channels, harmonics, edge_dim) for _ in range(blocks))
         self.readout = FrameReadout(dim, vectors)
 
     def forward(
-        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None
+        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None
     ) -> Features:
         """Scalars (b, l, dim) and the three vectors of a frame head: displacement (Å), changes of the x and y axes."""
-        given = self.reader(state, t, cond, estimate)
+        given = self.reader(state, t, cond, x_pred)
         dtype = given.scalars.dtype
         x = self.mix_axes(given).to(dtype)
         harmonics = self.harmonics(given).to(dtype)
@@ -170,7 +185,7 @@ class TensorFieldEncoder(Encoder):
     def mix_axes(self, given: ResidueGraph) -> Tensor:
         """First features: the scalars, and the axes of the noisy frame and of the estimate's."""
         noisy = given.frames[0]
-        guess = torch.zeros_like(noisy) if given.estimate is None else given.estimate[0]
+        guess = torch.zeros_like(noisy) if given.x_pred is None else given.x_pred[0]
         axes = torch.cat([noisy, guess], dim=-1).transpose(-1, -2).flatten(1)
         return self.embed(torch.cat([given.scalars, axes.to(given.scalars.dtype)], dim=-1))
 
@@ -179,7 +194,7 @@ class TensorFieldEncoder(Encoder):
         """Spherical harmonics of edge directions, (e, irreps); degree by degree, zero without an estimate."""
         columns = [torch.ones_like(given.weights)[:, None]]
         for degree in range(1, self.degree + 1):
-            for frames in (given.frames, given.estimate):
+            for frames in (given.frames, given.x_pred):
                 direction, _ = unit_vectors(given.graph, given.frames[1] if frames is None else frames[1])
                 values = o3.spherical_harmonics(degree, direction, normalize=False, normalization="component")
                 columns.append(torch.zeros_like(values) if frames is None else values)

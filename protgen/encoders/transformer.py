@@ -10,6 +10,7 @@ References:
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -38,21 +39,21 @@ class Block(nn.Module):
         self.norm_transition = Modulation(dim)
         self.transition = nn.Sequential(nn.Linear(dim, expansion * dim), nn.GELU(), nn.Linear(expansion * dim, dim))
 
-    def forward(self, x: Tensor, whole: Tensor, seen: Tensor) -> Float[Tensor, "b l d"]:
+    def forward(self, x: Tensor, globals: Tensor, seen: Tensor) -> Float[Tensor, "b l d"]:
         """Updated features; `seen` (b, 1, l, l) or (b, 1, 1, l) is True where a query may look."""
         b, length, dim = x.shape
-        qkv = self.qkv(self.norm_attention(x, whole)).reshape(b, length, 3, self.heads, dim // self.heads)
+        qkv = self.qkv(self.norm_attention(x, globals)).reshape(b, length, 3, self.heads, dim // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         attended = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
         x = x + self.out(attended.transpose(1, 2).flatten(-2))
-        return x + self.transition(self.norm_transition(x, whole))
+        return x + self.transition(self.norm_transition(x, globals))
 
 
 class TransformerEncoder(Encoder):
     """Transformer over the joined fields of a state.
 
     Args:
-        residue_dim, whole_dim: widths of the conditioning it reads.
+        residue_dim, global_dim: widths of the conditioning it reads.
         dim: width of features, a multiple of `heads`.
         blocks: number of blocks.
         heads: attention heads.
@@ -66,11 +67,22 @@ class TransformerEncoder(Encoder):
     """
 
     symmetry = "none"
+    causality = "optional"
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Keywords of a narrow one."""
+        return {"dim": 32}
+
+    @classmethod
+    def on_grid(cls, height: int, width: int, channels: int) -> dict[str, Any] | None:
+        """Keywords for images of that width."""
+        return {"fields": {"pixels": channels}, "row": width}
 
     def __init__(
         self,
         residue_dim: int,
-        whole_dim: int,
+        global_dim: int,
         dim: int = 128,
         blocks: int = 4,
         heads: int = 4,
@@ -88,9 +100,9 @@ class TransformerEncoder(Encoder):
         self.vector_dim = 3 if self.fields == BACKBONE else 0
         self.causal = causal
         width = sum(self.fields.values())
-        self.inputs = InputEmbedding(residue_dim, whole_dim, dim, causal=causal, row=row)
+        self.inputs = InputEmbedding(residue_dim, global_dim, dim, causal=causal, row=row)
         self.noisy = nn.Linear(width, dim, bias=False)
-        self.estimate = nn.Linear(width, dim, bias=False)
+        self.x_pred = nn.Linear(width, dim, bias=False)
         self.blocks = nn.ModuleList(Block(dim, heads, expansion) for _ in range(blocks))
         self.norm = nn.LayerNorm(dim)
         self.vectors = nn.Linear(dim, 9) if self.vector_dim else None
@@ -99,21 +111,21 @@ class TransformerEncoder(Encoder):
             nn.init.zeros_(self.vectors.bias)
 
     def forward(
-        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None
+        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None
     ) -> Features:
         """Scalars (b, l, dim), and for a backbone the three vectors of a frame head."""
         mask = state.mask
-        x, whole = self.inputs(mask, t, cond, estimate is not None)
+        x, globals = self.inputs(mask, t, cond, x_pred is not None)
         x = x + self.read(self.noisy, state)
-        if estimate is not None:
-            x = x + self.read(self.estimate, estimate)
+        if x_pred is not None:
+            x = x + self.read(self.x_pred, x_pred)
         seen = mask[:, None, None]
         if self.causal:
             # A position that sees nothing has no softmax: each at least sees itself, padding too.
             square = torch.ones(mask.shape[1], mask.shape[1], dtype=torch.bool, device=mask.device)
             seen = (seen & square.tril()) | torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
         for block in self.blocks:
-            x = block(x, whole[:, None], seen)
+            x = block(x, globals[:, None], seen)
         x = self.norm(x)
         return Features(x, self.frame_vectors(x, t))
 

@@ -11,6 +11,7 @@ References:
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -96,7 +97,7 @@ class UNetEncoder(Encoder):
 
     Args:
         residue_dim: width of the conditioning of each pixel.
-        whole_dim: width of the conditioning of the image.
+        global_dim: width of the conditioning of the image.
         dim: channels at full resolution, and of the scalars it returns.
         height, width, channels: shape of an image.
         multipliers: channels of each resolution in units of dim; each is half as wide and high as the one before.
@@ -110,11 +111,22 @@ class UNetEncoder(Encoder):
     symmetry = "none"
     reads = ("pixels",)
     vector_dim = 0
+    local = True
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Keywords of a narrow one."""
+        return {"dim": 32}
+
+    @classmethod
+    def on_grid(cls, height: int, width: int, channels: int) -> dict[str, Any] | None:
+        """Keywords for images of that shape."""
+        return {"height": height, "width": width, "channels": channels}
 
     def __init__(
         self,
         residue_dim: int,
-        whole_dim: int,
+        global_dim: int,
         dim: int = 64,
         height: int = 28,
         width: int = 28,
@@ -132,7 +144,7 @@ class UNetEncoder(Encoder):
         self.height, self.width, self.channels = height, width, channels
         self.scalar_dim = dim
         inner = 4 * dim
-        self.embed = nn.Sequential(nn.Linear(whole_dim + 64 + 1, inner), nn.SiLU(), nn.Linear(inner, inner), nn.SiLU())
+        self.embed = nn.Sequential(nn.Linear(global_dim + 64 + 1, inner), nn.SiLU(), nn.Linear(inner, inner), nn.SiLU())
         self.read = nn.Conv2d(2 * channels + residue_dim, dim, 3, padding=1)
         last = len(widths) - 1
         before = [dim, *widths[:-1]]
@@ -149,7 +161,7 @@ class UNetEncoder(Encoder):
         self.write = nn.Conv2d(widths[0], dim, 3, padding=1)
 
     def forward(
-        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None
+        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None
     ) -> Features:
         """Scalars (b, height * width, dim) and no vectors.
 
@@ -158,10 +170,10 @@ class UNetEncoder(Encoder):
         """
         dtype = self.read.weight.dtype
         pixels = self.pixels(state)
-        guess = torch.zeros_like(pixels) if estimate is None else self.pixels(estimate)
-        flag = torch.full_like(t[:, None], float(estimate is not None))
-        whole = torch.cat([cond.whole.to(dtype), fourier_features(t * 1000, 64).to(dtype), flag.to(dtype)], dim=-1)
-        embedding = self.embed(whole)
+        guess = torch.zeros_like(pixels) if x_pred is None else self.pixels(x_pred)
+        flag = torch.full_like(t[:, None], float(x_pred is not None))
+        globals = torch.cat([cond.globals.to(dtype), fourier_features(t * 1000, 64).to(dtype), flag.to(dtype)], dim=-1)
+        embedding = self.embed(globals)
         x = torch.cat([pixels.to(dtype), guess.to(dtype), cond.residue.to(dtype)], dim=-1)
         x = self.read(x.transpose(1, 2).unflatten(-1, (self.height, self.width)))
         skips = []

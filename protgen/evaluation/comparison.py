@@ -95,10 +95,10 @@ def matched_difference(
     shared = np.intersect1d(strata_first, strata_second)
     for stratum in shared:
         a, b = first[strata_first == stratum], second[strata_second == stratum]
-        share = float(min(len(a), len(b)))
-        total += share * float(b.mean() - a.mean())
-        drawn += share * (_resampled_means(b, rng) - _resampled_means(a, rng))
-        weight += share
+        fraction = float(min(len(a), len(b)))
+        total += fraction * float(b.mean() - a.mean())
+        drawn += fraction * (_resampled_means(b, rng) - _resampled_means(a, rng))
+        weight += fraction
     if not weight:
         return Difference(np.nan, np.nan, np.nan), 0
     low, high = np.quantile(drawn / weight, [0.025, 0.975])

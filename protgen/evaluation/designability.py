@@ -44,7 +44,7 @@ RULE = (
 
 @dataclass(frozen=True)
 class Design:
-    """One design and what it is held against.
+    """One design and what it is compared with.
 
     Attributes:
         protein: the design.
@@ -169,7 +169,7 @@ def score_design(design: Design) -> Row:
     for path in design.refolds.paths:
         name = path.relative_to(design.root).as_posix()
         try:
-            refold = read_structure(path, name=name).protein
+            refold = read_structure(path, name=name)
             plddt = plddt_of(read_b_factors(path, refold))
             scores.append(score_refold(design.protein, refold, plddt, design.motif))
         except (ProtgenError, OSError) as error:
@@ -238,19 +238,19 @@ def describe_designability(rows: Sequence[Row], diversity: Mapping[str, Any]) ->
         diversity: of the set, as in `summary.json`; empty if it was not clustered.
     """
     values = {name: summarise([_number(row, name) for row in rows]) for name in ("designable", "sc_rmsd")}
-    share = values["designable"]
+    fraction = values["designable"]
     # F1 is of all samples: where one has no verdict, or no cluster, there is none.
-    whole = 0 < share.n == len(rows) == diversity.get("n")
+    whole = 0 < fraction.n == len(rows) == diversity.get("n")
     counts = sorted({int(_number(row, "n_refolds_used")) for row in rows if _number(row, "n_refolds_used") > 0})
     return {
-        "n": share.n,
+        "n": fraction.n,
         "n_given": len(rows),
-        "designable_fraction": share.mean,
+        "designable_fraction": fraction.mean,
         "mean_sc_rmsd": values["sc_rmsd"].mean,
         "refolds_used": int(sum(_number(row, "n_refolds_used") for row in rows if "n_refolds_used" in row)),
         "refolds_given": int(sum(_number(row, "n_refolds") for row in rows if "n_refolds" in row)),
         "best_of": [counts[0], counts[-1]] if counts else None,
-        "f1": f1(share.mean, diversity["clusters_per_sample"]) if whole else None,
+        "f1": f1(fraction.mean, diversity["clusters_per_sample"]) if whole else None,
     }
 
 

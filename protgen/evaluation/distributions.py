@@ -43,10 +43,10 @@ DEFINITIONS = {
     "frechet_fold_natives": "the same between natives and other natives, as for frechet_natives",
     "n_natives": "natives of either side for the two figures above",
     "mmd": "unbiased squared maximum mean discrepancy on the descriptors, Gaussian kernel at the median distance",
-    "precision": "share of the set within the 5-nearest-neighbour balls of the natives, on the descriptors",
-    "recall": "share of the natives within the balls of the set",
+    "precision": "fraction of the set within the 5-nearest-neighbour balls of the natives, on the descriptors",
+    "recall": "fraction of the natives within the balls of the set",
     "density": "mean number of native balls a structure is in, over 5",
-    "coverage": "share of native balls that hold a structure",
+    "coverage": "fraction of native balls that hold a structure",
     "classifier_accuracy": "balanced accuracy of a logistic regression on the descriptors that tells set from natives; "
     "0.5 if alike",
 }
@@ -64,7 +64,7 @@ def describe_distribution(
 
     Args:
         ours: the set.
-        natives: what it is held against.
+        natives: what it is compared with.
         splits: of the natives; "train" or another.
         name: of the natives.
         seed: of matching and resampling.
@@ -151,14 +151,14 @@ def _divergences(
         for name in ("log_length", "helix", "strand", "rg_exponent", "contact_order")
     )
     weights = [np.exp(values) for values in length]
-    shares = [
+    fractions = [
         np.array([(w * h).sum(), (w * e).sum(), (w * (1 - h - e)).sum()])
         for w, h, e in zip(weights, helix, strand, strict=True)
     ]
     ratios = [np.exp((x - 0.38) * n) for x, n in zip(exponent, length, strict=True)]
     return {
         "js_phi_psi": jensen_shannon(*angles),
-        "js_ss": jensen_shannon(*shares),
+        "js_ss": jensen_shannon(*fractions),
         "js_rg": _binned(*ratios),
         "js_contact_order": _binned(*order),
     }

@@ -39,7 +39,7 @@ def chosen_rows(features: Features) -> np.ndarray:
 
 
 def describe_folds(features: Features, seed: int = 0) -> dict[str, Any]:
-    """Fold scores at the three levels with bootstrap intervals, and the shares of architectures; counts alone if few.
+    """Fold scores at the three levels with bootstrap intervals, and fractions of architectures; counts alone if few.
 
     Args:
         features: of the set.
@@ -55,9 +55,9 @@ def describe_folds(features: Features, seed: int = 0) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     drawn = rng.integers(0, result["n"], size=(RESAMPLES, result["n"]))
     for level in LEVELS:
-        shares = at_level(found.probabilities, level)
-        value = fold_score(shares)
-        scores = np.array([fold_score(shares[rows]) for rows in drawn])
+        fractions = at_level(found.probabilities, level)
+        value = fold_score(fractions)
+        scores = np.array([fold_score(fractions[rows]) for rows in drawn])
         low, high = np.quantile(scores - scores.mean() + value, [0.025, 0.975])
         name = f"fold_score_{level}"
         result |= {name: value, f"{name}_ci_low": float(max(low, 1.0)), f"{name}_ci_high": float(high)}
@@ -91,8 +91,8 @@ def compare_folds(sets: dict[str, Features], stratum: int, seed: int = 0) -> lis
     table: list[dict[str, Value]] = []
     for level in LEVELS:
         for first, second in combinations(read, 2):
-            parts = [_shares(read[name], level) for name in (first, second)]
-            if min(len(shares) for _, shares in parts) < FEWEST_SCORED:
+            parts = [_fractions(read[name], level) for name in (first, second)]
+            if min(len(fractions) for _, fractions in parts) < FEWEST_SCORED:
                 continue
             row: dict[str, Value] = {"metric": f"fold_score_{level}", "first": first, "second": second}
             row |= {"n_first": len(parts[0][1]), "n_second": len(parts[1][1])}
@@ -107,7 +107,7 @@ def compare_folds(sets: dict[str, Features], stratum: int, seed: int = 0) -> lis
 
 
 def permutation_test(first: np.ndarray, second: np.ndarray, seed: int = 0) -> float:
-    """Share of random divisions of both sets' probabilities whose fold scores differ by as much as theirs."""
+    """Fraction of random divisions of both sets' probabilities whose fold scores differ by as much as theirs."""
     rng = np.random.default_rng(seed)
     both, n = np.concatenate([first, second]), len(first)
     found = abs(fold_score(second) - fold_score(first))
@@ -123,7 +123,7 @@ def known(reading: FoldReading) -> FoldReading:
     return reading.take(np.flatnonzero(np.isfinite(reading.embedding).all(axis=1)))
 
 
-def _shares(features: Features, level: str) -> tuple[np.ndarray, np.ndarray]:
+def _fractions(features: Features, level: str) -> tuple[np.ndarray, np.ndarray]:
     """Lengths and class probabilities of those that could be read."""
     rows = chosen_rows(features)
     reading = features.folds(rows)

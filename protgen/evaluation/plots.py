@@ -15,7 +15,7 @@ from protgen.structure.protein import Protein
 PALETTE = ("#2f6db5", "#d2723c", "#3f9b6c", "#9a5fb0", "#c2a12e", "#4aa3b8", "#c0507a", "#7a7f87")
 NATIVE = "#8a9099"
 MOST_TORSIONS = 6000  # points drawn of each set; evenly thinned, so that the page stays quick
-LEAST_SHARE = 0.01  # mean probability in some set below which an architecture has no bar
+LEAST_FRACTION = 0.01  # mean probability in some set below which an architecture has no bar
 DEGREES = {"range": [-180, 180], "dtick": 60, "zeroline": False}
 
 Rows = Sequence[dict[str, Value]]
@@ -91,7 +91,7 @@ def compactness_plot(rows: Rows, names: Sequence[str]) -> go.Figure:
 
 
 def structure_plot(rows: Rows, names: Sequence[str]) -> go.Figure:
-    """Share of strand by share of helix: one point a structure."""
+    """Fraction of strand by fraction of helix: one point a structure."""
     figure = go.Figure()
     _add_points(figure, rows, names, 100 * column(rows, "helix"), 100 * column(rows, "strand"))
     figure.update_layout(
@@ -102,7 +102,7 @@ def structure_plot(rows: Rows, names: Sequence[str]) -> go.Figure:
 
 
 def histogram(rows: Rows, names: Sequence[str], metric: str, title: str, scale: float = 1.0) -> go.Figure:
-    """How one number is distributed in each set, as shares of the set."""
+    """How one number is distributed in each set, as fractions of the set."""
     figure = go.Figure()
     values = scale * column(rows, metric)
     known = values[np.isfinite(values)]
@@ -125,27 +125,27 @@ def histogram(rows: Rows, names: Sequence[str], metric: str, title: str, scale: 
 
 
 def architecture_plot(
-    shares: Mapping[str, Mapping[str, float] | None], natives: Mapping[str, float] | None
+    fractions: Mapping[str, Mapping[str, float] | None], natives: Mapping[str, float] | None
 ) -> go.Figure:
     """Bars of the mean probability of each CATH architecture: a colour a set, natives in grey.
 
     Args:
-        shares: of each set, by CATH code; None for sets with too few structures, one at least has them.
+        fractions: of each set, by CATH code; None for sets with too few structures, one at least has them.
         natives: the same of natives.
     """
     figure = go.Figure()
-    colours = colour_of(list(shares))
-    entries = [(name, share, colours[name]) for name, share in shares.items() if share is not None]
+    colours = colour_of(list(fractions))
+    entries = [(name, fraction, colours[name]) for name, fraction in fractions.items() if fraction is not None]
     if natives:
         entries.append(("natives", natives, NATIVE))
     codes = list(entries[0][1])
-    most = {code: max(share[code] for _, share, _ in entries) for code in codes}
-    codes = [code for code in codes if most[code] >= LEAST_SHARE]
-    for name, share, colour in entries:
+    most = {code: max(fraction[code] for _, fraction, _ in entries) for code in codes}
+    codes = [code for code in codes if most[code] >= LEAST_FRACTION]
+    for name, fraction, colour in entries:
         figure.add_trace(
             go.Bar(
                 x=[f"{code} {ARCHITECTURES.get(code, '')}".strip() for code in codes],
-                y=_short(100 * np.array([share[code] for code in codes]), 2),
+                y=_short(100 * np.array([fraction[code] for code in codes]), 2),
                 marker={"color": colour},
                 name=name,
             )

@@ -1,4 +1,4 @@
-"""The structures that a set is held against: a store, or a folder of structure files."""
+"""The structures that a set is compared with: a store, or a folder of structure files."""
 
 import csv
 import os
@@ -87,7 +87,7 @@ def load_reference(name: str | os.PathLike[str], *, jobs: int = 1) -> Reference:
 
 def _read_or_none(path: Path) -> Protein | None:
     try:
-        protein = read_structure(path).protein
+        protein = read_structure(path)
     except (ProtgenError, OSError):
         return None
     return protein if len(ca_trace(protein)) >= MIN_LENGTH else None

@@ -60,7 +60,7 @@ class RefoldCache:
     def has_structure(self, path: Path, length: int) -> bool:
         """Whether a refold of that many residues is kept there."""
         try:
-            return path.is_file() and read_structure(path).protein.length == length
+            return path.is_file() and read_structure(path).length == length
         except StructureError:
             return False
 

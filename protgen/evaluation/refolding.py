@@ -12,7 +12,7 @@ import numpy as np
 from protgen import registry
 from protgen.errors import ConfigError, ProtgenError, StructureError, ToolError, UsageError
 from protgen.evaluation.refold_cache import RefoldCache
-from protgen.folding.base import CHAIN, Folder
+from protgen.folding.base import CHAIN, StructurePredictor
 from protgen.inverse_folding.base import InverseFolder
 from protgen.structure.protein import Protein
 from protgen.structure.residue_names import ONE_LETTER
@@ -42,20 +42,25 @@ def build_tool(kind: str, text: str, **options: Any) -> Any:
 
     Args:
         kind: "inverse_folding" or "folding".
-        text: such as `esmfold`, `esmfold:/weights`, `command:fold {fasta} {pdb}`.
+        text: such as `esmfold`, `esmfold:/weights`, `command:fold {fasta} {pdb}`, `module:Class`,
+            `module:Class:/weights`.
         options: further keywords; those that the tool does not take are left out.
 
     Raises:
         ConfigError: if there is no such tool, or it needs an argument.
     """
     name, colon, argument = text.partition(":")
-    parameters = list(inspect.signature(registry.find(kind, name.strip())).parameters)
+    name = name.strip()
+    if colon and name not in registry.names(kind) and registry.REFERENCE.match(text):
+        attribute, colon, argument = argument.partition(":")
+        name = f"{name}:{attribute}"
+    parameters = list(inspect.signature(registry.find(kind, name)).parameters)
     keywords = {key: value for key, value in options.items() if key in parameters}
     if colon:
         if not parameters:
             raise ConfigError(f"{name} takes no argument, and {argument!r} was given")
         keywords[parameters[0]] = argument
-    return registry.build(kind, name.strip(), **keywords)
+    return registry.build(kind, name, **keywords)
 
 
 @dataclass
@@ -70,7 +75,7 @@ class Refolder:
         seed: of their draws.
     """
 
-    folder: Folder
+    folder: StructurePredictor
     cache: RefoldCache
     inverse_folder: InverseFolder | None = None
     n: int = 8

@@ -98,7 +98,7 @@ def report_figures(
         "lengths": ("Lengths", "Residues.", plots.histogram(rows, sets, "length", "residues")),
         "favoured": (
             "Ramachandran favoured",
-            "Share of judged residues inside the 98 % contour.",
+            "Fraction of judged residues inside the 98 % contour.",
             plots.histogram(rows, sets, "rama_favoured", "favoured, %", 100.0),
         ),
         "order": (
@@ -119,13 +119,13 @@ def report_figures(
             "Highest TM-score to the reference; below 0.5 the fold is another one.",
             plots.histogram(rows, sets, "max_tm", "max TM"),
         )
-    shares = {name: entry.get("folds", {}).get("architectures") for name, entry in result.content["sets"].items()}
-    if any(shares.values()):
+    fractions = {name: entry.get("folds", {}).get("architectures") for name, entry in result.content["sets"].items()}
+    if any(fractions.values()):
         natives = control.folds.get("architectures") if control is not None else None
         figures["folds"] = (
             "Architectures",
             "Mean probabilities of CATH architectures by the fold network; natives in grey.",
-            plots.architecture_plot(shares, natives),
+            plots.architecture_plot(fractions, natives),
         )
     if any("sc_rmsd" in row for row in rows):
         figures["self_consistency"] = (

@@ -10,7 +10,7 @@ Content = Mapping[str, Any]
 
 
 def designability_section(content: Content) -> tuple[str, str]:
-    """The lead and the table: share of designable structures with every count it rests on, set by set."""
+    """The lead and the table: fraction of designable structures with every count it rests on, set by set."""
     about = content["designability"]
     if "refolds" in about:
         lead = f"Refolds of {html.escape(about['refolds'])}: files made elsewhere, assigned by their names."

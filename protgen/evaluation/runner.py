@@ -1,7 +1,7 @@
 """Judge any folders of structures: one row a file, one summary a set, and a bad file costs its own row alone."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 
 from protgen.errors import ProtgenError
 from protgen.evaluation import comparison, per_residue
-from protgen.evaluation.adherence import Judge, adherence_columns, adherence_row
+from protgen.evaluation.adherence import Evaluator, adherence_columns, adherence_row
 from protgen.evaluation.collect import collect_files, inner_paths, name_sets
 from protgen.evaluation.designability import (
     DesignabilityResult,
@@ -47,10 +47,11 @@ from protgen.evaluation.sets import (
     why_not_compared,
 )
 from protgen.evaluation.tables import make_folder, write_csv, write_json
-from protgen.evaluation.validity import structure_metrics, validity
+from protgen.evaluation.validity import measured, structure_metrics
 from protgen.metrics.base import Quantity, Summary
 from protgen.metrics.foldseek import foldseek_version
 from protgen.parallel import run
+from protgen.registry import complain
 from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
 
@@ -63,7 +64,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Settings:
+class EvaluationSettings:
     """What an evaluation does beyond the validity of each structure.
 
     Attributes:
@@ -78,9 +79,10 @@ class Settings:
         residues: write `residues.csv`, a row a residue.
         strict: make every reader's warning an error.
         jobs: number of processes; the results do not depend on it.
+        metrics: of other packages, as `module:Class`, beside those that packages have registered.
     """
 
-    conditions: Sequence[Judge] = ()
+    conditions: Sequence[Evaluator] = ()
     reference: Reference | None = None
     refolds: Path | Refolder | None = None
     likelihood: "LikelihoodSettings | None" = None
@@ -90,14 +92,19 @@ class Settings:
     residues: bool = False
     strict: bool = False
     jobs: int = 1
+    metrics: tuple[str, ...] = ()
+
+
+Settings = EvaluationSettings  # its name in 0.1
 
 
 @dataclass(frozen=True)
 class FileResult:
-    """One file: its row, and the protein if it could be read."""
+    """One file: its row, the protein if it could be read, and what metrics of other packages failed at."""
 
     row: Row
     protein: Protein | None = None
+    problems: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -168,13 +175,13 @@ class EvaluationResult:
 
 
 def evaluate(
-    paths: Sequence[str | PathLike[str]],
+    paths: str | PathLike[str] | Sequence[str | PathLike[str]],
     out: str | PathLike[str],
     *,
-    jobs: int = 1,
-    strict: bool = False,
-    conditions: Sequence[Judge] = (),
-    settings: Settings | None = None,
+    jobs: int | None = None,
+    strict: bool | None = None,
+    conditions: Sequence[Evaluator] | None = None,
+    settings: EvaluationSettings | None = None,
     progress: Progress | None = None,
 ) -> EvaluationResult:
     """Measure every structure and write `structures.csv` and `summary.json`.
@@ -182,20 +189,23 @@ def evaluate(
     Several folders are several sets: each gets its own summary, and `comparison.csv` says how they differ.
 
     Args:
-        paths: structure files, and folders to be searched for them.
+        paths: structure files, and folders to be searched for them; one or several.
         out: folder for the results; made if need be.
         jobs: number of processes; the results do not depend on it.
-        strict: make every reader's warning an error.
-        conditions: requests y to hold every structure against; each adds columns asked, got, difference,
+        strict: treat reader warnings as errors.
+        conditions: requests y to compare every structure with; each adds columns asked, got, difference,
             satisfied.
-        settings: all of these and more; the three arguments before it are then not looked at.
+        settings: all of these and more. The three arguments above replace what it says where they are given.
         progress: called with (files done, files in all) as work proceeds.
 
     Raises:
         UsageError: if a path does not exist, a folder holds no structure, or `out` cannot be written. A
             file that cannot be read raises nothing: it is a row with status "error".
     """
-    chosen = settings or Settings(conditions=tuple(conditions), strict=strict, jobs=jobs)
+    given = {"jobs": jobs, "strict": strict, "conditions": None if conditions is None else tuple(conditions)}
+    given = {key: value for key, value in given.items() if value is not None}
+    chosen = replace(settings or EvaluationSettings(), **given)
+    paths = [paths] if isinstance(paths, str | PathLike) else paths
     files = collect_files(paths, leave_out=[] if chosen.refolds is None else [refold_folder(chosen.refolds)])
     sets = name_sets(paths, files)
     places = [(inner, path) for inner, (_, path) in zip(inner_paths(paths, files), files, strict=True)]
@@ -203,16 +213,19 @@ def evaluate(
         refolds_of(chosen.refolds, places, sets)  # names that do not fit are told before anything is computed
     if chosen.tm == FOLDSEEK:
         foldseek_version()  # told now, if it is missing
+    structure_metrics(chosen.metrics)  # likewise a metric that cannot be used
     folder = Path(out)
     make_folder(folder)
     results: list[FileResult] = [FileResult({}) for _ in files]
-    work = partial(evaluate_file, strict=chosen.strict, conditions=tuple(chosen.conditions))
+    work = partial(evaluate_file, strict=chosen.strict, conditions=tuple(chosen.conditions), metrics=chosen.metrics)
     for done, outcome in enumerate(run(work, files, jobs=chosen.jobs), start=1):
         label, path = files[outcome.index]
         died = f"{path}: the process that read this file was killed (out of memory, or a crash)"
         results[outcome.index] = outcome.result or FileResult(_error_row(label, died))
         if progress is not None:
             progress(done, len(files))
+    for problem in {name: line for result in results for name, line in result.problems.items()}.values():
+        complain(problem)
     rows = [result.row for result in results]
     for row, name in zip(rows, sets, strict=True):
         row["set"] = name
@@ -234,26 +247,34 @@ def evaluate(
     return _write(rows, proteins, sets, folder, chosen, compared, extra)
 
 
-def evaluate_file(labelled: tuple[str, Path], *, strict: bool = False, conditions: Sequence[Judge] = ()) -> FileResult:
+def evaluate_file(
+    labelled: tuple[str, Path],
+    *,
+    strict: bool = False,
+    conditions: Sequence[Evaluator] = (),
+    metrics: tuple[str, ...] = (),
+) -> FileResult:
     """The row of one file and its protein; it never raises for what the file holds.
 
     Args:
         labelled: what the file is called in the table, and where it is.
         strict: make every reader's warning an error.
         conditions: requests to hold it against.
+        metrics: further ones, as `module:Class`.
     """
     label, path = labelled
     try:
-        read = read_structure(path, strict=strict)
+        protein = read_structure(path, strict=strict)
         row: Row = {
             "file": label,
-            "status": WARNING if read.warnings else OK,
-            "message": "; ".join(f"{warning.code} ({warning.count})" for warning in read.warnings),
-            "chains": len(read.protein.chains),
+            "status": WARNING if protein.warnings else OK,
+            "message": "; ".join(f"{warning.code} ({warning.count})" for warning in protein.warnings),
+            "chains": len(protein.chains),
         }
         with np.errstate(all="ignore"):
-            row |= validity(read.protein) | adherence_row(read.protein, conditions)
-            return FileResult(row, read.protein)
+            values, problems = measured(protein, metrics)
+            row |= values | adherence_row(protein, conditions)
+            return FileResult(row, protein, problems)
     except (ProtgenError, OSError) as error:
         return FileResult(_error_row(label, str(error)))
     except MemoryError:
@@ -271,12 +292,12 @@ def _write(
     proteins: list[Protein | None],
     sets: list[str],
     folder: Path,
-    settings: Settings,
+    settings: EvaluationSettings,
     compared: Compared | None,
     extra: Extra,
 ) -> EvaluationResult:
-    quantities = [quantity for metric in structure_metrics() for quantity in metric.quantities]
-    labels = [label for metric in structure_metrics() for label in metric.labels]
+    quantities = [quantity for metric in structure_metrics(settings.metrics) for quantity in metric.quantities]
+    labels = [label for metric in structure_metrics(settings.metrics) for label in metric.labels]
     asked, asked_labels = adherence_columns(settings.conditions)
     quantities, labels = quantities + asked, labels + asked_labels
     if settings.reference is not None:

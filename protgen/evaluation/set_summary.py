@@ -18,7 +18,7 @@ from protgen.metrics.base import Value, summarise
 from protgen.metrics.fold import fold_network_card
 
 OK, WARNING, ERROR = "ok", "warning", "error"
-MOST_SETS = 6  # held against one another, pair by pair
+MOST_SETS = 6  # compared with one another, pair by pair
 
 Row = dict[str, Value]
 
@@ -75,9 +75,9 @@ def describe_set(
 
 
 def describe_folds_of_all(sets: Mapping[str, Features]) -> dict[str, Any]:
-    """The fold network with its accuracy, definitions, and every pair of sets held against each other.
+    """The fold network with its accuracy, definitions, and every pair of sets compared with each other.
 
-    A set is held against each that comes after it, which takes the place of the natives: name natives last.
+    A set is compared with each that comes after it, which takes the place of the natives: name natives last.
     """
     card = fold_network_card()
     content: dict[str, Any] = {

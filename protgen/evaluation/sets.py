@@ -8,7 +8,7 @@ import numpy as np
 
 from protgen.evaluation.reference import TRAIN, Reference
 from protgen.metrics.base import Quantity, Value, summarise
-from protgen.metrics.diversity import RULE, THRESHOLD, Diversity, diversity_of, sieved_tm_matrix
+from protgen.metrics.diversity import RULE, THRESHOLD, Diversity, diversity_of, prefiltered_tm_matrix
 from protgen.metrics.foldseek import foldseek_clusters, foldseek_version
 from protgen.metrics.novelty import KEEP, NOVEL, WINDOW, Novelty, novelty
 from protgen.metrics.tm import MIN_LENGTH, ca_trace, tm_matrix
@@ -85,7 +85,7 @@ def compare_all(
     members, chosen = np.array(list(traces)), list(traces.values())
     if effort == FOLDSEEK:
         return _compare_by_foldseek(proteins, names, members, jobs)
-    tm = tm_matrix(chosen, jobs=jobs) if effort == "full" else sieved_tm_matrix(chosen, jobs=jobs)
+    tm = tm_matrix(chosen, jobs=jobs) if effort == "full" else prefiltered_tm_matrix(chosen, jobs=jobs)
     lengths = np.array([len(trace) for trace in chosen])
     of_set = np.array([names[k] for k in members])
     by_set = {}

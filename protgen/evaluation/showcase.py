@@ -53,7 +53,7 @@ def faults(row: dict[str, Value]) -> tuple[float, list[str]]:
 def choose(rows: Sequence[dict[str, Value]], sets: Sequence[str]) -> list[Shown]:
     """The structures worth looking at, set by set; at most 24 in all.
 
-    Best and worst are by the severity of faults, ties by the favoured share of the Ramachandran plot.
+    Best and worst are by the severity of faults, ties by the favoured fraction of the Ramachandran plot.
     """
     shown: list[Shown] = []
     names = list(dict.fromkeys(sets))
@@ -78,8 +78,10 @@ def choose(rows: Sequence[dict[str, Value]], sets: Sequence[str]) -> list[Shown]
 
 def _describe(row: dict[str, Value]) -> str:
     words = faults(row)[1]
-    share = _number(row.get("rama_favoured"))
-    good = f"{100 * share:.0f} % Ramachandran favoured, no faults found" if np.isfinite(share) else "no faults found"
+    fraction = _number(row.get("rama_favoured"))
+    good = (
+        f"{100 * fraction:.0f} % Ramachandran favoured, no faults found" if np.isfinite(fraction) else "no faults found"
+    )
     return "; ".join(words) if words else good
 
 

@@ -5,22 +5,31 @@ Light: numpy, scipy and mdtraj, no torch; a few milliseconds for 150 residues.
 
 from functools import cache
 
+from protgen.evaluation.other_metrics import admitted, measure
 from protgen.metrics.base import Metric, Value
-from protgen.registry import build, names
+from protgen.registry import build, complain, own_plugins
 from protgen.structure.protein import Protein
 
 COLUMN_ORDER = ("bonds", "clashes", "ramachandran", "chirality", "secondary_structure", "compactness")
 
 
 @cache
-def structure_metrics() -> tuple[Metric, ...]:
-    """One instance of every registered metric: the built-in ones first, then any other by name."""
-    known = names("metrics")
+def structure_metrics(more: tuple[str, ...] = ()) -> tuple[Metric, ...]:
+    """One instance of every metric: protgen's own in their order, those of other packages by name, and those named.
+
+    Args:
+        more: further ones, as `module:Class`.
+
+    Raises:
+        ConfigError: if one of those named cannot be used. Others that cannot are left out with a warning.
+    """
+    known = own_plugins("metrics")
     ordered = [name for name in COLUMN_ORDER if name in known]
-    return tuple(build("metrics", name) for name in ordered + [name for name in known if name not in ordered])
+    own = [build("metrics", name) for name in ordered + [name for name in sorted(known) if name not in ordered]]
+    return (*own, *admitted(own, more))
 
 
-def validity(protein: Protein) -> dict[str, Value]:
+def validity(protein: Protein, more: tuple[str, ...] = ()) -> dict[str, Value]:
     """Every single-structure number and label of one protein, by column name.
 
     Among them: `length` (int), `chain_breaks`, `n_clashes`, `rama_favoured`, `peptide_valid`, `helix`,
@@ -29,11 +38,24 @@ def validity(protein: Protein) -> dict[str, Value]:
 
     Args:
         protein: any protein.
+        more: further metrics, as `module:Class`.
 
     Returns:
         Column name to value, in the order of the evaluation table.
     """
-    row: dict[str, Value] = {"length": protein.length}
-    for metric in structure_metrics():
-        row.update(metric.measure(protein))
+    row, problems = measured(protein, more)
+    for problem in problems.values():
+        complain(problem)
     return row
+
+
+def measured(protein: Protein, more: tuple[str, ...] = ()) -> tuple[dict[str, Value], dict[str, str]]:
+    """The row of `validity`, and what went wrong in metrics of other packages: one line each, by metric."""
+    row: dict[str, Value] = {"length": protein.length}
+    problems: dict[str, str] = {}
+    for metric in structure_metrics(more):
+        values, problem = measure(metric, protein)
+        row.update(values)
+        if problem:
+            problems[metric.name] = problem
+    return row, problems

@@ -39,7 +39,7 @@ class Autoregressive(Family, LikelihoodFamily):
     Args:
         space: where x lives; its fields must be flat (Euclidean or tori).
         encoder: a causal network: its features at position i depend on positions up to i alone.
-        residue_dim, whole_dim: widths of the y to read ahead in.
+        residue_dim, global_dim: widths of the y to read ahead in.
         components: of the mixture.
         bins: number of bins a coordinate of a histogram in place of the mixture; 0 for the mixture. Where the values of
             the space are discrete (pixels), the histogram is over them and this is not used.
@@ -59,13 +59,14 @@ class Autoregressive(Family, LikelihoodFamily):
 
     causal = True
     reads_context = True
+    exact_loss = True
 
     def __init__(
         self,
         space: Space,
         encoder: Encoder,
         residue_dim: int = 0,
-        whole_dim: int = 0,
+        global_dim: int = 0,
         components: int = 24,
         bins: int = 0,
         width: int = 256,
@@ -85,7 +86,7 @@ class Autoregressive(Family, LikelihoodFamily):
         self.exposure_noise = exposure_noise
         self.candidates = candidates
         self.particles = particles
-        self.plan = Plan(residue_dim + whole_dim, plan_dim)
+        self.plan = Plan(residue_dim + global_dim, plan_dim)
         given = encoder.scalar_dim + plan_dim + window * (len(self.circular) + sum(self.circular))
         self.trunk = nn.Sequential(
             nn.LayerNorm(given), nn.Linear(given, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
@@ -161,7 +162,7 @@ class Autoregressive(Family, LikelihoodFamily):
         is a draw of p(x_i)^(1 - w) p(x_i | y)^w as far as the candidates reach.
 
         With several `particles` this is sequential Monte Carlo of the samples that are admissible throughout: each is
-        weighted by the share of its candidates that are, and they are resampled when weights are uneven (Doucet and
+        weighted by the fraction of its candidates that are, and they are resampled when weights are uneven (Doucet and
         Johansen 2009, section 3.5). Without, a chain that has run into itself can only go on through itself.
 
         Raises:
@@ -184,9 +185,9 @@ class Autoregressive(Family, LikelihoodFamily):
                 for (without, _), own in zip(parts, plans, strict=True)
             ]
             draws, gumbel = self.uniforms(asked, i)
-            values[:, i], share = self.choose(seen, features, free, task, i, draws, gumbel)
+            values[:, i], fraction = self.choose(seen, features, free, task, i, draws, gumbel)
             if count > 1:
-                rows, logs = self.survivors(logs + share.view(-1, count).log(), asked, i)
+                rows, logs = self.survivors(logs + fraction.view(-1, count).log(), asked, i)
                 values = values[rows]
             if asked.on_step is not None:
                 state = self.space.project(self.parted(values[::count], asked.mask))
@@ -224,7 +225,7 @@ class Autoregressive(Family, LikelihoodFamily):
         draws: Float[Tensor, "b m u"],
         gumbel: Float[Tensor, "b m"],
     ) -> tuple[Float[Tensor, "b c"], Float[Tensor, " b"]]:
-        """The coordinates of position i, one of a number of draws, and the share of those that are admissible."""
+        """The coordinates of position i, one of a number of draws, and the fraction of those that are admissible."""
         b, m = len(features), self.candidates
         candidates = self.density.draw(features[:, None].expand(-1, m, -1), draws, task.temperature)
         if m == 1 and self.particles == 1:
@@ -278,7 +279,7 @@ class Plan(nn.Module):
         index = torch.arange(length, device=mask.device, dtype=torch.float32).expand(b, -1)
         ends = torch.stack([index, mask.sum(-1, keepdim=True) - 1 - index], -1)
         place = fourier_features(ends, 16, max_period=1000.0).flatten(-2)
-        given = torch.cat([cond.residue, cond.whole[:, None].expand(-1, length, -1)], -1)[..., : self.given_dim]
+        given = torch.cat([cond.residue, cond.globals[:, None].expand(-1, length, -1)], -1)[..., : self.given_dim]
         real = mask[..., None].to(place.dtype)
         x = self.read(torch.cat([given.to(place.dtype), place], -1)) * real
         for step in self.steps:
@@ -298,7 +299,7 @@ def widened(task: SamplingTask, count: int) -> SamplingTask:
 
 def first(cond: Conditioning, count: int) -> Conditioning:
     """What is known of y up to a position."""
-    return Conditioning(cond.residue[:, :count], cond.whole)
+    return Conditioning(cond.residue[:, :count], cond.globals)
 
 
 def coordinates(space: Space) -> list[bool]:

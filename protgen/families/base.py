@@ -1,8 +1,10 @@
 """The interface of generative families. Knows nothing of proteins."""
 
+import types
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -19,21 +21,64 @@ from protgen.types import Conditioning, Losses, State
 LikelihoodKind = Literal["exact", "lower_bound", "estimate"]
 
 
+@dataclass(frozen=True)
+class Role:
+    """A network that a family takes beside its encoder, as the keyword of its constructor that the role is named after.
+
+    Attributes:
+        reads: "points" of the space, as the encoder does, or "latents": a state with the one field `latents`, which is
+            `Family.latent_width` wide. Where that is 0, latents are points and are read as such.
+        latents_beside: whether it reads the latents of each position beside y.
+    """
+
+    reads: Literal["points", "latents"] = "points"
+    latents_beside: bool = False
+
+
 class Family(nn.Module, ABC):
     """A way to learn p(x | y): an encoder over a space, and a loss.
+
+    Its constructor takes a space, an encoder, a network for each of its `roles`, and further keywords with defaults. If
+    it takes `residue_dim` or `global_dim` it is given the widths of y.
 
     Args:
         space: where x lives.
         encoder: the network; its symmetry must fit the space.
+
+    Attributes:
+        takes_sampler: whether `sample` goes from noise to data by a sampler.
+        causal: whether its encoder must show a position nothing of later ones.
+        reads_context: whether its encoder reads `Space.context` too, where a point lacks fields.
+        adam_betas: decay of Adam's averages that its training asks for.
+        roles: networks beside the encoder. A model's configuration names each under the role's name.
+        exact_loss: whether its loss is the exact negative log-likelihood.
+        adversarial: whether its networks answer each other, so that its loss need not fall.
     """
 
-    takes_sampler: ClassVar[bool] = False  # whether `sample` goes from noise to data by a sampler
-    causal: ClassVar[bool] = False  # whether its encoder must show a position nothing of later ones
-    reads_context: ClassVar[bool] = False  # whether its encoder reads `Space.context` too, where a point lacks fields
-    adam_betas: ClassVar[tuple[float, float]] = (0.9, 0.98)  # decay of Adam's averages that its training asks for
+    takes_sampler: ClassVar[bool] = False
+    causal: ClassVar[bool] = False
+    reads_context: ClassVar[bool] = False
+    adam_betas: ClassVar[tuple[float, float]] = (0.9, 0.98)
+    roles: ClassVar[Mapping[str, Role]] = types.MappingProxyType({})
+    exact_loss: ClassVar[bool] = False
+    adversarial: ClassVar[bool] = False
     space: Space
     encoder: Encoder
     autocast_dtype: torch.dtype | None = None  # a matter of the machine, not of the model: set by its user
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Keywords beside space and networks that make a small instance, for tests."""
+        return {}
+
+    @classmethod
+    def latent_width(cls, keywords: Mapping[str, Any]) -> int:
+        """How many numbers of each position its networks read as latents; 0 where there are none.
+
+        Args:
+            keywords: of its constructor, as a configuration has them.
+        """
+        return 0
 
     @abstractmethod
     def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:

@@ -40,7 +40,7 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
     Args:
         space: where x lives: Euclidean fields, and always the same number of positions.
         encoder: not used; families are built with one.
-        whole_dim: width of y.
+        global_dim: width of y.
         model: "naive_bayes" (independent coordinates), "discriminant" (a covariance for each class) or "mixture"
             (several components a class, each with its covariance).
         components: of a class, for "mixture".
@@ -57,7 +57,7 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
         self,
         space: Space,
         encoder: Encoder,
-        whole_dim: int = 0,
+        global_dim: int = 0,
         model: str = "discriminant",
         components: int = 4,
         classes: int = 10,
@@ -83,7 +83,7 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
         d = self.positions * sum(self.widths)
         k = self.components
         for name, shape in {
-            "codes": (classes, whole_dim),
+            "codes": (classes, global_dim),
             "known": (),
             "examples": (classes,),
             "weights": (classes, k),
@@ -119,7 +119,7 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
         Raises:
             UsageError: if there are more classes than there is room for.
         """
-        whole = cond.whole.float()
+        whole = cond.globals.float()
         if learn:
             for row in whole.unique(dim=0) if whole.shape[1] else whole[:1]:
                 count = int(self.known)
@@ -145,17 +145,21 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
         seen = float(self.examples[c])
         self.examples[c] += len(x)
         if self.components == 1:
-            share, rate = x.new_ones(len(x), 1), len(x) / (seen + len(x))
+            fraction, rate = x.new_ones(len(x), 1), len(x) / (seen + len(x))
         elif seen == 0:
-            share, rate = self.first_shares(x), 1.0
+            fraction, rate = self.first_responsibilities(x), 1.0
         else:
-            share, rate = self.joint(x, c).softmax(-1), float(self.steps[c] + 2) ** -0.6
+            fraction, rate = self.joint(x, c).softmax(-1), float(self.steps[c] + 2) ** -0.6
         self.steps[c] += 1
-        products = share.T @ x.square() if self.diagonal else torch.einsum("nk,nd,ne->kde", share, x, x)
-        for statistic, value in ((self.weights, share.sum(0)), (self.sums, share.T @ x), (self.products, products)):
+        products = fraction.T @ x.square() if self.diagonal else torch.einsum("nk,nd,ne->kde", fraction, x, x)
+        for statistic, value in (
+            (self.weights, fraction.sum(0)),
+            (self.sums, fraction.T @ x),
+            (self.products, products),
+        ):
             statistic[c].lerp_(value / len(x), rate)
 
-    def first_shares(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:
+    def first_responsibilities(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:
         """Responsibilities of a mixture that scikit-learn fits to the first batch of a class.
 
         Raises:
@@ -167,8 +171,8 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
             raise UsageError(f"{len(x)} examples for {self.components} components; fit larger batches first")
         reg = self.ridge * float(x.var().clamp(min=1e-6))
         start = GaussianMixture(self.components, covariance_type="diag", reg_covar=reg, random_state=0)
-        shares = start.fit(x.cpu().double().numpy()).predict_proba(x.cpu().double().numpy())
-        return torch.from_numpy(np.ascontiguousarray(shares)).to(x)
+        fractions = start.fit(x.cpu().double().numpy()).predict_proba(x.cpu().double().numpy())
+        return torch.from_numpy(np.ascontiguousarray(fractions)).to(x)
 
     def shapes(self, c: int) -> tuple[Tensor, Tensor]:
         """Means (k, d) and Cholesky factors (k, d, d), or spreads (k, d), of a class; float64."""
@@ -199,8 +203,8 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
                 scaled = torch.linalg.solve_triangular(shape, off.permute(1, 2, 0), upper=False).permute(2, 0, 1)
                 log_det = shape.diagonal(dim1=-2, dim2=-1).log().sum(-1)
             found.append(-0.5 * scaled.square().sum(-1) - log_det - 0.5 * x.shape[1] * math.log(2 * math.pi))
-        share = self.weights[c].double() / self.weights[c].sum()
-        return (torch.cat(found) + share.clamp(min=1e-12).log()).to(x)
+        fraction = self.weights[c].double() / self.weights[c].sum()
+        return (torch.cat(found) + fraction.clamp(min=1e-12).log()).to(x)
 
     def nats(self, x: State, cond: Conditioning) -> Float[Tensor, " b"]:
         """log p(x | y), or log p(x) where y says nothing."""
@@ -256,6 +260,6 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
 
 
 def picked(weights: Float[Tensor, " k"], uniform: Tensor) -> int:
-    """The index at which the running share of weights passes a uniform number."""
+    """The index at which the running fraction of weights passes a uniform number."""
     running = weights.cumsum(0) / weights.sum()
     return min(int((uniform > running).sum()), len(weights) - 1)

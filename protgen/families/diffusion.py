@@ -153,14 +153,14 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
         """From data to noise."""
         return self.target.path
 
-    def predict(self, x_t: State, t: Tensor, cond: Conditioning, estimate: State | None) -> State:
+    def predict(self, x_t: State, t: Tensor, cond: Conditioning, x_pred: State | None) -> State:
         """Prediction of x_data, with the conventions of the space imposed."""
         seen = self.target.inputs(x_t, t)
         # Only the encoder runs in low precision: coordinates and losses keep float32.
         low = self.autocast_dtype or torch.float32
         with torch.autocast(t.device.type, dtype=low, enabled=self.autocast_dtype is not None):
             view = self.space.view
-            guess = None if estimate is None else view(estimate)
+            guess = None if x_pred is None else view(x_pred)
             features = self.encoder(view(seen), self.path.seen(t), cond, guess)
         return self.space.project(self.target.data(self.head(features, seen), seen, x_t, t))
 
@@ -174,28 +174,28 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
         for name, manifold in self.space.manifolds.items():
             if isinstance(manifold, HeatKernel):
                 steps = torch.randn(*mask.shape, manifold.dim, generator=rng).to(device)
-                fields[name] = manifold.diffuse(x_data[name], self.spread(t), steps)
+                fields[name] = manifold.diffuse(x_data[name], self.std(t), steps)
             else:
                 fields[name] = alpha * x_data[name] + sigma * noise[name]
         return self.space.project(State(fields, mask))
 
-    def spread(self, t: Float[Tensor, " b"]) -> Float[Tensor, "b 1 1"]:
+    def std(self, t: Float[Tensor, " b"]) -> Float[Tensor, "b 1 1"]:
         """Spread of the Brownian motion of curved fields, radians."""
-        assert self.path.walk is not None
-        return self.path.walk.spread(t)[:, None, None]
+        assert self.path.brownian is not None
+        return self.path.brownian.std(t)[:, None, None]
 
     def errors(self, x_t: State, prediction: State, x_data: State, t: Float[Tensor, " b"]) -> dict[str, Tensor]:
         """Squared errors of each field at each position (b, l): of x_data in units of the noise, or of the score."""
-        spreads = self.space.noise_spread(x_data.mask)
+        stds = self.space.noise_std(x_data.mask)
         found = {}
         for name, manifold in self.space.manifolds.items():
             if isinstance(manifold, HeatKernel):
                 # x_t and x_data are given; only the score about the prediction has a gradient.
-                wanted = manifold.score(x_t[name], x_data[name], self.spread(t))
-                score = manifold.score(x_t[name], prediction[name], self.spread(t))
+                wanted = manifold.score(x_t[name], x_data[name], self.std(t))
+                score = manifold.score(x_t[name], prediction[name], self.std(t))
                 found[name] = masked((score - wanted).square().sum(-1), x_data.mask)
             else:
-                error = manifold.squared_error(prediction[name], x_data[name]) / spreads[name][:, None].square()
+                error = manifold.squared_error(prediction[name], x_data[name]) / stds[name][:, None].square()
                 found[name] = masked(error, x_data.mask)
         return found
 
@@ -220,7 +220,7 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
             manifold = self.space.manifolds[name]
             if manifold.curved:
                 # spread^2 / dim makes the score's error 1 at most; over an error of x of `max_weight`, no more.
-                variance = self.spread(t)[:, 0, 0].square()
+                variance = self.std(t)[:, 0, 0].square()
                 scale = variance * (self.max_weight * variance).clamp(max=1) / manifold.dim
             else:
                 scale = weight / manifold.dim
@@ -233,19 +233,19 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
     def noisy_and_predicted(
         self, x_data: State, t: Float[Tensor, " b"], cond: Conditioning, rng: Generator
     ) -> tuple[State, State]:
-        """x_t and the prediction from it, with an estimate of a first pass in a share of the calls."""
+        """x_t and the prediction from it, with an estimate of a first pass in a fraction of the calls."""
         x_t = self.diffuse(x_data, t, rng)
-        estimate = None
+        x_pred = None
         if torch.rand((), generator=rng) < self.self_conditioning:
             with torch.no_grad():
-                estimate = self.predict(x_t, t, cond, None)
-        return x_t, self.predict(x_t, t, cond, estimate)
+                x_pred = self.predict(x_t, t, cond, None)
+        return x_t, self.predict(x_t, t, cond, x_pred)
 
     def bound_loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
         """The bound at one time for each example.
 
         The ends of a learned schedule are learned by the bound, the shape between them by the variance of its
-        estimate: d(l^2) = 2 l dl for the loss l of an example (VDM, appendix I).
+        x_pred: d(l^2) = 2 l dl for the loss l of an example (VDM, appendix I).
         """
         u = stratified(len(x_data.mask), rng).to(x_data.mask.device)
         found: list[Tensor] = []
@@ -276,10 +276,10 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
             prediction = self.predict(x_t, t, cond, None)
         diffusion = torch.zeros(len(mask), device=mask.device)
         rate = self.path.flat.log_snr(t).exp() * -self.path.flat.log_snr_slope(t)
-        assert self.path.walk is not None
+        assert self.path.brownian is not None
         for name, error in self.errors(x_t, prediction, x_data, t).items():
             curved = self.space.manifolds[name].curved
-            gain = self.path.walk.variance_slope(t) if curved else rate
+            gain = self.path.brownian.variance_slope(t) if curved else rate
             diffusion = diffusion + 0.5 * density * gain * error.sum(-1)
         prior, reconstruction = self.ends(x_data, rng)
         return Bound(prior, reconstruction, diffusion, self.space.num_dof(mask))
@@ -287,7 +287,7 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
     def ends(self, x_data: State, rng: Generator) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
         """KL(q(x_1 | x) || p_noise) and E[-log p(x | x_first)], nats."""
         mask = x_data.mask
-        dof, spreads = self.space.field_dof(mask), self.space.noise_spread(mask)
+        dof, stds = self.space.field_dof(mask), self.space.noise_std(mask)
         one = torch.ones(len(mask), device=mask.device)
         first = first_time(self.path, self.first) * one
         last_snr, first_snr = self.path.flat.log_snr(one), self.path.flat.log_snr(first)
@@ -295,19 +295,19 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
         for name, manifold in self.space.manifolds.items():
             if isinstance(manifold, HeatKernel):
                 steps = torch.randn(*mask.shape, manifold.dim, generator=rng).to(mask.device)
-                x_1 = manifold.diffuse(x_data[name], self.spread(one), steps)
-                excess = manifold.log_kernel(x_1, x_data[name], self.spread(one)) + manifold.log_volume
+                x_1 = manifold.diffuse(x_data[name], self.std(one), steps)
+                excess = manifold.log_kernel(x_1, x_data[name], self.std(one)) + manifold.log_volume
                 prior = prior + masked(excess, mask).sum(-1)
                 # The entropy of a normal: of the kernel at 0.02 rad it is off by less than s^2 = 4e-4 nats.
-                log_spread = self.spread(first)[:, 0, 0].log()
+                log_std = self.std(first)[:, 0, 0].log()
             else:
-                square = masked(x_data[name], mask).square().flatten(1).sum(-1) / spreads[name].square()
+                square = masked(x_data[name], mask).square().flatten(1).sum(-1) / stds[name].square()
                 prior = prior + 0.5 * last_snr.exp() * square
-                log_spread = spreads[name].log() - first_snr / 2
+                log_std = stds[name].log() - first_snr / 2
                 if self.outcomes is not None:
-                    reconstruction = reconstruction + surprise(x_data[name], log_spread, self.outcomes, mask, rng)
+                    reconstruction = reconstruction + surprise(x_data[name], log_std, self.outcomes, mask, rng)
                     continue
-            reconstruction = reconstruction + dof[name] * (0.5 * math.log(2 * math.pi * math.e) + log_spread)
+            reconstruction = reconstruction + dof[name] * (0.5 * math.log(2 * math.pi * math.e) + log_std)
         return prior, reconstruction
 
     @torch.no_grad()
@@ -358,13 +358,13 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
 
 
 def surprise(
-    x_data: Float[Tensor, "b l c"], log_spread: Float[Tensor, " b"], support: Support, mask: Tensor, rng: Generator
+    x_data: Float[Tensor, "b l c"], log_std: Float[Tensor, " b"], support: Support, mask: Tensor, rng: Generator
 ) -> Float[Tensor, " b"]:
     """-log p(x | x_first) of discrete coordinates at one draw of x_first / alpha, normal about x with that spread."""
-    spread = log_spread.exp()[:, None, None]
-    seen = x_data + spread * torch.randn(x_data.shape, generator=rng).to(x_data)
+    std = log_std.exp()[:, None, None]
+    seen = x_data + std * torch.randn(x_data.shape, generator=rng).to(x_data)
     values = support.least + support.step * torch.arange(support.count, device=x_data.device)
-    logits = -0.5 * ((seen[..., None] - values) / spread[..., None]).square()
+    logits = -0.5 * ((seen[..., None] - values) / std[..., None]).square()
     chosen = ((x_data - support.least) / support.step).round().long()
     found = logits.log_softmax(-1).gather(-1, chosen[..., None])[..., 0]
     return -masked(found, mask).flatten(1).sum(-1)
@@ -381,6 +381,6 @@ class DiffusionDenoiser(Denoiser):
         """That of the family."""
         return self.family.path
 
-    def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None) -> State:
+    def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None) -> State:
         """E[x_data | x_t, y] where fields are flat, the point with the score of p(x_t | y) where they are curved."""
-        return self.family.predict(x_t, t, cond, estimate)
+        return self.family.predict(x_t, t, cond, x_pred)

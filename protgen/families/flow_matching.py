@@ -89,14 +89,14 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
         self.data_bias = data_bias
         self.head = space.head(encoder.scalar_dim, encoder.vector_dim)
 
-    def predict(self, x_t: State, t: Tensor, cond: Conditioning, estimate: State | None) -> State:
+    def predict(self, x_t: State, t: Tensor, cond: Conditioning, x_pred: State | None) -> State:
         """Prediction of x_data, with the conventions of the space imposed."""
         seen = self.target.inputs(x_t, t)
         # Only the encoder runs in low precision: coordinates and losses keep float32.
         low = self.autocast_dtype or torch.float32
         with torch.autocast(t.device.type, dtype=low, enabled=self.autocast_dtype is not None):
             view = self.space.view
-            guess = None if estimate is None else view(estimate)
+            guess = None if x_pred is None else view(x_pred)
             features = self.encoder(view(seen), self.path.seen(t), cond, guess)
         return self.space.project(self.head(features, seen))
 
@@ -126,11 +126,11 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
                 x_noise = couple(self.space, x_noise, x_data)
             x_noise = self.space.align(x_noise, x_data)
             x_t = self.interpolate(x_data, x_noise, t)
-        estimate = None
+        x_pred = None
         if torch.rand((), generator=rng) < self.self_conditioning:
             with torch.no_grad():
-                estimate = self.predict(x_t, t, cond, None)
-        prediction = self.predict(x_t, t, cond, estimate)
+                x_pred = self.predict(x_t, t, cond, None)
+        prediction = self.predict(x_t, t, cond, x_pred)
 
         straight_weight = 1 / t.clamp(min=self.min_t).square()
         scales = self.space.scale(mask)
@@ -177,6 +177,6 @@ class FlowDenoiser(Denoiser):
         """That of the family."""
         return self.family.path
 
-    def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None) -> State:
+    def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None) -> State:
         """E[x_data | x_t, y]."""
-        return self.family.predict(x_t, t, cond, estimate)
+        return self.family.predict(x_t, t, cond, x_pred)

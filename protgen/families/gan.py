@@ -12,6 +12,7 @@ References:
     Miyato et al. 2018, Spectral Normalization for Generative Adversarial Networks.
 """
 
+import types
 from typing import Literal
 
 import torch
@@ -23,7 +24,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from protgen.encoders.base import Encoder
 from protgen.errors import UsageError
-from protgen.families.base import Family
+from protgen.families.base import Family, Role
 from protgen.families.direct import guided, require_direct
 from protgen.families.gaussian import AttentionPool
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
@@ -86,6 +87,8 @@ class GAN(Family):
     """
 
     adam_betas = (0.0, 0.99)
+    roles = types.MappingProxyType({"critic": Role()})
+    adversarial = True
 
     def __init__(
         self,
@@ -132,8 +135,8 @@ class GAN(Family):
         real_score, fake_score = self.critic(x_data, cond), self.critic(fake.detach(), cond)
         if self.wasserstein:
             critic = (fake_score - real_score).mean()
-            share = torch.rand(len(mask), 1, 1, generator=rng).to(mask.device)
-            place = self.between(self.space.align(fake.detach(), x_data), x_data, share)
+            fraction = torch.rand(len(mask), 1, 1, generator=rng).to(mask.device)
+            place = self.between(self.space.align(fake.detach(), x_data), x_data, fraction)
             slopes = self.slopes(place, cond)
             penalty = (slopes.clamp(min=1e-12).sqrt() - 1).square().mean()
         else:
@@ -150,9 +153,9 @@ class GAN(Family):
             total = total + generator
         return Losses(total, {name: value.detach() for name, value in terms.items()})
 
-    def between(self, x: State, y: State, share: Float[Tensor, "b 1 1"]) -> State:
-        """A share of the way on the geodesics from x to y."""
-        fields = {name: m.geodesic(x[name], y[name], share) for name, m in self.space.manifolds.items()}
+    def between(self, x: State, y: State, fraction: Float[Tensor, "b 1 1"]) -> State:
+        """A fraction of the way on the geodesics from x to y."""
+        fields = {name: m.geodesic(x[name], y[name], fraction) for name, m in self.space.manifolds.items()}
         return self.space.project(State(fields, x.mask))
 
     def slopes(self, x: State, cond: Conditioning) -> Float[Tensor, " b"]:

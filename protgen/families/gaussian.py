@@ -80,7 +80,7 @@ class GaussianStep(nn.Module):
         return DiagonalGaussian(0.5**0.5 * z + mean, (log_std + 0.5 * math.log(0.5)).clamp(-LOG_STD, LOG_STD))
 
 
-class PosedPosterior(nn.Module):
+class FramePosterior(nn.Module):
     """A Gaussian over vectors that turn with the structure: about its own vectors, moved by those of an encoder.
 
     Each vector has one standard deviation for its three coordinates, read off scalars, so that the density turns too.

@@ -9,6 +9,7 @@ References:
 """
 
 import math
+import types
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -20,13 +21,13 @@ from torch import Generator, Tensor
 from protgen import registry
 from protgen.encoders.base import Encoder
 from protgen.errors import UsageError
-from protgen.families.base import Family, IterativeFamily, LatentFamily, Likelihood, LikelihoodFamily
+from protgen.families.base import Family, IterativeFamily, LatentFamily, Likelihood, LikelihoodFamily, Role
 from protgen.families.direct import repeat, repeat_state
-from protgen.families.vae import VAE
+from protgen.families.vae import LATENT_DIM, VAE, width_of
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Space
+from protgen.spaces.frame_latents import FrameLatents
 from protgen.spaces.latent import LatentSpace
-from protgen.spaces.posed import PosedLatents
 from protgen.types import Batch, Conditioning, Losses, State
 
 
@@ -45,12 +46,12 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         prior: network over latents, a state with the field `latents`.
         latent_dim: width z of a latent.
         first_stage: training steps of the VAE before those of the prior.
-        posed: latents are vectors that turn with the structure, and the prior's network reads them as a point of the
-            space; see `VAE`.
+        frame_latents: latents are vectors that turn with the structure, and the prior's network reads them as a
+            point of the space; see `VAE`.
         joint: train both at every step in place of one after the other; the prior's loss does not shape the latents.
         family: which family the prior is: flow_matching or diffusion.
         vae: keywords of the VAE; beta is 0.1 unless given, and levels is 1.
-        second: keywords of the prior's family. Likelihoods of posed latents begin (`first`) at the time at which the
+        second: keywords of the prior's family. Likelihoods of frame latents begin (`first`) at the time at which the
             prior's noise is the latents' own, unless it is given, or the prior is trained on its bound: it would learn
             no earlier time then, and samplers ask for them.
         bound_samples: latents drawn for each example by `log_prob`.
@@ -60,6 +61,7 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
     """
 
     takes_sampler = True
+    roles = types.MappingProxyType({"decoder": Role(latents_beside=True), "prior": Role(reads="latents")})
 
     def __init__(
         self,
@@ -67,9 +69,9 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         encoder: Encoder,
         decoder: Encoder,
         prior: Encoder,
-        latent_dim: int = 16,
+        latent_dim: int = LATENT_DIM,
         first_stage: int = 500,
-        posed: bool = False,
+        frame_latents: bool = False,
         joint: bool = False,
         family: str = "flow_matching",
         vae: Mapping[str, Any] | None = None,
@@ -84,12 +86,18 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
             raise UsageError("latent: first_stage cannot be negative, bound_samples is at least 1")
         if not issubclass(registry.find("families", family), IterativeFamily):
             raise UsageError(f"latent: {family} does not iterate from noise; choose flow_matching or diffusion")
-        parts = {"space": space, "encoder": encoder, "decoder": decoder, "latent_dim": latent_dim, "posed": posed}
+        parts = {
+            "space": space,
+            "encoder": encoder,
+            "decoder": decoder,
+            "latent_dim": latent_dim,
+            "frame_latents": frame_latents,
+        }
         self.first: VAE = registry.build("families", "vae", **parts, **keywords)
-        latents = PosedLatents(space) if posed else LatentSpace(latent_dim)
+        latents = FrameLatents(space) if frame_latents else LatentSpace(latent_dim)
         keywords = dict(second or {})
         self.second: IterativeFamily = registry.build("families", family, space=latents, encoder=prior, **keywords)
-        if isinstance(latents, PosedLatents) and "first" not in keywords and keywords.get("weighting") != "bound":
+        if isinstance(latents, FrameLatents) and "first" not in keywords and keywords.get("weighting") != "bound":
             # The prior's head reads latents as frames and so takes their noise away, however near the data it is asked.
             # A flow followed from nearer to the data than that noise would carry it along, grown a hundredfold: the
             # density is of what the flow has made by the time at which its own noise is no less, on any field.
@@ -105,6 +113,16 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         self.drift: Tensor
         self.mean: Tensor
         self.square: Tensor
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Keywords of a small one."""
+        return {"latent_dim": 2, "joint": True}
+
+    @classmethod
+    def latent_width(cls, keywords: Mapping[str, Any]) -> int:
+        """`latent_dim`; 0 for frame latents, which networks read as points."""
+        return width_of(keywords)
 
     # Owned by the first stage: a second registration would list their weights twice.
     @property
@@ -149,24 +167,26 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
     def follow(self, z: Float[Tensor, "b m z"], mask: Bool[Tensor, "b m"]) -> None:
         """Moving averages of the first two moments of latents that the prior sees normalised, over some 100 steps."""
         rate = max(0.01, 1 / float(self.steps))
-        if self.first.posed:  # they have units of their own, in which a prior can begin from a network of frames
+        if (
+            self.first.frame_latents
+        ):  # they have units of their own, in which a prior can begin from a network of frames
             self.drift.lerp_(self.centre(z, mask).square().mean(), rate)
         else:
             self.mean.lerp_(z[mask].mean(0), rate)
             self.square.lerp_(z[mask].square().mean(0), rate)
 
     def centre(self, z: Float[Tensor, "b m z"], mask: Bool[Tensor, "b m"]) -> Float[Tensor, "b 3"]:
-        """The coordinates of posed latents that centring removes: the mean place times the root of their number."""
+        """The coordinates of frame latents that centring removes: the mean place times the root of their number."""
         return (z[..., :3] * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).sqrt()
 
     @property
-    def spread(self) -> Float[Tensor, " z"]:
-        """Standard deviation of each dimension of the latents; 1 for posed ones."""
+    def std(self) -> Float[Tensor, " z"]:
+        """Standard deviation of each dimension of the latents; 1 for frame_latents ones."""
         return (self.square - self.mean.square()).clamp(min=1e-6).sqrt()
 
     def normalise(self, z: Tensor) -> Tensor:
         """Latents of mean 0 and spread 1."""
-        return (z - self.mean) / self.spread
+        return (z - self.mean) / self.std
 
     def point(self, z: Float[Tensor, "b m z"], mask: Bool[Tensor, "b l"]) -> State:
         """Latents as a point of the prior's space."""
@@ -177,7 +197,7 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         if self.first.pool is None:
             return cond
         weights = mask[..., None] / mask.sum(1)[:, None, None]
-        return Conditioning((cond.residue * weights).sum(1, keepdim=True), cond.whole)
+        return Conditioning((cond.residue * weights).sum(1, keepdim=True), cond.globals)
 
     def encode(self, x_data: State, cond: Conditioning, rng: Generator | None = None) -> Tensor:
         """Latents of the first stage."""
@@ -209,7 +229,7 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         drawn = self.second.space.decode(self.second.sample(inner, sampler))
 
         def centres(latents: Tensor) -> State:
-            return self.decode((latents * self.spread + self.mean) * mask[..., None], task.mask, task.cond)
+            return self.decode((latents * self.std + self.mean) * mask[..., None], task.mask, task.cond)
 
         with torch.no_grad():
             centre = centres(self.first.optimised(drawn["latents"], mask, centres, task))
@@ -240,8 +260,8 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
             nats = self.first.observation.log_prob(self.decode(z, data.mask, y), data, rng)
             nats = nats - (posterior.log_prob(z) * mask[..., None]).sum((1, 2))
             # A density of normalised latents is one of latents after division by the volume of their unit.
-            nats = nats - mask.sum(1) * self.spread.log().sum()
-            if self.first.posed:
+            nats = nats - mask.sum(1) * self.std.log().sum()
+            if self.first.frame_latents:
                 nats = nats + self.log_centre(z, mask)
         prior = self.second.log_prob(self.point(z, data.mask), self.seen(y, data.mask), rng)
         total = (nats + prior.nats.to(nats)).unflatten(0, (-1, count)).mean(1)
@@ -254,7 +274,7 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         """
         width = self.drift.sqrt()
         normal = -0.5 * (self.centre(z, mask) / width).square() - 0.5 * math.log(2 * math.pi) - width.log()
-        return normal.sum(-1) + self.spread[:3].log().sum()
+        return normal.sum(-1) + self.std[:3].log().sum()
 
 
 def blind(cond: Conditioning) -> Conditioning:

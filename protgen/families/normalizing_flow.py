@@ -46,6 +46,7 @@ class NormalizingFlow(Family, LikelihoodFamily):
     """
 
     reads_context = True
+    exact_loss = True
 
     def __init__(
         self,

@@ -144,33 +144,33 @@ def on_flat(space: Space, x: State, function: Callable[[Tensor], Tensor]) -> Sta
 
 def log_noise(space: Space, path: Path, x: State) -> Float[Tensor, " b"]:
     """log-density of what samplers start from: normal of sigma(1) times the noise's spread, uniform where curved."""
-    spreads, dof = space.noise_spread(x.mask), space.field_dof(x.mask)
+    stds, dof = space.noise_std(x.mask), space.field_dof(x.mask)
     _, sigma = path.flat.at(1.0)
     total = torch.zeros(len(x.mask), device=x.mask.device)
     for name, manifold in space.manifolds.items():
         if manifold.curved:
             total = total - x.mask.sum(-1) * manifold.log_volume
         else:
-            spread = sigma * spreads[name]
+            std = sigma * stds[name]
             square = masked(x[name], x.mask).square().flatten(1).sum(-1)
-            total = total - square / (2 * spread.square()) - dof[name] * (spread.log() + 0.5 * math.log(2 * math.pi))
+            total = total - square / (2 * std.square()) - dof[name] * (std.log() + 0.5 * math.log(2 * math.pi))
     return total
 
 
-def velocity(path: Path, space: Space, x: State, estimate: State, t: float) -> State:
+def velocity(path: Path, space: Space, x: State, x_pred: State, t: float) -> State:
     """Velocity of the probability flow at x, as tangent vectors (b, l, dim) of each field."""
     alpha, sigma = path.flat.at(t)
     alpha_slope, sigma_slope = path.flat.slopes_at(t)
     fields = {}
     for name, manifold in space.manifolds.items():
         if not manifold.curved:
-            noise = (x[name] - alpha * estimate[name]) / sigma
-            fields[name] = alpha_slope * estimate[name] + sigma_slope * noise
-        elif path.walk is None:
-            fields[name] = -manifold.logmap(x[name], estimate[name]) / t
+            noise = (x[name] - alpha * x_pred[name]) / sigma
+            fields[name] = alpha_slope * x_pred[name] + sigma_slope * noise
+        elif path.brownian is None:
+            fields[name] = -manifold.logmap(x[name], x_pred[name]) / t
         else:
-            rate = float(path.walk.variance_slope(torch.tensor(t, dtype=torch.float64)))
-            fields[name] = -0.5 * rate * kernel_score(manifold, x[name], estimate[name], path.walk.at(t))
+            rate = float(path.brownian.variance_slope(torch.tensor(t, dtype=torch.float64)))
+            fields[name] = -0.5 * rate * kernel_score(manifold, x[name], x_pred[name], path.brownian.at(t))
     return space.project_tangent(State(fields, x.mask))
 
 

@@ -9,7 +9,7 @@ Whatever the target, a denoiser answers with x_data, so that samplers and guides
                         x_hat = (alpha x_t / c - sigma v) / c      sees x_t / c
     edm  -v on the path with alpha = 1: EDM's preconditioning, c_skip = 1 / c^2, c_out = sigma / c, c_in = 1 / c.
 
-The network is told the share of noise sigma / (alpha + sigma) as its time. With the target x this makes the input on
+The network is told the fraction of noise sigma / (alpha + sigma) as its time. With the target x this makes the input on
 any path the one of the straight path at the same ratio of noise to data: an encoder trained by flow matching
 is at home.
 

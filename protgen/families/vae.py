@@ -4,7 +4,7 @@ The encoder sees x_data at t = 0 and its invariant scalars give q(z | x, y); the
 point at t = 1 with z beside y, and its head gives the centre of the space's own p(x | z, y). Latents are invariant
 under the symmetries of the space, so p(x | y) is as well.
 
-Posed latents turn with the structure instead: each position has a few vectors, a noisy place and noisy axes, and the
+Frame latents turn with the structure instead: each position has a few vectors, a noisy place and noisy axes, and the
 decoder starts from the point they tell, as a denoiser does. A prior that is the same in every pose, N(0, I) or an
 equivariant one of the family `latent`, leaves p(x | y) invariant all the same.
 
@@ -18,7 +18,9 @@ References:
 """
 
 import math
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -26,14 +28,21 @@ from torch import Generator, Tensor, nn
 
 from protgen.encoders.base import Encoder
 from protgen.errors import UsageError
-from protgen.families.base import Family, LatentFamily, Likelihood, LikelihoodFamily
+from protgen.families.base import Family, LatentFamily, Likelihood, LikelihoodFamily, Role
 from protgen.families.direct import guided, join, one_position, repeat, repeat_state, require_direct
-from protgen.families.gaussian import DiagonalGaussian, GaussianStep, PosedPosterior
+from protgen.families.gaussian import DiagonalGaussian, FramePosterior, GaussianStep
 from protgen.families.gaussian import pool as pool_of
 from protgen.families.latent_descent import LONGEST, descend
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Space
 from protgen.types import Conditioning, Losses, State
+
+LATENT_DIM = 16
+
+
+def width_of(keywords: Mapping[str, Any]) -> int:
+    """Latents of a position as networks read them beside y: none where they are frames."""
+    return 0 if keywords.get("frame_latents") else keywords.get("latent_dim", LATENT_DIM)
 
 
 class VAE(Family, LikelihoodFamily, LatentFamily):
@@ -55,11 +64,11 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         settle: training steps during which z_1 is held to N(0, I), and levels above only learn what it is like: a
             chain that has still to learn makes the encoder leave latents unused.
         pool: one latent for the whole instead of one for each position.
-        posed: latents are vectors that turn with the structure (`Space.to_vectors`); `latent_dim` is then not used.
-        noise: least standard deviation of posed latents, and the time at which the decoder is told to be.
+        frame_latents: latents are vectors that turn with the structure (`Space.to_vectors`); `latent_dim` is not used.
+        noise: least standard deviation of frame latents, and the time at which the decoder is told to be.
         passes: times the decoder runs, each but the first with the answer of the one before as its estimate; gradients
             go through the last alone.
-        spread: start of the learned width of p(x | z), in units of the data's scale.
+        std: start of the learned width of p(x | z), in units of the data's scale.
         bound_samples: K of `log_prob`.
         observation_noise: whether samples are drawn from p(x | z, y), which makes them samples of p(x | y), or are its
             centre, as pictures of VAEs are by custom.
@@ -68,12 +77,14 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         UsageError: if a number is out of range, or two cannot go together.
     """
 
+    roles = types.MappingProxyType({"decoder": Role(latents_beside=True)})
+
     def __init__(
         self,
         space: Space,
         encoder: Encoder,
         decoder: Encoder,
-        latent_dim: int = 16,
+        latent_dim: int = LATENT_DIM,
         beta: float = 1.0,
         warmup: int = 0,
         free_bits: float = 0.0,
@@ -82,10 +93,10 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         levels: int = 1,
         settle: int = 0,
         pool: bool = False,
-        posed: bool = False,
+        frame_latents: bool = False,
         noise: float = 0.1,
         passes: int = 1,
-        spread: float = 0.5,
+        std: float = 0.5,
         bound_samples: int = 50,
         observation_noise: bool = True,
     ) -> None:
@@ -98,18 +109,18 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
             raise UsageError(
                 "vae: the importance-weighted bound has no separate KL; use beta 1 and free_bits 0 with it"
             )
-        if posed and (pool or levels > 1 or not space.vectors or not 0 < noise < 1):
+        if frame_latents and (pool or levels > 1 or not space.vectors or not 0 < noise < 1):
             raise UsageError(
-                f"vae: posed latents are vectors of each position, which {type(space).__name__} may not have, on one "
-                "level, with noise between 0 and 1; leave pool and levels alone, or use posed=false"
+                f"vae: frame latents are vectors of each position, which {type(space).__name__} may not have, on one "
+                "level, with noise between 0 and 1; leave pool and levels alone, or use frame_latents=false"
             )
         self.space = space
         self.encoder = encoder
         self.decoder = decoder
-        self.posed = posed
+        self.frame_latents = frame_latents
         self.noise = noise
         self.passes = passes
-        self.latent_dim = latent_dim = 3 * space.vectors if posed else latent_dim
+        self.latent_dim = latent_dim = 3 * space.vectors if frame_latents else latent_dim
         self.beta = beta
         self.warmup = warmup
         self.free_bits = free_bits
@@ -120,32 +131,37 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         self.observation_noise = observation_noise
         self.pool = pool_of(encoder.scalar_dim, space.grid()) if pool else None
         self.posterior: nn.Module
-        if posed:
-            self.posterior = PosedPosterior(space.vectors, encoder.scalar_dim, encoder.vector_dim, noise)
+        if frame_latents:
+            self.posterior = FramePosterior(space.vectors, encoder.scalar_dim, encoder.vector_dim, noise)
         else:
             self.posterior = nn.Linear(self.pool.dim if self.pool else encoder.scalar_dim, 2 * latent_dim)
         self.upward = nn.ModuleList(GaussianStep(latent_dim) for _ in range(levels - 1))
         self.downward = nn.ModuleList(GaussianStep(latent_dim) for _ in range(levels - 1))
         self.head = space.head(decoder.scalar_dim, decoder.vector_dim)
-        self.observation = space.observation(spread)
+        self.observation = space.observation(std)
         # Counts training steps for warm-up; a float, so that averages of weights can average it too.
         self.register_buffer("steps", torch.zeros(()))
         self.steps: Tensor
+
+    @classmethod
+    def latent_width(cls, keywords: Mapping[str, Any]) -> int:
+        """`latent_dim`; 0 for frame latents, which networks read as points."""
+        return width_of(keywords)
 
     def infer(self, x_data: State, cond: Conditioning) -> DiagonalGaussian:
         """q(z_1 | x, y) with latents (b, l, z), or (b, 1, z) where pooled."""
         t = torch.zeros(len(x_data.mask), device=x_data.mask.device)
         features = self.run(self.encoder, x_data, t, cond)
         scalars = features.scalars.float()
-        if self.posed:
+        if self.frame_latents:
             return self.posterior(self.space.to_vectors(x_data), scalars, features.vectors.float(), x_data.mask)
         return DiagonalGaussian.read(self.posterior(self.pool(scalars, x_data.mask) if self.pool else scalars))
 
-    def run(self, network: Encoder, state: State, t: Tensor, cond: Conditioning, estimate: State | None = None):
+    def run(self, network: Encoder, state: State, t: Tensor, cond: Conditioning, x_pred: State | None = None):
         """A network, in low precision where the machine asks for it; coordinates and losses keep float32."""
         low = self.autocast_dtype or torch.float32
         with torch.autocast(t.device.type, dtype=low, enabled=self.autocast_dtype is not None):
-            return network(state, t, cond, estimate)
+            return network(state, t, cond, x_pred)
 
     def latent_mask(self, mask: Bool[Tensor, "b l"]) -> Bool[Tensor, "b m"]:
         """Which latents are real."""
@@ -160,7 +176,7 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
     def decode(self, latents: Tensor, mask: Bool[Tensor, "b l"], cond: Conditioning) -> State:
         """Centres of p(x | z_1, y)."""
         t = torch.ones(len(mask), device=mask.device)
-        if self.posed:
+        if self.frame_latents:
             start, t = self.space.from_vectors(latents.unflatten(-1, (-1, 3)), mask), self.noise * t
         else:
             start, cond = self.space.blank(mask), join(cond, latents)
@@ -233,7 +249,7 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         return by_example[0], by_example[1], cost, prediction
 
     def log_weights(
-        self, x_data: State, cond: Conditioning, count: int, rng: Generator, posed: bool = False
+        self, x_data: State, cond: Conditioning, count: int, rng: Generator, frame_latents: bool = False
     ) -> tuple[Float[Tensor, "b k"], State]:
         """log p(x, z) - log q(z | x) for `count` draws of z_1 ... z_T each, and the predictions (b k, ...).
 
@@ -242,15 +258,15 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
             cond: their y.
             count: k.
             rng: of latents.
-            posed: whether the pose of predictions is drawn as well, where the space has symmetries: the weights are
-                then unbiased, and the bound they give is one.
+            frame_latents: whether the pose of predictions is drawn as well, where the space has symmetries: the
+                weights are then unbiased, and the bound they give is one.
         """
         posterior = self.infer(x_data, cond).repeat(count)
         data, y = repeat_state(x_data, count), repeat(cond, count)
         mask = self.latent_mask(data.mask)
         z = posterior.draw(rng)
         prediction = self.decode(z, data.mask, y)
-        log_weight = self.observation.log_prob(prediction, data, rng if posed else None)
+        log_weight = self.observation.log_prob(prediction, data, rng if frame_latents else None)
         below = posterior
         for up, down in zip(self.upward, self.downward, strict=True):
             above = up(z)
@@ -278,7 +294,7 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         done = 0
         while done < count:
             now = min(count - done, max(1, chunk // len(x_data.mask)))
-            weights, _ = self.log_weights(x_data, cond, now, rng, posed=True)
+            weights, _ = self.log_weights(x_data, cond, now, rng, frame_latents=True)
             total = torch.logaddexp(total, weights.logsumexp(1))
             done += now
         return total - math.log(count)
@@ -309,11 +325,11 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
     ) -> Float[Tensor, "b m z"]:
         """Latents, moved until the centres they are decoded to meet the task's energy, where it has one.
 
-        Posed latents have the units of the structure, and move by no more than their own noise at a time.
+        Frame latents have the units of the structure, and move by no more than their own noise at a time.
         """
         if task.energy is None:
             return z
-        longest = self.noise if self.posed else LONGEST
+        longest = self.noise if self.frame_latents else LONGEST
         return descend(z, mask, centres, self.space, task.energy, longest=longest)
 
     @torch.no_grad()

@@ -25,7 +25,7 @@ class Folded:
     plddt: np.ndarray | None = None
 
 
-class Folder(ABC):
+class StructurePredictor(ABC):
     """A structure predictor.
 
     Attributes:

@@ -14,7 +14,7 @@ import numpy as np
 
 from protgen.errors import StructureError, ToolError
 from protgen.external import ExternalCommand
-from protgen.folding.base import CHAIN, Folded, Folder
+from protgen.folding.base import CHAIN, Folded, StructurePredictor
 from protgen.structure.b_factors import plddt_of, read_b_factors
 from protgen.structure.fasta import to_fasta
 from protgen.structure.reader import SUFFIXES, read_structure
@@ -23,7 +23,7 @@ from protgen.types import JSON
 PLACES = ("fasta", "sequence", "pdb", "folder")
 
 
-class Command(Folder):
+class Command(StructurePredictor):
     """A program that predicts the structure of a sequence.
 
     Args:
@@ -62,7 +62,7 @@ class Command(Folder):
                 what = "no structure file" if not found else f"{len(found)} structure files"
                 raise ToolError(f"{self.command.program}: left {what}, where one is looked for")
             try:
-                protein = read_structure(found[0]).protein
+                protein = read_structure(found[0])
                 plddt = plddt_of(read_b_factors(found[0], protein))
             except StructureError as error:
                 reason = str(error).removeprefix(f"{found[0]}: ")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from protgen.errors import ConfigError, ToolError, UsageError
-from protgen.folding.base import CHAIN, Folded, Folder
+from protgen.folding.base import CHAIN, Folded, StructurePredictor
 from protgen.structure.protein import CA, Protein
 from protgen.structure.residue_names import ONE_LETTER
 from protgen.types import JSON
@@ -24,7 +24,7 @@ MISSING = "esmfold: transformers is missing; pip install 'protgen[esmfold]'"
 LETTERS = "".join(ONE_LETTER.values())  # in the order of AlphaFold's residue types
 
 
-class ESMFold(Folder):
+class ESMFold(StructurePredictor):
     """ESMFold as transformers has it (`EsmForProteinFolding`).
 
     Args:

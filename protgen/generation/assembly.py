@@ -9,61 +9,61 @@ import numpy as np
 import torch
 from torch import Generator
 
-from protgen.conditions.symmetry import Symmetry
+from protgen.conditions.roles import Assembly
 from protgen.geometry import so3
 
 ORIENTATIONS = 120
-STEP = 1.0  # Å, of the way out from the axis
+STEP = 1.0  # Å, outward from the axis
 LEAST_CA = 5.0  # Å, CA-CA between chains: side chains are to find room
 LEAST_ATOM = 3.0  # Å, between backbone atoms of different chains: no clash by any definition, hydrogen bonds kept
 CONTACT = 9.0  # Å, CA-CA: what counts as interface
 
 
-def assemble(backbone: np.ndarray, symmetry: Symmetry, rng: Generator) -> np.ndarray:
+def assemble(backbone: np.ndarray, assembly: Assembly, rng: Generator) -> np.ndarray:
     """Copies of a backbone about the axes of its symmetry.
 
     Args:
         backbone: (l, 4, 3) Å.
-        symmetry: the group.
+        assembly: the operations of the group.
         rng: where orientations come from.
 
     Returns:
         (n, l, 4, 3) Å; the group's n-fold axis is z, through the origin, and a two-fold of Dn is x.
     """
-    operations = symmetry.operations()
+    operations = assembly.operations()
     centred = backbone - backbone[:, 1].mean(0)
     turns = so3.uniform(torch.randn(ORIENTATIONS, 4, generator=rng, dtype=torch.float64)).numpy()
-    ways = torch.randn(ORIENTATIONS, 3, generator=rng, dtype=torch.float64).numpy()
-    if symmetry.group[0] == "C":
-        ways[:, 2] = 0.0  # along the axis of Cn nothing changes
-    ways /= np.linalg.norm(ways, axis=-1, keepdims=True)
+    directions = torch.randn(ORIENTATIONS, 3, generator=rng, dtype=torch.float64).numpy()
+    if np.allclose(operations[:, 2, 2], 1.0):
+        directions[:, 2] = 0.0  # all turns are about z: along that axis nothing changes
+    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
     reach = 2 * float(np.linalg.norm(centred[:, 1], axis=-1).max()) + 2 * LEAST_CA
     best, most = None, -1.0
-    for turn, way in zip(turns, ways, strict=True):
-        # Near an axis of Dn the way out leads along it, and copies about it never part.
-        apart = min(float(np.linalg.norm(way - operation @ way)) for operation in operations[1:])
+    for turn, direction in zip(turns, directions, strict=True):
+        # Near an axis of Dn the direction leads along it, and copies about it never part.
+        apart = min(float(np.linalg.norm(direction - operation @ direction)) for operation in operations[1:])
         if apart < 0.2:
             continue
         ca = centred[:, 1] @ turn.T
-        distance = first_free(ca, way, operations, reach / apart)
-        placed = ca + distance * way
+        distance = first_free(ca, direction, operations, reach / apart)
+        placed = ca + distance * direction
         score = sum(float((pairs(placed, placed @ op.T) < CONTACT).sum()) for op in operations[1:])
         if score > most:
-            best, most = (turn, way, distance), score
+            best, most = (turn, direction, distance), score
     assert best is not None
-    turn, way, distance = best
-    atoms = centred @ turn.T + distance * way
+    turn, direction, distance = best
+    atoms = centred @ turn.T + distance * direction
     while closest(atoms, operations) < LEAST_ATOM:
-        atoms = atoms + STEP / 4 * way
+        atoms = atoms + STEP / 4 * direction
     return np.einsum("gij,laj->glai", operations, atoms)
 
 
-def first_free(ca: np.ndarray, way: np.ndarray, operations: np.ndarray, reach: float) -> float:
-    """The least distance along a way at which no CA of a copy is near one of the first, and none farther out is."""
+def first_free(ca: np.ndarray, direction: np.ndarray, operations: np.ndarray, reach: float) -> float:
+    """The least distance along a direction at which no CA of a copy is near one of the first, nor farther out."""
     distances = np.arange(0.0, reach + STEP, STEP)
     free = distances[-1]
     for distance in distances[::-1]:  # from outside in, and no farther than the first touch: no chain passes another
-        placed = ca + distance * way
+        placed = ca + distance * direction
         if min(pairs(placed, placed @ op.T).min() for op in operations[1:]) < LEAST_CA:
             break
         free = distance

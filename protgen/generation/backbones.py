@@ -7,7 +7,7 @@ from torch import Tensor
 
 from protgen.errors import ConfigError
 from protgen.families.base import Family
-from protgen.generation.cleanup import clean_up
+from protgen.generation.relax import clean_up
 from protgen.samplers.energy import Energy
 from protgen.spaces.atoms import BackboneAtoms
 from protgen.spaces.backbone import Backbone
@@ -29,22 +29,22 @@ def require_backbones(space: Space) -> None:
 
 
 def finished_atoms(
-    space: Space, raw: State, cleanup: bool, held: Bool[Tensor, "b l"] | None = None, kept: Energy | None = None
+    space: Space, raw: State, relax: bool, held: Bool[Tensor, "b l"] | None = None, kept: Energy | None = None
 ) -> tuple[Float[Tensor, "b l 4 3"], Float[Tensor, "b l 4 3"]]:
     """Backbone atoms of sampled points as they are handed out, and as they were sampled; Å.
 
-    The clean-up moves rigid residues, so points of other spaces become frames first; without it they stay what they
+    The relaxation moves rigid residues, so points of other spaces become frames first; without it they stay what they
     are.
 
     Args:
         space: where the points are from; see `require_backbones`.
         raw: sampled points.
-        cleanup: whether to mend joints and overlaps.
-        held: residues that the clean-up leaves where they are, such as those of a motif.
-        kept: what the clean-up is not to make worse.
+        relax: whether to mend joints and overlaps.
+        held: residues that the relaxation leaves where they are, such as those of a motif.
+        kept: what the relaxation is not to make worse.
     """
     sampled = cast(Float[Tensor, "b l 4 3"], space.observe(raw))
-    if not cleanup:
+    if not relax:
         return sampled, sampled
     if isinstance(space, Backbone):
         return space.observe(clean_up(space, raw, held=held, kept=kept)), sampled

@@ -1,47 +1,47 @@
 """What is asked of a run, and what comes out of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from protgen.conditions.base import Condition
-from protgen.conditions.motif import MotifResidue
-from protgen.errors import CheckpointError
+from protgen.conditions.roles import MotifResidue
+from protgen.errors import CheckpointError, UsageError
 from protgen.models.model import Model
 from protgen.structure.protein import Protein
 
-OWN_SETTINGS = ("steps", "temperature", "guidance", "sampler", "layout")  # which a model may set for itself
+OWN_SETTINGS = ("steps", "temperature", "guidance", "sampler", "blueprint")  # which a model may set for itself
 
 
 @dataclass(frozen=True)
 class SampleSettings:
-    """How to sample; what to sample is said by conditions.
+    """How to sample; what to sample is said by conditions. What is None is as the model asks for, else the default.
 
     Attributes:
-        steps: sampler steps.
-        temperature: scale of all noise; 1 is the learned distribution, below 1 trades diversity for quality.
-        guidance: weight w of classifier-free guidance, x_free + w (x_asked - x_free); 1 is plain conditioning.
-        sampler: registry name.
-        cleanup: whether to mend peptide geometry and clashes of the final frames.
-        layout: "auto" draws a secondary-structure layout from the model's own p(y | length) where none is asked for;
-            "free" leaves it to the network.
+        steps: sampler steps (80).
+        temperature: scale of all noise (0.8); 1 is the learned distribution, below 1 trades diversity for quality.
+        guidance: weight w of classifier-free guidance (2), x_free + w (x_asked - x_free); 1 is plain conditioning.
+        sampler: registry name ("euler").
+        relax: whether to relax peptide geometry and clashes of the final frames.
+        blueprint: "auto" (the default) draws a secondary-structure blueprint from the model's own p(y | length) where
+            none is asked for; "free" leaves it to the network.
         batch_size: most designs at a time on a GPU; changes memory and speed, and by rounding those designs that
             amplify it. On a CPU each design is made alone, as many at a time as torch has threads.
         device: "auto", "cpu", "cuda", ...
-        enforce: condition -> how it acts, in place of the planner's choice (`protgen.generation.planner`).
-        candidates: made for each design, of which the one that meets its conditions best is kept; None for 1, or 4
-            where a condition is met by choosing alone.
+        enforce: condition -> mechanism, in place of the one that is chosen (`protgen.generation.planner`).
+        candidates: made for each design, of which the one that meets its conditions best is kept; None for 1, or more
+            where a condition is met by choosing alone (`candidates_of`).
         energy_scale: weight of all energies together; 0 turns them off.
-        energy_steps: steps down the energy for each estimate.
+        energy_steps: steps of gradient descent on the energy for each predicted structure.
         particles: of sequential Monte Carlo for each design, with `sampler="smc"`; None for its default.
     """
 
-    steps: int = 80
-    temperature: float = 0.8
-    guidance: float = 2.0
-    sampler: str = "euler"
-    cleanup: bool = True
-    layout: str = "auto"
+    steps: int | None = None
+    temperature: float | None = None
+    guidance: float | None = None
+    sampler: str | None = None
+    relax: bool = True
+    blueprint: str | None = None
     batch_size: int = 8
     device: str = "auto"
     enforce: Mapping[str, str] = field(default_factory=dict)
@@ -51,7 +51,29 @@ class SampleSettings:
     particles: int | None = None
 
 
-def settings_for(model: Model, **given: Any) -> SampleSettings:
+@dataclass(frozen=True)
+class ResolvedSettings:
+    """The settings of a run, none left to the model: what records and `run.json` hold. Attributes as above."""
+
+    steps: int = 80
+    temperature: float = 0.8
+    guidance: float = 2.0
+    sampler: str = "euler"
+    relax: bool = True
+    blueprint: str = "auto"
+    batch_size: int = 8
+    device: str = "auto"
+    enforce: Mapping[str, str] = field(default_factory=dict)
+    candidates: int | None = None
+    energy_scale: float = 1.0
+    energy_steps: int = 10
+    particles: int | None = None
+
+
+Settings = SampleSettings | ResolvedSettings
+
+
+def settings_for(model: Model, **given: Any) -> ResolvedSettings:
     """How to sample a model: what is given, then what its config asks for under "sampling", then the defaults.
 
     Raises:
@@ -61,7 +83,25 @@ def settings_for(model: Model, **given: Any) -> SampleSettings:
     unknown = [key for key in own if key not in OWN_SETTINGS]
     if unknown:
         raise CheckpointError(f"config.json: no sampling setting {unknown[0]!r}; choose from {', '.join(OWN_SETTINGS)}")
-    return SampleSettings(**own | given)
+    return ResolvedSettings(**own | given)
+
+
+def resolved(settings: Settings | None, model: Model) -> ResolvedSettings:
+    """Settings with a value for each that was left to the model.
+
+    Raises:
+        UsageError: if they are no settings.
+        CheckpointError: if the model's config asks for what is no setting.
+    """
+    if isinstance(settings, ResolvedSettings):
+        return settings
+    if settings is not None and not isinstance(settings, SampleSettings):
+        raise UsageError(
+            f"settings are a {type(settings).__name__}; give SampleSettings, such as SampleSettings(steps=40)"
+        )
+    values = {} if settings is None else {entry.name: getattr(settings, entry.name) for entry in fields(settings)}
+    left = [key for key in OWN_SETTINGS if values.get(key) is None]
+    return settings_for(model, **{key: value for key, value in values.items() if key not in left})
 
 
 @dataclass(frozen=True)
@@ -71,7 +111,7 @@ class Design:
     Attributes:
         index: i of sample i.
         protein: the backbone; residue names are placeholders (GLY).
-        raw: the same before clean-up.
+        raw: the same before relaxation.
         asked: conditions of the user.
         drawn: conditions drawn from the model's p(y), where the user left them open.
         seed: of the run; (seed, index) gives this design again.
@@ -87,3 +127,30 @@ class Design:
     seed: int
     motif: tuple[MotifResidue, ...] = ()
     candidate: int = 0
+
+    def __repr__(self) -> str:
+        """One line: which design it is, its size, and what was asked."""
+        asked = " & ".join(repr(condition) for condition in self.asked)
+        size = f"{self.protein.length} residues" + (f" in {n} chains" if (n := len(self.protein.chains)) > 1 else "")
+        return f"<Design {self.index} of seed {self.seed}: {size}, asked {shortened(asked) or 'nothing'}>"
+
+    def _repr_html_(self) -> str:
+        """A drawing, the conditions as asked and as measured, and the validity, for notebooks."""
+        from protgen.generation.notebook import design_html
+
+        facts = {"design": str(self.index), "seed": str(self.seed)}
+        facts |= {"candidate": str(self.candidate)} if self.candidate else {}
+        return design_html(self.protein, facts, self.asked, self.drawn)
+
+    def show(self) -> Any:
+        """Show the structure in Mol*, in a notebook; works offline.
+
+        Raises:
+            UsageError: if ipymolstar is not installed.
+        """
+        return self.protein.show()
+
+
+def shortened(text: str, most: int = 80) -> str:
+    """A text in at most so many characters."""
+    return text if len(text) <= most else text[: most - 3] + "..."

@@ -1,7 +1,6 @@
 """Energies of a batch whose designs may each have their own conditions, as one function for guides and samplers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -9,21 +8,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from protgen.conditions.base import Condition, EnergyCondition
-from protgen.conditions.keep_out import KeepOut
+from protgen.conditions.roles import Anchor
 from protgen.geometry import alignment
 
-
-@dataclass(frozen=True)
-class Anchor:
-    """What ties a design to the frame of a file: where residues of the design are there.
-
-    Attributes:
-        indices: residues of the design.
-        xyz: (k, 3, 3) N, CA, C of those residues in the frame, Å.
-    """
-
-    indices: tuple[int, ...]
-    xyz: np.ndarray
+Weighted = Sequence[tuple[EnergyCondition, float]]  # conditions of one design, with weights
 
 
 def is_local(condition: Condition) -> bool:
@@ -36,33 +24,32 @@ class BatchEnergy:
 
     Args:
         rows: (condition, weight) for each row.
-        anchors: the frame each row's volumes stand in, None for the design's own.
+        anchors: the frame of each row's file, for conditions whose coordinates are in it; None for the design's own.
     """
 
-    def __init__(
-        self, rows: Sequence[Sequence[tuple[Condition, float]]], anchors: Sequence[Anchor | None] | None = None
-    ) -> None:
+    def __init__(self, rows: Sequence[Weighted], anchors: Sequence[Anchor | None] | None = None) -> None:
         anchors = [None] * len(rows) if anchors is None else anchors
         # One evaluation for all rows that share a condition. Conditions are compared by identity, as functions and
         # weights may differ where fields are equal.
         self.groups: dict[tuple[int, float], tuple[EnergyCondition, float, list[int]]] = {}
-        self.framed: list[tuple[KeepOut, float, int, Anchor]] = []
+        self.framed: list[tuple[EnergyCondition, float, int, Anchor]] = []
         for row, requests in enumerate(rows):
             for condition, weight in requests:
-                assert isinstance(condition, EnergyCondition)
                 anchor = anchors[row]
-                if isinstance(condition, KeepOut) and anchor is not None:
+                if condition.in_frame and anchor is not None:
                     self.framed.append((condition, weight, row, anchor))
                     continue
                 self.groups.setdefault((id(condition), weight), (condition, weight, []))[2].append(row)
 
     @classmethod
     def of_kind(
-        cls, rows: Sequence[Sequence[tuple[Condition, float]]], anchors: Sequence[Anchor | None] | None, local: bool
+        cls,
+        rows: Sequence[Weighted],
+        anchors: Sequence[Anchor | None] | None,
+        local: bool,
     ) -> "BatchEnergy":
         """Only the energies that are local, or only the others."""
-        kept = [[(c, w) for c, w in own if isinstance(c, EnergyCondition) and is_local(c) == local] for own in rows]
-        return cls(kept, anchors)
+        return cls([[(c, w) for c, w in own if c.local == local] for own in rows], anchors)
 
     @property
     def empty(self) -> bool:

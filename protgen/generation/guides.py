@@ -1,25 +1,29 @@
-"""Guides of a batch: energies down which designs go while they are made, and motifs that are held in place."""
+"""Guides of a batch: gradients of energies that act on designs while they are made, and motifs held in place."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from protgen.conditions.base import Condition
-from protgen.conditions.motif import Motif
+from protgen.conditions.base import EnergyCondition
+from protgen.conditions.roles import Anchor, FixedResidues
 from protgen.families.base import Family, IterativeFamily
-from protgen.generation.design import SampleSettings
-from protgen.generation.energies import Anchor, BatchEnergy, is_local
+from protgen.generation.design import ResolvedSettings
+from protgen.generation.energies import BatchEnergy, Weighted
 from protgen.generation.motif_projection import MotifProjection
+from protgen.generation.plan import Plan
 from protgen.samplers.base import Denoiser
 from protgen.samplers.energy import EnergyGuidance, PosteriorGuidance
 from protgen.samplers.projection import Projection
 from protgen.spaces.backbone import Backbone
 
+GuideMaker = Callable[[Denoiser], Denoiser]
+
 # Down an energy residues move by Å at once, in half steps: x_t follows the estimate by a few hundredths a step, so
 # small moves seem to be forgotten; and to the very end, since the network may take back part of what the last ones did.
 # (Chosen on two or three designs with five native contacts each, several settings changed together; no comparison.)
-ENERGY_SHARE, ENERGY_LONGEST = 0.5, 4.0
+ENERGY_FRACTION, ENERGY_LONGEST = 0.5, 4.0
 # Through the network, of five native contacts each of eight designs: pushes of 4, 7, 10 brought 93, 100, 100 % within
 # 8 Å at 84, 88 and 89 % Ramachandran favoured, where descent at the estimate alone gave 70 % at 72 %. With the native's
 # strings asked for too, 10 all the way left 12 % of these unmet in six designs, and 10 down to time 0.4 left 6 %. What
@@ -32,60 +36,95 @@ ENERGY_PUSH, ENERGY_REST, LAST_PART = 10.0, 0.4, 0.1
 MOTIF_PUSH, MOTIF_REST = 7.0, 0.1
 
 
+@dataclass(frozen=True)
+class Acting:
+    """What acts on the designs of a batch, a row each.
+
+    Attributes:
+        through: energies whose gradient goes through the network, with weights: of designs where some are local. Those
+            of the whole go with them, as the backward pass is paid for anyway, and what the network comes to by itself
+            needs no scaling of the last prediction, which stretches hydrogen bonds.
+        direct: energies of the other designs, descended at the predicted structure.
+        anchors: what ties each design to the frame of a file.
+        motifs: the motif of each design that is projected.
+    """
+
+    through: Sequence[Weighted]
+    direct: Sequence[Weighted]
+    anchors: Sequence[Anchor | None]
+    motifs: Sequence[FixedResidues | None]
+
+    @classmethod
+    def of(cls, plans: Sequence[Plan], energies: bool) -> "Acting":
+        """What the plans of a batch say; energies may be turned off."""
+        rows = [plan.energies if energies else [] for plan in plans]
+        through = [own if any(condition.local for condition, _ in own) else [] for own in rows]
+        direct = [[] if pulled else own for pulled, own in zip(through, rows, strict=True)]
+        return cls(through, direct, [plan.anchor() for plan in plans], [plan.projected for plan in plans])
+
+
 def guides_of(
-    family: Family,
-    settings: SampleSettings,
-    energies: Sequence[Sequence[tuple[Condition, float]]],
-    anchors: Sequence[Anchor | None],
-    held: Sequence[Motif | None],
-    device: torch.device,
-) -> list[Callable[[Denoiser], Denoiser]]:
+    family: Family, plans: Sequence[Plan], settings: ResolvedSettings, device: torch.device
+) -> list[GuideMaker]:
     """Guides of a batch; what one design asks for acts on that one alone.
 
     Args:
         family: of the model; families of latents take energies without guides.
+        plans: the designs of the batch.
         settings: of the run.
-        energies: the conditions of each design that act by their energy, with weights.
-        anchors: what ties each design to the frame of a file.
-        held: the motif of each design that is projected.
         device: of the states.
     """
     space = family.space
     if not isinstance(space, Backbone) or not isinstance(family, IterativeFamily):
         return []
-    guides: list[Callable[[Denoiser], Denoiser]] = []
+    acting = Acting.of(plans, settings.energy_scale > 0)
+    return [
+        *posterior_guides(space, acting, settings),
+        *energy_guides(space, acting, settings),
+        *projection_guides(space, acting, device),
+    ]
+
+
+def posterior_guides(space: Backbone, acting: Acting, settings: ResolvedSettings) -> list[GuideMaker]:
+    """The one guide for all gradients through the network: around another there would be no gradient left."""
+    rows = [
+        [*own, *([(motif, 1.0)] if isinstance(motif, EnergyCondition) else [])]
+        for own, motif in zip(acting.through, acting.motifs, strict=True)
+    ]
+    energy = BatchEnergy(rows, acting.anchors)
+    if energy.empty:
+        return []
     scale = settings.energy_scale
-    if scale == 0:
-        energies = [[] for _ in energies]
-    # Energies through the network, for designs where some are local: those of the whole too, as the way back is gone
-    # anyway. What the network comes to by itself needs no scaling of the last estimate, which stretches hydrogen bonds.
-    pulled = [own if any(is_local(condition) for condition, _ in own) else [] for own in energies]
-    alone = [[] if through else own for through, own in zip(pulled, energies, strict=True)]
+    push = torch.tensor([ENERGY_PUSH * scale * mean_weight(own) if own else MOTIF_PUSH for own in acting.through])
+    rest = torch.tensor([ENERGY_REST if motif is None else MOTIF_REST for motif in acting.motifs])
+    return [lambda own: PosteriorGuidance(own, space, energy, push, rest)]
 
-    def descend(energy: BatchEnergy, start: float) -> None:
-        """Down an energy at the estimate itself, below some time."""
-        pace: dict[str, Any] = {"steps": settings.energy_steps, "longest": ENERGY_LONGEST, "start": start}
-        guides.append(lambda own: EnergyGuidance(own, space, energy, ENERGY_SHARE * scale, **pace))
 
-    # One guide for all that goes through the network: around another there would be no gradient left.
-    joined = [[*own, *([] if motif is None else [(motif, 1.0)])] for own, motif in zip(pulled, held, strict=True)]
-    through = BatchEnergy(joined, anchors)
-    if not through.empty:
-        push = torch.tensor([ENERGY_PUSH * scale * mean_weight(own) if own else MOTIF_PUSH for own in pulled])
-        rest = torch.tensor([ENERGY_REST if motif is None else MOTIF_REST for motif in held])
-        guides.append(lambda own: PosteriorGuidance(own, space, through, push, rest))
+def energy_guides(space: Backbone, acting: Acting, settings: ResolvedSettings) -> list[GuideMaker]:
+    """Gradient descent at the predicted structure itself, below some time."""
+    pace: dict[str, Any] = {"steps": settings.energy_steps, "longest": ENERGY_LONGEST}
+
+    def guide(energy: BatchEnergy, start: float) -> GuideMaker:
+        return lambda own: EnergyGuidance(
+            own, space, energy, ENERGY_FRACTION * settings.energy_scale, start=start, **pace
+        )
+
     # A radius after contacts: what a few residues do changes it, and hardly the other way round.
-    for kind, rows, start in ((True, pulled, LAST_PART), (False, pulled, LAST_PART), (False, alone, 1.0)):
-        energy = BatchEnergy.of_kind(rows, anchors, kind)
-        if not energy.empty:
-            descend(energy, start)
-    if any(motif is not None for motif in held):
-        projection = MotifProjection(space, [a if m else None for a, m in zip(anchors, held, strict=True)], device)
-        guides.append(lambda own: Projection(own, projection))
-    return guides
+    parts = ((True, acting.through, LAST_PART), (False, acting.through, LAST_PART), (False, acting.direct, 1.0))
+    found = [(BatchEnergy.of_kind(rows, acting.anchors, local), start) for local, rows, start in parts]
+    return [guide(energy, start) for energy, start in found if not energy.empty]
 
 
-def mean_weight(requests: Sequence[tuple[Condition, float]]) -> float:
+def projection_guides(space: Backbone, acting: Acting, device: torch.device) -> list[GuideMaker]:
+    """What lays motifs onto predicted structures."""
+    if not any(motif is not None for motif in acting.motifs):
+        return []
+    pairs = zip(acting.anchors, acting.motifs, strict=True)
+    projection = MotifProjection(space, [anchor if motif else None for anchor, motif in pairs], device)
+    return [lambda own: Projection(own, projection)]
+
+
+def mean_weight(requests: Weighted) -> float:
     """Mean weight of the conditions of a design whose energies are local; 1 without any."""
-    weights = [weight for condition, weight in requests if is_local(condition)]
+    weights = [weight for condition, weight in requests if condition.local]
     return sum(weights) / len(weights) if weights else 1.0

@@ -6,16 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protgen.conditions.motif import Motif
-from protgen.generation.energies import Anchor
+from protgen.conditions.roles import Anchor
 from protgen.geometry import alignment, frames
 from protgen.spaces.backbone import Backbone
 from protgen.types import State
-
-
-def anchor_of(motif: Motif) -> Anchor:
-    """Where the residues of a placed motif are in its file."""
-    return Anchor(tuple(motif.indices()), motif.residues().backbone[:, :3])
 
 
 class MotifProjection:

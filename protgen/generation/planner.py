@@ -1,31 +1,20 @@
-"""How each condition of a request acts: chosen from what the model has learned and what the condition offers.
+"""Assigns to each condition of a request the mechanism by which it is met: what the condition offers and the model can.
 
-    construction   it is so by the way a design is made: length, the structure it starts from, copies about an axis
-    learned        features the network was trained on, with classifier-free guidance
-    layout         secondary structure drawn so that it holds, and given to the network
-    projection     the predicted structure is made to meet it (`samplers/projection.py`)
-    energy         gradient of its energy: on the predicted structure (`samplers/energy.py`), or on the latents of a
-                   family that makes a structure of these in one go (`families/latent_descent.py`)
-    rank           several candidates for each design, of which the one that meets it best is kept
-
-The first that is possible is taken, in that order; `--enforce NAME=HOW` takes another. Projections and a structure to
-start from need a family that samples frames step by step, and energies such a one or latents; with others, what they
-would act on is met by ranking, or refused. A weight multiplies an energy, the part of guidance above 1, or the share in
-the ranking; what holds by construction or projection has no use for it.
+The mechanisms and their order are those of `protgen.conditions.mechanisms`; the first that is possible is taken, and
+`--enforce NAME=MECHANISM` takes another. Projections and a structure to start from need a family that samples frames
+step by step, and energies such a one or latents; with others, what they would act on is met by ranking, or refused. A
+weight multiplies an energy, the part of guidance above 1, or the part in the ranking; what holds by construction or
+projection has no use for it.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from protgen.conditions.base import Condition, Conditions, EnergyCondition, LearnedCondition
-from protgen.conditions.class_label import ClassLabel
-from protgen.conditions.fold_class import FoldClass
-from protgen.conditions.fractions import Fractions
-from protgen.conditions.length import Length
-from protgen.conditions.motif import Motif
-from protgen.conditions.partial import Partial
+from protgen.conditions.base import Condition, Conditions
+from protgen.conditions.mechanisms import MECHANISMS, Capabilities
+from protgen.conditions.roles import StartingStructure
 from protgen.conditions.secondary_structure import SecondaryStructure
-from protgen.conditions.symmetry import Symmetry
+from protgen.conditions.strand_pairing import StrandPairing
 from protgen.errors import UsageError
 from protgen.families.base import IterativeFamily, LatentFamily
 from protgen.generation.energies import is_local
@@ -35,8 +24,8 @@ from protgen.spaces.atoms import BackboneAtoms
 from protgen.spaces.backbone import Backbone
 from protgen.types import JSON
 
-Pushes = tuple[tuple[tuple[str, ...] | None, float], ...]
-HOWS = ("construction", "learned", "layout", "projection", "energy", "rank")
+# Names of conditions, None for all that is known, and w of x_free + w (x_asked - x_free).
+GuidanceWeights = tuple[tuple[tuple[str, ...] | None, float], ...]
 CANDIDATES = 4  # for each design, where a condition is met by ranking alone
 # Where a learned condition and energies of few residues pull on the same residues, which one gives way is chance.
 # With strings, radii and contacts of forty natives, 14 % of the strings were unmet by first candidates, 11 % by the
@@ -45,122 +34,137 @@ TOGETHER = 2
 
 
 @dataclass(frozen=True)
-class Action:
-    """How one condition acts.
+class Assignment:
+    """A condition and the mechanism by which it is met.
 
     Attributes:
         condition: the request.
         weight: of the request.
-        how: one of `HOWS`.
-        possible: all that would be possible with this model.
+        mechanism: one of `MECHANISMS`.
+        options: all mechanisms that are possible with this model, best first.
     """
 
     condition: Condition
     weight: float
-    how: str
-    possible: tuple[str, ...]
+    mechanism: str
+    options: tuple[str, ...]
 
     def to_json(self) -> JSON:
         """As `run.json` has it."""
-        return {"condition": self.condition.name, "how": self.how, "weight": self.weight, "possible": self.possible}
+        return {
+            "condition": self.condition.name,
+            "mechanism": self.mechanism,
+            "weight": self.weight,
+            "options": self.options,
+        }
 
 
-def ways(condition: Condition, model: Model, layouts: bool) -> tuple[str, ...]:
-    """What is possible for a condition with a model, best first.
+def capabilities_of(model: Model, blueprints: bool) -> Capabilities:
+    """What a model can do for conditions.
 
     Args:
-        condition: the request.
-        model: what it has learned decides.
-        layouts: whether layouts of secondary structure are drawn.
+        model: its family, its space and what it has learned decide.
+        blueprints: whether blueprints are drawn for the request at hand.
     """
-    guided = isinstance(model.family, IterativeFamily) and isinstance(model.family.space, Backbone)
-    if isinstance(condition, Partial) and not guided:
-        return ()
-    if isinstance(condition, Length | Partial | Symmetry):
-        return ("construction",)
-    found = []
-    if isinstance(condition, LearnedCondition) and condition.name in model.conditions.names:
-        found.append("learned")
-    if layouts and isinstance(condition, FoldClass | Fractions):
-        found.append("layout")
-    if guided and isinstance(condition, Motif):
-        found.append("projection")
-    latent = isinstance(model.family, LatentFamily) and isinstance(model.family.space, BackboneAtoms)
-    if (guided or latent) and isinstance(condition, EnergyCondition):
-        found.append("energy")
-    if isinstance(condition, ClassLabel):
-        return tuple(found)  # no structure shows it, so candidates cannot be ranked by it
-    return (*found, "rank")
+    family, space = model.family, model.family.space
+    frames = isinstance(family, IterativeFamily) and isinstance(space, Backbone)
+    latents = isinstance(family, LatentFamily) and isinstance(space, BackboneAtoms)
+    return Capabilities(frozenset(model.conditions.names), blueprints, frames, frames, frames or latents)
 
 
-def plan_actions(
-    conditions: Sequence[Condition], model: Model, enforce: Mapping[str, str] | None = None, layouts: bool = True
-) -> tuple[Action, ...]:
-    """Choose for each condition how it acts.
+def draws_blueprints(conditions: Sequence[Condition], model: Model, allowed: bool = True) -> bool:
+    """Whether blueprints are drawn for a request: its secondary structure is open, and the model has a prior of it."""
+    learned = SecondaryStructure.name in model.conditions.names
+    asked = any(isinstance(condition, SecondaryStructure) for condition in conditions)
+    return allowed and learned and model.blueprints is not None and not asked
+
+
+def draws_topologies(conditions: Sequence[Condition], model: Model, allowed: bool = True) -> bool:
+    """Whether strand pairing is drawn for a request: the model has learned it and has a prior of it.
+
+    Not where something is asked of single residues, such as contacts or a motif, which the pairing might contradict.
+    """
+    learned = {SecondaryStructure.name, StrandPairing.name} <= set(model.conditions.names)
+    told = any(
+        isinstance(condition, StrandPairing | StartingStructure) or is_local(condition) for condition in conditions
+    )
+    return allowed and learned and model.topologies is not None and not told
+
+
+def assign(
+    conditions: Sequence[Condition], model: Model, enforce: Mapping[str, str] | None = None, blueprints: bool = True
+) -> tuple[Assignment, ...]:
+    """Choose for each condition the mechanism by which it is met.
 
     Args:
         conditions: the requests, with weights where they are `Conditions`.
         model: the model.
-        enforce: condition -> how, in place of the choice made here.
-        layouts: whether layouts of secondary structure may be drawn.
+        enforce: condition -> mechanism, in place of the choice made here.
+        blueprints: whether blueprints of secondary structure may be drawn.
 
     Raises:
-        UsageError: if a way is not possible, or names a condition that is not asked for, or a condition has no way.
+        UsageError: if a mechanism is not possible, or names a condition that is not asked for, or none is possible.
     """
     held = Conditions.of(conditions)
     enforce = dict(enforce or {})
     asked = [condition.name for condition in held]
-    for name, how in enforce.items():
+    for name, mechanism in enforce.items():
         if name not in asked:
-            raise UsageError(f"enforce {name}={how}: {nearest(name, asked)}")
-    drawn = layouts and model.layouts is not None and SecondaryStructure.name in model.conditions.names
-    drawn = drawn and not any(isinstance(condition, SecondaryStructure) for condition in held)
-    actions = []
-    for condition, weight in zip(held.items, held.weights, strict=True):
-        possible = ways(condition, model, drawn)
-        if not possible:
-            raise UsageError(
-                f"{condition.name} cannot be met by this model ({type(model.family).__name__} in "
-                f"{type(model.family.space).__name__}); choose one that has learned it, or that samples frames by steps"
-            )
-        how = enforce.get(condition.name, possible[0])
-        if how not in possible:
-            raise UsageError(f"enforce {condition.name}={how}: with this model it can be {', '.join(possible)}")
-        actions.append(Action(condition, weight, how, possible))
-    return tuple(actions)
+            raise UsageError(f"enforce {name}={mechanism}: {nearest(name, asked)}")
+    able = capabilities_of(model, draws_blueprints(held, model, blueprints))
+    return tuple(
+        assign_one(condition, weight, able, model, enforce.get(condition.name))
+        for condition, weight in zip(held.items, held.weights, strict=True)
+    )
 
 
-def pushes_of(actions: Sequence[Action], guidance: float) -> Pushes:
-    """What classifier-free guidance is to press on, and how hard: 1 + weight (guidance - 1) for each weight asked for.
+def assign_one(
+    condition: Condition, weight: float, able: Capabilities, model: Model, enforced: str | None
+) -> Assignment:
+    """The assignment of one condition.
 
-    Where all learned conditions have one weight, y is pressed as a whole, layouts that were drawn with it: one estimate
-    without it is all that takes. With several weights, conditions of each are left out together.
+    Raises:
+        UsageError: if there is no mechanism, or not the one that is enforced.
+    """
+    offered = condition.mechanisms(able)
+    options = tuple(mechanism for mechanism in MECHANISMS if mechanism in offered)
+    if not options:
+        raise UsageError(
+            f"{condition.learned_name} cannot be met by this model ({type(model.family).__name__} in "
+            f"{type(model.family.space).__name__}); choose one that has learned it, or that samples frames by steps"
+        )
+    mechanism = options[0] if enforced is None else enforced
+    if mechanism not in options:
+        raise UsageError(f"enforce {condition.name}={mechanism}: with this model it can be {', '.join(options)}")
+    return Assignment(condition, weight, mechanism, options)
+
+
+def guidance_weights(assignments: Sequence[Assignment], guidance: float) -> GuidanceWeights:
+    """Weights of classifier-free guidance: 1 + weight (guidance - 1) for each weight that was asked for.
+
+    Where all learned conditions have one weight, y is left out as a whole, drawn blueprints with it: that takes one
+    unconditional prediction. With several weights, conditions of each are left out together.
 
     Returns:
         Pairs of the conditions' names, None for all that is known, and w of x_free + w (x_asked - x_free); without
         those whose w is 1, which is plain conditioning.
     """
     groups: dict[float, list[str]] = {}
-    for action in actions:
-        if action.how == "learned":
-            groups.setdefault(action.weight, []).append(action.condition.name)
+    for entry in assignments:
+        if entry.mechanism == "learned":
+            groups.setdefault(entry.weight, []).append(entry.condition.learned_name)
     if len(groups) < 2:
         return tuple((None, w) for w in [1 + next(iter(groups), 1.0) * (guidance - 1)] if w != 1)
     found = [(tuple(names), 1 + weight * (guidance - 1)) for weight, names in groups.items()]
     return tuple(sorted((part for part in found if part[1] != 1), key=lambda part: part[1]))
 
 
-def candidates_of(actions: Sequence[Action], asked: int | None) -> int:
+def candidates_of(assignments: Sequence[Assignment], asked: int | None) -> int:
     """Candidates for each design: as asked, or several only where choosing among them is how conditions are met."""
     if asked is not None:
         return asked
-    if any(action.how == "rank" for action in actions):
+    if any(entry.mechanism == "rank" for entry in assignments):
         return CANDIDATES
-    learned = any(action.how == "learned" for action in actions)
-    local = any(action.how == "energy" and is_local(action.condition) for action in actions)
+    learned = any(entry.mechanism == "learned" for entry in assignments)
+    local = any(entry.mechanism == "energy" and is_local(entry.condition) for entry in assignments)
     return TOGETHER if learned and local else 1
-
-
-def requested(actions: Sequence[Action], how: str) -> list[tuple[Condition, float]]:
-    """Conditions, with weights, that act in one way."""
-    return [(action.condition, action.weight) for action in actions if action.how == how]

@@ -32,39 +32,39 @@ IMAGES = 3  # exp(-2 pi^2 k^2 (1 - 1 / k)) at the crossover and w = pi: exp(-118
 SMALL = 1e-3  # rad; below it the angle's functions are replaced by their limits, whose error is O(w^2)
 
 
-def log_density(angle: Float[Tensor, "*n"], spread: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+def log_density(angle: Float[Tensor, "*n"], std: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """log f(w; s): log-density of a rotation at that angle, with respect to the Haar measure of total 1.
 
     Args:
         angle: w in [0, pi], radians.
-        spread: s, radians; the two broadcast.
+        std: s, radians; the two broadcast.
     """
-    w, s = broadcast(angle, spread)
+    w, s = broadcast(angle, std)
     small = s < CROSSOVER
     by_images = log_by_images(w, torch.where(small, s, torch.full_like(s, 0.5)))
     by_series = series(w, torch.where(small, torch.full_like(s, 2.0), s)).clamp(min=1e-300).log()
     return torch.where(small, by_images, by_series).to(angle.dtype)
 
 
-def score_over_angle(angle: Float[Tensor, "*n"], spread: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+def score_over_angle(angle: Float[Tensor, "*n"], std: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """-(d log f / dw) / w: what the rotation vector back to the start is multiplied with to give the score.
 
     It is 1 / s^2 - 1 / 12 for a small angle, the score of a normal, and to 0 for a large spread.
 
     Args:
         angle: w in [0, pi], radians.
-        spread: s, radians; the two broadcast.
+        std: s, radians; the two broadcast.
     """
-    w, s = broadcast(angle, spread)
+    w, s = broadcast(angle, std)
     small = s < CROSSOVER
     by_images = slope_by_images(w, torch.where(small, s, torch.full_like(s, 0.5)))
     by_series = slope_by_series(w, torch.where(small, torch.full_like(s, 2.0), s))
     return torch.where(small, by_images, by_series).to(angle.dtype)
 
 
-def broadcast(angle: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+def broadcast(angle: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
     """Both in double precision and of one shape; angles kept off 0, where they would divide."""
-    w, s = torch.broadcast_tensors(angle.double(), spread.double())
+    w, s = torch.broadcast_tensors(angle.double(), std.double())
     return w.clamp(min=SMALL), s
 
 
@@ -117,21 +117,21 @@ def slope_by_images(w: Tensor, s: Tensor) -> Tensor:
     return 1 / s.square() - (frame + slope / value.clamp(min=1e-300)) / w
 
 
-def sample_angle(uniform: Float[Tensor, "b n"], spread: Float[Tensor, " b"]) -> Float[Tensor, "b n"]:
+def sample_angle(uniform: Float[Tensor, "b n"], std: Float[Tensor, " b"]) -> Float[Tensor, "b n"]:
     """Angles drawn by the inverse of their distribution function, which is tabulated for each spread.
 
     Args:
         uniform: uniform numbers on [0, 1], in double precision.
-        spread: one for each row, radians.
+        std: one for each row, radians.
 
     Returns:
         Angles in [0, pi], radians. The table has 1,024 points on [0, min(pi, 9 s)]; linear between them, the
         distribution function is met to 1e-5.
     """
     fraction = torch.linspace(0, 1, 1024, dtype=torch.float64, device=uniform.device)
-    w = (9 * spread.double()).clamp(max=math.pi)[:, None] * fraction
+    w = (9 * std.double()).clamp(max=math.pi)[:, None] * fraction
     # (1 - cos w) f: sin^2 keeps its digits for small angles.
-    density = 2 * (w / 2).sin().square() * log_density(w, spread.double()[:, None]).exp()
+    density = 2 * (w / 2).sin().square() * log_density(w, std.double()[:, None]).exp()
     steps = (density[:, 1:] + density[:, :-1]) / 2 * (w[:, 1:] - w[:, :-1])
     cumulative = torch.cat([torch.zeros_like(steps[:, :1]), steps.cumsum(-1)], -1)
     cumulative = cumulative / cumulative[:, -1:]
@@ -145,11 +145,11 @@ def sample_angle(uniform: Float[Tensor, "b n"], spread: Float[Tensor, " b"]) -> 
 @lru_cache(maxsize=1)
 def stretch_table() -> Float[Tensor, "s r"]:
     """Angle over spread for a walk whose normals have the length r: rows by log spread, columns by r; r if flat."""
-    spreads = torch.linspace(math.log(LEAST), math.log(MOST), ROWS, dtype=torch.float64).exp()
+    stds = torch.linspace(math.log(LEAST), math.log(MOST), ROWS, dtype=torch.float64).exp()
     radii = torch.linspace(0, REACH, COLUMNS, dtype=torch.float64)
     # The distribution function of a chi variable of three degrees.
     uniform = torch.erf(radii / math.sqrt(2)) - math.sqrt(2 / math.pi) * radii * torch.exp(-radii.square() / 2)
-    return sample_angle(uniform.expand(ROWS, -1).contiguous(), spreads) / spreads[:, None]
+    return sample_angle(uniform.expand(ROWS, -1).contiguous(), stds) / stds[:, None]
 
 
 # The table: spreads from 0.01 rad, where SO(3) is flat for all purposes, to 5, where the walk is uniform; normals of a
@@ -158,7 +158,7 @@ LEAST, MOST, ROWS = 0.01, 5.0, 300
 REACH, COLUMNS = 6.0, 601
 
 
-def sample_rotvec(normals: Float[Tensor, "b *n 3"], spread: Float[Tensor, " b"]) -> Float[Tensor, "b *n 3"]:
+def sample_rotvec(normals: Float[Tensor, "b *n 3"], std: Float[Tensor, " b"]) -> Float[Tensor, "b *n 3"]:
     """Rotation vectors of IGSO(3), made of three standard normals each.
 
     Their direction gives the axis. Their length, whose distribution function is that of a chi variable of three
@@ -167,7 +167,7 @@ def sample_rotvec(normals: Float[Tensor, "b *n 3"], spread: Float[Tensor, " b"])
     """
     table = stretch_table().to(normals.device)
     length = normals.double().norm(dim=-1)
-    row = (spread.double() / LEAST).log() / math.log(MOST / LEAST) * (ROWS - 1)
+    row = (std.double() / LEAST).log() / math.log(MOST / LEAST) * (ROWS - 1)
     row = row.clamp(0, ROWS - 1).reshape(-1, *[1] * (length.ndim - 1))
     column = (length / REACH * (COLUMNS - 1)).clamp(0, COLUMNS - 1)
     i, j = row.floor().long().clamp(max=ROWS - 2), column.floor().long().clamp(max=COLUMNS - 2)
@@ -175,5 +175,5 @@ def sample_rotvec(normals: Float[Tensor, "b *n 3"], spread: Float[Tensor, " b"])
     low = table[i, j] * (1 - b) + table[i, j + 1] * b
     high = table[i + 1, j] * (1 - b) + table[i + 1, j + 1] * b
     stretch = (1 - a) * low + a * high
-    spread = spread.double().clamp(max=MOST).reshape(row.shape)
-    return (normals.double() * (stretch * spread / length.clamp(min=1e-12))[..., None]).to(normals.dtype)
+    std = std.double().clamp(max=MOST).reshape(row.shape)
+    return (normals.double() * (stretch * std / length.clamp(min=1e-12))[..., None]).to(normals.dtype)

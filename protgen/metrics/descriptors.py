@@ -25,6 +25,6 @@ def describe(protein: Protein) -> np.ndarray:
     ca = protein.atoms[protein.mask[:, CA], CA]
     if len(ca) < trace.FEWEST:
         return np.full(len(NAMES), np.nan)
-    share = fractions(secondary_structure(protein))
+    fraction = fractions(secondary_structure(protein))
     pairs = contacts(protein)
-    return trace.describe(ca, share["helix"], share["strand"], pairs, relative_contact_order(protein, pairs))
+    return trace.describe(ca, fraction["helix"], fraction["strand"], pairs, relative_contact_order(protein, pairs))

@@ -22,10 +22,10 @@ class Neighbourhood:
     """How a set of samples and a reference lie in each other's k-nearest-neighbour balls; all better when higher.
 
     Attributes:
-        precision: share of samples inside a ball of the reference (Kynkäänniemi et al., 2019).
-        recall: share of references inside a ball of the samples.
+        precision: fraction of samples inside a ball of the reference (Kynkäänniemi et al., 2019).
+        recall: fraction of references inside a ball of the samples.
         density: mean number of reference balls a sample is in, over k (Naeem et al., 2020); may exceed 1.
-        coverage: share of reference balls that hold a sample.
+        coverage: fraction of reference balls that hold a sample.
     """
 
     precision: float

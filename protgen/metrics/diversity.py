@@ -12,13 +12,13 @@ import numpy as np
 
 from protgen.errors import UsageError
 from protgen.metrics.tm import tm_matrix, tm_scores
-from protgen.metrics.tm_plan import SIEVING, Sieve
+from protgen.metrics.tm_plan import PREFILTERING, Prefilter
 
 RULE = "greedy set cover"
 THRESHOLD = 0.5  # the same fold: Xu & Zhang, Bioinformatics 26, 889 (2010)
-# of TM: a sieve's score further below the threshold than this is trusted. Among 1,000 native chains of 80-120 residues
-# no pair of 499,500 is lost (the furthest of those above the threshold is 0.132 below it by the sieve), and 17 % of
-# them get the full search; at 150-250 residues none of 8,385 is lost, at 40-70 residues one of 31,125.
+# of TM: a prefilter's score further below the threshold than this is trusted. Among 1,000 native chains of 80-120
+# residues no pair of 499,500 is lost (the furthest of those above the threshold is 0.132 below it by the prefilter),
+# and 17 % of them get the full search; at 150-250 residues none of 8,385 is lost, at 40-70 residues one of 31,125.
 MARGIN = 0.15
 
 
@@ -83,7 +83,7 @@ def set_cover(neighbours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return labels, np.array(representatives, dtype=int)
 
 
-def sieved_tm_matrix(
+def prefiltered_tm_matrix(
     traces: Sequence[np.ndarray], threshold: float = THRESHOLD, *, margin: float = MARGIN, jobs: int = 1
 ) -> np.ndarray:
     """All against all by a lesser search, and by the full one where that could change the side of a threshold.
@@ -99,14 +99,14 @@ def sieved_tm_matrix(
     """
     first, second = np.triu_indices(len(traces), k=1)
     pairs = np.stack([first, second], axis=1)
-    values = tm_scores(traces, pairs, sieve=Sieve(SIEVING, threshold - margin), jobs=jobs).by_shorter
+    values = tm_scores(traces, pairs, prefilter=Prefilter(PREFILTERING, threshold - margin), jobs=jobs).by_shorter
     matrix = np.eye(len(traces))
     matrix[first, second] = matrix[second, first] = values
     return matrix
 
 
 def diversity(
-    traces: Sequence[np.ndarray], *, threshold: float = THRESHOLD, sieve: bool = False, jobs: int = 1
+    traces: Sequence[np.ndarray], *, threshold: float = THRESHOLD, prefilter: bool = False, jobs: int = 1
 ) -> Diversity:
     """Compare all with all and cluster.
 
@@ -116,7 +116,7 @@ def diversity(
     Args:
         traces: (l, 3) Å, CA atoms.
         threshold: TM at which two structures are one fold; 0.5, or 0.6 for motif scaffolds.
-        sieve: use `sieved_tm_matrix`, several times quicker.
+        prefilter: use `sieved_tm_matrix`, several times quicker.
         jobs: number of processes.
 
     Raises:
@@ -124,7 +124,9 @@ def diversity(
     """
     if not 0.0 < threshold <= 1.0:
         raise UsageError(f"TM threshold is {threshold}; give a number above 0 and at most 1")
-    tm = sieved_tm_matrix(traces, threshold, jobs=jobs) if sieve else tm_matrix(traces, by="shorter", jobs=jobs)
+    tm = (
+        prefiltered_tm_matrix(traces, threshold, jobs=jobs) if prefilter else tm_matrix(traces, by="shorter", jobs=jobs)
+    )
     return diversity_of(tm, np.array([len(trace) for trace in traces], dtype=int), threshold)
 
 

@@ -87,7 +87,7 @@ def fold_network() -> "FoldNetwork":
     try:
         weights = load(_resource("safetensors").read_bytes())
         network = FoldNetwork(len(card["classes"]), **card["settings"])
-        network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+        network.load_state_dict({name.replace("spread", "std"): tensor.float() for name, tensor in weights.items()})
     except Exception as error:  # safetensors raises its own, and torch RuntimeError
         text = " ".join(str(error).split())[:200]
         raise DataError(f"reference/fold_network.safetensors of the installed package: {text}; reinstall") from error

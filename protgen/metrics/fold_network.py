@@ -32,11 +32,11 @@ class FoldNetwork(nn.Module):
         dim: width of residues and edges.
         layers: rounds of messages.
         width: of the embedding.
-        dropout: share of pooled features left out in training.
+        dropout: fraction of pooled features left out in training.
     """
 
     centre: Tensor
-    spread: Tensor
+    std: Tensor
 
     def __init__(self, classes: int, dim: int = 48, layers: int = 3, width: int = 32, dropout: float = 0.2) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class FoldNetwork(nn.Module):
         self.squeeze = nn.Sequential(nn.LayerNorm(4 * dim + 1), nn.Dropout(dropout), nn.Linear(4 * dim + 1, width))
         self.classify = nn.Sequential(nn.Dropout(dropout / 2), nn.Linear(width, classes))
         self.register_buffer("centre", torch.zeros(width))
-        self.register_buffer("spread", torch.ones(width))
+        self.register_buffer("std", torch.ones(width))
 
     def embed(
         self, ca: Float[Tensor, "b l 3"], mask: Bool[Tensor, "b l"], place: Int[Tensor, "b l"]
@@ -59,7 +59,7 @@ class FoldNetwork(nn.Module):
             mask: which residues are real; padding comes last, and each chain has eight or more.
             place: number of each residue along the chain; `BETWEEN` further on in another chain.
         """
-        return (self.raw(ca, mask, place) - self.centre) / self.spread
+        return (self.raw(ca, mask, place) - self.centre) / self.std
 
     def forward(
         self, ca: Float[Tensor, "b l 3"], mask: Bool[Tensor, "b l"], place: Int[Tensor, "b l"]
@@ -126,12 +126,12 @@ def read_geometry(
     frames = local_frames(ca, mask)
     direction = (gather(ca, near) - ca[:, :, None]) / distance.clamp(min=1e-3)[..., None]
     local = torch.einsum("blij,blkj->blki", frames, direction).clamp(-1.0, 1.0)
-    turned = torch.einsum("blij,blkmj->blkim", frames, gather(frames, near)).flatten(-2)
+    rotated = torch.einsum("blij,blkmj->blkim", frames, gather(frames, near)).flatten(-2)
     steps = offset.gather(2, near)
     bins = torch.bucketize(steps.abs(), STEPS.to(ca.device), right=True) + (len(STEPS) + 1) * (steps > 0)
     radial = torch.exp(-((distance[..., None] - SPAN.to(ca.device)) / 1.3).square())
     one_hot = nn.functional.one_hot(bins, 2 * (len(STEPS) + 1)).to(ca.dtype)
-    edges = torch.cat([radial, local, turned, one_hot], dim=-1)
+    edges = torch.cat([radial, local, rotated, one_hot], dim=-1)
     return _residue_features(ca, mask, place, between.masked_fill(~pair, torch.inf)), edges, near, weight
 
 

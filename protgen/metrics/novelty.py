@@ -1,6 +1,6 @@
 """Novelty of structures: the highest TM-score to any of a set of references, and which one it is.
 
-Thousands of references are too many for a full search each. Two sieves come first, both stated with the
+Thousands of references are too many for a full search each. Two prefilter come first, both stated with the
 result: a window of lengths, and a quick TM-score (fewer starts, one round of improvement) by which the references
 of each sample are ranked. The full search sees the best ones only. What that loses can be measured: call with
 `keep=None` and a window of (0, inf), and compare.
@@ -30,7 +30,7 @@ class Novelty:
         n_compared: (n,) references within the window.
         n_searched: (n,) references that the full search saw.
         window: lengths compared, as fractions of the sample's.
-        keep: how many references passed the quick sieve at most; None for all.
+        keep: how many references passed the quick prefilter at most; None for all.
     """
 
     max_tm: np.ndarray

@@ -19,7 +19,7 @@ from protgen.metrics.torsions import Links, backbone_torsions, links
 from protgen.structure.protein import Protein
 
 GENERAL, GLYCINE, PROLINE, PRE_PROLINE = range(len(RAMACHANDRAN_CLASSES))
-PLACEHOLDER_SHARE = 0.5
+PLACEHOLDER_FRACTION = 0.5
 FAVOURED, ALLOWED, OUTLIER, UNJUDGED = 2, 1, 0, -1
 
 
@@ -29,7 +29,7 @@ def placeholder_glycines(protein: Protein) -> np.ndarray:
     result = np.zeros(protein.length, dtype=bool)
     for chain in protein.chains:
         members = protein.chain_ids == chain
-        if glycine[members].mean() >= PLACEHOLDER_SHARE:
+        if glycine[members].mean() >= PLACEHOLDER_FRACTION:
             result |= members & glycine
     return result
 

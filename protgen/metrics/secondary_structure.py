@@ -167,8 +167,8 @@ def fold_class(codes: str) -> str:
     alpha: helix >= 15 %, strand < 10 %; beta: helix < 15 %, strand >= 10 %; mixed: both reached; irregular:
         neither.
     """
-    share = fractions(codes)
-    helical, stranded = share["helix"] >= HELIX_CLASS, share["strand"] >= STRAND_CLASS
+    fraction = fractions(codes)
+    helical, stranded = fraction["helix"] >= HELIX_CLASS, fraction["strand"] >= STRAND_CLASS
     if helical:
         return "mixed" if stranded else "alpha"
     return "beta" if stranded else "irregular"

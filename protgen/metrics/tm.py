@@ -7,8 +7,9 @@ L is the length of one of the two, which has to be named: `TMScores` holds both.
 TM-align does (Zhang & Skolnick, Nucleic Acids Res. 33, 2302, 2005): several starting alignments, each improved by turns
 of superposition and dynamic programming, and residues further apart than its limit 1.5 L^0.3 + 3.5 Å do not count. A
 search finds a lower bound of the maximum; starts, rounds and constants are those of TM-align's program, so that the
-scores are the ones that others report. The search runs compiled where a C compiler is at hand (`tm_native`), and in
-numpy on batches of pairs elsewhere (`tm_numpy`): the same search and the same scores, fifty to eighty times slower.
+scores are the ones that others report. The search runs compiled where the package carries its library (`tm_native`),
+and in numpy on batches of pairs elsewhere (`tm_numpy`): the same search and the same scores to rounding, fifty to
+eighty times slower.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ from protgen.metrics.tm_native import native_search
 from protgen.metrics.tm_numpy import search_pairs
 from protgen.metrics.tm_pairs import Trace
 from protgen.metrics.tm_pairs import tm_d0 as tm_d0
-from protgen.metrics.tm_plan import FULL, QUICK, SearchPlan, Sieve
+from protgen.metrics.tm_plan import FULL, QUICK, Prefilter, SearchPlan
 from protgen.parallel import run
 from protgen.structure.protein import CA, Protein
 
@@ -32,7 +33,7 @@ GROUP = 1_500_000  # residue pairs in one batch: a few MB for each intermediate
 
 Effort = Literal["full", "quick"]
 PLANS: dict[Effort, SearchPlan] = {"full": FULL, "quick": QUICK}
-Group = tuple[list[tuple[Trace, Trace]], SearchPlan, Sieve | None]
+Group = tuple[list[tuple[Trace, Trace]], SearchPlan, Prefilter | None]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class TMScores:
         by_first: TM normalised by the length of the first structure.
         by_second: TM normalised by the length of the second.
         n_aligned: residues aligned in the best superposition.
-        searched: whether the pair got the whole search; False where a sieve decided it.
+        searched: whether the pair got the whole search; False where a prefilter decided it.
     """
 
     by_first: np.ndarray
@@ -89,7 +90,7 @@ def tm_scores(
     pairs: np.ndarray,
     *,
     effort: Effort = "full",
-    sieve: Sieve | None = None,
+    prefilter: Prefilter | None = None,
     jobs: int = 1,
 ) -> TMScores:
     """TM-scores of pairs of CA traces.
@@ -99,7 +100,7 @@ def tm_scores(
         pairs: (p, 2) indices into `traces`.
         effort: "full"; or "quick", a lower bound from fewer starts and rounds, some three times faster: good for
             ranking.
-        sieve: a lesser search that decides the pairs below its bound; the others score as they do without it.
+        prefilter: a lesser search that decides the pairs below its bound; the others score as they do without it.
         jobs: number of processes; the scores do not depend on it.
 
     Raises:
@@ -111,7 +112,7 @@ def tm_scores(
     groups = list(_groups(lengths, pairs))
     results = np.zeros((4, len(pairs)))
     work: list[Group] = [
-        ([(prepared[i], prepared[j]) for i, j in pairs[group].tolist()], PLANS[effort], sieve) for group in groups
+        ([(prepared[i], prepared[j]) for i, j in pairs[group].tolist()], PLANS[effort], prefilter) for group in groups
     ]
     for outcome in run(_score_group, work, jobs=jobs):
         if outcome.result is None:
@@ -143,8 +144,8 @@ def _prepare(trace: np.ndarray, index: int) -> Trace:
     if trace.ndim != 2 or trace.shape[1] != 3 or len(trace) < MIN_LENGTH or not np.isfinite(trace).all():
         raise UsageError(f"trace {index} has shape {trace.shape}; TM-score needs {MIN_LENGTH} residues or more with CA")
     centred = (trace - trace.mean(axis=0)).astype(np.float32)
-    spread = float(np.square(centred, dtype=float).sum())
-    return Trace(np.ascontiguousarray(centred.T), ca_states(centred), (len(trace), spread))
+    std = float(np.square(centred, dtype=float).sum())
+    return Trace(np.ascontiguousarray(centred.T), ca_states(centred), (len(trace), std))
 
 
 def _groups(lengths: np.ndarray, pairs: np.ndarray) -> Iterator[np.ndarray]:
@@ -162,24 +163,24 @@ def _groups(lengths: np.ndarray, pairs: np.ndarray) -> Iterator[np.ndarray]:
 
 def _score_group(work: Group) -> np.ndarray:
     """(4, p) scores by the first and by the second length, residues aligned, and whether the whole plan was run."""
-    members, plan, sieve = work
+    members, plan, prefilter = work
     # The search is not symmetric in the last digits; an order of its own makes the score of a pair so.
     swapped = np.array([first.rank > second.rank for first, second in members])
     ordered = [(b, a) if turn else (a, b) for (a, b), turn in zip(members, swapped, strict=True)]
     native = native_search()
     if native is None:
-        by_x, by_y, n_aligned, searched = _search_in_numpy(ordered, plan, sieve)
+        by_x, by_y, n_aligned, searched = _search_in_numpy(ordered, plan, prefilter)
     else:
-        found = [native(x.points, y.points, (x.states, y.states), plan, sieve) for x, y in ordered]
+        found = [native(x.points, y.points, (x.states, y.states), plan, prefilter) for x, y in ordered]
         by_x, by_y, n_aligned, searched = np.array(found).T
     return np.stack([np.where(swapped, by_y, by_x), np.where(swapped, by_x, by_y), n_aligned, searched])
 
 
-def _search_in_numpy(members: list[tuple[Trace, Trace]], plan: SearchPlan, sieve: Sieve | None) -> np.ndarray:
-    if sieve is None:
+def _search_in_numpy(members: list[tuple[Trace, Trace]], plan: SearchPlan, prefilter: Prefilter | None) -> np.ndarray:
+    if prefilter is None:
         return np.concatenate([search_pairs(members, plan), np.ones((1, len(members)))])
-    found = search_pairs(members, sieve.plan)
-    open_ = np.flatnonzero(found[:2].max(axis=0) >= sieve.low)
+    found = search_pairs(members, prefilter.plan)
+    open_ = np.flatnonzero(found[:2].max(axis=0) >= prefilter.low)
     if len(open_):
         found[:, open_] = search_pairs([members[k] for k in open_.tolist()], plan)
     return np.concatenate([found, np.isin(np.arange(len(members)), open_)[None]])

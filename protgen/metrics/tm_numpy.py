@@ -22,7 +22,7 @@ GAPS = (-0.6, 0.0)  # costs of opening a gap, one after the other
 STATE_GAP = -1.0  # between secondary structures, a match being 1
 ALIKE = 0.5  # worth of equal secondary structure beside distance
 COARSE = 40  # residues between pieces while searching
-STRUCTURE_GATE = 0.2  # share of the best score below which a start is not followed
+STRUCTURE_GATE = 0.2  # fraction of the best score below which a start is not followed
 GATE, SHORT_GATE, SHORT = 0.4, 0.1, 40  # the other starts; of chains up to 40 residues
 SAME = 1e-5  # of TM: rounds that change less are the last
 

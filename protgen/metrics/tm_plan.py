@@ -33,7 +33,7 @@ class SearchPlan:
 
 
 @dataclass(frozen=True)
-class Sieve:
+class Prefilter:
     """A lesser search before the whole one: a pair that scores below `low` by it keeps its score.
 
     Attributes:
@@ -75,7 +75,7 @@ QUICK = SearchPlan(
 # Chosen for the highest score of the worst pair: of the 7,453 of 499,500 pairs of natives of 80 to 120 residues whose
 # full score is 0.5 or more, none scores below 0.36 by this one (0.28 by QUICK), at 0.45 of the time of the full search.
 # Pieces as dense as the full search's find them; threading and mixed starts, which cost as much, do not.
-SIEVING = SearchPlan(
+PREFILTERING = SearchPlan(
     threading=False,
     structure=1,
     pieces=True,

@@ -52,6 +52,5 @@ def fields_of(space: Space, context: bool) -> list[str]:
 
 def able(readable: list[str]) -> list[str]:
     """Names of encoders that read no more than these fields; the transformer is told which by `fields`."""
-    classes = {name: registry.find("encoders", name) for name in registry.names("encoders")}
-    fit = [name for name, cls in classes.items() if cls.reads and set(cls.reads) <= set(readable)]
+    fit = [name for name, cls in registry.classes("encoders").items() if cls.reads and set(cls.reads) <= set(readable)]
     return [*fit, f"transformer with fields {', '.join(readable)} and their widths"]

@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +18,11 @@ from protgen.conditions.embedding import ConditionEmbedding
 from protgen.encoders.base import Encoder
 from protgen.errors import CheckpointError, ConfigError
 from protgen.families.base import Family
+from protgen.models.blueprints import FILE as BLUEPRINTS
+from protgen.models.blueprints import BlueprintPrior, load_blueprints
 from protgen.models.files import load_json, load_tensors, save_json, save_tensors
 from protgen.models.fits import require_fit
-from protgen.models.layouts import FILE as LAYOUTS
-from protgen.models.layouts import LayoutPrior, load_layouts
+from protgen.models.renamed import current_config, current_tensors
 from protgen.models.topologies import FILE as TOPOLOGIES
 from protgen.models.topologies import TopologyPrior, load_topologies
 from protgen.types import JSON
@@ -37,15 +39,22 @@ class Model:
         family: the network and its loss.
         conditions: how y reaches the encoder.
         config: the JSON it was built from; `config["about"]` tells what it was trained on.
-        layouts: p(y | length) of its training data, None if it has none.
+        blueprints: p(y | length) of its training data, None if it has none.
         topologies: the same with strand pairing, for a model that has learned it; None if it has none.
     """
 
     family: Family
     conditions: ConditionEmbedding
     config: JSON
-    layouts: LayoutPrior | None = None
+    blueprints: BlueprintPrior | None = None
     topologies: TopologyPrior | None = None
+
+    def __repr__(self) -> str:
+        """One line: the names of its parts, its size, and the conditions it has learned."""
+        family, encoder, space = (self.config.get(part, {}).get("name", "?") for part in ("family", "encoder", "space"))
+        size = sum(weights.numel() for weights in self.family.parameters())
+        learned = ", ".join(self.conditions.names) or "none"
+        return f"<Model {family} over {space} with {encoder}: {size:,} parameters, conditions: {learned}>"
 
     @property
     def trained_lengths(self) -> tuple[int, int] | None:
@@ -58,8 +67,10 @@ def build_model(config: JSON) -> Model:
     """Build a model from its configuration.
 
     Args:
-        config: {"space": {"name", ...}, "encoder": {...}, "family": {...}, "conditions": [names]}; the keywords beside
-            a name go to its constructor. "decoder", "critic" and "prior" name further networks (see `networks`).
+        config: {"space": {"name", ...}, "encoder": {...}, "family": {...}, "conditions": [...]}; the keywords beside a
+            name go to its constructor. A name may be `module:Class`. Conditions are names, or mappings for those that
+            refer to a field of the data (see `protgen.conditions.embedding`). The roles of the family name further
+            networks (see `networks`).
 
     Raises:
         ConfigError: if a name or keyword is unknown, or a part is missing.
@@ -74,16 +85,27 @@ def build_model(config: JSON) -> Model:
     keywords, name = parts["space"]
     space = registry.build("spaces", name, **keywords)
     keywords, name = parts["encoder"]
-    if registry.find("families", parts["family"][1]).causal:
+    cls = family_class(parts["family"][1])
+    if cls.causal:
         keywords = keywords | causal_keywords(name, parts["family"][1])
-    read = {"residue_dim": conditions.residue_dim, "whole_dim": conditions.whole_dim} | asked_of_pairs(name, conditions)
+    read = {"residue_dim": conditions.residue_dim, "global_dim": conditions.global_dim} | pair_width(name, conditions)
     encoder = registry.build("encoders", name, **read, **keywords)
     keywords, name = parts["family"]
     others = networks(config, conditions)
-    reading = {part: network for part, network in others.items() if part != "prior" and isinstance(network, Encoder)}
+    reading = {role: others[role] for role, what in cls.roles.items() if what.reads == "points"}
     require_fit(space, {"encoder": encoder} | reading, name)
-    family = registry.build("families", name, **(keywords | others), space=space, encoder=encoder)
+    widths = taken_widths(cls, conditions)
+    family = registry.build("families", name, **(keywords | widths | others), space=space, encoder=encoder)
     return Model(family, conditions, dict(config))
+
+
+def family_class(name: str) -> type[Family]:
+    """The class of a family.
+
+    Raises:
+        ConfigError: if there is none of that name.
+    """
+    return cast(type[Family], registry.find("families", name))
 
 
 def causal_keywords(encoder: str, family: str) -> JSON:
@@ -92,18 +114,15 @@ def causal_keywords(encoder: str, family: str) -> JSON:
     Raises:
         ConfigError: if the encoder always looks both ways.
     """
-    able = [
-        name
-        for name in registry.names("encoders")
-        if "causal" in inspect.signature(registry.find("encoders", name)).parameters
-    ]
-    if encoder not in able:
+    cls = registry.find("encoders", encoder)
+    if cls.causality == "never":
+        able = [name for name, other in registry.classes("encoders").items() if other.causality != "never"]
         known = ", ".join(able)
         raise ConfigError(f"{family} needs an encoder that sees no later position; {encoder} does, choose from {known}")
-    return {"causal": True}
+    return {"causal": True} if cls.causality == "optional" else {}
 
 
-def asked_of_pairs(encoder: str, conditions: ConditionEmbedding) -> JSON:
+def pair_width(encoder: str, conditions: ConditionEmbedding) -> dict[str, int]:
     """The width of y of pairs as a keyword of an encoder; none where the conditions have no such features.
 
     Raises:
@@ -112,40 +131,44 @@ def asked_of_pairs(encoder: str, conditions: ConditionEmbedding) -> JSON:
     if not conditions.pair_dim:
         return {}
     able = [
-        name
-        for name in registry.names("encoders")
-        if "asked_dim" in inspect.signature(registry.find("encoders", name)).parameters
+        name for name, cls in registry.classes("encoders").items() if "asked_dim" in inspect.signature(cls).parameters
     ]
-    if encoder not in able:
-        asked = ", ".join(cls.name for cls in conditions.classes if cls.pair_dim)
+    if "asked_dim" not in inspect.signature(registry.find("encoders", encoder)).parameters:
+        asked = ", ".join(part.name for part in conditions.parts if part.pair_dim)
         raise ConfigError(f"{encoder} does not read conditions of pairs ({asked}); choose from {', '.join(able)}")
     return {"asked_dim": conditions.pair_dim}
 
 
-def networks(config: JSON, conditions: ConditionEmbedding) -> dict[str, Encoder | int]:
-    """What a family's constructor asks for beside space and encoder, told by the names of its parameters.
+def taken_widths(family: type[Family], conditions: ConditionEmbedding) -> dict[str, int]:
+    """The widths of y that a family's constructor asks for, as one that reads y itself does."""
+    widths = {"residue_dim": conditions.residue_dim, "global_dim": conditions.global_dim}
+    parameters = inspect.signature(family).parameters
+    return {key: value for key, value in widths.items() if key in parameters}
 
-    `decoder` reads latents of each position beside y; `critic` reads points of the space as the encoder does; `prior`
-    reads latents as its space. Each is built as the config says under that name; a decoder or critic that is missing
-    there is like the encoder, a prior a plain transformer (or, of posed latents, like the encoder). `residue_dim` and
-    `whole_dim` are the widths of y, for a family that reads y itself.
+
+def networks(config: JSON, conditions: ConditionEmbedding) -> dict[str, Encoder]:
+    """The networks of a family's roles, in the order of the roles.
+
+    Each is built as the configuration says under the name of its role. One that is missing there is like the encoder;
+    one that reads latents is a plain transformer.
+
+    Args:
+        config: of the model.
+        conditions: whose widths the networks read.
     """
-    family = config["family"]
-    parameters = inspect.signature(registry.find("families", family["name"])).parameters
-    widths = {"residue_dim": conditions.residue_dim, "whole_dim": conditions.whole_dim}
-    found: dict[str, Encoder | int] = {key: value for key, value in widths.items() if key in parameters}
-    latent_dim = 0
-    if "latent_dim" in parameters:
-        latent_dim = family.get("latent_dim", parameters["latent_dim"].default)
-    plain = {"name": "transformer", "fields": {"latents": latent_dim}}
-    if family.get("posed"):  # latents are points of the space, which a prior like the encoder reads
-        latent_dim, plain = 0, config["encoder"]
-    extra = {"decoder": latent_dim, "critic": 0, "prior": 0}
-    for role in extra.keys() & parameters.keys():
-        entry = config.get(role) or (plain if role == "prior" else config["encoder"])
+    family = family_class(config["family"]["name"])
+    latent_dim = family.latent_width(config["family"])
+    found: dict[str, Encoder] = {}
+    for role, what in family.roles.items():
+        plain = config["encoder"]
+        if what.reads == "latents" and latent_dim:
+            plain = {"name": "transformer", "fields": {"latents": latent_dim}}
+        entry = config.get(role) or plain
         keywords = {key: value for key, value in entry.items() if key != "name"}
-        read = widths | {"residue_dim": conditions.residue_dim + extra[role]}
-        read |= asked_of_pairs(entry["name"], conditions) if role != "prior" else {}
+        residue_dim = conditions.residue_dim + (latent_dim if what.latents_beside else 0)
+        read = {"residue_dim": residue_dim, "global_dim": conditions.global_dim}
+        if what.reads == "points":
+            read |= pair_width(entry["name"], conditions)
         found[role] = registry.build("encoders", entry["name"], **read, **keywords)
     return found
 
@@ -157,8 +180,8 @@ def save_model(model: Model, folder: Path, dtype: torch.dtype = torch.bfloat16) 
     weights = {name for name, p in model.family.named_parameters() if p.ndim > 1}
     save_tensors({k: v.to(dtype) if k in weights else v.float() for k, v in state.items()}, folder / WEIGHTS)
     save_json(model.config, folder / CONFIG)
-    if model.layouts is not None:
-        save_json(model.layouts.to_json(), folder / LAYOUTS)
+    if model.blueprints is not None:
+        save_json(model.blueprints.to_json(), folder / BLUEPRINTS)
     if model.topologies is not None:
         save_json(model.topologies.to_json(), folder / TOPOLOGIES)
 
@@ -169,7 +192,7 @@ def load_weights(family: nn.Module, tensors: Mapping[str, Tensor], path: Path) -
     Raises:
         CheckpointError: if names or shapes do not fit.
     """
-    own = family.state_dict()
+    own, tensors = family.state_dict(), current_tensors(tensors)
     for name in own.keys() | tensors.keys():
         if name not in own or name not in tensors:
             where = "config" if name in tensors else "file"
@@ -191,7 +214,7 @@ def load_model(folder: Path) -> Model:
     Raises:
         CheckpointError: if a file is missing or damaged, or the two do not fit.
     """
-    config = load_json(folder / CONFIG)
+    config = current_config(load_json(folder / CONFIG))
     try:
         model = build_model(config)
     except (ConfigError, TypeError, ValueError, RuntimeError, AttributeError) as error:
@@ -200,4 +223,4 @@ def load_model(folder: Path) -> Model:
         raise CheckpointError(f"{folder / CONFIG}: {reason}; get or train the model again") from error
     load_weights(model.family, load_tensors(folder / WEIGHTS), folder / WEIGHTS)
     model.family.eval()
-    return replace(model, layouts=load_layouts(folder), topologies=load_topologies(folder))
+    return replace(model, blueprints=load_blueprints(folder), topologies=load_topologies(folder))

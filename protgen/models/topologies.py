@@ -1,9 +1,9 @@
-"""p(y | length) of secondary structure with its strand pairing: blueprints of natives, fitted to the length asked for.
+"""p(y | length) of secondary structure with its strand pairing: natives' topologies, fitted to a length.
 
-Secondary structure that is drawn without pairing (`models/layouts.py`) asks for strands that may have no partner. Here
-both are drawn at once: the runs of one compact native and its ladders, with residues put into its loops or taken out of
-them until it has the length. What is kept of a native is this string and no coordinate; it travels with a model as
-`topologies.json`.
+Secondary structure that is drawn without pairing (`models/blueprints.py`) asks for strands that may have no partner.
+Here both are drawn at once: the runs of one compact native and its ladders, with residues put into its loops or taken
+out of them until it has the length. What is kept of a native is this string and no coordinate; it travels with a model
+as `topologies.json`.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,8 +21,8 @@ from protgen.conditions.strand_pairing import Ladder, StrandPairing, ladders_of
 from protgen.data.store import Item, Store
 from protgen.errors import CheckpointError, ProtgenError
 from protgen.metrics.reference_data import typical_radius_of_gyration
+from protgen.models.blueprints import COMPACT
 from protgen.models.files import load_json
-from protgen.models.layouts import COMPACT
 from protgen.structure.dssp import to_string
 from protgen.structure.trace import radius_of_gyration
 from protgen.types import JSON
@@ -188,7 +188,7 @@ def fit_topologies(store: Store) -> TopologyPrior:
     """Topologies of the compact training items of a store, one for each sequence cluster: the nearest to
     the usual Rg.
 
-    Compact is an Rg within 15 % of natives of the length, as for layouts; items with a single strand are left out.
+    Compact is an Rg within 15 % of natives of the length, as for blueprints; items with a single strand are left out.
     """
     best: dict[str, tuple[float, Topology]] = {}
     for index in store.indices("train"):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from protgen.nn.densities import Density
 
-SPREAD = 2.0  # of the Gaussian whose quantiles bound the bins of lines: twice that of a standardised coordinate
+STD = 2.0  # of the Gaussian whose quantiles bound the bins of lines: twice that of a standardised coordinate
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class Binned(Density):
             return cell / self.support.count, torch.full_like(x, slope)
         if circle:
             return (x + math.pi).div(2 * math.pi).remainder(1.0), torch.full_like(x, -math.log(2 * math.pi))
-        scaled = x / SPREAD
-        return torch.special.ndtr(scaled), -0.5 * scaled.square() - math.log(SPREAD * math.sqrt(2 * math.pi))
+        scaled = x / STD
+        return torch.special.ndtr(scaled), -0.5 * scaled.square() - math.log(STD * math.sqrt(2 * math.pi))
 
     def bin_of(self, unit: Tensor) -> Int[Tensor, "*n"]:
         """The bin that a number in [0, 1] falls into."""
@@ -106,7 +106,7 @@ class Binned(Density):
             elif circle:
                 drawn.append(unit * 2 * math.pi - math.pi)
             else:
-                drawn.append(SPREAD * torch.special.ndtri(unit.clamp(1e-9, 1 - 1e-9)))
+                drawn.append(STD * torch.special.ndtri(unit.clamp(1e-9, 1 - 1e-9)))
             if number < len(self.embed):
                 features = features + self.embed[number](chosen.to(features.device))
         return torch.stack(drawn, -1).to(features)

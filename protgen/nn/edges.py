@@ -60,12 +60,12 @@ class EdgeFeatures(nn.Module):
         self.reach = reach
         self.offset = nn.Embedding(2 * reach + 1, hidden)
         self.noisy = EdgeGeometry(hidden)
-        self.estimate = EdgeGeometry(hidden)
+        self.x_pred = EdgeGeometry(hidden)
         self.out = nn.Linear(hidden, dim)
 
-    def forward(self, graph: Graph, frames: Frames, estimate: Frames | None) -> Float[Tensor, "e d"]:
+    def forward(self, graph: Graph, frames: Frames, x_pred: Frames | None) -> Float[Tensor, "e d"]:
         """Edge features; an estimate that is None adds nothing."""
         hidden = self.offset(graph.offset.clamp(-self.reach, self.reach) + self.reach) + self.noisy(graph, frames)
-        if estimate is not None:
-            hidden = hidden + self.estimate(graph, estimate)
+        if x_pred is not None:
+            hidden = hidden + self.x_pred(graph, x_pred)
         return self.out(nn.functional.silu(hidden))

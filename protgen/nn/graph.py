@@ -1,12 +1,12 @@
-"""Sparse graphs over residues: who sees whom, and the way between dense (b, l, ...) and flat (n, ...) tensors.
+"""Sparse graphs over residues, and the conversion between dense (b, l, ...) and flat (n, ...) tensors.
 
-Every residue sees its neighbours along the chain, a few far ones, and the nearest in space. The far ones are drawn by a
-hash of the two places along the chain with weights 1 / |i - j|: the same in every batch, padding and run, and no
-random state is touched. The nearest in space fade out towards the first that is no longer one, so that what a network
-computes is continuous in the coordinates although the set of edges is not. Memory is linear in length: distances are
-looked at in blocks of rows, and only edges are kept.
+Every residue receives messages from its neighbours along the chain, from a few long-range ones, and from the nearest
+in space. Long-range edges are drawn by a hash of the two places along the chain with weights 1 / |i - j|: they are the
+same in every batch, padding and run, and no random state is touched. The nearest in space fade out towards the first
+that is no longer one, so that the output of a network is continuous in the coordinates although the set of edges is
+not. Memory is linear in length: distances are computed in blocks of rows, and only edges are kept.
 
-Reference for the far edges: Ingraham et al. 2023, Chroma, supplement E (random graphs that decay with distance).
+Reference for the long-range edges: Ingraham et al. 2023, Chroma, supplement E (random graphs that decay with distance).
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch_geometric.utils import scatter
 
+from protgen.nn.passing import weighted_mean
 from protgen.nn.precision import full_precision
 
 ROWS = 256  # rows of the distance matrix that exist at a time
-FADE = 0.2  # share of the radius over which the nearest in space fade out
+FADE = 0.2  # fraction of the radius over which the nearest in space fade out
 TIE = 1e-4  # Å for each residue along the chain: orders neighbours at equal distance
 
 Positions = Sequence[Tensor]
@@ -32,14 +32,14 @@ class Wiring:
 
     Attributes:
         nearest: from the nearest in space that are not neighbours along the chain.
-        beside: reach along the chain, to each side.
-        far: from anywhere along the chain.
+        sequence: reach along the chain, to each side.
+        long_range: from anywhere along the chain.
         causal: from earlier residues alone.
     """
 
     nearest: int = 16
-    beside: int = 3
-    far: int = 6
+    sequence: int = 3
+    long_range: int = 6
     causal: bool = False
 
 
@@ -50,21 +50,30 @@ class Graph:
     Attributes:
         mask: (b, l) which residues are real.
         example: (n,) the example each node belongs to.
-        source, target: (e,) nodes an edge leads from and to.
+        edge_index: (2, e) nodes an edge leads from and to, as PyG has them.
         offset: (e,) place of the source minus place of the target along the chain.
         fixed: (e,) edges that the distance did not choose, of weight 1.
-        rim: (n,) the nearest node that is not seen, the node itself where all are.
-        rim_offset: (n,) its place minus the node's.
+        cutoff: (n,) the nearest node that is not seen, the node itself where all are.
+        cutoff_offset: (n,) its place minus the node's.
     """
 
     mask: Bool[Tensor, "b l"]
     example: Int[Tensor, " n"]
-    source: Int[Tensor, " e"]
-    target: Int[Tensor, " e"]
+    edge_index: Int[Tensor, "2 e"]
     offset: Int[Tensor, " e"]
     fixed: Bool[Tensor, " e"]
-    rim: Int[Tensor, " n"]
-    rim_offset: Int[Tensor, " n"]
+    cutoff: Int[Tensor, " n"]
+    cutoff_offset: Int[Tensor, " n"]
+
+    @property
+    def source(self) -> Int[Tensor, " e"]:
+        """Nodes that edges lead from."""
+        return self.edge_index[0]
+
+    @property
+    def target(self) -> Int[Tensor, " e"]:
+        """Nodes that edges lead to."""
+        return self.edge_index[1]
 
     @property
     def nodes(self) -> int:
@@ -83,11 +92,7 @@ class Graph:
 
     def mean(self, messages: Float[Tensor, "e *d"], weights: Float[Tensor, " e"]) -> Float[Tensor, "n *d"]:
         """Weighted mean of the messages each node receives, zero where there is none."""
-        shape = (-1,) + (1,) * (messages.ndim - 1)
-        weighted = messages * weights.to(messages.dtype).reshape(shape)
-        total = scatter(weights, self.target, 0, self.nodes, reduce="sum").clamp(min=1)
-        received = scatter(weighted, self.target, 0, self.nodes, reduce="sum")
-        return received / total.to(received.dtype).reshape(shape)
+        return weighted_mean(messages, weights, self.target, self.nodes)
 
 
 @full_precision
@@ -116,7 +121,7 @@ def build_graph(
     row = torch.cat([edges[:, 1] + start for (edges, _, _), start in zip(blocks, rows, strict=True)])
     column = torch.cat([edges[:, 2] for edges, _, _ in blocks])
     fixed = torch.cat([fixed for _, fixed, _ in blocks])
-    rim = torch.cat([rim for _, _, rim in blocks], dim=1)
+    cutoff = torch.cat([cutoff for _, _, cutoff in blocks], dim=1)
     # Blocks of rows came one after another: bring the edges of each example together.
     order = (example * length + row).argsort(stable=True)
     example, row, column, fixed = (x[order] for x in (example, row, column, fixed))
@@ -124,26 +129,25 @@ def build_graph(
     return Graph(
         mask=mask,
         example=mask.nonzero()[:, 0],
-        source=number[example, column],
-        target=number[example, row],
+        edge_index=torch.stack([number[example, column], number[example, row]]),
         offset=index[example, column] - index[example, row],
         fixed=fixed,
-        rim=number.gather(1, rim)[mask],
-        rim_offset=(index.gather(1, rim) - index)[mask],
+        cutoff=number.gather(1, cutoff)[mask],
+        cutoff_offset=(index.gather(1, cutoff) - index)[mask],
     )
 
 
 def choose(
     mask: Tensor, positions: Positions, wiring: Wiring, index: Tensor, rows: slice
 ) -> tuple[Int[Tensor, "e 3"], Bool[Tensor, " e"], Int[Tensor, "b c"]]:
-    """Edges of a block of rows (example, row, column), which of them are fixed, and each row's rim (itself: none)."""
+    """Edges (example, row, column) of a block of rows, which are fixed, and the cutoff of each row (itself: none)."""
     length = mask.shape[1]
     offset = index[:, None, :] - index[:, rows, None]
     allowed = mask[:, rows, None] & mask[:, None, :] & (offset != 0)
     if wiring.causal:
         allowed = allowed & (offset < 0)
-    fixed = allowed & (offset.abs() <= wiring.beside)
-    fixed = fixed | draw_far(allowed & ~fixed, index, rows, wiring.far)
+    fixed = allowed & (offset.abs() <= wiring.sequence)
+    fixed = fixed | draw_long_range(allowed & ~fixed, index, rows, wiring.long_range)
 
     distance = torch.stack([torch.cdist(x[:, rows], x, compute_mode="donot_use_mm_for_euclid_dist") for x in positions])
     distance = distance.amin(0) + tie(offset, distance.dtype)
@@ -151,17 +155,17 @@ def choose(
     count = min(wiring.nearest + 1, length)
     values, places = distance.topk(count, dim=-1, largest=False)
     seen = values.isfinite()
-    rim = torch.arange(length, device=mask.device)[rows].expand(len(mask), -1)
+    cutoff = torch.arange(length, device=mask.device)[rows].expand(len(mask), -1)
     if count == wiring.nearest + 1:
-        rim = torch.where(seen[..., -1], places[..., -1], rim)
+        cutoff = torch.where(seen[..., -1], places[..., -1], cutoff)
         seen = seen[..., :-1]
         places = places[..., :-1]
     near = torch.zeros_like(allowed).scatter(-1, places, seen)
     chosen = fixed | near
-    return chosen.nonzero(), fixed[chosen], rim
+    return chosen.nonzero(), fixed[chosen], cutoff
 
 
-def draw_far(allowed: Bool[Tensor, "b c l"], index: Tensor, rows: slice, count: int) -> Bool[Tensor, "b c l"]:
+def draw_long_range(allowed: Bool[Tensor, "b c l"], index: Tensor, rows: slice, count: int) -> Bool[Tensor, "b c l"]:
     """Pairs drawn without replacement with weights 1 / |i - j|, by the Gumbel trick on a hash of (i, j)."""
     offset = (index[:, None, :] - index[:, rows, None]).abs().clamp(min=1)
     uniform = hashed_uniform(index[:, rows, None], index[:, None, :])
@@ -185,18 +189,18 @@ def tie(offset: Int[Tensor, "*n"], dtype: torch.dtype) -> Float[Tensor, "*n"]:
 
 @full_precision
 def edge_weights(graph: Graph, positions: Sequence[Float[Tensor, "n 3"]]) -> Float[Tensor, " e"]:
-    """1 for fixed edges; for the nearest in space a smooth step from 1 to 0 as they approach the rim.
+    """1 for fixed edges; for the nearest in space a smooth step from 1 to 0 as they approach the cutoff.
 
     Args:
         graph: the edges.
         positions: those the graph was built from, flat.
     """
-    node = torch.arange(graph.nodes, device=graph.rim.device)
+    node = torch.arange(graph.nodes, device=graph.cutoff.device)
     length = separation(positions, graph.source, graph.target, graph.offset)
-    radius = separation(positions, graph.rim, node, graph.rim_offset)[graph.target]
+    radius = separation(positions, graph.cutoff, node, graph.cutoff_offset)[graph.target]
     step = ((1 - length / radius) / FADE).clamp(0, 1)
     near = step.square() * (3 - 2 * step)
-    return torch.where(graph.fixed | (graph.rim == node)[graph.target], torch.ones_like(near), near)
+    return torch.where(graph.fixed | (graph.cutoff == node)[graph.target], torch.ones_like(near), near)
 
 
 def separation(positions: Positions, source: Tensor, target: Tensor, offset: Tensor) -> Float[Tensor, " e"]:

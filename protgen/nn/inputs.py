@@ -12,30 +12,30 @@ class InputEmbedding(nn.Module):
     """First scalars of positions, and the vector of time and whole-structure y that modulates later layers.
 
     Args:
-        residue_dim, whole_dim: widths of the conditioning.
+        residue_dim, global_dim: widths of the conditioning.
         dim: width of what it returns.
         causal: places are counted from the start alone, so that nothing tells a position what follows it.
         row: places are row and column of a grid with rows of this length, in place of both ends of a chain.
     """
 
     def __init__(
-        self, residue_dim: int, whole_dim: int, dim: int, causal: bool = False, row: int | None = None
+        self, residue_dim: int, global_dim: int, dim: int, causal: bool = False, row: int | None = None
     ) -> None:
         super().__init__()
         self.causal, self.row = causal, row
         self.residue = nn.Linear(residue_dim + 16 + 1, dim)
-        self.whole = nn.Sequential(nn.Linear(whole_dim + 64, dim), nn.SiLU(), nn.Linear(dim, dim))
+        self.globals = nn.Sequential(nn.Linear(global_dim + 64, dim), nn.SiLU(), nn.Linear(dim, dim))
 
     def forward(
         self, mask: Bool[Tensor, "b l"], t: Float[Tensor, " b"], cond: Conditioning, known: bool
     ) -> tuple[Float[Tensor, "b l d"], Float[Tensor, "b d"]]:
         """Scalars of positions and of the whole; `known` says whether there is an estimate of x_data."""
         dtype = self.residue.weight.dtype
-        whole = self.whole(torch.cat([cond.whole.to(dtype), fourier_features(t * 1000, 64).to(dtype)], dim=-1))
+        globals = self.globals(torch.cat([cond.globals.to(dtype), fourier_features(t * 1000, 64).to(dtype)], dim=-1))
         place = self.place(mask).to(dtype)
         flag = torch.full_like(place[..., :1], float(known))
         scalars = self.residue(torch.cat([cond.residue.to(dtype), place, flag], dim=-1))
-        return scalars + whole[:, None], whole
+        return scalars + globals[:, None], globals
 
     def place(self, mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l 16"]:
         """Features of the place along the chain, or on the grid; padding at the end of a chain does not matter."""

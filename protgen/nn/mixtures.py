@@ -19,7 +19,7 @@ from protgen.nn.densities import Density
 
 # Bounds that keep likelihoods of repeated values finite: an angle is known to 0.4 degrees at best, a standardised
 # coordinate to a hundredth of its spread.
-MOST_CONCENTRATED, LEAST_SPREAD = 2.0e4, 1e-2
+MOST_CONCENTRATED, LEAST_STD = 2.0e4, 1e-2
 TRIES = 24  # each accepts with probability above 0.65 (Best and Fisher): all fail once in 1e11 draws
 
 
@@ -57,19 +57,19 @@ class Mixture(Density):
         # Offsets by a constant keep atan2 from 0, where its gradient is not finite.
         direction = torch.atan2(circles[..., 0], circles[..., 1] + 1e-6)
         concentration = circles[..., 2].clamp(-6, math.log(MOST_CONCENTRATED)).exp()
-        spread = lines[..., 1].clamp(math.log(LEAST_SPREAD), 6).exp()
-        return weight[..., 0].log_softmax(-1), direction, concentration, lines[..., 0], spread
+        std = lines[..., 1].clamp(math.log(LEAST_STD), 6).exp()
+        return weight[..., 0].log_softmax(-1), direction, concentration, lines[..., 0], std
 
     def log_prob(
         self, features: Float[Tensor, "*n d"], x: Float[Tensor, "*n c"], observed: Bool[Tensor, "*n c"]
     ) -> Float[Tensor, "*n"]:
         """Log-density of the observed coordinates, nats."""
-        weights, direction, concentration, mean, spread = self.parameters_of(features)
+        weights, direction, concentration, mean, std = self.parameters_of(features)
         circles, lines = x[..., None, self.circles], x[..., None, self.lines]
         # exp(-kappa) I0(kappa) stays finite where I0 does not.
         on_circles = concentration * ((circles - direction).cos() - 1) - torch.special.i0e(concentration).log()
         on_circles = on_circles - math.log(2 * math.pi)
-        on_lines = -0.5 * ((lines - mean) / spread).square() - spread.log() - 0.5 * math.log(2 * math.pi)
+        on_lines = -0.5 * ((lines - mean) / std).square() - std.log() - 0.5 * math.log(2 * math.pi)
         total = weights + (on_circles * observed[..., None, self.circles]).sum(-1)
         return (total + (on_lines * observed[..., None, self.lines]).sum(-1)).logsumexp(-1)
 
@@ -84,14 +84,14 @@ class Mixture(Density):
         picked = [
             p.gather(-2, chosen[..., None, None].expand(*chosen.shape, 1, p.shape[-1]))[..., 0, :] for p in shapes
         ]
-        direction, concentration, mean, spread = picked
+        direction, concentration, mean, std = picked
         place = 1 + 3 * TRIES * len(self.circles)
         tries = uniforms[..., 1:place].unflatten(-1, (len(self.circles), TRIES, 3))
         x = torch.zeros(*chosen.shape, len(self.circles) + len(self.lines), dtype=torch.float64)
-        turned = direction + von_mises(concentration / temperature, tries)
-        x[..., self.circles] = (turned + math.pi).remainder(2 * math.pi) - math.pi
+        rotated = direction + von_mises(concentration / temperature, tries)
+        x[..., self.circles] = (rotated + math.pi).remainder(2 * math.pi) - math.pi
         normals = torch.special.ndtri(uniforms[..., place:].clamp(1e-12, 1 - 1e-12))
-        x[..., self.lines] = mean + spread * math.sqrt(temperature) * normals
+        x[..., self.lines] = mean + std * math.sqrt(temperature) * normals
         return x.to(features)
 
 

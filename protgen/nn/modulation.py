@@ -17,7 +17,7 @@ class Modulation(nn.Module):
         nn.init.zeros_(self.read.weight)
         nn.init.zeros_(self.read.bias)
 
-    def forward(self, x: Float[Tensor, "*n d"], whole: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+    def forward(self, x: Float[Tensor, "*n d"], globals: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """Normalised features, scaled and shifted."""
-        scale, shift = self.read(whole).chunk(2, dim=-1)
+        scale, shift = self.read(globals).chunk(2, dim=-1)
         return self.norm(x) * (1 + scale) + shift

@@ -19,21 +19,21 @@ class ResidueGraph:
     Attributes:
         graph: the edges.
         scalars: (n, d) first features of nodes.
-        whole: (n, d) time and whole-structure y, repeated for each node.
+        globals: (n, d) time and whole-structure y, repeated for each node.
         edges: (e, k) features of edges.
         weights: (e,) weights of edges in [0, 1].
         frames: rotations (n, 3, 3) and positions (n, 3) of the noisy state.
-        estimate: the same of the estimate of x_data, None if there is none.
+        x_pred: the same of the estimate of x_data, None if there is none.
         step: (n, 1) Å; a unit output moves a frame by about what is still unknown at this noise level.
     """
 
     graph: Graph
     scalars: Float[Tensor, "n d"]
-    whole: Float[Tensor, "n d"]
+    globals: Float[Tensor, "n d"]
     edges: Float[Tensor, "e k"]
     weights: Float[Tensor, " e"]
     frames: Frames
-    estimate: Frames | None
+    x_pred: Frames | None
     step: Float[Tensor, "n 1"]
 
 
@@ -43,40 +43,40 @@ class ResidueGraphReader(nn.Module):
     Neighbours are near in the noisy state or in the estimate: at high noise only the latter says who they will be.
 
     Args:
-        residue_dim, whole_dim: widths of the conditioning.
+        residue_dim, global_dim: widths of the conditioning.
         dim: width of node features.
         edge_dim: width of edge features.
         wiring: how many edges a residue receives.
     """
 
-    def __init__(self, residue_dim: int, whole_dim: int, dim: int, edge_dim: int, wiring: Wiring) -> None:
+    def __init__(self, residue_dim: int, global_dim: int, dim: int, edge_dim: int, wiring: Wiring) -> None:
         super().__init__()
         self.wiring = wiring
-        self.inputs = InputEmbedding(residue_dim, whole_dim, dim, causal=wiring.causal)
+        self.inputs = InputEmbedding(residue_dim, global_dim, dim, causal=wiring.causal)
         self.edges = EdgeFeatures(edge_dim)
 
-    def forward(self, state: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None) -> ResidueGraph:
+    def forward(self, state: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None) -> ResidueGraph:
         """The graph of a batch."""
-        known = [state] if estimate is None else [state, estimate]
+        known = [state] if x_pred is None else [state, x_pred]
         graph = build_graph(state.mask, [x["trans"] for x in known], self.wiring)
         flat = [(graph.flat(x["rots"]), graph.flat(x["trans"])) for x in known]
-        guess = None if estimate is None else flat[1]
-        scalars, whole = self.inputs(state.mask, t, cond, estimate is not None)
+        guess = None if x_pred is None else flat[1]
+        scalars, globals = self.inputs(state.mask, t, cond, x_pred is not None)
         trans = flat[0][1]
         dtype = self.inputs.residue.weight.dtype  # under autocast features that residuals add up stay in full precision
         return ResidueGraph(
             graph=graph,
             scalars=graph.flat(scalars).to(dtype),
-            whole=whole[graph.example].to(dtype),
+            globals=globals[graph.example].to(dtype),
             edges=self.edges(graph, flat[0], guess).to(dtype),
             weights=edge_weights(graph, [x for _, x in flat]),
             frames=flat[0],
-            estimate=guess,
+            x_pred=guess,
             step=(0.3 + 6.0 * t.to(trans.dtype))[graph.example, None],
         )
 
 
-def turned_and_moved(before: Frames, after: Frames) -> Float[Tensor, "n 3 3"]:
+def rotated_and_moved(before: Frames, after: Frames) -> Float[Tensor, "n 3 3"]:
     """The vectors of a frame head: displacement (Å), and changes of the x and y axes."""
-    turned = (after[0] - before[0])[..., :2].transpose(-1, -2)
-    return torch.cat([(after[1] - before[1])[:, None], turned], dim=1)
+    rotated = (after[0] - before[0])[..., :2].transpose(-1, -2)
+    return torch.cat([(after[1] - before[1])[:, None], rotated], dim=1)

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from protgen.errors import UsageError
-from protgen.samplers.curved import follow_geodesic, reverse_walk
+from protgen.samplers.curved import follow_geodesic, reverse_brownian
 from protgen.samplers.schedules import Path
 from protgen.spaces.base import HeatKernel, Space, masked
 from protgen.types import Conditioning, State
@@ -29,7 +29,7 @@ class Denoiser(ABC):
         """How its x_t go from data to noise."""
 
     @abstractmethod
-    def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None) -> State:
+    def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None) -> State:
         """E[x_data | x_t, y], given an earlier estimate for self-conditioning.
 
         On a curved field with Brownian motion: the point whose heat kernel has the score of p(x_t | y), which is the
@@ -136,12 +136,12 @@ class Step:
     def geodesic(self, name: str) -> bool:
         """Whether a field goes straight to the estimate, at a pace that a sampler may choose."""
         curved = self.space.manifolds[name].curved
-        return self.path.walk is None if curved else self.path.straight and name in self.space.early
+        return self.path.brownian is None if curved else self.path.straight and name in self.space.early
 
-    def spreads(self) -> tuple[float, float]:
+    def stds(self) -> tuple[float, float]:
         """Spread of the Brownian motion of curved fields at t and s, radians."""
-        assert self.path.walk is not None
-        return self.path.walk.at(self.t), self.path.walk.at(self.s) if self.s > 0 else 0.0
+        assert self.path.brownian is not None
+        return self.path.brownian.at(self.t), self.path.brownian.at(self.s) if self.s > 0 else 0.0
 
     def fresh(self, name: str, scale: float = 1.0) -> Tensor:
         """New noise for a field: normal with the spread the space gives to noise, times temperature and scale.
@@ -149,10 +149,10 @@ class Step:
         Tangent vectors in radians for curved fields.
         """
         manifold, mask = self.space.manifolds[name], self.task.mask
-        spread = self.task.temperature * scale
+        std = self.task.temperature * scale
         if not manifold.curved:
-            spread = self.space.noise_spread(mask)[name][:, None, None] * spread
-        return masked(draw_normals(self.task, manifold.dim) * spread, mask)
+            std = self.space.noise_std(mask)[name][:, None, None] * std
+        return masked(draw_normals(self.task, manifold.dim) * std, mask)
 
 
 class SteppingSampler(Sampler):
@@ -180,34 +180,34 @@ class SteppingSampler(Sampler):
     def sample(self, denoiser: Denoiser, space: Space, task: SamplingTask) -> State:
         """Samples of the space, one for each generator of the task."""
         x = begin(denoiser.path, space, task)
-        estimate = None
+        x_pred = None
         for number, (t, s) in enumerate(time_grid(self.steps, self.spacing, task.start_time)):
             times = torch.full((len(task.mask),), t, device=task.mask.device)
-            estimate = denoiser.denoise(x, times, task.cond, estimate if self.self_condition else None)
-            x = self.advance(x, estimate, Step(t, s, denoiser.path, space, task))
+            x_pred = denoiser.denoise(x, times, task.cond, x_pred if self.self_condition else None)
+            x = self.advance(x, x_pred, Step(t, s, denoiser.path, space, task))
             if task.on_step is not None:
-                task.on_step(number, x, estimate)
+                task.on_step(number, x, x_pred)
         return x
 
-    def advance(self, x: State, estimate: State, step: Step) -> State:
+    def advance(self, x: State, x_pred: State, step: Step) -> State:
         """The point at step.s from the one at step.t and the estimate of x_data there. The last step ends on it."""
         fields = {}
         for name, manifold in step.space.manifolds.items():
             if step.geodesic(name):
-                fields[name] = follow_geodesic(manifold, x[name], estimate[name], step, self.rotation_rate)
+                fields[name] = follow_geodesic(manifold, x[name], x_pred[name], step, self.rotation_rate)
             elif manifold.curved:
-                left, noise = self.walk(step)
-                fields[name] = reverse_walk(name, x[name], estimate[name], step, left, noise)
+                left, noise = self.brownian(step)
+                fields[name] = reverse_brownian(name, x[name], x_pred[name], step, left, noise)
             else:
-                fields[name] = self.flat_step(name, x[name], estimate[name], step)
+                fields[name] = self.flat_step(name, x[name], x_pred[name], step)
         return step.space.project(State(fields, x.mask))
 
     @abstractmethod
-    def walk(self, step: Step) -> tuple[float, float]:
+    def brownian(self, step: Step) -> tuple[float, float]:
         """Of a step along Brownian motion: the spread of the noise that stays, and that of fresh noise, radians."""
 
     @abstractmethod
-    def flat_step(self, name: str, x: Tensor, estimate: Tensor, step: Step) -> Tensor:
+    def flat_step(self, name: str, x: Tensor, x_pred: Tensor, step: Step) -> Tensor:
         """The step of a flat field."""
 
 
@@ -251,7 +251,7 @@ def on_the_way(path: Path, space: Space, task: SamplingTask, data: State, noise:
     Raises:
         UsageError: if a curved field is to diffuse on a manifold without a heat kernel.
     """
-    if path.walk is None:
+    if path.brownian is None:
         noise = space.align(noise, data)  # paths of flow matching lead to noise laid near the data
     time = task.start_time
     fields = {}
@@ -259,11 +259,11 @@ def on_the_way(path: Path, space: Space, task: SamplingTask, data: State, noise:
         if not manifold.curved:
             alpha, sigma = path.flat.at(time)
             fields[name] = alpha * data[name] + sigma * noise[name]
-        elif path.walk is None:
+        elif path.brownian is None:
             fields[name] = manifold.geodesic(data[name], noise[name], torch.tensor(time, device=task.mask.device))
         elif isinstance(manifold, HeatKernel):
-            spread = data[name].new_full((len(task.mask), 1, 1), path.walk.at(time))
-            fields[name] = manifold.diffuse(data[name], spread, draw_normals(task, manifold.dim))
+            std = data[name].new_full((len(task.mask), 1, 1), path.brownian.at(time))
+            fields[name] = manifold.diffuse(data[name], std, draw_normals(task, manifold.dim))
         else:
             raise UsageError(f"no Brownian motion is known on {type(manifold).__name__}; use flow_matching")
     return space.project(State(fields, task.mask))

@@ -42,18 +42,18 @@ class DDIM(SteppingSampler):
             raise UsageError(f"eta {eta}: give 0 (no noise) to 1 (the noise of DDPM)")
         self.eta = eta
 
-    def walk(self, step: Step) -> tuple[float, float]:
+    def brownian(self, step: Step) -> tuple[float, float]:
         """As on flat fields with alpha = 1."""
-        at_t, at_s = step.spreads()
+        at_t, at_s = step.stds()
         noise = posterior_std(1.0, at_t, 1.0, at_s) * self.eta
         return (at_s**2 - noise**2) ** 0.5, noise
 
-    def flat_step(self, name: str, x: Tensor, estimate: Tensor, step: Step) -> Tensor:
+    def flat_step(self, name: str, x: Tensor, x_pred: Tensor, step: Step) -> Tensor:
         """The formula above."""
         alpha_t, sigma_t, alpha_s, sigma_s = step.flat()
         noise = posterior_std(alpha_t, sigma_t, alpha_s, sigma_s) * self.eta
         left = (sigma_s**2 - noise**2) ** 0.5
-        moved = alpha_s * estimate + left * (x - alpha_t * estimate) / sigma_t
+        moved = alpha_s * x_pred + left * (x - alpha_t * x_pred) / sigma_t
         return moved + step.fresh(name, noise) if noise else moved
 
 

@@ -47,19 +47,19 @@ class DDPM(SteppingSampler):
             raise UsageError(f"upper {upper}: give 0 (the posterior's variance) to 1 (its upper bound)")
         self.upper = upper
 
-    def walk(self, step: Step) -> tuple[float, float]:
+    def brownian(self, step: Step) -> tuple[float, float]:
         """As on flat fields with alpha = 1."""
-        at_t, at_s = step.spreads()
+        at_t, at_s = step.stds()
         return at_s**2 / at_t, self.noise(1.0, at_t, 1.0, at_s)
 
-    def flat_step(self, name: str, x: Tensor, estimate: Tensor, step: Step) -> Tensor:
+    def flat_step(self, name: str, x: Tensor, x_pred: Tensor, step: Step) -> Tensor:
         """The posterior given the estimate."""
         if step.s == 0:
-            return estimate
+            return x_pred
         alpha_t, sigma_t, alpha_s, sigma_s = step.flat()
         ratio = alpha_t / alpha_s
         added = sigma_t**2 - (ratio * sigma_s) ** 2
-        mean = ratio * (sigma_s / sigma_t) ** 2 * x + alpha_s * added / sigma_t**2 * estimate
+        mean = ratio * (sigma_s / sigma_t) ** 2 * x + alpha_s * added / sigma_t**2 * x_pred
         return mean + step.fresh(name, self.noise(alpha_t, sigma_t, alpha_s, sigma_s))
 
     def noise(self, alpha_t: float, sigma_t: float, alpha_s: float, sigma_s: float) -> float:

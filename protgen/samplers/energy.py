@@ -60,9 +60,9 @@ class EnergyGuidance(Guide):
         self.steps = steps
         self.longest = longest
 
-    def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None) -> State:
+    def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None) -> State:
         """E[x_data | x_t, y], moved down the energy."""
-        result = self.denoiser.denoise(x_t, t, cond, estimate)
+        result = self.denoiser.denoise(x_t, t, cond, x_pred)
         active = (t <= self.start) & (t >= self.stop)
         if not bool(active.any()):
             return result
@@ -130,14 +130,14 @@ class PosteriorGuidance(Guide):
         self.longest = longest
         self.names = [name for name, manifold in space.manifolds.items() if not manifold.curved]
 
-    def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None) -> State:
+    def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None) -> State:
         """E[x_data | x_t, y], moved."""
         active = t >= torch.as_tensor(self.stop, device=t.device)
         if not bool(active.any()):
-            return self.denoiser.denoise(x_t, t, cond, estimate)
+            return self.denoiser.denoise(x_t, t, cond, x_pred)
         with torch.enable_grad():
             at = {name: x_t[name].detach().requires_grad_() for name in self.names}
-            found = self.denoiser.denoise(x_t.with_fields(**at), t, cond, estimate)
+            found = self.denoiser.denoise(x_t.with_fields(**at), t, cond, x_pred)
             energies = self.energy(self.space.observe(found), x_t.mask)
             found = found.with_fields(**{name: x.detach() for name, x in found.fields.items()})
             if not bool((energies > 0).any()):

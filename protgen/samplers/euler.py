@@ -48,25 +48,25 @@ class Euler(SteppingSampler):
             raise UsageError(f"churn {churn}: cannot be negative; 0 integrates the ODE")
         self.churn = churn
 
-    def walk(self, step: Step) -> tuple[float, float]:
+    def brownian(self, step: Step) -> tuple[float, float]:
         """The probability flow."""
-        return step.spreads()[1], 0.0
+        return step.stds()[1], 0.0
 
-    def flat_step(self, name: str, x: Tensor, estimate: Tensor, step: Step) -> Tensor:
+    def flat_step(self, name: str, x: Tensor, x_pred: Tensor, step: Step) -> Tensor:
         """Along the flow, or with noise exchanged on the way."""
         if self.churn and step.s > 0:
-            return self.exchange_noise(name, x, estimate, step)
+            return self.exchange_noise(name, x, x_pred, step)
         if step.path.straight:
-            share = torch.tensor((step.t - step.s) / step.t)
-            return step.space.manifolds[name].geodesic(x, estimate, share)
+            fraction = torch.tensor((step.t - step.s) / step.t)
+            return step.space.manifolds[name].geodesic(x, x_pred, fraction)
         alpha_t, sigma_t, alpha_s, sigma_s = step.flat()
         keep = sigma_s / sigma_t
-        return keep * x + (alpha_s - alpha_t * keep) * estimate
+        return keep * x + (alpha_s - alpha_t * keep) * x_pred
 
-    def exchange_noise(self, name: str, x: Tensor, estimate: Tensor, step: Step) -> Tensor:
-        """The step on a flat field with a share of the noise drawn anew: 1 - (s / t)^churn of its variance."""
+    def exchange_noise(self, name: str, x: Tensor, x_pred: Tensor, step: Step) -> Tensor:
+        """The step on a flat field with a fraction of the noise drawn anew: 1 - (s / t)^churn of its variance."""
         alpha_t, sigma_t, alpha_s, sigma_s = step.flat()
-        noise = (x - alpha_t * estimate) / sigma_t
-        fresh_share = 1 - (step.s / step.t) ** self.churn
-        noise = (1 - fresh_share) ** 0.5 * noise + fresh_share**0.5 * step.fresh(name)
-        return alpha_s * estimate + sigma_s * noise
+        noise = (x - alpha_t * x_pred) / sigma_t
+        fresh_fraction = 1 - (step.s / step.t) ** self.churn
+        noise = (1 - fresh_fraction) ** 0.5 * noise + fresh_fraction**0.5 * step.fresh(name)
+        return alpha_s * x_pred + sigma_s * noise

@@ -33,19 +33,19 @@ class ClassifierFreeGuidance(Guide):
         self.parts = guidance.parts
         self.until = guidance.until
 
-    def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None) -> State:
+    def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None) -> State:
         """Guided E[x_data | x_t, y]; all estimates come from one evaluation of so many times the batch."""
         if not self.parts or bool((t < self.until).all()):
-            return self.denoiser.denoise(x_t, t, cond, estimate)
+            return self.denoiser.denoise(x_t, t, cond, x_pred)
         conds, count = [cond, *(free for free, _ in self.parts)], len(self.parts) + 1
         pairs = [c.pair for c in conds if c.pair is not None]
         joined = Conditioning(
             torch.cat([c.residue for c in conds]),
-            torch.cat([c.whole for c in conds]),
+            torch.cat([c.globals for c in conds]),
             torch.cat(pairs) if pairs else None,
         )
         found = self.denoiser.denoise(
-            times(x_t, count), t.repeat(count), joined, None if estimate is None else times(estimate, count)
+            times(x_t, count), t.repeat(count), joined, None if x_pred is None else times(x_pred, count)
         )
         parted = {name: x.chunk(count) for name, x in found.fields.items()}
         asked, *without = [State({name: x[i] for name, x in parted.items()}, x_t.mask) for i in range(count)]

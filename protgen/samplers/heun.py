@@ -10,7 +10,7 @@ used where noise is the smaller part and the second where it is the larger, so t
 Curved fields take the mean of the two velocities in the moving frame, which is of second order on a Lie group. The last
 step ends on the estimate itself, as EDM's does; its error is of second order too.
 
-Churn first goes back by a share of the step, with fresh noise, and starts from there (EDM's algorithm 2).
+Churn first goes back by a fraction of the step, with fresh noise, and starts from there (EDM's algorithm 2).
 
 References:
     Karras et al. 2022, algorithms 1 and 2.
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from protgen.errors import UsageError
 from protgen.samplers.base import Denoiser, Sampler, SamplingTask, Step, begin, check_grid, check_rate, time_grid
-from protgen.samplers.curved import geodesic_share, kernel_score
+from protgen.samplers.curved import geodesic_fraction, kernel_score
 from protgen.spaces.base import Manifold, Space
 from protgen.types import State
 
@@ -32,7 +32,7 @@ class Heun(Sampler):
 
     Args:
         steps: number of steps, two network evaluations each but for the last.
-        churn: how far to go back before each step, as a share of it; 0 integrates the ODE.
+        churn: how far to go back before each step, as a fraction of it; 0 integrates the ODE.
         rotation_rate: rate of the exponential schedule on curved fields that follow geodesics; 0 for the straight one.
         spacing: exponent of the time grid, t_k = (1 - k / steps)^spacing; above 1 steps are finer near data.
         self_condition: whether each evaluation sees the estimate of the one before.
@@ -67,7 +67,7 @@ class Heun(Sampler):
             UsageError: if noise is to be added to a curved field whose path is a geodesic.
         """
         path = denoiser.path
-        if self.churn and path.walk is None and any(m.curved for m in space.manifolds.values()):
+        if self.churn and path.brownian is None and any(m.curved for m in space.manifolds.values()):
             raise UsageError("heun cannot churn where curved fields follow geodesics; use churn=0, or euler with churn")
 
         def estimate_at(x: State, t: float, before: State | None) -> State:
@@ -75,21 +75,21 @@ class Heun(Sampler):
             return denoiser.denoise(x, times, task.cond, before if self.self_condition else None)
 
         x = begin(path, space, task)
-        estimate = None
+        x_pred = None
         for number, (t, s) in enumerate(time_grid(self.steps, self.spacing, task.start_time)):
             back = min(1.0, t + self.churn * (t - s))
             if back > t:
                 x = add_noise(x, Step(back, t, path, space, task))
             step = Step(back, s, path, space, task)
-            estimate = estimate_at(x, step.t, estimate)
-            end = self.advance(x, estimate, None, None, step)
+            x_pred = estimate_at(x, step.t, x_pred)
+            end = self.advance(x, x_pred, None, None, step)
             if s > 0:
-                second = estimate_at(end, s, estimate)
-                end = self.advance(x, estimate, end, second, step)
-                estimate = second
+                second = estimate_at(end, s, x_pred)
+                end = self.advance(x, x_pred, end, second, step)
+                x_pred = second
             x = end
             if task.on_step is not None:
-                task.on_step(number, x, estimate)
+                task.on_step(number, x, x_pred)
         return x
 
     def advance(self, x: State, first: State, end: State | None, second: State | None, step: Step) -> State:
@@ -110,17 +110,17 @@ class Heun(Sampler):
                 fields[name] = flat_step(x[name], first[name], end[name], second[name], step)
         return step.space.project(State(fields, x.mask))
 
-    def curved_way(self, manifold: Manifold, x: Tensor, estimate: Tensor, step: Step, at_end: bool) -> Tensor:
+    def curved_way(self, manifold: Manifold, x: Tensor, x_pred: Tensor, step: Step, at_end: bool) -> Tensor:
         """Velocity times the length of the step, as it is at the start or at the end of it: a tangent vector."""
-        if manifold.curved and step.path.walk is not None:
+        if manifold.curved and step.path.brownian is not None:
             # dx = spread score d(-spread)
-            spreads = step.spreads()
-            spread = spreads[1] if at_end else spreads[0]
-            return spread * (spreads[0] - spreads[1]) * kernel_score(manifold, x, estimate, spread)
+            stds = step.stds()
+            std = stds[1] if at_end else stds[0]
+            return std * (stds[0] - stds[1]) * kernel_score(manifold, x, x_pred, std)
         if not at_end:
-            return geodesic_share(step, self.rotation_rate) * manifold.logmap(x, estimate)
-        share = (step.t - step.s) * max(1 / step.s, self.rotation_rate)
-        return min(1.0, share) * manifold.logmap(x, estimate)
+            return geodesic_fraction(step, self.rotation_rate) * manifold.logmap(x, x_pred)
+        fraction = (step.t - step.s) * max(1 / step.s, self.rotation_rate)
+        return min(1.0, fraction) * manifold.logmap(x, x_pred)
 
 
 def flat_step(x: Tensor, first: Tensor, end: Tensor, second: Tensor, step: Step) -> Tensor:
@@ -137,7 +137,7 @@ def add_noise(x: State, step: Step) -> State:
     fields = {}
     for name, manifold in step.space.manifolds.items():
         if manifold.curved:
-            at_t, at_s = step.spreads()
+            at_t, at_s = step.stds()
             fields[name] = manifold.expmap(x[name], step.fresh(name, (at_t**2 - at_s**2) ** 0.5))
         else:
             alpha_t, sigma_t, alpha_s, sigma_s = step.flat()

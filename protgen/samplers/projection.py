@@ -30,7 +30,7 @@ class Projection(Guide):
         self.project = project
         self.inputs = inputs
 
-    def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, estimate: State | None = None) -> State:
+    def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None) -> State:
         """E[x_data | x_t, y], projected."""
         seen = self.project(x_t) if self.inputs else x_t
-        return self.project(self.denoiser.denoise(seen, t, cond, estimate))
+        return self.project(self.denoiser.denoise(seen, t, cond, x_pred))

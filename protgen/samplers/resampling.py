@@ -30,7 +30,7 @@ def one(weights: Float[Tensor, " p"], uniform: float) -> int:
 
 
 def at(weights: Float[Tensor, " p"], places: Float[Tensor, " n"]) -> Int[Tensor, " n"]:
-    """The particles whose shares of [0, 1) hold the places."""
+    """The particles whose fractions of [0, 1) hold the places."""
     picks = torch.searchsorted(weights.cumsum(0), places.to(weights), right=True)
     # Rounding may leave the sum of weights short of 1, and a place beyond it: no one without weight gets that.
     return picks.clamp(max=int(weights.nonzero().max()))

@@ -74,7 +74,7 @@ class Schedule(nn.Module, ABC):
             low, high = (middle, high) if sigma < ratio * alpha else (low, middle)
         return (low + high) / 2
 
-    def noise_share(self, t: Tensor) -> Tensor:
+    def noise_fraction(self, t: Tensor) -> Tensor:
         """sigma / (alpha + sigma): the time at which the straight path has the same ratio of noise to data."""
         sigma = self.sigma(t)
         return sigma / (self.alpha(t) + sigma)
@@ -245,9 +245,9 @@ class Learned(Schedule):
             slope.register_hook(self.on_shape)
         return self.between(shape), self.between(slope) - self.start.to(t)
 
-    def between(self, share: Tensor) -> Tensor:
-        """gamma at a share of the way from its first to its last value."""
-        return self.start.to(share) + softplus(self.width.to(share)) * share
+    def between(self, fraction: Tensor) -> Tensor:
+        """gamma at a fraction of the way from its first to its last value."""
+        return self.start.to(fraction) + softplus(self.width.to(fraction)) * fraction
 
     def alpha(self, t: Tensor) -> Tensor:
         """sqrt(sigmoid(-gamma))."""
@@ -297,13 +297,13 @@ class Brownian:
         if not 0 < self.low < self.high:
             raise ConfigError(f"spreads {self.low} and {self.high} of Brownian motion: give 0 < low < high")
 
-    def spread(self, t: Tensor) -> Tensor:
+    def std(self, t: Tensor) -> Tensor:
         """s(t)."""
         return self.low * (t * math.log(self.high / self.low)).exp()
 
     def variance_slope(self, t: Tensor) -> Tensor:
         """Time derivative of s(t)^2, the g(t)^2 of the process."""
-        return 2 * math.log(self.high / self.low) * self.spread(t).square()
+        return 2 * math.log(self.high / self.low) * self.std(t).square()
 
     def at(self, t: float) -> float:
         """s(t) as a number."""
@@ -320,7 +320,7 @@ class Path:
     """
 
     flat: Schedule = field(default_factory=Linear)
-    walk: Brownian | None = None
+    brownian: Brownian | None = None
 
     @property
     def straight(self) -> bool:
@@ -328,8 +328,8 @@ class Path:
         return isinstance(self.flat, Linear)
 
     def seen(self, t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """The time as an encoder is told it: the share of noise, the same number at the same noise on every path."""
-        return t if self.straight else self.flat.noise_share(t)
+        """The time as an encoder is told it: the fraction of noise, the same number at the same noise on every path."""
+        return t if self.straight else self.flat.noise_fraction(t)
 
 
 SCHEDULES = {

@@ -51,16 +51,16 @@ class SDE(SteppingSampler):
             raise UsageError(f"noise {noise}: cannot be negative; 0 is the probability flow")
         self.noise = noise
 
-    def walk(self, step: Step) -> tuple[float, float]:
+    def brownian(self, step: Step) -> tuple[float, float]:
         """Drift of the score, and noise that the forward walk added."""
-        at_t, at_s = step.spreads()
+        at_t, at_s = step.stds()
         variance = at_t**2 - at_s**2
         return at_t - (1 + self.noise**2) / 2 * variance / at_t, self.noise * variance**0.5
 
-    def flat_step(self, name: str, x: Tensor, estimate: Tensor, step: Step) -> Tensor:
+    def flat_step(self, name: str, x: Tensor, x_pred: Tensor, step: Step) -> Tensor:
         """The step of a flat field."""
         if step.s == 0:
-            return estimate
+            return x_pred
         width = step.t - step.s
         alpha, sigma, _, _ = step.flat()
         alpha_slope, sigma_slope = step.path.flat.slopes_at(step.t)
@@ -69,7 +69,7 @@ class SDE(SteppingSampler):
         if alpha > 0:
             rate = min(rate, 2 * sigma * sigma_slope - 2 * sigma**2 * alpha_slope / alpha)
         rate = rate * self.noise**2
-        implied = (x - alpha * estimate) / sigma
-        drift = alpha_slope * estimate + (sigma_slope + rate / (2 * sigma)) * implied
+        implied = (x - alpha * x_pred) / sigma
+        drift = alpha_slope * x_pred + (sigma_slope + rate / (2 * sigma)) * implied
         moved = x - width * drift
         return moved + step.fresh(name, (rate * width) ** 0.5) if rate > 0 else moved

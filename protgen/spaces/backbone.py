@@ -43,34 +43,34 @@ class Rotations(Manifold, HeatKernel):
         """Squared chordal distance, 2 (1 - cos angle)."""
         return so3.chordal_squared(prediction, target)
 
-    def log_normaliser(self, spread: Tensor) -> Tensor:
+    def log_normaliser(self, std: Tensor) -> Tensor:
         """log of 8 pi times the integral of (1 - cos a) exp(-a^2 / (2 s^2)) over the angle a from 0 to pi.
 
         (2 - 2 cos a) / a^2 is the density of the Haar measure in rotation vectors, and 8 pi^2 the volume in all.
         """
         # Trapezoids on [0, min(pi, 12 s)]: beyond that nothing is left of the integrand.
-        reach = (12 * spread).clamp(max=math.pi)[..., None]
-        fraction = torch.linspace(0, 1, 513, device=spread.device, dtype=spread.dtype)
+        reach = (12 * std).clamp(max=math.pi)[..., None]
+        fraction = torch.linspace(0, 1, 513, device=std.device, dtype=std.dtype)
         angle = reach * fraction
         # 2 sin^2(a / 2) keeps its digits where 1 - cos a loses them.
-        values = 2 * (angle / 2).sin().square() * torch.exp(-angle.square() / (2 * spread[..., None].square()))
+        values = 2 * (angle / 2).sin().square() * torch.exp(-angle.square() / (2 * std[..., None].square()))
         return (8 * math.pi * torch.trapezoid(values, angle, dim=-1)).log()
 
-    def diffuse(self, x: Tensor, spread: Tensor, normals: Tensor) -> Tensor:
+    def diffuse(self, x: Tensor, std: Tensor, normals: Tensor) -> Tensor:
         """A draw of IGSO(3) about x."""
-        return so3.move(x, igso3.sample_rotvec(normals, spread.reshape(len(x))))
+        return so3.move(x, igso3.sample_rotvec(normals, std.reshape(len(x))))
 
-    def score(self, x_t: Tensor, x_data: Tensor, spread: Tensor) -> Tensor:
+    def score(self, x_t: Tensor, x_data: Tensor, std: Tensor) -> Tensor:
         """-(d log f / d angle) along the rotation vector back to x_data."""
         way = so3.relative_log(x_t, x_data)
         # The square root of a sum has no gradient at 0; 1e-12 is below what float32 resolves in an angle.
         angle = (way.square().sum(-1, keepdim=True) + 1e-12).sqrt()
-        return igso3.score_over_angle(angle, spread) * way
+        return igso3.score_over_angle(angle, std) * way
 
-    def log_kernel(self, x_t: Tensor, x_data: Tensor, spread: Tensor) -> Float[Tensor, "b l"]:
+    def log_kernel(self, x_t: Tensor, x_data: Tensor, std: Tensor) -> Float[Tensor, "b l"]:
         """log of IGSO(3) with respect to volume, rad^-3."""
         angle = so3.angle_between(x_data, x_t)
-        return igso3.log_density(angle, spread[..., 0]) - self.log_volume
+        return igso3.log_density(angle, std[..., 0]) - self.log_volume
 
 
 class FrameHead(nn.Module):
@@ -141,11 +141,11 @@ class Backbone(Space, BackboneAtoms):
 
     def noise(self, mask: Bool[Tensor, "b l"], normals: Float[Tensor, "b l k"]) -> State:
         """Gaussian positions with the spread of natives of that length, uniform rotations."""
-        sigma = self.noise_spread(mask)["trans"]
+        sigma = self.noise_std(mask)["trans"]
         state = State({"trans": normals[..., :3] * sigma[:, None, None], "rots": so3.uniform(normals[..., 3:])}, mask)
         return self.project(state)
 
-    def noise_spread(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
+    def noise_std(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
         """That of natives of the length, times `noise_scale`, Å."""
         return {"trans": self.noise_scale * self.scale(mask)["trans"]}
 
@@ -208,12 +208,12 @@ class Backbone(Space, BackboneAtoms):
 
     @torch.no_grad()
     def best_turn(
-        self, prediction: State, target: State, spreads: Mapping[str, Tensor]
+        self, prediction: State, target: State, stds: Mapping[str, Tensor]
     ) -> tuple[Float[Tensor, "b 3 3"], Float[Tensor, "b 3 3"]]:
         """The rotation of the prediction under which the target is likeliest, and the precision about it (rad^-2)."""
         mask = target.mask
         turn, _ = alignment.kabsch(prediction["trans"], target["trans"], mask)
-        trans_weight, rots_weight = (1 / spreads[name].square() for name in ("trans", "rots"))
+        trans_weight, rots_weight = (1 / stds[name].square() for name in ("trans", "rots"))
         eye = torch.eye(3, device=mask.device)
         for _ in range(3):  # Gauss-Newton steps from the best superposition of positions, with orientations joining in
             moved = rotated(prediction, turn)
@@ -227,13 +227,13 @@ class Backbone(Space, BackboneAtoms):
         return turn, precision
 
     def pose(
-        self, prediction: State, target: State, spreads: Mapping[str, Tensor], rng: Generator | None
+        self, prediction: State, target: State, stds: Mapping[str, Tensor], rng: Generator | None
     ) -> tuple[State, Float[Tensor, " b"]]:
         """The prediction turned onto the target; its orientation is uniform before (density 1 / 8 pi^2).
 
         The proposal q is normal in the rotation vector about the likeliest rotation, with the precision there.
         """
-        turn, precision = self.best_turn(prediction, target, {name: s.detach() for name, s in spreads.items()})
+        turn, precision = self.best_turn(prediction, target, {name: s.detach() for name, s in stds.items()})
         root = torch.linalg.cholesky(precision)
         half_log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         log_weight = 1.5 * math.log(2 * math.pi) - half_log_det - math.log(8 * math.pi**2)

@@ -52,9 +52,9 @@ class Manifold(ABC):
         """The point a fraction of the way from x to y; the fraction broadcasts against tangent vectors."""
         return self.expmap(x, fraction * self.logmap(x, y))
 
-    def log_normaliser(self, spread: Tensor) -> Tensor:
+    def log_normaliser(self, std: Tensor) -> Tensor:
         """log of the integral of exp(-d(x, m)^2 / (2 spread^2)) over x; that of flat space unless overridden."""
-        return self.dim * (spread.log() + 0.5 * math.log(2 * math.pi))
+        return self.dim * (std.log() + 0.5 * math.log(2 * math.pi))
 
 
 class HeatKernel(ABC):
@@ -65,15 +65,15 @@ class HeatKernel(ABC):
     """
 
     @abstractmethod
-    def diffuse(self, x: Tensor, spread: Tensor, normals: Tensor) -> Tensor:
+    def diffuse(self, x: Tensor, std: Tensor, normals: Tensor) -> Tensor:
         """A draw of k( . | x; spread), made of standard normals (..., dim); the spread broadcasts against them."""
 
     @abstractmethod
-    def score(self, x_t: Tensor, x_data: Tensor, spread: Tensor) -> Tensor:
+    def score(self, x_t: Tensor, x_data: Tensor, std: Tensor) -> Tensor:
         """Gradient of log k(x_t | x_data; spread) in x_t: a tangent vector at x_t."""
 
     @abstractmethod
-    def log_kernel(self, x_t: Tensor, x_data: Tensor, spread: Tensor) -> Float[Tensor, "b l"]:
+    def log_kernel(self, x_t: Tensor, x_data: Tensor, std: Tensor) -> Float[Tensor, "b l"]:
         """log k(x_t | x_data; spread), a density with respect to the volume of the manifold."""
 
 
@@ -125,33 +125,33 @@ class Torus(Manifold, HeatKernel):
         """Sum of 2 (1 - cos difference): the squared angle near 0, and smooth everywhere."""
         return (2 - 2 * (prediction - target).cos()).sum(-1)
 
-    def log_normaliser(self, spread: Tensor) -> Tensor:
+    def log_normaliser(self, std: Tensor) -> Tensor:
         """That of a normal density cut off half a turn away, circle by circle."""
-        inside = torch.erf(math.pi / (spread * math.sqrt(2)))
-        return self.dim * (spread.log() + 0.5 * math.log(2 * math.pi) + inside.log())
+        inside = torch.erf(math.pi / (std * math.sqrt(2)))
+        return self.dim * (std.log() + 0.5 * math.log(2 * math.pi) + inside.log())
 
-    def diffuse(self, x: Tensor, spread: Tensor, normals: Tensor) -> Tensor:
+    def diffuse(self, x: Tensor, std: Tensor, normals: Tensor) -> Tensor:
         """A wrapped normal about x."""
-        return wrap(x + spread * normals)
+        return wrap(x + std * normals)
 
-    def score(self, x_t: Tensor, x_data: Tensor, spread: Tensor) -> Tensor:
+    def score(self, x_t: Tensor, x_data: Tensor, std: Tensor) -> Tensor:
         """Mean of (image of x_data - x_t) / spread^2 over the images, weighted by their normal densities."""
-        way, log_weights = self.images(x_t, x_data, spread)
-        return (log_weights.softmax(-1) * way).sum(-1) / spread.square()
+        way, log_weights = self.images(x_t, x_data, std)
+        return (log_weights.softmax(-1) * way).sum(-1) / std.square()
 
-    def log_kernel(self, x_t: Tensor, x_data: Tensor, spread: Tensor) -> Float[Tensor, "b l"]:
+    def log_kernel(self, x_t: Tensor, x_data: Tensor, std: Tensor) -> Float[Tensor, "b l"]:
         """log of the sum of normal densities over the images, summed over coordinates."""
-        _, log_weights = self.images(x_t, x_data, spread)
-        return (log_weights.logsumexp(-1) - 0.5 * math.log(2 * math.pi) - spread.log()).sum(-1)
+        _, log_weights = self.images(x_t, x_data, std)
+        return (log_weights.logsumexp(-1) - 0.5 * math.log(2 * math.pi) - std.log()).sum(-1)
 
-    def images(self, x_t: Tensor, x_data: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+    def images(self, x_t: Tensor, x_data: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
         """Ways from x_t to x_data with -4 to 4 turns about the circle, and -way^2 / (2 spread^2): (..., dim, 9).
 
         Beyond 4 turns a way is longer than 9 pi: a normal of spread 4 rad has no weight left there (exp(-25)).
         """
         turns = 2 * math.pi * torch.arange(-4, 5, device=x_t.device, dtype=x_t.dtype)
         way = wrap(x_data - x_t)[..., None] + turns
-        return way, -way.square() / (2 * spread[..., None].square())
+        return way, -way.square() / (2 * std[..., None].square())
 
 
 def wrap(angle: Tensor) -> Tensor:
@@ -215,7 +215,7 @@ class Space(nn.Module, ABC):
     def scale(self, mask: Bool[Tensor, "b l"]) -> Mapping[str, Float[Tensor, " b"]]:
         """Typical spread of each field, in its unit, used to put losses of different fields on one footing."""
 
-    def noise_spread(self, mask: Bool[Tensor, "b l"]) -> Mapping[str, Float[Tensor, " b"]]:
+    def noise_std(self, mask: Bool[Tensor, "b l"]) -> Mapping[str, Float[Tensor, " b"]]:
         """Standard deviation of the noise of flat fields; that of the data, `scale`, unless a space says otherwise."""
         scales = self.scale(mask)
         return {name: scales[name] for name, manifold in self.manifolds.items() if not manifold.curved}
@@ -285,7 +285,7 @@ class Space(nn.Module, ABC):
         Raises:
             UsageError: if points of the space are no things that turn.
         """
-        raise UsageError(f"points of {type(self).__name__} are not made of vectors; use posed=false")
+        raise UsageError(f"points of {type(self).__name__} are not made of vectors; use frame_latents=false")
 
     def from_vectors(self, vectors: Float[Tensor, "b l v 3"], mask: Bool[Tensor, "b l"]) -> State:
         """The point that vectors tell; any vectors tell one.
@@ -293,18 +293,18 @@ class Space(nn.Module, ABC):
         Raises:
             UsageError: if points of the space are no things that turn.
         """
-        raise UsageError(f"points of {type(self).__name__} are not made of vectors; use posed=false")
+        raise UsageError(f"points of {type(self).__name__} are not made of vectors; use frame_latents=false")
 
-    def observation(self, spread: float = 0.5) -> Observation:
+    def observation(self, std: float = 0.5) -> Observation:
         """p(x_data | prediction): how far data may lie from what a decoder says, with a learned spread.
 
         Args:
-            spread: its start, in units of the scale of the data.
+            std: its start, in units of the scale of the data.
         """
-        return RiemannianNormal(self, spread)
+        return RiemannianNormal(self, std)
 
     def pose(
-        self, prediction: State, target: State, spreads: Mapping[str, Tensor], rng: Generator | None
+        self, prediction: State, target: State, stds: Mapping[str, Tensor], rng: Generator | None
     ) -> tuple[State, Float[Tensor, " b"]]:
         """A prediction moved by a symmetry of the space towards a target, and the weight log p - log q of that motion.
 

@@ -1,6 +1,6 @@
 """Protein backbones as one vector of fold descriptors each: what classical models are fitted to.
 
-Field `descriptors` (b, 1, d), Euclidean, standardised: how the CA trace winds, how compact it is, and its shares of
+Field `descriptors` (b, 1, d), Euclidean, standardised: how the CA trace winds, how compact it is, and its fractions of
 helix and strand, as `protgen.structure.trace.describe` defines them. A point is no structure and none can be made of
 it; it is for densities p(x | y), and for p(y | x) by Bayes (`protgen.families.classify`).
 """
@@ -83,14 +83,14 @@ class Descriptors(Space):
         Raises:
             UsageError: if a chain has too few residues to have a fold.
         """
-        mean, spread = self.reference
+        mean, std = self.reference
         rows = []
         for atoms, mask in zip(batch["atoms"].detach().cpu().double().numpy(), batch.mask.cpu().numpy(), strict=True):
             if mask.sum() < trace.FEWEST:
                 raise UsageError(
                     f"a chain of {mask.sum()} residues has no fold to describe; give at least {trace.FEWEST}"
                 )
-            rows.append((describe(atoms[mask])[self.columns] - mean) / spread)
+            rows.append((describe(atoms[mask])[self.columns] - mean) / std)
         values = torch.from_numpy(np.array(rows)).float().to(batch.mask.device)
         return State({"descriptors": values[:, None]}, self.full_mask(len(rows)).to(batch.mask.device))
 
@@ -104,8 +104,8 @@ class Descriptors(Space):
 
     def observe(self, state: State) -> Float[Tensor, "b 1 d"]:
         """Descriptors in their own units, differentiable in the standardised ones."""
-        mean, spread = (state["descriptors"].new_tensor(values) for values in self.reference)
-        return state["descriptors"] * spread + mean
+        mean, std = (state["descriptors"].new_tensor(values) for values in self.reference)
+        return state["descriptors"] * std + mean
 
     @property
     def normals_per_position(self) -> int:

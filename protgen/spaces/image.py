@@ -20,7 +20,7 @@ from protgen.types import Batch, Features, State
 class PixelHead(nn.Module):
     """Pixels as a linear function of an encoder's scalars; a mean between -1 and 1 where they are binary.
 
-    A learned share of the noisy pixels is added, from 0 on: near the data they are the answer, and a decoder's blank
+    A learned fraction of the noisy pixels is added, from 0 on: near the data they are the answer, and a decoder's blank
     image adds nothing.
     """
 
@@ -147,9 +147,9 @@ class Image(Space):
         """A linear map of the scalars of a pixel."""
         return PixelHead(scalar_dim, self.channels, self.binary)
 
-    def observation(self, spread: float = 0.5) -> Observation:
+    def observation(self, std: float = 0.5) -> Observation:
         """Bernoulli where binary, else a discretised logistic."""
-        return ScaledBernoulli() if self.binary else DiscretisedLogistic(self.levels, spread)
+        return ScaledBernoulli() if self.binary else DiscretisedLogistic(self.levels, std)
 
     def support(self) -> Support | None:
         """Grey values at the middle of their cells, or the two values of binary pixels, which have probabilities."""

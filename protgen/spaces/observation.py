@@ -56,46 +56,46 @@ class RiemannianNormal(Observation):
 
     Args:
         space: whose fields are observed.
-        spread: s at the start, in units of `space.scale`.
+        std: s at the start, in units of `space.scale`.
         learned: whether s is a parameter.
 
     Raises:
         UsageError: if the spread is not positive.
     """
 
-    def __init__(self, space: "Space", spread: float = 0.5, learned: bool = True) -> None:
+    def __init__(self, space: "Space", std: float = 0.5, learned: bool = True) -> None:
         super().__init__()
-        if spread <= 0:
-            raise UsageError(f"spread {spread}: a density needs a positive width; give one in units of the data's own")
+        if std <= 0:
+            raise UsageError(f"spread {std}: a density needs a positive width; give one in units of the data's own")
         # Not a submodule: the family owns the space, and a state_dict lists a thing once.
         object.__setattr__(self, "space", space)
         self.space: Space
-        start = torch.full((len(space.manifolds),), math.log(spread))
-        self.log_spread = nn.Parameter(start, requires_grad=learned)
+        start = torch.full((len(space.manifolds),), math.log(std))
+        self.log_std = nn.Parameter(start, requires_grad=learned)
 
     def log_prob(self, prediction: State, x_data: State, rng: Generator | None = None) -> Float[Tensor, " b"]:
         """Sum of the fields' log-densities, and the weight of the pose."""
         mask = x_data.mask
         scales = self.space.scale(mask)
-        fields = zip(self.space.manifolds, self.log_spread, strict=True)
-        spreads = {name: scales[name] * log_spread.exp() for name, log_spread in fields}
-        posed, total = self.space.pose(prediction, x_data, spreads, rng)
+        fields = zip(self.space.manifolds, self.log_std, strict=True)
+        stds = {name: scales[name] * log_std.exp() for name, log_std in fields}
+        frame_latents, total = self.space.pose(prediction, x_data, stds, rng)
         dof, seen = self.space.field_dof(mask), self.space.defined(x_data)
         for name, manifold in self.space.manifolds.items():
-            squared = manifold.logmap(posed[name], x_data[name]).square()
+            squared = manifold.logmap(frame_latents[name], x_data[name]).square()
             squared = torch.where(seen[name], squared, 0.0).sum((1, 2))
             unseen = mask.sum(-1) * manifold.dim - seen[name].sum((1, 2))
-            log_z = manifold.log_normaliser(spreads[name]) * (dof[name] - unseen) / manifold.dim
-            total = total - squared / (2 * spreads[name].square()) - log_z
+            log_z = manifold.log_normaliser(stds[name]) * (dof[name] - unseen) / manifold.dim
+            total = total - squared / (2 * stds[name].square()) - log_z
         return total
 
     def draw(self, prediction: State, normals: Float[Tensor, "b l k"], temperature: float) -> State:
         """Normal tangent vectors: exact on flat fields, and on curved ones while spreads are well below one radian."""
         scales = self.space.scale(prediction.mask)
         fields, start = {}, 0
-        for (name, manifold), log_spread in zip(self.space.manifolds.items(), self.log_spread, strict=True):
-            spread = temperature * scales[name] * log_spread.exp()
-            tangent = normals[..., start : start + manifold.dim] * spread[:, None, None]
+        for (name, manifold), log_std in zip(self.space.manifolds.items(), self.log_std, strict=True):
+            std = temperature * scales[name] * log_std.exp()
+            tangent = normals[..., start : start + manifold.dim] * std[:, None, None]
             fields[name] = manifold.expmap(prediction[name], tangent)
             start += manifold.dim
         return self.space.project(State(fields, prediction.mask))
@@ -136,22 +136,22 @@ class DiscretisedLogistic(Observation):
 
     Args:
         levels: number of values.
-        spread: scale of the logistic at the start; learned.
+        std: scale of the logistic at the start; learned.
         field: the field of pixels.
     """
 
-    def __init__(self, levels: int, spread: float = 0.5, field: str = "pixels") -> None:
+    def __init__(self, levels: int, std: float = 0.5, field: str = "pixels") -> None:
         super().__init__()
         self.levels = levels
         self.field = field
-        self.log_spread = nn.Parameter(torch.tensor(math.log(spread)))
+        self.log_std = nn.Parameter(torch.tensor(math.log(std)))
 
     def log_prob(self, prediction: State, x_data: State, rng: Generator | None = None) -> Float[Tensor, " b"]:
         """log-density of dequantised pixels."""
         width = 2 / self.levels
         value = ((x_data[self.field] + 1) / width).floor().clamp(0, self.levels - 1)
         left = value * width - 1
-        scale = self.log_spread.exp()
+        scale = self.log_std.exp()
         low = (left - prediction[self.field]) / scale
         high = low + width / scale
         log_p = log_logistic_interval(low, high)
@@ -162,7 +162,7 @@ class DiscretisedLogistic(Observation):
     def draw(self, prediction: State, normals: Float[Tensor, "b l k"], temperature: float) -> State:
         """The middle of the cell in which a draw of the logistic falls."""
         uniform = torch.special.ndtr(normals).clamp(1e-6, 1 - 1e-6)
-        value = prediction[self.field] + temperature * self.log_spread.exp() * uniform.logit()
+        value = prediction[self.field] + temperature * self.log_std.exp() * uniform.logit()
         cell = ((value + 1) / 2 * self.levels).floor().clamp(0, self.levels - 1)
         return prediction.with_fields(**{self.field: (cell + 0.5) * 2 / self.levels - 1})
 

@@ -19,7 +19,7 @@ from protgen.spaces.base import Euclidean, Space, Torus, masked, wrap
 from protgen.types import Batch, Features, State
 
 # Spread of bond angles in natives, radians: Engh and Huber 2001, table 18.3.2.3 (2.7 degrees for N-CA-C).
-ANGLE_SPREAD = (math.radians(2.7), ideal.CA_C_N_SIGMA, ideal.C_N_CA_SIGMA)
+ANGLE_STD = (math.radians(2.7), ideal.CA_C_N_SIGMA, ideal.C_N_CA_SIGMA)
 BROKEN = 2.0  # Å; a C-N distance above it is a chain break
 # Å below which two atoms overlap: the least distance of natives is 2.7 Å, of hydrogen-bonded N and O too.
 CONTACT, CA_CONTACT = 2.6, 3.6
@@ -60,7 +60,7 @@ class Torsions(Space, BackboneAtoms):
         mask = batch.mask
         found = internal.internal_coordinates(batch["atoms"])
         known = within(mask, found.bonds[:, :-1, 1] < BROKEN)
-        angles = (found.angles - self.ideal_angles(found.angles)) / found.angles.new_tensor(ANGLE_SPREAD)
+        angles = (found.angles - self.ideal_angles(found.angles)) / found.angles.new_tensor(ANGLE_STD)
         # Torsions across a break stay as measured, so that what follows is at least turned as it was.
         angles = torch.where(known[..., 3:], angles, torch.zeros_like(angles))
         fields = {"torsions": found.torsions, "angles": angles, "known": known}
@@ -78,7 +78,7 @@ class Torsions(Space, BackboneAtoms):
     def place(self, state: State) -> internal.Placed:
         """The chain as built from its first residue on, at the origin."""
         state = self.project(state)
-        angles = state["angles"] * state["angles"].new_tensor(ANGLE_SPREAD) + self.ideal_angles(state["angles"])
+        angles = state["angles"] * state["angles"].new_tensor(ANGLE_STD) + self.ideal_angles(state["angles"])
         # A bond angle beyond 20 spreads is a broken model's: kept from folding back through 0 or pi.
         return internal.place(state["torsions"], angles.clamp(0.1, math.pi - 0.1))
 

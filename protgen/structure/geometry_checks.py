@@ -13,7 +13,7 @@ COINCIDENT = 0.5  # Å; two atoms cannot be closer, the shortest bond is 1.2 Å
 FAR_BOND = 3.0  # Å; N-CA, CA-C or C-O twice their length
 NM_RANGE = (0.2, 0.6)  # CA to next CA, were the file in nm (0.38)
 MIN_SIGNS = 5  # residues needed to judge handedness
-WRONG_HANDED = 0.6  # share of wrong signs from which a structure counts as a mirror image
+WRONG_HANDED = 0.6  # fraction of wrong signs from which a structure counts as a mirror image
 
 
 @dataclass(frozen=True)

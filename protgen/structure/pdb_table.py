@@ -102,8 +102,8 @@ def _check_points(grid: np.ndarray, rows: list[int]) -> None:
     raw = np.ascontiguousarray(grid[:, 30:54]).reshape(-1, 8)
     is_point, blank_end = raw == ord("."), raw[:, 7] == ord(" ")
     pointless = ~is_point.any(axis=1)
-    share = np.bincount(is_point.argmax(axis=1)[~pointless], minlength=8).max() / len(raw)
-    if share < 0.75:  # no layout to hold against single fields
+    fraction = np.bincount(is_point.argmax(axis=1)[~pointless], minlength=8).max() / len(raw)
+    if fraction < 0.75:  # no layout to hold against single fields
         return
     odd = pointless | blank_end if blank_end.mean() <= 0.1 else pointless
     if odd.any():

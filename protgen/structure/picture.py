@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from os import PathLike
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -26,7 +26,7 @@ PER_RESIDUE = 7  # cross-sections a residue, on paper
 AROUND = 10  # points around a cross-section, on paper
 BREAK = 4.5  # Å between CA atoms; a longer step is a gap in the drawing
 LIGHT = np.array([-0.35, 0.55, 0.76])
-FOG = 0.5  # share of white at the far end
+FOG = 0.5  # fraction of white at the far end
 CELL = 2.7  # inches, width of one drawing
 OUTLINE_DEPTH = 0.9  # Å; a surface this far behind another gets a dark outline between them
 
@@ -45,7 +45,7 @@ NOTHING = Facets(np.zeros((0, 4, 3)), np.zeros((0, 3)), np.zeros((0, 3)))
 
 def draw_backbones(
     proteins: Sequence[Protein],
-    path: str | PathLike[str],
+    path: str | PathLike[str] | BinaryIO,
     columns: int = 4,
     titles: Sequence[str] | None = None,
 ) -> None:
@@ -55,7 +55,7 @@ def draw_backbones(
 
     Args:
         proteins: what to draw; only residues with all of N, CA, C, O appear.
-        path: .png, .svg or .pdf.
+        path: .png, .svg or .pdf; an open file gets a PNG.
         columns: drawings a row.
         titles: a line above each drawing.
 
@@ -166,8 +166,8 @@ def tube(backbone: np.ndarray, codes: str, per_residue: int = PER_RESIDUE, aroun
         (widths[:, None] * round_x)[..., None] * side[:, None]
         + (thicknesses[:, None] * round_y)[..., None] * up[:, None]
     )
-    turned = np.roll(rings, -1, axis=1)
-    corners = np.stack([rings[:-1], turned[:-1], turned[1:], rings[1:]], axis=2).reshape(-1, 4, 3)
+    rotated = np.roll(rings, -1, axis=1)
+    corners = np.stack([rings[:-1], rotated[:-1], rotated[1:], rings[1:]], axis=2).reshape(-1, 4, 3)
     nearest = np.clip(np.floor((fine[:-1] + fine[1:]) / 2 + 0.5).astype(int), 0, length - 1)
     palette = {code: np.array([int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)]) for code, c in COLOURS.items()}
     colours = np.repeat(np.array([palette[codes[i]] for i in nearest]), around, axis=0)

@@ -4,15 +4,21 @@ A `Protein` holds what a backbone model needs and what a file must get back on w
 insertion codes, residue names, and the atoms N, CA, C, O and CB with a mask of which were present.
 """
 
-from dataclasses import dataclass, replace
+import warnings as python_warnings
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from protgen.errors import StructureError
+from protgen.structure.read_warnings import ReadWarning
 
 ATOM_NAMES = ("N", "CA", "C", "O", "CB")  # the last axis but one of `Protein.atoms`
 BACKBONE = slice(0, 4)  # N, CA, C, O
 N, CA, C, O, CB = range(5)  # noqa: E741 - the field's name for the carbonyl oxygen
+MOST_CHAINS_SHOWN = 6  # in the repr
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,7 @@ class Protein:
         insertion_codes: (l,) str, "" where none.
         name: a short name for tables and messages, usually the file's stem.
         resolution: Å, None where the file does not say.
+        warnings: what the reader noticed in the file, one entry for each code; empty for a protein made in memory.
 
     Raises:
         StructureError: if shapes disagree, or a present atom has a coordinate that is not finite.
@@ -46,6 +53,7 @@ class Protein:
     insertion_codes: np.ndarray
     name: str = "protein"
     resolution: float | None = None
+    warnings: tuple[ReadWarning, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         length = len(self.atoms)
@@ -54,13 +62,39 @@ class Protein:
                 f"{self.name}: atoms have shape {self.atoms.shape} and mask {self.mask.shape}; "
                 f"expected ({length}, 5, 3) and ({length}, 5)"
             )
-        for field in ("residue_names", "chain_ids", "residue_numbers", "insertion_codes"):
-            if len(getattr(self, field)) != length:
+        for entry in ("residue_names", "chain_ids", "residue_numbers", "insertion_codes"):
+            if len(getattr(self, entry)) != length:
                 raise StructureError(
-                    f"{self.name}: {field} has {len(getattr(self, field))} entries for {length} residues"
+                    f"{self.name}: {entry} has {len(getattr(self, entry))} entries for {length} residues"
                 )
         if not np.isfinite(self.atoms[self.mask]).all():
             raise StructureError(f"{self.name}: a present atom has a coordinate that is not finite")
+
+    def __repr__(self) -> str:
+        """One line: name, size, chains and how many warnings the reader gave."""
+        chains = self.chains
+        shown = ", ".join(chains[:MOST_CHAINS_SHOWN]) + (", ..." if len(chains) > MOST_CHAINS_SHOWN else "")
+        parts = [counted(self.length, "residue"), f"chain{'' if len(chains) == 1 else 's'} {shown}".strip()]
+        parts += [counted(len(self.warnings), "warning")] if self.warnings else []
+        return f"<Protein {self.name}: {', '.join(parts)}>"
+
+    def _repr_html_(self) -> str:
+        """A drawing and a table, for notebooks."""
+        return _notebook().protein_html(self)
+
+    def show(self) -> Any:
+        """Show the structure in Mol*, in a notebook; works offline.
+
+        Raises:
+            UsageError: if ipymolstar is not installed.
+        """
+        return _notebook().viewer(self)
+
+    @property
+    def protein(self) -> "Protein":
+        """Itself. Deprecated: `read_structure` returned a pair before 0.2, and scripts read its `.protein`."""
+        python_warnings.warn("read_structure returns the Protein; leave out .protein", DeprecationWarning, stacklevel=2)
+        return self
 
     @property
     def length(self) -> int:
@@ -115,3 +149,13 @@ class Protein:
         """The residues picked by a boolean mask or an index array, everything else unchanged."""
         fields = ("atoms", "mask", "residue_names", "chain_ids", "residue_numbers", "insertion_codes")
         return replace(self, **{field: getattr(self, field)[keep] for field in fields})
+
+
+def _notebook() -> ModuleType:
+    """What shows a protein in a notebook. By name, as it stands above this file and needs matplotlib."""
+    return import_module("protgen.structure.notebook")
+
+
+def counted(n: int, noun: str) -> str:
+    """A number and its noun: "1 residue", "2 residues"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"

@@ -1,11 +1,11 @@
 """Read one structure file into a `Protein`, or say in one line why it cannot be read truthfully.
 
 The formats are PDB, mmCIF and BinaryCIF, each gzipped or not, told apart by content. Every coordinate is
-checked as raw text before it becomes a number; nothing defaults to zero. What is unusual but readable earns a
-warning.
+checked as raw text before it becomes a number; nothing defaults to zero. The reader warns of what is unusual but
+readable; `Protein.warnings` holds these warnings.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from protgen.structure.pdb_table import pdb_table
 from protgen.structure.protein import Protein
 from protgen.structure.read_warnings import ReadWarning, WarningLog
 from protgen.structure.sequence_checks import check_sequences
-from protgen.structure.sniff import MAX_BYTES, load
+from protgen.structure.sniff import MAX_BYTES, checked_path, load
 
 SUFFIXES = (
     ".pdb",
@@ -36,11 +36,11 @@ SUFFIXES = (
 
 @dataclass(frozen=True)
 class ReadResult:
-    """What a file held.
+    """What a file holds.
 
     Attributes:
-        protein: the residues of one model.
-        warnings: what the reader noticed, one entry a code.
+        protein: the residues of one model; `protein.warnings` are the same warnings.
+        warnings: what the reader noticed, one entry for each code.
         n_models: number of models in the file.
     """
 
@@ -56,47 +56,73 @@ def read_structure(
     strict: bool = False,
     name: str | None = None,
     max_bytes: int = MAX_BYTES,
-) -> ReadResult:
+) -> Protein:
     """Read a PDB, mmCIF or BinaryCIF file, gzipped or not.
 
     Args:
-        path: the file; its content, not its name, tells the format.
+        path: the file. Its content tells the format, its name does not matter.
         model: index of the model to take, from 0.
-        strict: raise on any warning.
+        strict: treat reader warnings as errors.
         name: for the protein; the file's name without suffixes by default.
         max_bytes: unpacked size at which to stop.
 
     Returns:
-        The protein, the warnings and the number of models.
+        The protein. Its attribute `warnings` says what is unusual about the file.
 
     Raises:
         StructureError: one line with the file, the line or tag, the reason, and what to do.
 
     Example:
-        >>> result = read_structure("1aki.pdb.gz")  # doctest: +SKIP
-        >>> [str(warning) for warning in result.warnings]  # doctest: +SKIP
+        >>> protein = read_structure("1aki.pdb.gz")  # doctest: +SKIP
+        >>> [str(warning) for warning in protein.warnings]  # doctest: +SKIP
+    """
+    return parse_structure(path, model=model, strict=strict, name=name, max_bytes=max_bytes).protein
+
+
+def parse_structure(
+    path: str | PathLike[str],
+    *,
+    model: int = 0,
+    strict: bool = False,
+    name: str | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> ReadResult:
+    """Read a file as `read_structure` does, and also say how many models it holds.
+
+    Args:
+        path: the file.
+        model: index of the model to take, from 0.
+        strict: treat reader warnings as errors.
+        name: for the protein; the file's name without suffixes by default.
+        max_bytes: unpacked size at which to stop.
+
+    Raises:
+        StructureError: as `read_structure`.
     """
     return _read(path, [model], strict, name, max_bytes)[0]
 
 
 def read_models(
     path: str | PathLike[str], *, strict: bool = False, name: str | None = None, max_bytes: int = MAX_BYTES
-) -> list[ReadResult]:
-    """Read every model of a file; arguments and errors as in `read_structure`.
+) -> list[Protein]:
+    """Read every model of a file, as `read_structure` reads one.
 
     Args:
         path: the file.
-        strict: raise on any warning; `multi_model` is none here.
+        strict: treat reader warnings as errors; several models are no warning here.
         name: for the proteins, which get "_model1" and so on appended.
         max_bytes: unpacked size at which to stop.
+
+    Raises:
+        StructureError: as `read_structure`.
     """
-    return _read(path, None, strict, name, max_bytes)
+    return [result.protein for result in _read(path, None, strict, name, max_bytes)]
 
 
 def _read(
     path: str | PathLike[str], models: list[int] | None, strict: bool, name: str | None, max_bytes: int
 ) -> list[ReadResult]:
-    path = Path(path)
+    path = checked_path(path)
     try:
         log = WarningLog()
         payload = load(path, log, max_bytes)
@@ -108,16 +134,20 @@ def _read(
         for index in range(n_models) if models is None else models:
             if not 0 <= index < n_models:
                 raise StructureError(f"holds {n_models} models; there is no model {index}, they count from 0")
-            own_log = log.copy()
-            own_name = name or stem(path)
-            table = _table(scan, index, own_log)
-            protein = _protein(table, own_name if models is not None else f"{own_name}_model{index + 1}", own_log)
-            results.append(ReadResult(protein, own_log.warnings(), n_models))
+            own_name = (name or stem(path)) + ("" if models is not None else f"_model{index + 1}")
+            results.append(_model(scan, index, own_name, log.copy(), n_models))
             if strict and results[-1].warnings:
                 raise StructureError(f"refused, as strict reading was asked for: {_in_words(results[-1].warnings)}")
         return results
     except StructureError as error:
         raise StructureError(f"{path}: {error}") from None
+
+
+def _model(scan: PdbScan | CifScan, index: int, name: str, log: WarningLog, n_models: int) -> ReadResult:
+    """One model of a scanned file; `log` collects its warnings."""
+    protein = _protein(_table(scan, index, log), name, log)
+    warnings = log.warnings()
+    return ReadResult(replace(protein, warnings=warnings), warnings, n_models)
 
 
 def _table(scan: PdbScan | CifScan, model: int, log: WarningLog) -> AtomTable:

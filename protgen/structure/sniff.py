@@ -3,6 +3,7 @@
 import re
 import zlib
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 from protgen.errors import StructureError
@@ -37,6 +38,19 @@ class Payload:
 
     kind: str
     data: bytes
+
+
+def checked_path(path: str | PathLike[str]) -> Path:
+    """The path of a structure file.
+
+    Raises:
+        StructureError: if it is no path at all, such as a `Protein` or the content of a file.
+    """
+    if not isinstance(path, str | PathLike):
+        raise StructureError(f"a {type(path).__name__} is no path; give the file's name as str or Path")
+    if isinstance(path, str) and "\n" in path:
+        raise StructureError("a text of several lines is no path; write it to a file and give the file's name")
+    return Path(path)
 
 
 def load(path: Path, log: WarningLog, max_bytes: int = MAX_BYTES) -> Payload:

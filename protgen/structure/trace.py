@@ -80,7 +80,7 @@ def describe(ca: np.ndarray, helix: float, strand: float, pairs: np.ndarray, con
 
     Args:
         ca: (n, 3) Å, n at least `FEWEST`.
-        helix, strand: shares of residues by DSSP.
+        helix, strand: fractions of residues by DSSP.
         pairs: see `contacts`.
         contact_order: relative contact order; NaN (no contacts) counts as 0.
     """
@@ -89,7 +89,7 @@ def describe(ca: np.ndarray, helix: float, strand: float, pairs: np.ndarray, con
     i, j = np.triu_indices(len(gauss), k=2)
     values, apart = gauss[i, j], j - i
     bands = [values[(apart >= low) & (apart < high)] for low, high in _RANGES]
-    spread = np.sort(np.linalg.eigvalsh(np.cov(ca.T)))[::-1]
+    std = np.sort(np.linalg.eigvalsh(np.cov(ca.T)))[::-1]
     return np.array(
         [
             values.sum() / n,
@@ -101,14 +101,14 @@ def describe(ca: np.ndarray, helix: float, strand: float, pairs: np.ndarray, con
             np.log(radius_of_gyration(ca) / 2.2) / np.log(n),
             len(pairs) / n,
             0.0 if np.isnan(contact_order) else contact_order,
-            *(spread[1:] / max(spread[0], 1e-9)),
+            *(std[1:] / max(std[0], 1e-9)),
             np.log(n),
         ]
     )
 
 
 def gauss_integrals(ca: np.ndarray) -> np.ndarray:
-    """(n - 1, n - 1) share of the writhe of each pair of segments of a trace (n, 3): solid angle over 2 pi, signed.
+    """(n - 1, n - 1) fraction of the writhe of each pair of segments of a trace (n, 3): solid angle over 2 pi, signed.
 
     References: Klenin & Langowski, Biopolymers 54, 307 (2000), method 1a.
     """

@@ -14,6 +14,7 @@ import numpy as np
 
 from protgen.errors import StructureError
 from protgen.structure.protein import ATOM_NAMES, Protein
+from protgen.structure.sniff import checked_path
 
 PDB_LOW, PDB_HIGH = -999.999, 9999.999  # Å; what eight columns with three decimals hold
 PDB_MAX_ATOMS = 99_999  # serial numbers have five columns
@@ -33,13 +34,16 @@ def write_structure(protein: Protein, path: str | PathLike[str], *, b_factors: n
 
     Args:
         protein: what to write.
-        path: where to.
+        path: the file to write; its suffix says the format.
         b_factors: (l,) one value a residue, written on each of its atoms; zero by default.
 
     Raises:
-        StructureError: if the suffix is unknown or the format cannot hold the protein.
+        StructureError: if the suffix is unknown, or the format cannot hold the protein.
     """
-    name = Path(path).name.lower().removesuffix(".gz")
+    path = checked_path(path)
+    if not isinstance(protein, Protein):
+        raise StructureError(f"{path}: a {type(protein).__name__} is no Protein; of a Design, write its .protein")
+    name = path.name.lower().removesuffix(".gz")
     if name.endswith(PDB_SUFFIXES):
         write_pdb(protein, path, b_factors=b_factors)
     elif name.endswith(CIF_SUFFIXES):
@@ -80,20 +84,24 @@ def write_cif(protein: Protein, path: str | PathLike[str], *, b_factors: np.ndar
     Raises:
         StructureError: if a coordinate is not finite, or two residues share an id.
     """
+    path = checked_path(path)
     try:
-        b_values = _checked(protein, b_factors)
-        block = gemmi.cif.Block("".join(c if c.isalnum() or c in "-_." else "_" for c in protein.name))
-        block.set_pair("_entry.id", gemmi.cif.quote(block.name))
-        if protein.resolution is not None:
-            block.set_pair("_refine.ls_d_res_high", f"{protein.resolution:g}")
-        loop = block.init_loop("_atom_site.", _CIF_TAGS)
-        loop.set_all_values(_cif_columns(protein, b_values))
-        _write_atomically(
-            block.as_string(gemmi.cif.WriteOptions(gemmi.cif.Style.Pdbx)).rstrip().rstrip("#").rstrip() + "\n#\n",
-            path,
-        )
+        _write_atomically(cif_text(protein, b_factors=b_factors), path)
     except StructureError as error:
         raise StructureError(f"{path}: {error}") from None
+
+
+def cif_text(protein: Protein, *, b_factors: np.ndarray | None = None) -> str:
+    """The text of an mmCIF file; arguments and errors as in `write_cif`."""
+    b_values = _checked(protein, b_factors)
+    block = gemmi.cif.Block("".join(c if c.isalnum() or c in "-_." else "_" for c in protein.name))
+    block.set_pair("_entry.id", gemmi.cif.quote(block.name))
+    if protein.resolution is not None:
+        block.set_pair("_refine.ls_d_res_high", f"{protein.resolution:g}")
+    loop = block.init_loop("_atom_site.", _CIF_TAGS)
+    loop.set_all_values(_cif_columns(protein, b_values))
+    text = block.as_string(gemmi.cif.WriteOptions(gemmi.cif.Style.Pdbx))
+    return text.rstrip().rstrip("#").rstrip() + "\n#\n"
 
 
 def _checked(protein: Protein, b_factors: np.ndarray | None) -> np.ndarray:

@@ -18,13 +18,22 @@ from protgen.types import JSON
 
 def save_checkpoint(
     run: Path,
-    step: int,
+    counters: JSON,
     module: nn.Module,
     ema: ExponentialMovingAverage,
     optimizer: torch.optim.Optimizer,
     keep: int,
 ) -> Path:
-    """Write a checkpoint and delete all but the newest `keep`."""
+    """Write a checkpoint and delete all but the newest.
+
+    Args:
+        run: folder of the run.
+        counters: `step` and whatever else a resumed run needs, as JSON.
+        module: whose weights are written.
+        ema: its averages.
+        optimizer: its moments.
+        keep: number of checkpoints kept.
+    """
     folder = run / "checkpoints"
     temporary = folder / "writing.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -39,8 +48,8 @@ def save_checkpoint(
         if isinstance(value, torch.Tensor)
     }
     save_tensors(moments, temporary / "optimizer.safetensors")
-    save_json({"step": step, "ema_updates": ema.updates}, temporary / "state.json")
-    final = folder / f"step_{step:08d}"
+    save_json(counters | {"ema_updates": ema.updates}, temporary / "state.json")
+    final = folder / f"step_{counters['step']:08d}"
     shutil.rmtree(final, ignore_errors=True)
     temporary.rename(final)
     for old in sorted(folder.glob("step_*"))[:-keep]:

@@ -1,68 +1,42 @@
-"""The training loop: one configuration in, a run folder out, resumable to the bit.
+"""The training loop: a model, batches and settings in, a trained model out, resumable to the bit.
 
 Step s sees a batch and a random stream that depend on (seed, s) alone, so an interrupted run and an unbroken one give
 the same weights. Lightning's Fabric places the model (CPU, GPU, several of them).
 """
 
-import csv
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Generator, Tensor, nn
 
-from protgen.data.dataset import training_batches
-from protgen.data.store import Store
-from protgen.errors import DataError
+from protgen.data.dataset import StoreBatches
 from protgen.models.files import save_json
 from protgen.models.model import Model, save_model
+from protgen.training.batches import Batches, source_of
 from protgen.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from protgen.training.curve import LossCurve
 from protgen.training.ema import ExponentialMovingAverage
-from protgen.training.schedule import learning_rate
-from protgen.types import Batch
+from protgen.training.schedule import Budget, learning_rate
+from protgen.training.settings import Machine, TrainSettings
+from protgen.types import JSON, Batch
 
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """Settings of a run.
-
-    Attributes:
-        steps: optimizer steps in all.
-        pairs: most residue pairs of a batch (see LengthBuckets).
-        lr: peak learning rate.
-        warmup: steps until the peak.
-        weight_decay: of AdamW, on matrices only.
-        clip: largest gradient norm.
-        ema: decay of the moving average.
-        seed: of data order and noise.
-        bf16: autocast the encoder to bfloat16.
-        checkpoint_minutes: time between checkpoints.
-        log_every: steps between lines of the loss curve.
-        validate_every: steps between validations.
-        keep: checkpoints kept.
-    """
-
-    steps: int = 10_000
-    pairs: int = 100_000
-    lr: float = 1e-3
-    warmup: int = 500
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    ema: float = 0.999
-    seed: int = 0
-    bf16: bool = True
-    checkpoint_minutes: float = 3.0
-    log_every: int = 50
-    validate_every: int = 2_000
-    keep: int = 2
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a caller is told after a logged step."""
+    """What a caller is told after a logged step.
+
+    Attributes:
+        step: steps done.
+        losses: means of the loss and its parts since the last logged step.
+        steps_per_second: since then.
+    """
 
     step: int
     losses: Mapping[str, float]
@@ -95,166 +69,232 @@ class StepInput:
 
 
 class TrainingLoss(nn.Module):
-    """The loss of a model as one forward pass, which is what DDP wraps."""
+    """The loss of a model as one forward pass, which is what DDP wraps.
 
-    def __init__(self, model: Model) -> None:
+    Args:
+        model: the model.
+        dropout: of conditions by name.
+    """
+
+    def __init__(self, model: Model, dropout: Mapping[str, float] | None = None) -> None:
         super().__init__()
         self.family = model.family
         self.conditions = model.conditions
+        self.dropout = model.conditions.dropouts(dropout or {})
 
     def forward(self, given: StepInput) -> dict[str, Tensor]:
         """The total and its named parts."""
-        cond = self.conditions.from_data(given.batch, given.rng)
+        cond = self.conditions.from_data(given.batch, given.rng, self.dropout)
         losses = self.family.loss(self.family.space.encode(given.batch), cond, given.rng)
         return {"loss": losses.total, **{f"loss_{name}": value for name, value in losses.terms.items()}}
 
 
-class LossCurve:
-    """Loss curves as CSV and TensorBoard events; a resumed run goes on in the same CSV."""
-
-    def __init__(self, run: Path, start: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.path = run / "losses.csv"
-        self.rows = []
-        if self.path.is_file() and start:
-            with self.path.open(newline="") as lines:
-                self.rows = [row for row in csv.DictReader(lines) if int(row["step"]) <= start]
-        self.writer = SummaryWriter(str(run / "tensorboard"), purge_step=start or None)
-        self.fields: list[str] = list(self.rows[0]) if self.rows else []
-
-    def add(self, step: int, values: Mapping[str, float]) -> None:
-        """One line of the CSV and one point a curve."""
-        row = {"step": str(step)} | {k: f"{v:.6g}" for k, v in values.items()}
-        new = [key for key in row if key not in self.fields]
-        self.rows.append(row)
-        self.fields += new
-        rewrite = bool(new) or not self.path.is_file() or len(self.rows) == 1
-        with self.path.open("w" if rewrite else "a", newline="") as out:
-            table = csv.DictWriter(out, self.fields)
-            if rewrite:
-                table.writeheader()
-            table.writerows(self.rows if rewrite else [row])
-        for key, value in values.items():
-            self.writer.add_scalar(key, value, step)
-
-
 def train(
     model: Model,
-    store: Store,
-    run: Path,
-    settings: TrainSettings,
+    batches: Batches,
+    settings: TrainSettings | None = None,
     *,
+    run: Path | str | None = None,
+    machine: Machine | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
-    on_validation: Callable[[Model, int, Path], Mapping[str, float]] | None = None,
+    on_validation: Callable[[Model, int, Path | None], Mapping[str, float]] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-    accelerator: str = "auto",
-    devices: int | str = 1,
-    num_nodes: int = 1,
 ) -> Model:
     """Train a model, resuming the run if it has a checkpoint.
 
     Args:
         model: freshly built; its weights are replaced when resuming.
-        store: training data.
-        run: folder of the run: checkpoints, `losses.csv`, TensorBoard events, pictures, and `model/` for sampling.
+        batches: a Store, of which the training split is taken; a function of the step; or an iterable of batches,
+            which is begun again where it ends.
         settings: see TrainSettings.
+        run: folder of the run: checkpoints, `losses.csv`, TensorBoard events, pictures, and `model/` for sampling. None
+            leaves nothing behind but the model that is returned.
+        machine: where to train.
         on_progress: called at every logged step.
         on_validation: called with the averaged model at every validation; returns figures for the curves.
         should_stop: asked between steps (of several processes, between logged steps); True writes a checkpoint and
             ends early, so that nothing done is lost.
-        accelerator, devices, num_nodes: as Fabric takes them; several processes share each step's work by averaging
-            gradients (DDP), each with its own batch. On a CPU, one process a core with one thread each beats one
-            process with many threads.
 
     Returns:
         The model with averaged weights.
 
     Raises:
-        DataError: if the store has no training items.
+        DataError: if there are no batches, or too few.
+        ConfigError: if the batches lack a field that a condition of the model is learned from, or a dropout is wrong.
     """
+    settings = settings or TrainSettings()
+    source = source_of(batches, settings)
+    fabric = launched(machine or Machine())
+    folder = None if run is None else Path(run)
+    if folder is not None and fabric.is_global_zero:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_json(about(model, source, settings, fabric.world_size), folder / "run.json")
+    training = Training(model, settings, fabric, folder)
+    calls = Calls(on_progress, on_validation, should_stop)
+    return training.fit(source, calls)
+
+
+def launched(machine: Machine) -> "Fabric":
+    """Fabric on a machine, its processes started."""
     from lightning.fabric import Fabric
     from lightning.fabric.strategies.ddp import DDPStrategy
 
-    indices = store.indices("train")
-    if not len(indices):
-        raise DataError(f"{store.folder}: no items in the training split; build the store with some")
     # Parts of the network rest in some steps (no estimate to condition on), which DDP must be told.
-    several = num_nodes > 1 or devices not in (1, "1")
+    several = machine.nodes > 1 or machine.devices not in (1, "1")
     strategy = DDPStrategy(find_unused_parameters=True) if several else "auto"
-    fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, strategy=strategy)
+    fabric = Fabric(
+        accelerator=machine.accelerator, devices=machine.devices, num_nodes=machine.nodes, strategy=strategy
+    )
     fabric.launch()
-    rank, world = fabric.global_rank, fabric.world_size
-    run.mkdir(parents=True, exist_ok=True)
-    if fabric.is_global_zero:
-        about = {
-            "model": model.config,
-            "settings": asdict(settings),
-            "store": str(store.folder),
-            "processes": world,
-        }
-        save_json(about, run / "run.json")
+    return fabric
 
-    family = model.family.train()
-    family.autocast_dtype = torch.bfloat16 if settings.bf16 else None
-    optimizer = make_optimizer(model, settings)
-    ema = ExponentialMovingAverage(family, settings.ema)
-    start = 0
-    if (checkpoint := newest_checkpoint(run)) is not None:
-        start = int(load_checkpoint(checkpoint, family, ema, optimizer)["step"])
-    wrapped, optimizer = fabric.setup(TrainingLoss(model), optimizer)
-    ema.shadow = {name: value.to(fabric.device) for name, value in ema.shadow.items()}
-    curve = LossCurve(run, start) if fabric.is_global_zero else None
 
-    sums: dict[str, float] = {}
-    summed = 0
-    saved = logged = time.monotonic()
-    batches = training_batches(store, indices, settings.pairs, settings.seed, start * world)
-    batches = islice(batches, rank, None, world)
-    for step in range(start, settings.steps):
-        rate = learning_rate(step, settings.steps, settings.lr, settings.warmup)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        rng = step_generator(settings.seed, step, rank)
-        given = StepInput(next(batches).to(fabric.device), rng)
-        terms = train_step(fabric, wrapped, optimizer, given, settings.clip)
-        ema.update(family)
-        done = step + 1
-        last = done == settings.steps
-        if world == 1 or done % settings.log_every == 0:  # processes must agree, which costs a message
-            last = fabric.strategy.reduce_boolean_decision(should_stop(), all=False) or last
-        if curve is None:
+def about(model: Model, source: object, settings: TrainSettings, processes: int) -> JSON:
+    """What `run.json` says of a run."""
+    data = str(source.store.folder) if isinstance(source, StoreBatches) else None
+    return {"model": model.config, "settings": asdict(settings), "store": data, "processes": processes}
+
+
+@dataclass(frozen=True)
+class Calls:
+    """What a caller of `train` is asked and told."""
+
+    on_progress: Callable[[Progress], None]
+    on_validation: Callable[[Model, int, Path | None], Mapping[str, float]] | None
+    should_stop: Callable[[], bool]
+
+
+class Averages:
+    """Means of the losses since the last logged step, and the speed."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.count = 0
+        self.since = time.monotonic()
+
+    def add(self, terms: Mapping[str, float]) -> None:
+        """Take in one step."""
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.count += 1
+
+    def take(self, step: int, rate: float) -> Progress:
+        """The means, and begin anew."""
+        now = time.monotonic()
+        means = {name: value / self.count for name, value in self.sums.items()} | {"lr": rate}
+        progress = Progress(step, means, self.count / (now - self.since))
+        self.sums, self.count, self.since = {}, 0, now
+        return progress
+
+
+class Training:
+    """A run under way: the model with its optimizer and averages, at a step.
+
+    Args:
+        model: what is trained.
+        settings: of the run.
+        fabric: launched.
+        run: folder of the run, None for none.
+
+    Raises:
+        CheckpointError: if the run's newest checkpoint is damaged or of another model.
+    """
+
+    def __init__(self, model: Model, settings: TrainSettings, fabric: "Fabric", run: Path | None) -> None:
+        self.model, self.settings, self.fabric, self.run = model, settings, fabric, run
+        self.family = model.family.train()
+        self.family.autocast_dtype = torch.bfloat16 if settings.bf16 else None
+        loss = TrainingLoss(model, settings.dropout)
+        optimizer = make_optimizer(model, settings)
+        self.ema = ExponentialMovingAverage(self.family, settings.ema)
+        self.start, spent = 0, 0.0
+        if run is not None and (checkpoint := newest_checkpoint(run)) is not None:
+            state = load_checkpoint(checkpoint, self.family, self.ema, optimizer)
+            self.start, spent = int(state["step"]), float(state.get("minutes", 0.0))
+        self.budget = Budget(settings.steps, settings.warmup, settings.minutes, spent)
+        # Fabric gives the optimizer back as a wrapper of it.
+        self.loss, self.optimizer = fabric.setup(loss, optimizer)
+        self.ema.shadow = {name: value.to(fabric.device) for name, value in self.ema.shadow.items()}
+        self.curve = LossCurve(run, self.start) if run is not None and fabric.is_global_zero else None
+        self.averages = Averages()
+        self.saved = time.monotonic()
+
+    def fit(self, source: Callable[[int], Batch], calls: Calls) -> Model:
+        """Train to the end, or until asked to stop."""
+        world, rank = self.fabric.world_size, self.fabric.global_rank
+        for step in range(self.start, self.settings.steps):
+            batch = source(step * world + rank)
+            if step == self.start:
+                self.model.conditions.require_fields(batch.arrays, "the data")
+            rate = learning_rate(self.settings.lr, step, self.settings.warmup, self.budget.progress(step))
+            terms = self.step(batch, step, rate)
+            last = self.is_last(step + 1, calls.should_stop)
+            if self.fabric.is_global_zero:
+                self.averages.add(terms)
+                self.after(step + 1, rate, last, calls)
             if last:
                 break
-            continue
-        for name, value in terms.items():
-            sums[name] = sums.get(name, 0.0) + value
-        summed += 1
-        if done % settings.log_every == 0 or last:
-            means = {name: value / summed for name, value in sums.items()} | {"lr": rate}
-            now = time.monotonic()
-            curve.add(done, means)
-            on_progress(Progress(done, means, summed / (now - logged)))
-            sums, summed, logged = {}, 0, now
-        if last or time.monotonic() - saved > 60 * settings.checkpoint_minutes:
-            save_checkpoint(run, done, family, ema, optimizer, settings.keep)
-            saved = time.monotonic()
-        if on_validation is not None and (done == settings.steps or done % settings.validate_every == 0):
-            with ema.applied(family):
-                family.eval()
-                save_model(model, run / "model")
-                curve.add(done, on_validation(model, done, run))
-                family.train()
-        if last:
-            break
-    family.load_state_dict(ema.shadow)
-    family.eval()
-    if fabric.is_global_zero:
-        save_model(model, run / "model")
-    return model
+        self.family.load_state_dict(self.ema.shadow)
+        self.family.eval()
+        if self.run is not None and self.fabric.is_global_zero:
+            save_model(self.model, self.run / "model")
+        return self.model
+
+    def step(self, batch: Batch, step: int, rate: float) -> dict[str, float]:
+        """One optimizer step; returns the loss and its parts."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        rng = step_generator(self.settings.seed, step, self.fabric.global_rank)
+        given = StepInput(batch.to(self.fabric.device), rng)
+        terms = train_step(self.fabric, self.loss, self.optimizer, given, self.settings.clip)
+        self.ema.update(self.family)
+        return terms
+
+    def is_last(self, done: int, should_stop: Callable[[], bool]) -> bool:
+        """Whether a run ends after that many steps; all processes say the same."""
+        ends = done == self.settings.steps
+        if self.fabric.world_size == 1 or done % self.settings.log_every == 0:  # to agree costs a message
+            stop = should_stop() or self.budget.is_spent()
+            ends = self.fabric.strategy.reduce_boolean_decision(stop, all=False) or ends
+        return ends
+
+    def after(self, done: int, rate: float, last: bool, calls: Calls) -> None:
+        """Log, write a checkpoint and validate, where it is time for it."""
+        if done % self.settings.log_every == 0 or last:
+            progress = self.averages.take(done, rate)
+            self.note(done, progress.losses)
+            calls.on_progress(progress)
+        if last or time.monotonic() - self.saved > 60 * self.settings.checkpoint_minutes:
+            self.save(done)
+        ends = done == self.settings.steps or (last and self.budget.is_spent())
+        if ends or done % self.settings.validate_every == 0:
+            self.validate(done, calls)
+
+    def note(self, done: int, values: Mapping[str, float]) -> None:
+        """Add a point to the curves."""
+        if self.curve is not None:
+            self.curve.add(done, values)
+
+    def save(self, done: int) -> None:
+        """Write a checkpoint."""
+        if self.run is not None:
+            counters = {"step": done, "minutes": self.budget.spent()}
+            save_checkpoint(self.run, counters, self.family, self.ema, self.optimizer, self.settings.keep)
+        self.saved = time.monotonic()
+
+    def validate(self, done: int, calls: Calls) -> None:
+        """Show the averaged model to the caller."""
+        if calls.on_validation is None:
+            return
+        with self.ema.applied(self.family):
+            self.family.eval()
+            if self.run is not None:
+                save_model(self.model, self.run / "model")
+            self.note(done, calls.on_validation(self.model, done, self.run))
+            self.family.train()
 
 
-def train_step(fabric, wrapped, optimizer, given: StepInput, clip: float) -> dict[str, float]:
+def train_step(fabric: "Fabric", wrapped: Any, optimizer: Any, given: StepInput, clip: float) -> dict[str, float]:
     """One optimizer step; returns the loss and its parts. A step whose gradient is not finite is left out."""
     losses = wrapped(given)
     optimizer.zero_grad(set_to_none=True)

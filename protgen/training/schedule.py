@@ -1,19 +1,48 @@
-"""Learning rate over a run: linear warm-up, then half a cosine down to a small share."""
+"""Learning rate over a run: linear warm-up, then half a cosine down to a small fraction of the peak."""
 
 import math
+import time
 
 
-def learning_rate(step: int, steps: int, peak: float, warmup: int, final_share: float = 0.02) -> float:
+def learning_rate(peak: float, step: int, warmup: int, progress: float, final_fraction: float = 0.02) -> float:
     """Learning rate at a step.
 
     Args:
-        step: from 0.
-        steps: length of the run.
         peak: highest rate.
+        step: from 0.
         warmup: steps until the peak.
-        final_share: rate at the end, as a share of the peak.
+        progress: fraction of the run after the warm-up that is done, 0 to 1.
+        final_fraction: rate at the end, as a fraction of the peak.
     """
     if step < warmup:
         return peak * (step + 1) / warmup
-    progress = min(1.0, (step - warmup) / max(1, steps - warmup))
-    return peak * (final_share + (1 - final_share) * 0.5 * (1 + math.cos(math.pi * progress)))
+    return peak * (final_fraction + (1 - final_fraction) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+class Budget:
+    """How far a run is: by its steps, or by the CPU time of this process where minutes are given.
+
+    Args:
+        steps: of the run.
+        warmup: of these, steps until the peak of the learning rate.
+        minutes: CPU time of the run, None for no limit.
+        spent: minutes of it that an earlier process has used.
+    """
+
+    def __init__(self, steps: int, warmup: int, minutes: float | None, spent: float = 0.0) -> None:
+        self.steps, self.warmup, self.minutes = steps, warmup, minutes
+        self._begun = time.process_time() - 60 * spent
+
+    def spent(self) -> float:
+        """Minutes of CPU time used."""
+        return (time.process_time() - self._begun) / 60
+
+    def is_spent(self) -> bool:
+        """Whether the time is over."""
+        return self.minutes is not None and self.spent() >= self.minutes
+
+    def progress(self, step: int) -> float:
+        """Fraction of the run after the warm-up that is done at a step, 0 to 1."""
+        if self.minutes is not None:
+            return min(1.0, self.spent() / self.minutes)
+        return min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))

@@ -11,7 +11,7 @@ from protgen.data.dataset import LengthBuckets, collate
 from protgen.data.store import Store
 from protgen.models.model import Model
 
-Judge = Callable[[Model, int, Path], Mapping[str, float]]
+Evaluator = Callable[[Model, int, Path | None], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -20,34 +20,34 @@ class Validation:
 
     Attributes:
         store: where the validation split is.
-        pairs: most residue pairs of a batch.
+        max_pairs_per_batch: most residue pairs of a batch.
         batches: number of batches.
         seed: of the choice of batches and of their noise.
-        judge: a further look at the model, for instance at samples; its figures join the loss.
+        evaluator: a further look at the model, for instance at samples; its figures join the loss.
     """
 
     store: Store
-    pairs: int = 100_000
+    max_pairs_per_batch: int = 100_000
     batches: int = 8
     seed: int = 0
-    judge: Judge | None = None
+    evaluator: Evaluator | None = None
 
-    def __call__(self, model: Model, step: int, run: Path) -> dict[str, float]:
+    def __call__(self, model: Model, step: int, run: Path | None) -> dict[str, float]:
         """Figures for the curves; a store without a validation split gives no loss."""
-        found = validation_loss(model, self.store, self.pairs, self.batches, self.seed)
-        if self.judge is not None:
-            found |= self.judge(model, step, run)
+        found = validation_loss(model, self.store, self.max_pairs_per_batch, self.batches, self.seed)
+        if self.evaluator is not None:
+            found |= self.evaluator(model, step, run)
         return found
 
 
 @torch.no_grad()
-def validation_loss(model: Model, store: Store, pairs: int, batches: int, seed: int) -> dict[str, float]:
+def validation_loss(model: Model, store: Store, max_pairs: int, batches: int, seed: int) -> dict[str, float]:
     """Mean loss and parts over the first batches of the validation split, named `validation_...`.
 
     Args:
         model: in evaluation mode.
         store: where the validation split is.
-        pairs: most residue pairs of a batch.
+        max_pairs: most residue pairs of a batch.
         batches: how many batches at the most.
         seed: of the choice of batches and of their noise.
     """
@@ -55,7 +55,7 @@ def validation_loss(model: Model, store: Store, pairs: int, batches: int, seed: 
     if not len(indices):
         return {}
     device = next(model.family.parameters()).device
-    chosen = LengthBuckets(store.lengths[indices], pairs, seed).epoch(0)[:batches]
+    chosen = LengthBuckets(store.lengths[indices], max_pairs, seed).epoch(0)[:batches]
     sums: dict[str, float] = {}
     count = 0
     for number, rows in enumerate(chosen):

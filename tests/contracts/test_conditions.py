@@ -33,7 +33,7 @@ EXAMPLES = {
     "radius_of_gyration": {"radius": 7.0},
     "shape": {"asphericity": 0.2},
     "contacts": {"pairs": ((1, 20), (3, 15, 4.0, 6.0))},
-    "contact_map": {"layout": "L2E8L4E8L2", "pairs": ((1, 2, "parallel"),)},
+    "contact_map": {"blueprint": "L2E8L4E8L2", "pairs": ((1, 2, "parallel"),)},
     "contact_order": {"order": 0.4},
     "termini_distance": {"distance": 15.0},
     "motif": {"file": "{file}", "contig": "4/A5-12/12"},
@@ -43,6 +43,7 @@ EXAMPLES = {
     "keep_out": {"spheres": ((5.0, 0.0, 0.0, 6.0),)},
     "clashes": {},
     "class_label": {"index": 3},
+    "label": {"field": "ec_class", "value": "3"},
     "custom": {"function": far, "tolerance": 1.0},
 }
 # Their targets stand in space, so a design has to be where it is.
@@ -78,7 +79,8 @@ def test_is_a_frozen_dataclass_that_measures_a_protein(name, file):
         ids = np.repeat(list("ABCD"), LENGTH)
         protein = Protein.from_backbone(copies.reshape(-1, 4, 3), chain_ids=ids)
     # A class is what somebody says of an outcome; everything else is read off the structure.
-    met = condition.adherence(Labelled(3) if name == "class_label" else protein)
+    labelled = Labelled(3, {"ec_class": "3"})
+    met = condition.adherence(protein if condition.measurable else labelled)
     assert met.condition == name
     assert met.difference >= 0
     assert isinstance(met.satisfied, bool)
@@ -168,7 +170,7 @@ def test_learned_features_of_data_are_those_of_the_request_or_unknown(name, file
     labels = torch.tensor([[0] + [1] * (LENGTH - 2) + [0], [0] + [2] * 9 + [0] * 4 + [2] * 9 + [0]])
     arrays = {"atoms": atoms, "labels": labels, "class_label": torch.tensor([3, 1])}
     batch = Batch(arrays, torch.ones(2, LENGTH, dtype=torch.bool))
-    shape = (2, LENGTH, cls.residue_dim) if cls.residue_dim else (2, cls.whole_dim)
+    shape = (2, LENGTH, cls.residue_dim) if cls.residue_dim else (2, cls.global_dim)
     shape = (2, LENGTH, LENGTH, cls.pair_dim) if cls.pair_dim else shape
     unknown = cls.unknown(batch.mask)
     assert unknown.shape == shape

@@ -1,7 +1,6 @@
 """What every encoder promises; a new file in protgen/encoders is tested with no edit here."""
 
 import copy
-import inspect
 
 import pytest
 import torch
@@ -12,30 +11,29 @@ from protgen.geometry import so3
 from protgen.spaces.backbone import Backbone
 from protgen.types import Conditioning, State
 
-SMALL = {"dim": 32}
 SIZES = (5, 17, 40)
 PIXELS = 28 * 28  # of the images that encoders of images read by default
 MOTIONS = 20
 
-NAMES = registry.names("encoders")
-CLASSES = {name: registry.find("encoders", name) for name in NAMES}
+CLASSES = registry.classes("encoders")
+NAMES = list(CLASSES)
 ON_IMAGES = [name for name in NAMES if CLASSES[name].reads == ("pixels",)]
-ON_BACKBONES = [name for name in NAMES if name not in ON_IMAGES]
+ON_BACKBONES = [name for name in NAMES if set(CLASSES[name].reads) <= {"trans", "rots"}]
+READABLE = [*ON_BACKBONES, *ON_IMAGES]  # of other fields no state is made here
 SE3 = [name for name in NAMES if CLASSES[name].symmetry == "SE3"]
-DETACHED = ("frame_attention",)  # cuts some gradients by coordinates on purpose, for speed
-CAUSAL = [name for name in ON_BACKBONES if "causal" in inspect.signature(CLASSES[name]).parameters]
+CAUSAL = [name for name in ON_BACKBONES if CLASSES[name].causality != "never"]
+CAUSAL_ON_GRIDS = [n for n in NAMES if CLASSES[n].causality != "never" and CLASSES[n].on_grid(5, 7, 1) is not None]
 
 
-def hides_later(name: str) -> bool:
-    """Whether an encoder is causal by default: it is tested by itself."""
-    causal = inspect.signature(CLASSES[name]).parameters.get("causal")
-    return causal is not None and bool(causal.default)
+def causal_keywords(name: str, causal: bool = True) -> dict:
+    """What makes an encoder causal; it may always be."""
+    return {"causal": causal} if CLASSES[name].causality == "optional" else {}
 
 
 def randomised(name: str, dtype: torch.dtype = torch.float64, **keywords):
     """A small encoder whose zero-initialised layers are made random, so that every path is active."""
     torch.manual_seed(0)
-    encoder = registry.build("encoders", name, residue_dim=3, whole_dim=2, **SMALL, **keywords)
+    encoder = registry.build("encoders", name, residue_dim=3, global_dim=2, **(CLASSES[name].example() | keywords))
     for parameter in encoder.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)
@@ -45,13 +43,11 @@ def randomised(name: str, dtype: torch.dtype = torch.float64, **keywords):
 def random_input(length: int, batch: int, rng: torch.Generator, dtype: torch.dtype = torch.float64):
     mask = torch.ones(batch, length, dtype=torch.bool)
     space = Backbone()
-    state, estimate = (space.noise(mask, torch.randn(batch, length, 7, generator=rng)) for _ in range(2))
+    state, x_pred = (space.noise(mask, torch.randn(batch, length, 7, generator=rng)) for _ in range(2))
     cond = Conditioning(torch.randn(batch, length, 3, generator=rng), torch.randn(batch, 2, generator=rng))
-    cond = Conditioning(cond.residue.to(dtype), cond.whole.to(dtype))
+    cond = Conditioning(cond.residue.to(dtype), cond.globals.to(dtype))
     # Rotations rounded to float32 are not orthogonal to 1e-9: make them so in the dtype of the test.
-    exact = [
-        s.with_fields(trans=s["trans"].to(dtype), rots=so3.project(s["rots"].to(dtype))) for s in (state, estimate)
-    ]
+    exact = [s.with_fields(trans=s["trans"].to(dtype), rots=so3.project(s["rots"].to(dtype))) for s in (state, x_pred)]
     return exact[0], torch.rand(batch, generator=rng), cond, exact[1]
 
 
@@ -60,11 +56,11 @@ def readable_input(name: str, batch: int, rng: torch.Generator, length: int = 12
     if name in ON_BACKBONES:
         return random_input(length, batch, rng)
     mask = torch.ones(batch, PIXELS, dtype=torch.bool)
-    state, estimate = (
+    state, x_pred = (
         State({"pixels": torch.randn(batch, PIXELS, 1, generator=rng, dtype=torch.float64)}, mask) for _ in range(2)
     )
     cond = Conditioning(torch.randn(batch, PIXELS, 3, generator=rng), torch.randn(batch, 2, generator=rng))
-    return state, torch.rand(batch, generator=rng), Conditioning(cond.residue.double(), cond.whole.double()), estimate
+    return state, torch.rand(batch, generator=rng), Conditioning(cond.residue.double(), cond.globals.double()), x_pred
 
 
 def rows(state: State, pick) -> State:
@@ -84,19 +80,19 @@ def test_rigid_motions_turn_vectors_and_leave_scalars(name, dtype, limit, rng):
     """20 random motions at each of 3 sizes, with and without an estimate, which moves by a shift of its own."""
     encoder = randomised(name, dtype)
     for length in SIZES:
-        state, t, cond, estimate = random_input(length, 1, rng, dtype)
+        state, t, cond, x_pred = random_input(length, 1, rng, dtype)
         rotation = so3.project(so3.uniform(torch.randn(MOTIONS, 4, generator=rng, dtype=dtype)))
         shift = 10 * torch.randn(MOTIONS, 3, generator=rng, dtype=dtype)
         times = t.expand(MOTIONS)
-        conds = Conditioning(cond.residue.expand(MOTIONS, -1, -1), cond.whole.expand(MOTIONS, -1))
-        for guess in (estimate, None) if length == 17 else (estimate,):
+        conds = Conditioning(cond.residue.expand(MOTIONS, -1, -1), cond.globals.expand(MOTIONS, -1))
+        for guess in (x_pred, None) if length == 17 else (x_pred,):
             with torch.no_grad():
                 features = encoder(state, t, cond, guess)
-                turned_guess = None if guess is None else moved(guess, rotation, -shift)
-                turned = encoder(moved(state, rotation, shift), times, conds, turned_guess)
-            assert (turned.scalars - features.scalars).abs().max() <= limit
+                rotated_guess = None if guess is None else moved(guess, rotation, -shift)
+                rotated = encoder(moved(state, rotation, shift), times, conds, rotated_guess)
+            assert (rotated.scalars - features.scalars).abs().max() <= limit
             expected = features.vectors @ rotation[:, None].transpose(-1, -2)
-            assert (turned.vectors - expected).abs().max() <= limit * max(1.0, float(features.vectors.abs().max()))
+            assert (rotated.vectors - expected).abs().max() <= limit * max(1.0, float(features.vectors.abs().max()))
             assert features.vectors.abs().max() > 0.01
 
 
@@ -117,16 +113,16 @@ def test_an_encoder_without_symmetry_sees_the_direction_a_structure_points_in(na
     encoder = randomised(name)
     state, t, cond, _ = random_input(17, 1, rng)
     rotation = so3.uniform(torch.randn(1, 4, generator=rng, dtype=torch.float64))
-    turned = encoder(moved(state, rotation, torch.zeros(1, 3).double()), t, cond)
-    assert (turned.scalars - encoder(state, t, cond).scalars).abs().max() > 1e-3
+    rotated = encoder(moved(state, rotation, torch.zeros(1, 3).double()), t, cond)
+    assert (rotated.scalars - encoder(state, t, cond).scalars).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("name", ON_BACKBONES)
 def test_padding_does_not_matter(name, rng):
     encoder = randomised(name)
     for length in (17, 30):
-        state, t, cond, estimate = random_input(length, 1, rng)
-        features = encoder(state, t, cond, estimate)
+        state, t, cond, x_pred = random_input(length, 1, rng)
+        features = encoder(state, t, cond, x_pred)
 
         def padded(x, fill):
             return torch.cat([x, fill.expand(1, 6, *x.shape[2:])], dim=1)
@@ -137,51 +133,53 @@ def test_padding_does_not_matter(name, rng):
                 {"trans": padded(s["trans"], torch.zeros(3)), "rots": padded(s["rots"], torch.eye(3).double())},
                 mask,
             )
-            for s in (state, estimate)
+            for s in (state, x_pred)
         ]
-        wide_cond = Conditioning(padded(cond.residue, torch.zeros(3)), cond.whole)
+        wide_cond = Conditioning(padded(cond.residue, torch.zeros(3)), cond.globals)
         result = encoder(wide[0], t, wide_cond, wide[1])
         assert (result.scalars[:, :length] - features.scalars).abs().max() < 1e-9
         assert (result.vectors[:, :length] - features.vectors).abs().max() < 1e-9
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", READABLE)
 def test_batch_members_do_not_see_each_other(name, rng):
     encoder = randomised(name)
-    state, t, cond, estimate = readable_input(name, 3, rng, length=34)
-    together = encoder(state, t, cond, estimate)
+    state, t, cond, x_pred = readable_input(name, 3, rng, length=34)
+    together = encoder(state, t, cond, x_pred)
     for i in range(3):
         pick = slice(i, i + 1)
         alone = encoder(
-            rows(state, pick), t[pick], Conditioning(cond.residue[pick], cond.whole[pick]), rows(estimate, pick)
+            rows(state, pick), t[pick], Conditioning(cond.residue[pick], cond.globals[pick]), rows(x_pred, pick)
         )
         assert (alone.scalars - together.scalars[pick]).abs().max() < 1e-9
         assert (alone.vectors - together.vectors[pick]).abs().sum() < 1e-9
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", READABLE)
 def test_everything_given_reaches_the_output(name, rng):
     """State, time, both kinds of y and the estimate each change the scalars."""
     encoder = randomised(name)
-    state, t, cond, estimate = readable_input(name, 1, rng)
-    base = encoder(state, t, cond, estimate).scalars
+    state, t, cond, x_pred = readable_input(name, 1, rng)
+    base = encoder(state, t, cond, x_pred).scalars
     other = state.map(lambda x: x.roll(1, dims=1))
     given = [
-        (other, t, cond, estimate),
-        (state, t, Conditioning(cond.residue + 1, cond.whole), estimate),
-        (state, t, Conditioning(cond.residue, cond.whole + 1), estimate),
+        (other, t, cond, x_pred),
+        (state, t, Conditioning(cond.residue + 1, cond.globals), x_pred),
+        (state, t, Conditioning(cond.residue, cond.globals + 1), x_pred),
     ]
-    if not hides_later(name):  # those that go from position to position know no noise, and no earlier estimate
-        given += [(state, t / 2, cond, estimate), (state, t, cond, other), (state, t, cond, None)]
+    if (
+        CLASSES[name].causality != "always"
+    ):  # those that go from position to position know no noise, and no earlier estimate
+        given += [(state, t / 2, cond, x_pred), (state, t, cond, other), (state, t, cond, None)]
     for changed in (encoder(*each) for each in given):
         assert (changed.scalars - base).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", READABLE)
 def test_gradients_reach_every_parameter_and_are_finite(name, rng):
     encoder = randomised(name)
-    state, t, cond, estimate = readable_input(name, 2, rng)
-    features = encoder(state, t, cond, estimate)
+    state, t, cond, x_pred = readable_input(name, 2, rng)
+    features = encoder(state, t, cond, x_pred)
     assert features.scalars.shape == (*state.mask.shape, encoder.scalar_dim)
     assert features.vectors.shape == (*state.mask.shape, encoder.vector_dim, 3)
     (features.scalars.square().sum() + features.vectors.square().sum()).backward()
@@ -191,17 +189,17 @@ def test_gradients_reach_every_parameter_and_are_finite(name, rng):
         assert parameter.grad.abs().sum() > 0, label
 
 
-@pytest.mark.parametrize("name", [name for name in ON_BACKBONES if name not in DETACHED])
+@pytest.mark.parametrize("name", [n for n in ON_BACKBONES if CLASSES[n].exact_gradients])
 def test_gradients_by_coordinates_are_those_of_the_output(name, rng):
     """Guidance and critics need them: the derivative along a random direction agrees with a finite difference."""
     encoder = randomised(name)
-    state, t, cond, estimate = random_input(30, 1, rng)
+    state, t, cond, x_pred = random_input(30, 1, rng)
     weights = torch.randn(30, encoder.scalar_dim, generator=rng, dtype=torch.float64)
     direction = torch.randn(1, 30, 3, generator=rng, dtype=torch.float64)
 
     def value(step):
         shifted = state.with_fields(trans=state["trans"] + step * direction)
-        return (encoder(shifted, t, cond, estimate).scalars * weights).sum()
+        return (encoder(shifted, t, cond, x_pred).scalars * weights).sum()
 
     step = torch.zeros((), dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad(value(step), step)
@@ -226,10 +224,10 @@ def test_one_residue_and_coincident_residues_are_no_trouble(name, rng):
 @pytest.mark.parametrize("name", CAUSAL)
 def test_a_causal_encoder_never_sees_what_follows(name, rng):
     """Other residues, y and estimate after position i: not a bit of its output changes; those after it do change."""
-    encoder = randomised(name, torch.float32, causal=True)
+    encoder = randomised(name, torch.float32, **causal_keywords(name))
     length, cut = 40, 29
-    state, t, cond, estimate = random_input(length, 1, rng, torch.float32)
-    other, _, other_cond, other_estimate = random_input(length, 1, rng, torch.float32)
+    state, t, cond, x_pred = random_input(length, 1, rng, torch.float32)
+    other, _, other_cond, other_x_pred = random_input(length, 1, rng, torch.float32)
 
     def spliced(one, two):
         return torch.cat([one[:, :cut], two[:, cut:]], dim=1)
@@ -237,15 +235,15 @@ def test_a_causal_encoder_never_sees_what_follows(name, rng):
     def joined(one, two):
         return State({k: spliced(one[k], two[k]) for k in one.fields}, one.mask)
 
-    changed_cond = Conditioning(spliced(cond.residue, other_cond.residue), cond.whole)
-    for guess, other_guess in ((None, None), (estimate, other_estimate)):
+    changed_cond = Conditioning(spliced(cond.residue, other_cond.residue), cond.globals)
+    for guess, other_guess in ((None, None), (x_pred, other_x_pred)):
         features = encoder(state, t, cond, guess)
         changed = encoder(joined(state, other), t, changed_cond, joined(guess, other_guess) if guess else None)
         assert torch.equal(changed.scalars[:, :cut], features.scalars[:, :cut])
         assert torch.equal(changed.vectors[:, :cut], features.vectors[:, :cut])
         assert (changed.scalars[:, cut:] - features.scalars[:, cut:]).abs().amax((0, 2)).min() > 1e-3
         # Nor does the length of the chain: a prefix by itself gives the same, up to the order of sums.
-        prefix = Conditioning(cond.residue[:, :cut], cond.whole)
+        prefix = Conditioning(cond.residue[:, :cut], cond.globals)
         alone = encoder(
             State({k: v[:, :cut] for k, v in state.fields.items()}, state.mask[:, :cut]),
             t,
@@ -255,7 +253,7 @@ def test_a_causal_encoder_never_sees_what_follows(name, rng):
         assert (alone.scalars - features.scalars[:, :cut]).abs().max() < 1e-4
 
 
-@pytest.mark.parametrize("name", CAUSAL)
+@pytest.mark.parametrize("name", [name for name in CAUSAL if CLASSES[name].causality == "optional"])
 def test_a_causal_encoder_sees_what_comes_before(name, rng):
     """The first residue reaches the last, and without `causal` the last reaches the first."""
     state, t, cond, _ = random_input(12, 1, rng)
@@ -267,25 +265,12 @@ def test_a_causal_encoder_sees_what_comes_before(name, rng):
         assert difference[:, watched].abs().max() > 1e-6
 
 
-def over_pixels(name: str, height: int, width: int):
-    """A causal encoder of images of that size, or of any state told to read pixels row by row."""
-    parameters = inspect.signature(CLASSES[name]).parameters
-    size = {"height": height, "width": width} if "height" in parameters else {"fields": {"pixels": 1}, "row": width}
-    return randomised(name, torch.float32, causal=True, **size)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        name
-        for name in NAMES
-        if "causal" in (p := inspect.signature(CLASSES[name]).parameters) and ({"height", "fields"} & p.keys())
-    ],
-)
+@pytest.mark.parametrize("name", CAUSAL_ON_GRIDS)
 def test_a_causal_encoder_of_images_sees_no_later_pixel(name, rng):
     """Pixels from one in the middle of a row on are others: not a bit changes before it, and the last pixel sees it."""
     height, width, cut = 5, 7, 2 * 7 + 3
-    encoder = over_pixels(name, height, width)
+    keywords = CLASSES[name].on_grid(height, width, 1) | causal_keywords(name)
+    encoder = randomised(name, torch.float32, **keywords)
     mask = torch.ones(2, height * width, dtype=torch.bool)
     cond = Conditioning(torch.randn(2, height * width, 3, generator=rng), torch.randn(2, 2, generator=rng))
     pixels = torch.randn(2, height * width, 1, generator=rng)
@@ -296,20 +281,20 @@ def test_a_causal_encoder_of_images_sees_no_later_pixel(name, rng):
     with torch.no_grad():
         plain, changed, near = (encoder(State({"pixels": x}, mask), t, cond).scalars for x in (pixels, other, one_more))
         part = State({"pixels": pixels[:, :cut]}, mask[:, :cut])
-        prefix = encoder(part, t, Conditioning(cond.residue[:, :cut], cond.whole)).scalars
+        prefix = encoder(part, t, Conditioning(cond.residue[:, :cut], cond.globals)).scalars
     assert torch.equal(changed[:, :cut], plain[:, :cut])
     assert (prefix - plain[:, :cut]).abs().max() < 1e-4
     for place in (cut, cut + 1, cut + width):
         assert (near[:, place] - plain[:, place]).abs().max() > 1e-6
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", READABLE)
 def test_low_precision_is_near(name, rng):
     """Under autocast to bfloat16 the vectors, which move atoms, differ by a few percent of their size."""
     encoder = randomised(name, torch.float32)
-    state, t, cond, estimate = readable_input(name, 2, rng)
-    given = [s.map(torch.Tensor.float) for s in (state, estimate)]
-    cond = Conditioning(cond.residue.float(), cond.whole.float())
+    state, t, cond, x_pred = readable_input(name, 2, rng)
+    given = [s.map(torch.Tensor.float) for s in (state, x_pred)]
+    cond = Conditioning(cond.residue.float(), cond.globals.float())
     exact = encoder(given[0], t, cond, given[1])
     with torch.autocast("cpu", torch.bfloat16):
         low = encoder(given[0], t, cond, given[1])
@@ -317,25 +302,25 @@ def test_low_precision_is_near(name, rng):
         assert (one - two).norm() <= 0.05 * one.norm()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", READABLE)
 def test_weights_are_all_there_is_to_save(name, rng):
     """Another instance with the same weights, and a copy, give the same to the bit."""
     encoder = randomised(name)
     assert set(encoder.state_dict()) == {label for label, _ in encoder.named_parameters()}
     torch.manual_seed(1)
-    twin = registry.build("encoders", name, residue_dim=3, whole_dim=2, **SMALL).to(torch.float64)
+    twin = registry.build("encoders", name, residue_dim=3, global_dim=2, **CLASSES[name].example()).to(torch.float64)
     twin.load_state_dict(encoder.state_dict())
-    state, t, cond, estimate = readable_input(name, 1, rng)
-    features = encoder(state, t, cond, estimate)
+    state, t, cond, x_pred = readable_input(name, 1, rng)
+    features = encoder(state, t, cond, x_pred)
     for other in (twin, copy.deepcopy(encoder)):
-        assert torch.equal(other(state, t, cond, estimate).scalars, features.scalars)
+        assert torch.equal(other(state, t, cond, x_pred).scalars, features.scalars)
 
 
 @pytest.mark.parametrize(("height", "width", "channels"), [(8, 8, 1), (28, 28, 1), (32, 32, 3), (9, 14, 2)])
-@pytest.mark.parametrize("name", [n for n in ON_IMAGES if "multipliers" in inspect.signature(CLASSES[n]).parameters])
+@pytest.mark.parametrize("name", [name for name in ON_IMAGES if CLASSES[name].local])
 def test_an_encoder_of_images_keeps_pixels_in_their_place(name, height, width, channels, rng):
     """Any size: a change of one pixel is felt most near it, in both directions of the image."""
-    encoder = randomised(name, height=height, width=width, channels=channels, multipliers=(1, 2))
+    encoder = randomised(name, **CLASSES[name].on_grid(height, width, channels))
     mask = torch.ones(1, height * width, dtype=torch.bool)
     pixels = torch.randn(1, height * width, channels, generator=rng, dtype=torch.float64)
     cond = Conditioning(torch.zeros(1, height * width, 3).double(), torch.zeros(1, 2).double())
@@ -364,7 +349,7 @@ def test_the_transformer_reads_any_state(rng):
     )
     for keywords in ({}, {"row": 4}, {"causal": True}):
         encoder = registry.build(
-            "encoders", "transformer", residue_dim=0, whole_dim=1, fields={"x": 2, "angles": 3}, **SMALL, **keywords
+            "encoders", "transformer", residue_dim=0, global_dim=1, fields={"x": 2, "angles": 3}, dim=32, **keywords
         )
         features = encoder(state, torch.rand(2, generator=rng), cond, state)
         assert features.scalars.shape == (2, 16, 32)

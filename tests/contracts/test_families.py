@@ -11,9 +11,6 @@ from protgen.types import Conditioning, State
 from tests.toy_families import conditioning, draw, make, train
 from tests.toy_space import Line
 
-# Families whose loss is an exact negative log-likelihood.
-EXACT = ("autoregressive", "normalizing_flow")
-
 
 def examples(count: int, rng: torch.Generator) -> tuple[State, Conditioning]:
     """x ~ N((2 y, -1), (0.5, 1)^2) for y = +-1, y unknown in a quarter."""
@@ -30,20 +27,20 @@ def trained(request):
     torch.manual_seed(0)
     family = make(request.param, Line())
     # Two networks that answer each other need smaller steps than one that descends; a closed form needs none.
-    lr = 2e-3 if request.param == "gan" else 3e-3
+    lr = 2e-3 if family.adversarial else 3e-3
     steps = 60 if isinstance(family, ClosedFormFamily) else 1500
     losses = train(family, examples, steps=steps, lr=lr)
     return request.param, family, losses
 
 
 def test_loss_falls(trained):
-    name, family, losses = trained
+    _, family, losses = trained
     if isinstance(family, ClosedFormFamily):
         pytest.skip("fitted by its first batch: see its own tests")
-    if name == "gan":
+    if family.adversarial:
         pytest.skip("the loss of a game has no way to go")
     first, last = sum(losses[:50]) / 50, sum(losses[-50:]) / 50
-    if name in EXACT:
+    if family.exact_loss:
         # A likelihood ends at the entropy: of the normal density, and log 2 more where y is unknown.
         entropy = math.log(2 * math.pi * math.e) + math.log(0.5) + 0.25 * math.log(2)
         assert last < first - 0.05
@@ -65,8 +62,8 @@ def test_learns_a_gaussian_for_each_condition(trained):
 
 
 def test_guidance_pushes_further_the_same_way(trained):
-    name, family, _ = trained
-    if name == "autoregressive":
+    _, family, _ = trained
+    if family.causal:
         # Guides the density itself, p(x | y)^w p(x)^(1 - w), which hardly moves where the two y do not overlap.
         pytest.skip("its own test has two y that overlap")
     plain, pushed = (draw(family, 1.0, 400, weight=weight)["x"][:, 0] for weight in (1.0, 2.0))

@@ -63,8 +63,8 @@ def divergence(quantiles, bins=12):
     """KL from uniform of a histogram of quantiles, less the (bins - 1) / (2 n) it has by chance."""
     quantiles = quantiles.flatten()
     counts = torch.histc(quantiles.float(), bins, 0.0, 1.0)
-    share = counts / counts.sum()
-    return float((share * (share * bins).clamp(min=1e-9).log()).sum()) - (bins - 1) / (2 * len(quantiles))
+    fraction = counts / counts.sum()
+    return float((fraction * (fraction * bins).clamp(min=1e-9).log()).sum()) - (bins - 1) / (2 * len(quantiles))
 
 
 def angle_quantiles(angles, spread=None):
@@ -112,7 +112,7 @@ def excess(family, rng) -> list[float]:
     found = family.log_prob(x, cond, rng).nats
     spread = torch.full((1, 1, 1), CONCENTRATED)
     near = manifold.log_kernel(x[name], family.space.centre.expand_as(x[name]), spread)[:, 0]
-    concentrated = cond.whole[:, 0] > 0
+    concentrated = cond.globals[:, 0] > 0
     exact = torch.where(concentrated, near, torch.full_like(near, -manifold.log_volume))
     return [float((found - exact)[chosen].mean()) for chosen in (concentrated, ~concentrated)]
 
@@ -203,7 +203,7 @@ class NoisyPair(LikelihoodFamily):
     """log N(x; (2 y, -1), (0.5, 1)^2) plus noise that depends on the generator alone."""
 
     def log_prob(self, x_data, cond, rng):
-        mean = torch.cat([2 * cond.whole[:, :1], -torch.ones(len(cond.whole), 1)], -1)
+        mean = torch.cat([2 * cond.globals[:, :1], -torch.ones(len(cond.globals), 1)], -1)
         exact = torch.distributions.Normal(mean, torch.tensor([0.5, 1.0])).log_prob(x_data["x"][:, 0]).sum(-1)
         return Likelihood(exact + 10 * torch.randn(len(exact), generator=rng), "estimate")
 

@@ -53,7 +53,7 @@ def tiny_store(chains: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from protgen.data.build import Filters, build
 
     folder = tmp_path_factory.mktemp("store") / "store"
-    build(chains, folder, Filters(min_length=20, max_coil=1.0, rg_percentile=100, validation_share=0.3))
+    build(chains, folder, Filters(min_length=20, max_coil=1.0, rg_percentile=100, validation_fraction=0.3))
     return folder
 
 

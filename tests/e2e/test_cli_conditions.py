@@ -11,7 +11,7 @@ from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
 from protgen.structure.writer import write_structure
 
-FAST = ("--steps", 2, "--no-cleanup", "--layout", "free")
+FAST = ("--steps", 2, "--no-relax", "--blueprint", "free")
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_a_motif_with_other_conditions(cli, tiny_model, motif, tmp_path):
         assert met["motif"]["satisfied"]
         assert met["motif"]["difference"] < 0.1
         assert met["length"]["difference"] == 0
-        protein = read_structure(out / f"design_{index:04d}.pdb").protein
+        protein = read_structure(out / f"design_{index:04d}.pdb")
         assert 16 <= protein.length <= 20
         assert [entry["motif"] for entry in record["motif"]] == [{"chain": "A", "residue": n} for n in range(55, 63)]
         first = record["motif"][0]["design"]
@@ -42,10 +42,11 @@ def test_a_motif_with_other_conditions(cli, tiny_model, motif, tmp_path):
         own = ideal_helix(20)[4:12, 1]
         assert np.abs(protein.atoms[place : place + 8, 1] - own).max() < 0.1
         assert first["chain"] == protein.chain_ids[place]
-    acting = {
-        entry["condition"]: entry["how"] for entry in json.loads((out / "run.json").read_text())["request"]["acting"]
+    mechanisms = {
+        entry["condition"]: entry["mechanism"]
+        for entry in json.loads((out / "run.json").read_text())["request"]["assignments"]
     }
-    assert acting == {"length": "construction", "radius_of_gyration": "energy", "motif": "projection"}
+    assert mechanisms == {"length": "construction", "radius_of_gyration": "energy", "motif": "projection"}
     assert "radius_of_gyration" in done.out
     assert max(map(len, done.out.split("Files:")[0].splitlines())) <= 80
 
@@ -64,7 +65,7 @@ def test_symmetry_and_partial_start(cli, tiny_model, motif, tmp_path):
     flags = ("--partial", motif, "--noise", "0.1", "--symmetry", "C2")
     done = cli("sample", "--model", tiny_model, *flags, "-n", 1, "--out", tmp_path / "out", *FAST)
     assert done.code == 0, done.err
-    protein = read_structure(tmp_path / "out" / "design_0000.pdb").protein
+    protein = read_structure(tmp_path / "out" / "design_0000.pdb")
     assert protein.length == 40
     assert protein.chains == ["A", "B"]
     record = json.loads((tmp_path / "out" / "design_0000.json").read_text())
@@ -100,7 +101,7 @@ def test_check_explains_what_was_understood(cli, tiny_model, motif):
         (("--ss", "E16", "--motif", "{motif}", "--contig", "3-8/A55-62/3-8"), ("secondary structure", "motif")),
         (("--partial", "{motif}", "--length", 30), ("partial", "30")),
         (("--length", 20, "--enforce", "length=rank"), ("length=rank", "construction")),
-        (("--length", 20, "--enforce", "length"), ("NAME=HOW",)),
+        (("--length", 20, "--enforce", "length"), ("NAME=MECHANISM",)),
         (("--conditions", "nowhere.yaml"), ("nowhere.yaml",)),
         (("--length", 20, "--rg", 7, "--candidates", 0), ("--candidates",)),
     ],

@@ -104,7 +104,7 @@ def test_refolds_from_a_folder(designs, tmp_path, cli):
 def test_number_of_jobs_changes_nothing(designs):
     """Refolds are compared in this process or in two; the columns are the same."""
     files = [(path.name, path) for path in sorted(designs[0].iterdir())]
-    proteins = [read_structure(path).protein for _, path in files]
+    proteins = [read_structure(path) for _, path in files]
     tables = []
     for jobs in (1, 2):
         rows = [{"set": "designs"} for _ in files]
@@ -147,7 +147,7 @@ def test_refolds_below_the_designs_are_no_designs(tmp_path, cli):
 
 
 def test_motif_of_a_record(tmp_path, cli):
-    """The record beside a design names the motif; a refold is held against the motif's file, in place."""
+    """The record beside a design names the motif; a refold is compared with the motif's file, in place."""
     native = ideal_helix(12)
     write_structure(Protein.from_backbone(native, residue_numbers=np.arange(31, 43)), tmp_path / "native.pdb")
     motif = Motif(str(tmp_path / "native.pdb"), "8/A33-40/8")
@@ -226,7 +226,16 @@ def test_tools_make_refolds_and_keep_them(tools, tmp_path, cli):
     designs = tmp_path / "designs"
     for n in (24, 26, 28):
         write(designs / f"d{n}.pdb", ideal_hairpin(n))
-    arguments = ["evaluate", designs, "--out", designs / "out", "--inverse-folder", writer, "--folder", folder]
+    arguments = [
+        "evaluate",
+        designs,
+        "--out",
+        designs / "out",
+        "--inverse-folder",
+        writer,
+        "--structure-predictor",
+        folder,
+    ]
     results = []
     for _ in range(2):
         done = cli(*arguments, "--sequences", 3, "--no-report")
@@ -257,9 +266,13 @@ def test_usage_errors(designs, tools, tmp_path, cli):
     folder, refolds = designs
     _, writer, tool = tools
     out = ["--out", tmp_path / "out"]
-    cli("evaluate", folder, *out, "--refolds", refolds, "--folder", tool).assert_failed(2, "--refolds", "--folder")
+    cli("evaluate", folder, *out, "--refolds", refolds, "--structure-predictor", tool).assert_failed(
+        2, "--refolds", "--folder"
+    )
     cli("evaluate", folder, *out, "--inverse-folder", writer).assert_failed(2, "add --folder")
-    cli("evaluate", folder, *out, "--folder", "command:nothing-like-it {fasta} {pdb}").assert_failed(2, "on PATH")
+    cli("evaluate", folder, *out, "--structure-predictor", "command:nothing-like-it {fasta} {pdb}").assert_failed(
+        2, "on PATH"
+    )
     cli("evaluate", folder, *out, "--refolds", tmp_path / "absent").assert_failed(2, "no such folder")
     cli("evaluate", folder, *out, "--refolds", folder).assert_failed(2, "one of the designs")
     cli("evaluate", refolds, *out, "--refolds", tmp_path / "shelf").assert_failed(2, "none of 4 files belongs")

@@ -11,7 +11,7 @@ import pytest
 from protgen.cli.design_folder import DesignFolder
 from protgen.structure.reader import read_structure
 
-FAST = ("--steps", 2, "--no-cleanup", "--layout", "free")
+FAST = ("--steps", 2, "--no-relax", "--blueprint", "free")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -35,7 +35,7 @@ def test_writes_designs_records_and_a_table_of_80_columns(cli, tiny_model, tmp_p
     assert record["model"]["name"] == str(tiny_model)
     run = json.loads((out / "run.json").read_text())
     assert (run["status"], run["n"], run["n_done"]) == ("done", 3, 3)
-    protein = read_structure(out / "design_0001.pdb").protein
+    protein = read_structure(out / "design_0001.pdb")
     assert protein.length == 20
     assert set(protein.residue_names) == {"GLY"}
     table = done.out.split("\n\n")[0]
@@ -51,7 +51,7 @@ def test_mmcif_and_a_range_of_lengths(cli, tiny_model, tmp_path):
         "sample", "--model", tiny_model, "--length", "12-30", "-n", 4, "--out", tmp_path, "--format", "cif", *FAST
     )  # fmt: skip
     assert done.code == 0, done.err
-    lengths = [read_structure(tmp_path / f"design_000{i}.cif").protein.length for i in range(4)]
+    lengths = [read_structure(tmp_path / f"design_000{i}.cif").length for i in range(4)]
     assert all(12 <= length <= 30 for length in lengths)
     assert len(set(lengths)) > 1
 
@@ -62,7 +62,7 @@ def test_same_seed_same_designs_whatever_the_batch_size(cli, tiny_model, tmp_pat
         arguments = ("--length", "15-25", "-n", 3, "--seed", 5, "--batch-size", batch, "--device", "cpu")
         assert cli("sample", "--model", tiny_model, *arguments, "--out", tmp_path / name, *FAST).code == 0
     for i in range(3):
-        a, b = (read_structure(tmp_path / name / f"design_000{i}.pdb").protein for name in "ab")
+        a, b = (read_structure(tmp_path / name / f"design_000{i}.pdb") for name in "ab")
         assert np.array_equal(a.backbone, b.backbone)
 
 
@@ -86,7 +86,7 @@ def test_same_seed_same_designs_whatever_the_batch_size(cli, tiny_model, tmp_pat
         (("--length", "20", "--temperature", "nan"), ("temperature",)),
         (("--length", "20", "--temperature", "-1"), ("temperature",)),
         (("--length", "20", "--sampler", "eulr"), ("eulr", "did you mean 'euler'")),
-        (("--length", "20", "--layout", "wild"), ("layout", "wild")),
+        (("--length", "20", "--blueprint", "wild"), ("blueprint", "wild")),
         (("--length", "20", "--device", "abacus"), ("abacus",)),
         (("--length", "20", "--format", "xyz"), ("xyz",)),
         (("--length", "20", "--bogus"), ("--bogus",)),
@@ -242,7 +242,7 @@ def test_overwrite_keeps_the_old_run_until_a_new_design_is_at_hand(cli, tiny_mod
 def test_check_says_what_was_understood_and_makes_nothing(cli, tiny_model, tmp_path, monkeypatch):
     """Conditions in words, conflicts as errors, cost."""
     monkeypatch.chdir(tmp_path)
-    done = cli("check", "--model", tiny_model, "--ss", "H10L2E4X4", "-n", 1, "--layout", "free")
+    done = cli("check", "--model", tiny_model, "--ss", "H10L2E4X4", "-n", 1, "--blueprint", "free")
     assert done.code == 0, done.err
     assert "10 helix, 4 strand, 4 free" in done.out
     assert "No conflicts" in done.out

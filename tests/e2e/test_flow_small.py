@@ -63,8 +63,8 @@ def test_a_motif_is_drawn_near_by_its_energy_and_particles(model, tmp_path):
     path = tmp_path / "hairpin.pdb"
     write_structure(Protein.from_backbone(ideal_hairpin(16)), path)
     asked = [Length(48), Motif(str(path), "16/A1-16/16")]
-    twisted = replace(FAST, sampler="smc", particles=2, enforce={"motif": "energy"}, cleanup=False)
-    ignored = replace(FAST, enforce={"motif": "rank"}, candidates=1, cleanup=False)
+    twisted = replace(FAST, sampler="smc", particles=2, enforce={"motif": "energy"}, relax=False)
+    ignored = replace(FAST, enforce={"motif": "rank"}, candidates=1, relax=False)
     near, far = (asked[1].adherence(next(generate(model, asked, 1, 0, how)).protein) for how in (twisted, ignored))
     assert near.difference < 0.5 < 1.5 < far.difference
 

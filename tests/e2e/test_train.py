@@ -16,12 +16,16 @@ from protgen.data.dataset import collate
 from protgen.data.store import Store
 from protgen.families.base import ClosedFormFamily
 from protgen.models.model import build_model
-from protgen.training.loop import TrainSettings, train
+from protgen.training.loop import train
+from protgen.training.settings import Machine, TrainSettings
 from tests.e2e.conftest import TINY
 
 SETTINGS = TrainSettings(
-    steps=6, pairs=4000, warmup=2, bf16=False, checkpoint_minutes=0, log_every=1, validate_every=100
+    steps=6, max_pairs_per_batch=4000, warmup=2, bf16=False, checkpoint_minutes=0, log_every=1, validate_every=100
 )
+
+
+CPU = Machine("cpu")
 
 
 class Stop(Exception):
@@ -38,7 +42,7 @@ def test_an_interrupted_run_resumes_to_the_bit(tiny_store, tmp_path):
     """Six steps at once, and three, a crash, and three more from other initial weights: the same in every bit."""
     store = Store(tiny_store)
     torch.manual_seed(1)
-    train(build_model(TINY), store, tmp_path / "straight", SETTINGS, accelerator="cpu")
+    train(build_model(TINY), store, SETTINGS, run=tmp_path / "straight", machine=CPU)
 
     def stop(progress):
         if progress.step == 4:  # before its checkpoint is written
@@ -46,10 +50,10 @@ def test_an_interrupted_run_resumes_to_the_bit(tiny_store, tmp_path):
 
     torch.manual_seed(1)
     with pytest.raises(Stop):
-        train(build_model(TINY), store, tmp_path / "cut", SETTINGS, on_progress=stop, accelerator="cpu")
+        train(build_model(TINY), store, SETTINGS, run=tmp_path / "cut", machine=CPU, on_progress=stop)
     assert (tmp_path / "cut" / "checkpoints" / "step_00000003").is_dir()
     torch.manual_seed(2)
-    train(build_model(TINY), store, tmp_path / "cut", SETTINGS, accelerator="cpu")
+    train(build_model(TINY), store, SETTINGS, run=tmp_path / "cut", machine=CPU)
     straight, cut = weights(tmp_path / "straight"), weights(tmp_path / "cut")
     for part, tensors in straight.items():
         assert tensors.keys() == cut[part].keys()
@@ -74,7 +78,7 @@ def test_train_leaves_a_run_that_sample_can_use(cli, tiny_store, tmp_path):
     assert cli(*arguments).code == 0
     assert (run / "checkpoints" / "step_00000002" / "weights.safetensors").stat().st_mtime_ns == written
     cli(*arguments, "encoder.dim=48").assert_failed(2, "cannot resume", "dim")
-    sampled = cli("sample", "--model", run / "model", "--length", 20, "-n", 1, "--steps", 2, "--no-cleanup",
+    sampled = cli("sample", "--model", run / "model", "--length", 20, "-n", 1, "--steps", 2, "--no-relax",
                   "--out", tmp_path / "designs")  # fmt: skip
     assert sampled.code == 0, sampled.err
 
@@ -98,7 +102,7 @@ def test_a_stop_between_steps_keeps_every_step_done(tiny_store, tmp_path):
     asked = iter([False, True])
     settings = replace(SETTINGS, checkpoint_minutes=60.0)
     model = build_model(TINY)
-    train(model, Store(tiny_store), tmp_path, settings, should_stop=lambda: next(asked), accelerator="cpu")
+    train(model, Store(tiny_store), settings, run=tmp_path, machine=CPU, should_stop=lambda: next(asked))
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_00000002"]
     assert (tmp_path / "model" / "model.safetensors").is_file()
 
@@ -120,7 +124,7 @@ def test_parts_of_a_model_begin_from_parts_of_others(tiny_store, tiny_model):
     start = {"first.decoder": f"{tiny_model}/encoder", "second.encoder": f"{tiny_model}/encoder"}
     network = [f"encoder.{key}={value}" for key, value in TINY["encoder"].items() if key != "name"]
     config = load_config(
-        ["family=latent", "family.posed=true", f"encoder={TINY['encoder']['name']}", *network,
+        ["family=latent", "family.frame_latents=true", f"encoder={TINY['encoder']['name']}", *network,
          f"data.store={tiny_store}", "start={" + ", ".join(f"{part}: {source}" for part, source in start.items()) + "}"]
     )  # fmt: skip
     assert config.start == start

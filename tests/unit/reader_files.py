@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from protgen.structure.ideal import add_cb, ideal_helix
-from protgen.structure.reader import ReadResult, read_structure
+from protgen.structure.reader import ReadResult, parse_structure
 
 NAMES = ("N", "CA", "C", "O", "CB")
 RESIDUES = ("ALA", "LEU", "GLU", "LYS", "SER", "VAL", "THR", "ASP", "ARG", "PHE", "GLN", "ILE")
@@ -90,7 +90,7 @@ def read(tmp_path: Path, content: str | bytes, name: str = "test.pdb", **keyword
     data = content.encode() if isinstance(content, str) else content
     path = tmp_path / name
     path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
-    return read_structure(path, **keywords)
+    return parse_structure(path, **keywords)
 
 
 def codes(result: ReadResult) -> dict[str, int]:

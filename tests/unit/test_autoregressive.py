@@ -97,7 +97,7 @@ def task(count: int, y: float, seed: int = 0, length: int = 2, **keywords) -> Sa
 @pytest.fixture(scope="module", params=[{"components": 6}, {"bins": 24}], ids=["mixture", "bins"])
 def trained(request):
     torch.manual_seed(0)
-    keywords = {"whole_dim": 2, "width": 48, "window": 1, "plan_dim": 8, "candidates": 4} | request.param
+    keywords = {"global_dim": 2, "width": 48, "window": 1, "plan_dim": 8, "candidates": 4} | request.param
     family = Autoregressive(Ring(), Past({"angle": 1, "x": 1}), **keywords)
     train(family, examples, steps=500)
     return family.eval()
@@ -106,7 +106,7 @@ def trained(request):
 def test_learns_the_joint_density(trained, rng):
     """KL from the target, by 4,000 fresh examples, below 0.08 nats (0.25 for histograms of 15 degrees: 0.21 found)."""
     x, cond = examples(4_000, rng)
-    known = cond.whole[:, 1] > 0
+    known = cond.globals[:, 1] > 0
     with torch.no_grad():
         found = trained.log_prob(x, cond, rng)
     assert found.kind == "exact"
@@ -190,7 +190,7 @@ def helix_and_strand(count: int, rng: Generator) -> tuple[State, Conditioning]:
 @pytest.fixture(scope="module")
 def protein():
     torch.manual_seed(0)
-    encoder = Past({"trans": 3, "rots": 9}, residue_dim=2, whole_dim=0)
+    encoder = Past({"trans": 3, "rots": 9}, residue_dim=2, global_dim=0)
     family = Autoregressive(
         Torsions(), encoder, residue_dim=2, components=4, width=48, window=2, plan_dim=8, exposure_noise=0.01
     )
@@ -226,9 +226,9 @@ def test_sampling_reads_what_training_reads(name):
     """The features each position was drawn with are those that its likelihood takes, all positions at once."""
     torch.manual_seed(0)
     if name == "past":
-        encoder = Past({"trans": 3, "rots": 9}, residue_dim=2, whole_dim=0)
+        encoder = Past({"trans": 3, "rots": 9}, residue_dim=2, global_dim=0)
     else:
-        encoder = registry.build("encoders", name, residue_dim=2, whole_dim=0, dim=32, blocks=2, causal=True)
+        encoder = registry.build("encoders", name, residue_dim=2, global_dim=0, dim=32, blocks=2, causal=True)
     family = Autoregressive(Torsions(), encoder, residue_dim=2, candidates=2).eval()
     used, choose = [], family.choose
 
@@ -251,7 +251,7 @@ def test_likelihood_does_not_depend_on_padding_and_knows_breaks(protein, rng):
         plain = protein.log_prob(state, cond, rng).nats
         pad = {name: torch.cat([x, torch.zeros_like(x[:, :4])], 1) for name, x in state.fields.items()}
         wide = State(pad, torch.cat([state.mask, torch.zeros(3, 4, dtype=torch.bool)], 1))
-        wide_cond = Conditioning(torch.cat([cond.residue, torch.zeros(3, 4, 2)], 1), cond.whole)
+        wide_cond = Conditioning(torch.cat([cond.residue, torch.zeros(3, 4, 2)], 1), cond.globals)
         assert torch.allclose(protein.log_prob(wide, wide_cond, rng).nats, plain, atol=1e-3)
         known = state["known"].clone()
         known[:, 4, 1] = False

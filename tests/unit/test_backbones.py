@@ -33,7 +33,7 @@ def model() -> Model:
 
 def test_designs_are_unbroken_and_do_not_depend_on_their_batch(model):
     seen = []
-    settings = SampleSettings(guidance=1.0, cleanup=False, device="cpu")
+    settings = SampleSettings(guidance=1.0, relax=False, device="cpu")
     together = {d.index: d for d in generate(model, [Length(8, 14)], 3, 5, settings, on_step=lambda *s: seen.append(s))}
     assert seen[-1][0] == seen[-1][1] == sum(d.protein.length for d in together.values())
     alone = replace(settings, batch_size=1)
@@ -50,14 +50,14 @@ def test_clean_up_takes_frames_of_any_backbone(model):
     torch.manual_seed(0)
     state = space.noise(torch.ones(2, 12, dtype=torch.bool), torch.randn(2, 12, 6))
     state = space.project(state.with_fields(angles=state["angles"] * 0.2))
-    final, raw = finished_atoms(space, state, cleanup=True)
+    final, raw = finished_atoms(space, state, relax=True)
     assert torch.equal(raw, space.observe(state))
     assert (final - raw).abs().max() > 1e-3
-    assert finished_atoms(space, state, cleanup=False)[0] is not final
+    assert finished_atoms(space, state, relax=False)[0] is not final
     # Frames of Backbone go through as they are.
     frames = Backbone()
     same = frames.noise(torch.ones(1, 6, dtype=torch.bool), torch.randn(1, 6, 7))
-    assert torch.equal(finished_atoms(frames, same, cleanup=False)[0], frames.observe(same))
+    assert torch.equal(finished_atoms(frames, same, relax=False)[0], frames.observe(same))
 
 
 def test_other_spaces_are_refused():

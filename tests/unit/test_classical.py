@@ -34,7 +34,7 @@ def data(count: int, rng: Generator):
 
 
 def fitted(model: str, x: State, labels: torch.Tensor, batch: int, **keywords) -> Classical:
-    family = Classical(Line(), Dense(Line()), whole_dim=3, model=model, ridge=1e-9, **keywords).train()
+    family = Classical(Line(), Dense(Line()), global_dim=3, model=model, ridge=1e-9, **keywords).train()
     for start in range(0, len(labels), batch):
         part = slice(start, start + batch)
         family.loss(State({"x": x["x"][part]}, x.mask[part]), whole(labels[part]), Generator())
@@ -90,7 +90,7 @@ def test_mixture_finds_two_modes(rng):
 
 def test_images_are_vectors_and_evaluation_does_not_fit(rng):
     space = Image(3, 3)
-    family = Classical(space, Dense(space), whole_dim=3, model="naive_bayes")
+    family = Classical(space, Dense(space), global_dim=3, model="naive_bayes")
     x = State({"pixels": torch.randn(50, 9, 1, generator=rng)}, space.full_mask(50))
     labels = torch.zeros(50).long()
     with pytest.raises(UsageError, match="fitted"):

@@ -12,7 +12,7 @@ from protgen.conditions.fractions import Fractions
 from protgen.conditions.length import Length
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.errors import ConfigError, ConflictError, UsageError
-from protgen.generation.conflicts import check_conditions
+from protgen.generation.conflicts import check_conditions, length_warnings
 from protgen.structure.ideal import ideal_helix
 from protgen.structure.protein import Protein
 from protgen.types import Batch
@@ -77,15 +77,15 @@ def test_adherence_on_an_ideal_helix():
 
 def test_conflicts_are_named_before_computing():
     with pytest.raises(ConflictError, match=r"30.*31|31.*30"):
-        check_conditions([Length(31), SecondaryStructure("H" * 30)], None)
+        check_conditions([Length(31), SecondaryStructure("H" * 30)])
     with pytest.raises(ConflictError, match="strand"):
-        check_conditions([SecondaryStructure("H" * 30), Fractions(strand=0.5)], None)
+        check_conditions([SecondaryStructure("H" * 30), Fractions(strand=0.5)])
     with pytest.raises(UsageError, match="length"):
-        check_conditions([Fractions(helix=0.5)], None)
+        check_conditions([Fractions(helix=0.5)])
     with pytest.raises(UsageError, match="twice"):
-        check_conditions([Length(30), Length(40)], None)
-    assert check_conditions([Length(30)], (40, 128))
-    assert not check_conditions([Length(60)], (40, 128))
+        check_conditions([Length(30), Length(40)])
+    assert length_warnings(check_conditions([Length(30)]), (40, 128))
+    assert not length_warnings(check_conditions([Length(60)]), (40, 128))
 
 
 @pytest.mark.parametrize("bad", [{"helix": 1.2}, {"strand": -0.1}, {"helix": 0.7, "strand": 0.6}])
@@ -102,7 +102,9 @@ def test_features_of_requests_equal_features_of_data(rng):
     requests = [[SecondaryStructure("H" * 8 + "L" * 4 + "E" * 8), Fractions(0.4, 0.4)]]
     asked = embedding.from_requests(requests, batch.mask)
     seen = [embedding.from_data(batch, rng) for _ in range(60)]
-    assert any(torch.allclose(one.residue, asked.residue) and torch.allclose(one.whole, asked.whole) for one in seen)
+    assert any(
+        torch.allclose(one.residue, asked.residue) and torch.allclose(one.globals, asked.globals) for one in seen
+    )
     unknown = embedding.unknown(batch.mask)
     assert any(torch.equal(one.residue, unknown.residue) for one in seen)
     partly = [one.residue[0, :, 3].sum().item() for one in seen]

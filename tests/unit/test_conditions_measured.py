@@ -110,14 +110,14 @@ def test_contacts_of_a_file(tmp_path):
 
 
 def test_strands_of_a_hairpin_pair_antiparallel():
-    layout = "L" + "E" * 8 + "LL" + "E" * 8 + "L"
-    assert ContactMap(layout, ((1, 2, "antiparallel"),)).adherence(HAIRPIN).satisfied
-    assert ContactMap(layout, ((1, 2, "near"),)).adherence(HAIRPIN).satisfied
-    missed = ContactMap(layout, ((1, 2, "parallel"),)).adherence(HAIRPIN)
+    blueprint = "L" + "E" * 8 + "LL" + "E" * 8 + "L"
+    assert ContactMap(blueprint, ((1, 2, "antiparallel"),)).adherence(HAIRPIN).satisfied
+    assert ContactMap(blueprint, ((1, 2, "near"),)).adherence(HAIRPIN).satisfied
+    missed = ContactMap(blueprint, ((1, 2, "parallel"),)).adherence(HAIRPIN)
     assert missed.difference == 1
     assert missed.got == ["1-2: antiparallel"]
     strand = Protein.from_backbone(ideal_strand(20))
-    assert ContactMap(layout, ((1, 2, "near"),)).adherence(strand).got == ["1-2: apart"]
+    assert ContactMap(blueprint, ((1, 2, "near"),)).adherence(strand).got == ["1-2: apart"]
     with pytest.raises(UsageError, match="must be strands"):
         ContactMap("H8L2E8", ((1, 2, "parallel"),))
 
@@ -207,9 +207,9 @@ def test_perfect_symmetry_is_recognised_and_a_moved_chain_measured(group):
     n = asked.copies
     backbone = perfect.backbone.copy()
     backbone[:12] += rng.standard_normal((12, 1, 3)) * 0.5
-    spread = np.sqrt(np.square(backbone - perfect.backbone)[:12].sum(-1).mean())
+    std = np.sqrt(np.square(backbone - perfect.backbone)[:12].sum(-1).mean())
     off = asked.adherence(Protein.from_backbone(backbone, chain_ids=perfect.chain_ids)).difference
-    assert 0.7 * spread * np.sqrt(n - 1) / n < off < 1.01 * spread * np.sqrt(n - 1) / n
+    assert 0.7 * std * np.sqrt(n - 1) / n < off < 1.01 * std * np.sqrt(n - 1) / n
 
 
 def test_another_symmetry_is_not_met():

@@ -40,7 +40,7 @@ def test_no_crop_spans_a_break_or_comes_from_an_extended_chain():
 def test_crops_are_few_and_overlap_by_less_than_half():
     """At most as many as asked, none sharing half of the shorter with another."""
     ca = globule(150, 0, 3)
-    crops = compact_crops(ca, np.zeros(149, dtype=bool), (56, 64, 72, 80), most=2, share=0.1)
+    crops = compact_crops(ca, np.zeros(149, dtype=bool), (56, 64, 72, 80), most=2, fraction=0.1)
     assert 1 <= len(crops) <= 2
     for i, (start, stop) in enumerate(crops):
         assert not overlaps(start, stop, crops[:i])

@@ -13,7 +13,7 @@ from protgen.structure.protein import Protein
 from protgen.structure.trace import radius_of_gyration
 from protgen.structure.writer import write_structure
 
-LOOSE = Filters(min_length=20, max_length=60, rg_percentile=100, validation_share=0.0)
+LOOSE = Filters(min_length=20, max_length=60, rg_percentile=100, validation_fraction=0.0)
 
 
 def put(folder, name, backbone, **keywords):
@@ -91,7 +91,7 @@ def test_extended_chains_are_dropped_by_percentile(tmp_path):
     (tmp_path / "in").mkdir()
     for n in range(20, 40):
         put(tmp_path / "in", f"h{n}.pdb", ideal_helix(n))
-    build(tmp_path / "in", tmp_path / "store", Filters(min_length=20, rg_percentile=90, validation_share=0.0))
+    build(tmp_path / "in", tmp_path / "store", Filters(min_length=20, rg_percentile=90, validation_fraction=0.0))
     dropped = reasons(Store(tmp_path / "store"))
     assert set(dropped) == {"h38", "h39"}
     assert all(reason.startswith("extended") for reason in dropped.values())
@@ -102,7 +102,7 @@ def test_split_by_cluster_is_drawn_by_name(tmp_path):
     (tmp_path / "in").mkdir()
     for n in range(20, 60):
         put(tmp_path / "in", f"h{n}.pdb", ideal_helix(n))
-    filters = Filters(min_length=20, rg_percentile=100, validation_share=0.3)
+    filters = Filters(min_length=20, rg_percentile=100, validation_fraction=0.3)
     held_out = []
     for name in ("one", "two"):
         build(tmp_path / "in", tmp_path / name, filters)

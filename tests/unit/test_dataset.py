@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from protgen.data.dataset import LengthBuckets, collate, training_batches
+from protgen.data.dataset import LengthBuckets, StoreBatches, collate
 from protgen.data.store import Item, Store, write_store
 
 
@@ -56,9 +56,9 @@ def test_starting_at_step_s_gives_what_an_unbroken_run_sees(tmp_path):
     store = Store(tmp_path)
     indices = store.indices("train")
     per_epoch = len(LengthBuckets(store.lengths[indices], 1000, 3).epoch(0))
-    unbroken = training_batches(store, indices, 1000, 3)
-    seen = [next(unbroken)["atoms"] for _ in range(2 * per_epoch + 2)]
+    unbroken = StoreBatches(store, 1000, 3)
+    seen = [unbroken(step)["atoms"] for step in range(2 * per_epoch + 2)]
     for start in (1, per_epoch, per_epoch + 1, 2 * per_epoch):
-        resumed = training_batches(store, indices, 1000, 3, start)
+        resumed = StoreBatches(store, 1000, 3)
         for offset in range(2):
-            assert torch.equal(next(resumed)["atoms"], seen[start + offset])
+            assert torch.equal(resumed(start + offset)["atoms"], seen[start + offset])

@@ -100,7 +100,7 @@ def test_classical_models_tell_folds_apart(model):
     assert torch.equal(found.best, kinds)
     free = family.log_prob(x, built.conditions.unknown(batch.mask), Generator()).nats
     priors = family.examples[:2] / family.examples[:2].sum()
-    codes = [int((cond.whole[0] @ family.codes[:2].T).argmax()) for cond in asked]
+    codes = [int((cond.globals[0] @ family.codes[:2].T).argmax()) for cond in asked]
     assert torch.allclose(free, (found.log_likelihood + priors[codes].log()).logsumexp(-1), atol=1e-3)
 
 
@@ -112,7 +112,7 @@ def test_samples_are_descriptors_of_their_class():
     rows = torch.nonzero(kinds)[:1].expand(300, 1)[:, 0]
     task = SamplingTask(
         space.full_mask(300),
-        type(cond)(cond.residue[rows], cond.whole[rows]),
+        type(cond)(cond.residue[rows], cond.globals[rows]),
         [Generator().manual_seed(i) for i in range(300)],
     )
     drawn = space.decode(built.family.sample(task))["descriptors"]

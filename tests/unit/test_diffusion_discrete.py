@@ -19,7 +19,7 @@ class Nothing(Encoder):
 
     symmetry, reads, vector_dim, scalar_dim = "none", ("pixels",), 0, 1
 
-    def forward(self, state, t, cond, estimate=None):
+    def forward(self, state, t, cond, x_pred=None):
         return Features(torch.zeros(*state.mask.shape, 1), torch.zeros(*state.mask.shape, 0, 3))
 
 
@@ -29,7 +29,7 @@ def test_with_the_exact_denoiser_the_bound_is_the_entropy(path, rng):
     weighting = "bound" if path == "learned" else "simple"
     family = Diffusion(Image(1, 2, 1, binary=True), Nothing(), path=path, weighting=weighting)
 
-    def predict(x_t, t, cond, estimate):
+    def predict(x_t, t, cond, x_pred):
         alpha, sigma = family.target.levels(t)
         logit = 2 * alpha * x_t["pixels"] / sigma.square() + (P / (1 - P)).log()[:, None]
         return State({"pixels": (logit / 2).tanh()}, x_t.mask)

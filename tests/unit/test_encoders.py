@@ -13,7 +13,7 @@ from protgen.structure.ideal import ideal_helix
 from protgen.types import Batch, Conditioning
 
 SE3 = [name for name in registry.names("encoders") if registry.find("encoders", name).symmetry == "SE3"]
-WIDTHS = {"residue_dim": 10, "whole_dim": 8}
+WIDTHS = {"residue_dim": 10, "global_dim": 8}
 
 
 def parameters(encoder: torch.nn.Module) -> int:
@@ -27,7 +27,7 @@ def test_it_learns_helices(name, rng):
     torch.manual_seed(0)
     space = registry.build("spaces", "backbone")
     keywords = {"refresh": 1} if name == "frame_attention" else {}
-    encoder = registry.build("encoders", name, residue_dim=0, whole_dim=0, dim=32, blocks=2, **keywords)
+    encoder = registry.build("encoders", name, residue_dim=0, global_dim=0, dim=32, blocks=2, **keywords)
     family = registry.build("families", "flow_matching", space=space, encoder=encoder)
     lengths = [9, 10, 11, 12]
     atoms = torch.zeros(len(lengths), 12, 4, 3)
@@ -114,14 +114,14 @@ def test_tensors_of_degree_two_are_equivariant_and_used(rng):
     """The option beside the default, by the same contract; another degree is refused."""
     from tests.contracts.test_encoders import moved, random_input, randomised
 
-    encoder = randomised("tensor_field", degree=2, blocks=2, vectors=4, tensors=3)
-    state, t, cond, estimate = random_input(17, 1, rng)
+    encoder = randomised("tensor_field", degree=2, blocks=2, vectors=6)
+    state, t, cond, x_pred = random_input(17, 1, rng)
     rotation = so3.project(so3.uniform(torch.randn(1, 4, generator=rng, dtype=torch.float64)))
     shift = torch.randn(1, 3, generator=rng, dtype=torch.float64)
-    features = encoder(state, t, cond, estimate)
-    turned = encoder(moved(state, rotation, shift), t, cond, moved(estimate, rotation, -shift))
-    assert (turned.scalars - features.scalars).abs().max() < 1e-9
-    assert (turned.vectors - features.vectors @ rotation[0].T).abs().max() < 1e-8
+    features = encoder(state, t, cond, x_pred)
+    rotated = encoder(moved(state, rotation, shift), t, cond, moved(x_pred, rotation, -shift))
+    assert (rotated.scalars - features.scalars).abs().max() < 1e-9
+    assert (rotated.vectors - features.vectors @ rotation[0].T).abs().max() < 1e-8
     with pytest.raises(ConfigError, match="degree"):
         registry.build("encoders", "tensor_field", **WIDTHS, degree=3)
 

@@ -20,7 +20,7 @@ from protgen.structure.ideal import ideal_helix, ideal_strand
 from protgen.structure.protein import Protein
 from protgen.types import Batch
 
-SPREAD = 7.0  # Å
+STD = 7.0  # Å
 BACKBONE = {
     "space": {"name": "backbone"},
     "encoder": {"name": "frame_attention", "dim": 16, "pair_dim": 4, "blocks": 2, "heads": 2, "refresh": 1},
@@ -44,8 +44,8 @@ class Gaussian(Family, LikelihoodFamily):
     def log_prob(self, x_data, cond, rng):
         self.asked.append(cond)
         n = x_data.mask.sum(-1)
-        nats = -x_data["trans"].square().sum((1, 2)) / (2 * SPREAD**2)
-        nats = nats - 3 * (n - 1) * math.log(SPREAD * (2 * math.pi) ** 0.5) - n * math.log(8 * math.pi**2)
+        nats = -x_data["trans"].square().sum((1, 2)) / (2 * STD**2)
+        nats = nats - 3 * (n - 1) * math.log(STD * (2 * math.pi) ** 0.5) - n * math.log(8 * math.pi**2)
         return Likelihood(nats + self.jitter * torch.randn((), generator=rng), self.kind)
 
 
@@ -54,7 +54,7 @@ def settings(family=None, **options):
     return LikelihoodSettings(model, "gauss", "0" * 64, **options)
 
 
-def judge(proteins, chosen):
+def evaluator(proteins, chosen):
     rows = [{} for _ in proteins]
     return rows, likelihood(rows, proteins, chosen)
 
@@ -64,9 +64,9 @@ def test_against_the_density_in_closed_form():
     turn = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
     turn *= np.sign(np.linalg.det(turn))
     for xyz in (ideal_helix(30), ideal_strand(25) @ turn.T + 100.0):
-        (row,), _ = judge([Protein.from_backbone(xyz)], settings())
+        (row,), _ = evaluator([Protein.from_backbone(xyz)], settings())
         ca, n = xyz[:, 1] - xyz[:, 1].mean(0), len(xyz)
-        nats = (ca**2).sum() / (2 * SPREAD**2) + 1.5 * (n - 1) * math.log(2 * math.pi * SPREAD**2)
+        nats = (ca**2).sum() / (2 * STD**2) + 1.5 * (n - 1) * math.log(2 * math.pi * STD**2)
         nats = (nats + n * math.log(8 * math.pi**2)) / n
         assert row["nats_per_residue"] == pytest.approx(nats, rel=1e-4)
         assert row["bits_per_residue"] == pytest.approx(nats / math.log(2), rel=1e-4)
@@ -78,7 +78,7 @@ def test_against_the_density_in_closed_form():
 )
 def test_the_kind_is_in_every_definition(kind, words):
     """A lower bound of log p is an upper bound of what is printed, and is called so."""
-    rows, result = judge([Protein.from_backbone(ideal_helix(30)), None], settings(Gaussian(kind)))
+    rows, result = evaluator([Protein.from_backbone(ideal_helix(30)), None], settings(Gaussian(kind)))
     assert rows[0]["likelihood_kind"] == result.about["kind"] == kind
     assert rows[1] == {}
     assert (result.about["n"], result.about["n_given"]) == (1, 1)
@@ -90,13 +90,13 @@ def test_draws_depend_on_seed_and_structure_alone():
     """Order and company change nothing; another seed, or another structure, draws anew."""
     helix, strand = (Protein.from_backbone(make(30)) for make in (ideal_helix, ideal_strand))
     noisy = settings(Gaussian(jitter=50.0))
-    plain = judge([helix, strand], settings())[0]
-    rows, turned = judge([helix, strand], noisy)[0], judge([strand, None, helix], noisy)[0]
-    assert rows[0] == turned[2]
-    assert rows[1] == turned[0]
+    plain = evaluator([helix, strand], settings())[0]
+    rows, rotated = evaluator([helix, strand], noisy)[0], evaluator([strand, None, helix], noisy)[0]
+    assert rows[0] == rotated[2]
+    assert rows[1] == rotated[0]
     drawn = [row["nats_per_residue"] - base["nats_per_residue"] for row, base in zip(rows, plain, strict=True)]
     assert abs(drawn[0] - drawn[1]) > 1e-3
-    assert judge([helix], replace(noisy, seed=1))[0][0] != rows[0]
+    assert evaluator([helix], replace(noisy, seed=1))[0][0] != rows[0]
 
 
 def test_what_the_space_cannot_take_has_a_reason_and_no_number():
@@ -113,7 +113,7 @@ def test_what_the_space_cannot_take_has_a_reason_and_no_number():
         Protein.from_backbone(ideal_helix(30)),
         Protein.from_backbone(ideal_helix(50)),
     ]
-    rows, result = judge(proteins, settings())
+    rows, result = evaluator(proteins, settings())
     words = ["2 chains", "30 residues lack", "1 residues lack N, CA or C (the first is 12)", "2 residues"]
     for row, text in zip(rows[:4], words, strict=True):
         assert text in row["likelihood_message"]
@@ -123,9 +123,9 @@ def test_what_the_space_cannot_take_has_a_reason_and_no_number():
     assert math.isfinite(rows[5]["nats_per_residue"])
     described = result.describe(rows)
     assert (described["n"], described["n_given"], result.about["n"]) == (2, 6, 2)
-    told = judge(proteins, settings(given=(Length(50),)))[0]
+    told = evaluator(proteins, settings(given=(Length(50),)))[0]
     assert ["nats_per_residue" in row for row in told] == [False] * 5 + [True]
-    infinite = judge(proteins[4:5], settings(Gaussian(jitter=math.inf)))[0]
+    infinite = evaluator(proteins[4:5], settings(Gaussian(jitter=math.inf)))[0]
     assert "nats per residue" in infinite[0]["likelihood_message"]
     assert "nats_per_residue" not in infinite[0]
 
@@ -161,7 +161,7 @@ def test_other_families(tmp_path, family, encoder, space, kind):
     save_model(build_model(config), tmp_path / "model")
     opened = open_likelihood(str(tmp_path / "model"))
     protein = Protein.from_backbone(ideal_helix(14))
-    (row,), result = judge([protein], opened)
+    (row,), result = evaluator([protein], opened)
     assert row["likelihood_message"] == ""
     assert row["likelihood_kind"] == kind
     assert result.about["volume"] == opened.model.family.space.volume
@@ -202,6 +202,6 @@ def test_families_and_their_steps(tmp_path):
     protein = Protein.from_backbone(ideal_helix(12))
     for name, kind in (("bound", "lower_bound"), ("flow", "estimate")):
         opened = open_likelihood(folders[name], steps=2 if name == "flow" else None)
-        (row,), result = judge([protein], opened)
+        (row,), result = evaluator([protein], opened)
         assert row["likelihood_kind"] == result.about["kind"] == kind
         assert math.isfinite(row["nats_per_residue"])

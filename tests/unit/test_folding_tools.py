@@ -12,7 +12,7 @@ from protgen import registry
 from protgen.errors import ConfigError, ToolError, UsageError
 from protgen.evaluation.refold_cache import RefoldCache, structure_hash
 from protgen.evaluation.refolding import GIVE_UP, Refolder, build_tool, own_sequence
-from protgen.folding.base import Folded, Folder
+from protgen.folding.base import Folded, StructurePredictor
 from protgen.folding.esmfold import ESMFold
 from protgen.inverse_folding.base import InverseFolder
 from protgen.inverse_folding.command import sequences_for
@@ -236,7 +236,7 @@ class Writer(InverseFolder):
         return [letter * protein.length for letter in self.letters[:n]]
 
 
-class Straight(Folder):
+class Straight(StructurePredictor):
     """Folds everything into a helix, but for sequences of letters it cannot stand."""
 
     name = "straight"
@@ -282,9 +282,9 @@ def test_results_are_kept_and_found_again(tmp_path):
         p for p in (tmp_path / "sequences").iterdir() if p == cache.sequences_path(helix(), Writer().settings, 3, 0)
     ]
     sequences.write_text(">half\nAAA\n")
-    mended = Refolder(Straight(), cache, Writer(), n=3)
-    assert mended.refold(helix()).paths == found.paths
-    assert (mended.folder.calls, mended.inverse_folder.calls) == (1, 1)
+    relaxed = Refolder(Straight(), cache, Writer(), n=3)
+    assert relaxed.refold(helix()).paths == found.paths
+    assert (relaxed.folder.calls, relaxed.inverse_folder.calls) == (1, 1)
 
 
 def test_one_bad_fold_loses_no_good_one(tmp_path):

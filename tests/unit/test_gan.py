@@ -27,7 +27,7 @@ class Linear(Encoder):
         super().__init__()
         self.weight = nn.Parameter(torch.tensor([[3.0], [4.0]]))
 
-    def forward(self, state, t, cond, estimate=None):
+    def forward(self, state, t, cond, x_pred=None):
         return Features(state["x"] @ self.weight, state["x"].new_zeros(*state.mask.shape, 0, 3))
 
 

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from protgen.conditions.base import Conditions
 from protgen.conditions.fractions import Fractions
 from protgen.conditions.length import Length
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.errors import CheckpointError, ConflictError, UsageError
-from protgen.generation.design import SampleSettings, settings_for
-from protgen.generation.generate import Run, build_sampler, generate, generate_each, make_batch
-from protgen.generation.planner import plan_actions
-from protgen.generation.resolve import plan_design
-from protgen.models.layouts import fit_layouts
+from protgen.generation.design import ResolvedSettings, SampleSettings, settings_for
+from protgen.generation.generate import generate, generate_each
+from protgen.generation.job import prepare
+from protgen.generation.plan import plan_design
+from protgen.generation.sampling import Run, make_batch
+from protgen.models.blueprints import fit_blueprints
 from protgen.models.model import Model, build_model
 
 FAST = SampleSettings(steps=4, guidance=1.5, device="cpu")
@@ -32,8 +32,8 @@ def model() -> Model:
     }
     built = build_model(config)
     built.family.eval()
-    layouts = fit_layouts(["C" + "H" * 12 + "CCC" + "H" * 10 + "CC", "CC" + "E" * 6 + "CC" + "E" * 6 + "C"])
-    return Model(built.family, built.conditions, config, layouts)
+    blueprints = fit_blueprints(["C" + "H" * 12 + "CCC" + "H" * 10 + "CC", "CC" + "E" * 6 + "CC" + "E" * 6 + "C"])
+    return Model(built.family, built.conditions, config, blueprints)
 
 
 def by_index(designs) -> dict:
@@ -58,14 +58,13 @@ def test_a_design_does_not_depend_on_batch_size_order_or_threads(model):
 
 
 def test_a_batch_of_several_gives_what_each_gives_alone(model):
-    """As on a GPU; within rounding, before the clean-up, which is chaotic on the tangles of an untrained model."""
-    run = Run(model, FAST, torch.device("cpu"), build_sampler(FAST), 7)
-    asked = Conditions.of([Length(20, 40)])
-    actions = dict.fromkeys(range(3), plan_actions([Length(20, 40)], model, {}, True))
+    """As on a GPU; within rounding, before the relaxation, which is chaotic on the tangles of an untrained model."""
+    job = prepare(model, [Length(20, 40)], FAST)
+    run = Run.of(job, 7)
 
     def made(indices: list[int]) -> dict:
-        plans = [plan_design(asked, model.layouts, 7, i, 0) for i in indices]
-        return {plan.index: design for plan, design in make_batch(run, plans, actions, lambda *_: None)}
+        plans = [plan_design(job, 7, i) for i in indices]
+        return {plan.index: design for plan, design in make_batch(run, plans, lambda *_: None)}
 
     together = made([0, 1, 2])
     assert len({design.protein.length for design in together.values()}) > 1  # so that there is padding
@@ -84,14 +83,14 @@ def test_open_structure_is_drawn_and_recorded(model):
     (drawn,) = design.drawn
     assert isinstance(drawn, SecondaryStructure)
     assert drawn.length == 30
-    free = next(generate(model, [Length(30)], 1, 0, SampleSettings(steps=4, layout="free")))
+    free = next(generate(model, [Length(30)], 1, 0, SampleSettings(steps=4, blueprint="free")))
     assert free.drawn == ()
     asked = next(generate(model, [SecondaryStructure("H" * 30)], 1, 0, FAST))
     assert asked.drawn == ()
     assert asked.protein.length == 30
 
 
-def test_layouts_drawn_follow_asked_fractions(model):
+def test_blueprints_drawn_follow_asked_fractions(model):
     designs = list(generate(model, [Length(18), Fractions(helix=0.0, strand=0.6)], 3, 0, FAST))
     for design in designs:
         assert "H" not in design.drawn[0].codes
@@ -105,7 +104,7 @@ def test_each_request_gets_its_design(model):
 
 def test_clean_up_is_what_differs_from_raw(model):
     (design,) = generate(model, [Length(20)], 1, 0, FAST)
-    plain = SampleSettings(steps=4, guidance=1.5, cleanup=False)
+    plain = SampleSettings(steps=4, guidance=1.5, relax=False)
     (raw,) = generate(model, [Length(20)], 1, 0, plain)
     assert np.array_equal(raw.protein.backbone, raw.raw.backbone)
     assert np.allclose(raw.protein.backbone, design.raw.backbone, atol=1e-4)
@@ -124,7 +123,7 @@ def test_progress_counts_every_step(model):
         {"steps": 0},
         {"temperature": -1.0},
         {"batch_size": 0},
-        {"layout": "other"},
+        {"blueprint": "other"},
         {"sampler": "eular"},
         {"device": "abacus"},
     ],
@@ -135,10 +134,10 @@ def test_bad_settings_are_refused_before_computing(model, settings):
 
 
 def test_a_model_without_structure_conditions_still_samples(model):
-    """Its layouts are of no use then; what it has not learned is met by choosing among candidates, or refused."""
+    """Its blueprints are of no use then; what it has not learned is met by choosing among candidates, or refused."""
     config = {**model.config, "conditions": ["length"]}
     plain = build_model(config)
-    plain = Model(plain.family.eval(), plain.conditions, config, model.layouts)
+    plain = Model(plain.family.eval(), plain.conditions, config, model.blueprints)
     (design,) = generate(plain, [Length(12)], 1, 0, FAST)
     assert design.drawn == ()
     (design,) = generate(plain, [Length(12), Fractions(helix=0.5)], 1, 0, FAST)
@@ -158,8 +157,8 @@ def test_bad_requests_are_refused_before_computing(model):
 
 def test_a_model_says_how_it_is_sampled_and_the_user_has_the_last_word(model):
     own = replace(model, config={**model.config, "sampling": {"steps": 3, "temperature": 0.5}})
-    assert settings_for(model) == SampleSettings()
-    assert settings_for(own, temperature=1.0) == SampleSettings(steps=3, temperature=1.0)
+    assert settings_for(model) == ResolvedSettings()
+    assert settings_for(own, temperature=1.0) == ResolvedSettings(steps=3, temperature=1.0)
     (default,) = generate(own, [Length(12)], 1, 0)
     (same,) = generate(model, [Length(12)], 1, 0, SampleSettings(steps=3, temperature=0.5))
     assert np.array_equal(default.raw.backbone, same.raw.backbone)

@@ -7,9 +7,9 @@ import torch
 
 from protgen.geometry import so3
 from protgen.nn.edges import EdgeFeatures
-from protgen.nn.graph import Wiring, build_graph, draw_far, edge_weights, hashed_uniform
+from protgen.nn.graph import Wiring, build_graph, draw_long_range, edge_weights, hashed_uniform
 
-WIRING = Wiring(nearest=8, beside=2, far=3)
+WIRING = Wiring(nearest=8, sequence=2, long_range=3)
 
 
 def chain(length: int, batch: int, rng: torch.Generator) -> torch.Tensor:
@@ -33,13 +33,13 @@ def test_edges_are_chain_neighbours_far_ones_and_the_nearest(rng):
     fixed = set(zip(graph.target[graph.fixed].tolist(), graph.source[graph.fixed].tolist(), strict=True))
     found = edge_set(graph)
     for i in range(60):
-        beside = {j for j in range(60) if 0 < abs(i - j) <= 2}
+        sequence = {j for j in range(60) if 0 < abs(i - j) <= 2}
         mine = {j for t, j in fixed if t == i}
-        assert beside <= mine
-        assert len(mine - beside) == 3
+        assert sequence <= mine
+        assert len(mine - sequence) == 3
         rest = sorted((float(distance[i, j]), j) for j in range(60) if j != i and j not in mine)
         assert {j for t, j in found if t == i} == mine | {j for _, j in rest[:8]}
-        assert int(graph.rim[i]) == rest[8][1]
+        assert int(graph.cutoff[i]) == rest[8][1]
 
 
 def test_near_in_any_of_the_positions_is_near(rng):
@@ -49,7 +49,7 @@ def test_near_in_any_of_the_positions_is_near(rng):
     graph = build_graph(mask, [x, y], WIRING)
     least = torch.minimum(torch.cdist(x[0], x[0]), torch.cdist(y[0], y[0]))
     inside = least[graph.target, graph.source][~graph.fixed]
-    radius = least[torch.arange(60), graph.rim][graph.target][~graph.fixed]
+    radius = least[torch.arange(60), graph.cutoff][graph.target][~graph.fixed]
     assert (inside <= radius + 1e-2).all()
     assert len(graph.source) == len(build_graph(mask, [x], WIRING).source)
 
@@ -105,7 +105,7 @@ def test_edges_do_not_depend_on_padding_batch_or_blocks(rng, monkeypatch):
 def test_causal_edges_lead_forward(rng):
     """Sources come before targets, and their number does not depend on where residues are."""
     mask = torch.ones(1, 60, dtype=torch.bool)
-    wiring = Wiring(nearest=8, beside=2, far=3, causal=True)
+    wiring = Wiring(nearest=8, sequence=2, long_range=3, causal=True)
     one, two = (build_graph(mask, [chain(60, 1, rng)], wiring) for _ in range(2))
     assert (one.source < one.target).all()
     assert torch.equal(one.target, two.target)
@@ -135,7 +135,7 @@ def test_far_edges_favour_near_offsets_as_one_over_distance():
     length = 512
     index = torch.arange(length)[None]
     allowed = (index[:, :, None] - index[:, None, :]) != 0
-    chosen = draw_far(allowed, index, slice(0, length), 1)[0]
+    chosen = draw_long_range(allowed, index, slice(0, length), 1)[0]
     assert (chosen.sum(-1) == 1).all()
     middle = chosen.float().argmax(-1)[128:384] - index[0, 128:384]
     weights = 1 / torch.arange(1, 257).double()

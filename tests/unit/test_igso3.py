@@ -11,30 +11,30 @@ from protgen.spaces.backbone import Rotations
 from protgen.spaces.base import Torus
 
 ANGLES = torch.linspace(1e-3, math.pi, 4001, dtype=torch.float64)
-SPREADS = (0.02, 0.1, 0.5, 0.999, 1.001, 1.7, 3.0)
+STDS = (0.02, 0.1, 0.5, 0.999, 1.001, 1.7, 3.0)
 
 
-@pytest.mark.parametrize("spread", SPREADS)
-def test_density_integrates_to_one(spread):
-    fine = torch.linspace(0, min(math.pi, 12 * spread), 20001, dtype=torch.float64)
-    f = igso3.log_density(fine, torch.tensor(spread, dtype=torch.float64)).exp()
+@pytest.mark.parametrize("std", STDS)
+def test_density_integrates_to_one(std):
+    fine = torch.linspace(0, min(math.pi, 12 * std), 20001, dtype=torch.float64)
+    f = igso3.log_density(fine, torch.tensor(std, dtype=torch.float64)).exp()
     assert float(torch.trapezoid((1 - fine.cos()) / math.pi * f, fine)) == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("spread", [0.35, 0.7, 0.95, 1.05, 2.0])
-def test_both_forms_agree_with_a_long_series(spread):
+@pytest.mark.parametrize("std", [0.35, 0.7, 0.95, 1.05, 2.0])
+def test_both_forms_agree_with_a_long_series(std):
     """2,000 terms of the definition, in double precision, where it has not cancelled to nothing."""
     n = torch.arange(2000, dtype=torch.float64)
-    weights = (2 * n + 1) * torch.exp(-n * (n + 1) * spread**2 / 2)
+    weights = (2 * n + 1) * torch.exp(-n * (n + 1) * std**2 / 2)
     exact = (weights * ((n + 0.5) * ANGLES[:, None]).sin()).sum(-1) / (ANGLES / 2).sin()
-    found = igso3.log_density(ANGLES, torch.tensor(spread, dtype=torch.float64)).exp()
+    found = igso3.log_density(ANGLES, torch.tensor(std, dtype=torch.float64)).exp()
     assert torch.allclose(found, exact, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("spread", SPREADS)
-def test_score_is_the_slope_of_the_density(spread):
-    angles = torch.linspace(0.01, min(math.pi - 1e-3, 8 * spread), 300, dtype=torch.float64).requires_grad_()
-    s = torch.tensor(spread, dtype=torch.float64)
+@pytest.mark.parametrize("std", STDS)
+def test_score_is_the_slope_of_the_density(std):
+    angles = torch.linspace(0.01, min(math.pi - 1e-3, 8 * std), 300, dtype=torch.float64).requires_grad_()
+    s = torch.tensor(std, dtype=torch.float64)
     (slope,) = torch.autograd.grad(igso3.log_density(angles, s).sum(), angles)
     found = igso3.score_over_angle(angles.detach(), s)
     assert torch.allclose(found, -slope / angles.detach(), rtol=1e-6, atol=1e-7)
@@ -42,18 +42,18 @@ def test_score_is_the_slope_of_the_density(spread):
 
 def test_a_small_spread_is_a_normal_of_rotation_vectors():
     """1 / s^2 - 1 / 12: the twelfth is the measure's curvature, d/dw log(w / (2 sin(w / 2))) = w / 12."""
-    for spread in (0.01, 0.05):
-        found = igso3.score_over_angle(torch.tensor([1e-4, 2 * spread]), torch.tensor(spread))
-        assert torch.allclose(found, torch.full((2,), 1 / spread**2 - 1 / 12), rtol=1e-3)
+    for std in (0.01, 0.05):
+        found = igso3.score_over_angle(torch.tensor([1e-4, 2 * std]), torch.tensor(std))
+        assert torch.allclose(found, torch.full((2,), 1 / std**2 - 1 / 12), rtol=1e-3)
 
 
-@pytest.mark.parametrize("spread", SPREADS)
-def test_samples_follow_the_density(spread, rng):
+@pytest.mark.parametrize("std", STDS)
+def test_samples_follow_the_density(std, rng):
     """Kolmogorov-Smirnov against the integral of the density; axes uniform."""
     normals = torch.randn(1, 20_000, 3, generator=rng, dtype=torch.float64)
-    vectors = igso3.sample_rotvec(normals, torch.tensor([spread]))[0]
-    fine = torch.linspace(0, min(math.pi, 12 * spread), 20001, dtype=torch.float64)
-    f = igso3.log_density(fine, torch.tensor(spread, dtype=torch.float64)).exp() * (1 - fine.cos()) / math.pi
+    vectors = igso3.sample_rotvec(normals, torch.tensor([std]))[0]
+    fine = torch.linspace(0, min(math.pi, 12 * std), 20001, dtype=torch.float64)
+    f = igso3.log_density(fine, torch.tensor(std, dtype=torch.float64)).exp() * (1 - fine.cos()) / math.pi
     cumulative = torch.cat([torch.zeros(1), torch.cumulative_trapezoid(f, fine)])
     angles = vectors.norm(dim=-1)
     index = torch.searchsorted(fine, angles).clamp(max=20000)
@@ -64,17 +64,17 @@ def test_samples_follow_the_density(spread, rng):
 def test_the_kernel_solves_the_heat_equation():
     """df/dv = 1/2 (f'' + cot(w / 2) f') with v = s^2: the radial part of the Laplacian in radians."""
     h = 1e-3
-    for spread in (0.5, 0.9, 1.5):
+    for std in (0.5, 0.9, 1.5):
         for w in (0.3, 1.0, 2.5):
 
             def f(angle, s):
                 values = torch.tensor([angle, s], dtype=torch.float64)
                 return float(igso3.log_density(values[0], values[1]).exp())
 
-            v = spread**2
+            v = std**2
             in_time = (f(w, math.sqrt(v + h)) - f(w, math.sqrt(v - h))) / (2 * h)
-            first = (f(w + h, spread) - f(w - h, spread)) / (2 * h)
-            second = (f(w + h, spread) - 2 * f(w, spread) + f(w - h, spread)) / h**2
+            first = (f(w + h, std) - f(w - h, std)) / (2 * h)
+            second = (f(w + h, std) - 2 * f(w, std) + f(w - h, std)) / h**2
             assert in_time == pytest.approx(0.5 * (second + first / math.tan(w / 2)), rel=2e-3, abs=1e-4)
 
 
@@ -90,19 +90,19 @@ def test_walks_add_up_and_the_score_is_a_gradient(rng):
     assert stats.ks_2samp(*angles).statistic < 0.0163  # 1 % level of two samples of 20,000
 
     x, y = start[:, :50].double(), once[:, :50].double()
-    spread = torch.full((1, 1, 1), 0.7, dtype=torch.float64)
+    std = torch.full((1, 1, 1), 0.7, dtype=torch.float64)
     shift = torch.zeros(1, 50, 3, dtype=torch.float64, requires_grad=True)
-    density = manifold.log_kernel(manifold.expmap(y, shift), x, spread)
+    density = manifold.log_kernel(manifold.expmap(y, shift), x, std)
     (gradient,) = torch.autograd.grad(density.sum(), shift)
-    assert torch.allclose(manifold.score(y, x, spread), gradient, atol=1e-4)
+    assert torch.allclose(manifold.score(y, x, std), gradient, atol=1e-4)
 
 
-@pytest.mark.parametrize("spread", [0.05, 0.5, 2.0, 3.0])
-def test_the_torus_kernel_is_a_density_and_its_score_a_gradient(spread):
+@pytest.mark.parametrize("std", [0.05, 0.5, 2.0, 3.0])
+def test_the_torus_kernel_is_a_density_and_its_score_a_gradient(std):
     manifold = Torus(1)
     angles = torch.linspace(-math.pi, math.pi, 4001, dtype=torch.float64)[None, :, None].requires_grad_()
     data = torch.full_like(angles, 2.9).detach()
-    s = torch.full((1, 1, 1), spread, dtype=torch.float64)
+    s = torch.full((1, 1, 1), std, dtype=torch.float64)
     log_density = manifold.log_kernel(angles, data, s)
     assert float(torch.trapezoid(log_density.exp()[0], angles[0, :, 0]).detach()) == pytest.approx(1, abs=1e-6)
     (gradient,) = torch.autograd.grad(log_density.sum(), angles)

@@ -164,13 +164,13 @@ def test_class_label_learns_is_dropped_and_is_measured(rng):
     embedding = ConditionEmbedding(["class_label"])
     mask = torch.ones(4000, 1, dtype=torch.bool)
     labels = torch.randint(-1, 10, (4000,), generator=rng)
-    whole = embedding.from_data(Batch({"class_label": labels}, mask), rng).whole
+    whole = embedding.from_data(Batch({"class_label": labels}, mask), rng).globals
     given = whole[:, -1] == 1
     assert not given[labels == -1].any()
     assert given[labels >= 0].float().mean().item() == pytest.approx(0.8, abs=0.03)
     assert (whole[given, :-1].argmax(-1) == labels[given]).all()
     assert not whole[~given].any()
-    asked = embedding.from_requests([[ClassLabel(7)], []], mask[:2]).whole
+    asked = embedding.from_requests([[ClassLabel(7)], []], mask[:2]).globals
     assert asked[0, 7] == asked[0, -1] == 1
     assert not asked[1].any()
     assert ClassLabel(7).adherence(Labelled(7)).satisfied

@@ -13,8 +13,8 @@ from protgen.structure.ideal import ideal_helix
 
 def random_internal(shape: tuple[int, ...], rng: torch.Generator, dtype=torch.float64):
     torsions = (torch.rand(*shape, 3, generator=rng, dtype=dtype) * 2 - 1) * math.pi
-    spread = torch.randn(*shape, 3, generator=rng, dtype=dtype)
-    bend = torch.tensor(internal.IDEAL_ANGLES, dtype=dtype) + 0.1 * spread
+    std = torch.randn(*shape, 3, generator=rng, dtype=dtype)
+    bend = torch.tensor(internal.IDEAL_ANGLES, dtype=dtype) + 0.1 * std
     bonds = torch.tensor(internal.IDEAL_BONDS, dtype=dtype) + 0.02 * torch.randn(*shape, 3, generator=rng, dtype=dtype)
     return torsions, bend, bonds
 

@@ -62,7 +62,7 @@ def test_every_sampler_makes_frames_with_guidance(family, sampler, rng):
     state, cond = inputs(model, rng)
 
     def draw(rows):
-        pick = Conditioning(cond.residue[:rows], cond.whole[:rows])
+        pick = Conditioning(cond.residue[:rows], cond.globals[:rows])
         generators = [torch.Generator().manual_seed(i) for i in range(rows)]
         task = SamplingTask(state.mask[:rows], pick, generators, 0.8, guidance=Guidance(pick, 1.5))
         return model.family.sample(task, registry.build("samplers", sampler, steps=4))
@@ -76,7 +76,7 @@ def test_every_sampler_makes_frames_with_guidance(family, sampler, rng):
 
 
 def test_the_diffusion_of_proteins_starts_from_a_flow():
-    """Weights of the same names and shapes; at the same share of noise the two see the same positions."""
+    """Weights of the same names and shapes; at the same fraction of noise the two see the same positions."""
     flow, diffusion = built(FAMILIES["flow"]).family, built(FAMILIES["diffusion"]).family
     diffusion.load_state_dict(flow.state_dict())
     names = {name.split(".")[0] for name, _ in diffusion.named_parameters()}
@@ -87,10 +87,12 @@ def test_the_diffusion_of_proteins_starts_from_a_flow():
     alpha, sigma = diffusion.target.levels(t)
     noise = diffusion.space.noise(state.mask, torch.randn(3, 12, 7, generator=rng))
     x_vp = diffusion.space.project(state.with_fields(trans=alpha * state["trans"] + sigma * noise["trans"]))
-    share = diffusion.path.seen(t)
-    x_straight = flow.space.project(state.with_fields(trans=state["trans"].lerp(noise["trans"], share[:, None, None])))
+    fraction = diffusion.path.seen(t)
+    x_straight = flow.space.project(
+        state.with_fields(trans=state["trans"].lerp(noise["trans"], fraction[:, None, None]))
+    )
     found = diffusion.denoiser().denoise(x_vp, t, cond)
-    wanted = flow.denoiser().denoise(x_straight, share, cond)
+    wanted = flow.denoiser().denoise(x_straight, fraction, cond)
     assert torch.allclose(found["trans"], wanted["trans"], atol=1e-3)
 
 
@@ -103,11 +105,11 @@ def test_likelihoods_are_finite_and_do_not_turn_with_the_structure(family, rng):
     state = model.family.space.noise(mask, torch.randn(1, 3, 7, generator=rng))
     cond = model.conditions.unknown(mask)
     turn = model.family.space.noise(mask, torch.randn(1, 3, 7, generator=rng))["rots"][:, :1]
-    turned = state.with_fields(trans=state["trans"] @ turn[:, 0].transpose(-1, -2), rots=turn @ state["rots"])
+    rotated = state.with_fields(trans=state["trans"] @ turn[:, 0].transpose(-1, -2), rots=turn @ state["rots"])
     assert isinstance(model.family, LikelihoodFamily)
     settings = OdeSettings(steps=4, exact=True, first=0.05)
     model.family.likelihood = "ode"
-    found, again = (model.family.log_prob(x, cond, rng, settings=settings) for x in (state, turned))
+    found, again = (model.family.log_prob(x, cond, rng, settings=settings) for x in (state, rotated))
     assert found.kind == "estimate"
     assert torch.isfinite(found.nats).all()
     assert torch.allclose(found.nats, again.nats, atol=0.05, rtol=1e-3)

@@ -82,7 +82,7 @@ def test_files_beside_the_yaml_are_found(tmp_path):
         ("radius_of_gyration: .nan", ("nan",)),
         ("contacts: {pairs: [[1]]}", ("pair",)),
         ("contacts: {pairs: [[a, b]]}", ("contacts",)),
-        ("contact_map: {layout: L2E4L2E4, pairs: [[1, 9, near]]}", ("1-9",)),
+        ("contact_map: {blueprint: L2E4L2E4, pairs: [[1, 9, near]]}", ("1-9",)),
         ("keep_out: {spheres: [[1, 2]]}", ("sphere",)),
         ("keep_out: {spheres: [[x, 2, 3, 4]]}", ("keep_out",)),
         ("shape: {ellipsoid: [1, 2]}", ("ellipsoid",)),
@@ -138,7 +138,7 @@ def test_conditions_round_trip_through_plain_values(entries):
 
 @pytest.mark.parametrize("name", registry.names("conditions"))
 def test_a_thousand_random_strings_parse_or_give_one_clear_error(name):
-    """For each of the conditions; with those of contigs and layouts that makes more than ten thousand."""
+    """For each of the conditions; with those of contigs and blueprints that makes more than ten thousand."""
     rng, cls = random.Random(name), registry.find("conditions", name)
     letters = "0123456789-.:,;xACDHELX /eanytr\t٣é"
     for _ in range(1000):

@@ -109,7 +109,7 @@ def test_volume_of_normalisation_enters_the_bound(rng):
         z = posterior.draw(rng)
         data = State({"x": x["x"].repeat_interleave(4000, 0)}, torch.ones(12_000, 1, dtype=torch.bool))
         cond = Conditioning(torch.zeros(12_000, 1, 0), torch.zeros(12_000, 2))
-        prior = torch.distributions.Normal(family.mean, family.spread).log_prob(z).sum((1, 2))
+        prior = torch.distributions.Normal(family.mean, family.std).log_prob(z).sum((1, 2))
         log_x = family.first.observation.log_prob(family.decode(z, data.mask, cond), data)
         expected = (log_x + prior - posterior.log_prob(z).sum((1, 2))).unflatten(0, (3, -1)).mean(1)
     assert torch.allclose(found, expected, atol=0.2)
@@ -125,15 +125,15 @@ def test_pooled_latents_of_an_image_are_sampled_and_decoded(rng):
     family.loss(x, cond, rng).total.backward()
     assert all(torch.isfinite(p.grad).all() for p in family.parameters() if p.grad is not None)
     many, few = (
-        family.sample(SamplingTask(mask[:n], Conditioning(cond.residue[:n], cond.whole[:n]), seeds(n)), Euler(steps=4))[
-            "pixels"
-        ]
+        family.sample(
+            SamplingTask(mask[:n], Conditioning(cond.residue[:n], cond.globals[:n]), seeds(n)), Euler(steps=4)
+        )["pixels"]
         for n in (5, 2)
     )
     assert torch.equal(many[:2], few)
     assert set(many.unique().tolist()) <= {-1.0, 1.0}
     one = State({"pixels": x["pixels"][:1]}, mask[:1])
-    single = Conditioning(cond.residue[:1], cond.whole[:1])
+    single = Conditioning(cond.residue[:1], cond.globals[:1])
     path = interpolate(family, one, one, single, torch.linspace(0, 1, 3))["pixels"]
     assert torch.allclose(path, reconstruct(family, one, single)["pixels"].expand(3, -1, -1), atol=1e-6)
 

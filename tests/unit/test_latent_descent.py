@@ -13,7 +13,7 @@ from protgen.conditions.radius_of_gyration import RadiusOfGyration
 from protgen.families.latent_descent import descend
 from protgen.generation.design import SampleSettings
 from protgen.generation.generate import generate
-from protgen.generation.planner import plan_actions
+from protgen.generation.planner import assign
 from protgen.models.model import build_model
 from protgen.types import State
 
@@ -73,14 +73,14 @@ def test_the_best_on_the_way_is_kept_and_lost_slopes_do_no_harm(rng):
     assert torch.equal(descend(z, mask, decoder(mask), PLAIN, broken, steps=3), z)
 
 
-@pytest.fixture(scope="module", params=["vae", "vae posed", "latent", "latent posed"])
+@pytest.fixture(scope="module", params=["vae", "vae frame_latents", "latent", "latent frame_latents"])
 def model(request):
     torch.manual_seed(0)
-    name, *posed = request.param.split()
+    name, *frame_latents = request.param.split()
     config = {
         "space": {"name": "backbone"},
         "encoder": SMALL,
-        "family": {"name": name, "posed": bool(posed)},
+        "family": {"name": name, "frame_latents": bool(frame_latents)},
         "conditions": ["length"],
     }
     made = build_model(config)
@@ -93,10 +93,10 @@ def model(request):
 
 def test_designs_of_latent_families_meet_energies(model):
     asked = [Length(24), RadiusOfGyration(10.0)]
-    assert [action.how for action in plan_actions([*asked, Contacts(((2, 20),))], model)] == [
+    assert [entry.mechanism for entry in assign([*asked, Contacts(((2, 20),))], model)] == [
         "construction", "energy", "energy",
     ]  # fmt: skip
-    plain = replace(FAST, cleanup=False, energy_scale=0.0)
+    plain = replace(FAST, relax=False, energy_scale=0.0)
     free, held = (next(generate(model, asked, 1, 0, settings)) for settings in (plain, replace(plain, energy_scale=1)))
     off = [asked[1].adherence(design.protein).difference for design in (free, held)]
     assert off[1] < 0.5 * off[0]

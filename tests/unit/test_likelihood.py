@@ -34,14 +34,14 @@ def test_a_gaussian_has_its_density(name, exact, rng):
 
 def test_rotations_have_the_density_of_their_kernel(rng):
     """IGSO(3) with respect to volume, within 0.15 nats, by a flow on the manifold and its trace in the moving frame."""
-    space, spread = Turns(), torch.full((1, 1, 1), 0.7)
+    space, std = Turns(), torch.full((1, 1, 1), 0.7)
     mask = torch.ones(4, 1, dtype=torch.bool)
     centre = so3.identity_like(torch.empty(4, 1, 3, 3))
-    rots = space.manifolds["rots"].diffuse(centre, spread.expand(4, 1, 1), torch.randn(4, 1, 3, generator=rng))
+    rots = space.manifolds["rots"].diffuse(centre, std.expand(4, 1, 1), torch.randn(4, 1, 3, generator=rng))
     cond = Conditioning(torch.zeros(4, 1, 0), torch.zeros(4, 0))
     settings = OdeSettings(steps=40, exact=True, first=1e-3)
     found = log_prob_by_flow(ExactRotations(0.7), space, State({"rots": rots}, mask), cond, rng, settings)
-    assert torch.allclose(found, space.manifolds["rots"].log_kernel(rots, centre, spread)[:, 0], atol=0.15)
+    assert torch.allclose(found, space.manifolds["rots"].log_kernel(rots, centre, std)[:, 0], atol=0.15)
 
 
 def test_uniform_rotations_have_the_density_of_their_volume(rng):
@@ -50,7 +50,7 @@ def test_uniform_rotations_have_the_density_of_their_volume(rng):
     state = space.noise(torch.ones(3, 1, dtype=torch.bool), torch.randn(3, 1, 4, generator=rng))
 
     class Still(ExactRotations):
-        def denoise(self, x_t, t, cond, estimate=None):
+        def denoise(self, x_t, t, cond, x_pred=None):
             return x_t
 
     cond = Conditioning(torch.zeros(3, 1, 0), torch.zeros(3, 0))
@@ -68,9 +68,9 @@ def test_noise_is_measured_on_the_centred_subspace(rng):
     for row, n in enumerate((7, 5)):
         ones = torch.full((n, 1), n**-0.5)
         basis = torch.linalg.svd(torch.eye(n) - ones @ ones.T).U[:, : n - 1]
-        spread = 1.3 * float(space.scale(mask)["trans"][row])
+        std = 1.3 * float(space.scale(mask)["trans"][row])
         coordinates = basis.T @ state["trans"][row, :n]
-        normal = torch.distributions.Normal(0.0, spread).log_prob(coordinates).sum()
+        normal = torch.distributions.Normal(0.0, std).log_prob(coordinates).sum()
         assert float(found[row]) == pytest.approx(float(normal) - n * math.log(8 * math.pi**2), rel=1e-4)
 
 

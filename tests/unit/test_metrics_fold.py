@@ -150,8 +150,8 @@ def test_few_are_not_judged():
     assert few == {"n": 0, "n_given": FEWEST_SCORED - 1}
     readings = [Features(noisy(ideal_helix, FEWEST_EMBEDDED - 1, seed=k)).folds(np.arange(30)) for k in (0, 1)]
     assert "frechet_fold" not in fold_distances(*readings)
-    shares = np.random.default_rng(0).dirichlet(np.ones(4), size=60)
-    assert permutation_test(shares[:30], shares[30:]) > 0.05
+    fractions = np.random.default_rng(0).dirichlet(np.ones(4), size=60)
+    assert permutation_test(fractions[:30], fractions[30:]) > 0.05
     assert permutation_test(np.eye(4)[np.arange(30) % 4], np.eye(4)[np.zeros(30, int)]) < 0.01
 
 
@@ -169,7 +169,7 @@ def test_natives_are_read_as_cath_says(shared_data):
 
     with (shared_data / "chains" / "index.csv").open(newline="") as handle:
         rows = [row for row in csv.DictReader(handle) if row["cath"] and row["split"] == "validation"]
-    found = read_folds([read_structure(shared_data / "chains" / row["file"]).protein for row in rows])
+    found = read_folds([read_structure(shared_data / "chains" / row["file"]) for row in rows])
     codes = np.array([int(row["cath"][0]) - 1 for row in rows])
     right = (at_level(found.probabilities, "c").argmax(axis=1) == codes).mean()
     assert right == pytest.approx(fold_network_card()["validation"]["c"]["accuracy"], abs=0.03)

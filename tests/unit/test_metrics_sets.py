@@ -75,14 +75,14 @@ def test_nearest_reference_is_found_and_named():
     assert result.novel_fraction == 0.0
 
 
-def test_sieve_keeps_the_nearest():
+def test_prefilter_keeps_the_nearest():
     """With two references kept of twelve, the nearest is still found, and the counts say what was done."""
     rng = np.random.default_rng(3)
     references = [strand(38 + k) for k in range(5)] + [helix(36 + k) for k in range(6)] + [hairpin(40)]
     sample = hairpin(40) + 0.3 * rng.normal(size=(40, 3))
-    sieved, exhaustive = novelty([sample], references, keep=2), novelty([sample], references, keep=None)
-    assert sieved.nearest[0] == exhaustive.nearest[0] == 11
-    assert (sieved.n_searched[0], exhaustive.n_searched[0]) == (2, 12)
+    prefiltered, exhaustive = novelty([sample], references, keep=2), novelty([sample], references, keep=None)
+    assert prefiltered.nearest[0] == exhaustive.nearest[0] == 11
+    assert (prefiltered.n_searched[0], exhaustive.n_searched[0]) == (2, 12)
 
 
 def test_bad_requests():
@@ -93,10 +93,10 @@ def test_bad_requests():
         novelty([helix()], [helix()], keep=0)
 
 
-def test_sieve_changes_no_cluster():
+def test_prefilter_changes_no_cluster():
     """The sieved matrix gives the clusters of the full one, and none of its entries is above it by much."""
     traces = [helix(40, 0.5, k) for k in range(4)] + [hairpin(40 + k) for k in range(4)] + [strand(38), strand(42)]
-    full, sieved = diversity(traces), diversity(traces, sieve=True)
-    assert (full.labels == sieved.labels).all()
-    assert (sieved.tm <= full.tm + 0.05).all()
-    assert (sieved.tm == sieved.tm.T).all()
+    full, prefiltered = diversity(traces), diversity(traces, prefilter=True)
+    assert (full.labels == prefiltered.labels).all()
+    assert (prefiltered.tm <= full.tm + 0.05).all()
+    assert (prefiltered.tm == prefiltered.tm.T).all()

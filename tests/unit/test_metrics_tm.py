@@ -12,7 +12,7 @@ from protgen.metrics.alignment import align
 from protgen.metrics.superposition import best_rotation, superpose
 from protgen.metrics.tm import ca_trace, tm_d0, tm_matrix, tm_score, tm_scores
 from protgen.metrics.tm_native import native_search
-from protgen.metrics.tm_plan import SIEVING, Sieve
+from protgen.metrics.tm_plan import PREFILTERING, Prefilter
 from protgen.structure.ideal import build_from_torsions, ideal_helix, mirror
 
 SHARED = Path(os.environ.get("PROTGEN_SHARED", Path(__file__).parents[2].parent / "shared"))
@@ -142,7 +142,7 @@ def test_identity_and_rigid_motion():
 
 
 def test_part_of_a_whole():
-    """A piece scores one by its own length, and its share of the whole by the whole's."""
+    """A piece scores one by its own length, and its fraction of the whole by the whole's."""
     trace = fold(3, 80)
     by_piece, by_whole = tm_score(trace[20:60], trace)
     assert by_piece == pytest.approx(1.0, abs=1e-3)
@@ -170,7 +170,7 @@ def test_matrix_is_symmetric_and_batching_changes_nothing():
 def test_compiled_and_numpy_searches_agree(effort, monkeypatch):
     """Both are one search: scores of pairs of 5 to 85 residues agree to rounding, whole and broken chains alike."""
     if native_search() is None:
-        pytest.skip("no C compiler here")
+        pytest.skip("the search is not compiled here")
     traces = [fold(seed, 40 + 9 * seed) for seed in range(6)] + [fold(8, 5), fold(9, 17), fold(7, 70)[::2]]
     traces.append(np.concatenate([traces[3][:30], traces[3][38:]]))
     pairs = np.stack(np.triu_indices(len(traces), 1), axis=1)
@@ -181,10 +181,10 @@ def test_compiled_and_numpy_searches_agree(effort, monkeypatch):
     assert np.quantile(differences, 0.9) < 1e-5
     assert differences.max() < 5e-3
     assert (compiled.by_shorter >= compiled.by_longer).all()
-    sieve = Sieve(SIEVING, 0.35)
-    plain = tm_scores(traces, pairs, effort=effort, sieve=sieve)
+    prefilter = Prefilter(PREFILTERING, 0.35)
+    plain = tm_scores(traces, pairs, effort=effort, prefilter=prefilter)
     monkeypatch.undo()
-    compiled = tm_scores(traces, pairs, effort=effort, sieve=sieve)
+    compiled = tm_scores(traces, pairs, effort=effort, prefilter=prefilter)
     assert (compiled.searched == plain.searched).mean() > 0.9
     assert np.quantile(np.abs(compiled.by_first - plain.by_first), 0.8) < 1e-3
 
@@ -248,7 +248,7 @@ def test_agrees_with_tm_align():
     with (chains / "index.csv").open(newline="") as handle:
         rows = [r for r in csv.DictReader(handle) if r["cath"] and 60 <= int(r["length"]) <= 90]
     rows = sorted(rows, key=lambda r: (r["cath"], r["file"]))[:400:5]
-    traces = [ca_trace(read_structure(chains / r["file"]).protein) for r in rows]
+    traces = [ca_trace(read_structure(chains / r["file"])) for r in rows]
     pairs = np.array([[k, k + 1] for k in range(0, 20, 2)] + [[k, 79 - k] for k in range(0, 20, 2)])
     ours = tm_scores(traces, pairs)
     differences = []
@@ -259,20 +259,20 @@ def test_agrees_with_tm_align():
     assert np.abs(differences).max() <= 0.01
 
 
-def test_a_sieve_changes_no_score_above_its_bound():
+def test_a_prefilter_changes_no_score_above_its_bound():
     """Pairs at or above the bound by the lesser search score to the bit as without it; the others are below it."""
     traces = [fold(seed, 50 + seed) for seed in range(9)]
     pairs = np.stack(np.triu_indices(9, k=1), axis=1)
     plain = tm_scores(traces, pairs)
     assert plain.searched.all()
     low = float(np.median(plain.by_shorter))
-    sieved = tm_scores(traces, pairs, sieve=Sieve(SIEVING, low))
-    kept = sieved.searched
+    prefiltered = tm_scores(traces, pairs, prefilter=Prefilter(PREFILTERING, low))
+    kept = prefiltered.searched
     assert 0 < kept.sum() < len(pairs)
-    assert (sieved.by_first[kept] == plain.by_first[kept]).all()
-    assert (sieved.by_second[kept] == plain.by_second[kept]).all()
-    assert (sieved.by_shorter[~kept] < low).all()
-    everything = tm_scores(traces, pairs, sieve=Sieve(SIEVING, 0.0))
+    assert (prefiltered.by_first[kept] == plain.by_first[kept]).all()
+    assert (prefiltered.by_second[kept] == plain.by_second[kept]).all()
+    assert (prefiltered.by_shorter[~kept] < low).all()
+    everything = tm_scores(traces, pairs, prefilter=Prefilter(PREFILTERING, 0.0))
     assert everything.searched.all()
     assert (everything.by_first == plain.by_first).all()
 

@@ -1,7 +1,8 @@
-"""The compiled TM-score search never gets in the way: whatever is missing, the scores come, and nothing is said."""
+"""The compiled TM-score search: the same bits on every processor, and never in the way where it cannot be had."""
 
+import ctypes
 import logging
-import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from protgen.metrics import tm_native
+from protgen.metrics import tm_library, tm_native
+from protgen.metrics.ca_states import ca_states
 from protgen.metrics.tm import tm_score
+from protgen.metrics.tm_plan import FULL, PREFILTERING, QUICK, Prefilter
 from protgen.structure.ideal import ideal_helix
 
-ASK = "from protgen.metrics.tm_native import engine; print(engine())"
+BUILD = "from pathlib import Path; from protgen.metrics.tm_library import build; print(build(Path({folder!r})))"
 
 
 @pytest.fixture(autouse=True)
@@ -27,21 +30,15 @@ def afresh(monkeypatch):
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
-    """The source compiled once, for all tests."""
+    """The library of these sources in a folder of its own: the one in place, or compiled once for all tests."""
+    folder = tmp_path_factory.mktemp("c")
+    in_place = tm_library.NATIVE / tm_library.library_name()
+    if in_place.is_file():
+        return Path(shutil.copy(in_place, folder))
     try:
-        flags = (*tm_native._FLAGS, *tm_native._processor_flags())
-        return tm_native._compile(tm_native._sources(), flags, tmp_path_factory.mktemp("c"))
-    except tm_native._Unavailable:
+        return tm_library.build(folder)
+    except tm_library.NoLibraryError:
         pytest.skip("no C compiler here")
-
-
-@pytest.fixture
-def cache(library, tmp_path, monkeypatch):
-    """An empty cache, and a compiler that takes no time: it puts the library where it is told to."""
-    script = f'while [ "$1" != -o ]; do shift; done; cp {library} "$2"'
-    monkeypatch.setenv("CC", write_compiler(tmp_path / "quick-cc", script))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "protgen"
 
 
 def write_compiler(path: Path, script: str) -> str:
@@ -55,105 +52,138 @@ def score() -> tuple[float, float]:
     return tm_score(trace, trace)
 
 
-def test_compiled_once_and_kept(cache, monkeypatch):
-    """The first use leaves one library in the cache and nothing else; the second loads it without a compiler."""
-    assert tm_native.native_search() is not None
-    (kept,) = cache.iterdir()
-    assert tm_native.engine() == f"compiled ({kept})"
-    tm_native._found.cache_clear()
-    monkeypatch.setattr(tm_native, "_compile", None)
-    assert tm_native.engine() == f"compiled ({kept})"
+def walk(seed: int, length: int) -> np.ndarray:
+    """(l, 3) Å: a compact random trace with steps of 3.8 Å."""
+    rng = np.random.default_rng(seed)
+    steps = rng.normal(size=(length, 3))
+    steps[1:] += 1.2 * steps[:-1]
+    trace = np.cumsum(3.8 * steps / np.linalg.norm(steps, axis=1, keepdims=True), axis=0)
+    return trace - trace.mean(axis=0)
 
 
-def test_damaged_library_is_compiled_anew(cache, library, tmp_path, monkeypatch):
-    """Half a file in the cache is replaced."""
-    tm_native.native_search()
-    (name,) = (path.name for path in cache.iterdir())
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
-    damaged = tmp_path / "other" / "protgen" / name
-    damaged.parent.mkdir(parents=True)
-    damaged.write_bytes(b"\x7fELF, but no more")
-    tm_native._found.cache_clear()
-    assert tm_native.native_search() is not None
-    assert damaged.read_bytes() == library.read_bytes()
+def searched(search: tm_native.NativeSearch) -> np.ndarray:
+    """Scores of 45 pairs of 5 to 149 residues by three plans."""
+    traces = [walk(seed, 5 + 16 * seed) for seed in range(10)]
+    ready = [(np.ascontiguousarray(x.T.astype(np.float32)), ca_states(x.astype(np.float32))) for x in traces]
+    plans = [(FULL, None), (QUICK, None), (FULL, Prefilter(PREFILTERING, 0.3))]
+    return np.array(
+        [
+            search(x, y, (sx, sy), plan, prefilter)
+            for k, (y, sy) in enumerate(ready)
+            for x, sx in ready[:k]
+            for plan, prefilter in plans
+        ]
+    )
 
 
-def test_source_and_flags_name_the_library(cache, monkeypatch):
-    """Other flags, another file: a changed source or machine never loads what was compiled for another."""
-    tm_native.native_search()
-    monkeypatch.setattr(tm_native, "_FLAGS", (*tm_native._FLAGS, "-DOTHER"))
-    tm_native._found.cache_clear()
-    tm_native.native_search()
-    assert len(list(cache.iterdir())) == 2
+def test_every_processor_gives_the_same_bits(library):
+    """Baseline, AVX2 and AVX-512 agree to the bit; the library itself runs one of them."""
+    level = ctypes.CDLL(str(library)).tm_level()
+    names = list(tm_library.variants())[: level + 1]
+    results = [searched(tm_native.NativeSearch(library, f"tm_search_{name}")) for name in names]
+    results.append(searched(tm_native.NativeSearch(library)))
+    assert np.ptp(results[0][:, 0]) > 0.3
+    for other in results[1:]:
+        assert other.tobytes() == results[0].tobytes()
 
 
-def test_processes_at_once_share_a_cache(cache):
-    """Three processes that start together all get the search, leave one library, and say nothing on stderr."""
-    started = [subprocess.Popen([sys.executable, "-c", ASK], stdout=-1, stderr=-1, text=True) for _ in range(3)]
-    said = [process.communicate(timeout=300) for process in started]
-    (kept,) = cache.iterdir()
-    assert said == [(f"compiled ({kept})\n", "")] * 3
+def test_the_optimiser_changes_no_bit(library, tmp_path, monkeypatch):
+    """Compiled with little optimisation, the scores are the same to the bit: no flag trades accuracy for speed."""
+    monkeypatch.setattr(tm_library, "_FLAGS", ("-O1", *tm_library._FLAGS[1:]))
+    plain = tm_library.build(tmp_path)
+    assert plain.name != library.name  # flags are part of the name
+    assert searched(tm_native.NativeSearch(plain)).tobytes() == searched(tm_native.NativeSearch(library)).tobytes()
 
 
-def test_no_cache_can_be_written(cache, tmp_path, monkeypatch):
-    """A home that is a file, and a user without a home: compiled for the process alone, nothing left behind."""
-    (tmp_path / "file").write_text("")
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+def test_the_library_is_found_beside_its_sources(library, monkeypatch):
+    """The one that belongs to these sources is loaded; older ones are not."""
+    (library.parent / "tm_search-0000-linux-x86_64.so").write_bytes(b"")
+    monkeypatch.setattr(tm_native, "NATIVE", library.parent)
+    assert tm_native.engine() == f"compiled ({library.name})"
     assert score() == pytest.approx((1.0, 1.0), abs=1e-3)
-    assert tm_native.engine() == "compiled (not kept)"
-    assert list(scratch.iterdir()) == []
-
-    def no_home():
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(Path, "home", no_home)
-    tm_native._found.cache_clear()
-    assert tm_native.engine() == "compiled (not kept)"
 
 
-def test_another_users_library_is_not_run(cache, tmp_path, monkeypatch):
-    """Neither a link nor a file of somebody else's is loaded."""
-    tm_native.native_search()
-    (kept,) = cache.iterdir()
-    assert tm_native._is_own(kept)
-    (tmp_path / "link").symlink_to(kept)
-    assert not tm_native._is_own(tmp_path / "link")
-    monkeypatch.setattr(os, "geteuid", lambda: kept.stat().st_uid + 1)
-    assert not tm_native._is_own(kept)
+def test_source_and_system_name_the_library(tmp_path, monkeypatch):
+    """A changed source or another system never loads what was compiled for another."""
+    for source in tm_library.NATIVE.glob("*.[ch]"):
+        (tmp_path / source.name).write_bytes(source.read_bytes())
+    name = tm_library.library_name()
+    assert tm_library.library_name(tmp_path) == name
+    monkeypatch.setattr(tm_library.platform, "machine", lambda: "riscv64")
+    assert tm_library.library_name() != name
+    monkeypatch.undo()
+    with (tmp_path / "tm_score.h").open("a") as source:
+        source.write("\n")
+    assert tm_library.library_name(tmp_path) != name
+
+
+def test_building_in_place_replaces_older_libraries(library, tmp_path, monkeypatch):
+    """One library is left; where it is there already, no compiler is asked."""
+    for source in tm_library.NATIVE.glob("*.[ch]"):
+        (tmp_path / source.name).write_bytes(source.read_bytes())
+    (tmp_path / "tm_search-0000-linux-x86_64.so").write_bytes(b"")
+    script = f'while [ "$1" != -o ]; do shift; done; cp {library} "$2"'
+    monkeypatch.setenv("CC", write_compiler(tmp_path / "quick-cc", script))
+    monkeypatch.setattr(tm_library, "NATIVE", tmp_path)
+    assert tm_library.build_in_place() == tmp_path / library.name
+    assert [path.name for path in tmp_path.glob("*.so")] == [library.name]
+    monkeypatch.setattr(tm_library, "build", None)
+    assert tm_library.build_in_place().read_bytes() == library.read_bytes()
+
+
+def test_processes_at_once_leave_one_library(library, tmp_path, monkeypatch):
+    """Three processes that build together leave one whole library and nothing else."""
+    script = f'while [ "$1" != -o ]; do shift; done; cp {library} "$2"'
+    monkeypatch.setenv("CC", write_compiler(tmp_path / "quick-cc", script))
+    folder = tmp_path / "made"
+    folder.mkdir()
+    command = [sys.executable, "-c", BUILD.format(folder=str(folder))]
+    started = [subprocess.Popen(command, stdout=-1, stderr=-1, text=True) for _ in range(3)]
+    said = [process.communicate(timeout=300) for process in started]
+    assert said == [(f"{folder / library.name}\n", "")] * 3
+    (made,) = folder.iterdir()
+    assert made.read_bytes() == library.read_bytes()
 
 
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
         ("echo 'broken assembler' >&2; exit 1", "broken assembler"),
-        ("exit 0", "tm_search.so"),  # says it has compiled, and has not
+        ("exit 0", "No such file"),  # says it has compiled, and has not
         ("sleep 30", "took more than"),
     ],
 )
-def test_bad_compilers_cost_nothing(script, reason, tmp_path, monkeypatch, capfd, caplog):
-    """One that fails, one that lies, one that hangs: numpy gives the scores, with one note for who asks for notes."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def test_bad_compilers_are_told(script, reason, tmp_path, monkeypatch):
+    """One that fails, one that lies, one that hangs: the reason in one line, and nothing is left."""
     monkeypatch.setenv("CC", write_compiler(tmp_path / "cc", script))
-    monkeypatch.setattr(tm_native, "_COMPILE_SECONDS", 0.3)
+    monkeypatch.setattr(tm_library, "_COMPILE_SECONDS", 0.3)
+    folder = tmp_path / "made"
+    folder.mkdir()
+    with pytest.raises(tm_library.NoLibraryError, match=reason):
+        tm_library.build(folder)
+    assert list(folder.iterdir()) == []
+
+
+def test_no_compiler(tmp_path, monkeypatch):
+    """Nothing on PATH."""
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(tm_library.NoLibraryError, match="no C compiler"):
+        tm_library.build(tmp_path)
+
+
+@pytest.mark.parametrize(("content", "reason"), [(None, "not compiled"), (b"\x7fELF, but no more", "tm_search-")])
+def test_no_library_or_a_damaged_one_costs_nothing(content, reason, tmp_path, monkeypatch, capfd, caplog):
+    """numpy gives the scores, with one note for who asks for notes; what to do is said where nothing is compiled."""
+    if content is not None:
+        (tmp_path / tm_library.library_name()).write_bytes(content)
+    monkeypatch.setattr(tm_native, "NATIVE", tmp_path)
     with caplog.at_level(logging.DEBUG, logger="protgen.metrics.tm_native"):
         assert score() == score() == pytest.approx((1.0, 1.0), abs=1e-3)
     notes = [record for record in caplog.records if record.getMessage().startswith("TM-score search in numpy")]
     assert [record.levelno for record in notes] == [logging.DEBUG]
     assert reason in tm_native.engine()
     assert capfd.readouterr() == ("", "")
-
-
-def test_no_compiler(tmp_path, monkeypatch):
-    """Nothing on PATH: numpy, and the reason."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert score() == pytest.approx((1.0, 1.0), abs=1e-3)
-    assert tm_native.engine() == "numpy (no C compiler)"
 
 
 def test_numpy_by_choice(monkeypatch):
@@ -163,8 +193,9 @@ def test_numpy_by_choice(monkeypatch):
     assert tm_native.engine() == "numpy (PROTGEN_NATIVE is 0)"
 
 
-def test_wrongly_compiled_is_not_used(cache, monkeypatch):
+def test_wrongly_compiled_is_not_used(library, monkeypatch):
     """A library that scores a structure against itself below one is told from a good one."""
+    monkeypatch.setattr(tm_native, "NATIVE", library.parent)
     monkeypatch.setattr(tm_native.NativeSearch, "__call__", lambda *_: np.array([0.7, 0.7, 40.0, 1.0]))
     assert tm_native.native_search() is None
     assert "against itself 0.700" in tm_native.engine()

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from protgen.conditions.motif import Motif
+from protgen.conditions.roles import Anchor
 from protgen.errors import ConflictError, StructureError, UsageError
-from protgen.generation.energies import Anchor, moved_to
-from protgen.generation.motif_projection import MotifProjection, anchor_of
+from protgen.generation.energies import moved_to
+from protgen.generation.motif_projection import MotifProjection
 from protgen.geometry import frames
 from protgen.spaces.backbone import Backbone
 from protgen.structure.ideal import build_from_torsions, ideal_helix
@@ -130,14 +131,14 @@ def test_the_projection_puts_the_motif_where_it_was_predicted(file, rng):
     atoms = torch.from_numpy(np.stack([wild(30, 3), wild(30, 4)])).float()
     mask = torch.ones(2, 30, dtype=torch.bool)
     state = space.encode(Batch({"atoms": atoms}, mask))
-    projected = MotifProjection(space, [anchor_of(motif), None], torch.device("cpu"))(state)
+    projected = MotifProjection(space, [motif.anchor(), None], torch.device("cpu"))(state)
     assert torch.allclose(projected["trans"][1], state["trans"][1], atol=1e-5)
     indices = motif.indices()
     others = [i for i in range(30) if i not in indices]
     assert torch.equal(projected["rots"][0, others], state["rots"][0, others])
     xyz = space.observe(projected)[0].double().numpy()
     assert motif.adherence(Protein.from_backbone(xyz)).difference < 0.05  # ideal bond angles within residues
-    moved = MotifProjection(space, [anchor_of(motif), None], torch.device("cpu"))(projected)
+    moved = MotifProjection(space, [motif.anchor(), None], torch.device("cpu"))(projected)
     assert torch.allclose(moved["trans"], projected["trans"], atol=1e-3)
 
 
@@ -148,17 +149,17 @@ def test_the_projection_of_a_turned_structure_is_turned(file):
     state = space.encode(Batch({"atoms": torch.from_numpy(wild(30, 3)).float()[None]}, torch.ones(1, 30).bool()))
     turn = torch.from_numpy(np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]).float()
     turn = turn * torch.linalg.det(turn).sign()
-    project = MotifProjection(space, [anchor_of(motif)], torch.device("cpu"))
-    turned = state.with_fields(trans=state["trans"] @ turn.T, rots=turn @ state["rots"])
-    assert torch.allclose(project(turned)["trans"], project(state)["trans"] @ turn.T, atol=1e-3)
-    assert torch.allclose(project(turned)["rots"], turn @ project(state)["rots"], atol=1e-4)
+    project = MotifProjection(space, [motif.anchor()], torch.device("cpu"))
+    rotated = state.with_fields(trans=state["trans"] @ turn.T, rots=turn @ state["rots"])
+    assert torch.allclose(project(rotated)["trans"], project(state)["trans"] @ turn.T, atol=1e-3)
+    assert torch.allclose(project(rotated)["rots"], turn @ project(state)["rots"], atol=1e-4)
 
 
 def test_a_finished_design_lies_in_the_frame_of_its_motif(file):
     motif = Motif(file, "5/A10-18/16")
-    atoms = moved_to(holding(motif, 30), anchor_of(motif))
+    atoms = moved_to(holding(motif, 30), motif.anchor())
     assert np.abs(atoms[motif.indices(), :3] - motif.residues().backbone[:, :3]).max() < 1e-2
     rots, trans = frames.frames_from_backbone(torch.from_numpy(atoms))
     assert torch.isfinite(rots).all()
-    assert isinstance(anchor_of(motif), Anchor)
+    assert isinstance(motif.anchor(), Anchor)
     assert torch.isfinite(trans).all()

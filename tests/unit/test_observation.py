@@ -28,7 +28,7 @@ def test_flat_normal_is_the_normal_density(rng):
     space = Line()
     x, m = torch.randn(5, 1, 2, generator=rng), torch.randn(5, 1, 2, generator=rng)
     mask = torch.ones(5, 1, dtype=torch.bool)
-    got = RiemannianNormal(space, spread=0.3).log_prob(State({"x": m}, mask), State({"x": x}, mask))
+    got = RiemannianNormal(space, std=0.3).log_prob(State({"x": m}, mask), State({"x": x}, mask))
     expected = torch.distributions.Normal(m, 0.3).log_prob(x).sum((1, 2))
     assert torch.allclose(got, expected, atol=1e-5)
 
@@ -40,24 +40,24 @@ def test_normaliser_of_rotations():
     assert torch.allclose(manifold.log_normaliser(narrow), Euclidean(3).log_normaliser(narrow), atol=1e-3)
     assert manifold.log_normaliser(wide).item() == pytest.approx(math.log(8 * math.pi**2), abs=1e-5)
     rotations = so3.uniform(torch.randn(200_000, 4, generator=torch.Generator().manual_seed(0)))
-    for spread in (0.4, 1.0, 2.0):
-        mean = torch.exp(-so3.log(rotations).square().sum(-1) / (2 * spread**2)).double().mean()
+    for std in (0.4, 1.0, 2.0):
+        mean = torch.exp(-so3.log(rotations).square().sum(-1) / (2 * std**2)).double().mean()
         expected = math.log(8 * math.pi**2 * float(mean))
-        assert manifold.log_normaliser(torch.tensor([spread])).item() == pytest.approx(expected, abs=0.02)
+        assert manifold.log_normaliser(torch.tensor([std])).item() == pytest.approx(expected, abs=0.02)
 
 
 def test_normaliser_of_angles():
     """exp(-d^2 / 2 s^2) over the circle, by quadrature, for two angles."""
     angle = torch.linspace(-math.pi, math.pi, 20_001, dtype=torch.float64)
-    for spread in (0.1, 1.0, 5.0):
-        integral = torch.trapezoid(torch.exp(-angle.square() / (2 * spread**2)), angle)
-        got = Torus(2).log_normaliser(torch.tensor(spread, dtype=torch.float64))
+    for std in (0.1, 1.0, 5.0):
+        integral = torch.trapezoid(torch.exp(-angle.square() / (2 * std**2)), angle)
+        got = Torus(2).log_normaliser(torch.tensor(std, dtype=torch.float64))
         assert got.item() == pytest.approx(2 * math.log(integral.item()), abs=1e-6)
 
 
 def test_discretised_logistic_sums_to_one_and_stays_finite_far_out():
     levels = 17
-    observation = DiscretisedLogistic(levels, spread=0.07)
+    observation = DiscretisedLogistic(levels, std=0.07)
     values = (torch.arange(levels) + 0.5) * 2 / levels - 1
     mask = torch.ones(levels, 1, dtype=torch.bool)
     for centre in (-1.3, 0.1, 0.96):
@@ -103,7 +103,7 @@ def test_pose_is_integrated_without_bias(rng):
             for s in (prediction, x)
         ]
         weights = observation.log_prob(many[0], many[1], rng)
-        estimate = weights.logsumexp(0) - math.log(count)
+        x_pred = weights.logsumexp(0) - math.log(count)
         flat = RiemannianNormal(space, 0.6)
         flat.space = Unposed()
         parts = []
@@ -117,14 +117,14 @@ def test_pose_is_integrated_without_bias(rng):
             parts.append(flat.log_prob(rotated(many[0], turn), many[1]))
         brute = torch.cat(parts).logsumexp(0) - math.log(10 * count)
         laplace = observation.log_prob(prediction, x)
-    assert estimate.item() == pytest.approx(brute.item(), abs=0.1)
+    assert x_pred.item() == pytest.approx(brute.item(), abs=0.1)
     assert laplace.item() == pytest.approx(brute.item(), abs=1.0)
 
 
 class Unposed(Backbone):
     """Frames without a symmetry: the pose of the prediction is as given."""
 
-    def pose(self, prediction, target, spreads, rng):
+    def pose(self, prediction, target, stds, rng):
         return prediction, torch.zeros(len(target.mask))
 
 

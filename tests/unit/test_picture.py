@@ -13,7 +13,7 @@ def rgb(code: str) -> np.ndarray:
     return np.array([int(COLOURS[code][i : i + 2], 16) / 255 for i in (1, 3, 5)])
 
 
-def share_of(code: str, protein: Protein) -> float:
+def fraction_of(code: str, protein: Protein) -> float:
     return float((np.abs(ribbon(protein).colours - rgb(code)) < 1e-6).all(axis=1).mean())
 
 
@@ -26,10 +26,10 @@ def test_a_picture_is_written(tmp_path):
 
 def test_colours_are_those_of_the_secondary_structure():
     """A helix is mostly red, a hairpin mostly blue."""
-    assert share_of("H", Protein.from_backbone(ideal_helix(24))) > 0.7
+    assert fraction_of("H", Protein.from_backbone(ideal_helix(24))) > 0.7
     hairpin = Protein.from_backbone(ideal_hairpin(20))
-    assert share_of("E", hairpin) > 0.5
-    assert share_of("H", hairpin) == 0
+    assert fraction_of("E", hairpin) > 0.5
+    assert fraction_of("H", hairpin) == 0
 
 
 def test_the_view_turns_and_never_mirrors():

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from protgen.conditions.base import Conditions
 from protgen.conditions.clashes import Clashes
 from protgen.conditions.contact_map import ContactMap
 from protgen.conditions.contacts import Contacts
@@ -17,7 +16,7 @@ from protgen.conditions.fold_class import FoldClass
 from protgen.conditions.fractions import Fractions
 from protgen.conditions.keep_out import KeepOut
 from protgen.conditions.length import Length
-from protgen.conditions.measure import judges
+from protgen.conditions.measure import evaluators
 from protgen.conditions.motif import Motif
 from protgen.conditions.partial import Partial
 from protgen.conditions.radius_of_gyration import RadiusOfGyration
@@ -29,18 +28,21 @@ from protgen.errors import ConflictError, UsageError
 from protgen.generation.assembly import LEAST_ATOM, assemble, closest
 from protgen.generation.conflicts import check_conditions, feasible_lengths
 from protgen.generation.design import SampleSettings
+from protgen.generation.drawing import overlay
 from protgen.generation.energies import BatchEnergy
-from protgen.generation.generate import Run, build_sampler, generate, generate_each, sample_batch
-from protgen.generation.planner import candidates_of, plan_actions, pushes_of, requested
-from protgen.generation.resolve import overlay, plan_design, share_possible
-from protgen.models.layouts import fit_layouts
+from protgen.generation.generate import generate, generate_each
+from protgen.generation.job import prepare
+from protgen.generation.plan import plan_design
+from protgen.generation.planner import assign, candidates_of, guidance_weights
+from protgen.generation.sampling import Run, sample_batch
+from protgen.models.blueprints import fit_blueprints
 from protgen.models.model import Model, build_model
 from protgen.structure.ideal import ideal_hairpin, ideal_helix
 from protgen.structure.protein import Protein
 from protgen.structure.writer import write_structure
 
-FAST = SampleSettings(steps=4, guidance=1.0, cleanup=False)
-LAYOUTS = ["C" + "H" * 12 + "CCC" + "H" * 10 + "CC", "CC" + "E" * 6 + "CC" + "E" * 6 + "C"]
+FAST = SampleSettings(steps=4, guidance=1.0, relax=False)
+BLUEPRINTS = ["C" + "H" * 12 + "CCC" + "H" * 10 + "CC", "CC" + "E" * 6 + "CC" + "E" * 6 + "C"]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def model() -> Model:
         "conditions": ["length", "secondary_structure", "fractions"],
     }
     built = build_model(config)
-    return Model(built.family.eval(), built.conditions, config, fit_layouts(LAYOUTS))
+    return Model(built.family.eval(), built.conditions, config, fit_blueprints(BLUEPRINTS))
 
 
 @pytest.fixture
@@ -75,41 +77,41 @@ def test_each_condition_acts_in_the_best_way_there_is(model, helix):
         FoldClass("alpha"),
         Symmetry("C2"),
     ]
-    hows = {action.condition.name: action.how for action in plan_actions(asked, model)}
-    assert hows == {
+    mechanisms = {entry.condition.name: entry.mechanism for entry in assign(asked, model)}
+    assert mechanisms == {
         "length": "construction",
         "fractions": "learned",
         "radius_of_gyration": "energy",
         "contacts": "energy",
         "motif": "projection",
-        "fold_class": "layout",
+        "fold_class": "blueprint",
         "symmetry": "construction",
     }
-    fixed = plan_actions([SecondaryStructure("H" * 30), FoldClass("alpha")], model)
-    assert [action.how for action in fixed] == ["learned", "rank"]  # no layout is drawn where one is given
-    other = plan_actions(asked, model, {"contacts": "rank"})
-    assert {action.condition.name: action.how for action in other}["contacts"] == "rank"
+    fixed = assign([SecondaryStructure("H" * 30), FoldClass("alpha")], model)
+    assert [entry.mechanism for entry in fixed] == ["learned", "rank"]  # no blueprint is drawn where one is given
+    other = assign(asked, model, {"contacts": "rank"})
+    assert {entry.condition.name: entry.mechanism for entry in other}["contacts"] == "rank"
     for wrong, word in (({"contacts": "learned"}, "energy, rank"), ({"contact": "rank"}, "did you mean 'contacts'")):
         with pytest.raises(UsageError, match=word):
-            plan_actions(asked, model, wrong)
+            assign(asked, model, wrong)
 
 
 def test_the_weight_of_what_is_learned_is_that_of_guidance(model):
     """1 + w (guidance - 1): of y as a whole where weights are alike, of each group of conditions where they are not."""
     asked = Length(16) & 0.5 * SecondaryStructure("H" * 16)
-    assert pushes_of(plan_actions(asked, model), 3.0) == ((None, 2.0),)
-    assert pushes_of(plan_actions([Length(16)], model), 3.0) == ((None, 3.0),)
+    assert guidance_weights(assign(asked, model), 3.0) == ((None, 2.0),)
+    assert guidance_weights(assign([Length(16)], model), 3.0) == ((None, 3.0),)
     both = asked & Fractions(helix=1.0)
-    assert pushes_of(plan_actions(both, model), 3.0) == ((("secondary_structure",), 2.0), (("fractions",), 3.0))
-    assert pushes_of(plan_actions(both, model), 1.0) == ()
+    assert guidance_weights(assign(both, model), 3.0) == ((("secondary_structure",), 2.0), (("fractions",), 3.0))
+    assert guidance_weights(assign(both, model), 1.0) == ()
     none = Length(16) & 0.0 * SecondaryStructure("H" * 16) & Fractions(helix=1.0)
-    assert pushes_of(plan_actions(none, model), 1.0) == ()
-    assert pushes_of(plan_actions(both, model, {"fractions": "rank"}), 3.0) == ((None, 2.0),)
+    assert guidance_weights(assign(none, model), 1.0) == ()
+    assert guidance_weights(assign(both, model, {"fractions": "rank"}), 3.0) == ((None, 2.0),)
 
 
 def test_each_learned_condition_can_have_its_own_weight(model):
     """Another weight of one of two conditions changes the design."""
-    stirred = Model(copy.deepcopy(model.family), model.conditions, model.config, model.layouts)
+    stirred = Model(copy.deepcopy(model.family), model.conditions, model.config, model.blueprints)
     with torch.no_grad():  # as initialised, the network's last layers are zero, whatever y is
         for weights in stirred.family.parameters():
             weights += 0.05 * torch.randn(weights.shape, generator=torch.Generator().manual_seed(0))
@@ -117,8 +119,8 @@ def test_each_learned_condition_can_have_its_own_weight(model):
     def made(asked):
         return next(iter(generate(stirred, asked, 1, 0, replace(FAST, guidance=2.0)))).raw.backbone
 
-    string, share = SecondaryStructure("H" * 16), Fractions(helix=1.0)
-    alike, other = made(Length(16) & string & share), made(Length(16) & string & 3.0 * share)
+    string, fraction = SecondaryStructure("H" * 16), Fractions(helix=1.0)
+    alike, other = made(Length(16) & string & fraction), made(Length(16) & string & 3.0 * fraction)
     assert np.isfinite(other).all()
     assert not np.allclose(alike, other, atol=1e-3)
 
@@ -142,7 +144,7 @@ def test_each_learned_condition_can_have_its_own_weight(model):
 )
 def test_conflicts_name_both_sides(asked, words):
     with pytest.raises(ConflictError) as caught:
-        check_conditions(asked, None)
+        check_conditions(asked)
     for word in words:
         assert word in str(caught.value)
 
@@ -156,11 +158,11 @@ def test_conflicts_with_a_motif(helix):
         (Partial(helix), ("motif", "partial")),
     ):
         with pytest.raises(ConflictError) as caught:
-            check_conditions([motif if other.name != "partial" else Motif(helix, "30/A101-112"), other], None)
+            check_conditions([motif if other.name != "partial" else Motif(helix, "30/A101-112"), other])
         assert all(word in str(caught.value) for word in words)
-    check_conditions([motif, SecondaryStructure("X" * 20)], None)
+    check_conditions([motif, SecondaryStructure("X" * 20)])
     with pytest.raises(UsageError, match="chain break"):
-        check_conditions([Motif(helix, "5/A101-112/0 5/A113-114")], None)
+        check_conditions([Motif(helix, "5/A101-112/0 5/A113-114")])
 
 
 def test_lengths_are_those_all_conditions_allow(helix):
@@ -173,8 +175,8 @@ def test_lengths_are_those_all_conditions_allow(helix):
 
 def test_two_of_a_kind_are_refused_but_for_volumes():
     with pytest.raises(UsageError, match="twice"):
-        check_conditions([Length(30), FoldClass("alpha"), FoldClass("beta")], None)
-    check_conditions([Length(30), KeepOut(((0, 0, 0, 3),)), KeepOut(((9, 0, 0, 3),))], None)
+        check_conditions([Length(30), FoldClass("alpha"), FoldClass("beta")])
+    check_conditions([Length(30), KeepOut(((0, 0, 0, 3),)), KeepOut(((9, 0, 0, 3),))])
 
 
 def test_a_motif_is_in_its_place_by_construction(model, helix):
@@ -237,13 +239,11 @@ def test_rows_are_guided_by_themselves_within_one_batch(model, helix):
         [length],
         [Motif(helix, "9/A103-108/9"), Contacts(((2, 20, 0.0, 8.0),))],
     ]
-    acting = {i: plan_actions(asked, model) for i, asked in enumerate(requests)}
-    run = Run(model, FAST, torch.device("cpu"), build_sampler(FAST), 0)
+    jobs = [prepare(model, asked, replace(FAST, blueprint="free")) for asked in requests]
+    run = Run.of(jobs[0], 0)
 
     def frames(rows):
-        plans = [plan_design(Conditions.of(requests[i]), None, 0, i, 0) for i in rows]
-        energies = [requested(acting[i], "energy") for i in rows]
-        return sample_batch(run, plans, acting, energies, lambda *told: None)["trans"]
+        return sample_batch(run, [plan_design(jobs[i], 0, i) for i in rows], lambda *told: None)["trans"]
 
     together = frames(range(6))
     for i in range(6):
@@ -253,10 +253,10 @@ def test_rows_are_guided_by_themselves_within_one_batch(model, helix):
 def test_strings_with_contacts_are_made_twice(model):
     """And the better one kept: which of the two gives way is chance."""
     both = [Length(24), SecondaryStructure("C" + "H" * 22 + "C"), Contacts(((2, 20, 0.0, 8.0),))]
-    assert candidates_of(plan_actions(both, model), None) == 2
-    assert candidates_of(plan_actions(both, model), 1) == 1
-    assert candidates_of(plan_actions([both[0], both[2]], model), None) == 1
-    assert candidates_of(plan_actions([*both[:2], RadiusOfGyration(9.0)], model), None) == 1
+    assert candidates_of(assign(both, model), None) == 2
+    assert candidates_of(assign(both, model), 1) == 1
+    assert candidates_of(assign([both[0], both[2]], model), None) == 1
+    assert candidates_of(assign([*both[:2], RadiusOfGyration(9.0)], model), None) == 1
 
 
 def test_of_several_candidates_the_best_is_kept(model):
@@ -276,7 +276,7 @@ def test_symmetric_assemblies_are_perfect_and_free_of_clashes(model, group):
     asked = [Length(16), Symmetry(group)]
     (design,) = generate(model, asked, 1, 0, FAST)
     assert design.protein.length == 16 * Symmetry(group).copies
-    met = {judge.name: judge.adherence(design.protein) for judge in judges(design.asked)}
+    met = {evaluator.name: evaluator.adherence(design.protein) for evaluator in evaluators(design.asked)}
     assert met["symmetry"].difference < 1e-3
     assert met["length"].satisfied  # of the protomer
 
@@ -296,7 +296,8 @@ def test_a_given_structure_is_varied_by_its_noise(model, tmp_path):
     path = tmp_path / "hairpin.pdb"
     write_structure(Protein.from_backbone(ideal_hairpin(24) + 30.0), path)
     near, far = (
-        next(generate(model, [Partial(str(path), noise)], 1, 0, replace(FAST, layout="free"))) for noise in (0.02, 1.0)
+        next(generate(model, [Partial(str(path), noise)], 1, 0, replace(FAST, blueprint="free")))
+        for noise in (0.02, 1.0)
     )
     rmsd = [
         np.sqrt(np.square(d.protein.backbone[:, 1] - ideal_hairpin(24)[:, 1] - 30).sum(-1).mean()) for d in (near, far)
@@ -304,12 +305,12 @@ def test_a_given_structure_is_varied_by_its_noise(model, tmp_path):
     assert rmsd[0] < 1.0 < rmsd[1]
 
 
-def test_layouts_follow_class_contacts_and_motif(model, helix):
-    for wanted, length in (("alpha", 28), ("beta", 18)):  # the lengths of the two layouts the prior was fitted to
+def test_blueprints_follow_class_contacts_and_motif(model, helix):
+    for wanted, length in (("alpha", 28), ("beta", 18)):  # the lengths of the two blueprints the prior was fitted to
         for design in generate(model, [Length(length), FoldClass(wanted)], 3, 0, FAST):
             assert FoldClass(wanted).holds(design.drawn[0].codes.replace("L", "C"))
     assert overlay("LLEEEEEELL", "CHHHHC", range(2, 8)) == "LLXHHHHXLL"
-    assert share_possible(Contacts(((1, 10), (1, 20))), "H" * 12 + "L" * 8) == 0.5
+    assert Contacts(((1, 10), (1, 20))).blueprint_score("H" * 12 + "L" * 8) == 0.5
     drawn = next(generate(model, [ContactMap("L2E6L3E6", ((1, 2, "near"),))], 1, 0, FAST)).drawn
     assert drawn[0].codes == "LLEEEEEELLLEEEEEE"
 

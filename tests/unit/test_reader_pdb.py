@@ -277,7 +277,7 @@ def test_first_model_only_unless_asked(tmp_path):
     assert codes(result) == {"multi_model": 3}
     third = read(tmp_path, models_text(3), model=2)
     assert np.abs(third.protein.atoms[:, 1] - helix()[:, 1] - 2).max() < 0.002
-    assert [r.protein.name for r in read_models(tmp_path / "test.pdb", strict=True)][-1] == "test_model3"
+    assert [p.name for p in read_models(tmp_path / "test.pdb", strict=True)][-1] == "test_model3"
     with pytest.raises(StructureError, match="no model 3"):
         read(tmp_path, models_text(3), model=3)
 

@@ -16,16 +16,16 @@ pytestmark = pytest.mark.skipif(not RAW, reason="no folder of real files")
 
 def test_all_raw_files_parse():
     for path in RAW:
-        result = read_structure(path)
-        assert result.protein.length >= 20, path
-        assert {w.code for w in result.warnings}.isdisjoint({"no_end", "mirror_image", "duplicate_atom"}), path
+        protein = read_structure(path)
+        assert protein.length >= 20, path
+        assert {w.code for w in protein.warnings}.isdisjoint({"no_end", "mirror_image", "duplicate_atom"}), path
 
 
 def test_three_formats_of_one_entry_agree():
     entries = {stem(path) for path in RAW if ".bcif" in path.name}
     compared = 0
     for entry in sorted(entries):
-        proteins = [read_structure(path).protein for path in RAW if stem(path) == entry]
+        proteins = [read_structure(path) for path in RAW if stem(path) == entry]
         for other in proteins[1:]:
             assert all(np.array_equal(getattr(proteins[0], f), getattr(other, f)) for f in FIELDS), entry
             assert np.nanmax(np.abs(proteins[0].atoms - other.atoms)) < 0.001, entry
@@ -38,11 +38,11 @@ def test_a_sample_of_chains_parses_as_indexed():
     columns = lines[0].split(",")
     for line in lines[1::300]:
         row = dict(zip(columns, line.split(","), strict=False))
-        result = read_structure(SHARED / "chains" / row["file"])
-        assert result.protein.length == int(row["length"])
-        assert {w.code for w in result.warnings} <= {"chain_break", "insertion_codes"}
+        protein = read_structure(SHARED / "chains" / row["file"])
+        assert protein.length == int(row["length"])
+        assert {w.code for w in protein.warnings} <= {"chain_break", "insertion_codes"}
 
 
 def test_designs_of_other_generators_parse():
     for path in sorted((SHARED / "generated").rglob("*.gz"))[::10]:
-        assert read_structure(path).protein.length > 0
+        assert read_structure(path).length > 0

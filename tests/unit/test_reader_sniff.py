@@ -8,7 +8,7 @@ from reader_files import assert_is_helix, cif_text, codes, pdb_text, read
 
 from protgen.errors import StructureError
 from protgen.structure import sniff
-from protgen.structure.reader import read_structure, stem
+from protgen.structure.reader import parse_structure, read_structure, stem
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_gzip_is_read_whatever_the_name(tmp_path, name):
     text = pdb_text() if "pdb" in name else cif_text()
     assert_is_helix(read(tmp_path, text, name))
     (tmp_path / "plain.pdb").write_bytes(gzip.compress(text.encode()))
-    assert_is_helix(read_structure(tmp_path / "plain.pdb"))
+    assert_is_helix(parse_structure(tmp_path / "plain.pdb"))
 
 
 def test_gzip_with_a_bad_checksum(tmp_path):

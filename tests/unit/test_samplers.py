@@ -36,7 +36,7 @@ class ExactGaussian(Denoiser):
     def path(self):
         return self._path
 
-    def denoise(self, x_t, t, cond, estimate=None):
+    def denoise(self, x_t, t, cond, x_pred=None):
         t = t.double()[:, None, None]
         alpha, sigma = self.path.flat.alpha(t).detach(), self.path.flat.sigma(t).detach()
         gain = alpha * STD**2 / (alpha**2 * STD**2 + sigma**2)
@@ -145,8 +145,8 @@ class Towards(Denoiser):
     def path(self):
         return self._path
 
-    def denoise(self, x_t, t, cond, estimate=None):
-        known = cond.whole[:, 0].bool()
+    def denoise(self, x_t, t, cond, x_pred=None):
+        known = cond.globals[:, 0].bool()
         fields = {
             k: torch.where(known.reshape(-1, *[1] * (v.ndim - 1)), v, self.free[k])
             for k, v in self.asked.fields.items()
@@ -236,7 +236,7 @@ def test_energy_guidance_goes_down_the_gradient_and_no_further_than_allowed(rng)
         if longest > 1:
             assert torch.allclose(result["trans"], goal, atol=1e-4)
         else:
-            # Centring may take a share of a step back.
+            # Centring may take a fraction of a step back.
             assert (result["trans"] - at["trans"]).norm(dim=-1).max() <= 2 * longest
             assert pull_to(goal)(space.observe(result), result.mask) < pull_to(goal)(space.observe(at), at.mask)
 
@@ -255,7 +255,7 @@ def test_energy_guidance_rests_outside_its_times_example_by_example(rng):
 class Smoothed(Towards):
     """An estimate whose positions are means over a window of x_t, as those of a network depend on neighbours."""
 
-    def denoise(self, x_t, t, cond, estimate=None):
+    def denoise(self, x_t, t, cond, x_pred=None):
         near = torch.eye(9) + torch.eye(9).roll(1, 0) + torch.eye(9).roll(-1, 0)
         return x_t.with_fields(trans=0.3 * near @ x_t["trans"])
 
@@ -294,9 +294,9 @@ def test_a_projection_is_where_sampling_ends():
     seen = []
 
     class Watched(ExactGaussian):
-        def denoise(self, x_t, t, cond, estimate=None):
+        def denoise(self, x_t, t, cond, x_pred=None):
             seen.append(x_t["x"][..., 1].abs().max().item())
-            return super().denoise(x_t, t, cond, estimate)
+            return super().denoise(x_t, t, cond, x_pred)
 
     def flat(state):
         return state.with_fields(x=state["x"] * torch.tensor([1.0, 0.0]))
@@ -368,21 +368,21 @@ class ExactRotations(Denoiser):
 
     path = Path(SCHEDULES["cosine"](), Brownian())
 
-    def __init__(self, data_spread: float):
-        self.data_spread = data_spread
+    def __init__(self, data_std: float):
+        self.data_std = data_std
         self.grid = torch.linspace(1e-3, math.pi, 1000, dtype=torch.float64)
 
-    def denoise(self, x_t, t, cond, estimate=None):
-        spread = torch.tensor(self.path.walk.at(float(t[0])), dtype=torch.float64)
+    def denoise(self, x_t, t, cond, x_pred=None):
+        spread = torch.tensor(self.path.brownian.at(float(t[0])), dtype=torch.float64)
         way = so3.relative_log(x_t["rots"], so3.identity_like(x_t["rots"]))
         angle = way.norm(dim=-1, keepdim=True)
-        wanted = igso3.score_over_angle(angle.double(), (spread**2 + self.data_spread**2).sqrt()) * angle
+        wanted = igso3.score_over_angle(angle.double(), (spread**2 + self.data_std**2).sqrt()) * angle
         # The kernel's score rises with the angle to its greatest value: read the inverse off a table of that part.
         table = igso3.score_over_angle(self.grid, spread) * self.grid
         rising = table[: int(table.argmax()) + 1]
         i = torch.searchsorted(rising, wanted.detach().contiguous()).clamp(1, len(rising) - 1)
-        share = (wanted - rising[i - 1]) / (rising[i] - rising[i - 1])
-        back = self.grid[i - 1] + share * (self.grid[i] - self.grid[i - 1])
+        fraction = (wanted - rising[i - 1]) / (rising[i] - rising[i - 1])
+        back = self.grid[i - 1] + fraction * (self.grid[i] - self.grid[i - 1])
         return x_t.with_fields(rots=so3.move(x_t["rots"], (back / angle).float() * way))
 
 
@@ -409,12 +409,12 @@ def test_samplers_reach_a_distribution_on_rotations(sampler, settings):
 
     1.63 / sqrt(1,000) = 0.05 is its 1 % level; the rest is for steps of finite size.
     """
-    data_spread = 0.5
+    data_std = 0.5
     built = registry.build("samplers", sampler, steps=80, **settings)
-    result = built.sample(ExactRotations(data_spread), Turns(), task(2, length=500))["rots"]
+    result = built.sample(ExactRotations(data_std), Turns(), task(2, length=500))["rots"]
     angles = so3.angle_between(result, so3.identity_like(result)).flatten()
     fine = torch.linspace(0, math.pi, 4001, dtype=torch.float64)
-    density = igso3.log_density(fine, torch.tensor(data_spread).double()).exp() * (1 - fine.cos()) / math.pi
+    density = igso3.log_density(fine, torch.tensor(data_std).double()).exp() * (1 - fine.cos()) / math.pi
     cumulative = torch.cat([torch.zeros(1), torch.cumulative_trapezoid(density, fine)])
     quantiles = cumulative[torch.searchsorted(fine, angles.double()).clamp(max=4000)]
     assert stats.kstest(quantiles.numpy(), "uniform").statistic < 0.07

@@ -33,8 +33,8 @@ def test_noise_rises_and_data_falls(schedule):
     assert alpha > 0.99
     assert sigma < 0.02
     assert alpha_end / sigma_end < 0.05
-    share = schedule.noise_share(TIMES)
-    assert ((share > 0) & (share < 1)).all()
+    fraction = schedule.noise_fraction(TIMES)
+    assert ((fraction > 0) & (fraction < 1)).all()
 
 
 @pytest.mark.parametrize("name", ["cosine", "linear_beta", "learned"])
@@ -64,12 +64,12 @@ def test_the_straight_path_tells_the_time_as_it_is():
     assert torch.allclose(Path(SCHEDULES["cosine"]()).seen(torch.tensor([0.5])), torch.tensor([0.5]))
 
 
-def test_the_walk_spreads_evenly_in_its_logarithm():
-    walk = Brownian(0.1, 2.0)
+def test_brownian_motion_spreads_evenly_in_its_logarithm():
+    brownian = Brownian(0.1, 2.0)
     t = TIMES.clone().requires_grad_()
-    (exact,) = torch.autograd.grad(walk.spread(t).square().sum(), t)
-    assert torch.allclose(walk.variance_slope(t), exact)
-    assert walk.at(0.5) == pytest.approx((0.1 * 2.0) ** 0.5)
+    (exact,) = torch.autograd.grad(brownian.std(t).square().sum(), t)
+    assert torch.allclose(brownian.variance_slope(t), exact)
+    assert brownian.at(0.5) == pytest.approx((0.1 * 2.0) ** 0.5)
 
 
 def test_impossible_schedules_are_refused():

@@ -141,7 +141,7 @@ def test_b_factors_come_back_residue_by_residue(tmp_path, name):
     """As written, to the two decimals of the formats, in the order of the protein."""
     helix, values = protein(ideal_helix(12)), np.linspace(31.5, 97.25, 12)
     write_structure(helix, tmp_path / name, b_factors=values)
-    read = read_structure(tmp_path / name).protein
+    read = read_structure(tmp_path / name)
     assert np.allclose(read_b_factors(tmp_path / name, read), values, atol=0.006)
 
 
@@ -154,7 +154,7 @@ def test_b_factor_is_that_of_the_ca_and_missing_ones_are_missing(tmp_path):
     for k, text in zip(ca, [" 91.00", "      ", "******", "  0.00", " -1.00", " 1e-01"], strict=True):
         lines[k] = lines[k][:60] + text + lines[k][66:]
     path.write_text("".join(lines))
-    found = read_b_factors(path, read_structure(path).protein)
+    found = read_b_factors(path, read_structure(path))
     assert np.allclose(found, [91.0, np.nan, np.nan, 0.0, -1.0, 0.1], equal_nan=True)
 
 
@@ -173,4 +173,4 @@ def test_gzip_of_text_is_read_by_content(tmp_path):
     path = tmp_path / "a.pdb"
     write_structure(protein(ideal_helix(5)), path, b_factors=np.full(5, 44.0))
     path.write_bytes(gzip.compress(path.read_bytes()))
-    assert np.allclose(read_b_factors(path, read_structure(path).protein), 44.0)
+    assert np.allclose(read_b_factors(path, read_structure(path)), 44.0)

@@ -19,7 +19,7 @@ from protgen.data.store import Item, Store, write_store
 from protgen.errors import CheckpointError, ConfigError, ConflictError, UsageError
 from protgen.generation.design import SampleSettings
 from protgen.generation.generate import generate
-from protgen.models.layouts import fit_layouts
+from protgen.models.blueprints import fit_blueprints
 from protgen.models.model import Model, build_model, load_model, save_model
 from protgen.models.pairing import draw_pairing
 from protgen.models.topologies import Topology, TopologyPrior, fit_topologies, fitted
@@ -183,18 +183,18 @@ def test_topologies_are_drawn_with_their_pairing(model):
     strands = {n for i, j, _ in pairing.pairs() for n in (i, j)}
     assert strands
     assert all(structure.codes[n - 1] == "E" for n in strands)
-    assert next(generate(model, [Length(24)], 1, 0, replace(FAST, layout="free"))).drawn == ()
+    assert next(generate(model, [Length(24)], 1, 0, replace(FAST, blueprint="free"))).drawn == ()
 
 
 def test_secondary_structure_is_drawn_around_an_asked_pairing(model):
     asked = StrandPairing.parse("3-8:17-12")
-    laid = replace(model, layouts=fit_layouts(["C" + "H" * 12 + "CCC", "CC" + "E" * 6 + "CC" + "E" * 6 + "C"]))
+    laid = replace(model, blueprints=fit_blueprints(["C" + "H" * 12 + "CCC", "CC" + "E" * 6 + "CC" + "E" * 6 + "C"]))
     for design in generate(laid, [asked, Length(20, 24)], 4, 0, FAST):
         (drawn,) = design.drawn
         assert all(drawn.codes[n - 1] == "E" for n in asked.residues())
     with pytest.raises(ConflictError, match="pairs residue 3, where secondary structure has a helix"):
         next(generate(model, [asked, SecondaryStructure("H" * 20)], 1, 0, FAST))
-    with pytest.raises(ConflictError, match=r"12 codes but the length is 17"):
+    with pytest.raises(ConflictError, match="names residue 13, but secondary structure has 12"):
         next(generate(model, [asked, SecondaryStructure("L" * 12)], 1, 0, FAST))
 
 

@@ -128,9 +128,9 @@ def test_torus_goes_the_short_way():
     assert torch.allclose(torus.expmap(x, torus.logmap(x, y)), y, atol=1e-6)
     assert torch.allclose(torus.squared_error(x, y), 2 - 2 * torch.tensor(6.0).cos(), atol=1e-6)
     grid = torch.linspace(-math.pi, math.pi, 20_001)[:-1].double()
-    for spread in (0.1, 1.0, 5.0):
-        mass = (-0.5 * (grid / spread).square()).exp().mean() * 2 * math.pi
-        assert abs(torus.log_normaliser(torch.tensor(spread)) - mass.log()) < 1e-3
+    for std in (0.1, 1.0, 5.0):
+        mass = (-0.5 * (grid / std).square()).exp().mean() * 2 * math.pi
+        assert abs(torus.log_normaliser(torch.tensor(std)) - mass.log()) < 1e-3
 
 
 def test_head_reads_torsions_within_the_circle(rng):

@@ -31,7 +31,7 @@ class Latents(Encoder):
         super().__init__()
         self.scalar_dim = dim
 
-    def forward(self, state, t, cond, estimate=None):
+    def forward(self, state, t, cond, x_pred=None):
         return Features(cond.residue, cond.residue.new_zeros(*state.mask.shape, 0, 3))
 
 
@@ -40,7 +40,7 @@ class Fields(Encoder):
 
     symmetry, vector_dim, scalar_dim = "none", 0, 2
 
-    def forward(self, state, t, cond, estimate=None):
+    def forward(self, state, t, cond, x_pred=None):
         return Features(state["x"], state["x"].new_zeros(*state.mask.shape, 0, 3))
 
 
@@ -61,7 +61,7 @@ def bare(count: int, length: int = 1) -> Conditioning:
 def closed_form(family: VAE, x: State) -> torch.Tensor:
     """log N(x; b, W W^T + s^2 I)."""
     weight, bias = family.head.read.weight.double(), family.head.read.bias.double()
-    covariance = weight @ weight.T + (2 * family.observation.log_spread.double()).exp() * torch.eye(2)
+    covariance = weight @ weight.T + (2 * family.observation.log_std.double()).exp() * torch.eye(2)
     return torch.distributions.MultivariateNormal(bias, covariance).log_prob(x["x"][:, 0].double()).detach()
 
 
@@ -188,7 +188,7 @@ def test_samples_have_the_density_of_the_model(keywords, rng):
     task = SamplingTask(torch.ones(count, 1, dtype=torch.bool), bare(count), generators)
     x = family.sample(task)["x"][:, 0]
     weight = family.head.read.weight
-    covariance = weight @ weight.T + (2 * family.observation.log_spread).exp() * torch.eye(2)
+    covariance = weight @ weight.T + (2 * family.observation.log_std).exp() * torch.eye(2)
     assert torch.allclose(x.T.cov(), covariance.detach(), rtol=0.1, atol=0.02)
 
 
@@ -272,7 +272,7 @@ def test_a_protein_vae_trains_samples_and_is_kept(protein_vae, proteins, rng, tm
     losses.total.backward()
     for name, parameter in family.named_parameters():
         # Nothing reads the vectors of the encoder, so what only moves its frames last rests; nor is there an estimate.
-        rests = "estimate" in name or "pair.geometry.1" in name or name.startswith("encoder.blocks.1.")
+        rests = "x_pred" in name or "pair.geometry.1" in name or name.startswith("encoder.blocks.1.")
         if not rests:
             assert parameter.grad is not None, name
             assert torch.isfinite(parameter.grad).all(), name

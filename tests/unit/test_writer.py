@@ -40,10 +40,10 @@ def same(a: Protein, b: Protein) -> bool:
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_round_trip(tmp_path, suffix):
     write_structure(example(), tmp_path / f"x{suffix}")
-    result = read_structure(tmp_path / f"x{suffix}")
-    assert same(result.protein, example())
+    found = read_structure(tmp_path / f"x{suffix}")
+    assert same(found, example())
     expected = {"insertion_codes", "nonstandard_residue", "missing_backbone_atom"}
-    assert {w.code for w in result.warnings} == expected
+    assert {w.code for w in found.warnings} == expected
     assert os.listdir(tmp_path) == [f"x{suffix}"]
 
 
@@ -110,7 +110,7 @@ def test_binary_cif_of_biotite_is_read(tmp_path):
     pdbx.set_structure(binary, array)
     for file, name in ((binary, "plain.bcif"), (pdbx.compress(binary), "packed.bcif")):
         file.write(tmp_path / name)
-        assert same(read_structure(tmp_path / name).protein, example())
+        assert same(read_structure(tmp_path / name), example())
         damaged = (tmp_path / name).read_bytes()[:-50]
         (tmp_path / "cut.bcif").write_bytes(damaged)
         with pytest.raises(StructureError, match=r"cut off|damaged"):
@@ -125,7 +125,7 @@ def test_coordinates_pdb_cannot_hold(tmp_path, value):
         write_pdb(protein, tmp_path / "x.pdb")
     assert os.listdir(tmp_path) == []
     write_cif(protein, tmp_path / "x.cif")
-    assert read_structure(tmp_path / "x.cif").protein.atoms[0, 0, 0] == pytest.approx(value, abs=0.001)
+    assert read_structure(tmp_path / "x.cif").atoms[0, 0, 0] == pytest.approx(value, abs=0.001)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -3,11 +3,11 @@
    for rounding. What makes it quick: several superpositions at a time (tm_lanes.h), alignment along anti-diagonals
    (tm_align.h), and nothing twice: an alignment, or a set of pairs, that was met before leads where it led before.
 
-   Compiled on first use by tm_native.py. Arrays of points are (3, n) float32, Å. */
+   Compiled by tm_library.py, once for each kind of processor. Arrays of points are (3, n) float32, Å. */
 
 #include "tm_starts.h"
 
-/* Of the nodes met since the starts began; those of a sieve before are known, and count when they are met again. */
+/* The best of the nodes met since the starts began. Those of a prefilter are known, and count when they are met again. */
 static void keep_best(Search *s, int node)
 {
     if (s->best < 0 || s->nodes[node].score > s->nodes[s->best].score) s->best = node;
@@ -198,11 +198,11 @@ static void run_starts(Search *s, const Plan *plan, int32_t *alignments)
     }
 }
 
-/* The search over one pair, the shorter trace first. With a sieve, a pair whose larger score by it is below `low` keeps
-   the sieve's scores; any other gets those that it has without a sieve, to the bit.
+/* The search over one pair, the shorter trace first. With a prefilter, a pair whose larger score by it is below `low`
+   keeps the prefilter's scores; any other gets those that it has without one, to the bit.
    result: TM by la, TM by lb, the number of aligned residues, 1 if the whole plan was searched.
    Returns 0 when memory is short. */
-int tm_search(const float *x, int la, const float *y, int lb, const int8_t *sx, const int8_t *sy, const Plan *sieve,
+int TM_SEARCH(const float *x, int la, const float *y, int lb, const int8_t *sx, const int8_t *sy, const Plan *prefilter,
               double low, const Plan *plan, double *result)
 {
     Search s;
@@ -217,8 +217,8 @@ int tm_search(const float *x, int la, const float *y, int lb, const int8_t *sx, 
     copy_in(&s, x, y, sx, sy);
     set_scales(&s);
     result[3] = 1;
-    if (sieve) {
-        run_starts(&s, sieve, alignments);
+    if (prefilter) {
+        run_starts(&s, prefilter, alignments);
         finish(&s, result);
         result[3] = (result[0] > result[1] ? result[0] : result[1]) >= low;
     }

@@ -6,7 +6,7 @@
 #include "tm_align.h"
 #include "tm_score.h"
 
-enum { MOST_NODES = 320 }; /* the full plan makes 254 at most, a sieve before it 9 */
+enum { MOST_NODES = 320 }; /* the full plan makes 254 at most, a prefilter before it 9 */
 
 /* How much of the search is done; the numbers of tm_plan.py. */
 typedef struct {
@@ -41,7 +41,8 @@ typedef struct {
     Node *nodes;
 } Search;
 
-static float scale_of(int length) { return 1.24f * cbrtf((float)length - 15) - 1.8f; }
+/* In double precision, then rounded: cbrtf and powf differ between C libraries in the last bit. */
+static float scale_of(int length) { return (float)(1.24 * cbrt(length - 15.0) - 1.8); }
 
 /* Scales of the search: d0 is enlarged by 0.8 Å, for a smoother landscape. */
 static void set_scales(Search *s)
@@ -49,7 +50,7 @@ static void set_scales(Search *s)
     int shorter = s->la < s->lb ? s->la : s->lb;
     s->d0 = (shorter <= 19 ? 0.168f : scale_of(shorter)) + 0.8f;
     s->d_search = fminf(fmaxf(s->d0, 4.5f), 8.0f);
-    s->reach = 1.5f * powf((float)shorter, 0.3f) + 3.5f;
+    s->reach = (float)(1.5 * pow(shorter, 0.3) + 3.5);
 }
 
 static void gather(const Search *s, const int32_t *partner, Aligned *pairs)
@@ -126,7 +127,7 @@ static int superpose_pieces(Search *s, int32_t *alignments)
 {
     const Table *t = &s->table;
     int la = s->la, lb = s->lb, shorter = la < lb ? la : lb, found = 0, lane = 0;
-    if (s->pieces_jump == s->plan->jump) { /* a sieve has been here: nothing that the pieces depend on has changed */
+    if (s->pieces_jump == s->plan->jump) { /* a prefilter has been here: nothing that the pieces depend on has changed */
         if (s->pieces_found) memcpy(s->scratch, s->pieces, (size_t)la * sizeof(int32_t));
         return s->pieces_found;
     }

@@ -1,14 +1,14 @@
-"""Count layouts of the compact items of a store's training split: the p(y | length) that travels with a model.
+"""Count blueprints of the compact items of a store's training split: the p(y | length) that travels with a model.
 
-python benchmarks/fit_layouts.py STORE OUT.json
+python benchmarks/fit_blueprints.py STORE OUT.json
 """
 
 import sys
 from pathlib import Path
 
 from protgen.data.store import Store
+from protgen.models.blueprints import fit_store
 from protgen.models.files import save_json
-from protgen.models.layouts import fit_store
 
 
 def main() -> None:

@@ -1,22 +1,22 @@
-"""The prior over secondary-structure layouts: exact lengths, natural elements, its own counts."""
+"""The prior over secondary-structure blueprints: exact lengths, natural elements, its own counts."""
 
 import pytest
 import torch
 
 from protgen.conditions.fractions import Fractions
 from protgen.errors import CheckpointError
-from protgen.models.layouts import FILE, fit_layouts, load_layouts, runs_of
+from protgen.models.blueprints import FILE, fit_blueprints, load_blueprints, runs_of
 
 NATIVES = [
     "CC" + "H" * 14 + "CCC" + "H" * 12 + "CCCC" + "H" * 16 + "C",
     "C" + "E" * 6 + "CCC" + "E" * 6 + "CC" + "E" * 7 + "CCC" + "E" * 5 + "CC",
     "C" + "E" * 6 + "CC" + "H" * 12 + "CCC" + "E" * 5 + "CCC" + "H" * 10 + "CC" + "E" * 5 + "C",
 ]
-PRIOR = fit_layouts(NATIVES)
+PRIOR = fit_blueprints(NATIVES)
 
 
 @pytest.mark.parametrize("length", [3, 12, 40, 77, 128])
-def test_layouts_have_exactly_the_length(length, rng):
+def test_blueprints_have_exactly_the_length(length, rng):
     for _ in range(20):
         codes = PRIOR.draw(length, rng)
         assert len(codes) == length
@@ -34,7 +34,7 @@ def test_elements_are_as_in_the_natives(rng):
         assert sum(kind == "E" for kind, _ in runs) != 1
 
 
-def test_same_stream_same_layout():
+def test_same_stream_same_blueprint():
     first, second = (PRIOR.draw(60, torch.Generator().manual_seed(4)) for _ in range(2))
     assert first == second
 
@@ -49,8 +49,8 @@ def test_short_runs_count_as_loop():
     assert list(runs_of("HHCEEECH")) == [("L", 3), ("E", 3), ("L", 2)]
 
 
-def test_damaged_layouts_are_named(tmp_path):
-    assert load_layouts(tmp_path) is None
+def test_damaged_blueprints_are_named(tmp_path):
+    assert load_blueprints(tmp_path) is None
     (tmp_path / FILE).write_text('{"kinds": {}}')
     with pytest.raises(CheckpointError, match="elements"):
-        load_layouts(tmp_path)
+        load_blueprints(tmp_path)

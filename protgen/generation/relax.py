@@ -1,4 +1,4 @@
-"""A short clean-up of final frames: peptide geometry and clashes, nothing else.
+"""A short relaxation of final frames: peptide geometry and clashes, nothing else.
 
 Every residue stays a rigid body; frames move as little as is needed to bring the joints between residues to the
 geometry of a peptide bond and atoms that overlap apart. Gradient descent by Adam with a fixed number of steps: all its
@@ -42,8 +42,8 @@ def energy(
     joined = mask[:, 1:] & mask[:, :-1]
     total = JOINT_WEIGHT * joint_energy(atoms, joined).sum() + OVERLAP_WEIGHT * overlap_energy(atoms, pairs)
     moved = (state["trans"] - start["trans"]).square().sum(-1)
-    turned = so3.chordal_squared(state["rots"], start["rots"])
-    return total + ((MOVE_WEIGHT * moved + TURN_WEIGHT * turned) * pull * mask).sum()
+    rotated = so3.chordal_squared(state["rots"], start["rots"])
+    return total + ((MOVE_WEIGHT * moved + TURN_WEIGHT * rotated) * pull * mask).sum()
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,8 @@ def clean_up(
             if kept is not None and move.grad is not None:
                 move.grad.nan_to_num_(0.0, 0.0, 0.0)  # a user's function may have no slope somewhere
             optimizer.step()
-        mended = space.project(displace(state, move.detach()))
-        return mended if kept is None else taken_back(space, mended, kept, before)
+        relaxed = space.project(displace(state, move.detach()))
+        return relaxed if kept is None else taken_back(space, relaxed, kept, before)
 
 
 def taken_back(space: Backbone, state: State, kept: Energy, before: Float[Tensor, " b"]) -> State:

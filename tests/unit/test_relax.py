@@ -1,10 +1,10 @@
-"""The clean-up mends joints and clashes, moves little, and leaves good structures alone."""
+"""The relaxation mends joints and clashes, moves little, and leaves good structures alone."""
 
 import numpy as np
 import pytest
 import torch
 
-from protgen.generation.cleanup import clean_up, joint_energy
+from protgen.generation.relax import clean_up, joint_energy
 from protgen.geometry import so3
 from protgen.spaces.backbone import Backbone
 from protgen.structure.ideal import ideal_hairpin, ideal_helix
@@ -72,13 +72,13 @@ def test_good_structures_stay():
 def test_a_design_does_not_depend_on_its_batch(rng):
     short, long = ideal_helix(15), ideal_hairpin(24)
     alone = shaken(state_of(short), 0.1, torch.Generator().manual_seed(1))
-    mended = clean_up(SPACE, alone)
+    relaxed = clean_up(SPACE, alone)
     other = state_of(short, long)
     trans = other["trans"].clone()
     rots = other["rots"].clone()
     trans[0, :15], rots[0, :15] = alone["trans"][0], alone["rots"][0]
     together = clean_up(SPACE, other.with_fields(trans=trans, rots=rots))
-    assert (together["trans"][0, :15] - mended["trans"][0]).abs().max() < 1e-3
+    assert (together["trans"][0, :15] - relaxed["trans"][0]).abs().max() < 1e-3
 
 
 def radius(atoms: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -103,7 +103,7 @@ def test_what_was_asked_for_is_not_mended_away(rng):
 
 
 def test_what_was_missed_is_left_missed(rng):
-    """The clean-up keeps energies from rising and does not go down them: far goals would bend what it mends."""
+    """The relaxation keeps energies from rising and does not go down them: far goals would bend what it mends."""
     bad = shaken(state_of(ideal_helix(20)), 0.1, rng)
     free = clean_up(SPACE, bad)
     far = clean_up(SPACE, bad, kept=lambda xyz, mask: 20 * (radius(xyz, mask) - 30).square())

@@ -1,11 +1,11 @@
-"""p(y | length): secondary-structure layouts as natives have them, for residues whose structure nobody asked for.
+"""p(y | length): secondary-structure blueprints as natives have them, for residues whose structure nobody asked for.
 
 A generator of backbones given secondary structure needs secondary structure. Where a user leaves it open, it is drawn
 here first, and the backbone after it: p(x | length) = sum over y of p(x | y) p(y | length), sampled from the top down.
-A layout is a semi-Markov chain over helices and strands joined by loops: the kind of an element depends on the two
+A blueprint is a semi-Markov chain over helices and strands joined by loops: the kind of an element depends on the two
 before it, its length on its kind, the length of a loop on the kinds it joins. Counts come from the compact ones among
-the training natives (`fit_store`) and travel with a model as `layouts.json`: chains with a helix of half their length
-are natives too, but they are extended, and a domain is what most people want of whom nothing else is known.
+the training natives (`fit_store`) and travel with a model as `blueprints.json`: chains with a helix of half their
+length are natives too, but they are extended, and a domain is what most people want of whom nothing else is known.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,30 +18,30 @@ import torch
 from torch import Generator
 
 from protgen.conditions.fractions import Fractions
-from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.data.store import Store
 from protgen.errors import CheckpointError
 from protgen.metrics.reference_data import typical_radius_of_gyration
 from protgen.models.files import load_json
+from protgen.models.renamed import OLD_BLUEPRINTS
 from protgen.structure.dssp import to_string
 from protgen.structure.trace import radius_of_gyration
 from protgen.types import JSON
 
-FILE = "layouts.json"
-MOST_LOOP = 0.5  # share of loop residues, as the filter of the training data has it
-COMPACT = 0.15  # largest deviation of Rg from the median of natives of that length, as a share of it
+FILE = "blueprints.json"
+MOST_LOOP = 0.5  # fraction of loop residues, as the filter of the training data has it
+COMPACT = 0.15  # largest deviation of Rg from the median of natives of that length, as a fraction of it
 SHORTEST = {"H": 4, "E": 2}  # shorter runs of DSSP codes are read as loop
 
 
 @dataclass(frozen=True)
-class LayoutPrior:
+class BlueprintPrior:
     """Counts of a semi-Markov chain over secondary-structure elements.
 
     Attributes:
         kinds: previous two kinds ("^" before the first) -> {next kind, "$" for the end: count}.
         elements: kind -> {length: count}.
         loops: two kinds joined -> {length: count}.
-        longest: share of a chain that its longest element has at the most, but for one native in twenty.
+        longest: fraction of a chain that its longest element has at the most, but for one native in twenty.
     """
 
     kinds: dict[str, dict[str, int]]
@@ -50,20 +50,20 @@ class LayoutPrior:
     longest: float = 1.0
 
     def draw(self, length: int, rng: Generator) -> str:
-        """A layout of exactly that many residues: H, E and L.
+        """A blueprint of exactly that many residues: H, E and L.
 
-        Layouts that are mostly loop, or mostly one element, are drawn again: training items are not
+        Blueprints that are mostly loop, or mostly one element, are drawn again: training items are not
         (`Filters.max_coil`), but loops and elements drawn apart and whatever the length of the chain can be.
         """
         codes = ""
         for _ in range(20):
             codes = self.draw_any(length, rng)
-            if codes.count("L") <= MOST_LOOP * length and longest_share(codes) <= self.longest:
+            if codes.count("L") <= MOST_LOOP * length and longest_fraction(codes) <= self.longest:
                 break
         return codes
 
     def draw_any(self, length: int, rng: Generator) -> str:
-        """A layout, loopy or not.
+        """A blueprint, loopy or not.
 
         Chains are drawn until one ends within a twentieth of the length, the lengths of elements being independent
         of it; what is then missing or over is spread over loops and elements, a residue at a time.
@@ -97,14 +97,14 @@ class LayoutPrior:
         return runs
 
     def draw_near(self, length: int, fractions: Fractions, rng: Generator, tries: int = 100) -> str:
-        """The layout nearest to asked fractions among a number drawn; stops at one within 0.03."""
+        """The blueprint nearest to asked fractions among a number drawn; stops at one within 0.03."""
         best, least = "", float("inf")
         for _ in range(tries):
             codes = self.draw(length, rng)
             off = max(
-                abs(codes.count(code) / length - share)
-                for code, share in (("H", fractions.helix), ("E", fractions.strand))
-                if share is not None
+                abs(codes.count(code) / length - fraction)
+                for code, fraction in (("H", fractions.helix), ("E", fractions.strand))
+                if fraction is not None
             )
             if off < least:
                 best, least = codes, off
@@ -113,7 +113,7 @@ class LayoutPrior:
         return best
 
     def to_json(self) -> JSON:
-        """As written to `layouts.json`."""
+        """As written to `blueprints.json`."""
         return {"kinds": self.kinds, "elements": self.elements, "loops": self.loops, "longest": self.longest}
 
 
@@ -164,7 +164,7 @@ def runs_of(codes: str) -> Iterator[tuple[str, int]]:
     yield "L", loop
 
 
-def fit_layouts(strings: Sequence[str]) -> LayoutPrior:
+def fit_blueprints(strings: Sequence[str]) -> BlueprintPrior:
     """Count elements and loops of natives' DSSP strings (letters H, E, and anything else for coil)."""
     kinds: dict[str, dict[str, int]] = {}
     elements: dict[str, dict[str, int]] = {}
@@ -178,12 +178,12 @@ def fit_layouts(strings: Sequence[str]) -> LayoutPrior:
             if following != "$":
                 add(elements, following, str(n))
             before, kind = kind, following
-    shares = [longest_share(codes) for codes in strings if codes]
-    return LayoutPrior(kinds, elements, loops, round(float(np.quantile(shares, 0.95)), 3) if shares else 1.0)
+    shares = [longest_fraction(codes) for codes in strings if codes]
+    return BlueprintPrior(kinds, elements, loops, round(float(np.quantile(shares, 0.95)), 3) if shares else 1.0)
 
 
-def fit_store(store: Store) -> LayoutPrior:
-    """Layouts of the training items of a store whose Rg is within 15 % of natives of their length (all, if none is)."""
+def fit_store(store: Store) -> BlueprintPrior:
+    """Blueprints of those training items whose Rg is within 15 % of natives of their length (of all, if none is)."""
     rows = [int(i) for i in store.indices("train")]
     compact = []
     for i in rows:
@@ -191,11 +191,11 @@ def fit_store(store: Store) -> LayoutPrior:
         xyz = np.asarray(item.atoms, float)[:, 1]  # CA
         ratio = radius_of_gyration(xyz) / typical_radius_of_gyration(len(xyz))
         compact += [i] if abs(ratio - 1) <= COMPACT else []
-    return fit_layouts([to_string(store[i].labels) for i in compact or rows])
+    return fit_blueprints([to_string(store[i].labels) for i in compact or rows])
 
 
-def longest_share(codes: str) -> float:
-    """Length of the longest helix or strand as a share of the chain."""
+def longest_fraction(codes: str) -> float:
+    """Length of the longest helix or strand as a fraction of the chain."""
     return max((len(list(group)) for kind, group in groupby(codes) if kind in "HE"), default=0) / len(codes)
 
 
@@ -205,30 +205,19 @@ def add(table: dict[str, dict[str, int]], key: str, value: str) -> None:
     row[value] = row.get(value, 0) + 1
 
 
-def load_layouts(folder: Path) -> LayoutPrior | None:
-    """The layouts of a model folder, None if it has none.
+def load_blueprints(folder: Path) -> BlueprintPrior | None:
+    """The blueprints of a model folder, None if it has none.
 
     Raises:
         CheckpointError: if the file is damaged.
     """
-    path = folder / FILE
-    if not path.is_file():
+    path = next((folder / name for name in (FILE, OLD_BLUEPRINTS) if (folder / name).is_file()), None)
+    if path is None:
         return None
     value = load_json(path)
     try:
-        return LayoutPrior(
+        return BlueprintPrior(
             kinds=value["kinds"], elements=value["elements"], loops=value["loops"], longest=value.get("longest", 1.0)
         )
     except KeyError as error:
         raise CheckpointError(f"{path}: damaged, no entry {error}; get the model again") from error
-
-
-def complete_request(
-    prior: LayoutPrior | None, length: int, fractions: Fractions | None, rng: Generator
-) -> SecondaryStructure | None:
-    """A layout for a design whose secondary structure is open, near its fractions if they are asked for."""
-    if prior is None:
-        return None
-    asked = fractions is not None and (fractions.helix is not None or fractions.strand is not None)
-    codes = prior.draw_near(length, fractions, rng) if asked and fractions else prior.draw(length, rng)
-    return SecondaryStructure(codes)

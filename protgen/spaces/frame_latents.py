@@ -17,8 +17,8 @@ from protgen.spaces.base import Euclidean, Space, masked
 from protgen.types import Batch, Features, State
 
 
-class PosedHead(nn.Module):
-    """The frame's own head, its answer as vectors, each times a gain read off scalars, plus a share of the noisy ones.
+class FrameLatentsHead(nn.Module):
+    """The frame's own head, its answer as vectors times gains read off scalars, plus a fraction of the noisy ones.
 
     Frames have axes of length one; the mean of axes that are uncertain is shorter, which the gain can say.
     """
@@ -43,7 +43,7 @@ class PosedHead(nn.Module):
         return state.with_fields(places=vectors[:, :, 0], axes=vectors[:, :, 1:].flatten(2))
 
 
-class PosedLatents(Space):
+class FrameLatents(Space):
     """Vectors of a frame: `places` (b, l, 3), centred, and `axes` (b, l, 3 (v - 1)); noise is the same in every pose.
 
     Args:
@@ -87,7 +87,7 @@ class PosedLatents(Space):
         """Normal vectors, places centred."""
         return self.project(State({"places": normals[..., :3], "axes": self.axes_noise * normals[..., 3:]}, mask))
 
-    def noise_spread(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
+    def noise_std(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
         """1 for places, `axes_noise` for axes."""
         one = torch.ones(len(mask), device=mask.device)
         return {"places": one, "axes": self.axes_noise * one}
@@ -121,7 +121,7 @@ class PosedLatents(Space):
 
     def head(self, scalar_dim: int, vector_dim: int) -> nn.Module:
         """The frame's head, and a gain."""
-        return PosedHead(self.frame, scalar_dim, vector_dim)
+        return FrameLatentsHead(self.frame, scalar_dim, vector_dim)
 
 
 def centred(places: Float[Tensor, "b l 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l 3"]:

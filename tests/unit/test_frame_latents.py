@@ -14,8 +14,8 @@ from protgen.models.released import load
 from protgen.samplers.base import SamplingTask
 from protgen.samplers.euler import Euler
 from protgen.spaces.backbone import Backbone
+from protgen.spaces.frame_latents import FrameLatents
 from protgen.spaces.image import Image
-from protgen.spaces.posed import PosedLatents
 from protgen.types import Batch, Conditioning, State
 
 SMALL = {"name": "frame_attention", "dim": 32, "pair_dim": 8, "blocks": 2, "heads": 2, "refresh": 1}
@@ -39,7 +39,7 @@ def family(name: str, **keywords):
     config = {
         "space": {"name": "backbone"},
         "encoder": SMALL,
-        "family": {"name": name, "posed": True} | keywords,
+        "family": {"name": name, "frame_latents": True} | keywords,
         "conditions": ["length"],
     }
     made = build_model(config)
@@ -50,7 +50,7 @@ def family(name: str, **keywords):
     return family
 
 
-def turned(x: State, turn: torch.Tensor) -> State:
+def rotated(x: State, turn: torch.Tensor) -> State:
     return State({"trans": x["trans"].to(turn) @ turn.T, "rots": turn @ x["rots"].to(turn)}, x.mask)
 
 
@@ -63,18 +63,18 @@ def test_vectors_tell_a_backbone_and_turn_with_it(x, turn):
     vectors = space.to_vectors(x)
     again = space.from_vectors(vectors, x.mask)
     assert all(torch.allclose(again[name], x[name], atol=1e-4) for name in x.fields)
-    assert torch.allclose(space.to_vectors(turned(x, turn)), vectors @ turn.T, atol=1e-4)
+    assert torch.allclose(space.to_vectors(rotated(x, turn)), vectors @ turn.T, atol=1e-4)
     assert float(vectors[0, :, 0].square().mean()) == pytest.approx(1, abs=0.5)
 
 
 def test_posterior_and_decoder_turn_with_the_structure(x, turn):
     """Means turn, deviations stay, and what is decoded from turned latents is turned."""
     vae, cond = family("vae"), known(x)
-    one, two = vae.infer(x, cond), vae.infer(turned(x, turn), cond)
+    one, two = vae.infer(x, cond), vae.infer(rotated(x, turn), cond)
     assert (one.mean.unflatten(-1, (3, 3)) @ turn.T - two.mean.unflatten(-1, (3, 3))).abs().max() < 2e-4
     assert (one.log_std - two.log_std).abs().max() < 2e-4
     rows = [vae.decode(q.mean, x.mask, cond) for q in (one, two)]
-    moved = turned(rows[0], turn)
+    moved = rotated(rows[0], turn)
     assert all((moved[name] - rows[1][name])[x.mask].abs().max() < 5e-3 for name in x.fields)
 
 
@@ -87,7 +87,7 @@ def test_places_have_mean_zero(x):
 def test_prior_says_the_same_in_every_pose(x, turn):
     latent, cond = family("latent"), known(x)
     space = latent.second.space
-    assert isinstance(space, PosedLatents)
+    assert isinstance(space, FrameLatents)
     z = torch.randn(*x.mask.shape, 9)
     moved = (z.unflatten(-1, (3, 3)) @ turn.T).flatten(2)
     t = torch.full((2,), 0.6)
@@ -98,19 +98,19 @@ def test_prior_says_the_same_in_every_pose(x, turn):
 
 
 def test_noise_is_centred_and_has_its_dimensions(rng):
-    space = PosedLatents(Backbone(), axes_noise=0.5)
+    space = FrameLatents(Backbone(), axes_noise=0.5)
     mask = torch.ones(400, 5, dtype=torch.bool)
     noise = space.noise(mask, torch.randn(400, 5, space.normals_per_position, generator=rng))
     assert noise["places"].mean(1).abs().max() < 1e-5
-    dof, spreads = space.field_dof(mask), space.noise_spread(mask)
+    dof, stds = space.field_dof(mask), space.noise_std(mask)
     for name in space.manifolds:
-        wanted = float(dof[name][0] * spreads[name][0] ** 2)
+        wanted = float(dof[name][0] * stds[name][0] ** 2)
         assert float(noise[name].square().sum((1, 2)).mean()) == pytest.approx(wanted, rel=0.03)
 
 
 def test_noise_is_turned_onto_data(rng):
     """Turned data, aligned, are the data again."""
-    space = PosedLatents(Backbone())
+    space = FrameLatents(Backbone())
     mask = torch.ones(3, 7, dtype=torch.bool)
     mask[2, 5:] = False
     data = space.noise(mask, torch.randn(3, 7, 9, generator=rng))
@@ -134,11 +134,11 @@ def test_bound_is_that_of_the_vae_where_the_prior_is_the_same(x, rng):
     latent.square.fill_(2.25)
     latent.drift.fill_(1.0)
     found = latent.log_prob(x, cond, rng).nats
-    blind = Conditioning(torch.zeros_like(cond.residue), torch.zeros_like(cond.whole))
+    blind = Conditioning(torch.zeros_like(cond.residue), torch.zeros_like(cond.globals))
     latent.first.samples = 200
     reconstruction, kl, _, _ = latent.first.elbo(x, blind, rng)
-    spread = (reconstruction.abs() + kl.abs()) * 0.02
-    assert ((found - (reconstruction - kl)).abs() < spread + 3).all()
+    std = (reconstruction.abs() + kl.abs()) * 0.02
+    assert ((found - (reconstruction - kl)).abs() < std + 3).all()
 
 
 def test_likelihood_of_the_released_prior_is_no_artefact_of_latent_noise():
@@ -167,7 +167,7 @@ def test_moments_of_latents_have_no_direction(x):
     latent, cond = family("latent", joint=True).train(), known(x)
     latent.loss(x, cond, torch.Generator().manual_seed(0))
     assert latent.mean.abs().max() == 0
-    assert torch.equal(latent.spread.unflatten(0, (3, 3)), latent.spread[::3, None].expand(3, 3))
+    assert torch.equal(latent.std.unflatten(0, (3, 3)), latent.std[::3, None].expand(3, 3))
     assert float(latent.drift) < 1
 
 
@@ -180,7 +180,7 @@ def test_samples_are_backbones_whatever_the_batch(x):
     alone = replace(
         both,
         mask=x.mask[:1],
-        cond=Conditioning(cond.residue[:1], cond.whole[:1]),
+        cond=Conditioning(cond.residue[:1], cond.globals[:1]),
         generators=[torch.Generator().manual_seed(0)],
     )
     assert torch.allclose(latent.sample(alone, Euler(steps=3))["trans"], made["trans"][:1], atol=1e-3)
@@ -202,8 +202,8 @@ def test_a_second_pass_sees_the_answer_of_the_first(x):
 
 
 @pytest.mark.parametrize("keywords", [{"pool": True}, {"levels": 2}, {"noise": 1.5}])
-def test_what_cannot_be_posed_is_refused(keywords):
-    with pytest.raises(UsageError, match="posed"):
+def test_what_cannot_have_frame_latents_is_refused(keywords):
+    with pytest.raises(UsageError, match="frame_latents"):
         family("vae", **keywords)
 
 
@@ -211,7 +211,7 @@ def test_images_have_no_vectors():
     config = {
         "space": {"name": "image", "height": 8, "width": 8},
         "encoder": {"name": "perceptron", "height": 8, "width": 8},
-        "family": {"name": "vae", "posed": True},
+        "family": {"name": "vae", "frame_latents": True},
     }
     with pytest.raises(UsageError, match="vectors of each position, which Image"):
         build_model(config)

@@ -1,0 +1,133 @@
+"""Labels of a laboratory: columns of `index.csv` that become fields of a store, as categories or as numbers."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from protgen.data.fields import AATYPE, STRUCTURE, Field, checked_name
+from protgen.data.store import Item
+from protgen.errors import DataError, UsageError
+
+MOST_CATEGORIES = 1_000  # a column of more is free text or numbers, and no network has room for it
+
+
+@dataclass(frozen=True)
+class LabelColumn:
+    """A column of `index.csv` and the field that it becomes.
+
+    Attributes:
+        column: name of the column.
+        name: name of the field.
+        kind: "category" for words or codes, "number" for quantities.
+    """
+
+    column: str
+    name: str
+    kind: Literal["category", "number"] = "category"
+
+    @classmethod
+    def parse(cls, text: str, kind: Literal["category", "number"] = "category") -> "LabelColumn":
+        """A column from `COLUMN` or `COLUMN=NAME`.
+
+        Raises:
+            UsageError: if the name cannot be that of a field.
+        """
+        column, equals, name = (part.strip() for part in text.partition("="))
+        name = name if equals else column
+        try:
+            checked_name(name)
+        except ValueError as error:
+            raise UsageError(f"label {text!r}: {error}; give another as COLUMN=NAME") from error
+        if name in [field.name for field in (*STRUCTURE, AATYPE)]:
+            raise UsageError(f"label {text!r}: every store has a field {name}; give another name as COLUMN=NAME")
+        return cls(column, name, kind)
+
+
+def check_columns(columns: Sequence[LabelColumn], known: Sequence[str], where: str) -> None:
+    """Check that an index has the columns, and that no two of them become one field.
+
+    Args:
+        columns: the columns.
+        known: the columns of the index; empty where there is no index.
+        where: path of the index, for messages.
+
+    Raises:
+        DataError: if a column is missing.
+        UsageError: if a name comes twice.
+    """
+    names = [column.name for column in columns]
+    for column in columns:
+        if column.column not in known:
+            found = f"its columns are {', '.join(known)}" if known else "there is no such file"
+            raise DataError(f"{where}: no column {column.column!r} for a label; {found}")
+        if names.count(column.name) > 1:
+            raise UsageError(f"two labels are named {column.name}; give one another name as COLUMN=NAME")
+
+
+def encode_labels(items: Sequence[Item], columns: Sequence[LabelColumn]) -> tuple[list[Item], list[Field]]:
+    """Turn the texts of label columns into codes and numbers.
+
+    Args:
+        items: with the text of each column under the name of its field in `Item.chain`.
+        columns: the columns.
+
+    Returns:
+        The items with values in place of texts, and the fields.
+
+    Raises:
+        DataError: if a column has no value, too many categories, or no spread, or a text is no number.
+    """
+    fields = []
+    found: dict[str, list[np.ndarray]] = {}
+    for column in columns:
+        texts = [str(item.chain[column.name]).strip() for item in items]
+        if not any(texts):
+            raise DataError(f"label {column.column}: no chain that is kept has a value; fill it, or leave it out")
+        if column.kind == "category":
+            field, values = encode_categories(column, texts)
+        else:
+            field, values = encode_numbers(column, texts, items)
+        fields.append(field)
+        found[column.name] = values
+    encoded = [replace(item, chain={name: values[i] for name, values in found.items()}) for i, item in enumerate(items)]
+    return encoded, fields
+
+
+def encode_categories(column: LabelColumn, texts: Sequence[str]) -> tuple[Field, list[np.ndarray]]:
+    """The codes of words, and the field with its vocabulary; an empty text is -1."""
+    values = tuple(sorted({text for text in texts if text}, key=reading_order))
+    if len(values) > MOST_CATEGORIES:
+        raise DataError(
+            f"label {column.column}: {len(values)} categories, at most {MOST_CATEGORIES}; are they numbers? "
+            "`--quantity` takes these"
+        )
+    codes = {text: code for code, text in enumerate(values)}
+    field = Field(column.name, "chain", "int64", (), f"column {column.column} of the index; -1 unknown", values=values)
+    return field, [np.array(codes.get(text, -1), dtype=np.int64) for text in texts]
+
+
+def encode_numbers(column: LabelColumn, texts: Sequence[str], items: Sequence[Item]) -> tuple[Field, list[np.ndarray]]:
+    """The numbers of texts, and the field with mean and standard deviation over the training split."""
+    numbers = []
+    for text, item in zip(texts, items, strict=True):
+        try:
+            number = float(text) if text else math.nan
+        except ValueError:
+            number = math.inf
+        if math.isinf(number):
+            raise DataError(f"label {column.column}: {item.id} has {text!r}, which is no number; use --label for words")
+        numbers.append(number)
+    known = [number for number, item in zip(numbers, items, strict=True) if item.split == "train" and number == number]
+    if not known or np.std(known) == 0:
+        raise DataError(f"label {column.column}: its numbers do not differ within the training split; leave it out")
+    about = f"column {column.column} of the index; NaN unknown"
+    field = Field(column.name, "chain", "float32", (), about, mean=float(np.mean(known)), std=float(np.std(known)))
+    return field, [np.array(number, dtype=np.float32) for number in numbers]
+
+
+def reading_order(text: str) -> tuple[int, float, str]:
+    """Whole numbers by size, before words by letter."""
+    return (0, int(text), text) if text.isascii() and text.isdigit() else (1, 0, text)

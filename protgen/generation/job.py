@@ -1,0 +1,158 @@
+"""The job between asking and making: a request checked and planned once, for `sample`, `check` and `generate`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from protgen import registry
+from protgen.conditions.base import Conditions
+from protgen.conditions.language import as_conditions
+from protgen.errors import UsageError
+from protgen.generation.backbones import require_backbones
+from protgen.generation.conflicts import check_conditions, length_warnings
+from protgen.generation.design import ResolvedSettings, Settings, resolved
+from protgen.generation.planner import (
+    Assignment,
+    GuidanceWeights,
+    assign,
+    candidates_of,
+    draws_blueprints,
+    draws_topologies,
+    guidance_weights,
+)
+from protgen.models.blueprints import BlueprintPrior
+from protgen.models.model import Model
+from protgen.models.released import load
+from protgen.models.topologies import TopologyPrior
+from protgen.samplers.base import Sampler
+
+
+@dataclass(frozen=True)
+class Job:
+    """What designs are made of: a model and a request that it can meet, with all that was decided about it.
+
+    Attributes:
+        model: of protein backbones.
+        conditions: the request.
+        settings: of the run, none left open.
+        assignments: the mechanism of each condition, in their order.
+        lengths: at which the request can hold, ascending.
+        warnings: a line each about what can be tried but is out of the model's reach.
+    """
+
+    model: Model
+    conditions: Conditions
+    settings: ResolvedSettings
+    assignments: tuple[Assignment, ...]
+    lengths: Sequence[int]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def guidance(self) -> GuidanceWeights:
+        """Weights of classifier-free guidance."""
+        return guidance_weights(self.assignments, self.settings.guidance)
+
+    @property
+    def candidates(self) -> int:
+        """How many candidates are made for each design."""
+        return candidates_of(self.assignments, self.settings.candidates)
+
+    @property
+    def blueprints(self) -> BlueprintPrior | None:
+        """What open secondary structure is drawn from; None where nothing is drawn."""
+        drawn = draws_blueprints(self.conditions, self.model, self.settings.blueprint == "auto")
+        return self.model.blueprints if drawn else None
+
+    @property
+    def topologies(self) -> TopologyPrior | None:
+        """What strand pairing is drawn from, with secondary structure where that is open; None where nothing is."""
+        drawn = draws_topologies(self.conditions, self.model, self.settings.blueprint == "auto")
+        return self.model.topologies if drawn else None
+
+
+def prepare(model: Model | str | Path, conditions: object, settings: Settings | None = None) -> Job:
+    """Check and plan a request; nothing is sampled.
+
+    Args:
+        model: a model of protein backbones, the name of a released one, or a folder.
+        conditions: a condition, several, or the text of `--ss`; together they give the length.
+        settings: how to sample; what is not set is as the model asks for.
+
+    Raises:
+        ConflictError: if conditions cannot hold together.
+        UsageError: if an argument is of another type, a setting out of range, or a condition out of the model's reach.
+        ConfigError: if the model makes no backbones.
+        CheckpointError: if there is no such model, or it is damaged.
+    """
+    asked = as_conditions(conditions)
+    lengths = check_conditions(asked)
+    if isinstance(settings, Settings) and settings.sampler is not None:
+        registry.find("samplers", settings.sampler)  # before the model is loaded
+    loaded = model_of(model)
+    require_backbones(loaded.family.space)
+    complete = resolved(settings, loaded)
+    check_settings(complete)
+    assignments = assign(asked, loaded, complete.enforce, complete.blueprint == "auto")
+    return Job(loaded, asked, complete, assignments, lengths, length_warnings(lengths, loaded.trained_lengths))
+
+
+def model_of(given: object) -> Model:
+    """A model as it is, or loaded by its name or folder.
+
+    Raises:
+        UsageError: for anything else, naming its type.
+    """
+    if isinstance(given, Model):
+        return given
+    if isinstance(given, str | Path):
+        return load(str(given))
+    raise UsageError(
+        f"the model is a {type(given).__name__}; give a Model, a released one's name such as 'flow-small', or a folder"
+    )
+
+
+def check_settings(settings: ResolvedSettings) -> None:
+    """Raise UsageError if a setting is out of range."""
+    if settings.temperature < 0:
+        raise UsageError(f"temperature {settings.temperature}: cannot be negative; 1 is the learned distribution")
+    if settings.batch_size < 1:
+        raise UsageError(f"batch size {settings.batch_size}: must be at least 1")
+    if settings.blueprint not in ("auto", "free"):
+        raise UsageError(f"blueprint {settings.blueprint!r}: choose auto or free")
+    if settings.candidates is not None and settings.candidates < 1:
+        raise UsageError(f"candidates {settings.candidates}: make at least 1 for each design")
+    if settings.energy_scale < 0 or settings.energy_steps < 1:
+        raise UsageError(
+            f"energy scale {settings.energy_scale} and steps {settings.energy_steps}: "
+            "the scale cannot be negative, and there is at least 1 step"
+        )
+    build_sampler(settings)
+    pick_device(settings.device)
+
+
+def build_sampler(settings: ResolvedSettings) -> Sampler:
+    """The sampler of the settings.
+
+    Raises:
+        UsageError: if there is none of that name, or it does not take what is set.
+    """
+    particles = {} if settings.particles is None else {"particles": settings.particles}
+    return registry.build("samplers", settings.sampler, steps=settings.steps, **particles)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of that name; "auto" takes a GPU when there is one.
+
+    Raises:
+        UsageError: if the device does not exist here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device {name!r} is not to be had here; use auto or cpu") from error
+    return device

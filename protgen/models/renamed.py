@@ -1,0 +1,33 @@
+"""Names of before 0.2: model folders that were written with them still load, for one release.
+
+Released weights keep their files, so parameters keep their old names there; git would store every rewritten file again.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+PARAMETERS = {
+    "embed_whole": "embed_global",
+    "joints_estimate": "joints_x_pred",
+    "log_spread": "log_std",
+    "estimate": "x_pred",
+    "whole": "globals",
+}
+KEYWORDS = {"posed": "frame_latents", "spread": "std", "layout": "blueprint", "cleanup": "relax"}
+OLD_BLUEPRINTS = "layouts.json"
+
+
+def current_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights by the names that parameters have today."""
+    return {".".join(PARAMETERS.get(part, part) for part in name.split(".")): x for name, x in tensors.items()}
+
+
+def current_config(config: Any) -> Any:
+    """A model's configuration by the keywords that constructors have today."""
+    if isinstance(config, Mapping):
+        return {KEYWORDS.get(key, key): current_config(value) for key, value in config.items()}
+    if isinstance(config, list):
+        return [current_config(value) for value in config]
+    return config

@@ -1,0 +1,76 @@
+"""Sources of batches: a store, a function of the step, or any iterable."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from protgen.data.dataset import StoreBatches
+from protgen.data.store import Store
+from protgen.errors import DataError, UsageError
+from protgen.training.settings import TrainSettings
+from protgen.types import Batch
+
+Batches = Store | Callable[[int], Batch] | Iterable[Batch]
+
+
+def source_of(batches: Batches, settings: TrainSettings) -> Callable[[int], Batch]:
+    """Batches as a function of the step.
+
+    Args:
+        batches: the training split of a store; a function of the step from 0, which may be asked for any step; or an
+            iterable, which is begun again where it ends.
+        settings: seed and size of the batches of a store.
+
+    Raises:
+        DataError: if a store has no training items.
+        UsageError: if it is nothing of these.
+    """
+    if isinstance(batches, Store):
+        return StoreBatches(batches, settings.max_pairs_per_batch, settings.seed)
+    if callable(batches):
+        return batches
+    if isinstance(batches, Iterable):
+        return IterableBatches(batches)
+    raise UsageError(
+        f"cannot take batches from a {type(batches).__name__}; give a Store, a function of the step, or an iterable"
+    )
+
+
+class IterableBatches:
+    """The batches of an iterable by number, in rising order; those in between are passed over.
+
+    An iterable that gives the same batches each time makes a resumed run exact: it is read again from its beginning.
+
+    Args:
+        batches: an iterable, begun again where it ends; an iterator cannot be.
+    """
+
+    def __init__(self, batches: Iterable[Batch]) -> None:
+        self.batches = batches
+        self._iterator: Iterator[Batch] = iter(batches)
+        self._next = 0
+
+    def __call__(self, step: int) -> Batch:
+        """Batch number `step`.
+
+        Raises:
+            DataError: if there are no more.
+        """
+        assert step >= self._next
+        while True:
+            batch = self._take()
+            self._next += 1
+            if self._next > step:
+                return batch
+
+    def _take(self) -> Batch:
+        """The next batch, from the beginning again where the iterable has ended."""
+        try:
+            return next(self._iterator)
+        except StopIteration:
+            self._iterator = iter(self.batches)
+        try:
+            return next(self._iterator)
+        except StopIteration:
+            raise DataError(
+                f"there are no more batches after {self._next}; give an iterable that can be read again, such as a "
+                "list, or a function of the step"
+            ) from None

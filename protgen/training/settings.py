@@ -1,0 +1,79 @@
+"""Settings of a training run, and the machine it runs on."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Settings of a run.
+
+    Attributes:
+        steps: optimizer steps in all.
+        minutes: CPU time of this process after which training ends before that many steps, and over which the learning
+            rate falls; None for no such limit. What such a run gives depends on the speed of the machine.
+        max_pairs_per_batch: most residue pairs of a batch that is made of a store (see LengthBuckets).
+        lr: peak learning rate.
+        warmup: steps until the peak.
+        weight_decay: of AdamW, on matrices only.
+        clip: largest gradient norm.
+        ema: decay of the moving average.
+        dropout: fraction of examples in which a condition is unknown, by its name; the others have their own.
+        seed: of data order and noise.
+        bf16: autocast the encoder to bfloat16.
+        checkpoint_minutes: time between checkpoints.
+        log_every: steps between lines of the loss curve.
+        validate_every: steps between validations.
+        keep: checkpoints kept.
+        pairs: the former name of `max_pairs_per_batch`.
+    """
+
+    steps: int = 10_000
+    minutes: float | None = None
+    max_pairs_per_batch: int = 100_000
+    lr: float = 1e-3
+    warmup: int = 500
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    ema: float = 0.999
+    dropout: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+    bf16: bool = True
+    checkpoint_minutes: float = 3.0
+    log_every: int = 50
+    validate_every: int = 2_000
+    keep: int = 2
+    pairs: InitVar[int | None] = None
+
+    def __post_init__(self, pairs: int | None) -> None:
+        if pairs is not None:
+            warnings.warn("pairs is now max_pairs_per_batch", DeprecationWarning, stacklevel=3)
+            object.__setattr__(self, "max_pairs_per_batch", pairs)
+
+
+def renamed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by their names of today: `pairs` was the name of `max_pairs_per_batch`."""
+    plain = dict(settings)
+    if "pairs" in plain:
+        plain["max_pairs_per_batch"] = plain.pop("pairs")
+    return plain
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where to train, as Lightning's Fabric takes it.
+
+    Several processes share each step's work by averaging gradients (DDP), each with a batch of its own. On a CPU one
+    process for each core with one thread each is faster than one process with many threads.
+
+    Attributes:
+        accelerator: cpu, cuda, mps; auto takes a GPU where there is one.
+        devices: processes on this node.
+        nodes: number of nodes.
+    """
+
+    accelerator: str = "auto"
+    devices: int | str = 1
+    nodes: int = 1
