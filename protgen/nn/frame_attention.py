@@ -13,7 +13,9 @@ from protgen.geometry import frames
 from protgen.nn.embedding import RadialBasis, RelativePosition
 from protgen.nn.precision import full_precision
 
-ASKED_GAIN = 8.0  # of what is asked of pairs: its weights begin at zero, and so grow as fast as at 8 times the rate
+# Of what is asked of pairs. Its weights begin at zero and hear of a few pairs in a thousand: so they grow as fast as at
+# 32 times the learning rate. At 8 times they were hardly used after 800 steps.
+ASKED_GAIN = 32.0
 NEIGHBOURS = (-3, -2, -1, 1, 2, 3)  # chain offsets whose exact relative frames every residue sees
 
 
@@ -53,7 +55,8 @@ class PairFeatures(nn.Module):
         self.left = nn.Linear(scalar_dim, hidden)
         self.right = nn.Linear(scalar_dim, hidden)
         self.out = nn.Linear(hidden, dim)
-        self.asked = nn.Linear(asked, hidden, bias=False) if asked else None
+        # To the hidden layer, where it meets geometry, and straight to the result, a short way to attention.
+        self.asked = nn.Linear(asked, hidden + dim, bias=False) if asked else None
         if self.asked is not None:
             nn.init.zeros_(self.asked.weight)
 
@@ -70,9 +73,11 @@ class PairFeatures(nn.Module):
         for read, one in zip(self.geometry, sets, strict=True):
             if one is not None:
                 hidden = hidden + read(self.invariants(*one, dtype=hidden.dtype))
-        if self.asked is not None and asked is not None:
-            hidden = hidden + self.asked(asked.to(hidden.dtype) * ASKED_GAIN)
-        return self.out(nn.functional.relu(hidden))
+        if self.asked is None or asked is None:
+            return self.out(nn.functional.relu(hidden))
+        widths = [hidden.shape[-1], self.out.out_features]
+        inner, outer = self.asked(asked.to(hidden.dtype) * ASKED_GAIN).split(widths, dim=-1)
+        return self.out(nn.functional.relu(hidden + inner)) + outer
 
     def invariants(self, rots: Tensor, trans: Tensor, dtype: torch.dtype) -> Float[Tensor, "b l l k"]:
         """Radial functions of the distance, direction and rotation of each pair."""
