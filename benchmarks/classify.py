@@ -1,14 +1,14 @@
-"""Bayes turned round: p(y | x) from p(x | y), on digits and on the fold class of proteins, beside scikit-learn's own.
+"""Bayes classifiers: p(y | x) from p(x | y), on digits and on the fold class of proteins, beside scikit-learn's own.
 
     python benchmarks/classify.py --out benchmarks/results/classify [--parts digits,proteins,released] [--seed 0]
         [--store STORE --index INDEX.csv] [--steps 1500] [--networks vae,pixelcnn,gpt] [--released 60]
 
 `digits`: the 300 test digits of `protgen.data.images`; classical families in closed form, and a VAE, a PixelCNN and a
 GPT over pixels trained for `--steps` steps. `proteins`: the validation split of a store; classical families on fold
-descriptors, asked for the fold class by DSSP shares and for the class by CATH (column `cath` of the index beside the
+descriptors, asked for the fold class by DSSP fractions and for the class by CATH (column `cath` of the index beside the
 chains), each with all descriptors and without the fractions of helix and strand, which the first is made of.
-`released`: models that learned fractions of helix and strand, asked which class's typical fractions make a
-structure likeliest.
+`released`: models that learned fractions of helix and strand, asked which class's typical fractions make a structure
+likeliest.
 Each part writes its own JSON: accuracy, mean of the recalls of the classes, nats of the true class, and the kind of
 likelihood.
 """
@@ -35,7 +35,7 @@ from protgen.conditions.class_label import ClassLabel
 from protgen.conditions.fold_class import CLASSES
 from protgen.conditions.fractions import Fractions
 from protgen.data.dataset import collate
-from protgen.data.images import Images, image_batches, load_images, to_batch
+from protgen.data.images import ImageBatches, Images, load_images, to_batch
 from protgen.data.store import Store
 from protgen.families.base import LikelihoodFamily
 from protgen.families.classify import classify
@@ -44,7 +44,8 @@ from protgen.models.model import Model, build_model
 from protgen.models.released import load
 from protgen.spaces.descriptors import Descriptors
 from protgen.structure.dssp import to_string
-from protgen.training.ema import ExponentialMovingAverage
+from protgen.training.loop import train
+from protgen.training.settings import Machine, TrainSettings
 from protgen.types import Batch, State
 
 CLASSICAL = ("naive_bayes", "discriminant", "mixture")
@@ -121,25 +122,13 @@ def controls(train: np.ndarray, labels: np.ndarray, test: np.ndarray, truth: np.
 
 
 def train_images(model: Model, images: Images, steps: int, seed: int, size: int = 128, lr: float = 2e-3) -> Model:
-    """Adam for a number of steps, a cosine to 0, averaged weights."""
-    family = model.family.train()
-    optimizer = torch.optim.AdamW(family.parameters(), lr, betas=family.adam_betas, weight_decay=1e-4)
-    average = ExponentialMovingAverage(family, 0.99)
-    batches = image_batches(images, size, seed)
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = lr * min(1.0, (step + 1) / 50) * 0.5 * (1 + np.cos(np.pi * step / steps))
-        rng = Generator().manual_seed(seed * 1_000_003 + step)
-        batch = prepare(next(batches), images, "none", rng)
-        loss = family.loss(family.space.encode(batch), model.conditions.from_data(batch, rng), rng)
-        optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()
-        torch.nn.utils.clip_grad_norm_(family.parameters(), 1.0)
-        optimizer.step()
-        average.update(family)
-    family.load_state_dict(average.shadow)
-    family.eval()
-    return model
+    """AdamW for a number of steps, a cosine over them, averaged weights."""
+    settings = TrainSettings(
+        steps=steps, lr=lr, warmup=50, weight_decay=1e-4, ema=0.99, seed=seed, bf16=False, log_every=max(1, steps),
+        validate_every=10**9,
+    )  # fmt: skip
+    batches = ImageBatches(images, size, seed, lambda batch, rng: prepare(batch, images, "none", rng))
+    return train(model, batches, settings, machine=Machine("cpu"))
 
 
 NETWORKS = {

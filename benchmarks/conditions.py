@@ -49,6 +49,7 @@ LOW, HIGH = 60, 100
 PAIRS, LEAST_APART, NATIVE_CONTACT = 5, 6, 8.0  # contacts asked for: of residues at least 6 apart, CA within 8 Å
 SCALES = (0.9, 1.0, 1.15)  # of the native mean radius of gyration
 GROUPS = ("C2", "C3", "C4", "D2")
+VALIDITY = ("chain_breaks_rfdiffusion3", "n_clashes", "rama_favoured")  # kept of each scaffold
 UNITS = {
     "contacts": "Å beyond 8 Å",
     "radius_of_gyration": "relative",
@@ -95,7 +96,7 @@ def valid(proteins: Sequence[Protein]) -> dict:
 def valid_rows(rows: Sequence[Mapping]) -> dict:
     """The same of rows that were measured before."""
     return {
-        "no chain break": interval(row["chain_breaks"] == 0 for row in rows),
+        "no chain break": interval(row["chain_breaks_rfdiffusion3"] == 0 for row in rows),
         "no clash < 2.0 Å": interval(row["n_clashes"] == 0 for row in rows),
         "Ramachandran favoured": interval(row["rama_favoured"] for row in rows),
     }
@@ -246,6 +247,7 @@ def scaffolds(bench: Bench, problem: MotifProblem, folder: Path) -> list[dict]:
     """What is measured of each design for one problem; from its file where that was made by the same run."""
     path = folder.with_suffix(".json")
     run = {"model": bench.options.model, "n": bench.n, "seed": bench.seed, "settings": asdict(bench.settings)}
+    run["columns"] = list(VALIDITY)
     if path.is_file() and (found := json.loads(path.read_text()))["run"] == run:
         return found["designs"]
     shortest, longest = bench.reach
@@ -258,7 +260,7 @@ def scaffolds(bench: Bench, problem: MotifProblem, folder: Path) -> list[dict]:
             "motif RMSD, Å": measured(design, "motif")[0],
             "joins whole": bool(joins_unbroken(design)),
             "clear": bool(motif_clear(design)),
-            **{name: validity(design.protein)[name] for name in ("chain_breaks", "n_clashes", "rama_favoured")},
+            **{name: value for name, value in validity(design.protein).items() if name in VALIDITY},
         }
         for design in designs
     ]

@@ -40,8 +40,8 @@ from protgen.metrics.fold import fold_network_card, read_folds
 from protgen.metrics.novelty import novelty
 from protgen.metrics.secondary_structure import secondary_structure
 from protgen.metrics.tm import ca_trace
-from protgen.metrics.torsions import links
 from protgen.structure.ideal import mirror
+from protgen.structure.links import links
 from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
 from protgen.structure.writer import write_structure

@@ -21,7 +21,6 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -43,7 +42,8 @@ from protgen.metrics.tm import ca_trace
 from protgen.models.blueprints import fit_store
 from protgen.models.model import Model, build_model
 from protgen.structure.picture import draw_backbones
-from protgen.training.loop import TrainSettings, train
+from protgen.training.loop import train
+from protgen.training.settings import Machine, TrainSettings
 from protgen.types import JSON
 
 SHORTEST, LONGEST = 40, 96
@@ -99,13 +99,12 @@ def trained(config: JSON, store: Store, minutes: float, seed: int) -> tuple[Mode
         if family["name"] == "latent":  # 3 of 5 steps for the autoencoder
             family["first_stage"] = max(1, 3 * steps // 5)
         settings = TrainSettings(
-            steps=steps, pairs=20_000, warmup=min(200, steps // 10), ema=0.99, log_every=max(1, steps), seed=seed,
-            validate_every=10**9, checkpoint_minutes=1e9,
+            steps=steps, max_pairs_per_batch=20_000, warmup=min(200, steps // 10), ema=0.99, log_every=max(1, steps),
+            seed=seed, validate_every=10**9,
         )  # fmt: skip
-        with tempfile.TemporaryDirectory() as folder:
-            begun = time.process_time()
-            model = train(build_model(config | {"family": family}), store, Path(folder), settings, accelerator="cpu")
-            return model, time.process_time() - begun
+        begun = time.process_time()
+        model = train(build_model(config | {"family": family}), store, settings, machine=Machine("cpu"))
+        return model, time.process_time() - begun
 
     fit(2)  # what only the first steps of a process cost
     pace = fit(TRIAL)[1] / TRIAL
@@ -130,7 +129,7 @@ def likelihood(model: Model, store: Store, seed: int, count: int = 16) -> JSON:
 
 
 def cell(family: str, encoder: str, options: argparse.Namespace) -> JSON:
-    """Train, sample and judge one cell; what the parent process asks of its child."""
+    """Train, sample and evaluate one cell; what the parent process asks of its child."""
     torch.set_num_threads(1)
     store = Store(options.store)
     config = sized(family, encoder, options.parameters)

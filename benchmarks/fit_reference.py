@@ -22,11 +22,12 @@ from pathlib import Path
 import numpy as np
 
 from protgen.errors import StructureError
+from protgen.geometry.constants import RG_EXPONENT, RG_SCALE
 from protgen.metrics.bonds import OUTLIER_Z, TARGETS, covalent_geometry
 from protgen.metrics.compactness import radius_of_gyration
 from protgen.metrics.ramachandran import log_density, residue_classes
 from protgen.metrics.reference_data import RAMACHANDRAN_CLASSES
-from protgen.metrics.torsions import Links, backbone_torsions, links
+from protgen.structure.links import Links, backbone_torsions, links
 from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
 
@@ -90,7 +91,7 @@ def measure_chain(path: Path) -> Chain | None:
     return Chain(
         length=protein.length,
         rg=radius_of_gyration(protein),
-        whole=not (joints.missing.any() or joints.broken.any()),
+        whole=not joints.broken.any(),
         good_geometry=_has_good_geometry(geometry, omega),
         phi=phi[keep],
         psi=psi[keep],
@@ -172,7 +173,7 @@ def fit_statistics(chains: list[Chain]) -> dict[str, object]:
         geometry[name] = {"mean": round(float(core.mean()), 4), "std": round(float(core.std()), 4)}
     length = np.array([chain.length for chain in chains])
     rg = np.array([chain.rg for chain in chains])
-    globular = np.array([chain.whole for chain in chains]) & (rg < RG_OUTLIER * 2.2 * length**0.38)
+    globular = np.array([chain.whole for chain in chains]) & (rg < RG_OUTLIER * RG_SCALE * length**RG_EXPONENT)
     return {
         "covalent_geometry": geometry,
         "radius_of_gyration": _rg_by_length(length[globular], rg[globular]),
@@ -185,7 +186,7 @@ def _rg_by_length(length: np.ndarray, rg: np.ndarray) -> dict[str, list[float]]:
     for low, high in pairwise(RG_BINS):
         inside = (length >= low) & (length < high)
         centre = float(np.exp(np.log(length[inside]).mean()))
-        scaled = rg[inside] * (centre / length[inside]) ** 0.38  # to the centre of the bin
+        scaled = rg[inside] * (centre / length[inside]) ** RG_EXPONENT  # to the centre of the bin
         table["length"].append(round(centre, 1))
         for key, q in (("p5", 0.05), ("median", 0.5), ("p95", 0.95)):
             table[key].append(float(np.quantile(scaled, q)))

@@ -54,7 +54,7 @@ def figures(proteins: Sequence[Protein]) -> dict[str, dict[str, float]]:
         return asdict(summarise(np.array([float(function(row)) for row in rows])))
 
     return {
-        "no chain break": column(lambda r: r["chain_breaks"] == 0),
+        "no chain break": column(lambda r: r["chain_breaks_rfdiffusion3"] == 0),
         "peptide bonds within 1.33 +- 0.1 Å": column(lambda r: r["peptide_valid"]),
         "no heavy-atom clash < 2.0 Å": column(lambda r: r["n_clashes"] == 0),
         "Ramachandran favoured": column(lambda r: r["rama_favoured"]),

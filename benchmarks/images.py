@@ -25,7 +25,7 @@ from image_features import Evaluator, brightness, frechet, kernel_distance, trai
 from torch import Generator, Tensor
 
 from protgen import registry
-from protgen.data.images import Images, binarise, binarised, dequantise, image_batches, load_images, to_batch
+from protgen.data.images import ImageBatches, Images, binarise, binarised, dequantise, load_images, to_batch
 from protgen.encoders.base import Encoder
 from protgen.errors import ProtgenError
 from protgen.families.base import LatentFamily, LikelihoodFamily, reconstruct
@@ -33,7 +33,8 @@ from protgen.families.vae import VAE
 from protgen.models.model import Model, build_model, load_model, save_model
 from protgen.samplers.base import SamplingTask
 from protgen.spaces.image import Image
-from protgen.training.ema import ExponentialMovingAverage
+from protgen.training.loop import Progress, train
+from protgen.training.settings import Machine, TrainSettings
 from protgen.types import Batch, Conditioning, State
 
 # The layers behind it are linear in its numbers of each pixel: more than one would cost a wide layer and say no more.
@@ -126,39 +127,30 @@ def prepare(batch: Batch, images: Images, mode: str, rng: Generator) -> Batch:
     return batch if mode == "static" else dequantise(batch, rng)
 
 
-def train(model: Model, images: Images, mode: str, options: argparse.Namespace) -> dict:
+def trained(model: Model, images: Images, mode: str, options: argparse.Namespace) -> dict:
     """Train for that much CPU time; the learning rate falls by a cosine over it. Leaves the averaged weights."""
-    minutes, seed, size, lr, bf16 = options.minutes, options.seed, options.batch, options.lr, options.bf16
-    family, device = model.family.train().to(options.device), torch.device(options.device)
     if options.compile:
-        for part in family.modules():
+        for part in model.family.modules():
             if isinstance(part, Encoder):
                 part.compile(dynamic=False)
-    family.autocast_dtype = torch.bfloat16 if bf16 else None
-    optimizer = torch.optim.AdamW(family.parameters(), lr, betas=family.adam_betas, weight_decay=1e-4, fused=True)
-    ema = ExponentialMovingAverage(family, 0.999)
-    batches: Iterator[Batch] = image_batches(images.of("train"), size, seed)
-    start, step, last = time.process_time(), 0, {}
-    while (spent := (time.process_time() - start) / (60 * minutes)) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = lr * min(1.0, (step + 1) / 200) * 0.5 * (1 + np.cos(np.pi * spent))
-        rng = Generator().manual_seed(seed * 1_000_003 + step)
-        batch = prepare(next(batches), images, mode, rng).to(device)
-        losses = family.loss(family.space.encode(batch), model.conditions.from_data(batch, rng), rng)
-        optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()
-        if torch.isfinite(torch.nn.utils.clip_grad_norm_(family.parameters(), 1.0)):
-            optimizer.step()
-        ema.update(family)
-        step += 1
-        if step % 200 == 0:
-            last = {name: round(float(value), 3) for name, value in losses.terms.items()}
-            print(f"{spent:.0%} step {step} {last}", flush=True)
-    family.load_state_dict(ema.shadow)
-    family.eval()
-    family.autocast_dtype = None
-    settings = {"batch": size, "lr": lr, "bf16": bf16, "compiled": options.compile, "seed": seed}
-    return {"steps": step, "minutes": minutes, **settings, "last_terms": last}
+    settings = TrainSettings(
+        steps=10**9, minutes=options.minutes, lr=options.lr, warmup=200, weight_decay=1e-4, seed=options.seed,
+        bf16=options.bf16, log_every=200, validate_every=10**9,
+    )  # fmt: skip
+    batches = ImageBatches(
+        images.of("train"), options.batch, options.seed, lambda batch, rng: prepare(batch, images, mode, rng)
+    )
+    progress = [Progress(0, {}, 0.0)]
+
+    def show(now: Progress) -> None:
+        progress.append(now)
+        print(f"step {now.step}", {name: round(value, 3) for name, value in now.losses.items()}, flush=True)
+
+    train(model, batches, settings, machine=Machine(options.device), on_progress=show)
+    model.family.autocast_dtype = None
+    last = {name: round(value, 3) for name, value in progress[-1].losses.items()}
+    kept = {"batch": options.batch, "lr": options.lr, "bf16": options.bf16, "compiled": options.compile}
+    return {"steps": progress[-1].step, "minutes": options.minutes, **kept, "seed": options.seed, "last_terms": last}
 
 
 def device_of(model: Model) -> torch.device:
@@ -239,7 +231,7 @@ def sample(model: Model, labels: Tensor, seed: int, steps: int | None, sampler: 
     return torch.cat(pictures)
 
 
-def judged(model: Model, evaluator: Evaluator, images: Images, options: argparse.Namespace) -> dict:
+def evaluated(model: Model, evaluator: Evaluator, images: Images, options: argparse.Namespace) -> dict:
     """FID and KID of unconditional samples against the test split, by sampler steps; class asked against class seen."""
     test = images.of("test")
     real = brightness(test, np.random.default_rng(0).permutation(len(test)))
@@ -308,7 +300,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--family", choices=sorted(PRESETS), required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--binarise", choices=["none", "static", "dynamic"], default="none")
-    parser.add_argument("--model", type=Path, default=None, help="judge this model (OUT/model) of an earlier run")
+    parser.add_argument("--model", type=Path, default=None, help="evaluate this model (OUT/model) of an earlier run")
     parser.add_argument("--unconditional", action="store_true", help="no y at all, as published likelihoods have it")
     parser.add_argument("--sum-classes", action="store_true", help="test likelihood with y summed over, not unknown")
     parser.add_argument("--minutes", type=float, default=60.0, help="CPU time of training")
@@ -318,12 +310,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--compile", action="store_true", help="torch.compile the networks; needs a C++ compiler")
-    parser.add_argument("--test", type=int, default=10_000, help="test images judged by likelihood")
+    parser.add_argument("--test", type=int, default=10_000, help="test images whose likelihood is found")
     parser.add_argument("--importance", default="1,50", help="importance samples of VAEs; above 1,000 on 500 images")
     parser.add_argument("--samples", type=int, default=1000, help="for FID and KID")
     parser.add_argument("--sampler", default="euler")
     parser.add_argument("--steps", default="10,20,50,200", help="of the sampler, each with its FID")
-    parser.add_argument("--judge-steps", type=int, default=1500, help="training steps of the feature net")
+    parser.add_argument("--classifier-steps", type=int, default=1500, help="training steps of the feature net")
     parser.add_argument("--set", nargs="*", default=[], metavar="PART.KEY=VALUE")
     return parser.parse_args()
 
@@ -347,12 +339,12 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     mode, seed = options.binarise, options.seed
     if options.model is None:
-        trained = train(model, images, mode, options)
+        training = trained(model, images, mode, options)
         save_model(model, options.out / "model", torch.float32)
-        (options.out / "training.json").write_text(json.dumps(trained, indent=1) + "\n")
+        (options.out / "training.json").write_text(json.dumps(training, indent=1) + "\n")
         model = load_model(options.out / "model")  # as anybody would get it, and no longer compiled for one shape
     else:
-        trained = json.loads((options.model.parent / "training.json").read_text())
+        training = json.loads((options.model.parent / "training.json").read_text())
     model.family.to(options.device)
     evaluator = train_classifier(evaluate_images, options.classifier_steps)
     report = {
@@ -362,10 +354,10 @@ def main() -> None:
         "command": " ".join(["python", "benchmarks/images.py", *sys.argv[1:]]),
         "parameters": sum(p.numel() for p in model.family.parameters()),
         "model": model.config,
-        "training": {"seed": seed} | trained,
+        "training": {"seed": seed} | training,
         "machine": machine(options.device),
         "likelihood": likelihoods(model, images, mode, options),
-        "samples": judged(model, evaluator, evaluate_images, options),
+        "samples": evaluated(model, evaluator, evaluate_images, options),
         "published": PUBLISHED,
     }
     show_reconstructions(model, images, mode, options.out / "reconstructions.png")

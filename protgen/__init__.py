@@ -6,29 +6,34 @@
     for design in pg.generate(model, [pg.Length(80), pg.FoldClass("alpha")], n=4):
         pg.write_structure(design.protein, f"{design.index}.pdb")
 
-Make designs: `load`, `generate`, `Model`, `Design`, `SampleSettings`. Say what they are to be: the conditions, from
-`Length` to `Motif`; join them by `&`. Read and write files: `read_structure`, `read_models`, `write_structure`,
-`Protein`. Exchange with other packages: `to_biopython`, `from_biopython`, `to_mdtraj`, `from_mdtraj`.
-Measure: `evaluate`, `EvaluationSettings`. Train: `train`. User mistakes raise a `ProtgenError`. The parts that others
-plug into are in `pg.conditions`, `pg.families`, `pg.encoders`, `pg.metrics`, `pg.samplers` and `pg.spaces`.
+Make designs: `load`, `generate`, `prepare`, `Model`, `Design`, `SampleSettings`. Say what they are to be: the
+conditions, from `Length` to `Motif`; join them by `&`. Read and write files: `read_structure`, `read_models`,
+`write_structure`, `Protein`. Exchange with other packages: `to_biopython`, `from_biopython`, `to_mdtraj`,
+`from_mdtraj`. Measure: `evaluate`, `EvaluationSettings`. Train: `train`, `TrainSettings`, `Store`. User mistakes raise
+a `ProtgenError`. The parts that others plug into are in `pg.conditions`, `pg.families`, `pg.encoders`, `pg.metrics`,
+`pg.samplers` and `pg.spaces`.
 
 Names are imported when they are first used: `import protgen` costs nothing and loads no torch.
 """
 
+from importlib import import_module
 from typing import Any
 
 _HOMES = {
     "Design": "protgen.generation.design",
-    "EvaluationSettings": "protgen.evaluation.runner",
+    "EvaluationSettings": "protgen.evaluation.settings",
     "Model": "protgen.models.model",
     "Protein": "protgen.structure.protein",
     "ProtgenError": "protgen.errors",
     "SampleSettings": "protgen.generation.design",
+    "Store": "protgen.data.store",
+    "TrainSettings": "protgen.training.settings",
     "evaluate": "protgen.evaluation.runner",
     "from_biopython": "protgen.structure.adapters",
     "from_mdtraj": "protgen.structure.adapters",
     "generate": "protgen.generation.generate",
     "load": "protgen.models.released",
+    "prepare": "protgen.generation.job",
     "read_models": "protgen.structure.reader",
     "read_structure": "protgen.structure.reader",
     "to_biopython": "protgen.structure.adapters",
@@ -48,6 +53,8 @@ def homes() -> dict[str, str]:
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its module when it is first used."""
+    from importlib.util import find_spec
+
     from protgen.exports import fetch, unknown
 
     if name == "__version__":
@@ -55,12 +62,11 @@ def __getattr__(name: str) -> Any:
         return globals()[name]
     if name == "__all__":
         return __dir__()
-    if name in _PACKAGES:
-        from importlib import import_module
-
-        return import_module(f"protgen.{name}")
-    if name in _HOMES:  # before the conditions, whose files have to be read
+    # These two before the conditions, whose files have to be read. `from protgen import registry` asks here first.
+    if name in _HOMES:
         return fetch("protgen", name, _HOMES)
+    if not name.startswith("_") and find_spec(f"protgen.{name}") is not None:
+        return import_module(f"protgen.{name}")
     known = {} if name.startswith("_") else homes()
     if name in known:
         return fetch("protgen", name, known)

@@ -8,8 +8,10 @@ from protgen import samplers as samplers
 from protgen import spaces as spaces
 from protgen.conditions.base import Adherence as Adherence
 from protgen.conditions.base import Condition as Condition
+from protgen.conditions.base import ConditionFeatures as ConditionFeatures
 from protgen.conditions.base import Conditions as Conditions
 from protgen.conditions.base import EnergyCondition as EnergyCondition
+from protgen.conditions.base import FieldCondition as FieldCondition
 from protgen.conditions.base import LearnedCondition as LearnedCondition
 from protgen.conditions.clashes import Clashes as Clashes
 from protgen.conditions.class_label import ClassLabel as ClassLabel
@@ -18,9 +20,13 @@ from protgen.conditions.contact_order import ContactOrder as ContactOrder
 from protgen.conditions.contacts import Contacts as Contacts
 from protgen.conditions.custom import Custom as Custom
 from protgen.conditions.cyclic import Cyclic as Cyclic
+from protgen.conditions.embedding import DeclaredFeatures as DeclaredFeatures
 from protgen.conditions.fold_class import FoldClass as FoldClass
 from protgen.conditions.fractions import Fractions as Fractions
 from protgen.conditions.keep_out import KeepOut as KeepOut
+from protgen.conditions.label import Category as Category
+from protgen.conditions.label import Label as Label
+from protgen.conditions.label import Quantity as Quantity
 from protgen.conditions.length import Length as Length
 from protgen.conditions.motif import Motif as Motif
 from protgen.conditions.partial import Partial as Partial
@@ -29,12 +35,14 @@ from protgen.conditions.secondary_structure import SecondaryStructure as Seconda
 from protgen.conditions.shape import Shape as Shape
 from protgen.conditions.symmetry import Symmetry as Symmetry
 from protgen.conditions.termini_distance import TerminiDistance as TerminiDistance
+from protgen.data.store import Store as Store
 from protgen.errors import ProtgenError as ProtgenError
-from protgen.evaluation.runner import EvaluationSettings as EvaluationSettings
 from protgen.evaluation.runner import evaluate as evaluate
+from protgen.evaluation.settings import EvaluationSettings as EvaluationSettings
 from protgen.generation.design import Design as Design
 from protgen.generation.design import SampleSettings as SampleSettings
 from protgen.generation.generate import generate as generate
+from protgen.generation.job import prepare as prepare
 from protgen.models.model import Model as Model
 from protgen.models.released import load as load
 from protgen.structure.adapters import from_biopython as from_biopython
@@ -46,6 +54,7 @@ from protgen.structure.reader import read_models as read_models
 from protgen.structure.reader import read_structure as read_structure
 from protgen.structure.writer import write_structure as write_structure
 from protgen.training.loop import train as train
+from protgen.training.settings import TrainSettings as TrainSettings
 
 __version__: str
 __all__: list[str]

@@ -5,59 +5,47 @@ imported before it is used. Type checkers and editors read the same names from t
 `.ci/stubs.py` writes.
 """
 
-import ast
+import difflib
+import pkgutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
+
+from protgen.plugin_scan import last_name, read_module
 
 
 @cache
 def public_classes(package: str) -> dict[str, str]:
-    """The public classes of a package, each with the module that holds it; nothing of the package is imported.
+    """The public classes of a package, each with the module that holds it; its modules are not imported.
 
     These are the classes of `base.py`, and those of the other files that derive from them.
 
     Args:
         package: full name of a package that has a `base.py`, such as "protgen.samplers".
     """
-    files = _files(package)
-    found = {name: f"{package}.base" for name, _ in _classes(files.pop("base"))}
-    others = [(f"{package}.{module}", name, bases) for module, path in files.items() for name, bases in _classes(path)]
+    modules = [module.name for module in pkgutil.iter_modules(import_module(package).__path__, f"{package}.")]
+    found = {name: module for module, name, _ in _classes([f"{package}.base"])}
+    others = _classes(sorted(modules))
     while added := {n: module for module, n, bases in others if n not in found and not found.keys().isdisjoint(bases)}:
         found |= added
     return dict(sorted(found.items()))
 
 
-def _files(package: str) -> dict[str, Path]:
-    """The modules of a package, by name."""
-    spec = find_spec(package)
-    assert spec is not None
-    assert spec.origin is not None, f"{package} is no package with a file"
-    return {path.stem: path for path in sorted(Path(spec.origin).parent.glob("*.py")) if path.stem != "__init__"}
-
-
-def _classes(path: Path) -> Iterator[tuple[str, set[str]]]:
-    """The public classes at the top of a file, each with the names of its bases."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
-    aliases = {alias.asname: alias.name for node in imports for alias in node.names if alias.asname}
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-            names = [_last_name(base) for base in node.bases]
-            yield node.name, {aliases.get(name, name) for name in names}
-
-
-def _last_name(base: ast.expr) -> str:
-    """`Metric` of `Metric`, `base.Metric` and `Metric[Protein]`; "" for anything else."""
-    if isinstance(base, ast.Subscript):
-        return _last_name(base.value)
-    if isinstance(base, ast.Attribute):
-        return base.attr
-    return base.id if isinstance(base, ast.Name) else ""
+def _classes(modules: Sequence[str]) -> list[tuple[str, str, set[str]]]:
+    """Module, name and names of the bases of each public class at the top of these modules."""
+    found = []
+    for module in modules:
+        source = read_module(module)
+        if source is None:
+            continue
+        aliases = {alias: own for alias, (_, own) in source.imports.items() if own is not None}
+        for name, node in source.classes.items():
+            if not name.startswith("_"):
+                found.append((module, name, {aliases.get(last_name(base), last_name(base)) for base in node.bases}))
+    return found
 
 
 def lazy(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
@@ -109,8 +97,6 @@ def unknown(package: str, name: str, known: Sequence[str]) -> AttributeError:
         name: that it does not have.
         known: its public names.
     """
-    import difflib
-
     lower = {each.lower(): each for each in known}
     close = difflib.get_close_matches(name.lower(), list(lower), n=1, cutoff=0.5)
     hint = f"; did you mean {lower[close[0]]!r}?" if close else f"; see dir({package})" if known else ""

@@ -1,7 +1,7 @@
-"""Run other people's programs: a command line with places to fill in, a time limit, and one line where it fails.
+"""Run external programs: a command line with placeholders, a time limit, and one line of error.
 
-No shell is involved: the template is split into words once, as a shell would split it, and only then are the places
-filled in, so that a blank or a quote in a path stays within its word.
+No shell is involved. The template is split into words as a shell would split it, and then the placeholders are filled
+in. So a blank or a quote in a path stays within its word.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ class ExternalCommand:
         for names in one_of:
             if not used & set(names):
                 wanted = " or ".join(f"{{{name}}}" for name in names)
-                raise ConfigError(f"command {template!r}: has no {wanted}, so what it works on cannot be told to it")
+                raise ConfigError(f"command {template!r}: has no {wanted}, which names the program's input or output")
         if _PLACE.search(self.words[0]) or shutil.which(self.words[0]) is None:
             raise ConfigError(
                 f"command {template!r}: no program {self.words[0]!r} on PATH; install it or give its path"

@@ -1,4 +1,4 @@
-"""Run one function over many items, in this process or in several, and lose nothing when one of them dies."""
+"""Run one function over many items, in this process or in several; a process that dies costs its own item alone."""
 
 import multiprocessing
 from collections import deque
@@ -19,7 +19,7 @@ _LARGEST_CHUNK = 32
 
 @dataclass(frozen=True)
 class Outcome(Generic[Result]):
-    """What became of one item.
+    """The result of one item.
 
     Attributes:
         index: position of the item in the sequence.

@@ -104,8 +104,8 @@ def derives(module: str, name: str, base: tuple[str, str], seen: frozenset[tuple
     if name in source.imports:
         home, attribute = source.imports[name]
         return attribute is not None and derives(home, attribute, base, seen)
-    # A package that hands out names when they are asked for: its base classes are those of its `base` module.
-    return f"{module}.base" == base[0] and name == base[1]
+    # A package hands out names when they are asked for; those of base classes come from the module of the base.
+    return base[0].startswith(f"{module}.") and derives(base[0], name, base, seen)
 
 
 def expression_derives(

@@ -24,6 +24,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
+from protgen.arguments import grouped, parameters_of
 from protgen.errors import ConfigError, PluginWarning, ProtgenError
 from protgen.plugin_scan import plugins_of
 
@@ -199,7 +200,7 @@ def load(kind: str, plugin: Plugin) -> type:
     if not inspect.isclass(cls) or not issubclass(cls, base):
         raise ConfigError(f"{kind} {plugin.title} is no {base.__name__}; derive it from {base.__module__}")
     if inspect.isabstract(cls):
-        missing = ", ".join(sorted(cls.__abstractmethods__))
+        missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
         raise ConfigError(f"{kind} {plugin.title} is abstract; define {missing}")
     if kind in NAMED:
         check_name(kind, plugin, cls)
@@ -269,7 +270,7 @@ def build(kind: str, name: str, **keywords: Any) -> Any:
     """
     plugin = locate(kind, name)
     cls = load(kind, plugin)
-    parameters = inspect.signature(cls).parameters
+    parameters = parameters_of(cls)
     named = [key for key, parameter in parameters.items() if parameter.kind not in VARIADIC]
     if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
         for keyword in keywords:
@@ -278,6 +279,7 @@ def build(kind: str, name: str, **keywords: Any) -> Any:
     for key in named:
         if parameters[key].default is EMPTY and key not in keywords:
             raise ConfigError(f"{name} needs the keyword {key!r}")
+    keywords = grouped(cls, keywords)
     if not is_foreign(cls):
         return cls(**keywords)
     try:

@@ -14,8 +14,9 @@ from protgen import registry
 from protgen.encoders.base import Encoder
 from protgen.families.base import Family, IterativeFamily
 from protgen.samplers.base import Guidance, SamplingTask
-from protgen.spaces.base import Space, Torus
+from protgen.spaces.base import Space
 from protgen.spaces.latent import LatentSpace
+from protgen.spaces.manifolds import Torus
 from protgen.types import Conditioning, Features, State
 
 GLOBAL_DIM = 2  # of the toy conditions: y where it is known, and whether it is

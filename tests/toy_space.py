@@ -7,11 +7,13 @@ from torch import nn
 
 from protgen.geometry import frames, so3
 from protgen.spaces.backbone import Rotations
-from protgen.spaces.base import Euclidean, Space, Torus, wrap
+from protgen.spaces.base import Space
+from protgen.spaces.capabilities import Observable
+from protgen.spaces.manifolds import Euclidean, Torus, wrap
 from protgen.types import Batch, State
 
 
-class Line(Space):
+class Line(Space, Observable):
     """R^2 at one position, without symmetries."""
 
     def __init__(self):
@@ -38,9 +40,6 @@ class Line(Space):
 
     def project(self, state):
         return state
-
-    def align(self, noise, data):
-        return noise
 
     def head(self, scalar_dim, vector_dim):
         class Head(nn.Module):

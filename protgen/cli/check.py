@@ -5,7 +5,8 @@ import time
 from typing import TYPE_CHECKING
 
 from protgen.cli.console import JsonOption, print_json, stderr, stdout, table, warn
-from protgen.cli.options import JobOptions, job_options
+from protgen.cli.option_groups import grouped
+from protgen.cli.options import Asked, RunOptions, SettingsOptions, prepare_job
 
 MOST_WORDS = 160  # characters of a condition in the table
 
@@ -15,27 +16,27 @@ if TYPE_CHECKING:
     from protgen.types import JSON
 
 
-@job_options
-def check(options: JobOptions, as_json: JsonOption = False) -> None:
+@grouped
+def check(run: RunOptions, asked: Asked, settings: SettingsOptions, as_json: JsonOption = False) -> None:
     """Check conditions without generating: what was understood, conflicts, memory and time."""
     with stderr().status("loading the model"):
-        job = options.prepare()
+        job = prepare_job(run, asked, settings)
     if not as_json:
         report(job)
     for line in job.warnings:
         warn(line)
     with stderr().status("timing two steps"):
-        seconds, megabytes = cost(job, options.n, options.seed)
+        seconds, megabytes = cost(job, run.n, run.seed)
     if as_json:
-        print_json(summary(job, options, seconds, megabytes))
+        print_json(summary(job, run, seconds, megabytes))
         return
     console, candidates = stdout(), job.candidates
     each = "" if candidates == 1 else f", {candidates} candidates for each"
+    memory = "" if megabytes is None else f", {megabytes:.0f} MB of memory at the most"
+    steps = job.settings.steps
     console.print(
-        f"No conflicts. {options.n} designs in {job.settings.steps} steps{each}: about {seconds:.0f} s on this machine,"
+        f"No conflicts. {run.n} designs in {steps} steps{each}: about {seconds:.0f} s on this machine{memory}."
     )
-    memory = "memory was not measured" if megabytes is None else f"{megabytes:.0f} MB of memory at the most"
-    console.print(f"{memory}.")
 
 
 def report(job: "Job") -> None:
@@ -60,22 +61,29 @@ def in_words(condition: "Condition") -> str:
     return text if len(text) <= MOST_WORDS else text[: MOST_WORDS - 3] + "..."
 
 
-def summary(job: "Job", options: JobOptions, seconds: float, megabytes: float | None) -> "JSON":
-    """What `--json` prints: each condition with its mechanism, lengths, settings, and the cost."""
+def summary(job: "Job", run: RunOptions, seconds: float, megabytes: float | None) -> "JSON":
+    """What `--json` prints: each condition with its mechanism, lengths, settings, and the cost.
+
+    Args:
+        job: the request.
+        run: number of designs, and seed.
+        seconds: expected.
+        megabytes: of memory at the most.
+    """
     from dataclasses import asdict
 
     from protgen.conditions.language import to_plain
     from protgen.models.released import DEFAULT
 
     return {
-        "model": options.model or DEFAULT,
+        "model": run.model or DEFAULT,
         "conditions": [
             entry.to_json() | {"asked": entry.condition.describe(), "fields": to_plain(entry.condition)}
             for entry in job.assignments
         ],
         "lengths": [job.lengths[0], job.lengths[-1]],
-        "n": options.n,
-        "seed": options.seed,
+        "n": run.n,
+        "seed": run.seed,
         "candidates": job.candidates,
         "settings": asdict(job.settings),
         "warnings": job.warnings,
@@ -96,8 +104,8 @@ def cost(job: "Job", n: int, seed: int) -> tuple[float, float | None]:
 
     import torch
 
+    from protgen.device import pick_device
     from protgen.generation.generate import make_designs
-    from protgen.generation.job import pick_device
 
     settings = job.settings
     alone = pick_device(settings.device).type == "cpu"  # there, each design by itself and as many as there are threads

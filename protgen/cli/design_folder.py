@@ -9,11 +9,12 @@ import protgen
 from protgen.errors import UsageError
 from protgen.evaluation.tables import make_folder, write_json
 from protgen.generation.design import Design
+from protgen.structure.trajectory import write_trajectory
 from protgen.structure.writer import write_structure
 from protgen.types import JSON
 
 RUN = "run.json"
-_OURS = re.compile(r"design_\d{4,}\.(pdb|cif|json)")
+_OURS = re.compile(r"design_\d{4,}\.(pdb|cif|json|xtc)")
 
 
 class DesignFolder:
@@ -100,6 +101,10 @@ class DesignFolder:
             self.write_run("running")
         structure, beside = self.files(design.index)
         write_structure(design.protein, structure)
+        if design.trajectory:
+            frames = structure.with_suffix(".xtc")  # the design itself is its topology: the atoms are the same
+            write_trajectory(design.trajectory, frames)
+            record = record | {"trajectory": frames.name}
         write_json(beside, record)
         self.records[design.index] = record
 
@@ -125,7 +130,12 @@ class DesignFolder:
 
 
 def first_difference(before: object, now: object, name: str = "") -> str:
-    """In words, the first place where two JSON values differ; empty if they do not."""
+    """In words, the first place where two JSON values differ; empty if they do not.
+
+    Args:
+        before, now: JSON values.
+        name: what to call them.
+    """
     if isinstance(before, dict) and isinstance(now, dict):
         for key in [*now, *(key for key in before if key not in now)]:
             found = first_difference(before.get(key), now.get(key), f"{name} {key}".strip())

@@ -34,7 +34,7 @@ def number(value: float | None) -> float:
 
 
 def percent(value: float | None) -> str:
-    """A share as a whole percentage; a dash where there is none."""
+    """A fraction as a whole percentage; a dash where there is none."""
     return "-" if value is None or math.isnan(value) else f"{100 * value:.0f}"
 
 

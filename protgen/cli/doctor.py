@@ -2,9 +2,14 @@
 
 import platform
 import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from protgen.cli.console import say_error, stderr, stdout, table
+import typer
+
+from protgen.cli.console import JsonOption, print_json, say_error, stderr, stdout, table
+from protgen.cli.exit_codes import DONE, USAGE
 
 PACKAGES = (
     "torch",
@@ -20,42 +25,83 @@ PACKAGES = (
 )
 
 
-def doctor() -> None:
-    """Print versions, device and threads, and run a self-test of a few seconds."""
-    import typer
+@dataclass(frozen=True)
+class Check:
+    """One self-test.
 
+    Attributes:
+        name: of what is tested.
+        ok: whether it works.
+        message: what was found, or the error.
+        seconds: taken.
+    """
+
+    name: str
+    ok: bool
+    message: str
+    seconds: float
+
+
+def doctor(as_json: JsonOption = False) -> None:
+    """Print versions, device and threads, and run a self-test of a few seconds."""
+    versions = {"protgen": installed("protgen"), "python": platform.python_version()}
+    versions |= {name: installed(name) for name in PACKAGES}
     console = stdout()
-    versions = table("<package", "<version")
-    versions.add_row("protgen", installed("protgen"))
-    versions.add_row("python", platform.python_version())
-    for name in PACKAGES:
-        versions.add_row(name, installed(name))
-    console.print(versions)
-    for line in plugin_lines():
-        console.print(line, markup=False, soft_wrap=True)
+    if not as_json:
+        listing = table("<package", "<version")
+        for name, number in versions.items():
+            listing.add_row(name, number)
+        console.print(listing)
+    others = plugins_found()
+    if not as_json:
+        for line in others:
+            console.print(f"plug-in  {line}", markup=False, soft_wrap=True)
+    here = machine()
+    if not as_json:
+        console.print("{system} {processor}, device {device}, {threads} threads".format(**here))
+    checks = []
+    for name, test in (("structures", check_structures), ("metrics", check_metrics), ("sampling", check_sampling)):
+        check = run_check(name, test)
+        checks.append(check)
+        if not check.ok:
+            say_error(f"{name}: {check.message}")
+        elif not as_json:
+            console.print(f"ok  {name}: {check.message} ({check.seconds:.1f} s)")
+    ok = all(check.ok for check in checks)
+    if as_json:
+        checked = [asdict(check) for check in checks]
+        print_json({"ok": ok, "versions": versions, "plugins": others, "machine": here, "checks": checked})
+    raise typer.Exit(DONE if ok else USAGE)
+
+
+def machine() -> dict[str, str | int]:
+    """System, processor, device and threads."""
     with stderr().status("loading torch"):
         import torch
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    console.print(f"{platform.system()} {platform.machine()}, device {device}, {torch.get_num_threads()} threads")
-    failed = 0
-    for name, test in (
-        ("structures", check_structures),
-        ("metrics", check_metrics),
-        ("sampling", check_sampling),
-    ):
-        begun = time.monotonic()
-        try:
-            with stderr().status(f"testing {name}"):
-                said = test()
-        except Exception as error:  # whatever is broken, the others are tested too
-            failed += 1
-            say_error(f"{name}: {type(error).__name__}: {error}")
-        else:
-            console.print(f"ok  {name}: {said} ({time.monotonic() - begun:.1f} s)")
-    raise typer.Exit(2 if failed else 0)
+
+        from protgen.device import pick_device
+    device = pick_device("auto")
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {
+        "system": platform.system(),
+        "processor": platform.machine(),
+        "device": name,
+        "threads": torch.get_num_threads(),
+    }
 
 
-def plugin_lines() -> list[str]:
+def run_check(name: str, test: Callable[[], str]) -> Check:
+    """Run one self-test; whatever is broken, the others are tested too."""
+    begun = time.monotonic()
+    try:
+        with stderr().status(f"testing {name}"):
+            message, ok = test(), True
+    except Exception as error:
+        message, ok = f"{type(error).__name__}: {error}", False
+    return Check(name, ok, message, round(time.monotonic() - begun, 2))
+
+
+def plugins_found() -> list[str]:
     """One line for each plug-in of another package; one that cannot be loaded is left out with a warning."""
     from protgen.registry import BASES, classes, plugins
 
@@ -63,7 +109,7 @@ def plugin_lines() -> list[str]:
     for kind in BASES:
         others = {name: plugin for name, plugin in plugins(kind).items() if plugin.package}
         usable = classes(kind) if others else {}
-        found += [f"plug-in  {kind} {name}, of {p.package}" for name, p in others.items() if name in usable]
+        found += [f"{kind} {name}, of {p.package}" for name, p in others.items() if name in usable]
     return found
 
 
@@ -99,7 +145,7 @@ def check_structures() -> str:
 
 
 def check_metrics() -> str:
-    """Judge an ideal helix."""
+    """Measure an ideal helix."""
     from protgen.evaluation.validity import validity
     from protgen.metrics.tm_native import engine
     from protgen.structure.ideal import ideal_helix
@@ -107,8 +153,8 @@ def check_metrics() -> str:
 
     found = validity(Protein.from_backbone(ideal_helix(20)))
     if found["chain_breaks"] or float(found["helix"]) < 0.8:
-        raise ValueError(f"an ideal helix is judged as {found['ss']}, {found['chain_breaks']} breaks")
-    return f"an ideal helix is judged as one; TM-score search: {engine()}"
+        raise ValueError(f"an ideal helix is measured as {found['ss']}, {found['chain_breaks']} breaks")
+    return f"an ideal helix is found to be one; TM-score search: {engine()}"
 
 
 def check_sampling() -> str:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as one exception, so that a command can put down what it has made before it goes."""
+"""Ctrl-C and SIGTERM as one exception, so that a command can save its results before it ends."""
 
 import signal
 import threading
@@ -14,7 +14,7 @@ class Interrupted(BaseException):
 
     Args:
         exit_code: what the process ends with.
-        message: what the user is told.
+        message: for the user.
     """
 
     def __init__(self, exit_code: int, message: str = "interrupted") -> None:
@@ -47,7 +47,7 @@ def interruptible() -> Iterator[None]:
 
 
 class StopRequest:
-    """Whether somebody asked a long work to end at its next good place, and the exit code that goes with it."""
+    """Whether the user or a scheduler asked a long task to stop at its next checkpoint, and with which exit code."""
 
     def __init__(self) -> None:
         self.exit_code: int | None = None
@@ -59,7 +59,7 @@ class StopRequest:
 
 @contextmanager
 def deferred() -> Iterator[StopRequest]:
-    """Note the first signal for the work to ask about; a second one interrupts at once."""
+    """Record the first signal, which the task polls; a second one interrupts at once."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request

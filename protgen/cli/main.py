@@ -1,4 +1,4 @@
-"""The `protgen` command: its sub-commands, and how what goes wrong becomes one line and an exit code."""
+"""The `protgen` command: its sub-commands, and errors as one line and an exit code."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ from protgen.errors import AllFailedError, ProtgenError
 
 app = typer.Typer(
     name="protgen",
-    help="Generate protein structures under constraints, judge them, and train on your own.",
+    help="Generate protein structures under constraints, evaluate them, and train on your own.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

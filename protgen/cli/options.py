@@ -1,24 +1,22 @@
-"""Options that commands share: what to make (the flags of conditions) and how to make it, added by decorators.
+"""Options of several commands, in groups: the flags of conditions, and how to make what they ask for.
 
-    @job_options
-    def sample(job: JobOptions, out: OutOption): ...     # also check
+@grouped
+def sample(run: RunOptions, asked: Asked, settings: SettingsOptions, ...): ...   # check takes the same groups
 
-    @condition_options
-    def evaluate(paths: PathsArgument, asked: Asked): ...
-
-A decorator spells the parameter of its kind out as options, and hands the function one object of what was typed.
+@grouped
+def evaluate(paths: ..., asked: Asked, ...): ...
 """
 
-import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
+from protgen.cli.option_groups import DynamicGroup
 from protgen.conditions.flags import Flag, declared_flags
 from protgen.errors import UsageError
 
@@ -26,8 +24,7 @@ if TYPE_CHECKING:
     from protgen.conditions.base import Conditions
     from protgen.generation.job import Job
 
-Y = "What to make"
-COMPARED = "What to compare with"
+Y = "Conditions"
 HOW = "How to make it"
 KINDS = {"text": str, "number": float, "switch": bool}  # type of a flag's value
 PREFIX = "condition_"  # of parameters that hold the value of a condition's flag
@@ -84,7 +81,7 @@ DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, c
 
 
 @dataclass(frozen=True)
-class Asked:
+class Asked(DynamicGroup):
     """The options that say what is asked for, as they were typed.
 
     Attributes:
@@ -95,8 +92,25 @@ class Asked:
     values: Mapping[str, Any] = field(default_factory=dict)
     file: Path | None = None
 
-    def __bool__(self) -> bool:
-        return bool(self.values) or self.file is not None
+    @classmethod
+    def options(cls) -> list[inspect.Parameter]:
+        """A parameter for each flag of each condition, and one for the file of conditions."""
+        file = typer.Option(
+            "--conditions", help="YAML file of conditions, these and more.", metavar="FILE", rich_help_panel=Y
+        )
+        return [*(parameter_of(flag) for flag in all_flags()), parameter(PREFIX + "file", Path | None, file)]
+
+    @classmethod
+    def collected(cls, values: Mapping[str, Any]) -> Self:
+        """What was given, by the names of flags.
+
+        Raises:
+            UsageError: if a number is not finite.
+        """
+        typed = {flag.name: values[PREFIX + flag.key] for flag in all_flags()}
+        given(**{name.lstrip("-"): value for name, value in typed.items()})
+        kept = {name: value for name, value in typed.items() if value not in (None, False, [])}
+        return cls(kept, values[PREFIX + "file"])
 
     def conditions(self) -> "Conditions":
         """The conditions of the flags, and then those of the file.
@@ -116,167 +130,110 @@ class Asked:
 def conditions_of_flags(name: str, flags: Sequence[Flag], values: Mapping[str, Any]) -> "Conditions":
     """The conditions of one kind that its flags ask for: none, one, or several.
 
+    Args:
+        name: of the condition.
+        flags: that it declares.
+        values: what was typed, by name of the flag.
+
     Raises:
         UsageError: if one cannot be read, or another flag is missing.
     """
     from protgen.conditions.base import Conditions
     from protgen.conditions.language import from_fields, from_text
 
-    found, fields = Conditions(), {}
+    found, values_of = Conditions(), {}
     given = [flag for flag in flags if flag.name in values]
     for flag in given:
         value = values[flag.name]
         if flag.field is not None:
-            fields[flag.field] = value
+            values_of[flag.field] = value
             continue
         texts = value if flag.many else ["" if flag.kind == "switch" else str(value)]
         for text in texts:
             found = found & from_text(name, text)
     for flag in flags:
-        if fields and flag.required and flag.name not in values:
+        if values_of and flag.required and flag.name not in values:
             raise UsageError(f"{given[0].name} needs {flag.name}: {flag.help}")
-    return found & from_fields(name, fields) if fields else found
+    return found & from_fields(name, values_of) if values_of else found
 
 
 @dataclass(frozen=True)
-class JobOptions:
-    """The options of a job, as they were typed.
+class RunOptions:
+    """The options of a run beside conditions and settings."""
 
-    Attributes:
-        asked: what to make.
-        model: name or folder; None for the default.
-        n: number of designs.
-        seed: of the run.
-        settings: those of `SampleSettings` that were given.
-    """
+    model: ModelOption = None
+    n: NumberOption = 8
+    seed: SeedOption = 0
 
-    asked: Asked
-    model: str | None = None
-    n: int = 8
-    seed: int = 0
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def prepare(self) -> "Job":
-        """The job, checked and planned.
+@dataclass(frozen=True)
+class SettingsOptions:
+    """The settings of sampling, as they were typed; None where not given."""
+
+    steps: StepsOption = None
+    temperature: TemperatureOption = None
+    guidance: GuidanceOption = None
+    sampler: SamplerOption = None
+    blueprint: BlueprintOption = None
+    enforce: EnforceOption = None
+    candidates: CandidatesOption = None
+    no_relax: NoRelaxOption = False
+    batch_size: BatchSizeOption = None
+    device: DeviceOption = None
+
+    def given(self) -> dict[str, Any]:
+        """Those that were given, as `SampleSettings` takes them.
 
         Raises:
-            ProtgenError: whatever is wrong with it.
+            UsageError: if one cannot be read.
         """
-        from protgen.generation.design import SampleSettings
-        from protgen.generation.job import prepare
-        from protgen.models.released import DEFAULT
-
-        return prepare(self.model or DEFAULT, self.asked.conditions(), SampleSettings(**self.settings))
+        typed = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "no_relax"}
+        found = given(**typed | {"enforce": parse_enforce(self.enforce)})
+        return found | ({"relax": False} if self.no_relax else {})
 
 
-def settings_given(
-    steps: StepsOption = None,
-    temperature: TemperatureOption = None,
-    guidance: GuidanceOption = None,
-    sampler: SamplerOption = None,
-    blueprint: BlueprintOption = None,
-    enforce: EnforceOption = None,
-    candidates: CandidatesOption = None,
-    no_relax: NoRelaxOption = False,
-    batch_size: BatchSizeOption = None,
-    device: DeviceOption = None,
-) -> dict[str, Any]:
-    """The settings of sampling that were given; its parameters are the options."""
-    found = given(
-        steps=steps, temperature=temperature, guidance=guidance, sampler=sampler, blueprint=blueprint,
-        enforce=parse_enforce(enforce), candidates=candidates, batch_size=batch_size, device=device,
-    )  # fmt: skip
-    return found | ({"relax": False} if no_relax else {})
+def prepare_job(run: RunOptions, asked: Asked, settings: SettingsOptions) -> "Job":
+    """The job of the options, checked and planned.
+
+    Args:
+        run: model, number and seed.
+        asked: conditions.
+        settings: how to make them.
+
+    Raises:
+        ProtgenError: whatever is wrong with it.
+    """
+    from protgen.generation.design import SampleSettings
+    from protgen.generation.job import prepare
+    from protgen.models.released import DEFAULT
+
+    given = settings.given()
+    return prepare(run.model or DEFAULT, asked.conditions(), SampleSettings(**given))
 
 
-def of_run(model: ModelOption = None, n: NumberOption = 8, seed: SeedOption = 0) -> dict[str, Any]:
-    """The options of a run beside conditions and settings; its parameters are the options."""
-    return {"model": model, "n": n, "seed": seed}
+def all_flags() -> list[Flag]:
+    """The flags of all conditions, in order."""
+    return [flag for own in declared_flags().values() for flag in own]
 
 
-def condition_options(function: Callable[..., None]) -> Callable[..., None]:
-    """The command with its `Asked` parameter spelled out as the flags of all conditions and `--conditions`."""
-    return expanded(function, Asked, condition_parameters(COMPARED), asked_of)
-
-
-def job_options(function: Callable[..., None]) -> Callable[..., None]:
-    """The command with its `JobOptions` parameter spelled out as options, the flags of all conditions among them."""
-    run, settings = (list(inspect.signature(source).parameters.values()) for source in (of_run, settings_given))
-    parameters = [run[0], *condition_parameters(Y), *run[1:], *settings]
-
-    def collect(values: Mapping[str, Any]) -> JobOptions:
-        about = of_run(**{parameter.name: values[parameter.name] for parameter in run})
-        how = settings_given(**{parameter.name: values[parameter.name] for parameter in settings})
-        return JobOptions(asked_of(values), settings=how, **about)
-
-    return expanded(function, JobOptions, parameters, collect)
-
-
-def condition_parameters(panel: str) -> list[inspect.Parameter]:
-    """A parameter for each flag of each condition, and one for the file of conditions."""
-    flags = [flag for own in declared_flags().values() for flag in own]
-    file = typer.Option(
-        "--conditions", help="YAML file of conditions, these and more.", metavar="FILE", rich_help_panel=panel
-    )
-    return [*(parameter_of(flag, panel) for flag in flags), parameter(PREFIX + "file", Path | None, file)]
-
-
-def parameter_of(flag: Flag, panel: str) -> inspect.Parameter:
+def parameter_of(flag: Flag) -> inspect.Parameter:
     """The parameter of a flag."""
-    option = typer.Option(flag.name, help=flag.help, metavar=flag.metavar, rich_help_panel=panel)
+    option = typer.Option(flag.name, help=flag.help, metavar=flag.metavar, rich_help_panel=Y)
     if flag.kind == "switch":
         return parameter(PREFIX + flag.key, bool, option, False)
     return parameter(PREFIX + flag.key, list[str] | None if flag.many else KINDS[flag.kind] | None, option)
 
 
 def parameter(name: str, kind: Any, option: Any, default: Any = None) -> inspect.Parameter:
-    """A parameter as typer reads it."""
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
-
-
-def asked_of(values: Mapping[str, Any]) -> Asked:
-    """What is asked for, of the values of `condition_parameters`.
-
-    Raises:
-        UsageError: if a number is not finite.
-    """
-    flags = [flag for own in declared_flags().values() for flag in own]
-    typed = {flag.name: values[PREFIX + flag.key] for flag in flags}
-    given(**{flag.key: typed[flag.name] for flag in flags})
-    return Asked(
-        {name: value for name, value in typed.items() if value not in (None, False, [])}, values[PREFIX + "file"]
-    )
-
-
-def expanded(
-    function: Callable[..., None],
-    kind: type,
-    parameters: Sequence[inspect.Parameter],
-    collect: Callable[[Mapping[str, Any]], Any],
-) -> Callable[..., None]:
-    """A function with its one parameter of a kind replaced by others.
+    """A parameter as typer reads it.
 
     Args:
-        function: the command.
-        kind: type of the parameter to be replaced.
-        parameters: what stands in its place.
-        collect: makes the object out of their values.
+        name: in Python.
+        kind: its type.
+        option: the option.
+        default: its value where it is not given.
     """
-    own = inspect.signature(function, eval_str=True).parameters.values()
-    (place,) = [entry.name for entry in own if entry.annotation is kind]
-
-    @functools.wraps(function)
-    def command(**values: Any) -> None:
-        taken = {entry.name: values.pop(entry.name) for entry in parameters}
-        function(**values, **{place: collect(taken)})
-
-    spelled: list[inspect.Parameter] = []
-    for entry in own:
-        spelled += parameters if entry.name == place else [entry]
-    keyword = [entry.replace(kind=inspect.Parameter.KEYWORD_ONLY) for entry in spelled]
-    command.__signature__ = inspect.Signature(keyword)  # type: ignore[attr-defined]
-    command.__annotations__ = {entry.name: entry.annotation for entry in keyword}
-    return command
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
 
 
 def parse_enforce(entries: "list[str] | None") -> dict[str, str] | None:

@@ -10,7 +10,8 @@ import typer
 
 from protgen.cli.console import JsonOption, print_json, progress, stderr, stdout, warn
 from protgen.cli.interruption import Interrupted
-from protgen.cli.options import JobOptions, job_options
+from protgen.cli.option_groups import grouped
+from protgen.cli.options import Asked, RunOptions, SettingsOptions, prepare_job
 from protgen.errors import ProtgenError, UsageError
 
 if TYPE_CHECKING:
@@ -26,13 +27,18 @@ class FileFormat(StrEnum):
     CIF = "cif"
 
 
-@job_options
+@grouped
 def sample(
     out: Annotated[Path, typer.Option("--out", help="Folder for the designs.", metavar="DIR")],
-    options: JobOptions,
+    run: RunOptions,
+    asked: Asked,
+    settings: SettingsOptions,
     file_format: Annotated[FileFormat, typer.Option("--format", help="File format.")] = FileFormat.PDB,
     resume: Annotated[bool, typer.Option("--resume", help="Finish a run that was interrupted.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the designs in the folder.")] = False,
+    trajectory: Annotated[
+        bool, typer.Option("--trajectory", help="Write what the sampler predicts at each step: design_0000.xtc, ...")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Generate protein backbones from constraints.
@@ -47,15 +53,13 @@ def sample(
         from protgen.cli.design_record import describe_model, describe_request
         from protgen.models.released import DEFAULT, find_model
 
-        job = options.prepare()
-        name = options.model or DEFAULT
+        job = prepare_job(run, asked, settings)
+        name = run.model or DEFAULT
         facts = describe_model(name, find_model(name))
     for line in job.warnings:
         warn(line)
-    folder = DesignFolder(
-        out, file_format.value, describe_request(facts, job, options.seed, file_format.value), options.n
-    )
-    make(Making(folder, job, options.seed, facts), resume=resume, overwrite=overwrite)
+    folder = DesignFolder(out, file_format.value, describe_request(facts, job, run.seed, file_format.value), run.n)
+    make(Making(folder, job, run.seed, facts, trajectory), resume=resume, overwrite=overwrite)
     seconds = time.monotonic() - begun
     if as_json:
         print_json(summary(folder, job, seconds))
@@ -65,21 +69,28 @@ def sample(
 
 @dataclass(frozen=True)
 class Making:
-    """A run: the folder it fills, the job, its seed, and which weights these are."""
+    """A run: the folder it fills, the job, its seed, which weights these are, and whether to keep trajectories."""
 
     folder: "DesignFolder"
     job: "Job"
     seed: int
     model: "JSON"
+    trajectory: bool = False
 
 
 def make(run: Making, *, resume: bool, overwrite: bool) -> None:
-    """Generate what is missing in the folder; whatever happens, what is made stays."""
+    """Generate what is missing in the folder; whatever happens, what is made stays.
+
+    Args:
+        run: the run.
+        resume: whether to finish an earlier one.
+        overwrite: whether to replace an earlier one.
+    """
     import torch
 
     from protgen.cli.design_record import record_of
+    from protgen.device import pick_device
     from protgen.generation.generate import make_designs
-    from protgen.generation.job import pick_device
 
     folder, settings = run.folder, run.job.settings
     todo = folder.open(resume=resume, overwrite=overwrite)
@@ -94,7 +105,8 @@ def make(run: Making, *, resume: bool, overwrite: bool) -> None:
             def on_step(done: int, total: int) -> None:
                 show(done, total, f"{len(folder.records)} of {folder.n} designs")
 
-            for design in make_designs([run.job] * folder.n, run.seed, indices=todo, on_step=on_step):
+            jobs = [run.job] * folder.n
+            for design in make_designs(jobs, run.seed, indices=todo, on_step=on_step, trajectory=run.trajectory):
                 folder.add(design, record_of(design, folder.files(design.index)[0].name, run.model, settings))
     except Interrupted as interruption:
         folder.write_run("interrupted")
@@ -107,7 +119,13 @@ def make(run: Making, *, resume: bool, overwrite: bool) -> None:
 
 
 def summary(folder: "DesignFolder", job: "Job", seconds: float) -> "JSON":
-    """What `--json` prints: the request, and the record of each design with its path and what is wrong with it."""
+    """What `--json` prints: the request, and the record of each design with its path and what is wrong with it.
+
+    Args:
+        folder: with the designs.
+        job: the request.
+        seconds: it took.
+    """
     from protgen.cli.design_table import verdict
 
     records = [folder.records[index] for index in sorted(folder.records)]

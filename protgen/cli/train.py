@@ -31,6 +31,9 @@ def train(context: typer.Context) -> None:
     encoder.*, family.*, space.*, conditions, validation.*, machine.*. With -m, values separated by commas are
     trained one after another, each in a folder of its own: -m family=flow_matching,vae encoder=egnn,gvp
     """
+    from protgen.training.requirements import require_extra
+
+    require_extra()
     from protgen.cli.train_config import choices
 
     if not [argument for argument in context.args if argument not in SWEEP]:
@@ -248,7 +251,16 @@ def last_step(config: "TrainConfig") -> str:
 
 
 def sample_evaluator(samples: int, length: int, steps: int) -> "Evaluator":
-    """A look at samples: always the same seeds, drawn as ribbons in `pictures/`, and figures for the curves."""
+    """What a validation does with samples: always the same seeds, drawn as ribbons, and figures for the curves.
+
+    Args:
+        samples: how many backbones.
+        length: residues of each.
+        steps: of the sampler.
+
+    Returns:
+        A function of the model, the step and the run folder, whose `pictures/` the drawing goes to.
+    """
 
     def evaluator(model: "Model", step: int, run: Path | None) -> "Mapping[str, float]":
         import numpy as np

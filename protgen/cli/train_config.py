@@ -10,16 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from protgen.cli.console import warn
+from protgen.cli.train_plugins import network_roles, offered, other_choice
 from protgen.errors import ConfigError, UsageError
 from protgen.registry import nearest
-from protgen.training.settings import TrainSettings
+from protgen.training.settings import TrainSettings, renamed
 from protgen.types import JSON
 
 PARTS = ("space", "encoder", "family")  # whose keywords are those of a constructor
-NETWORKS = ("decoder", "critic", "prior")  # further ones of some families; each is like the encoder where it is not set
 
 
 @dataclass(frozen=True)
@@ -102,14 +102,14 @@ def load_config(overrides: Sequence[str]) -> TrainConfig:
     """
     raw = compose([prepared(override) for override in overrides])
     check_keys(raw)
-    model = {part: raw[part] for part in (*PARTS, *NETWORKS) if part in raw}
+    model = {part: raw[part] for part in (*PARTS, *network_roles()) if part in raw}
     return TrainConfig(
         model=model | {"conditions": raw["conditions"].get("names", [])},
         store=Path(str(raw["data"]["store"])),
         run=Path(str(raw["run"])),
         start=read_start(raw.get("start")),
-        settings=checked(TrainSettings, renamed(raw["train"], "train"), "train"),
-        validation=checked(ValidationSettings, renamed(raw["validation"], "validation"), "validation"),
+        settings=checked(TrainSettings, with_new_names(raw["train"], "train"), "train"),
+        validation=checked(ValidationSettings, with_new_names(raw["validation"], "validation"), "validation"),
         machine=checked(MachineSettings, raw["machine"], "machine"),
     )
 
@@ -120,7 +120,7 @@ def check_keys(raw: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: for an unknown one, or if `data.store` is missing.
     """
-    known = [*PARTS, *NETWORKS, "conditions", "data", "train", "validation", "machine", "run", "start"]
+    known = [*PARTS, *network_roles(), "conditions", "data", "train", "validation", "machine", "run", "start"]
     for key in raw:
         if key not in known:
             raise ConfigError(f"no setting {key!r}: {nearest(str(key), known)}")
@@ -132,13 +132,11 @@ def check_keys(raw: Mapping[str, Any]) -> None:
         raise ConfigError("data.store is not set; add data.store=FOLDER, made by `protgen data build`")
 
 
-def renamed(values: Mapping[str, Any], section: str) -> dict[str, Any]:
-    """A section with `pairs`, the former name of `max_pairs_per_batch`, under its name of today."""
-    plain = dict(values)
-    if "pairs" in plain:
+def with_new_names(values: Mapping[str, Any], section: str) -> dict[str, Any]:
+    """A section with settings under their names of today, and a warning for each former name."""
+    if "pairs" in values:
         warn(f"{section}.pairs is now {section}.max_pairs_per_batch; the old name goes with the next release")
-        plain["max_pairs_per_batch"] = plain.pop("pairs")
-    return plain
+    return renamed(values)
 
 
 def read_start(value: Any) -> str | dict[str, str] | None:
@@ -164,11 +162,14 @@ def prepared(override: str) -> str:
         if "," in value:
             raise UsageError(f"{key} has several values ({value}); add -m to train one after another")
         if value not in choices(key):
-            raise ConfigError(f"no {key} named {value!r}: {nearest(value, choices(key))}")
+            chosen = other_choice(key, value)
+            if chosen is None:
+                raise ConfigError(f"no {key} named {value!r}: {nearest(value, [*choices(key), *offered(key)])}")
+            return f"{key}={chosen}"
         return f"{key}={value}"
     top = key.partition(".")[0]
     whole = ("run", "start")  # settings with no keywords of their own
-    known = [*groups, *NETWORKS, "validation", "machine", *whole]
+    known = [*groups, *network_roles(), "validation", "machine", *whole]
     if top not in known or (top == key and key not in whole) or top == "experiment":
         raise ConfigError(f"no setting {key!r}: {nearest(key, known)}")
     return f"++{key}={value}"
@@ -202,6 +203,11 @@ def compose(overrides: Sequence[str]) -> dict[str, Any]:
 def checked(cls: type, values: dict[str, Any], section: str) -> Any:
     """A settings object from a mapping.
 
+    Args:
+        cls: its class, a dataclass.
+        values: from the configuration.
+        section: of the configuration, for messages.
+
     Raises:
         ConfigError: for a key it does not have, or a value that does not fit.
     """
@@ -216,28 +222,38 @@ def checked(cls: type, values: dict[str, Any], section: str) -> Any:
 def fitting(value: Any, hint: Any, key: str) -> Any:
     """A value of an annotated type; numbers must not be negative, and whole ones that count not 0.
 
+    Args:
+        value: as the configuration has it.
+        hint: the annotation, perhaps `| None`.
+        key: of the setting, for messages.
+
     Raises:
         ConfigError: if it does not fit.
     """
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if value is None and type(None) in options:
+    optional = type(None) in options
+    if value is None and optional:
         return None
     kind = typing.get_origin(options[0]) or options[0]
-    or_null = ", or null" if type(None) in options else ""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is bool:
-        fits, words = isinstance(value, bool), "true or false"
-    elif kind is int:
-        least = 0 if key.endswith((".seed", ".samples", ".warmup")) else 1
-        fits, words = number and isinstance(value, int) and value >= least, f"a whole number, at least {least}"
-    elif kind is float:
-        fits, words = number and value >= 0, "a number >= 0"
-        value = float(value) if fits else value
-    elif kind is str:
-        fits, words = isinstance(value, str), "a word"
-    else:
-        fits = isinstance(value, dict) and all(isinstance(v, int | float) for v in value.values())
-        words = "numbers by name, as in {secondary_structure: 0.3}"
+    if kind is float and is_whole(value):
+        value = float(cast(int, value))
+    least = 0 if key.endswith((".seed", ".samples", ".warmup")) else 1
+    fits, words = {
+        bool: (isinstance(value, bool), "true or false"),
+        int: (is_whole(value) and cast(int, value) >= least, f"a whole number, at least {least}"),
+        float: (isinstance(value, float) and value >= 0, "a number >= 0"),
+        str: (isinstance(value, str), "a word"),
+    }.get(kind, (is_numbers(value), "numbers by name, as in {secondary_structure: 0.3}"))
     if not fits:
-        raise ConfigError(f"{key} is {value!r}; give {words}{or_null}")
+        raise ConfigError(f"{key} is {value!r}; give {words}{', or null' if optional else ''}")
     return value
+
+
+def is_whole(value: Any) -> bool:
+    """Whether it is a whole number, and not true or false."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_numbers(value: Any) -> bool:
+    """Whether it is a mapping of names to numbers."""
+    return isinstance(value, dict) and all(isinstance(entry, float) or is_whole(entry) for entry in value.values())

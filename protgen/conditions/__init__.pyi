@@ -2,8 +2,10 @@
 
 from protgen.conditions.base import Adherence as Adherence
 from protgen.conditions.base import Condition as Condition
+from protgen.conditions.base import ConditionFeatures as ConditionFeatures
 from protgen.conditions.base import Conditions as Conditions
 from protgen.conditions.base import EnergyCondition as EnergyCondition
+from protgen.conditions.base import FieldCondition as FieldCondition
 from protgen.conditions.base import LearnedCondition as LearnedCondition
 from protgen.conditions.clashes import Clashes as Clashes
 from protgen.conditions.class_label import ClassLabel as ClassLabel
@@ -12,9 +14,13 @@ from protgen.conditions.contact_order import ContactOrder as ContactOrder
 from protgen.conditions.contacts import Contacts as Contacts
 from protgen.conditions.custom import Custom as Custom
 from protgen.conditions.cyclic import Cyclic as Cyclic
+from protgen.conditions.embedding import DeclaredFeatures as DeclaredFeatures
 from protgen.conditions.fold_class import FoldClass as FoldClass
 from protgen.conditions.fractions import Fractions as Fractions
 from protgen.conditions.keep_out import KeepOut as KeepOut
+from protgen.conditions.label import Category as Category
+from protgen.conditions.label import Label as Label
+from protgen.conditions.label import Quantity as Quantity
 from protgen.conditions.length import Length as Length
 from protgen.conditions.motif import Motif as Motif
 from protgen.conditions.partial import Partial as Partial

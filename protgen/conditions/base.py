@@ -54,6 +54,7 @@ class Condition(ABC):
         measurable: whether a structure shows how well it is met.
         repeatable: whether a request may hold it more than once.
         flags: its options on the command line, as a literal tuple (`protgen.conditions.flags`).
+        plain: whether its fields are plain values, which a file can hold.
     """
 
     name: ClassVar[str]
@@ -61,6 +62,16 @@ class Condition(ABC):
     measurable: ClassVar[bool] = True
     repeatable: ClassVar[bool] = False
     flags: ClassVar[tuple[Flag, ...]] = ()
+    plain: ClassVar[bool] = True
+
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """Fields of a request for chains of 24 residues that a crumpled helix does not meet, for tests.
+
+        Args:
+            file: a structure file of such a chain, A 1-24.
+        """
+        return {}
 
     @property
     def learned_name(self) -> str:
@@ -125,7 +136,7 @@ class Condition(ABC):
 
 
 class EnergyCondition(Condition):
-    """A condition that says which way to go: a differentiable energy of coordinates, for any iterative family.
+    """A condition with a gradient: a differentiable energy of coordinates, for any iterative family.
 
     Energies are scaled so that one gradient step of weight 1 (Å per unit of gradient) goes most of the way to where
     the request is met: weights of different conditions then mean the same.
@@ -135,10 +146,14 @@ class EnergyCondition(Condition):
             then (`samplers/energy.py`).
         in_frame: whether its coordinates are those of the file that a motif or a structure to start from comes from,
             where one is asked for: the energy is then evaluated in that frame.
+        invariant: whether rigid motions leave its energy as it is.
+        descends: whether gradient steps of weight 1 on free atoms meet the request from anywhere.
     """
 
     local: ClassVar[bool] = False
     in_frame: ClassVar[bool] = False
+    invariant: ClassVar[bool] = True
+    descends: ClassVar[bool] = True
 
     def mechanisms(self, model: Capabilities) -> frozenset[str]:
         """Beside what other conditions can: the gradient of its energy."""
@@ -269,7 +284,13 @@ class FieldCondition(Condition):
 
 
 def random_rows(count: int, probability: float, rng: Generator) -> Bool[Tensor, " b"]:
-    """A random choice of rows: True with the given probability."""
+    """A random choice of rows: True with the given probability.
+
+    Args:
+        count: number of rows.
+        probability: of True.
+        rng: the random stream.
+    """
     return torch.rand(count, generator=rng) < probability
 
 

@@ -27,6 +27,7 @@ class Clashes(EnergyCondition):
     most: int = 0
 
     name: ClassVar[str] = "clashes"
+    descends: ClassVar[bool] = False
     flags: ClassVar[tuple[Flag, ...]] = (
         Flag("--clashes", "Most pairs of backbone atoms closer than 2.0 Å.", metavar="N"),
     )

@@ -47,6 +47,11 @@ class ClassLabel(LearnedCondition):
     dropout: ClassVar[float | None] = 0.2  # for guidance
     measurable: ClassVar[bool] = False
 
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """The fourth class."""
+        return {"index": 3}
+
     def __post_init__(self) -> None:
         if not 0 <= self.index < CLASSES:
             raise UsageError(f"class_label {self.index}: classes are numbered from 0 to {CLASSES - 1}")

@@ -52,11 +52,17 @@ class ContactMap(EnergyCondition, FixedBlueprint):
     tolerance: float = 0.0
 
     name: ClassVar[str] = "contact_map"
+    descends: ClassVar[bool] = False
     local: ClassVar[bool] = True
     blueprint_label: ClassVar[str] = "blueprint of contact_map"
     flags: ClassVar[tuple[Flag, ...]] = (
         Flag("--contact-map", "Blueprint and pairs of its elements: 'L2E6L3E6L2; 1-2:antiparallel'.", metavar="TEXT"),
     )
+
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """A parallel hairpin."""
+        return {"blueprint": "L2E8L4E8L2", "pairs": ((1, 2, "parallel"),)}
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "blueprint", SecondaryStructure.parse(str(self.blueprint)).codes)
@@ -168,7 +174,12 @@ class ContactMap(EnergyCondition, FixedBlueprint):
 
 
 def register(a: tuple[str, int, int], b: tuple[str, int, int], kind: str) -> tuple[Tensor, Tensor]:
-    """Residues of two strands that face each other when their middles do."""
+    """Residues of two strands that face each other when their middles do.
+
+    Args:
+        a, b: strands: code, first residue, one past the last.
+        kind: parallel or antiparallel.
+    """
     paired = min(a[2] - a[1], b[2] - b[1])
     starts = [element[1] + (element[2] - element[1] - paired) // 2 for element in (a, b)]
     i, j = (start + torch.arange(paired) for start in starts)
@@ -176,7 +187,12 @@ def register(a: tuple[str, int, int], b: tuple[str, int, int], kind: str) -> tup
 
 
 def relation(ca: np.ndarray, a: tuple[str, int, int], b: tuple[str, int, int]) -> str:
-    """How two elements lie: parallel or antiparallel (paired strands), near, or apart."""
+    """How two elements lie: parallel or antiparallel (paired strands), near, or apart.
+
+    Args:
+        ca: (l, 3) CA positions, Å.
+        a, b: elements: code, first residue, one past the last.
+    """
     first, second = ca[a[1] : a[2]], ca[b[1] : b[2]]
     distance = np.linalg.norm(first[:, None] - second[None], axis=-1)
     if a[0] == b[0] == "E" and len(first) > 1 and len(second) > 1:

@@ -41,6 +41,11 @@ class ContactOrder(EnergyCondition, LearnedCondition):
     requires: ClassVar[tuple[str, ...]] = ("atoms",)
     dropout: ClassVar[float | None] = 0.5
 
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """0.4."""
+        return {"order": 0.4}
+
     def __post_init__(self) -> None:
         check_number(self.order, "contact order", 0.0, 1.0)
         check_number(self.tolerance, "tolerance of the contact order", 0.0)
@@ -85,7 +90,13 @@ class ContactOrder(EnergyCondition, LearnedCondition):
 
 
 def soft_contact_order(ca: Float[Tensor, "b l 3"], mask: Bool[Tensor, "b l"], softness: float) -> Float[Tensor, " b"]:
-    """Relative contact order with contacts that fade out over `softness` Å about 8 Å."""
+    """Relative contact order with contacts that fade out over `softness` Å about 8 Å.
+
+    Args:
+        ca: CA positions, Å.
+        mask: real residues.
+        softness: Å.
+    """
     place = torch.arange(ca.shape[1], device=ca.device)
     apart = (place[None] - place[:, None]).to(ca.dtype)
     pairs = (apart >= MIN_SEPARATION)[None] & mask[:, :, None] & mask[:, None]

@@ -18,10 +18,10 @@ from protgen.conditions.flags import Flag
 from protgen.conditions.quantities import ca_of, check_number, pair_distances
 from protgen.conditions.roles import BlueprintScore
 from protgen.errors import ConflictError, UsageError
+from protgen.geometry.constants import CA_CA
 
 UPPER = 8.0  # Å, CA-CA: the usual definition of a contact
 LOOSE = 2.0  # Å beyond a bound that still counts as near
-LONGEST_STEP = 3.8  # Å along the chain for each residue
 RISE = {"H": 1.5, "E": 3.3}  # Å a residue along an alpha helix and a strand
 REACH = 2  # residues to each side that follow a pair which is far apart
 # Å: energies aim this far inside the bounds, so that what follows does not undo it. With 0.5, native contacts asked for
@@ -57,6 +57,11 @@ class Contacts(EnergyCondition, BlueprintScore):
     flags: ClassVar[tuple[Flag, ...]] = (
         Flag("--contacts", "CSV file (i,j,lower,upper) or pairs such as 5-40,12-60:10.", metavar="FILE|TEXT"),
     )
+
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """Two pairs, one with bounds of its own."""
+        return {"pairs": ((1, 20), (3, 15, 4.0, 6.0))}
 
     def __post_init__(self) -> None:
         if isinstance(self.pairs, str) or not isinstance(self.pairs, Sequence) or not self.pairs:
@@ -179,8 +184,8 @@ def complete(pair: Any) -> Bound:
     first, last = sorted((int(i), int(j)))
     if lower > upper or upper <= 0:
         raise UsageError(f"contacts: the bounds {lower:g} to {upper:g} Å of {i}-{j} are empty; smaller one first")
-    if lower > LONGEST_STEP * (last - first):
+    if lower > CA_CA * (last - first):
         raise UsageError(
-            f"contacts: {i} and {j} cannot be {lower:g} Å apart with {last - first} steps of {LONGEST_STEP} Å between"
+            f"contacts: {i} and {j} cannot be {lower:g} Å apart with {last - first} steps of {CA_CA} Å between"
         )
     return first, last, float(lower), float(upper)

@@ -235,16 +235,17 @@ class Contig:
         self.check_length(length)
         gaps = self.gaps
         left = length - self.motif_length
-        # ways[k][n]: in how many ways the gaps from k on sum to n. Floats: the numbers are large, ratios are enough.
-        ways = [[0.0] * (left + 1) for _ in range(len(gaps) + 1)]
-        ways[-1][0] = 1.0
+        # counts[k][n]: number of choices of the gaps from k on that sum to n. They are large and only ratios matter:
+        # floats are enough.
+        counts = [[0.0] * (left + 1) for _ in range(len(gaps) + 1)]
+        counts[-1][0] = 1.0
         for k in range(len(gaps) - 1, -1, -1):
             for n in range(left + 1):
-                ways[k][n] = sum(ways[k + 1][n - size] for size in range(gaps[k].low, min(gaps[k].high, n) + 1))
+                counts[k][n] = sum(counts[k + 1][n - size] for size in range(gaps[k].low, min(gaps[k].high, n) + 1))
         sizes = []
         for k, gap in enumerate(gaps):
             choices = list(range(gap.low, min(gap.high, left) + 1))
-            weights = torch.tensor([ways[k + 1][left - size] for size in choices], dtype=torch.float64)
+            weights = torch.tensor([counts[k + 1][left - size] for size in choices], dtype=torch.float64)
             sizes.append(choices[int(torch.multinomial(weights / weights.sum(), 1, generator=rng))])
             left -= sizes[-1]
         return self.fixed(sizes)

@@ -18,6 +18,11 @@ from protgen.conditions.quantities import backbone_of, check_number
 from protgen.errors import UsageError
 
 
+def off_sphere(xyz: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:
+    """How far CA atoms are from the sphere of 10 Å about the origin, all together: an example."""
+    return ((xyz[:, :, 1].square().sum(-1) - 100.0) * mask).sum(-1).square() / 1e4
+
+
 @dataclass(frozen=True)
 class Custom(EnergyCondition):
     """An energy of backbone coordinates, 0 where it is content.
@@ -39,7 +44,15 @@ class Custom(EnergyCondition):
     tolerance: float = 0.0
 
     name: ClassVar[str] = "custom"
+    invariant: ClassVar[bool] = False
+    descends: ClassVar[bool] = False
+    plain: ClassVar[bool] = False
     repeatable: ClassVar[bool] = True
+
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """Every CA on a sphere of 10 Å about the origin."""
+        return {"function": off_sphere, "tolerance": 1.0}
 
     def __post_init__(self) -> None:
         if not callable(self.function):

@@ -24,12 +24,13 @@ class Cyclic(EnergyCondition):
 
     Args:
         tolerance: largest difference of the closing C-N distance from 1.329 Å that will do, Å. Sequences and side
-            chains are still to come, and any relaxation mends what is within.
+            chains are still to come, and any relaxation closes what is within.
     """
 
     tolerance: float = 0.5
 
     name: ClassVar[str] = "cyclic"
+    descends: ClassVar[bool] = False
     flags: ClassVar[tuple[Flag, ...]] = (Flag("--cyclic", "Close the chain by a bond, head to tail.", kind="switch"),)
     local: ClassVar[bool] = True
 

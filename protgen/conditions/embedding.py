@@ -100,19 +100,6 @@ class ConditionEmbedding:
                     blocks[column][row] = features
         return self.join(blocks, mask)
 
-    def has_learned(self, condition: Condition) -> bool:
-        """Whether the model has learned such a condition.
-
-        Raises:
-            UsageError: if it has, but not the value that is asked for.
-        """
-        learnable = isinstance(condition, LearnedCondition | FieldCondition)
-        if not learnable or condition.learned_name not in self.names:
-            return False
-        if isinstance(condition, FieldCondition):
-            self.parts[self.column(condition)].of(condition, torch.ones(1, dtype=torch.bool))
-        return True
-
     def column(self, condition: Condition) -> int:
         """The place of a condition among those of the model.
 
@@ -132,9 +119,9 @@ class ConditionEmbedding:
             UsageError: naming the first whose value it has not.
         """
         for condition in request:
-            if not self.has_learned(condition):
-                self.column(condition)
-                raise ConfigError(f"{condition.name} cannot be learned; leave it out")
+            column = self.column(condition)
+            if isinstance(condition, FieldCondition):
+                self.parts[column].of(condition, torch.ones(1, dtype=torch.bool))
 
     def require_fields(self, fields: Collection[str], where: str) -> None:
         """Check that data have the fields that the conditions are learned from.
@@ -241,7 +228,14 @@ def with_fields(entries: Sequence[Entry], fields: Mapping[str, Field], where: st
 
 
 def lacks(condition: str, field: str, fields: Collection[str], where: str) -> ConfigError:
-    """The error of a condition whose field the data do not have."""
+    """The error of a condition whose field the data do not have.
+
+    Args:
+        condition: its name.
+        field: the field that is missing.
+        fields: those that there are.
+        where: what has them.
+    """
     return ConfigError(
         f"condition {condition} needs the field {field}, which {where} does not have (it has {', '.join(fields)}); "
         f"leave it out, or build a store with --label COLUMN={field}"

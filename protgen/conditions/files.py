@@ -39,6 +39,11 @@ def checksum(array: np.ndarray) -> str:
 def confirm(known: str, found: str, path: str) -> str:
     """The checksum found.
 
+    Args:
+        known: checksum from before, empty if there is none.
+        found: checksum of the file now.
+        path: of the file.
+
     Raises:
         UsageError: if another one is known from before: the file has changed.
     """

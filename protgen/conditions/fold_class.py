@@ -16,7 +16,7 @@ from protgen.conditions.quantities import backbone_of
 from protgen.conditions.roles import BlueprintScore, FixedBlueprint
 from protgen.errors import UsageError
 from protgen.metrics.secondary_structure import HELIX_CLASS, STRAND_CLASS, fold_class
-from protgen.structure.dssp import assign_dssp
+from protgen.structure.dssp import dssp
 from protgen.types import Batch
 
 CLASSES = ("alpha", "beta", "mixed")
@@ -44,6 +44,11 @@ class FoldClass(LearnedCondition, BlueprintScore):
     global_dim: ClassVar[int] = len(CLASSES)
     requires: ClassVar[tuple[str, ...]] = ("labels",)
     dropout: ClassVar[float | None] = 0.5
+
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """All alpha."""
+        return {"fold": "alpha"}
 
     def __post_init__(self) -> None:
         if self.fold not in CLASSES:
@@ -108,7 +113,8 @@ class FoldClass(LearnedCondition, BlueprintScore):
 
     def adherence(self, structure: Any) -> Adherence:
         """Compare with the class of the DSSP string; the difference is the fraction of residues that misses it."""
-        codes = "".join(assign_dssp(backbone_of(structure, self.name)[None])[0])
+        backbone_of(structure, self.name)  # raises where an atom is missing
+        codes = dssp(structure)
         fractions = [codes.count(code) / len(codes) for code in "HE"]
         got = fold_class(codes)
         return Adherence(self.name, self.fold, got, max(0.0, -self.room(*fractions)), got == self.fold, 0.0)

@@ -12,7 +12,7 @@ from protgen.conditions.flags import Flag
 from protgen.conditions.mechanisms import Capabilities
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.errors import UsageError
-from protgen.structure.dssp import assign_dssp
+from protgen.structure.dssp import dssp
 from protgen.types import Batch
 
 
@@ -40,6 +40,11 @@ class Fractions(LearnedCondition):
     global_dim: ClassVar[int] = 4
     requires: ClassVar[tuple[str, ...]] = ("labels",)
     dropout: ClassVar[float | None] = 0.5
+
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """Half of it in helices."""
+        return {"helix": 0.5}
 
     def __post_init__(self) -> None:
         for label, value in (("helix", self.helix), ("strand", self.strand)):
@@ -75,8 +80,8 @@ class Fractions(LearnedCondition):
 
     def adherence(self, structure: Any) -> Adherence:
         """Compare with the DSSP fractions."""
-        codes = assign_dssp(structure.backbone[None])[0]
-        got = {"helix": float((codes == "H").mean()), "strand": float((codes == "E").mean())}
+        codes = dssp(structure)
+        got = {"helix": codes.count("H") / len(codes), "strand": codes.count("E") / len(codes)}
         asked = {k: v for k, v in (("helix", self.helix), ("strand", self.strand)) if v is not None}
         off = max((abs(got[k] - v) for k, v in asked.items()), default=0.0)
         shown = {k: round(got[k], 3) for k in asked}

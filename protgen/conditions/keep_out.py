@@ -45,11 +45,17 @@ class KeepOut(EnergyCondition):
     checksum: str = ""
 
     name: ClassVar[str] = "keep_out"
+    invariant: ClassVar[bool] = False
     repeatable: ClassVar[bool] = True
     in_frame: ClassVar[bool] = True
     flags: ClassVar[tuple[Flag, ...]] = (
         Flag("--keep-out", "Spheres x,y,z,radius (Å), or a file of them or of atoms.", metavar="TEXT|FILE", many=True),
     )
+
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """A sphere near the origin."""
+        return {"spheres": ((5.0, 0.0, 0.0, 6.0),)}
 
     def __post_init__(self) -> None:
         check_number(self.tolerance, "tolerance of the volumes to keep out of", 0.0)

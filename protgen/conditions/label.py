@@ -55,6 +55,11 @@ class Label(FieldCondition):
         ),
     )
 
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """One value of a field."""
+        return {"field": "ec_class", "value": "3"}
+
     def __post_init__(self) -> None:
         if not self.field or self.value == "":
             raise UsageError(f"label {self.field}={self.value}: give a field and a value, as in ec_class=3")
@@ -167,7 +172,7 @@ class Category(ConditionFeatures):
         codes = batch[self.field].long()
         if bool((codes >= len(self.values)).any()):
             raise ConfigError(f"{self.name}: the data have code {int(codes.max())} of {len(self.values)} categories")
-        given = ~random_rows(len(codes), self.dropout if dropout is None else dropout, rng).to(codes.device)
+        given = ~random_rows(len(codes), DROPOUT if dropout is None else dropout, rng).to(codes.device)
         return self.one_hot(codes.clamp(min=0)) * (given & (codes >= 0))[:, None]
 
     def unknown(self, mask: Bool[Tensor, "b l"]) -> Tensor:
@@ -210,7 +215,7 @@ class Quantity(ConditionFeatures):
     def from_data(self, batch: Batch, rng: Generator, dropout: float | None = None) -> Tensor:
         """Standardised numbers; NaN is unknown."""
         numbers = batch[self.field].float()
-        given = ~random_rows(len(numbers), self.dropout if dropout is None else dropout, rng).to(numbers.device)
+        given = ~random_rows(len(numbers), DROPOUT if dropout is None else dropout, rng).to(numbers.device)
         given = given & numbers.isfinite()
         return (
             torch.stack([((numbers - self.mean) / self.std).nan_to_num(), torch.ones_like(numbers)], -1)

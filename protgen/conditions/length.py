@@ -38,6 +38,11 @@ class Length(LearnedCondition):
     flags: ClassVar[tuple[Flag, ...]] = (Flag("--length", "Residues: 80, or a range such as 60-100.", metavar="N|A-B"),)
     global_dim: ClassVar[int] = 1
 
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """20 to 30 residues."""
+        return {"low": 20, "high": 30}
+
     def __post_init__(self) -> None:
         if self.low < 1:
             raise UsageError(f"length {self.low}: a protein has at least 1 residue; give a positive whole number")

@@ -20,7 +20,7 @@ from protgen.conditions.quantities import check_number
 from protgen.conditions.roles import Anchor, FixedBlueprint, FixedResidues, MotifResidue
 from protgen.errors import ConflictError, UsageError
 from protgen.geometry import alignment
-from protgen.structure.dssp import assign_dssp
+from protgen.structure.dssp import UNASSIGNED, dssp
 from protgen.structure.protein import Protein
 
 PLACEMENTS_TRIED = 200  # draws among which the one that fits a secondary structure best is taken
@@ -62,6 +62,11 @@ class Motif(EnergyCondition, FixedResidues):
             field="contig",
         ),
     )
+
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """Eight residues of the file."""
+        return {"file": file, "contig": "4/A5-12/12"}
 
     def __post_init__(self) -> None:
         if self.order not in ("fixed", "free"):
@@ -165,8 +170,7 @@ class Motif(EnergyCondition, FixedResidues):
     def codes(self) -> str:
         """DSSP codes of the motif's residues within their own file, C for coil."""
         protein = structure_of(self.file)
-        chains = [int((protein.chain_ids == chain).sum()) for chain in protein.chains]
-        whole = assign_dssp(protein.backbone[None], tuple(chains))[0]
+        whole = dssp(protein).replace(UNASSIGNED, "C")
         table = dict(zip(zip(protein.chain_ids, protein.residue_numbers, strict=True), whole, strict=True))
         motif = self.residues()
         return "".join(table[key] for key in zip(motif.chain_ids, motif.residue_numbers, strict=True))
@@ -262,7 +266,13 @@ class Motif(EnergyCondition, FixedResidues):
 
 
 def fraction_agreeing(motif_codes: str, codes: str, indices: Sequence[int]) -> float:
-    """Fraction of the motif's helix and strand residues that codes at their places do not contradict; 1 without any."""
+    """Fraction of the motif's helix and strand residues that codes at their places do not contradict; 1 without any.
+
+    Args:
+        motif_codes: of the motif: H, E, C.
+        codes: of the design: H, E, L or C, X free.
+        indices: place of each residue of the motif, from 0.
+    """
     pairs = [(own, codes[index]) for own, index in zip(motif_codes, indices, strict=True) if own in "HE"]
     return sum(asked in ("X", own) for own, asked in pairs) / len(pairs) if pairs else 1.0
 

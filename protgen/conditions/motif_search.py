@@ -6,7 +6,7 @@ import numpy as np
 
 from protgen.conditions.contigs import Contig, Gap, Segment
 from protgen.errors import ConflictError, UsageError
-from protgen.metrics.superposition import Motion, superpose
+from protgen.geometry.superposition import Motion, superpose
 
 MOST_ORDERS = 120  # orders of free segments that are tried
 REFINEMENTS = 3  # rounds of superposing on the placement found and placing again

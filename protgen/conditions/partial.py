@@ -26,7 +26,7 @@ class Partial(Condition, StartingStructure):
         checksum: of the coordinates; filled in, and checked where given.
 
     Raises:
-        UsageError: if the file is not one whole chain, or the noise is out of range.
+        UsageError: if the file is not one complete chain, or the noise is out of range.
     """
 
     file: str
@@ -39,6 +39,11 @@ class Partial(Condition, StartingStructure):
         Flag("--partial", "Structure file to vary.", metavar="FILE", field="file", required=True),
         Flag("--noise", "How far to vary it, 0 to 1 (default 0.3).", field="noise", kind="number"),
     )
+
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """The file, varied."""
+        return {"file": file, "noise": 0.4}
 
     def __post_init__(self) -> None:
         check_number(self.noise, "noise of the partial structure", 0.0, 1.0)
@@ -67,7 +72,7 @@ class Partial(Condition, StartingStructure):
         if len(protein.chains) != 1:
             raise UsageError(f"{self.file}: has {len(protein.chains)} chains; give a file of one chain to vary")
         if protein.length < 5 or not protein.mask[:, :3].all():
-            raise UsageError(f"{self.file}: lacks N, CA or C of a residue, or has fewer than 5; give a whole chain")
+            raise UsageError(f"{self.file}: lacks N, CA or C of a residue, or has fewer than 5; give a complete chain")
         return protein.backbone[:, :3]
 
     @property

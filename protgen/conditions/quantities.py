@@ -1,4 +1,4 @@
-"""What geometric conditions share: reading a number, the coordinates of an outcome, and invariants of CA positions."""
+"""What geometric conditions have in common: reading numbers, coordinates of a structure, invariants of CA atoms."""
 
 import math
 from typing import Any
@@ -14,6 +14,11 @@ from protgen.errors import UsageError
 def parse_number(text: str, what: str, example: str) -> float:
     """A finite number.
 
+    Args:
+        text: what was written.
+        what: to call it in the message.
+        example: of a number, for the message.
+
     Raises:
         UsageError: for anything else, naming what was to be read.
     """
@@ -27,7 +32,13 @@ def parse_number(text: str, what: str, example: str) -> float:
 
 
 def check_number(value: Any, what: str, low: float, high: float = math.inf) -> None:
-    """Raise UsageError unless the value is a finite number from low to high."""
+    """Raise UsageError unless the value is a finite number from low to high.
+
+    Args:
+        value: to check.
+        what: to call it in the message.
+        low, high: bounds, both allowed.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise UsageError(f"{what} {value!r}: give a finite number")
     if not low <= value <= high:
@@ -57,26 +68,6 @@ def ca_of(structure: Any, name: str) -> Float[np.ndarray, "l 3"]:
     if not len(ca) or not np.isfinite(ca).all():
         raise UsageError(f"{structure.name}: {name} needs the CA of every residue, and some are missing")
     return ca
-
-
-def centred(ca: Float[Tensor, "b l 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l 3"]:
-    """Positions from their centre, zero under padding, Å."""
-    weight = mask[..., None].to(ca.dtype)
-    centre = (ca * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1)
-    return (ca - centre) * weight
-
-
-def gyration_radius(ca: Float[Tensor, "b l 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:
-    """sqrt(mean |x - mean x|^2) of CA positions, Å, with a finite gradient everywhere."""
-    count = mask.sum(-1).clamp(min=1)
-    return (centred(ca, mask).square().sum((1, 2)) / count + 1e-8).sqrt()
-
-
-def gyration_variances(ca: Float[Tensor, "b l 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b 3"]:
-    """Variances of CA positions along the principal axes, ascending, Å^2."""
-    x = centred(ca, mask)
-    tensor = x.transpose(1, 2) @ x / mask.sum(-1).clamp(min=1)[:, None, None]
-    return torch.linalg.eigvalsh(tensor).clamp(min=0)
 
 
 def pair_distances(a: Tensor, b: Tensor) -> Tensor:

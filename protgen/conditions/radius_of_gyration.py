@@ -11,14 +11,14 @@ from torch import Generator, Tensor
 
 from protgen.conditions.base import Adherence, EnergyCondition, LearnedCondition, random_rows
 from protgen.conditions.flags import Flag
-from protgen.conditions.quantities import ca_of, check_number, gyration_radius, parse_number
+from protgen.conditions.quantities import ca_of, check_number, parse_number
 from protgen.errors import ConflictError
-from protgen.metrics.compactness import RG_EXPONENT, RG_SCALE
+from protgen.geometry.constants import CA_CA, RG_EXPONENT, RG_SCALE
+from protgen.geometry.size import radius_of_gyration
 from protgen.types import Batch
 
 # Å: a ball of residues of 110 Å^3, less than the 135 Å^3 of protein interiors (Richards, 1974), has Rg 2.3 l^(1/3).
 DENSEST = 2.3
-CA_CA = 3.8  # Å, trans peptide: a straight rod of them is the longest chain
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,11 @@ class RadiusOfGyration(EnergyCondition, LearnedCondition):
     requires: ClassVar[tuple[str, ...]] = ("atoms",)
     dropout: ClassVar[float | None] = 0.5
 
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """7 Å."""
+        return {"radius": 7.0}
+
     def __post_init__(self) -> None:
         check_number(self.radius, "radius of gyration", 1.0)
         check_number(self.tolerance, "tolerance of the radius of gyration", 0.0)
@@ -61,6 +66,7 @@ class RadiusOfGyration(EnergyCondition, LearnedCondition):
 
     def check_length(self, length: int) -> None:
         """Raise ConflictError if no chain of that length is so compact or so long."""
+        # The longest chain is a straight rod of trans peptides.
         low, high = DENSEST * length ** (1 / 3), CA_CA * length / math.sqrt(12)
         if not low <= self.radius <= high:
             raise ConflictError(
@@ -78,13 +84,13 @@ class RadiusOfGyration(EnergyCondition, LearnedCondition):
 
     def energy(self, xyz: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:
         """l (Rg - target)^2 / 2, Å^2: its gradient step of weight 1 scales the chain to the target."""
-        off = gyration_radius(xyz[:, :, 1], mask) - self.radius
+        off = radius_of_gyration(xyz[:, :, 1], mask) - self.radius
         return 0.5 * mask.sum(-1) * off.square()
 
     @classmethod
     def from_data(cls, batch: Batch, rng: Generator, dropout: float | None = None) -> Tensor:
         """Rg over 2.2 l^0.38 Å, known in half of the examples unless another dropout is given."""
-        radius = gyration_radius(batch["atoms"][:, :, 1], batch.mask)
+        radius = radius_of_gyration(batch["atoms"][:, :, 1], batch.mask)
         given = random_rows(len(radius), 1 - cls.rate(dropout), rng).to(radius)
         typical = RG_SCALE * batch.mask.sum(-1).to(radius).pow(RG_EXPONENT)
         return torch.stack([radius / typical * given, given], dim=-1)

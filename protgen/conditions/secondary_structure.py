@@ -13,7 +13,7 @@ from protgen.conditions.base import Adherence, LearnedCondition
 from protgen.conditions.flags import Flag
 from protgen.conditions.roles import FixedBlueprint
 from protgen.errors import ConflictError, UsageError
-from protgen.structure.dssp import assign_dssp
+from protgen.structure.dssp import UNASSIGNED, dssp
 from protgen.types import Batch
 
 LABELS = {"C": 0, "L": 0, "H": 1, "E": 2}  # labels of the store; L (loop) and C (coil) are one
@@ -52,6 +52,11 @@ class SecondaryStructure(LearnedCondition, FixedBlueprint):
     residue_dim: ClassVar[int] = 4
     requires: ClassVar[tuple[str, ...]] = ("labels",)
     dropout: ClassVar[float | None] = 0.25
+
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """A helix of 16 residues between a loop and what is free."""
+        return {"codes": "L" * 4 + "H" * 16 + "X" * 4}
 
     def __post_init__(self) -> None:
         strange = sorted(set(self.codes) - set("HELCX"))
@@ -115,7 +120,7 @@ class SecondaryStructure(LearnedCondition, FixedBlueprint):
 
     def adherence(self, structure: Any) -> Adherence:
         """Fraction of the residues asked for whose DSSP code came out as asked."""
-        got = "".join(assign_dssp(structure.backbone[None])[0])
+        got = dssp(structure).replace(UNASSIGNED, "C")
         wanted = np.array([LABELS.get(code, FREE) for code in self.codes])
         asked = wanted != FREE
         found = np.array([LABELS[code] for code in got])

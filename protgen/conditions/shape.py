@@ -14,9 +14,10 @@ from torch import Tensor
 from protgen.conditions.base import Adherence, Condition, EnergyCondition
 from protgen.conditions.files import checksum, confirm, structure_of
 from protgen.conditions.flags import Flag
-from protgen.conditions.quantities import ca_of, check_number, gyration_variances, pair_distances, parse_number
+from protgen.conditions.quantities import ca_of, check_number, pair_distances, parse_number
 from protgen.conditions.radius_of_gyration import RadiusOfGyration
 from protgen.errors import ProtgenError, UsageError
+from protgen.geometry.size import gyration_variances
 
 QUANTILES = 64  # of the distribution of pair distances
 MOST_POINTS = 2000  # of a cloud; beyond it every k-th is taken
@@ -53,6 +54,11 @@ class Shape(EnergyCondition):
     flags: ClassVar[tuple[Flag, ...]] = (
         Flag("--shape", "Asphericity 0 to 1, semi-axes 18x12x10 (Å), or a file of points.", metavar="TEXT|FILE"),
     )
+
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """Nearly round."""
+        return {"asphericity": 0.2}
 
     def __post_init__(self) -> None:
         if sum(value is not None for value in (self.asphericity, self.ellipsoid, self.points)) != 1:

@@ -54,6 +54,11 @@ class StrandPairing(LearnedCondition):
         Flag("--strand-pairing", "Pairs of strands, residue by residue: '3-8:20-15, 22-27:40-45'.", metavar="TEXT"),
     )
 
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """A hairpin."""
+        return {"ladders": ((2, 10, 23, 15),)}
+
     def __post_init__(self) -> None:
         check_number(self.tolerance, "tolerance of the strand pairing", 0.0, 1.0)
         if isinstance(self.ladders, str) or not isinstance(self.ladders, Sequence):

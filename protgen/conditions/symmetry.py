@@ -14,6 +14,7 @@ from protgen.conditions.mechanisms import Capabilities
 from protgen.conditions.quantities import check_number
 from protgen.conditions.roles import Assembly
 from protgen.errors import UsageError
+from protgen.geometry.superposition import best_rotation
 
 MOST_COPIES = 24
 MOST_REORDERED = 6  # chains whose orders are all tried where the file's own order does not fit
@@ -41,6 +42,11 @@ class Symmetry(Condition, Assembly):
     name: ClassVar[str] = "symmetry"
     whole_assembly: ClassVar[bool] = True
     flags: ClassVar[tuple[Flag, ...]] = (Flag("--symmetry", "C2, C3, ... or D2, D3, ...", metavar="GROUP"),)
+
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """Four copies about three axes."""
+        return {"group": "D2"}
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "group", str(self.group).strip().upper())
@@ -116,7 +122,7 @@ def symmetry_rmsd(copies: np.ndarray, operations: np.ndarray) -> float:
     each fitted to the other.
     """
     centred = copies - copies.mean((0, 1))
-    found = np.stack([kabsch(centred[0] - centred[0].mean(0), copy - copy.mean(0)) for copy in centred])
+    found = np.stack([rotation_onto(centred[0] - centred[0].mean(0), copy - copy.mean(0)) for copy in centred])
     eye = np.eye(3)
     rows = [np.kron(s, eye) - np.kron(eye, r.T) for s, r in zip(found, operations, strict=True)]
     _, values, vt = np.linalg.svd(np.concatenate(rows))
@@ -134,16 +140,15 @@ def symmetry_rmsd(copies: np.ndarray, operations: np.ndarray) -> float:
                 break
             best = off
             model = np.einsum("gij,pj->gpi", operations, protomer).reshape(-1, 3)
-            q = kabsch(model, centred.reshape(-1, 3))
+            q = rotation_onto(model, centred.reshape(-1, 3))
     return best
 
 
-def kabsch(mobile: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The rotation that lays points about the origin on others, (p, 3) each."""
-    return nearest_rotation(target.T @ mobile)
+def rotation_onto(mobile: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The rotation that superposes points about the origin on others, (p, 3) each."""
+    return best_rotation((mobile.T @ target)[..., None])[..., 0]
 
 
 def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
-    """The proper rotation nearest to a 3 x 3 matrix."""
-    u, _, vt = np.linalg.svd(matrix)
-    return u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt
+    """The proper rotation nearest to a 3 x 3 matrix: the one that superposes the unit vectors on its columns."""
+    return best_rotation(matrix.T[..., None])[..., 0]

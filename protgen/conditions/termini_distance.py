@@ -12,9 +12,9 @@ from protgen.conditions.base import Adherence, EnergyCondition, LearnedCondition
 from protgen.conditions.flags import Flag
 from protgen.conditions.quantities import ca_of, chain_ends, check_number, pair_distances, parse_number
 from protgen.errors import ConflictError
+from protgen.geometry.constants import CA_CA
 from protgen.types import Batch
 
-LONGEST_STEP = 3.8  # Å, CA-CA of a trans peptide
 UNIT = 20.0  # Å, of the learned feature: a typical distance
 
 
@@ -42,6 +42,11 @@ class TerminiDistance(EnergyCondition, LearnedCondition):
     requires: ClassVar[tuple[str, ...]] = ("atoms",)
     dropout: ClassVar[float | None] = 0.5
 
+    @classmethod
+    def example(cls, file: str) -> dict[str, Any]:
+        """15 Å."""
+        return {"distance": 15.0}
+
     def __post_init__(self) -> None:
         check_number(self.distance, "termini distance", 3.0)
         check_number(self.tolerance, "tolerance of the termini distance", 0.0)
@@ -57,7 +62,7 @@ class TerminiDistance(EnergyCondition, LearnedCondition):
 
     def check_length(self, length: int) -> None:
         """Raise ConflictError if a straight chain of that length is shorter."""
-        longest = LONGEST_STEP * (length - 1)
+        longest = CA_CA * (length - 1)
         if self.distance > longest:
             raise ConflictError(
                 f"termini_distance {self.distance:g} Å conflicts with a length of {length} residues, "

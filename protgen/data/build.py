@@ -19,8 +19,10 @@ from protgen.data.fields import AATYPE
 from protgen.data.labels import LabelColumn, check_columns, encode_labels
 from protgen.data.store import Item, write_store
 from protgen.errors import AllFailedError, DataError, StructureError
-from protgen.structure.dssp import assign_dssp, to_labels
-from protgen.structure.protein import CA, C, N, Protein
+from protgen.geometry.constants import RG_EXPONENT, RG_SCALE
+from protgen.structure.dssp import dssp, to_labels
+from protgen.structure.links import links
+from protgen.structure.protein import CA, Protein
 from protgen.structure.reader import SUFFIXES, read_structure, stem
 from protgen.structure.residue_names import STANDARD
 from protgen.structure.trace import radius_of_gyration
@@ -86,15 +88,14 @@ def find_sources(folder: Path) -> list[Source]:
     return sources
 
 
-def chain_breaks(backbone: np.ndarray) -> np.ndarray:
-    """(l - 1,) True where residues are not joined: CA-CA off 3.8 Å by over 0.75 (cis 2.96 allowed) or C-N > 2 Å."""
-    ca_ca = np.linalg.norm(backbone[1:, CA] - backbone[:-1, CA], axis=-1)
-    c_n = np.linalg.norm(backbone[1:, N] - backbone[:-1, C], axis=-1)
-    return (ca_ca > 4.55) | (ca_ca < 2.6) | (c_n > 2.0)
-
-
 def split_of(source: Source, cluster: str, fraction: float) -> str:
-    """The split the index names, or one drawn by a hash of the cluster."""
+    """The split the index names, or one drawn by a hash of the cluster.
+
+    Args:
+        source: of the chain.
+        cluster: of its sequence.
+        fraction: of clusters that are for validation.
+    """
     if source.facts.get("split"):
         return source.facts["split"]
     draw = int(hashlib.sha256(cluster.encode()).hexdigest()[:8], 16) / 2**32
@@ -114,7 +115,13 @@ def residue_types(names: np.ndarray) -> np.ndarray:
 
 
 def items_of(source: Source, protein: Protein, filters: Filters) -> tuple[list[Item], str]:
-    """Items one chain gives, and the reason where it gives none."""
+    """Items one chain gives, and the reason where it gives none.
+
+    Args:
+        source: of the chain.
+        protein: the chain as it was read.
+        filters: what to keep.
+    """
     windows, reason = windows_of(source, protein, filters)
     protein = complete_residues(protein)
     items = []
@@ -138,6 +145,11 @@ def windows_of(source: Source, protein: Protein, filters: Filters) -> tuple[list
     """The stretches (start, stop) of a chain's complete residues to keep, or none and the reason.
 
     A chain that is short enough is kept whole; a longer one gives compact crops.
+
+    Args:
+        source: of the chain.
+        protein: the chain as it was read.
+        filters: what to keep.
     """
     if protein.length < filters.min_length:
         return [], f"length {protein.length} < {filters.min_length}"
@@ -147,7 +159,7 @@ def windows_of(source: Source, protein: Protein, filters: Filters) -> tuple[list
         return [], f"length {len(backbone)} < {filters.min_length} without incomplete residues"
     if len(protein.chains) > 1:
         return [], f"{len(protein.chains)} chains; give one chain a file"
-    breaks = chain_breaks(backbone)
+    breaks = links(protein).broken
     if len(backbone) <= filters.max_length:
         return ([], f"{int(breaks.sum())} chain breaks") if breaks.any() else ([(0, len(backbone))], "")
     lengths = crop_lengths(source.id, filters)
@@ -158,9 +170,16 @@ def windows_of(source: Source, protein: Protein, filters: Filters) -> tuple[list
 
 
 def item_of(source: Source, protein: Protein, start: int, stop: int, filters: Filters) -> Item:
-    """The item of residues start to stop of a protein whose residues are complete."""
+    """The item of a stretch of a chain.
+
+    Args:
+        source: of the chain.
+        protein: the chain; all its residues are complete.
+        start, stop: of the stretch.
+        filters: for the split.
+    """
     atoms = protein.backbone.astype(np.float32)[start:stop]
-    labels = to_labels(assign_dssp(atoms[None])[0])
+    labels = to_labels(np.array(list(dssp(protein.select(np.arange(start, stop))))))
     cluster = source.facts.get("cluster40") or source.id
     facts = {
         "length": int(stop - start),
@@ -202,7 +221,13 @@ class Reading:
         self.dropped.append({"id": source.id, "reason": reason})
 
     def read(self, source: Source, filters: Filters, columns: Sequence[LabelColumn]) -> None:
-        """Read a source and keep what passes the filters."""
+        """Read a source and keep what passes the filters.
+
+        Args:
+            source: to read.
+            filters: what to keep.
+            columns: labels whose texts the items get.
+        """
         try:
             protein = read_structure(source.path)
         except StructureError as error:
@@ -279,7 +304,7 @@ def drop_extended(items: list[Item], percentile: float) -> tuple[list[Item], lis
     """Drop the items whose Rg is high for their length."""
     if not items:
         return items, []
-    ratio = np.array([item.facts["rg"] / (2.2 * item.facts["length"] ** 0.38) for item in items])
+    ratio = np.array([item.facts["rg"] / (RG_SCALE * item.facts["length"] ** RG_EXPONENT) for item in items])
     limit = float(np.percentile(ratio, percentile))
     dropped = [
         {"id": item.id, "reason": f"extended: Rg {r:.2f} times the typical, > {limit:.2f}"}

@@ -5,7 +5,7 @@ numbers are NaN where unknown.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,8 +50,12 @@ class Field:
         return plain | {key: value for key, value in more.items() if value is not None}
 
     @classmethod
-    def from_json(cls, plain: JSON) -> "Field":
+    def from_json(cls, plain: JSON, where: str) -> "Field":
         """The field of a manifest's entry.
+
+        Args:
+            plain: the entry.
+            where: path of the manifest, for messages.
 
         Raises:
             DataError: if the entry is damaged.
@@ -73,7 +77,7 @@ class Field:
                 std=plain.get("std"),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"field {plain!r} is damaged ({error}); build the store again") from error
+            raise DataError(f"{where}: field {plain!r} is damaged ({error}); build the store again") from error
 
 
 STRUCTURE = (
@@ -96,6 +100,6 @@ def checked_name(name: str) -> str:
     return name
 
 
-def missing_fields(wanted: tuple[str, ...], known: Mapping[str, object]) -> list[str]:
+def missing_fields(wanted: tuple[str, ...], known: Collection[str]) -> list[str]:
     """The fields that are wanted and not known, in order."""
     return [name for name in wanted if name not in known]

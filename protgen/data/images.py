@@ -8,7 +8,7 @@ import gzip
 import io
 import itertools
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from protgen.types import Batch
 
 Split = Literal["train", "validation", "test"]
 CIFAR_BINARY = "cifar-10-binary.tar.gz"
+CIFAR_RECORD = 1 + 3 * 32 * 32  # bytes: a label, and 3 planes of 32 x 32
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,19 @@ def load_cifar10(path: Path, held_out: int = 5_000) -> Images:
         return load_jpeg_npz(path, held_out)
     if "python" in path.name:
         raise DataError(f"{path}: is the python version, a pickle, which is not opened; get {CIFAR_BINARY}")
-    names = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
+    raw = read_cifar_files(path, [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"])
+    rows = np.frombuffer(b"".join(raw), np.uint8).reshape(-1, CIFAR_RECORD)
+    test = np.arange(len(rows)) >= len(rows) - len(raw[-1]) // CIFAR_RECORD
+    pixels = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return cifar_set("cifar10", pixels, rows[:, 0], test, held_out)
+
+
+def read_cifar_files(path: Path, names: Sequence[str]) -> list[bytes]:
+    """The files of an archive of CIFAR-10, each of whole records.
+
+    Raises:
+        DataError: if one is missing or cut short, or the archive cannot be read.
+    """
     try:
         with tarfile.open(path) as archive:
             members = {Path(m.name).name: m for m in archive.getmembers() if m.isfile()}
@@ -172,14 +185,10 @@ def load_cifar10(path: Path, held_out: int = 5_000) -> Images:
             raw = [archive.extractfile(members[name]).read() for name in names]  # pyright: ignore - is a file
     except (tarfile.TarError, OSError, EOFError) as error:
         raise DataError(f"{path}: cannot be read ({error}); get {CIFAR_BINARY} again") from error
-    # A record is a label and 3 planes of 32 x 32.
     for name, part in zip(names, raw, strict=True):
-        if not part or len(part) % 3073:
+        if not part or len(part) % CIFAR_RECORD:
             raise DataError(f"{path}: {name} is cut short; get {CIFAR_BINARY} again")
-    rows = np.frombuffer(b"".join(raw), np.uint8).reshape(-1, 3073)
-    test = np.arange(len(rows)) >= len(rows) - len(raw[-1]) // 3073
-    pixels = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    return cifar_set("cifar10", pixels, rows[:, 0], test, held_out)
+    return raw
 
 
 def load_jpeg_npz(path: Path, held_out: int = 500) -> Images:
@@ -203,7 +212,15 @@ def load_jpeg_npz(path: Path, held_out: int = 500) -> Images:
 
 
 def cifar_set(name: str, pixels: np.ndarray, labels: np.ndarray, test: np.ndarray, held_out: int) -> Images:
-    """A set whose last training images are the validation split."""
+    """A set whose last training images are the validation split.
+
+    Args:
+        name: of the set.
+        pixels: (n, 32, 32, 3) bytes.
+        labels: (n,) class of each.
+        test: (n,) True for the images of the test split.
+        held_out: number of images of the validation split.
+    """
     splits = np.where(test, "test", "train").astype("<U10")
     train = np.flatnonzero(~test)
     splits[train[max(0, len(train) - held_out) :]] = "validation"
@@ -245,18 +262,49 @@ def dequantise(batch: Batch, rng: Generator) -> Batch:
     return Batch({**batch.arrays, "pixels": pixels + torch.rand(pixels.shape, generator=rng)}, batch.mask)
 
 
-def image_batches(images: Images, size: int, seed: int, start: int = 0) -> Iterator[Batch]:
-    """Endless batches of a set in a new random order each epoch; the same from step `start` on as without a break.
+class ImageBatches:
+    """Endless batches of a set in a new random order each epoch: `batches(i)` is batch i, whatever was asked before.
+
+    Args:
+        images: the set.
+        size: images of a batch; what does not fill one is left out of an epoch.
+        seed: of the order.
+        change: what is made of each batch, with a random stream of (seed, i), such as a binarisation.
 
     Raises:
         DataError: if the set has fewer images than a batch.
     """
-    per_epoch = len(images) // size
-    if not per_epoch:
-        raise DataError(f"{images.name}: {len(images)} images do not fill a batch of {size}; make it smaller")
-    step = start
-    while True:
-        order = np.random.default_rng([seed, step // per_epoch]).permutation(len(images))
-        for number in range(step % per_epoch, per_epoch):
-            yield to_batch(images, order[number * size : (number + 1) * size])
-            step += 1
+
+    def __init__(
+        self, images: Images, size: int, seed: int, change: Callable[[Batch, Generator], Batch] | None = None
+    ) -> None:
+        self.images, self.size, self.seed, self.change = images, size, seed, change
+        self.per_epoch = len(images) // size
+        if not self.per_epoch:
+            raise DataError(f"{images.name}: {len(images)} images do not fill a batch of {size}; make it smaller")
+        self._epoch, self._order = -1, np.zeros(0, dtype=int)
+
+    def __call__(self, step: int) -> Batch:
+        """Batch number `step`, from 0."""
+        epoch, number = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
+            self._epoch, self._order = epoch, order
+        batch = to_batch(self.images, self._order[number * self.size : (number + 1) * self.size])
+        if self.change is None:
+            return batch
+        state = np.random.SeedSequence([self.seed, step]).generate_state(1, np.uint64)[0]
+        return self.change(batch, Generator().manual_seed(int(state >> np.uint64(1))))
+
+
+def image_batches(images: Images, size: int, seed: int, start: int = 0) -> Iterator[Batch]:
+    """The batches of `ImageBatches` from a step on.
+
+    Args:
+        images, size, seed: as there.
+        start: the step.
+
+    Raises:
+        DataError: if the set has fewer images than a batch.
+    """
+    return map(ImageBatches(images, size, seed), itertools.count(start))

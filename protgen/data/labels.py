@@ -97,7 +97,11 @@ def encode_labels(items: Sequence[Item], columns: Sequence[LabelColumn]) -> tupl
 
 
 def encode_categories(column: LabelColumn, texts: Sequence[str]) -> tuple[Field, list[np.ndarray]]:
-    """The codes of words, and the field with its vocabulary; an empty text is -1."""
+    """The codes of words, and the field with its vocabulary; an empty text is -1.
+
+    Raises:
+        DataError: if there are too many different words.
+    """
     values = tuple(sorted({text for text in texts if text}, key=reading_order))
     if len(values) > MOST_CATEGORIES:
         raise DataError(
@@ -110,7 +114,16 @@ def encode_categories(column: LabelColumn, texts: Sequence[str]) -> tuple[Field,
 
 
 def encode_numbers(column: LabelColumn, texts: Sequence[str], items: Sequence[Item]) -> tuple[Field, list[np.ndarray]]:
-    """The numbers of texts, and the field with mean and standard deviation over the training split."""
+    """The numbers of texts, and the field with mean and standard deviation over the training split.
+
+    Args:
+        column: the column.
+        texts: its text for each item.
+        items: as many.
+
+    Raises:
+        DataError: if a text is no number, or the numbers do not differ.
+    """
     numbers = []
     for text, item in zip(texts, items, strict=True):
         try:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from protgen.atomic import replacing, write_text
 from protgen.data.fields import STRUCTURE, Field
 from protgen.errors import DataError
 from protgen.types import JSON
@@ -89,9 +90,7 @@ def write_store(
             "kept": [{"id": i.id, "split": i.split, "cluster": i.cluster, **i.facts} for i in items],
             "dropped": list(dropped),
         }
-        temporary = folder / "manifest.json.tmp"
-        temporary.write_text(json.dumps(manifest, indent=1))
-        os.replace(temporary, folder / "manifest.json")
+        write_text(folder / "manifest.json", json.dumps(manifest, indent=1))
     except OSError as error:
         raise DataError(
             f"{folder}: cannot write the store ({error.strerror}); choose a folder you can write"
@@ -119,10 +118,9 @@ def column(own: Field, items: Sequence[Item]) -> np.ndarray:
 
 
 def save(path: Path, array: np.ndarray) -> None:
-    """Write one array by way of a temporary file."""
-    temporary = path.with_suffix(".tmp.npy")
-    np.save(temporary, array, allow_pickle=False)
-    os.replace(temporary, path)
+    """Write one array atomically."""
+    with replacing(path) as temporary, temporary.open("xb") as file:
+        np.save(file, array, allow_pickle=False)
 
 
 class Store:
@@ -150,7 +148,7 @@ class Store:
         version = self.manifest.get("version")
         if version not in READABLE:
             raise DataError(f"{self.folder}: store version {version}, this code reads 1 and 2; build the store again")
-        declared = [Field.from_json(plain) for plain in self.manifest.get("fields", [])] or STRUCTURE
+        declared = [Field.from_json(plain, str(folder)) for plain in self.manifest.get("fields", [])] or STRUCTURE
         self.fields = {own.name: own for own in declared}
         self.arrays = {name: self._load(own) for name, own in self.fields.items()}
         if len(self.offsets) != len(self.manifest["kept"]) + 1:

@@ -6,6 +6,7 @@ from protgen.encoders.frame_attention import FrameAttentionEncoder as FrameAtten
 from protgen.encoders.gvp import GVPEncoder as GVPEncoder
 from protgen.encoders.perceptron import PerceptronEncoder as PerceptronEncoder
 from protgen.encoders.pixelcnn import PixelCNNEncoder as PixelCNNEncoder
+from protgen.encoders.pyg import PyGEncoder as PyGEncoder
 from protgen.encoders.tensor_field import TensorFieldEncoder as TensorFieldEncoder
 from protgen.encoders.transformer import TransformerEncoder as TransformerEncoder
 from protgen.encoders.unet import UNetEncoder as UNetEncoder

@@ -2,7 +2,7 @@
 
 A vertical stack sees all rows above, a horizontal stack the row so far; together they see every earlier pixel, without
 the blind spot of a single masked stack. Position i sees positions j <= i of the state: families hand it what is before
-each pixel (`Space.context`), so the pixel itself never enters.
+each pixel (`PositionalContext`; pixels before it by default), so the pixel itself never enters.
 
 References:
     van den Oord et al. 2016, Conditional Image Generation with PixelCNN Decoders, section 2.2 and eq. 2-4.

@@ -15,7 +15,7 @@ Reference: Fey and Lenssen 2019, Fast Graph Representation Learning with PyTorch
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -159,6 +159,12 @@ class PyGEncoder(Encoder):
     symmetry = "SE3"
     reads = ("trans", "rots")
     vector_dim = 3
+    causality = "optional"
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Keywords of a narrow one."""
+        return {"dim": 32}
 
     def __init__(
         self,
@@ -197,7 +203,7 @@ class PyGEncoder(Encoder):
             edge_weight=given.weights.to(given.edges.dtype),
             globals=given.globals,
         )
-        x = data.x
+        x = cast(Tensor, data.x)
         for block in self.blocks:
             x = block(x, data)
         vectors = self.readout(x, self.vectors(x, given), given.frames[0], given.step)

@@ -1,4 +1,4 @@
-"""Were the conditions met? Asked, got, difference and verdict for every structure."""
+"""Whether the conditions are met: asked, got, difference and verdict for every structure."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from protgen.structure.protein import Protein
 
 
 class Evaluator(Protocol):
-    """The measuring face of a condition (`protgen.conditions.base.Condition`)."""
+    """The evaluator role of a condition (`protgen.conditions.base.Condition`)."""
 
     @property
     def name(self) -> str:

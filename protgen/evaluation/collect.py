@@ -1,4 +1,4 @@
-"""Which files an evaluation is about, and what each is called in the table."""
+"""The files of an evaluation, and the name of each in the table."""
 
 import os
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".bcif")  # each also with .gz
 
 
 def is_structure_file(path: Path) -> bool:
-    """Whether a file's name says that it holds a structure."""
+    """Whether a file has the suffix of a structure file."""
     name = path.name.lower()
     return name.removesuffix(".gz").endswith(SUFFIXES) and not name.startswith(".")
 
@@ -78,7 +78,7 @@ def inner_paths(paths: Sequence[str | PathLike[str]], files: Sequence[tuple[str,
 def name_sets(paths: Sequence[str | PathLike[str]], files: Sequence[tuple[str, Path]]) -> list[str]:
     """The set of each file of `collect_files(paths)`: the name of the folder that gave it.
 
-    Folders of one name are told apart by their paths; files named outright are the set "files".
+    Folders of one name are named by their paths. Files that are named outright are the set "files".
 
     Returns:
         (n,) names, in the order of the files.

@@ -1,4 +1,4 @@
-"""Do two sets differ? Differences of means with intervals and a rank test, over all members and length for length."""
+"""Differences between two sets: means with intervals and a rank test, over all members and matched by length."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,6 +76,11 @@ def compare_sets(
 def difference(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -> Difference:
     """Difference of means, second less first.
 
+    Args:
+        first: (n,) values of the first set.
+        second: (m,) values of the second.
+        seed: of the resampling.
+
     Example:
         >>> difference(np.zeros(5), np.ones(5)).value
         1.0
@@ -89,7 +94,15 @@ def difference(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -> Diffe
 def matched_difference(
     first: np.ndarray, second: np.ndarray, strata_first: np.ndarray, strata_second: np.ndarray, *, seed: int = 0
 ) -> tuple[Difference, int]:
-    """Difference of means between members of like length, and the number of strata both sets have."""
+    """Difference of means between members of like length, and the number of strata both sets have.
+
+    Args:
+        first: (n,) values of the first set.
+        second: (m,) values of the second.
+        strata_first: (n,) stratum of length of each.
+        strata_second: (m,) likewise.
+        seed: of the resampling.
+    """
     rng = np.random.default_rng(seed)
     total, drawn, weight = 0.0, np.zeros(RESAMPLES), 0.0
     shared = np.intersect1d(strata_first, strata_second)

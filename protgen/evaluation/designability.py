@@ -1,7 +1,7 @@
-"""Designability: are the sequences made for a backbone predicted to fold into it?
+"""Designability: whether the sequences designed for a backbone are predicted to fold into it.
 
-Refolds come from a folder of files made elsewhere, or from tools. Each design keeps the best over its refolds with
-their number, and what could not be used is counted and named: a design without a refold has no value, which is not 0.
+Refolds come from a folder of files, or from tools. Each design keeps the best value over its refolds, with their
+number. A refold that cannot be used is counted and named. A design without a refold has no value, which is not 0.
 """
 
 import json
@@ -50,8 +50,8 @@ class Design:
         protein: the design.
         root: folder that names of refolds are given within.
         refolds: of the design.
-        motif: what its record says that it holds.
-        problem: why the motif cannot be judged, if so.
+        motif: the motif that its record names.
+        problem: why the motif cannot be compared, if so.
     """
 
     protein: Protein
@@ -63,7 +63,7 @@ class Design:
 
 @dataclass(frozen=True)
 class DesignabilityResult:
-    """What is known of a set of designs, beside their rows.
+    """The source and the columns of the refolds.
 
     Attributes:
         source: where the refolds come from, for the summary.
@@ -180,7 +180,13 @@ def score_design(design: Design) -> Row:
 
 
 def describe(design: Design, n_used: int, problems: Sequence[str]) -> str:
-    """One line on what is missing; empty where nothing is."""
+    """One line on what is missing; empty where nothing is.
+
+    Args:
+        design: with its refolds.
+        n_used: refolds that could be scored.
+        problems: why the others could not.
+    """
     n = design.refolds.n_given
     lines = [] if n else ["no refold"]
     if problems:

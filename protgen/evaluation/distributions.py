@@ -8,6 +8,7 @@ import numpy as np
 from protgen.evaluation.features import Features
 from protgen.evaluation.folds import FEWEST_EMBEDDED, fold_distances, with_interval
 from protgen.evaluation.reference import TRAIN
+from protgen.geometry.constants import RG_EXPONENT
 from protgen.metrics.descriptors import NAMES
 from protgen.metrics.distribution import (
     classifier_two_sample,
@@ -19,7 +20,7 @@ from protgen.metrics.distribution import (
     standardise,
 )
 from protgen.metrics.fold import fold_network_card
-from protgen.metrics.torsions import backbone_torsions
+from protgen.structure.links import backbone_torsions
 from protgen.structure.protein import Protein
 
 FEWEST = 20  # structures of either side, after matching lengths; fewer say nothing of a distribution
@@ -47,8 +48,8 @@ DEFINITIONS = {
     "recall": "fraction of the natives within the balls of the set",
     "density": "mean number of native balls a structure is in, over 5",
     "coverage": "fraction of native balls that hold a structure",
-    "classifier_accuracy": "balanced accuracy of a logistic regression on the descriptors that tells set from natives; "
-    "0.5 if alike",
+    "classifier_accuracy": "balanced accuracy of a logistic regression on the descriptors that separates set from "
+    "natives; 0.5 if alike",
 }
 INTERVALS = (
     "figures ending in `_ci_low` and `_ci_high` are 95 % bootstrap intervals over both sides, less their mean excess"
@@ -84,7 +85,13 @@ def describe_distribution(
 
 
 def between_sets(first: Features, second: Features, seed: int = 0) -> dict[str, Any]:
-    """The same figures of a set against another one, which takes the place of the natives."""
+    """The same figures of a set against another one, which takes the place of the natives.
+
+    Args:
+        first: the set.
+        second: the set that it is compared with.
+        seed: of matching and resampling.
+    """
     mine, theirs = _matched(first.lengths, second.lengths, np.arange(len(second)), seed)
     counts = {"n": len(mine), "n_given": len(first), "n_given_second": len(second)}
     return {**counts, **_distances(first, second, mine, theirs, seed)}
@@ -155,7 +162,7 @@ def _divergences(
         np.array([(w * h).sum(), (w * e).sum(), (w * (1 - h - e)).sum()])
         for w, h, e in zip(weights, helix, strand, strict=True)
     ]
-    ratios = [np.exp((x - 0.38) * n) for x, n in zip(exponent, length, strict=True)]
+    ratios = [np.exp((x - RG_EXPONENT) * n) for x, n in zip(exponent, length, strict=True)]
     return {
         "js_phi_psi": jensen_shannon(*angles),
         "js_ss": jensen_shannon(*fractions),

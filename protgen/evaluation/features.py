@@ -1,4 +1,4 @@
-"""What distributions of structures are compared by, computed once a structure and kept: descriptors and folds."""
+"""The features by which distributions of structures are compared: descriptors and folds, each computed once."""
 
 from collections.abc import Sequence
 

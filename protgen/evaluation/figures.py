@@ -10,8 +10,8 @@ import numpy as np
 
 from protgen.evaluation.native_control import native_control
 from protgen.evaluation.reference import Reference
-from protgen.evaluation.report import report_figures
-from protgen.evaluation.runner import EvaluationResult
+from protgen.evaluation.report_figures import report_figures
+from protgen.evaluation.result import EvaluationResult
 from protgen.evaluation.showcase import choose
 from protgen.evaluation.tables import make_folder
 from protgen.structure.picture import draw_backbones

@@ -1,4 +1,4 @@
-"""Which folds a set has: fold scores with intervals, their differences, and distances between two sets' folds."""
+"""The folds of a set: fold scores with intervals, their differences, and distances between the folds of two sets."""
 
 from collections.abc import Callable
 from itertools import combinations
@@ -66,7 +66,13 @@ def describe_folds(features: Features, seed: int = 0) -> dict[str, Any]:
 
 
 def fold_distances(ours: FoldReading, natives: FoldReading, seed: int = 0) -> dict[str, float]:
-    """Fold divergences at the three levels, and the Fréchet distance of the embeddings where there are enough."""
+    """Fold divergences at the three levels, and the Fréchet distance of the embeddings where there are enough.
+
+    Args:
+        ours: fold readings of the set.
+        natives: those of the natives.
+        seed: of the resampling.
+    """
     first, second = known(ours), known(natives)
     result: dict[str, float] = {}
     for level in LEVELS:
@@ -107,7 +113,13 @@ def compare_folds(sets: dict[str, Features], stratum: int, seed: int = 0) -> lis
 
 
 def permutation_test(first: np.ndarray, second: np.ndarray, seed: int = 0) -> float:
-    """Fraction of random divisions of both sets' probabilities whose fold scores differ by as much as theirs."""
+    """Fraction of random divisions of both sets' probabilities whose fold scores differ by as much as theirs.
+
+    Args:
+        first: (n, classes) probabilities of the first set.
+        second: (m, classes) those of the second.
+        seed: of the permutations.
+    """
     rng = np.random.default_rng(seed)
     both, n = np.concatenate([first, second]), len(first)
     found = abs(fold_score(second) - fold_score(first))
@@ -146,6 +158,14 @@ def _difference(first: np.ndarray, second: np.ndarray, stem: str, seed: int) -> 
 
 
 def with_interval(name: str, distance: Distance, first: np.ndarray, second: np.ndarray, seed: int) -> dict[str, float]:
-    """A distance and its 95 % bootstrap interval as `name`, `name_ci_low`, `name_ci_high`."""
+    """A distance and its 95 % bootstrap interval as `name`, `name_ci_low`, `name_ci_high`.
+
+    Args:
+        name: of the distance.
+        distance: a function of two samples.
+        first: (n, d) sample.
+        second: (m, d) sample.
+        seed: of the resampling.
+    """
     value, low, high = resampled_interval(distance, first, second, seed=seed)
     return {name: value, f"{name}_ci_low": low, f"{name}_ci_high": high}

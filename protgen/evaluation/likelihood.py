@@ -1,10 +1,10 @@
-"""How likely a model finds each structure: nats and bits per residue, with what kind of number it is.
+"""The likelihood of each structure under a model: nats and bits per residue, and the kind of number.
 
     nats_per_residue = -log p(x | y) / l
 
-p is a density with respect to the volume of the model's space in its own units, so numbers of two models can be
-compared only if their spaces are the same; being a density it may exceed 1, and nats per residue may be negative. A
-family whose log p is a lower bound gives an upper bound of this number.
+p is a density with respect to the volume of the model's space, in the units of the space. So numbers of two models can
+be compared only if their spaces are the same. A density may exceed 1, so nats per residue may be negative. A family
+whose log p is a lower bound gives an upper bound of this number.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ FEWEST = 3  # residues
 
 @dataclass(frozen=True)
 class LikelihoodSettings:
-    """The model that judges, and how.
+    """The likelihood model and its settings.
 
     Attributes:
         model: with a likelihood, over backbones.
@@ -56,7 +56,7 @@ class LikelihoodSettings:
         sha256: of its weights.
         given: y, for all structures; what is not given is unknown to the model.
         seed: of estimates and bounds; the draws of a structure depend on it and on the structure alone.
-        steps: of the probability flow, where the likelihood is found by one; None for the family's own.
+        steps: of the probability flow, where the likelihood is computed by one; None for the family's own.
     """
 
     model: Model
@@ -69,7 +69,7 @@ class LikelihoodSettings:
 
 @dataclass(frozen=True)
 class LikelihoodResult:
-    """What the judging was, beside the columns in the rows.
+    """What the likelihoods are, beside the columns in the rows.
 
     Attributes:
         about: model, kind, volume, conditions, settings and counts, for the summary.
@@ -101,11 +101,11 @@ def open_likelihood(
     steps: int | None = None,
     device: torch.device | str = "cpu",
 ) -> LikelihoodSettings:
-    """Load a model to judge with.
+    """Load a likelihood model.
 
     Args:
         name: of a released model, or a folder.
-        given: conditions that are told to the model; they must be learned ones.
+        given: conditions given to the model; they must be learned ones.
         seed: of estimates.
         steps: of the probability flow.
         device: where to compute; another one rounds otherwise.
@@ -133,7 +133,7 @@ def open_likelihood(
 
 
 def flow_settings(settings: LikelihoodSettings) -> OdeSettings | None:
-    """How the probability flow is followed; None where the family's likelihood is found in another way."""
+    """The settings of the probability flow; None where the family computes its likelihood in another way."""
     family = settings.model.family
     if isinstance(family, FlowMatching):
         usual = OdeSettings()
@@ -184,10 +184,10 @@ def likelihood(
 
 
 def log_prob(protein: Protein, settings: LikelihoodSettings) -> Likelihood:
-    """log p(x | y) of one protein, by itself: it does not depend on what else is judged.
+    """log p(x | y) of one protein, by itself: it does not depend on the other structures.
 
     Raises:
-        ProtgenError: if the space cannot take it, or the family cannot judge.
+        ProtgenError: if the space or the family cannot take it.
     """
     model = settings.model
     state = state_of(protein, model)
@@ -254,7 +254,7 @@ def describe(settings: LikelihoodSettings, kind: str | None) -> dict[str, Any]:
 
 def quantities_of(about: dict[str, Any]) -> tuple[Quantity, ...]:
     """The columns, with what the number is in their definitions."""
-    kind = about["of_minus_log_p"] or "kind unknown, as no structure could be judged"
+    kind = about["of_minus_log_p"] or "kind unknown, as no structure has a likelihood"
     given = about["given"] if isinstance(about["given"], str) else ", ".join(about["given"])
     nats = (
         f"{DEFINITIONS['nats_per_residue']}; p of {about['model']} ({kind}), a density with respect to "

@@ -9,7 +9,8 @@ import numpy as np
 from protgen.evaluation.features import Features
 from protgen.evaluation.folds import describe_folds
 from protgen.evaluation.reference import TRAIN, Reference
-from protgen.evaluation.runner import ERROR, EvaluationResult
+from protgen.evaluation.result import EvaluationResult
+from protgen.evaluation.set_summary import ERROR
 from protgen.evaluation.validity import validity
 from protgen.metrics.base import summarise
 
@@ -24,7 +25,7 @@ class NativeControl:
         name: of the reference.
         n: natives measured.
         metrics: by column, as in `summary.json`.
-        folds: fold scores, as in `summary.json`; empty where sets were not read for folds.
+        folds: fold scores, as in `summary.json`; empty where folds were not classified.
     """
 
     name: str

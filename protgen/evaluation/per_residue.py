@@ -1,4 +1,4 @@
-"""Where in a chain something is wrong: one row a residue."""
+"""Values per residue, which locate a fault in a chain: one row a residue."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from protgen.metrics.chirality import virtual_chirality
 from protgen.metrics.ramachandran import ALLOWED, FAVOURED, OUTLIER, ramachandran, residue_classes
 from protgen.metrics.reference_data import RAMACHANDRAN_CLASSES
 from protgen.metrics.secondary_structure import secondary_structure
-from protgen.metrics.torsions import backbone_torsions, links
+from protgen.structure.links import backbone_torsions, links
 from protgen.structure.protein import Protein
 
 COLUMNS = (
@@ -55,7 +55,7 @@ def residue_rows(protein: Protein, label: str) -> list[dict[str, Value]]:
             "rama": VERDICTS.get(int(verdicts[i]), ""),
             "ca_next": float(gaps[0][i]) if chained[i] else np.nan,
             "c_n_next": float(gaps[1][i]) if chained[i] else np.nan,
-            "break_after": "break" if broken[i] else "missing residues" if missing[i] else "",
+            "break_after": "missing residues" if missing[i] else "break" if broken[i] else "",
             "d_residue": int(hands[i] < 0) if hands[i] else "",
         }
         for i in range(protein.length)

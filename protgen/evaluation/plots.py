@@ -9,7 +9,7 @@ from protgen.evaluation.sets import Compared
 from protgen.metrics.base import Value
 from protgen.metrics.fold import ARCHITECTURES
 from protgen.metrics.reference_data import native_statistics, ramachandran_reference, typical_radius_of_gyration
-from protgen.metrics.torsions import backbone_torsions
+from protgen.structure.links import backbone_torsions
 from protgen.structure.protein import Protein
 
 PALETTE = ("#2f6db5", "#d2723c", "#3f9b6c", "#9a5fb0", "#c2a12e", "#4aa3b8", "#c0507a", "#7a7f87")
@@ -102,7 +102,15 @@ def structure_plot(rows: Rows, names: Sequence[str]) -> go.Figure:
 
 
 def histogram(rows: Rows, names: Sequence[str], metric: str, title: str, scale: float = 1.0) -> go.Figure:
-    """How one number is distributed in each set, as fractions of the set."""
+    """How one number is distributed in each set, as fractions of the set.
+
+    Args:
+        rows: of the table.
+        names: the set of each row.
+        metric: column to plot.
+        title: of the x axis.
+        scale: factor of the values, 100 for percent.
+    """
     figure = go.Figure()
     values = scale * column(rows, metric)
     known = values[np.isfinite(values)]
@@ -156,7 +164,13 @@ def architecture_plot(
 
 
 def cluster_map(compared: Compared, rows: Rows, names: Sequence[str]) -> go.Figure:
-    """The structures in the plane so that 1 - TM is kept as well as two dimensions can (classical scaling)."""
+    """The structures in the plane so that 1 - TM is kept as well as two dimensions can (classical scaling).
+
+    Args:
+        compared: all pairs of structures compared.
+        rows: of the table, with clusters.
+        names: the set of each row.
+    """
     places = classical_scaling(1.0 - compared.tm)
     figure = go.Figure()
     members = [rows[k] for k in compared.members.tolist()]

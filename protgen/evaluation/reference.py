@@ -51,7 +51,7 @@ def load_reference(name: str | os.PathLike[str], *, jobs: int = 1) -> Reference:
 
     Args:
         name: a store made by `protgen data build`, a folder of structure files (an `index.csv` with the columns file
-            and split tells training from validation), a file, or the name of a folder in $PROTGEN_REFERENCES.
+            and split separates training from validation), a file, or the name of a folder in $PROTGEN_REFERENCES.
         jobs: number of processes that read files.
 
     Raises:

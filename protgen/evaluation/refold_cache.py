@@ -1,8 +1,8 @@
-"""Sequences and refolds kept on disk under a hash of what they were made from, so that nothing is made twice.
+"""Sequences and refolds kept on disk under a hash of their inputs, so that nothing is computed twice.
 
     refolds.json                  what this folder is
     sequences/<hash>.fasta        of a backbone, an inverse folder with its settings, a number and a seed
-    structures/<hash>.pdb         of a sequence and a folder with its settings; B-factors are pLDDT, 0 to 100
+    structures/<hash>.pdb         of a sequence, a structure predictor and its settings; B-factors: pLDDT, 0-100
 
 What cannot be read back counts as missing and is made again.
 """
@@ -41,7 +41,14 @@ class RefoldCache:
         write_json(folder / CACHE_MARKER, {"about": "cache of protgen evaluate; may be deleted"})
 
     def sequences_path(self, protein: Protein, settings: JSON, n: int, seed: int) -> Path:
-        """Where the sequences of a backbone are."""
+        """Where the sequences of a backbone are.
+
+        Args:
+            protein: the backbone.
+            settings: of the tool.
+            n: number of sequences.
+            seed: of their draws.
+        """
         made_of = {"structure": structure_hash(protein), "tool": settings, "n": n, "seed": seed}
         return self.folder / "sequences" / f"{_digest(made_of)}.fasta"
 

@@ -1,4 +1,4 @@
-"""Which refolds in a folder belong to which design: by name alone.
+"""Assign the refolds of a folder to designs, by name.
 
 A refold of `design_0003.pdb` is a structure file that is called `design_0003`, or begins so and goes on with a
 character that is neither a letter nor a digit (`design_0003_1.pdb`, `design_0003.seq2.cif`, but not

@@ -1,4 +1,4 @@
-"""From a design to its refolds by tools: sequences by an inverse folder, structures by a folder, both cached."""
+"""The refolds of a design by tools: sequences by inverse folding, structures by a structure predictor, both cached."""
 
 import inspect
 from collections.abc import Callable
@@ -70,7 +70,7 @@ class Refolder:
     Attributes:
         folder: predicts structures.
         cache: where results are kept.
-        inverse_folder: writes sequences; None folds the sequence each design's file has.
+        inverse_folder: designs sequences; None takes the sequence of each design's file.
         n: sequences for each design.
         seed: of their draws.
     """

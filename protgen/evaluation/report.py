@@ -1,6 +1,6 @@
-"""`report.html`: an evaluation as one page that needs nothing but itself.
+"""`report.html`: an evaluation as one page without external files.
 
-plotly.js is inlined once; nothing is loaded from anywhere, so the page works from a mail or a cluster's disk.
+plotly.js is inlined once. Nothing is loaded from anywhere, so the page works from a mail or a cluster's disk.
 """
 
 import html
@@ -11,18 +11,19 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from protgen.evaluation import plots
 from protgen.evaluation.native_control import NativeControl, native_control
 from protgen.evaluation.reference import Reference
+from protgen.evaluation.report_figures import report_figures
 from protgen.evaluation.report_oracles import designability_section, likelihood_section
 from protgen.evaluation.report_sets import differences_table, distributions_table, folds_section
 from protgen.evaluation.report_tables import cell, show, table
+from protgen.evaluation.result import EvaluationResult
 from protgen.evaluation.ribbon_mesh import CODES, ribbon_mesh
-from protgen.evaluation.runner import ERROR, EvaluationResult
+from protgen.evaluation.set_summary import ERROR
 from protgen.evaluation.sets import FOLDSEEK
 from protgen.evaluation.showcase import choose
 from protgen.evaluation.tables import write_text
@@ -74,73 +75,6 @@ def write_report(result: EvaluationResult, out: str | PathLike[str], reference: 
     path = Path(out) / "report.html"
     write_text(path, page(result, native_control(result, reference)))
     return path
-
-
-def report_figures(
-    result: EvaluationResult, control: NativeControl | None = None
-) -> dict[str, tuple[str, str, go.Figure]]:
-    """Every plot by its id: title, what it shows, and the figure."""
-    read = [k for k, row in enumerate(result.rows) if row["status"] != ERROR]
-    rows, sets = [result.rows[k] for k in read], [result.sets[k] for k in read]
-    proteins = [protein for protein in (result.proteins[k] for k in read) if protein is not None]
-    figures = {
-        "ramachandran": (
-            "Ramachandran plot",
-            "Every judged residue; outlines: 98 % (line) and 99.95 % (dots) of the training natives, general class.",
-            plots.ramachandran_plot(proteins, sets),
-        ),
-        "compactness": (
-            "Size by length",
-            "Radius of gyration of the CA atoms; the lines are the median of natives and 15 % about it.",
-            plots.compactness_plot(rows, sets),
-        ),
-        "structure": ("Secondary structure", "DSSP; one point a structure.", plots.structure_plot(rows, sets)),
-        "lengths": ("Lengths", "Residues.", plots.histogram(rows, sets, "length", "residues")),
-        "favoured": (
-            "Ramachandran favoured",
-            "Fraction of judged residues inside the 98 % contour.",
-            plots.histogram(rows, sets, "rama_favoured", "favoured, %", 100.0),
-        ),
-        "order": (
-            "Contact order",
-            "Relative contact order of CA contacts within 8 Å.",
-            plots.histogram(rows, sets, "contact_order", "relative contact order"),
-        ),
-    }
-    if result.compared is not None and np.isfinite(result.compared.tm).all():
-        figures["clusters"] = (
-            "Cluster map",
-            "Near points have a high TM-score; large points represent clusters.",
-            plots.cluster_map(result.compared, result.rows, result.sets),
-        )
-    if any("max_tm" in row for row in rows):
-        figures["novelty"] = (
-            "Nearest native",
-            "Highest TM-score to the reference; below 0.5 the fold is another one.",
-            plots.histogram(rows, sets, "max_tm", "max TM"),
-        )
-    fractions = {name: entry.get("folds", {}).get("architectures") for name, entry in result.content["sets"].items()}
-    if any(fractions.values()):
-        natives = control.folds.get("architectures") if control is not None else None
-        figures["folds"] = (
-            "Architectures",
-            "Mean probabilities of CATH architectures by the fold network; natives in grey.",
-            plots.architecture_plot(fractions, natives),
-        )
-    if any("sc_rmsd" in row for row in rows):
-        figures["self_consistency"] = (
-            "Self-consistency",
-            "CA RMSD of each design and its best refold; below 2 Å it is designable.",
-            plots.histogram(rows, sets, "sc_rmsd", "scRMSD, Å"),
-        )
-    if any("nats_per_residue" in row for row in rows):
-        figures["likelihood"] = (
-            "Likelihood",
-            f"-log p per residue under {result.content['likelihood']['model']}, nats "
-            f"({result.content['likelihood']['of_minus_log_p']}).",
-            plots.histogram(rows, sets, "nats_per_residue", "nats per residue"),
-        )
-    return figures
 
 
 def page(result: EvaluationResult, control: NativeControl | None) -> str:
@@ -224,7 +158,7 @@ def _headings(sections: Sequence[Section]) -> list[tuple[str, str]]:
 
 
 def _sections_of_sets(result: EvaluationResult, control: NativeControl | None) -> list[Section]:
-    """Sets against one another and against natives, as far as there is something to say."""
+    """Sets compared with each other and with natives, as far as there are figures."""
     content, sections = result.content, []
     if result.differences:
         text = (

@@ -1,4 +1,4 @@
-"""The sections of a report on what oracles and models say of the structures: designability and likelihood."""
+"""The sections of a report on oracles and likelihood models: designability and likelihood."""
 
 import html
 from collections.abc import Mapping
@@ -43,8 +43,9 @@ def likelihood_section(content: Content) -> tuple[str, str]:
     """The lead, which says what the number is, and the table."""
     about = content["likelihood"]
     given = about["given"] if isinstance(about["given"], str) else ", ".join(about["given"])
+    kind = about["of_minus_log_p"] or "no structure has a likelihood"
     lead = (
-        f"-log p(x | y) / l under {html.escape(about['model'])}: {about['of_minus_log_p'] or 'nothing could be judged'}"
+        f"-log p(x | y) / l under {html.escape(about['model'])}: {kind}"
         f". p is a density with respect to {html.escape(about['volume'])}; y is {html.escape(given)}. "
         "Numbers of two models can be compared only if their spaces are the same."
     )

@@ -1,4 +1,4 @@
-"""The sections of a report that hold whole sets against one another: differences, folds, distributions."""
+"""The sections of a report that compare sets: differences, folds, distributions."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ def differences_table(differences: Sequence[Mapping[str, Value]], shown: Mapping
 
     Args:
         differences: the rows.
-        shown: heading of each metric, and whether it is a share that is read in percent.
+        shown: heading of each metric, and whether it is a fraction shown in percent.
     """
     pairs: dict[tuple[str, str], list[str]] = {}
     for row in differences:
@@ -57,7 +57,7 @@ def differences_table(differences: Sequence[Mapping[str, Value]], shown: Mapping
 
 
 def folds_section(content: Content, control: NativeControl | None) -> tuple[str, str]:
-    """The lead, which says what network it is and how often it is right, and the fold scores of each set."""
+    """The lead, with the fold network and its accuracy, and the fold scores of each set."""
     network = content["fold_network"]
     right = ", ".join(
         f"{LEVEL_NAMES[level]} {show(network['validation'][level]['accuracy'], True)} %" for level in LEVELS

@@ -1,4 +1,4 @@
-"""What the tables of a report are made of: numbers as they are read, cells with intervals, the table itself."""
+"""The parts of the tables of a report: formatted numbers, cells with intervals, the table itself."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,13 @@ def table(head: str, body: Sequence[str]) -> str:
 
 
 def cell(summary: Mapping[str, Any], percent: bool, kind: str = "") -> str:
-    """A mean over its interval and how many values were used, as `<td>`; a dash where there is none."""
+    """A mean over its interval and how many values were used, as `<td>`; a dash where there is none.
+
+    Args:
+        summary: of the figure, as in `summary.json`.
+        percent: show percent.
+        kind: CSS class of the cell.
+    """
     mean = show(summary.get("mean"), percent)
     if mean == "–":
         return f'<td class="{kind}">–</td>'
@@ -28,7 +34,13 @@ def cell(summary: Mapping[str, Any], percent: bool, kind: str = "") -> str:
 
 
 def show(value: Any, percent: bool = False, unit: str = "") -> str:
-    """A number as it is read: three significant digits, or a dash."""
+    """A number as it is read: three significant digits, or a dash.
+
+    Args:
+        value: a number, or none.
+        percent: show percent.
+        unit: written behind it.
+    """
     if value is None or not math.isfinite(value):
         return "–"
     number = 100 * value if percent else value

@@ -1,4 +1,4 @@
-"""What `summary.json` says of a set: counts, means with intervals, clusters, novelty, folds and distributions."""
+"""The summary of one set in `summary.json`: counts, means with intervals, clusters, novelty, folds, distributions."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -52,16 +52,16 @@ def describe_set(
     natives: Features | None,
     folds: bool,
 ) -> dict[str, Any]:
-    """What can only be said of a whole set.
+    """The properties of a set as a whole.
 
     Args:
         rows: of the set.
         features: of its structures that could be read.
         name: of the set.
-        compared: all structures compared with one another, if that was done.
+        compared: all pairs of structures compared, if that was done.
         reference: natives, if there are any.
         natives: their features.
-        folds: read its folds.
+        folds: classify its folds.
     """
     content: dict[str, Any] = {}
     if compared is not None and name in compared.by_set:

@@ -1,4 +1,4 @@
-"""What can only be said of a whole set: clusters, pairwise TM-scores, the nearest reference of each member."""
+"""Properties of whole sets: clusters, pairwise TM-scores, the nearest reference of each member."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,14 +37,14 @@ CLUSTER = Quantity("cluster", "", None, f"cluster of its set at TM {THRESHOLD:g}
 
 @dataclass(frozen=True)
 class Compared:
-    """All members of all sets compared with one another.
+    """All pairs of structures, of all sets, compared.
 
     Attributes:
         members: (m,) rows of the table that were compared.
         tm: (m, m) TM-scores by the shorter length; NaN where foldseek made the clusters.
         lengths: (m,) residues with CA.
         by_set: the diversity of each set.
-        effort: "quick" (sieved) or "full"; or "foldseek" with its version.
+        effort: "quick" (with a prefilter) or "full"; or "foldseek" with its version.
     """
 
     members: np.ndarray
@@ -67,8 +67,8 @@ def compare_all(
     Args:
         proteins: (n,) one a row, None where the file could not be read.
         names: (n,) the set of each row.
-        effort: "quick" for the sieved matrix, "full" for the whole search of every pair, "foldseek" for clusters by
-            that program, which leaves the scores unknown.
+        effort: "quick" for a search with a prefilter, "full" for the whole search of every pair, "foldseek" for
+            clusters by that program, which leaves the scores unknown.
         jobs: number of processes.
         most: structures that are compared at most; time and memory grow with their square.
 
@@ -141,7 +141,13 @@ def _traces(proteins: Sequence[Protein | None]) -> dict[int, np.ndarray]:
 
 
 def cluster_columns(compared: Compared, names: Sequence[str], rows: Sequence[dict[str, Value]]) -> None:
-    """Write the cluster of each row, and whether it represents it, into the rows."""
+    """Write the cluster of each row, and whether it represents it, into the rows.
+
+    Args:
+        compared: all pairs of structures compared.
+        names: the set of each row.
+        rows: of the table; changed.
+    """
     of_set = np.array([names[k] for k in compared.members])
     for name, diversity in compared.by_set.items():
         mine = compared.members[of_set == name]
@@ -175,7 +181,14 @@ def _search_code() -> str:
 def nearest_columns(
     proteins: Sequence[Protein | None], reference: Reference, rows: Sequence[dict[str, Value]], *, jobs: int = 1
 ) -> None:
-    """Write max TM, the nearest reference and the nearest training chain of each structure into the rows."""
+    """Write max TM, the nearest reference and the nearest training chain of each structure into the rows.
+
+    Args:
+        proteins: (n,) one a row, None where the file could not be read.
+        reference: structures to search.
+        rows: of the table; changed.
+        jobs: number of processes.
+    """
     traces = _traces(proteins)
     if not traces:
         return

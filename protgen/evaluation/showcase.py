@@ -1,4 +1,4 @@
-"""Which structures a report shows, and why: the best, the worst with its reasons, and one of each large cluster."""
+"""The structures that a report shows: the best, the worst with its reasons, and one of each large cluster."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

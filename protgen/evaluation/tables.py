@@ -1,4 +1,4 @@
-"""Write tables and summaries so that a reader never sees half a file."""
+"""Write tables and summaries, atomically."""
 
 import csv
 import io
@@ -7,9 +7,9 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
+from protgen import atomic
 from protgen.errors import UsageError
 
 
@@ -28,36 +28,15 @@ def make_folder(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole file or nothing: a temporary file beside it takes its place.
+    """Write a text file atomically.
 
     Raises:
         UsageError: if the disk is full or the folder cannot be written.
     """
-    temporary = None
     try:
-        with NamedTemporaryFile(
-            "w",
-            dir=path.parent,
-            prefix=f".{path.name}.",
-            suffix=".tmp",
-            delete=False,
-            encoding="utf-8",
-            newline="",
-        ) as handle:
-            temporary = handle.name
-            handle.write(text)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        atomic.write_text(path, text)
     except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
         raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from None
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 def format_value(value: Any) -> str:
@@ -70,7 +49,13 @@ def format_value(value: Any) -> str:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows under fixed columns; a key a row lacks is an empty cell."""
+    """Write rows under fixed columns; a key a row lacks is an empty cell.
+
+    Args:
+        path: the file.
+        columns: in their order.
+        rows: values by column.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)

@@ -1,4 +1,4 @@
-"""The validity of one structure in a few numbers: what `protgen sample` prints beside each design.
+"""The validity of one structure in a few numbers; `protgen sample` prints them beside each design.
 
 Light: numpy, scipy and mdtraj, no torch; a few milliseconds for 150 residues.
 """
@@ -34,7 +34,7 @@ def validity(protein: Protein, more: tuple[str, ...] = ()) -> dict[str, Value]:
 
     Among them: `length` (int), `chain_breaks`, `n_clashes`, `rama_favoured`, `peptide_valid`, `helix`,
     `strand`, `coil`, `ss` (string), `rg`, `rg_ratio`, `left_handed_helices`. Definitions are those of the
-    metrics' quantities; what the structure cannot answer is NaN.
+    metrics' quantities; a quantity that the structure lacks the atoms for is NaN.
 
     Args:
         protein: any protein.

@@ -7,6 +7,7 @@ from protgen.families.base import IterativeFamily as IterativeFamily
 from protgen.families.base import LatentFamily as LatentFamily
 from protgen.families.base import Likelihood as Likelihood
 from protgen.families.base import LikelihoodFamily as LikelihoodFamily
+from protgen.families.base import Role as Role
 from protgen.families.classical import Classical as Classical
 from protgen.families.diffusion import Diffusion as Diffusion
 from protgen.families.flow_matching import FlowMatching as FlowMatching

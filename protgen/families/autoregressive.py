@@ -1,10 +1,10 @@
 """Autoregressive models: p(x | y) = prod_i p(x_i | x_1 ... x_(i-1), y), one position after the other.
 
-A causal encoder reads what the space says is before each position (`Space.context`: for proteins the chain placed so
-far, for images the pixels so far), and a density layer turns its features into the density of the next position's
-coordinates: a mixture of products of von Mises and Gaussian densities, or histograms (`bins`), which with a plain
-transformer is a GPT over discretised coordinates. The likelihood is exact: with `bins` that of a piecewise constant
-density. All of y may be looked at from every position: a small convolutional network reads ahead in it.
+A causal encoder reads what precedes each position (`PositionalContext`: for proteins the chain placed so far, for
+images the pixels so far). A density layer turns its features into the density of the next position's coordinates: a
+mixture of products of von Mises and Gaussian densities, or histograms (`bins`), which with a plain transformer is a GPT
+over discretised coordinates. The likelihood is exact: with `bins` that of a piecewise constant density. Every position
+depends on all of y, which a small convolutional network reads.
 
 References:
     Uria, Murray and Larochelle 2013, RNADE (mixtures of Gaussians, one coordinate after another).
@@ -12,7 +12,7 @@ References:
     Ho and Salimans 2022, Classifier-Free Diffusion Guidance, eq. 6 (as a density; see `sample`).
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -27,34 +27,63 @@ from protgen.nn.binned import Binned
 from protgen.nn.densities import Density
 from protgen.nn.embedding import fourier_features
 from protgen.nn.mixtures import Mixture
+from protgen.nn.precision import autocast
 from protgen.samplers.base import Sampler, SamplingTask
 from protgen.samplers.resampling import effective_size, one, systematic
-from protgen.spaces.base import Euclidean, Space, Torus
+from protgen.spaces.base import Space
+from protgen.spaces.capabilities import context_before, defined_coordinates, is_admissible, support_of
+from protgen.spaces.manifolds import Euclidean, Torus
 from protgen.types import Conditioning, Losses, State
+
+
+@dataclass(frozen=True)
+class AutoregressiveSettings:
+    """Density and sampling of an autoregressive model.
+
+    Attributes:
+        components: of the mixture.
+        bins: number of bins of each coordinate's histogram, in place of the mixture; 0 for the mixture. Where the
+            values of the space are discrete (pixels), the histogram is over these values instead.
+        width: of the layers between encoder and density.
+        window: how many preceding positions the density layer reads directly.
+        plan_dim: width of the network that reads y ahead.
+        exposure_noise: noise on the encoder's input in training, in units of each field's scale, so that a model is
+            trained on contexts like its own samples (Bengio et al. 2015 on exposure bias).
+        candidates: draws at each position when sampling, of which an admissible one is chosen.
+        particles: samples grown side by side for each sample. Particles with few admissible draws, or none, may be
+            replaced by copies of others.
+
+    Raises:
+        UsageError: if a number is out of range.
+    """
+
+    components: int = 24
+    bins: int = 0
+    width: int = 256
+    window: int = 6
+    plan_dim: int = 64
+    exposure_noise: float = 0.0
+    candidates: int = 8
+    particles: int = 1
+
+    def __post_init__(self) -> None:
+        if self.candidates < 1 or self.particles < 1:
+            raise UsageError(
+                f"autoregressive: candidates {self.candidates} and particles {self.particles} are at least 1"
+            )
 
 
 class Autoregressive(Family, LikelihoodFamily):
     """One position after the other, with an exact likelihood.
 
     Args:
-        space: where x lives; its fields must be flat (Euclidean or tori).
-        encoder: a causal network: its features at position i depend on positions up to i alone.
-        residue_dim, global_dim: widths of the y to read ahead in.
-        components: of the mixture.
-        bins: number of bins a coordinate of a histogram in place of the mixture; 0 for the mixture. Where the values of
-            the space are discrete (pixels), the histogram is over them and this is not used.
-        width: of the layers between encoder and density.
-        window: how many positions before are also read directly.
-        plan_dim: width of the network that reads ahead in y.
-        exposure_noise: noise on what the encoder sees in training, in units of each field's spread: a model then
-            knows contexts as it makes them itself (Bengio et al. 2015 on exposure bias).
-        candidates: draws to choose from at each position when sampling: one that the space finds admissible.
-        particles: samples grown side by side for each one asked for; where one can go on in few admissible ways, or in
-            none, another may take its place.
+        space: where x lives; its fields must be Euclidean or tori.
+        encoder: a causal network: its features at position i depend on positions up to i only.
+        residue_dim, global_dim: widths of y.
+        settings: density and sampling.
 
     Raises:
-        ConfigError: if a field has no density here.
-        UsageError: if a number is out of range.
+        ConfigError: if a field has another manifold.
     """
 
     causal = True
@@ -67,48 +96,41 @@ class Autoregressive(Family, LikelihoodFamily):
         encoder: Encoder,
         residue_dim: int = 0,
         global_dim: int = 0,
-        components: int = 24,
-        bins: int = 0,
-        width: int = 256,
-        window: int = 6,
-        plan_dim: int = 64,
-        exposure_noise: float = 0.0,
-        candidates: int = 8,
-        particles: int = 1,
+        settings: AutoregressiveSettings | None = None,
     ) -> None:
         super().__init__()
-        if candidates < 1 or particles < 1:
-            raise UsageError(f"autoregressive: candidates {candidates} and particles {particles} are at least 1")
+        settings = settings or AutoregressiveSettings()
         self.space = space
         self.encoder = encoder
         self.circular = coordinates(space)
-        self.window = window
-        self.exposure_noise = exposure_noise
-        self.candidates = candidates
-        self.particles = particles
-        self.plan = Plan(residue_dim + global_dim, plan_dim)
-        given = encoder.scalar_dim + plan_dim + window * (len(self.circular) + sum(self.circular))
+        self.window = settings.window
+        self.exposure_noise = settings.exposure_noise
+        self.candidates = settings.candidates
+        self.particles = settings.particles
+        self.plan = Plan(residue_dim + global_dim, settings.plan_dim)
+        width = settings.width
+        given = encoder.scalar_dim + settings.plan_dim + settings.window * (len(self.circular) + sum(self.circular))
         self.trunk = nn.Sequential(
             nn.LayerNorm(given), nn.Linear(given, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
         )
-        support = space.support()
+        support = support_of(space)
         self.density: Density
-        if bins or support is not None:
-            self.density = Binned(width, self.circular, bins, support)
+        if settings.bins or support is not None:
+            self.density = Binned(width, self.circular, settings.bins, support)
         else:
-            self.density = Mixture(width, self.circular, components)
+            self.density = Mixture(width, self.circular, settings.components)
 
     def joined(self, x: State) -> Float[Tensor, "b l c"]:
-        """The coordinates of all fields, side by side."""
+        """The coordinates of all fields, concatenated."""
         return torch.cat([x[name] for name in self.space.manifolds], -1)
 
     def parted(self, values: Float[Tensor, "b l c"], mask: Bool[Tensor, "b l"]) -> State:
-        """The state whose coordinates stand side by side."""
+        """The state with these concatenated coordinates."""
         widths = [m.dim for m in self.space.manifolds.values()]
         return State(dict(zip(self.space.manifolds, values.split(widths, -1), strict=True)), mask)
 
     def recent(self, x: State) -> Float[Tensor, "b l w"]:
-        """Coordinates of the positions just before each one, angles as sine and cosine; zeros before the first."""
+        """Coordinates of the `window` preceding positions, angles as sine and cosine; zeros before the first."""
         circle = torch.tensor(self.circular, device=x.mask.device)
         values = self.joined(x)
         values = torch.cat([values[..., ~circle], values[..., circle].sin(), values[..., circle].cos()], -1)
@@ -119,73 +141,91 @@ class Autoregressive(Family, LikelihoodFamily):
         return torch.cat([*shifted, values[..., :0]], -1)
 
     def features(self, x: State, cond: Conditioning, plan: Float[Tensor, "b l p"]) -> Float[Tensor, "b l d"]:
-        """Features of each position, of the positions before it and y alone."""
-        low = self.autocast_dtype or torch.float32
+        """Features of each position, which depend on the positions before it and y only.
+
+        Args:
+            x: the point.
+            cond: its y.
+            plan: features of y ahead (`Plan`).
+        """
         t = torch.zeros(len(x.mask), device=x.mask.device)
-        seen = self.space.context(x)  # outside: a chain placed in low precision ends Å from where it should
-        with torch.autocast(t.device.type, dtype=low, enabled=self.autocast_dtype is not None):
+        seen = context_before(self.space, x)  # outside autocast: a chain placed in low precision is off by Å
+        with autocast(t.device, self.autocast_dtype):
             scalars = self.encoder(seen, t, cond).scalars
         return self.trunk(torch.cat([scalars.float(), plan, self.recent(x)], -1))
 
     def nats(self, x_data: State, seen: State, cond: Conditioning) -> Float[Tensor, "b l"]:
-        """Log-density of each position given those before it as `seen`; zero under padding."""
+        """Log-density of each position given the positions before it in `seen`; zero under padding.
+
+        Args:
+            x_data: the point.
+            seen: what the network reads of it.
+            cond: its y.
+        """
         features = self.features(seen, cond, self.plan(cond, x_data.mask))
-        observed = self.space.defined(x_data)
-        observed = torch.cat([observed[name] for name in self.space.manifolds], -1)
-        return self.density.log_prob(features, self.joined(x_data), observed) * x_data.mask
+        return self.density.log_prob(features, self.joined(x_data), self.defined(x_data)) * x_data.mask
+
+    def defined(self, x: State) -> Bool[Tensor, "b l c"]:
+        """Which coordinates exist, those of all fields concatenated."""
+        found = defined_coordinates(self.space, x)
+        return torch.cat([found[name] for name in self.space.manifolds], -1)
 
     def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
         """Negative log-likelihood in nats per position."""
-        seen = x_data
-        if self.exposure_noise:
-            scales = self.space.scale(x_data.mask)
-            fields = {}
-            for name, manifold in self.space.manifolds.items():
-                noise = torch.randn(x_data[name].shape, generator=rng).to(x_data[name])
-                step = self.exposure_noise * scales[name][:, None, None] * noise
-                fields[name] = manifold.expmap(x_data[name], step)
-            seen = self.space.project(x_data.with_fields(**fields))
+        seen = self.exposed(x_data, rng) if self.exposure_noise else x_data
         total = -self.nats(x_data, seen, cond).sum() / x_data.mask.sum()
         return Losses(total, {"nats_per_position": total.detach()})
 
+    def exposed(self, x_data: State, rng: Generator) -> State:
+        """The data with exposure noise."""
+        scales = self.space.scale(x_data.mask)
+        fields = {}
+        for name, manifold in self.space.manifolds.items():
+            noise = torch.randn(x_data[name].shape, generator=rng).to(x_data[name])
+            step = self.exposure_noise * scales[name][:, None, None] * noise
+            fields[name] = manifold.expmap(x_data[name], step)
+        return self.space.project(x_data.with_fields(**fields))
+
     def log_prob(self, x_data: State, cond: Conditioning, rng: Generator) -> Likelihood:
-        """Exact log-density of the observed coordinates, nats; the generator is not used."""
+        """Exact log-density of the coordinates that exist, nats; the generator is not used."""
         return Likelihood(self.nats(x_data, x_data, cond).sum(-1), "exact")
 
     @torch.no_grad()
     def sample(self, task: SamplingTask, sampler: Sampler | None = None) -> State:
         """Samples, position by position.
 
-        At each position `candidates` draws are made and one is chosen among those the space finds admissible (among
-        all where none is). Temperature T sharpens each position's density to about its power 1 / T. Guidance of
-        weight w chooses among the draws in proportion to (p(x_i | y) / p(x_i))^(w - 1), which by importance resampling
-        is a draw of p(x_i)^(1 - w) p(x_i | y)^w as far as the candidates reach.
+        At each position `candidates` draws are made, and one of the admissible draws is chosen (one of all draws if
+        none is admissible). Temperature T raises each position's density to about the power 1 / T. Guidance of weight w
+        chooses among the draws in proportion to (p(x_i | y) / p(x_i))^(w - 1). By importance resampling this is a draw
+        of p(x_i)^(1 - w) p(x_i | y)^w, within the range of the candidates.
 
-        With several `particles` this is sequential Monte Carlo of the samples that are admissible throughout: each is
-        weighted by the fraction of its candidates that are, and they are resampled when weights are uneven (Doucet and
-        Johansen 2009, section 3.5). Without, a chain that has run into itself can only go on through itself.
+        With several `particles` this is sequential Monte Carlo of samples that are admissible at every position. The
+        weight of a particle is the fraction of its draws that are admissible, and particles are resampled when weights
+        are uneven (Doucet and Johansen 2009, section 3.5). With one particle, a chain without admissible draws
+        continues through itself.
 
         Raises:
-            UsageError: if a sampler or guides are asked for.
+            UsageError: if a sampler or guides are given.
         """
         require_direct("autoregressive", task, sampler)
         asked, count = task, self.particles
         task = widened(task, count)
-        mask, guidance = task.mask, task.guidance
+        mask = task.mask
         values = torch.zeros(*mask.shape, len(self.circular), device=mask.device)
         logs = torch.zeros(len(asked.mask), count, device=mask.device)
-        plan = self.plan(task.cond, mask)
-        parts = guidance.parts if guidance is not None else []
-        plans = [self.plan(free, mask) for free, _ in parts]
+        parts = task.guidance.parts if task.guidance is not None else []
+        conds = [task.cond, *(free for free, _ in parts)]
+        plans = [self.plan(cond, mask) for cond in conds]
         for i in range(mask.shape[1]):
             seen = self.space.project(self.parted(values[:, : i + 1], mask[:, : i + 1]))
-            features = self.features(seen, first(task.cond, i + 1), plan[:, : i + 1])[:, i]
-            free = [
-                self.features(seen, first(without, i + 1), own[:, : i + 1])[:, i]
-                for (without, _), own in zip(parts, plans, strict=True)
-            ]
+            features, *free = (
+                self.features(seen, first(cond, i + 1), plan[:, : i + 1])[:, i]
+                for cond, plan in zip(conds, plans, strict=True)
+            )
             draws, gumbel = self.uniforms(asked, i)
-            values[:, i], fraction = self.choose(seen, features, free, task, i, draws, gumbel)
+            candidates = self.density.draw(repeated(features, self.candidates), draws, task.temperature)
+            score = self.guided(gumbel.to(candidates), candidates, (features, free), task, i)
+            values[:, i], fraction = self.choose(seen, candidates, score, i)
             if count > 1:
                 rows, logs = self.survivors(logs + fraction.view(-1, count).log(), asked, i)
                 values = values[rows]
@@ -197,11 +237,17 @@ class Autoregressive(Family, LikelihoodFamily):
     def survivors(
         self, logs: Float[Tensor, "b k"], task: SamplingTask, i: int
     ) -> tuple[Int[Tensor, " bk"], Float[Tensor, "b k"]]:
-        """Which rows go on after position i, and their log-weights; after the last position only one does."""
+        """The rows that continue after position i, and their log-weights; after the last position one per sample.
+
+        Args:
+            logs: log-weights of the particles of each sample.
+            task: with one row for each sample.
+            i: the position.
+        """
         count = self.particles
         rows = torch.arange(logs.numel(), device=logs.device).view(-1, count)
         lengths = task.mask.sum(-1).tolist()
-        # Where all are stuck there is nothing to choose between; under padding nothing happens.
+        # If no particle has an admissible draw, weights are equal; padding has no weights.
         logs = torch.where(logs.isinf().all(-1, keepdim=True) | ~task.mask[:, i, None], torch.zeros_like(logs), logs)
         for row, generator in enumerate(task.generators):
             if i >= lengths[row]:
@@ -209,39 +255,58 @@ class Autoregressive(Family, LikelihoodFamily):
             shift = float(torch.rand((), generator=generator))
             weights = logs[row].softmax(-1)
             if i == lengths[row] - 1:
-                rows[row] = row * count + one(weights, shift)  # the one that is handed out
+                rows[row] = row * count + one(weights, shift)  # the particle that is returned
             elif effective_size(weights) <= count / 2:
                 rows[row] = row * count + systematic(weights, shift)
                 logs[row] = 0
         return rows.flatten(), logs
 
-    def choose(
+    def guided(
         self,
-        seen: State,
-        features: Tensor,
-        free: list[Tensor],
+        score: Float[Tensor, "b m"],
+        candidates: Float[Tensor, "b m c"],
+        features: tuple[Tensor, list[Tensor]],
         task: SamplingTask,
         i: int,
-        draws: Float[Tensor, "b m u"],
-        gumbel: Float[Tensor, "b m"],
+    ) -> Float[Tensor, "b m"]:
+        """Scores plus log-weights by guidance, sums of (w - 1) (log p(x_i | y) - log p(x_i | y without a part)).
+
+        Args:
+            score: of each candidate.
+            candidates: draws of position i.
+            features: of position i (b, d) with all of y, and without each part of y.
+            task: its guidance has the weights.
+            i: the position.
+        """
+        conditional, free = features
+        m = candidates.shape[1]
+        if not free or task.guidance is None:
+            return score
+        counted = self.defined(State({}, task.mask))[:, i, None].expand(-1, m, -1)
+        asked = self.density.log_prob(repeated(conditional, m), candidates, counted)
+        for left, (_, weight) in zip(free, task.guidance.parts, strict=True):
+            without = self.density.log_prob(repeated(left, m), candidates, counted)
+            score = score + (weight - 1) * (asked - without)
+        return score
+
+    def choose(
+        self, seen: State, candidates: Float[Tensor, "b m c"], score: Float[Tensor, "b m"], i: int
     ) -> tuple[Float[Tensor, "b c"], Float[Tensor, " b"]]:
-        """The coordinates of position i, one of a number of draws, and the fraction of those that are admissible."""
-        b, m = len(features), self.candidates
-        candidates = self.density.draw(features[:, None].expand(-1, m, -1), draws, task.temperature)
+        """The admissible candidate with the highest score, and the fraction of candidates that are admissible.
+
+        Args:
+            seen: positions up to i; the last is not read.
+            candidates: draws of position i.
+            score: of each candidate.
+            i: the position.
+        """
+        b, m = candidates.shape[:2]
         if m == 1 and self.particles == 1:
             return candidates[:, 0], torch.ones(b, device=candidates.device)
-        score = gumbel.to(candidates)
-        if free and task.guidance is not None:
-            counted = self.space.defined(State({}, task.mask))
-            counted = torch.cat([counted[name][:, i, None] for name in self.space.manifolds], -1).expand(-1, m, -1)
-            asked = self.density.log_prob(features[:, None].expand(-1, m, -1), candidates, counted)
-            for left, (_, weight) in zip(free, task.guidance.parts, strict=True):
-                without = self.density.log_prob(left[:, None].expand(-1, m, -1), candidates, counted)
-                score = score + (weight - 1) * (asked - without)
         tried = self.joined(seen)[:, None].expand(-1, m, -1, -1).clone()
         tried[:, :, i] = candidates
         mask = seen.mask[:, None].expand(-1, m, -1).flatten(0, 1)
-        fits = self.space.admissible(self.parted(tried.flatten(0, 1), mask)).view(b, m)
+        fits = is_admissible(self.space, self.parted(tried.flatten(0, 1), mask)).view(b, m)
         chosen = torch.where(fits, score, score - 1e6).argmax(-1)
         return candidates[torch.arange(b, device=chosen.device), chosen], fits.float().mean(-1)
 
@@ -258,10 +323,10 @@ class Autoregressive(Family, LikelihoodFamily):
 
 
 class Plan(nn.Module):
-    """Reads ahead in y: residual convolutions over y and the distances to both ends, 104 positions wide.
+    """Features of y ahead of a position: residual convolutions over y and the distances to both ends, 104 wide.
 
     Args:
-        given_dim: width of y, of a position and of the whole together; where it is 0 only the ends are read.
+        given_dim: width of y, of a position and of the whole together; if 0 only the distances are read.
         dim: width of the result; 0 for none.
     """
 
@@ -274,7 +339,7 @@ class Plan(nn.Module):
         )
 
     def forward(self, cond: Conditioning, mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l p"]:
-        """Features of each position; padding does not reach them."""
+        """Features of each position; they do not depend on padding."""
         b, length = mask.shape
         index = torch.arange(length, device=mask.device, dtype=torch.float32).expand(b, -1)
         ends = torch.stack([index, mask.sum(-1, keepdim=True) - 1 - index], -1)
@@ -288,7 +353,7 @@ class Plan(nn.Module):
 
 
 def widened(task: SamplingTask, count: int) -> SamplingTask:
-    """The task with each row `count` times, rows of one sample together."""
+    """The task with each row `count` times, copies of one sample next to each other."""
     if count == 1:
         return task
     guidance = task.guidance
@@ -297,8 +362,13 @@ def widened(task: SamplingTask, count: int) -> SamplingTask:
     return replace(task, mask=task.mask.repeat_interleave(count, 0), cond=repeat(task.cond, count), guidance=guidance)
 
 
+def repeated(features: Float[Tensor, "b d"], count: int) -> Float[Tensor, "b m d"]:
+    """The same features for each candidate."""
+    return features[:, None].expand(-1, count, -1)
+
+
 def first(cond: Conditioning, count: int) -> Conditioning:
-    """What is known of y up to a position."""
+    """y of the first `count` positions."""
     return Conditioning(cond.residue[:, :count], cond.globals)
 
 
@@ -306,7 +376,7 @@ def coordinates(space: Space) -> list[bool]:
     """For each coordinate of a space, field after field, whether it is on a circle.
 
     Raises:
-        ConfigError: for a field whose manifold has no density here.
+        ConfigError: for a field that is neither Euclidean nor a torus.
     """
     circular = []
     for name, manifold in space.manifolds.items():

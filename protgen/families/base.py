@@ -16,6 +16,7 @@ from protgen.samplers.euler import Euler
 from protgen.samplers.guidance import ClassifierFreeGuidance
 from protgen.samplers.schedules import Path
 from protgen.spaces.base import Space
+from protgen.spaces.capabilities import Positional
 from protgen.types import Conditioning, Losses, State
 
 LikelihoodKind = Literal["exact", "lower_bound", "estimate"]
@@ -46,15 +47,18 @@ class Family(nn.Module, ABC):
         encoder: the network; its symmetry must fit the space.
 
     Attributes:
-        takes_sampler: whether `sample` goes from noise to data by a sampler.
-        causal: whether its encoder must show a position nothing of later ones.
-        reads_context: whether its encoder reads `Space.context` too, where a point lacks fields.
-        adam_betas: decay of Adam's averages that its training asks for.
+        needs: capabilities that the space must have (`protgen.spaces.capabilities`), checked when a model is built.
+        takes_sampler: whether `sample` integrates from noise to data with a sampler.
+        causal: whether the features of a position must not depend on later positions.
+        reads_context: whether the encoder reads the context of positions too (`PositionalContext`).
+        adam_betas: decay rates of Adam's averages that its training needs.
+        autocast_dtype: low precision of the encoder; a property of the machine, not of the model: the user sets it.
         roles: networks beside the encoder. A model's configuration names each under the role's name.
         exact_loss: whether its loss is the exact negative log-likelihood.
-        adversarial: whether its networks answer each other, so that its loss need not fall.
+        adversarial: whether its networks compete, so that its loss need not fall.
     """
 
+    needs: ClassVar[tuple[type, ...]] = (Positional,)
     takes_sampler: ClassVar[bool] = False
     causal: ClassVar[bool] = False
     reads_context: ClassVar[bool] = False
@@ -64,7 +68,7 @@ class Family(nn.Module, ABC):
     adversarial: ClassVar[bool] = False
     space: Space
     encoder: Encoder
-    autocast_dtype: torch.dtype | None = None  # a matter of the machine, not of the model: set by its user
+    autocast_dtype: torch.dtype | None = None
 
     @classmethod
     def example(cls) -> dict[str, Any]:
@@ -86,29 +90,29 @@ class Family(nn.Module, ABC):
 
         Args:
             x_data: points of the space.
-            cond: their y, already dropped where it is to be unknown.
-            rng: generator on the CPU; all randomness of the loss comes from it.
+            cond: their y, with dropout applied.
+            rng: generator on the CPU, the only source of randomness.
         """
 
     @abstractmethod
     def sample(self, task: SamplingTask, sampler: Sampler | None = None) -> State:
-        """Samples of p(x | y), one for each generator of the task; sample i depends on its own generator alone.
+        """Samples of p(x | y), one for each generator of the task; sample i depends on its own generator only.
 
         Args:
             task: shapes, y, random streams, temperature, guidance.
             sampler: for families that iterate from noise to data.
 
         Raises:
-            UsageError: if the task or the sampler asks for what this family cannot do.
+            UsageError: if the family does not support the task or the sampler.
         """
 
 
 class IterativeFamily(Family):
-    """A family whose samples come from noise step by step: all it states is a denoiser, and samplers do the rest.
+    """A family that samples iteratively from noise: it states a denoiser, and samplers integrate.
 
     Attributes:
         path: from data to noise.
-        first: time at which likelihoods begin where the path leaves no noise at t = 0.
+        first: first time of likelihoods where the path has no noise at t = 0.
     """
 
     takes_sampler = True
@@ -117,12 +121,12 @@ class IterativeFamily(Family):
 
     @abstractmethod
     def denoiser(self) -> Denoiser:
-        """The family as what a sampler may ask for: E[x_data | x_t, y]."""
+        """The family behind the interface of samplers: E[x_data | x_t, y]."""
 
     def sample(self, task: SamplingTask, sampler: Sampler | None = None) -> State:
         """Run a sampler (Euler with its defaults if none is given) on the guided denoiser."""
         denoiser = self.denoiser()
-        # Energies and projections act on what classifier-free guidance makes of the two estimates.
+        # Energies and projections act on the result of classifier-free guidance.
         if task.guidance is not None:
             denoiser = ClassifierFreeGuidance(denoiser, self.space, task.guidance)
         for guide in task.guides:
@@ -132,7 +136,7 @@ class IterativeFamily(Family):
 
 @dataclass(frozen=True)
 class Likelihood:
-    """Log-probability of each example in nats, and what kind of number it is.
+    """Log-probability of each example in nats, and the kind of number.
 
     Attributes:
         nats: (b,) log p(x | y), with respect to the volume of the space's manifolds in its own units.
@@ -144,42 +148,73 @@ class Likelihood:
 
 
 class LikelihoodFamily(ABC):
-    """What a family that can also judge adds: tested with isinstance on families that derive from it."""
+    """A family that also has a likelihood; tested with isinstance."""
 
     @abstractmethod
     def log_prob(self, x_data: State, cond: Conditioning, rng: Generator) -> Likelihood:
-        """Log-probability of points of the space; randomness of estimates comes from the generator."""
+        """Log-probability of points of the space.
+
+        Args:
+            x_data: points of the space.
+            cond: their y.
+            rng: generator on the CPU, for estimates and bounds.
+        """
 
 
 class ClosedFormFamily(ABC):
-    """What a family adds that is fitted in closed form: its loss has nothing to descend."""
+    """A family that is fitted in closed form, without gradients."""
 
     @abstractmethod
     def fit(self, x: State, cond: Conditioning) -> None:
-        """Take a batch into the fit; its `loss` does so in training mode."""
+        """Add a batch to the fit; `loss` does so in training mode."""
 
 
 class LatentFamily(ABC):
-    """What a family with latent variables adds."""
+    """A family with latent variables."""
 
     @abstractmethod
     def encode(self, x_data: State, cond: Conditioning, rng: Generator | None = None) -> Tensor:
-        """Latents (b, l, z) of points of the space: drawn from q(z | x) with a generator, its mean without one."""
+        """Latents (b, l, z) of points of the space: drawn from q(z | x) with a generator, its mean without one.
+
+        Args:
+            x_data: points of the space.
+            cond: their y.
+            rng: draws latents; None takes the mean.
+        """
 
     @abstractmethod
     def decode(self, latents: Tensor, mask: Bool[Tensor, "b l"], cond: Conditioning) -> State:
-        """Points of the space from latents (b, l, z)."""
+        """Points of the space from latents (b, l, z).
+
+        Args:
+            latents: (b, l, z).
+            mask: which positions are real.
+            cond: y of the points.
+        """
 
 
 def reconstruct(family: LatentFamily, x_data: State, cond: Conditioning) -> State:
-    """What is left of points of the space after encoding and decoding."""
+    """Points of the space after encoding and decoding.
+
+    Args:
+        family: with latents.
+        x_data: points of the space.
+        cond: their y.
+    """
     return family.decode(family.encode(x_data, cond), x_data.mask, cond)
 
 
 def interpolate(
     family: LatentFamily, start: State, end: State, cond: Conditioning, fractions: Float[Tensor, " k"]
 ) -> State:
-    """Points on the straight line in latent space between two states of batch 1 and equal length: k of them."""
+    """Points on the straight line in latent space between two points.
+
+    Args:
+        family: with latents.
+        start, end: states with batch size 1 and equal length.
+        cond: y of all points, with batch size 1.
+        fractions: k positions on the line, from 0 (start) to 1 (end).
+    """
     first, last = family.encode(start, cond), family.encode(end, cond)
     count = len(fractions)
     latents = torch.lerp(first, last, fractions.to(first)[:, None, None])

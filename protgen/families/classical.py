@@ -3,8 +3,8 @@
     p(x, y) = p(y) p(x | y)         and, with several components a class,  p(x, z | y) = p(z | y) p(x | y, z)
 
 x is a point of the space as one vector; y is the class that a condition of the whole structure names. Nothing is
-learned by gradients: in training mode `loss` takes each batch into its sufficient statistics, which for one component
-a class is the maximum-likelihood fit of all batches seen, and for several stepwise EM from a start by scikit-learn.
+learned by gradients. In training mode `loss` adds each batch to the sufficient statistics: with one component for each
+class this is the maximum-likelihood fit of all batches, with several it is stepwise EM, initialised by scikit-learn.
 
 References:
     Hastie, Tibshirani and Friedman 2009, The Elements of Statistical Learning, sections 4.3, 6.6.3 and 8.5.
@@ -24,34 +24,38 @@ from protgen.errors import ConfigError, UsageError
 from protgen.families.base import ClosedFormFamily, Family, Likelihood, LikelihoodFamily
 from protgen.families.direct import guided, require_direct
 from protgen.samplers.base import Sampler, SamplingTask
-from protgen.spaces.base import Euclidean, Space
+from protgen.spaces.base import Space
+from protgen.spaces.capabilities import grid_of
+from protgen.spaces.manifolds import Euclidean
 from protgen.types import Conditioning, Losses, State
 
 MODELS = ("naive_bayes", "discriminant", "mixture")
-CHUNK = 4096  # examples whose distances are held at a time
+CHUNK = 4096  # examples whose distances are in memory at a time
 
 
 class Classical(Family, LikelihoodFamily, ClosedFormFamily):
     """Gaussian class densities fitted in closed form.
 
-    A class is a value of the whole-structure features of y; values are numbered as they are first seen. Features that
-    are all 0 say nothing: p(x) is then the mixture over classes.
+    A class is a value of the whole-structure features of y, numbered in order of appearance. Features that are all 0
+    mean unknown: p(x) is then the mixture over classes.
 
     Args:
-        space: where x lives: Euclidean fields, and always the same number of positions.
-        encoder: not used; families are built with one.
+        space: where x lives: Euclidean fields and a fixed number of positions.
+        encoder: not used; every family is built with one.
         global_dim: width of y.
         model: "naive_bayes" (independent coordinates), "discriminant" (a covariance for each class) or "mixture"
-            (several components a class, each with its covariance).
+            (several components for each class, each with its covariance).
         components: of a class, for "mixture".
-        classes: most classes there can be.
-        positions: of a point.
+        classes: largest number of classes.
+        positions: number of positions of a point.
         ridge: added to every variance, in units of the scale of the field squared, so that constant coordinates have a
             density.
 
     Raises:
         ConfigError: if the space has a field that is not Euclidean, or the model is not known.
     """
+
+    needs = ()
 
     def __init__(
         self,
@@ -67,13 +71,8 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
         super().__init__()
         if model not in MODELS:
             raise ConfigError(f"model {model!r}: choose from {', '.join(MODELS)}")
-        strange = [name for name, m in space.manifolds.items() if not isinstance(m, Euclidean)]
-        if strange:
-            raise ConfigError(
-                f"classical has normal densities, and the field {strange[0]!r} of {type(space).__name__} is not "
-                "Euclidean; use the space descriptors for proteins, or the family flow_matching"
-            )
-        grid = space.grid()
+        require_euclidean(space)
+        grid = grid_of(space)
         self.space, self.encoder = space, encoder
         self.positions = positions if grid is None else grid[0] * grid[1]
         self.widths = [cast(int, m.dim) for m in space.manifolds.values()]
@@ -114,10 +113,10 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
         return torch.cat([x[name] for name in self.space.manifolds], -1).flatten(1).float()
 
     def classes_of(self, cond: Conditioning, learn: bool = False) -> Int[Tensor, " b"]:
-        """Number of each example's class; -1 where y says nothing or something never seen.
+        """Number of each example's class; -1 where y is unknown or a new value.
 
         Raises:
-            UsageError: if there are more classes than there is room for.
+            UsageError: if there are more classes than `classes`.
         """
         whole = cond.globals.float()
         if learn:
@@ -134,7 +133,7 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
 
     @torch.no_grad()
     def fit(self, x: State, cond: Conditioning) -> None:
-        """Take a batch into the fit: exact for one component a class, a step of EM for several."""
+        """Add a batch to the fit: exact for one component in each class, a step of EM for several."""
         vectors, classes = self.vectors(x), self.classes_of(cond, learn=True)
         for c in classes.unique().tolist():
             if c >= 0:
@@ -175,7 +174,7 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
         return torch.from_numpy(np.ascontiguousarray(fractions)).to(x)
 
     def shapes(self, c: int) -> tuple[Tensor, Tensor]:
-        """Means (k, d) and Cholesky factors (k, d, d), or spreads (k, d), of a class; float64."""
+        """Means (k, d) and Cholesky factors (k, d, d), or standard deviations (k, d), of a class; float64."""
         weight = self.weights[c].double().clamp(min=1e-6)
         mean = self.sums[c].double() / weight[:, None]
         scale = torch.cat(
@@ -187,7 +186,7 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
             variance = self.products[c].double() / weight[:, None] - mean.square()
             return mean, (variance.clamp(min=0) + ridge).sqrt()
         covariance = self.products[c].double() / weight[:, None, None] - mean[:, :, None] * mean[:, None]
-        # Rounding of the statistics to float32 can leave an eigenvalue below 0 by this much.
+        # Rounding of the statistics to float32 can make an eigenvalue negative by this much.
         slack = 1e-6 * covariance.diagonal(dim1=-2, dim2=-1).amax(-1, keepdim=True)
         return mean, torch.linalg.cholesky(covariance + torch.diag_embed(ridge + slack))
 
@@ -207,7 +206,7 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
         return (torch.cat(found) + fraction.clamp(min=1e-12).log()).to(x)
 
     def nats(self, x: State, cond: Conditioning) -> Float[Tensor, " b"]:
-        """log p(x | y), or log p(x) where y says nothing."""
+        """log p(x | y), or log p(x) where y is unknown."""
         count = int(self.known)
         if not count:
             raise UsageError("this classical model has not been fitted; train it first")
@@ -218,7 +217,7 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
         return torch.where(classes >= 0, given, (each + prior).logsumexp(-1))
 
     def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
-        """Negative log-likelihood in nats per position; in training mode the batch is taken into the fit first."""
+        """Negative log-likelihood in nats per position; in training mode the batch is added to the fit first."""
         if self.training:
             self.fit(x_data, cond)
         total = -self.nats(x_data, cond).mean() / self.positions
@@ -230,10 +229,10 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
 
     @torch.no_grad()
     def sample(self, task: SamplingTask, sampler: Sampler | None = None) -> State:
-        """Draw the class where it is open, the component, and x. Temperature scales the spread of components.
+        """Draw the class where it is unknown, the component, and x. Temperature scales standard deviations.
 
         Raises:
-            UsageError: if a sampler or guides are asked for, or nothing was fitted.
+            UsageError: if a sampler or guides are given, or nothing was fitted.
         """
         require_direct("classical", task, sampler)
         count = int(self.known)
@@ -259,7 +258,21 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
         return self.space.project(guided(self.space, make, task))
 
 
+def require_euclidean(space: Space) -> None:
+    """Refuse a space with a field that is not Euclidean.
+
+    Raises:
+        ConfigError: with what to use instead.
+    """
+    strange = [name for name, m in space.manifolds.items() if not isinstance(m, Euclidean)]
+    if strange:
+        raise ConfigError(
+            f"classical has normal densities, and the field {strange[0]!r} of {type(space).__name__} is not "
+            "Euclidean; use the space descriptors for proteins, or the family flow_matching"
+        )
+
+
 def picked(weights: Float[Tensor, " k"], uniform: Tensor) -> int:
-    """The index at which the running fraction of weights passes a uniform number."""
+    """The index at which the cumulative fraction of weights exceeds a uniform number."""
     running = weights.cumsum(0) / weights.sum()
     return min(int((uniform > running).sum()), len(weights) - 1)

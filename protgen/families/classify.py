@@ -1,10 +1,10 @@
-"""Bayes' rule turned round: p(y | x) from any family that knows p(x | y).
+"""Bayes classifier: p(y | x) from any family with a likelihood p(x | y).
 
     p(y_k | x) = p(x | y_k) p(y_k) / sum_j p(x | y_j) p(y_j)
 
-Likelihoods that are estimates or bounds differ between candidates by their noise too. So every candidate gets the same
-random numbers (Li et al. 2023, Your Diffusion Model is Secretly a Zero-Shot Classifier, section 3.3), and what is
-common to all cancels. A bound in place of the likelihood gives the posterior up to the difference of the gaps.
+Estimates and bounds of likelihoods have noise. Every candidate gets the same random numbers (Li et al. 2023, Your
+Diffusion Model is Secretly a Zero-Shot Classifier, section 3.3), so that noise common to all candidates cancels. With a
+bound in place of the likelihood, the posterior is off by the difference of the gaps.
 
 Example, the fold class of the structures of a batch:
 
@@ -27,7 +27,7 @@ from protgen.types import Conditioning, State
 
 @dataclass(frozen=True)
 class Classification:
-    """What is known of y after seeing x.
+    """The posterior of y given x.
 
     Attributes:
         log_posterior: (b, k) log p(y_k | x), nats.
@@ -41,7 +41,7 @@ class Classification:
 
     @property
     def best(self) -> Tensor:
-        """(b,) number of the likeliest candidate."""
+        """(b,) number of the most probable candidate."""
         return self.log_posterior.argmax(-1)
 
 
@@ -56,11 +56,11 @@ def classify(
     """p(y | x) over given candidates.
 
     Args:
-        family: any that knows p(x | y).
+        family: with a likelihood.
         x_data: b points of its space.
-        candidates: k values of y, each for the whole batch, as the family's encoder reads it.
-        log_priors: log p(y_k), nats; need not be normalised. The same for all by default.
-        seed: of the random numbers all candidates share.
+        candidates: k values of y, each for the whole batch, as the encoder reads them.
+        log_priors: log p(y_k), nats; need not be normalised; uniform by default.
+        seed: of the random numbers that all candidates share.
         repeats: estimates of each likelihood to average, each with its own random numbers.
 
     Raises:
@@ -79,7 +79,7 @@ def classify(
     for cond in candidates:
         total = torch.zeros(len(x_data.mask), device=x_data.mask.device)
         for repeat in range(repeats):
-            # A new generator in the same state: what is drawn for one candidate is drawn for every one.
+            # A new generator in the same state: all candidates get the same draws.
             rng = Generator().manual_seed(seed * 1_000_003 + repeat)
             found = family.log_prob(x_data, cond, rng)
             kind = found.kind

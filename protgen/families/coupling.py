@@ -1,7 +1,7 @@
-"""Invertible steps of normalizing flows: which coordinates a step moves, how it mixes and how it moves them.
+"""Invertible steps of normalizing flows: the coordinates that a step transforms, its mixing, and its functions.
 
-A state is handled as (b, n) with n = positions x coordinates. Each step scales and mixes groups of coordinates on
-lines (actnorm and an invertible 1x1 convolution, where asked for) and then moves one half given the other.
+A state is (b, n) with n = positions x coordinates. Each step scales and mixes groups of coordinates on lines (actnorm
+and an invertible 1x1 convolution, optional), and then transforms one half given the other.
 
 References:
     Dinh et al. 2017, Real NVP, eq. 7-9 (affine coupling), section 3.6 (multi-scale).
@@ -18,18 +18,18 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from zuko.transforms import MonotonicRQSTransform
 
-from protgen.spaces.base import wrap
+from protgen.spaces.manifolds import wrap
 
-LINE_BOUND = 6.0  # splines on lines are the identity outside: six spreads of the base
+LINE_BOUND = 6.0  # splines on lines are the identity outside: six standard deviations of the base
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one step of a flow over a grid acts on.
+    """The coordinates of one step of a flow over a grid.
 
     Attributes:
-        groups: (g, m) indices into the flattened coordinates that are scaled and mixed together.
-        moved: (n,) which coordinates the step may move.
+        groups: (g, m) indices into the flattened coordinates; each group is scaled and mixed.
+        moved: (n,) which coordinates the step transforms.
     """
 
     groups: Int[Tensor, "g m"]
@@ -37,12 +37,12 @@ class Plan:
 
 
 def grid_plans(height: int, width: int, channels: int, steps: int, levels: int) -> list[Plan]:
-    """Steps over an image: each level squeezes 2 x 2 pixels into channels; after each level half of them are done.
+    """Steps over an image: each level squeezes 2 x 2 pixels into channels, and half of the channels leave after it.
 
     Args:
         height, width, channels: of the image.
         steps: steps of each level.
-        levels: how often to squeeze; fewer where a side is odd. 0 keeps pixels apart and alternates in a checkerboard.
+        levels: how often to squeeze; fewer if a side is odd. 0 squeezes nothing and alternates in a checkerboard.
     """
     index = torch.arange(height * width * channels).view(height, width, channels)
     plans = []
@@ -83,7 +83,7 @@ class Mix(nn.Module):
         self.log_diagonal = nn.Parameter(diagonal.abs().log())
         self.lower = nn.Parameter(lower.tril(-1))
         self.upper = nn.Parameter(upper.triu(1))
-        # A number, so that averages of weights and files of weights treat it as any other: 0 until data were seen.
+        # A float, so that averages and files of weights treat it as any other; 0 before the first batch.
         self.register_buffer("seen", torch.zeros(()))
         self.order: Tensor
         self.sign: Tensor
@@ -91,7 +91,7 @@ class Mix(nn.Module):
 
     @torch.no_grad()
     def start(self, x: Float[Tensor, "*n g m"], real: Bool[Tensor, "*n g"]) -> None:
-        """Make the first batch come out with mean 0 and spread 1 in each coordinate (Glow, section 3.1)."""
+        """Scale so that the first batch has mean 0 and standard deviation 1 in each coordinate (Glow, section 3.1)."""
         values = x[real]
         self.shift.copy_(-values.mean(0))
         self.log_scale.copy_(-values.std(0).clamp(min=1e-3).log() if len(values) > 1 else self.log_scale)
@@ -117,12 +117,18 @@ class Mix(nn.Module):
         return x * (-self.log_scale).exp() - self.shift
 
     def log_det(self) -> Float[Tensor, ""]:
-        """Of one group; that of a permutation is 0."""
+        """Log-determinant of one group; that of a permutation is 0."""
         return self.log_scale.sum() + self.log_diagonal.sum()
 
 
 def affine(x: Tensor, parameters: Float[Tensor, "*n p"], inverse: bool) -> tuple[Tensor, Tensor]:
-    """x exp(s) + t, or back, and the log-slope of what was done; s is kept within -2 and 2."""
+    """x exp(s) + t or its inverse, and the log-slope of the map; s is between -2 and 2.
+
+    Args:
+        x: coordinates.
+        parameters: of s and t.
+        inverse: whether to invert.
+    """
     log_scale, shift = 2 * torch.tanh(parameters[..., 0] / 2), parameters[..., 1]
     if inverse:
         return (x - shift) * (-log_scale).exp(), -log_scale
@@ -132,15 +138,22 @@ def affine(x: Tensor, parameters: Float[Tensor, "*n p"], inverse: bool) -> tuple
 def spline(
     x: Tensor, parameters: Float[Tensor, "*n p"], inverse: bool, bins: int, circle: bool
 ) -> tuple[Tensor, Tensor]:
-    """A monotonic rational-quadratic spline, or back, and the log-slope; on circles half a turn follows.
+    """A monotonic rational-quadratic spline or its inverse, and the log-slope; on circles half a turn follows.
 
-    The spline fixes the ends of its interval with slope 1, which is smooth on a circle; the half turn keeps them from
-    being the same ends in every step.
+    The spline fixes the ends of its interval with slope 1, which is smooth on a circle. The half turn changes the fixed
+    point from step to step.
+
+    Args:
+        x: coordinates.
+        parameters: widths, heights and slopes.
+        inverse: whether to invert.
+        bins: of the spline.
+        circle: whether x are angles.
     """
     widths, heights, derivatives = parameters.split([bins, bins, bins - 1], -1)
     function = MonotonicRQSTransform(widths, heights, derivatives, bound=math.pi if circle else LINE_BOUND)
     if inverse:
-        # At the very end of the interval rounding can leave no bin for a value.
+        # At the end of the interval a rounded value may lie in no bin.
         y = wrap(x - math.pi).clamp(-math.pi + 1e-6, math.pi - 1e-6) if circle else x
         back = cast(Tensor, function.inv(y))
         return back, -function.call_and_ladj(back)[1]

@@ -1,7 +1,7 @@
-"""Diffusion on any space: data dissolve in noise, and a network learns what they were.
+"""Diffusion on any space: noise is added to the data, and a network learns to remove it.
 
 Flat fields: x_t = alpha(t) x_data + sigma(t) x_noise. Curved fields (rotations, torsions): Brownian motion from x_data
-with spread s(t), whose kernel k the manifold knows. One class, by its keywords:
+with standard deviation s(t), whose heat kernel k the manifold has. One class, by its keywords:
 
     DDPM   path=linear_beta target=eps          ancestral sampling: the samplers `ddpm`, `ddim` (eta), `sde`
     VDM    path=learned target=v weighting=bound    learned schedule, continuous time, trained on the bound
@@ -9,18 +9,19 @@ with spread s(t), whose kernel k the manifold knows. One class, by its keywords:
     ours   path=cosine target=x                 proteins: positions and, by Brownian motion, rotations
 
 The loss of a flat field is the squared error of the target. That of a curved field is the squared error of the score,
-|grad log k(x_t | x_hat) - grad log k(x_t | x_data)|^2: least where x_hat has the score of p(x_t), E[grad log k(x_t |
-x_data) | x_t], which an x_hat always can have. Samplers then have the exact score, though x_hat itself is no mean.
+|grad log k(x_t | x_hat) - grad log k(x_t | x_data)|^2. Its minimiser x_hat has the score of p(x_t), E[grad log k(x_t |
+x_data) | x_t]; such an x_hat always exists. Samplers then have the exact score, though x_hat itself is not a mean.
 
 The bound, in nats, with r(t) = alpha^2 / sigma^2 and squared errors in units of the noise, is in continuous time
 
     -log p(x) <= KL(q(x_1 | x) || p_noise) + E[-log p(x | x_first)]
                  + int_first^1 E[ -1/2 r'(t) |x - x_hat|^2 + 1/2 (s^2)'(t) |score difference|^2 ] dt,
 
-the sum over flat and curved fields: both integrands are 1/2 g^2 |score difference|^2 by Girsanov's theorem, which holds
-on any manifold. p(x | x_first) is normal about x_first / alpha with the spread sigma / alpha left at the first time, or
-the kernel with spread s(first). Where coordinates are outcomes (binary pixels), it is the probability of each value
-given x_first, in proportion to the density it gives x_first (VDM, eq. 13), and the bound is one of probabilities.
+summed over flat and curved fields: both integrands are 1/2 g^2 |score difference|^2 by Girsanov's theorem, which holds
+on any manifold. p(x | x_first) is normal about x_first / alpha with the standard deviation sigma / alpha of the first
+time, or the kernel with s(first). Where coordinates have discrete values with probabilities (binary pixels), it is the
+probability of each value given x_first, proportional to the density of x_first given the value (VDM, eq. 13), and the
+bound is one of probabilities.
 
 References:
     Ho et al. 2020, Denoising Diffusion Probabilistic Models.
@@ -44,19 +45,22 @@ from protgen.families.base import IterativeFamily, Likelihood, LikelihoodFamily
 from protgen.families.ode_likelihood import OdeSettings, first_time, log_prob_by_flow, warped
 from protgen.families.targets import Target, stratified
 from protgen.nn.binned import Support
+from protgen.nn.precision import autocast
 from protgen.samplers.base import Denoiser
 from protgen.samplers.schedules import SCHEDULES, Brownian, Learned, Path, VarianceExploding
-from protgen.spaces.base import HeatKernel, Space, masked
+from protgen.spaces.base import Space, masked
+from protgen.spaces.capabilities import auxiliary_losses, encoder_view, support_of
+from protgen.spaces.manifolds import HeatKernel
 from protgen.types import Conditioning, Losses, State
 
-# EDM's normal distribution of log sigma, mean -1.2 and spread 1.2 at a spread of data of 0.5; ours is 1.
+# EDM's normal distribution of log sigma: mean -1.2 and standard deviation 1.2 for data of std 0.5; ours have std 1.
 EDM_LOG_SIGMA = (-1.2 + math.log(2), 1.2)
-FIRST = 1e-3  # least time of the simple weighting
+FIRST = 1e-3  # smallest time of the simple weighting
 
 
 @dataclass(frozen=True)
 class Bound:
-    """The three parts of -log p(x), each (b,) in nats, and the degrees of freedom they are about."""
+    """The three parts of -log p(x), each (b,) in nats, and the degrees of freedom."""
 
     prior: Float[Tensor, " b"]
     reconstruction: Float[Tensor, " b"]
@@ -74,98 +78,106 @@ class Bound:
         return -self.nats / self.dof / math.log(2)
 
 
+@dataclass(frozen=True)
+class DiffusionSettings:
+    """Path, target, loss and likelihood of diffusion.
+
+    Attributes:
+        path: alpha and sigma of flat fields: cosine, linear_beta, linear, edm or learned.
+        target: what the network predicts on flat fields: x, eps, v or edm; see `protgen.families.targets`.
+        weighting: simple, the error of the target (of x where its weight is at most `max_weight`, with the auxiliary
+            losses of the space); or bound, the variational bound in nats for each degree of freedom.
+        self_conditioning: probability that a training step reads the prediction of a first pass.
+        max_weight: limit of the weight of squared errors of x, 1 / variance of the noise: 100 is a noise of 0.1.
+        data_bias: exponent b > 0 of the time density (1 - t)^(b - 1) of the simple weighting; above 1 favours times
+            near the data.
+        likelihood: what `log_prob` is: bound, or ode, an estimate by the probability flow. Ode is not reliable where a
+            field is curved: see `protgen.families.ode_likelihood`.
+        first: first time of likelihoods where a path has no noise at t = 0. A network that predicts x has an error of
+            about 1 / sqrt(max_weight): with target x choose a time with at least half that noise.
+
+    Raises:
+        ConfigError: if a value is not known or out of range, or path and weighting cannot be combined.
+    """
+
+    path: str = "cosine"
+    target: str = "x"
+    weighting: Literal["simple", "bound"] = "simple"
+    self_conditioning: float = 0.5
+    max_weight: float = 100.0
+    data_bias: float = 1.0
+    likelihood: Literal["bound", "ode"] = "bound"
+    first: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.path not in SCHEDULES:
+            raise ConfigError(f"no path {self.path!r}: choose one of {', '.join(SCHEDULES)}")
+        if self.weighting not in ("simple", "bound") or self.likelihood not in ("bound", "ode"):
+            raise ConfigError(
+                f"weighting {self.weighting!r} is simple or bound, likelihood {self.likelihood!r} bound or ode"
+            )
+        if not 0 < self.first < 1 or self.max_weight <= 0 or self.data_bias <= 0:
+            raise ConfigError(
+                f"first {self.first} is between 0 and 1; max_weight {self.max_weight} and data_bias {self.data_bias} "
+                "above 0"
+            )
+        if self.path == "learned" and self.weighting != "bound":
+            raise ConfigError("a learned path is trained on the bound; use weighting=bound, or path=cosine")
+
+
 class Diffusion(IterativeFamily, LikelihoodFamily):
     """Denoising diffusion with any path and target, on flat and curved fields.
 
     Args:
         space: where x lives.
         encoder: the network.
-        path: alpha and sigma of flat fields: cosine, linear_beta, linear, edm or learned.
-        target: what the network predicts on flat fields: x, eps, v or edm; see `protgen.families.targets`.
-        weighting: simple, the error of the target (of x where its weight is not over `max_weight`, with what the space
-            adds near data); or bound, the variational bound in nats for each degree of freedom.
-        self_conditioning: probability that a training step sees an estimate from a first pass.
-        max_weight: limit of the weight of squared errors of x, 1 / spread^2 of the noise: 100 is a tenth.
-        data_bias: exponent b > 0 of the time density (1 - t)^(b - 1) of the simple weighting; above 1 favours data.
-        likelihood: what `log_prob` is: bound, or ode, an estimate by the probability flow. Do not rely on ode where a
-            field is curved: see `protgen.families.ode_likelihood`.
-        first: time at which likelihoods begin where a path leaves no noise at t = 0. A network that predicts x tells it
-            from x_t no better than by 1 / sqrt(max_weight): with target x a time with at least half that noise is fair.
+        settings: path, target, loss and likelihood.
 
     Raises:
-        ConfigError: if path, target, weighting and space cannot go together.
+        ConfigError: if settings and space cannot be combined.
     """
 
-    def __init__(
-        self,
-        space: Space,
-        encoder: Encoder,
-        path: str = "cosine",
-        target: str = "x",
-        weighting: Literal["simple", "bound"] = "simple",
-        self_conditioning: float = 0.5,
-        max_weight: float = 100.0,
-        data_bias: float = 1.0,
-        likelihood: Literal["bound", "ode"] = "bound",
-        first: float = 0.01,
-    ) -> None:
+    def __init__(self, space: Space, encoder: Encoder, settings: DiffusionSettings | None = None) -> None:
         super().__init__()
-        if path not in SCHEDULES:
-            raise ConfigError(f"no path {path!r}: choose one of {', '.join(SCHEDULES)}")
-        if weighting not in ("simple", "bound") or likelihood not in ("bound", "ode"):
-            raise ConfigError(f"weighting {weighting!r} is simple or bound, likelihood {likelihood!r} bound or ode")
-        for name, manifold in space.manifolds.items():
-            if manifold.curved and not isinstance(manifold, HeatKernel):
-                raise ConfigError(
-                    f"no Brownian motion is known on {type(manifold).__name__} of field {name!r}; use flow_matching"
-                )
-        if not 0 < first < 1 or max_weight <= 0 or data_bias <= 0:
-            raise ConfigError(
-                f"first {first} is between 0 and 1; max_weight {max_weight} and data_bias {data_bias} above 0"
-            )
-        if path == "learned" and weighting != "bound":
-            raise ConfigError("a learned path is learned by the bound; use weighting=bound, or path=cosine")
+        settings = settings or DiffusionSettings()
+        require_heat_kernels(space)
+        self.settings = settings
         self.space = space
         self.encoder = encoder
         self.head = space.head(encoder.scalar_dim, encoder.vector_dim)
-        support = space.support()
-        # The values of coordinates that are outcomes, not cells: these have probabilities.
-        self.outcomes = support if support is not None and support.volume == 1 else None
-        if self.outcomes and target != "x":
-            raise ConfigError(
-                f"target={target} has no bounds, and means of outcomes, as a head of {type(space).__name__} says, have "
-                "some; use target=x"
-            )
-        self.schedule = SCHEDULES[path]()
-        if self.outcomes and isinstance(self.schedule, Learned):
-            # Values nine spreads of the noise apart are told from each other without fail: less noise teaches nothing.
-            self.schedule = Learned(gamma_min=2 * math.log(self.outcomes.step / 9))
-        self.target = Target(target, Path(self.schedule, Brownian()), space)
-        self.weighting = weighting
-        self.self_conditioning = self_conditioning
-        self.max_weight = max_weight
-        self.data_bias = data_bias
-        self.likelihood = likelihood
-        self.first = first
-
-    @property
-    def path(self) -> Path:
-        """From data to noise."""
-        return self.target.path
+        self.values = exact_values(space, settings.target)
+        self.schedule = SCHEDULES[settings.path]()
+        if self.values and isinstance(self.schedule, Learned):
+            # Values nine standard deviations apart are distinguished with certainty: less noise teaches nothing.
+            self.schedule = Learned(gamma_min=2 * math.log(self.values.step / 9))
+        self.path = Path(self.schedule, Brownian())
+        self.target = Target(settings.target, self.path, space)
+        self.likelihood = settings.likelihood
+        self.first = settings.first
 
     def predict(self, x_t: State, t: Tensor, cond: Conditioning, x_pred: State | None) -> State:
-        """Prediction of x_data, with the conventions of the space imposed."""
+        """Prediction of x_data, with the conventions of the space imposed.
+
+        Args:
+            x_t: the noisy point.
+            t: its time.
+            cond: y.
+            x_pred: an earlier prediction of x_data, for self-conditioning.
+        """
         seen = self.target.inputs(x_t, t)
-        # Only the encoder runs in low precision: coordinates and losses keep float32.
-        low = self.autocast_dtype or torch.float32
-        with torch.autocast(t.device.type, dtype=low, enabled=self.autocast_dtype is not None):
-            view = self.space.view
-            guess = None if x_pred is None else view(x_pred)
-            features = self.encoder(view(seen), self.path.seen(t), cond, guess)
+        with autocast(t.device, self.autocast_dtype):
+            guess = None if x_pred is None else encoder_view(self.space, x_pred)
+            features = self.encoder(encoder_view(self.space, seen), self.path.seen(t), cond, guess)
         return self.space.project(self.target.data(self.head(features, seen), seen, x_t, t))
 
     def diffuse(self, x_data: State, t: Float[Tensor, " b"], rng: Generator) -> State:
-        """A draw of q(x_t | x_data)."""
+        """A draw of q(x_t | x_data).
+
+        Args:
+            x_data: points of the space.
+            t: times.
+            rng: generator on the CPU.
+        """
         mask, device = x_data.mask, x_data.mask.device
         normals = torch.randn(*mask.shape, self.space.normals_per_position, generator=rng).to(device)
         noise = self.space.noise(mask, normals)
@@ -180,12 +192,19 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
         return self.space.project(State(fields, mask))
 
     def std(self, t: Float[Tensor, " b"]) -> Float[Tensor, "b 1 1"]:
-        """Spread of the Brownian motion of curved fields, radians."""
+        """Standard deviation of the Brownian motion of curved fields, radians."""
         assert self.path.brownian is not None
         return self.path.brownian.std(t)[:, None, None]
 
     def errors(self, x_t: State, prediction: State, x_data: State, t: Float[Tensor, " b"]) -> dict[str, Tensor]:
-        """Squared errors of each field at each position (b, l): of x_data in units of the noise, or of the score."""
+        """Squared errors of each field at each position (b, l): of x_data in units of the noise, or of the score.
+
+        Args:
+            x_t: the noisy point.
+            prediction: of x_data.
+            x_data: the data.
+            t: times.
+        """
         stds = self.space.noise_std(x_data.mask)
         found = {}
         for name, manifold in self.space.manifolds.items():
@@ -201,42 +220,61 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
 
     def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
         """Error of the target, or the bound in nats for each degree of freedom."""
-        return self.bound_loss(x_data, cond, rng) if self.weighting == "bound" else self.simple_loss(x_data, cond, rng)
+        return (
+            self.bound_loss(x_data, cond, rng)
+            if self.settings.weighting == "bound"
+            else self.simple_loss(x_data, cond, rng)
+        )
 
     def simple_loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
-        """Mean error of the target of each field, plus what the space adds near the data end."""
+        """Mean error of the target of each field, plus auxiliary losses of the space.
+
+        Args:
+            x_data: points of the space.
+            cond: their y.
+            rng: generator on the CPU.
+        """
         mask = x_data.mask
-        u = stratified(len(mask), rng).to(mask.device)
-        if isinstance(self.schedule, VarianceExploding):
-            mean, deviation = EDM_LOG_SIGMA
-            normal = torch.special.ndtri(u.double().clamp(1e-6, 1 - 1e-6))
-            t = self.schedule.time_of((mean + deviation * normal).exp()).float()
-        else:
-            t = (1 - u.pow(1 / self.data_bias)).clamp(FIRST, 1.0)
+        t = self.training_times(stratified(len(mask), rng).to(mask.device))
         x_t, prediction = self.noisy_and_predicted(x_data, t, cond, rng)
-        weight = self.target.weight(t, self.max_weight)
+        weight = self.target.weight(t, self.settings.max_weight)
         terms = {}
         for name, error in self.errors(x_t, prediction, x_data, t).items():
             manifold = self.space.manifolds[name]
             if manifold.curved:
-                # spread^2 / dim makes the score's error 1 at most; over an error of x of `max_weight`, no more.
+                # variance / dim bounds the error of the score by 1; `max_weight` limits the weight of an error of x.
                 variance = self.std(t)[:, 0, 0].square()
-                scale = variance * (self.max_weight * variance).clamp(max=1) / manifold.dim
+                scale = variance * (self.settings.max_weight * variance).clamp(max=1) / manifold.dim
             else:
                 scale = weight / manifold.dim
             terms[name] = scale * self.space.reduce(error, mask)
         if self.target.name == "x":
-            terms |= self.space.auxiliary(prediction, x_data, self.path.seen(t))
+            terms |= auxiliary_losses(self.space, prediction, x_data, self.path.seen(t))
         total = torch.stack([term.mean() for term in terms.values()]).sum()
         return Losses(total, {name: term.mean().detach() for name, term in terms.items()})
+
+    def training_times(self, u: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Times of the simple weighting from uniform numbers; on EDM's path log sigma is normal."""
+        if isinstance(self.schedule, VarianceExploding):
+            mean, deviation = EDM_LOG_SIGMA
+            normal = torch.special.ndtri(u.double().clamp(1e-6, 1 - 1e-6))
+            return self.schedule.times_of((mean + deviation * normal).exp()).float()
+        return (1 - u.pow(1 / self.settings.data_bias)).clamp(FIRST, 1.0)
 
     def noisy_and_predicted(
         self, x_data: State, t: Float[Tensor, " b"], cond: Conditioning, rng: Generator
     ) -> tuple[State, State]:
-        """x_t and the prediction from it, with an estimate of a first pass in a fraction of the calls."""
+        """x_t and the prediction from it; a fraction of the calls read the prediction of a first pass.
+
+        Args:
+            x_data: points of the space.
+            t: times.
+            cond: y.
+            rng: generator on the CPU.
+        """
         x_t = self.diffuse(x_data, t, rng)
         x_pred = None
-        if torch.rand((), generator=rng) < self.self_conditioning:
+        if torch.rand((), generator=rng) < self.settings.self_conditioning:
             with torch.no_grad():
                 x_pred = self.predict(x_t, t, cond, None)
         return x_t, self.predict(x_t, t, cond, x_pred)
@@ -244,13 +282,18 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
     def bound_loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
         """The bound at one time for each example.
 
-        The ends of a learned schedule are learned by the bound, the shape between them by the variance of its
-        x_pred: d(l^2) = 2 l dl for the loss l of an example (VDM, appendix I).
+        The ends of a learned schedule are trained on the bound. The shape between them minimises the variance of the
+        estimate of the bound: d(l^2) = 2 l dl for the loss l of an example (VDM, appendix I).
+
+        Args:
+            x_data: points of the space.
+            cond: their y.
+            rng: generator on the CPU.
         """
         u = stratified(len(x_data.mask), rng).to(x_data.mask.device)
         found: list[Tensor] = []
         if isinstance(self.schedule, Learned):
-            # Called in the backward pass, when the losses are known.
+            # Called in the backward pass, after the losses are computed.
             self.schedule.on_shape = lambda gradient: gradient * 2 * found[0].to(gradient)
         try:
             bound = self.one_time(x_data, cond, u, rng, train=True)
@@ -265,7 +308,15 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
     def one_time(
         self, x_data: State, cond: Conditioning, u: Float[Tensor, " b"], rng: Generator, *, train: bool
     ) -> Bound:
-        """The parts of the bound with the integral estimated at one time for each example, at u of [0, 1]."""
+        """The parts of the bound, with the integral estimated at one time for each example.
+
+        Args:
+            x_data: points of the space.
+            cond: their y.
+            u: uniform numbers in [0, 1] that give the times.
+            rng: of noise.
+            train: whether to self-condition as in training.
+        """
         mask = x_data.mask
         t, density = warped(u.double(), first_time(self.path, self.first))
         t, density = t.float(), density.float()
@@ -298,14 +349,14 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
                 x_1 = manifold.diffuse(x_data[name], self.std(one), steps)
                 excess = manifold.log_kernel(x_1, x_data[name], self.std(one)) + manifold.log_volume
                 prior = prior + masked(excess, mask).sum(-1)
-                # The entropy of a normal: of the kernel at 0.02 rad it is off by less than s^2 = 4e-4 nats.
+                # The entropy of a normal; that of the kernel at 0.02 rad differs by less than s^2 = 4e-4 nats.
                 log_std = self.std(first)[:, 0, 0].log()
             else:
                 square = masked(x_data[name], mask).square().flatten(1).sum(-1) / stds[name].square()
                 prior = prior + 0.5 * last_snr.exp() * square
                 log_std = stds[name].log() - first_snr / 2
-                if self.outcomes is not None:
-                    reconstruction = reconstruction + surprise(x_data[name], log_std, self.outcomes, mask, rng)
+                if self.values is not None:
+                    reconstruction = reconstruction + surprise(x_data[name], log_std, self.values, mask, rng)
                     continue
             reconstruction = reconstruction + dof[name] * (0.5 * math.log(2 * math.pi * math.e) + log_std)
         return prior, reconstruction
@@ -357,10 +408,48 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
         return DiffusionDenoiser(self)
 
 
+def require_heat_kernels(space: Space) -> None:
+    """Refuse a space with a curved field without Brownian motion.
+
+    Raises:
+        ConfigError: with what to use instead.
+    """
+    for name, manifold in space.manifolds.items():
+        if manifold.curved and not isinstance(manifold, HeatKernel):
+            raise ConfigError(
+                f"no Brownian motion is known on {type(manifold).__name__} of field {name!r}; use flow_matching"
+            )
+
+
+def exact_values(space: Space, target: str) -> Support | None:
+    """The discrete values of a space that have probabilities rather than cells with a density; None elsewhere.
+
+    Raises:
+        ConfigError: for another target than x: the head of such a space predicts means between the values.
+    """
+    support = support_of(space)
+    if support is None or support.volume != 1:
+        return None
+    if target != "x":
+        raise ConfigError(
+            f"target={target} has no bounds, and the head of {type(space).__name__} predicts means of discrete values, "
+            "which have; use target=x"
+        )
+    return support
+
+
 def surprise(
     x_data: Float[Tensor, "b l c"], log_std: Float[Tensor, " b"], support: Support, mask: Tensor, rng: Generator
 ) -> Float[Tensor, " b"]:
-    """-log p(x | x_first) of discrete coordinates at one draw of x_first / alpha, normal about x with that spread."""
+    """-log p(x | x_first) of discrete coordinates, at one draw of x_first / alpha, which is normal about x.
+
+    Args:
+        x_data: coordinates.
+        log_std: log standard deviation of x_first / alpha.
+        support: the values that coordinates take.
+        mask: which positions are real.
+        rng: of the draw.
+    """
     std = log_std.exp()[:, None, None]
     seen = x_data + std * torch.randn(x_data.shape, generator=rng).to(x_data)
     values = support.least + support.step * torch.arange(support.count, device=x_data.device)
@@ -371,14 +460,14 @@ def surprise(
 
 
 class DiffusionDenoiser(Denoiser):
-    """The network's prediction of x_data, as samplers and guides ask for it."""
+    """The network's prediction of x_data behind the interface of samplers."""
 
     def __init__(self, family: Diffusion) -> None:
         self.family = family
 
     @property
     def path(self) -> Path:
-        """That of the family."""
+        """The path of the family."""
         return self.family.path
 
     def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None) -> State:

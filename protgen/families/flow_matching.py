@@ -1,13 +1,13 @@
 """Flow matching on any space: paths from noise to data, learned by predicting the data.
 
-On the straight path x_t is the point a fraction t of the way from x_data to x_noise on the geodesic of each field; the
-network predicts x_data, and the loss is its squared error over t^2, which is the squared error of the velocity. Flat
-fields may follow the variance-preserving path instead, alpha = cos(pi t / 2) and sigma = sin(pi t / 2), on which the
-velocity alpha' x_hat + sigma' (x_t - alpha x_hat) / sigma has (pi / 2)^2 / sigma^2 times the squared error of x_hat.
+On the straight path x_t is the point at fraction t of the geodesic from x_data to x_noise, in each field. The network
+predicts x_data, and the loss is its squared error over t^2, which is the squared error of the velocity. Flat fields may
+follow the variance-preserving path instead, alpha = cos(pi t / 2) and sigma = sin(pi t / 2), on which the velocity
+alpha' x_hat + sigma' (x_t - alpha x_hat) / sigma has (pi / 2)^2 / sigma^2 times the squared error of x_hat.
 
-On a curved field the velocity is -log_x(x_data) / t. Its squared error is that of logarithms, whose least is the mean
-E[log_x(x_data) | x_t] that the flow needs; the chordal distance (smooth, and as in FrameFlow) has another one where
-x_data is uncertain by much. The keyword `curved_error` chooses.
+On a curved field the velocity is -log_x(x_data) / t. Its squared error is that of logarithms, minimised by the mean
+E[log_x(x_data) | x_t] that the flow needs. The chordal distance (smooth, as in FrameFlow) has another minimiser where
+x_data is very uncertain. The keyword `curved_error` chooses.
 
 References:
     Lipman et al. 2023, Flow Matching for Generative Modeling, eq. 9, 18 and 20.
@@ -15,6 +15,7 @@ References:
     Yim et al. 2023, FrameFlow, eq. 5-8 (SE(3), x_data parametrisation, clipped weight).
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -27,12 +28,53 @@ from protgen.families.base import IterativeFamily, Likelihood, LikelihoodFamily
 from protgen.families.minibatch_ot import couple
 from protgen.families.ode_likelihood import OdeSettings, log_prob_by_flow
 from protgen.families.targets import Target, stratified
+from protgen.nn.precision import autocast
 from protgen.samplers.base import Denoiser
 from protgen.samplers.schedules import Cosine, Linear, Path
 from protgen.spaces.base import Space
+from protgen.spaces.capabilities import aligned, auxiliary_losses, encoder_view
+from protgen.spaces.manifolds import Manifold
 from protgen.types import Conditioning, Losses, State
 
 PATHS = {"linear": Linear, "variance_preserving": Cosine}
+
+
+@dataclass(frozen=True)
+class FlowSettings:
+    """Path, loss and likelihood of flow matching.
+
+    Attributes:
+        self_conditioning: probability that a training step reads the prediction of a first pass.
+        min_t: lower clip of t in the weight 1 / t^2 of the loss.
+        data_bias: exponent b > 0 of the time density (1 - t)^(b - 1); above 1 it favours times near the data, which
+            decide the precision.
+        path: linear, or variance_preserving for flat fields.
+        optimal_transport: assign noise to examples by optimal transport within a batch.
+        curved_error: chordal, or tangent for the exact velocity.
+        first: first time of likelihoods.
+
+    Raises:
+        ConfigError: if there is no such path or error, or `first` is not between 0 and 1.
+    """
+
+    self_conditioning: float = 0.5
+    min_t: float = 0.1
+    data_bias: float = 1.4
+    path: str = "linear"
+    optimal_transport: bool = False
+    curved_error: Literal["chordal", "tangent"] = "chordal"
+    first: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if self.path not in PATHS:
+            raise ConfigError(
+                f"flow_matching has no path {self.path!r}: choose linear or variance_preserving, "
+                "or family=diffusion for edm, linear_beta and learned"
+            )
+        if self.curved_error not in ("chordal", "tangent"):
+            raise ConfigError(f"curved_error {self.curved_error!r}: choose chordal or tangent")
+        if not 0 < self.first < 1:
+            raise ConfigError(f"first {self.first}: the first time of likelihoods is between 0 and 1")
 
 
 class FlowMatching(IterativeFamily, LikelihoodFamily):
@@ -41,67 +83,44 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
     Args:
         space: where x lives.
         encoder: the network.
-        self_conditioning: probability that a training step sees an estimate from a first pass.
-        min_t: lower clip of t in the weight 1 / t^2 of the loss.
-        data_bias: exponent b > 0 of the time density (1 - t)^(b - 1); above 1 it favours the data end, where precision
-            is decided.
-        path: linear, or variance_preserving for flat fields.
-        optimal_transport: assign noise to examples by optimal transport within a batch.
-        curved_error: chordal, or tangent for the exact velocity.
-        first: time at which likelihoods begin.
-
-    Raises:
-        ConfigError: if there is no such path or error, or `first` is not between 0 and 1.
+        settings: path, loss and likelihood.
     """
 
-    def __init__(
-        self,
-        space: Space,
-        encoder: Encoder,
-        self_conditioning: float = 0.5,
-        min_t: float = 0.1,
-        data_bias: float = 1.4,
-        path: str = "linear",
-        optimal_transport: bool = False,
-        curved_error: Literal["chordal", "tangent"] = "chordal",
-        first: float = 1e-3,
-    ) -> None:
+    def __init__(self, space: Space, encoder: Encoder, settings: FlowSettings | None = None) -> None:
         super().__init__()
-        if path not in PATHS:
-            raise ConfigError(
-                f"flow_matching has no path {path!r}: choose linear or variance_preserving, "
-                "or family=diffusion for edm, linear_beta and learned"
-            )
-        if curved_error not in ("chordal", "tangent"):
-            raise ConfigError(f"curved_error {curved_error!r}: choose chordal or tangent")
-        if not 0 < first < 1:
-            raise ConfigError(f"first {first}: the time at which likelihoods begin is between 0 and 1")
-        self.schedule = PATHS[path]()
+        settings = settings or FlowSettings()
+        self.schedule = PATHS[settings.path]()
         self.path = Path(self.schedule)
         self.target = Target("x", self.path, space)
-        self.optimal_transport = optimal_transport
-        self.curved_error = curved_error
+        self.settings = settings
         self.space = space
         self.encoder = encoder
-        self.self_conditioning = self_conditioning
-        self.min_t = min_t
-        self.first = first
-        self.data_bias = data_bias
+        self.first = settings.first
         self.head = space.head(encoder.scalar_dim, encoder.vector_dim)
 
     def predict(self, x_t: State, t: Tensor, cond: Conditioning, x_pred: State | None) -> State:
-        """Prediction of x_data, with the conventions of the space imposed."""
+        """Prediction of x_data, with the conventions of the space imposed.
+
+        Args:
+            x_t: the noisy point.
+            t: its time.
+            cond: y.
+            x_pred: an earlier prediction of x_data, for self-conditioning.
+        """
         seen = self.target.inputs(x_t, t)
-        # Only the encoder runs in low precision: coordinates and losses keep float32.
-        low = self.autocast_dtype or torch.float32
-        with torch.autocast(t.device.type, dtype=low, enabled=self.autocast_dtype is not None):
-            view = self.space.view
-            guess = None if x_pred is None else view(x_pred)
-            features = self.encoder(view(seen), self.path.seen(t), cond, guess)
+        with autocast(t.device, self.autocast_dtype):
+            guess = None if x_pred is None else encoder_view(self.space, x_pred)
+            features = self.encoder(encoder_view(self.space, seen), self.path.seen(t), cond, guess)
         return self.space.project(self.head(features, seen))
 
     def interpolate(self, x_data: State, x_noise: State, t: Float[Tensor, " b"]) -> State:
-        """x_t on the path from x_data (t = 0) to x_noise (t = 1); on curved fields a geodesic."""
+        """x_t on the path from x_data (t = 0) to x_noise (t = 1); on curved fields a geodesic.
+
+        Args:
+            x_data: points at t = 0.
+            x_noise: points at t = 1.
+            t: times.
+        """
         fraction = t[:, None, None]
         alpha, sigma = self.target.levels(t)
         fields = {
@@ -113,43 +132,65 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
         return self.space.project(State(fields, x_data.mask))
 
     def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
-        """Clipped velocity error of each field, plus what the space adds near the data end."""
+        """Clipped velocity error of each field, plus auxiliary losses of the space."""
         mask, device = x_data.mask, x_data.mask.device
         b = len(mask)
-        # (1 - u^(1/b)) has density b (1 - t)^(b - 1): stratified over the batch, which lowers the variance of the loss.
+        # 1 - u^(1/b) has density b (1 - t)^(b - 1); stratification over the batch lowers the variance of the loss.
         u = stratified(b, rng)
-        t = (1 - u.pow(1 / self.data_bias)).clamp(1e-3, 1.0).to(device)
+        t = (1 - u.pow(1 / self.settings.data_bias)).clamp(1e-3, 1.0).to(device)
         normals = torch.randn(*mask.shape, self.space.normals_per_position, generator=rng).to(device)
         with torch.no_grad():
             x_noise = self.space.noise(mask, normals)
-            if self.optimal_transport:
+            if self.settings.optimal_transport:
                 x_noise = couple(self.space, x_noise, x_data)
-            x_noise = self.space.align(x_noise, x_data)
+            x_noise = aligned(self.space, x_noise, x_data)
             x_t = self.interpolate(x_data, x_noise, t)
         x_pred = None
-        if torch.rand((), generator=rng) < self.self_conditioning:
+        if torch.rand((), generator=rng) < self.settings.self_conditioning:
             with torch.no_grad():
                 x_pred = self.predict(x_t, t, cond, None)
         prediction = self.predict(x_t, t, cond, x_pred)
-
-        straight_weight = 1 / t.clamp(min=self.min_t).square()
-        scales = self.space.scale(mask)
-        terms = {}
-        for name, manifold in self.space.manifolds.items():
-            weight = straight_weight if manifold.curved or self.path.straight else self.velocity_weight(t)
-            if manifold.curved and self.curved_error == "tangent":
-                found = manifold.logmap(x_t[name], prediction[name]) - manifold.logmap(x_t[name], x_data[name])
-                error = found.square().sum(-1)
-            else:
-                error = manifold.squared_error(prediction[name], x_data[name])
-            terms[name] = weight * self.space.reduce(error, mask) / scales[name].square()
-        terms |= self.space.auxiliary(prediction, x_data, self.path.seen(t))
+        terms = self.field_losses(x_t, prediction, x_data, t)
+        terms |= auxiliary_losses(self.space, prediction, x_data, self.path.seen(t))
         total = torch.stack([term.mean() for term in terms.values()]).sum()
         return Losses(total, {name: term.mean().detach() for name, term in terms.items()})
 
+    def field_losses(
+        self, x_t: State, prediction: State, x_data: State, t: Float[Tensor, " b"]
+    ) -> dict[str, Float[Tensor, " b"]]:
+        """Weighted error of each field, in units of its scale.
+
+        Args:
+            x_t: the noisy point.
+            prediction: of x_data.
+            x_data: the data.
+            t: times.
+        """
+        straight_weight = 1 / t.clamp(min=self.settings.min_t).square()
+        scales = self.space.scale(x_data.mask)
+        terms = {}
+        for name, manifold in self.space.manifolds.items():
+            weight = straight_weight if manifold.curved or self.path.straight else self.velocity_weight(t)
+            error = self.field_error(manifold, x_t[name], prediction[name], x_data[name])
+            terms[name] = weight * self.space.reduce(error, x_data.mask) / scales[name].square()
+        return terms
+
+    def field_error(self, manifold: Manifold, x_t: Tensor, prediction: Tensor, x_data: Tensor) -> Float[Tensor, "b l"]:
+        """Squared error of the prediction, or of the velocity on curved fields with `curved_error` tangent.
+
+        Args:
+            manifold: of the field.
+            x_t: the noisy value.
+            prediction: of the value at t = 0.
+            x_data: the value at t = 0.
+        """
+        if manifold.curved and self.settings.curved_error == "tangent":
+            return (manifold.logmap(x_t, prediction) - manifold.logmap(x_t, x_data)).square().sum(-1)
+        return manifold.squared_error(prediction, x_data)
+
     def velocity_weight(self, t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """(alpha' - alpha sigma' / sigma)^2, what an error of x_hat is in the velocity, at t no less than min_t."""
-        t = t.clamp(min=self.min_t)
+        """(alpha' - alpha sigma' / sigma)^2, the squared factor from errors of x_hat to the velocity; t is clipped."""
+        t = t.clamp(min=self.settings.min_t)
         alpha_slope, sigma_slope = self.path.flat.slopes(t)
         return (alpha_slope - self.path.flat.alpha(t) * sigma_slope / self.path.flat.sigma(t)).square()
 
@@ -167,14 +208,14 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
 
 
 class FlowDenoiser(Denoiser):
-    """The network's prediction of x_data, as samplers and guides ask for it."""
+    """The network's prediction of x_data behind the interface of samplers."""
 
     def __init__(self, family: FlowMatching) -> None:
         self.family = family
 
     @property
     def path(self) -> Path:
-        """That of the family."""
+        """The path of the family."""
         return self.family.path
 
     def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None) -> State:

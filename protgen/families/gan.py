@@ -1,9 +1,9 @@
-"""Generative adversarial networks on any space: a generator from noise to data in one go, and a critic beside it.
+"""Generative adversarial networks on any space: a generator from noise to data, and a critic.
 
-One loss trains both. The critic's part sees samples cut from the generator's tape, the generator's part goes through
-the critic with the critic's own parameters cut from it; so each network gets the gradient of its own loss alone, though
-one backward pass and one optimizer serve both (simultaneous descent; Mescheder et al. 2018, section 2). The critic sees
-invariant scalars of its network, pooled, so on proteins it is blind to rigid motion and the generator is too.
+One loss trains both. The critic's part uses detached samples, the generator's part uses the critic with detached
+parameters. So each network gets the gradient of its own loss, with one backward pass and one optimizer (simultaneous
+gradient descent; Mescheder et al. 2018, section 2). The critic reads pooled invariant scalars of its network, so on
+proteins both losses are invariant under rigid motions.
 
 References:
     Goodfellow et al. 2014, Generative Adversarial Nets, section 3 (the non-saturating loss).
@@ -27,18 +27,20 @@ from protgen.errors import UsageError
 from protgen.families.base import Family, Role
 from protgen.families.direct import guided, require_direct
 from protgen.families.gaussian import AttentionPool
+from protgen.nn.precision import autocast
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Space
+from protgen.spaces.capabilities import aligned
 from protgen.types import Conditioning, Losses, State
 
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)  # what a spectral norm is put on
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)  # layers with spectral normalisation
 
 
 class Critic(nn.Module):
-    """A score of a point of the space: the larger, the more like data.
+    """A score of a point of the space, larger for data.
 
     Args:
-        network: an encoder; its invariant scalars are read.
+        network: an encoder; the critic reads its invariant scalars.
         spectral: whether every linear and convolutional layer is divided by its largest singular value.
     """
 
@@ -50,7 +52,7 @@ class Critic(nn.Module):
         self.out = nn.Linear(network.scalar_dim, 1)
         if spectral:
             for layer in [module for module in self.modules() if isinstance(module, LAYERS)]:
-                # Layers that start at zero have no singular direction to divide by.
+                # A layer of zeros has no singular vectors.
                 if not layer.weight.any():
                     nn.init.normal_(layer.weight, std=0.02)
                 spectral_norm(layer)
@@ -65,22 +67,22 @@ class Critic(nn.Module):
 class GAN(Family):
     """Non-saturating GAN with R1, or Wasserstein GAN with a gradient penalty.
 
-    Gradients of penalties are taken along the tangent spaces of the fields, each in units of its scale. Where a step
-    is one of the critic alone the generator gets no gradient and the optimizer leaves it as it is. Guidance
-    extrapolates the generator (see `guided`). Momentum makes the two networks circle, so Adam has none here (Gulrajani
-    et al. 2017, algorithm 1; Mescheder et al. 2018, section 6): with 0.9 the contract's Gaussian is missed by a KL of
-    0.8 nats, without by 0.002.
+    Gradients of penalties are taken in the tangent spaces of the fields, in units of their scale. In steps that train
+    the critic alone the generator gets no gradient, and the optimizer does not change it. Guidance extrapolates the
+    generator (see `guided`). Momentum makes the two networks oscillate, so Adam has none here (Gulrajani et al. 2017,
+    algorithm 1; Mescheder et al. 2018, section 6): with 0.9 the KL divergence from the Gaussian of the contract test is
+    0.8 nats, without 0.002.
 
-    There is no likelihood: samples lie on the image of the noise under the generator, whose density nothing gives.
+    A GAN is no `LikelihoodFamily`: the density of the generator's image of the noise is not known.
 
     Args:
         space: where x lives.
-        encoder: network of the generator, which moves noise to data at t = 1.
+        encoder: network of the generator, which maps noise to data at t = 1.
         critic: network of the critic.
         loss_type: nonsaturating or wasserstein.
         penalty: weight of the gradient penalty; None for the usual one, 1 for R1 and 10 for Wasserstein.
         spectral: whether the critic's layers are spectrally normalised.
-        critic_steps: training steps of the critic for each one of the generator.
+        critic_steps: training steps of the critic for each step of the generator.
 
     Raises:
         UsageError: if a setting is not known or out of range.
@@ -118,13 +120,12 @@ class GAN(Family):
     def generate(self, noise: State, cond: Conditioning) -> State:
         """Samples from noise."""
         t = torch.ones(len(noise.mask), device=noise.mask.device)
-        low = self.autocast_dtype or torch.float32
-        with torch.autocast(t.device.type, dtype=low, enabled=self.autocast_dtype is not None):
+        with autocast(t.device, self.autocast_dtype):
             features = self.encoder(noise, t, cond, None)
         return self.space.project(self.head(features, noise))
 
     def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
-        """Sum of both networks' losses, in which each network's parameters see their own alone."""
+        """Sum of both networks' losses; each network gets the gradient of its own loss only."""
         mask = x_data.mask
         turn = not self.training or int(self.steps) % self.critic_steps == self.critic_steps - 1
         if self.training:
@@ -135,17 +136,13 @@ class GAN(Family):
         real_score, fake_score = self.critic(x_data, cond), self.critic(fake.detach(), cond)
         if self.wasserstein:
             critic = (fake_score - real_score).mean()
-            fraction = torch.rand(len(mask), 1, 1, generator=rng).to(mask.device)
-            place = self.between(self.space.align(fake.detach(), x_data), x_data, fraction)
-            slopes = self.slopes(place, cond)
-            penalty = (slopes.clamp(min=1e-12).sqrt() - 1).square().mean()
         else:
             critic = (nn.functional.softplus(-real_score) + nn.functional.softplus(fake_score)).mean()
-            penalty = self.slopes(x_data, cond).mean() / 2
+        penalty = self.gradient_penalty(x_data, fake.detach(), cond, rng)
         total = critic + self.penalty * penalty
         terms = {"critic": critic, "penalty": penalty, "real": real_score.mean(), "fake": fake_score.mean()}
         if turn:
-            # The critic with its parameters cut off: gradients reach the sample and not the critic.
+            # With detached parameters the gradient reaches the sample and not the critic.
             fixed = {name: value.detach() for name, value in self.critic.named_parameters()}
             score = functional_call(self.critic, fixed, (fake, cond))
             generator = (-score if self.wasserstein else nn.functional.softplus(-score)).mean()
@@ -153,13 +150,34 @@ class GAN(Family):
             total = total + generator
         return Losses(total, {name: value.detach() for name, value in terms.items()})
 
+    def gradient_penalty(self, x_data: State, fake: State, cond: Conditioning, rng: Generator) -> Float[Tensor, ""]:
+        """R1 at the data, or Wasserstein GAN-GP's at random points between samples and data.
+
+        Args:
+            x_data: points of the space.
+            fake: samples.
+            cond: y of both.
+            rng: of the random points.
+        """
+        if not self.wasserstein:
+            return self.slopes(x_data, cond).mean() / 2
+        fraction = torch.rand(len(x_data.mask), 1, 1, generator=rng).to(x_data.mask.device)
+        place = self.between(aligned(self.space, fake, x_data), x_data, fraction)
+        return (self.slopes(place, cond).clamp(min=1e-12).sqrt() - 1).square().mean()
+
     def between(self, x: State, y: State, fraction: Float[Tensor, "b 1 1"]) -> State:
-        """A fraction of the way on the geodesics from x to y."""
+        """The point at a fraction of the geodesics from x to y.
+
+        Args:
+            x: where the geodesics start.
+            y: where they end.
+            fraction: 0 at x, 1 at y.
+        """
         fields = {name: m.geodesic(x[name], y[name], fraction) for name, m in self.space.manifolds.items()}
         return self.space.project(State(fields, x.mask))
 
     def slopes(self, x: State, cond: Conditioning) -> Float[Tensor, " b"]:
-        """Squared norm of the critic's gradient along each field's tangent space, in units of its scale."""
+        """Squared norm of the critic's gradient in the tangent spaces of the fields, in units of their scale."""
         scales = self.space.scale(x.mask)
         with torch.enable_grad():
             tangents = {
@@ -186,17 +204,6 @@ class GAN(Family):
         noise = self.space.noise(task.mask, draw_normals(task, self.space.normals_per_position))
         noise = self.space.temper(noise, task.temperature)
         return guided(self.space, lambda cond: self.generate(noise, cond), task)
-
-    def log_prob(self, x_data: State, cond: Conditioning, rng: Generator) -> None:
-        """There is none.
-
-        Raises:
-            UsageError: always.
-        """
-        raise UsageError(
-            "gan has no likelihood: its samples lie on a surface that gives no density to any point; compare samples, "
-            "or train flow_matching, diffusion, autoregressive (exact or by an ODE) or vae (a bound)"
-        )
 
 
 def masked_square(gradient: Float[Tensor, "b l d"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:

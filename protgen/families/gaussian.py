@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn
 
-LOG_STD = 7.0  # widest |log standard deviation|: beyond it exp() and its square leave what float32 resolves beside 1
+LOG_STD = 7.0  # largest |log standard deviation|: beyond it exp() and its square exceed the precision of float32
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class DiagonalGaussian:
         return cls(torch.zeros_like(z), torch.zeros_like(z))
 
     def draw(self, rng: Generator) -> Tensor:
-        """A reparametrised sample, differentiable in mean and deviation."""
+        """A reparametrised sample, differentiable in mean and standard deviation."""
         return self.mean + self.log_std.exp() * torch.randn(self.mean.shape, generator=rng).to(self.mean)
 
     def log_prob(self, z: Tensor) -> Float[Tensor, "b m z"]:
@@ -53,15 +53,15 @@ class DiagonalGaussian:
         return other.log_std - self.log_std + 0.5 * (ratio + gap - 1)
 
     def repeat(self, count: int) -> "DiagonalGaussian":
-        """Each example `count` times, those of one together."""
+        """Each example `count` times, copies of one next to each other."""
         return DiagonalGaussian(self.mean.repeat_interleave(count, 0), self.log_std.repeat_interleave(count, 0))
 
 
 class GaussianStep(nn.Module):
     """A Gaussian over one level of latents given the next, position by position.
 
-    It starts as a shrunken copy, mean 0.7 z and standard deviation 0.7, under which N(0, I) stays N(0, I): a step of a
-    diffusion, which is what a chain of many levels becomes.
+    At the start it has mean 0.7 z and standard deviation 0.7, which keeps N(0, I) invariant: a step of diffusion, the
+    limit of a chain of many levels.
     """
 
     def __init__(self, dim: int, hidden: int = 128) -> None:
@@ -81,16 +81,16 @@ class GaussianStep(nn.Module):
 
 
 class FramePosterior(nn.Module):
-    """A Gaussian over vectors that turn with the structure: about its own vectors, moved by those of an encoder.
+    """A Gaussian over equivariant vectors: about the vectors of the point, plus a mixture of the encoder's vectors.
 
-    Each vector has one standard deviation for its three coordinates, read off scalars, so that the density turns too.
-    It has a least value: without, places become as exact as their prior can never draw them, and axes, which places
-    tell nearly, are left to noise. Places have mean zero, for where a structure lies says nothing.
+    Each vector has one standard deviation for its three coordinates, a function of scalars, so that the density is
+    equivariant. The standard deviation has a minimum: without it positions become more exact than the prior can model,
+    and axes, which nearly follow from positions, become noise. Positions have mean zero.
 
     Args:
-        vectors: how many at each position; the first is a place.
+        vectors: how many at each position; the first is a position vector.
         scalar_dim, vector_dim: of the encoder.
-        least: smallest standard deviation.
+        least: the minimum.
     """
 
     def __init__(self, vectors: int, scalar_dim: int, vector_dim: int, least: float) -> None:
@@ -99,7 +99,7 @@ class FramePosterior(nn.Module):
         self.moved = nn.Parameter(torch.zeros(vectors, vector_dim))
         self.excess = nn.Linear(scalar_dim, vectors)
         nn.init.zeros_(self.excess.weight)
-        nn.init.constant_(self.excess.bias, -3.0)  # softplus: 5 % above the least
+        nn.init.constant_(self.excess.bias, -3.0)  # softplus: 5 % above the minimum
 
     def forward(
         self,
@@ -108,7 +108,14 @@ class FramePosterior(nn.Module):
         vectors: Float[Tensor, "b l u 3"],
         mask: Bool[Tensor, "b l"],
     ) -> DiagonalGaussian:
-        """The density of the vectors, (b, l, 3 v)."""
+        """The density of the vectors, (b, l, 3 v).
+
+        Args:
+            own: vectors of the point.
+            scalars: of the encoder.
+            vectors: of the encoder.
+            mask: which positions are real.
+        """
         mean = own + torch.einsum("vu,bluc->blvc", self.moved, vectors)
         real = mask[:, :, None, None].to(mean.dtype)
         centre = (mean * real).sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp(min=1)
@@ -132,14 +139,14 @@ class AttentionPool(nn.Module):
         self.score = nn.Linear(scalar_dim, queries)
 
     def forward(self, scalars: Float[Tensor, "b l d"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b 1 k"]:
-        """The queries' answers side by side."""
+        """The results of all queries, concatenated."""
         scalars = self.norm(scalars)
         weights = self.score(scalars).masked_fill(~mask[..., None], -1e9).softmax(1)
         return (weights.transpose(1, 2) @ scalars).flatten(1)[:, None]
 
 
 class GridPool(nn.Module):
-    """The features of all cells of a grid side by side, for what is always of one size: (b, l, d) -> (b, 1, l d).
+    """The features of all cells of a grid, concatenated, for grids of one size: (b, l, d) -> (b, 1, l d).
 
     Args:
         scalar_dim: d.
@@ -156,5 +163,5 @@ class GridPool(nn.Module):
 
 
 def pool(scalar_dim: int, grid: tuple[int, int] | None) -> AttentionPool | GridPool:
-    """What makes one vector of the features of all positions: cells of a grid have weights of their own."""
+    """A layer that pools the features of all positions to one vector; each cell of a grid has its own weights."""
     return AttentionPool(scalar_dim) if grid is None else GridPool(scalar_dim, grid[0] * grid[1])

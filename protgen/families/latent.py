@@ -1,7 +1,7 @@
-"""A learned prior over the latents of a VAE: an autoencoder first, flow matching or diffusion in its latents after.
+"""A learned prior over the latents of a VAE: latent flow matching or latent diffusion.
 
-The first stage is an autoencoder with a light KL, whose latents keep what x is and fill no shape in particular; the
-second learns that shape, p(z | y). With `first_stage` steps of the one before the other, or both at once.
+The first stage is an autoencoder with a small weight of the KL, whose latents reconstruct x well and have no simple
+distribution. The second stage learns their distribution p(z | y), after `first_stage` steps of the first or jointly.
 
 References:
     Rombach et al. 2022, High-Resolution Image Synthesis with Latent Diffusion Models, sections 3.1-3.2.
@@ -11,7 +11,7 @@ References:
 import math
 import types
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -31,13 +31,47 @@ from protgen.spaces.latent import LatentSpace
 from protgen.types import Batch, Conditioning, Losses, State
 
 
-class Latent(Family, LikelihoodFamily, LatentFamily):
-    """VAE first, an iterating family in its latent space after.
+@dataclass(frozen=True)
+class LatentSettings:
+    """Stages of a latent model.
 
-    `loss` does what its step asks for: while the count of training steps (a buffer, so kept in checkpoints) is below
-    `first_stage` it is the VAE's, then the prior's with the VAE frozen, for its parameters then get no gradient.
-    The VAE is never told y (it sees the null token): latents hold all of x, so that y acts through p(z | y) alone and
-    classifier-free guidance of the prior is guidance of x.
+    Attributes:
+        first_stage: training steps of the VAE before those of the prior.
+        joint: train both in every step instead; the prior's loss does not change the latents.
+        family: of the prior: flow_matching or diffusion.
+        vae: keywords of the VAE; beta is 0.1 by default, and levels must be 1.
+        second: keywords of the prior's family. Likelihoods of frame latents begin (`first`) at the time at which the
+            prior's noise equals the latents' own, unless `second` gives it or the prior is trained on its bound. Such a
+            prior would not be trained at earlier times, which samplers need.
+        bound_samples: latents drawn for each example by `log_prob`.
+
+    Raises:
+        UsageError: if a value is out of range.
+    """
+
+    first_stage: int = 500
+    joint: bool = False
+    family: str = "flow_matching"
+    vae: Mapping[str, Any] | None = None
+    second: Mapping[str, Any] | None = None
+    bound_samples: int = 1
+
+    def __post_init__(self) -> None:
+        if (self.vae or {}).get("levels", 1) != 1:
+            raise UsageError("latent: the prior replaces further levels; leave levels at 1")
+        if self.first_stage < 0 or self.bound_samples < 1:
+            raise UsageError("latent: first_stage cannot be negative, bound_samples is at least 1")
+        if not issubclass(registry.find("families", self.family), IterativeFamily):
+            raise UsageError(f"latent: {self.family} does not iterate from noise; choose flow_matching or diffusion")
+
+
+class Latent(Family, LikelihoodFamily, LatentFamily):
+    """A VAE, and an iterative family in its latent space.
+
+    `loss` depends on the number of training steps (a buffer, so kept in checkpoints): below `first_stage` it is that of
+    the VAE, then that of the prior, with no gradient for the VAE. The VAE never reads y (it gets the null token):
+    latents hold all of x, so that y acts through p(z | y) alone, and classifier-free guidance of the prior is guidance
+    of x.
 
     Args:
         space: where x lives.
@@ -45,19 +79,12 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         decoder: network of p(x | z).
         prior: network over latents, a state with the field `latents`.
         latent_dim: width z of a latent.
-        first_stage: training steps of the VAE before those of the prior.
-        frame_latents: latents are vectors that turn with the structure, and the prior's network reads them as a
-            point of the space; see `VAE`.
-        joint: train both at every step in place of one after the other; the prior's loss does not shape the latents.
-        family: which family the prior is: flow_matching or diffusion.
-        vae: keywords of the VAE; beta is 0.1 unless given, and levels is 1.
-        second: keywords of the prior's family. Likelihoods of frame latents begin (`first`) at the time at which the
-            prior's noise is the latents' own, unless it is given, or the prior is trained on its bound: it would learn
-            no earlier time then, and samplers ask for them.
-        bound_samples: latents drawn for each example by `log_prob`.
+        frame_latents: latents are equivariant vectors, and the prior's network reads them as a point of the space; see
+            `VAE`.
+        settings: stages and their keywords.
 
     Raises:
-        UsageError: if the parts do not go together.
+        UsageError: if the parts cannot be combined.
     """
 
     takes_sampler = True
@@ -70,22 +97,11 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         decoder: Encoder,
         prior: Encoder,
         latent_dim: int = LATENT_DIM,
-        first_stage: int = 500,
         frame_latents: bool = False,
-        joint: bool = False,
-        family: str = "flow_matching",
-        vae: Mapping[str, Any] | None = None,
-        second: Mapping[str, Any] | None = None,
-        bound_samples: int = 1,
+        settings: LatentSettings | None = None,
     ) -> None:
         super().__init__()
-        keywords = {"beta": 0.1} | dict(vae or {})
-        if keywords.get("levels", 1) != 1:
-            raise UsageError("latent: the prior takes the place of further levels; leave levels at 1")
-        if first_stage < 0 or bound_samples < 1:
-            raise UsageError("latent: first_stage cannot be negative, bound_samples is at least 1")
-        if not issubclass(registry.find("families", family), IterativeFamily):
-            raise UsageError(f"latent: {family} does not iterate from noise; choose flow_matching or diffusion")
+        self.settings = settings = settings or LatentSettings()
         parts = {
             "space": space,
             "encoder": encoder,
@@ -93,18 +109,8 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
             "latent_dim": latent_dim,
             "frame_latents": frame_latents,
         }
-        self.first: VAE = registry.build("families", "vae", **parts, **keywords)
-        latents = FrameLatents(space) if frame_latents else LatentSpace(latent_dim)
-        keywords = dict(second or {})
-        self.second: IterativeFamily = registry.build("families", family, space=latents, encoder=prior, **keywords)
-        if isinstance(latents, FrameLatents) and "first" not in keywords and keywords.get("weighting") != "bound":
-            # The prior's head reads latents as frames and so takes their noise away, however near the data it is asked.
-            # A flow followed from nearer to the data than that noise would carry it along, grown a hundredfold: the
-            # density is of what the flow has made by the time at which its own noise is no less, on any field.
-            self.second.first = self.second.path.flat.time_of(self.first.noise / min(1.0, latents.axes_noise))
-        self.first_stage = first_stage
-        self.joint = joint
-        self.bound_samples = bound_samples
+        self.first: VAE = registry.build("families", "vae", **parts, **({"beta": 0.1} | dict(settings.vae or {})))
+        self.second = second_stage(self.first, prior, settings)
         self.register_buffer("steps", torch.zeros(()))
         self.register_buffer("mean", torch.zeros(self.first.latent_dim))
         self.register_buffer("square", torch.ones(self.first.latent_dim))
@@ -136,56 +142,52 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         return self.first.encoder
 
     def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
-        """The loss of the stage; of both where joint, and where not training, so that validation sees both."""
+        """The loss of the stage; of both stages if `joint`, and in evaluation mode, so that validation shows both."""
         self.share_precision()
         steps = float(self.steps)
-        both = self.joint or not self.training
+        both = self.settings.joint or not self.training
+        first = both or steps < self.settings.first_stage
+        second = both or steps >= self.settings.first_stage
         if self.training:
             self.steps += 1
-        total = torch.zeros((), device=x_data.mask.device)
-        terms: dict[str, Tensor] = {}
-        if both or steps < self.first_stage:
-            losses = self.first.loss(x_data, blind(cond), rng)
-            total = total + losses.total
-            terms |= {f"vae_{name}": value for name, value in losses.terms.items()}
-        if both or steps >= self.first_stage or self.training:
-            with torch.no_grad():
-                z = self.first.encode(x_data, blind(cond), rng if self.first.beta else None)
-        if self.training and (self.joint or steps < self.first_stage):
+        found: dict[str, Losses] = {}
+        if first:
+            found["vae"] = self.first.loss(x_data, blind(cond), rng)
+        with torch.no_grad():
+            z = self.first.encode(x_data, blind(cond), rng if self.first.beta else None)
+        if self.training and first:
             self.follow(z, self.first.latent_mask(x_data.mask))
-        if both or steps >= self.first_stage:
-            losses = self.second.loss(self.point(z, x_data.mask), self.seen(cond, x_data.mask), rng)
-            total = total + losses.total
-            terms |= {f"prior_{name}": value for name, value in losses.terms.items()}
+        if second:
+            found["prior"] = self.second.loss(self.point(z, x_data.mask), self.seen(cond, x_data.mask), rng)
+        total = sum((losses.total for losses in found.values()), start=torch.zeros((), device=x_data.mask.device))
+        terms = {f"{part}_{name}": value for part, losses in found.items() for name, value in losses.terms.items()}
         return Losses(total, terms)
 
     def share_precision(self) -> None:
-        """Both stages compute as this family was told to."""
+        """Pass the autocast type of this family to both stages."""
         self.first.autocast_dtype = self.second.autocast_dtype = self.autocast_dtype
 
     @torch.no_grad()
     def follow(self, z: Float[Tensor, "b m z"], mask: Bool[Tensor, "b m"]) -> None:
-        """Moving averages of the first two moments of latents that the prior sees normalised, over some 100 steps."""
+        """Moving averages of the first two moments of latents over about 100 steps, by which they are normalised."""
         rate = max(0.01, 1 / float(self.steps))
-        if (
-            self.first.frame_latents
-        ):  # they have units of their own, in which a prior can begin from a network of frames
+        if self.first.frame_latents:  # their units are those of frames, so that a prior can start from a trained flow
             self.drift.lerp_(self.centre(z, mask).square().mean(), rate)
         else:
             self.mean.lerp_(z[mask].mean(0), rate)
             self.square.lerp_(z[mask].square().mean(0), rate)
 
     def centre(self, z: Float[Tensor, "b m z"], mask: Bool[Tensor, "b m"]) -> Float[Tensor, "b 3"]:
-        """The coordinates of frame latents that centring removes: the mean place times the root of their number."""
+        """The coordinates of frame latents that centring removes: the mean position times the root of their number."""
         return (z[..., :3] * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).sqrt()
 
     @property
     def std(self) -> Float[Tensor, " z"]:
-        """Standard deviation of each dimension of the latents; 1 for frame_latents ones."""
+        """Standard deviation of each dimension of the latents; 1 for frame latents."""
         return (self.square - self.mean.square()).clamp(min=1e-6).sqrt()
 
     def normalise(self, z: Tensor) -> Tensor:
-        """Latents of mean 0 and spread 1."""
+        """Latents with mean 0 and standard deviation 1."""
         return (z - self.mean) / self.std
 
     def point(self, z: Float[Tensor, "b m z"], mask: Bool[Tensor, "b l"]) -> State:
@@ -193,7 +195,7 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         return self.second.space.encode(Batch({"latents": self.normalise(z)}, self.first.latent_mask(mask)))
 
     def seen(self, cond: Conditioning, mask: Bool[Tensor, "b l"]) -> Conditioning:
-        """y as the prior sees it: where one latent stands for all positions, the mean of their features."""
+        """y as the prior reads it: with one latent for all positions, the mean of their features."""
         if self.first.pool is None:
             return cond
         weights = mask[..., None] / mask.sum(1)[:, None, None]
@@ -208,17 +210,17 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         return self.first.decode(latents, mask, blind(cond))
 
     def sample(self, task: SamplingTask, sampler: Sampler | None = None) -> State:
-        """Latents from the prior by the sampler, moved down the task's energy if it has one, and decoded.
+        """Latents from the prior by the sampler, moved by gradient descent on the task's energy, and decoded.
 
-        `task.on_step` is told latents.
+        `task.on_step` gets latents.
 
         Raises:
-            UsageError: for guides: they act on x, which is not there before the last step.
+            UsageError: for guides, which act on x: no x exists before the last step.
         """
         if task.guides:
             raise UsageError(
-                "latent goes from noise to latents, on which guides of x cannot act; give `energy` of the task, for "
-                "which latents are optimised, or choose flow_matching or diffusion on x itself"
+                "latent samples latents, on which guides of x cannot act; give the task an `energy`, on which latents "
+                "are optimised, or choose flow_matching or diffusion on x itself"
             )
         self.share_precision()
         guidance = task.guidance
@@ -239,9 +241,9 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
             return self.first.observation.draw(centre, draw_normals(task, width), task.temperature)
 
     def log_prob(self, x_data: State, cond: Conditioning, rng: Generator) -> Likelihood:
-        """E_q [log p(x | z) + log p(z | y) - log q(z | x)] <= log p(x | y), the prior's term as it can tell it.
+        """E_q [log p(x | z) + log p(z | y) - log q(z | x)] <= log p(x | y), with the prior's own likelihood.
 
-        The kind is that of the prior where it is an estimate, else a lower bound.
+        The kind is estimate if that of the prior is, else lower_bound.
 
         Raises:
             UsageError: if the prior's family has no likelihood, or the first stage is without noise.
@@ -251,7 +253,7 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
             raise UsageError(f"latent: its prior, {kind}, has no likelihood; choose a family with one for `family`")
         if self.first.beta == 0:
             raise UsageError("latent: an autoencoder without noise (beta 0) has no density; train with beta above 0")
-        count = self.bound_samples
+        count = self.settings.bound_samples
         with torch.no_grad():
             data, y = repeat_state(x_data, count), repeat(cond, count)
             mask = self.first.latent_mask(data.mask)
@@ -259,7 +261,7 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
             z = posterior.draw(rng) * mask[..., None]
             nats = self.first.observation.log_prob(self.decode(z, data.mask, y), data, rng)
             nats = nats - (posterior.log_prob(z) * mask[..., None]).sum((1, 2))
-            # A density of normalised latents is one of latents after division by the volume of their unit.
+            # The density of latents is that of normalised latents divided by the volume of their unit.
             nats = nats - mask.sum(1) * self.std.log().sum()
             if self.first.frame_latents:
                 nats = nats + self.log_centre(z, mask)
@@ -268,13 +270,32 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
         return Likelihood(total, "estimate" if prior.kind == "estimate" else "lower_bound")
 
     def log_centre(self, z: Float[Tensor, "b m z"], mask: Bool[Tensor, "b m"]) -> Float[Tensor, " b"]:
-        """log-density of what centring removes, of which the prior knows nothing: normal, as wide as it was seen to be.
+        """log-density of the coordinates that centring removes, which the prior does not model: normal, width `drift`.
 
-        The volume of the unit of all latents was divided by already; that of these three is given back.
+        The caller divides by the volume of the unit of all latents; that of these three is restored.
         """
         width = self.drift.sqrt()
         normal = -0.5 * (self.centre(z, mask) / width).square() - 0.5 * math.log(2 * math.pi) - width.log()
         return normal.sum(-1) + self.std[:3].log().sum()
+
+
+def second_stage(first: VAE, prior: Encoder, settings: LatentSettings) -> IterativeFamily:
+    """The family of the prior, over the latent space of the first stage.
+
+    Args:
+        first: the first stage.
+        prior: the network.
+        settings: name and keywords of the family.
+    """
+    latents = FrameLatents(first.space) if first.frame_latents else LatentSpace(first.latent_dim)
+    keywords = dict(settings.second or {})
+    second: IterativeFamily = registry.build("families", settings.family, space=latents, encoder=prior, **keywords)
+    if isinstance(latents, FrameLatents) and "first" not in keywords and keywords.get("weighting") != "bound":
+        # The prior's head reads latents as frames, and so removes their noise, at every time however early. A flow from
+        # an earlier time than that of their noise would amplify it a hundredfold. So the density is that of the flow's
+        # result at the time when its own noise is as large in every field.
+        second.first = second.path.flat.time_of(first.noise / min(1.0, latents.axes_noise))
+    return second
 
 
 def blind(cond: Conditioning) -> Conditioning:

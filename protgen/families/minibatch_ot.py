@@ -1,9 +1,9 @@
-"""Minibatch optimal transport: which noise goes with which example, so that paths are short and cross less.
+"""Minibatch optimal transport: noise is assigned to examples so that paths are short and cross less.
 
-Among examples of the same mask (length), noise is assigned by the least sum of squared distances, each field in units
-of its scale (for curved fields, the smooth squared distance of their manifold). The marginal of noise is as before. It
-is not so given y: noise and y become dependent through x, the more the larger the batch and the stronger y decides x,
-and sampling with noise that knows nothing of y is off by that much. It is off by default.
+Among examples with the same mask (length), the assignment minimises the sum of squared distances, each field in units
+of its scale (for curved fields, the smooth squared distance of their manifold). The marginal distribution of noise does
+not change. Its distribution given y does: noise and y become dependent through x, more so in larger batches and where y
+determines x. Sampling uses noise that is independent of y, which is then biased. The assignment is off by default.
 
 References:
     Tong et al. 2024, Improving and generalizing flow-based generative models with minibatch optimal transport, section
@@ -20,7 +20,13 @@ from protgen.types import State
 
 
 def squared_distances(space: Space, first: State, second: State) -> Float[Tensor, "n n"]:
-    """Squared distance of each of n points to each of n others of the same mask, fields in units of their scale."""
+    """Squared distances between n points and n other points with the same mask, fields in units of their scale.
+
+    Args:
+        space: of the points.
+        first: n points.
+        second: n points with the same mask.
+    """
     scales, mask = space.scale(first.mask), first.mask
     total = torch.zeros(len(mask), len(mask), device=mask.device)
     for name, manifold in space.manifolds.items():
@@ -31,7 +37,13 @@ def squared_distances(space: Space, first: State, second: State) -> Float[Tensor
 
 
 def couple(space: Space, noise: State, data: State) -> State:
-    """The noise in another order: that of the data each piece is assigned to."""
+    """The noise, reordered so that row i is the noise assigned to row i of the data.
+
+    Args:
+        space: of the points.
+        noise: points to reorder.
+        data: points that they are assigned to.
+    """
     order = torch.arange(len(data.mask))
     masks = data.mask.cpu()
     _, group = torch.unique(masks, dim=0, return_inverse=True)

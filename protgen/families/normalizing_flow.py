@@ -2,9 +2,10 @@
 
     log p(x | y) = log p_noise(f(x)) + sum over steps of log |det df_k|
 
-Each step moves half of the coordinates by a function of the others and y, which the encoder reads with the moved half
-hidden; t tells it which step it serves. On lines the function is affine (Real NVP) or a spline, on circles a circular
-spline. With `mixing` each step first scales and mixes coordinates (Glow), and images are squeezed level by level.
+Each step transforms half of the coordinates by a function of the others and y. The encoder reads them with the
+transformed half masked; its time t is the number of the step. On lines the function is affine (Real NVP) or a spline,
+on circles a circular spline. With `mixing` each step first scales and mixes coordinates (Glow), and images are squeezed
+level by level.
 
 References: see `protgen.families.coupling`.
 """
@@ -19,30 +20,33 @@ from torch import Generator, Tensor, nn
 from protgen.encoders.base import Encoder
 from protgen.errors import ConfigError
 from protgen.families.base import Family, Likelihood, LikelihoodFamily
-from protgen.families.coupling import Mix, Plan, affine, grid_plans, spline
+from protgen.families.coupling import Mix, affine, grid_plans, spline
 from protgen.families.direct import guided, require_direct
+from protgen.nn.precision import autocast
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
-from protgen.spaces.base import Euclidean, Space, Torus
+from protgen.spaces.base import Space
+from protgen.spaces.capabilities import context_before, defined_coordinates, grid_of, support_of
+from protgen.spaces.manifolds import Euclidean, Torus
 from protgen.types import Conditioning, Losses, State
 
 
 class NormalizingFlow(Family, LikelihoodFamily):
     """Real NVP, Glow and spline coupling flows.
 
-    Where the values of the space are discrete cells (grey values), training spreads each evenly over its cell (Theis et
-    al. 2016); `log_prob` is the exact density at the points it is given.
+    Where the values of the space are discrete cells (grey values), training uses uniform dequantisation (Theis et al.
+    2016); `log_prob` is the exact density at the given points.
 
     Args:
-        space: where x lives; its fields must be flat (Euclidean or tori).
-        encoder: the network of all steps.
+        space: where x lives; its fields must be Euclidean or tori.
+        encoder: the network, shared by all steps.
         steps: coupling steps; of each level on images with `mixing`.
-        coupling: "affine" or "spline", on lines; circles always have splines.
+        coupling: "affine" or "spline" on lines; circles always have splines.
         bins: of splines.
-        mixing: whether coordinates on lines are scaled and mixed before each step.
-        levels: how often images are squeezed, with `mixing`.
+        mixing: whether each step first scales and mixes coordinates on lines.
+        levels: how often images are squeezed with `mixing`.
 
     Raises:
-        ConfigError: if a field has no flow here, or a value is not known.
+        ConfigError: if a field has another manifold, or a value is not known.
     """
 
     reads_context = True
@@ -63,45 +67,34 @@ class NormalizingFlow(Family, LikelihoodFamily):
             raise ConfigError(f"coupling {coupling!r}: choose affine or spline")
         self.space, self.encoder = space, encoder
         self.coupling, self.bins = coupling, bins
-        for name, manifold in space.manifolds.items():
-            if not isinstance(manifold, Euclidean | Torus):
-                raise ConfigError(
-                    f"normalizing_flow has no coupling for the field {name!r} ({type(manifold).__name__}) of "
-                    f"{type(space).__name__}; use the space torsions for proteins, or the family flow_matching"
-                )
-        widths = [cast(int, m.dim) for m in space.manifolds.values()]
-        kinds = [isinstance(m, Torus) for m in space.manifolds.values()]
-        self.circular = [kind for kind, width in zip(kinds, widths, strict=True) for _ in range(width)]
-        self.widths = widths
-        self.plans: list[Plan] | None = None
-        grid = space.grid()
-        if grid is not None:
-            self.plans = grid_plans(*grid, len(self.circular), steps, levels if mixing else 0)
-        count = len(self.plans) if self.plans is not None else steps
-        lines = [not circle for circle in self.circular]
-        sizes = [p.groups.shape[1] for p in self.plans] if self.plans is not None else [sum(lines)] * count
+        self.widths = [cast(int, m.dim) for m in space.manifolds.values()]
+        self.circular = circular_coordinates(space)
+        grid = grid_of(space)
+        self.plans = None if grid is None else grid_plans(*grid, len(self.circular), steps, levels if mixing else 0)
+        lines = len(self.circular) - sum(self.circular)
+        sizes = [lines] * steps if self.plans is None else [plan.groups.shape[1] for plan in self.plans]
         self.mixes = nn.ModuleList(Mix(size) for size in sizes if size) if mixing else nn.ModuleList()
         self.per = max(2, 3 * bins - 1 if coupling == "spline" or any(self.circular) else 0)
-        self.heads = nn.ModuleList(nn.Linear(encoder.scalar_dim, len(self.circular) * self.per) for _ in range(count))
-        for head in self.heads:  # the first step of training starts from the identity
+        self.heads = nn.ModuleList(nn.Linear(encoder.scalar_dim, len(self.circular) * self.per) for _ in sizes)
+        for head in self.heads:  # the initial map is the identity
             nn.init.zeros_(cast(nn.Linear, head).weight)
             nn.init.zeros_(cast(nn.Linear, head).bias)
 
     def joined(self, x: State) -> Float[Tensor, "b l c"]:
-        """The coordinates of all fields, side by side."""
+        """The coordinates of all fields, concatenated."""
         return torch.cat([x[name] for name in self.space.manifolds], -1)
 
     def parted(self, values: Float[Tensor, "b l c"], mask: Bool[Tensor, "b l"]) -> State:
-        """The state whose coordinates stand side by side."""
+        """The state with these concatenated coordinates."""
         return State(dict(zip(self.space.manifolds, values.split(self.widths, -1), strict=True)), mask)
 
     def defined(self, mask: Bool[Tensor, "b l"]) -> Bool[Tensor, "b l c"]:
-        """The coordinates there are: the others stay as the space's conventions have them."""
-        found = self.space.defined(State({}, mask))
+        """The coordinates that exist: the others keep the values that the space's conventions give them."""
+        found = defined_coordinates(self.space, State({}, mask))
         return torch.cat([found[name] for name in self.space.manifolds], -1)
 
     def moved(self, step: int, mask: Bool[Tensor, "b l"]) -> Bool[Tensor, "b l c"]:
-        """What a step moves: by its plan on a grid, every other coordinate of a chain else."""
+        """The coordinates that a step transforms: by its plan on a grid, every second one on a chain."""
         length, width = mask.shape[1], len(self.circular)
         if self.plans is not None:
             half = self.plans[step].moved.to(mask.device).view(length, width)
@@ -113,36 +106,56 @@ class NormalizingFlow(Family, LikelihoodFamily):
     def couple(
         self, step: int, values: Tensor, mask: Tensor, cond: Conditioning, inverse: bool
     ) -> tuple[Float[Tensor, "b l c"], Float[Tensor, " b"]]:
-        """Half of the coordinates moved given the other half, and the log-determinant."""
+        """One half of the coordinates transformed given the other half, and the log-determinant.
+
+        Args:
+            step: number of the step.
+            values: coordinates of all fields.
+            mask: which positions are real.
+            cond: y.
+            inverse: whether to invert.
+        """
         moved = self.moved(step, mask)
         shown = self.parted(values.masked_fill(moved, 0.0), mask)
         if any(name not in shown.fields for name in self.encoder.reads):
-            shown = self.space.context(shown)
+            shown = context_before(self.space, shown)
         t = torch.full((len(mask),), step / len(self.heads), device=mask.device)
-        low = self.autocast_dtype or torch.float32
-        with torch.autocast(t.device.type, dtype=low, enabled=self.autocast_dtype is not None):
+        with autocast(t.device, self.autocast_dtype):
             scalars = self.encoder(shown, t, cond).scalars
         parameters = self.heads[step](scalars.to(values.dtype)).unflatten(-1, (-1, self.per))
-        result, slopes = [], []
-        for c, circle in enumerate(self.circular):
-            given = values[..., c], parameters[..., c, :]
-            if circle or self.coupling == "spline":
-                y, slope = spline(given[0], given[1][..., : 3 * self.bins - 1], inverse, self.bins, circle)
-            else:
-                y, slope = affine(given[0], given[1], inverse)
-            result.append(y)
-            slopes.append(slope)
-        values = torch.where(moved, torch.stack(result, -1), values)
-        return values, (torch.stack(slopes, -1) * moved).sum((1, 2))
+        found = [self.mapped(c, values[..., c], parameters[..., c, :], inverse) for c in range(len(self.circular))]
+        values = torch.where(moved, torch.stack([y for y, _ in found], -1), values)
+        return values, (torch.stack([slope for _, slope in found], -1) * moved).sum((1, 2))
+
+    def mapped(self, c: int, x: Tensor, parameters: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+        """Coordinate number c transformed, and the log-slope.
+
+        Args:
+            c: number of the coordinate.
+            x: its values.
+            parameters: of its map.
+            inverse: whether to invert.
+        """
+        circle = self.circular[c]
+        if circle or self.coupling == "spline":
+            return spline(x, parameters[..., : 3 * self.bins - 1], inverse, self.bins, circle)
+        return affine(x, parameters, inverse)
 
     def grouped(self, step: int, values: Tensor) -> Float[Tensor, "b g m"]:
-        """The coordinates that a step mixes, group by group."""
+        """The coordinates that a step mixes, in groups."""
         if self.plans is not None:
             return values.flatten(1)[:, self.plans[step].groups.to(values.device)]
         return values[..., [c for c, circle in enumerate(self.circular) if not circle]]
 
     def ungrouped(self, step: int, values: Tensor, groups: Tensor, real: Tensor) -> Float[Tensor, "b l c"]:
-        """The coordinates with mixed groups put back; groups that are not real stay as they were."""
+        """The coordinates with mixed groups written back; groups that are not real stay unchanged.
+
+        Args:
+            step: number of the step.
+            values: coordinates of all fields.
+            groups: mixed groups.
+            real: which groups are real.
+        """
         groups = torch.where(real[..., None], groups, self.grouped(step, values))
         if self.plans is not None:
             index = self.plans[step].groups.to(values.device)
@@ -154,7 +167,7 @@ class NormalizingFlow(Family, LikelihoodFamily):
         return values
 
     def to_noise(self, x: State, cond: Conditioning) -> tuple[Float[Tensor, "b l c"], Float[Tensor, " b"]]:
-        """Coordinates of the noise that x comes from, and the log-determinant of the map."""
+        """The noise that maps to x, and the log-determinant of the map."""
         values, total = self.joined(x), torch.zeros(len(x.mask), device=x.mask.device)
         for step in range(len(self.heads)):
             if step < len(self.mixes):
@@ -168,7 +181,13 @@ class NormalizingFlow(Family, LikelihoodFamily):
         return values, total
 
     def from_noise(self, values: Float[Tensor, "b l c"], mask: Tensor, cond: Conditioning) -> State:
-        """The point that noise leads to: the inverse, step by step."""
+        """The point of a noise: the inverse map.
+
+        Args:
+            values: noise.
+            mask: which positions are real.
+            cond: y.
+        """
         for step in reversed(range(len(self.heads))):
             values, _ = self.couple(step, values, mask, cond, inverse=True)
             if step < len(self.mixes):
@@ -177,11 +196,11 @@ class NormalizingFlow(Family, LikelihoodFamily):
         return self.parted(values, mask)
 
     def real(self, step: int, mask: Bool[Tensor, "b l"]) -> Bool[Tensor, "b g"]:
-        """Groups all of whose coordinates there are."""
+        """Groups of which all coordinates exist."""
         return self.grouped(step, self.defined(mask)).all(-1)
 
     def nats(self, x: State, cond: Conditioning) -> Float[Tensor, " b"]:
-        """Exact log-density of the coordinates there are: standard normal noise on lines, uniform on circles."""
+        """Exact log-density of the coordinates that exist; noise is standard normal on lines, uniform on circles."""
         noise, total = self.to_noise(x, cond)
         on_line = -0.5 * noise.square() - 0.5 * math.log(2 * math.pi)
         circle = torch.tensor(self.circular, device=noise.device)
@@ -190,7 +209,7 @@ class NormalizingFlow(Family, LikelihoodFamily):
 
     def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
         """Negative log-likelihood in nats per position."""
-        support = self.space.support()
+        support = support_of(self.space)
         if support is not None:
             fields = {}
             for name in self.space.manifolds:
@@ -201,7 +220,7 @@ class NormalizingFlow(Family, LikelihoodFamily):
         return Losses(total, {"nats_per_position": total.detach()})
 
     def log_prob(self, x_data: State, cond: Conditioning, rng: Generator) -> Likelihood:
-        """Exact log-density at the points given, nats; the generator is not used."""
+        """Exact log-density at the given points, nats; the generator is not used."""
         return Likelihood(self.nats(x_data, cond), "exact")
 
     @torch.no_grad()
@@ -209,15 +228,32 @@ class NormalizingFlow(Family, LikelihoodFamily):
         """Noise through the inverse. Temperature scales noise on lines; guidance extrapolates, see `guided`.
 
         Raises:
-            UsageError: if a sampler or guides are asked for.
+            UsageError: if a sampler or guides are given.
         """
         require_direct("normalizing_flow", task, sampler)
         normals = draw_normals(task, len(self.circular))
         angles = 2 * math.pi * torch.special.ndtr(normals) - math.pi
         circle = torch.tensor(self.circular, device=normals.device)
         noise = torch.where(circle, angles, normals * task.temperature)
-        # What there is not starts, and so stays, as the space has it.
+        # Coordinates that do not exist start, and stay, at the values of the space's conventions.
         fixed = self.joined(self.space.project(self.parted(torch.zeros_like(noise), task.mask)))
         noise = torch.where(self.defined(task.mask), noise, fixed)
         made = guided(self.space, lambda cond: self.from_noise(noise, task.mask, cond), task)
         return self.space.project(made)
+
+
+def circular_coordinates(space: Space) -> list[bool]:
+    """For each coordinate of a space, field after field, whether it is on a circle.
+
+    Raises:
+        ConfigError: for a field that is neither Euclidean nor a torus.
+    """
+    circular: list[bool] = []
+    for name, manifold in space.manifolds.items():
+        if not isinstance(manifold, Euclidean | Torus):
+            raise ConfigError(
+                f"normalizing_flow has no coupling for the field {name!r} ({type(manifold).__name__}) of "
+                f"{type(space).__name__}; use the space torsions for proteins, or the family flow_matching"
+            )
+        circular += [isinstance(manifold, Torus)] * cast(int, manifold.dim)
+    return circular

@@ -1,27 +1,27 @@
-"""Log-likelihood by the probability flow: follow a point to the noise and add up how volumes change on the way.
+"""Log-likelihood by the probability flow: integrate from a point to noise, with the change of volume.
 
 A denoiser and its path define a velocity dx/dt = v(x, t) whose flow takes the model's distribution at t = 0 to the
 noise at t = 1, and
 
     log p(x) = log p_noise(x_1) + int_0^1 div v(x_t, t) dt.
 
-Velocities, with x_hat the estimate of x_data:
+Velocities, with x_hat the prediction of x_data:
 
     flat                 alpha' x_hat + sigma' (x - alpha x_hat) / sigma
     curved, geodesics    -log_x(x_hat) / t
-    curved, walks        -1/2 (spread^2)' score of the heat kernel about x_hat
+    curved, Brownian     -1/2 (std^2)' score of the heat kernel about x_hat
 
-The divergence is the trace of the derivatives of v's coordinates along the moving frame, whose own fields have none. It
-is estimated by e . (dv/dx) e with random signs e (Hutchinson), restricted to the directions that keep the conventions
-of the space. The measure is volume: of the subspace of centred positions where positions are centred (orthonormal
-coordinates of it, dof of them), of the manifold where a field is curved (8 pi^2 in all for rotations, (2 pi)^d for a
-torus). Noise has the density 1 / volume there.
+The divergence is the trace of the derivatives of v's coordinates along the moving frame, whose own fields have no
+divergence. It is estimated by e . (dv/dx) e with random signs e (Hutchinson), restricted to the directions that keep
+the conventions of the space. The measure is volume: of the subspace of centred positions where positions are centred
+(orthonormal coordinates, as many as degrees of freedom), and of the manifold where a field is curved (8 pi^2 in total
+for rotations, (2 pi)^d for a torus). Noise has the density 1 / volume there.
 
-On walks the estimate is not to be relied on where data are concentrated. Of a small network trained for 700 steps on a
-torus, the density so found had the integral 1.6e7 given data of spread 0.5 rad (20 Heun steps, exact trace, 28 x 28
-points), and 1.00004 given uniform data. A likely cause, not shown to be the one: the score about x_hat changes sign
-where x_hat passes the point opposite to x, within about spread^2, and near data no solver follows so steep a step.
-Use the bound of diffusion there.
+With Brownian motion the estimate is not reliable where data are concentrated. For a small network trained for 700 steps
+on a torus, the density integrated to 1.6e7 with data of standard deviation 0.5 rad (20 Heun steps, exact trace, 28 x 28
+points), and to 1.00004 with uniform data. A probable cause, not proved: the score about x_hat changes sign where x_hat
+passes the point opposite to x, over a width of about std^2, and near the data no solver resolves so steep a step. Use
+the bound of diffusion there.
 
 References:
     Chen et al. 2018, Neural ODEs, eq. 8. Grathwohl et al. 2019, FFJORD, eq. 7. Song et al. 2021, section 4.3.
@@ -45,13 +45,13 @@ from protgen.types import Conditioning, State
 
 @dataclass(frozen=True)
 class OdeSettings:
-    """How the flow is followed.
+    """Accuracy of the integration.
 
     Attributes:
         steps: Heun's steps from data to noise, two evaluations of the network with a gradient each.
-        probes: random vectors of the trace estimate; its variance falls with their number.
-        exact: take the trace over all directions instead: as many gradients as there are dimensions.
-        first: time at which the data is put where the path leaves no noise at t = 0.
+        probes: random vectors of the trace estimate; its variance is inverse to their number.
+        exact: take the exact trace instead, with as many gradients as there are dimensions.
+        first: first time where the path has no noise at t = 0.
     """
 
     steps: int = 50
@@ -61,14 +61,14 @@ class OdeSettings:
 
 
 def first_time(path: Path, first: float) -> float:
-    """Where a likelihood begins: 0 where the path has noise there, else `first`."""
+    """The first time of a likelihood: 0 where the path has noise there, else `first`."""
     return 0.0 if path.flat.at(0.0)[1] > 0 else first
 
 
 def warped(u: Tensor, first: float) -> tuple[Tensor, Tensor]:
     """Times from `first` (u = 0) to 1 (u = 1), finer near data, and dt/du: t = (a + u (1 - a))^7 as EDM's grid.
 
-    The identity where it begins at 0: schedules with noise there have their own grid in them.
+    The identity if `first` is 0: schedules with noise at t = 0 contain a grid of their own.
     """
     if first == 0:
         return u, torch.ones_like(u)
@@ -83,7 +83,7 @@ def log_prob_by_flow(
     """log p(x | y) in nats.
 
     Args:
-        denoiser: of a family; guides change the flow and what it is the likelihood of.
+        denoiser: of a family; guides change the flow, and with it the distribution.
         space: where x lives.
         x_data: points.
         cond: their y.
@@ -101,7 +101,7 @@ def log_prob_by_flow(
     probes = make_probes(space, x_data, rng, settings)
 
     def at(x: State, number: int) -> tuple[State, Tensor]:
-        """Velocity and its divergence at a time of the grid, of points whose flat fields are divided by c."""
+        """Velocity and its divergence at a time of the grid, for points whose flat fields are divided by c."""
         size, growth = sizes[number]
         here = on_flat(space, x, lambda value: value * size)
         speed, divergence = velocity_and_divergence(denoiser, space, here, float(times[number]), cond, probes)
@@ -111,7 +111,7 @@ def log_prob_by_flow(
         }
         return State(fields, mask), divergence - growth * flat_dof
 
-    # p(x_data) is taken for p(x_first) at alpha x_data. A density is multiplied by what its points are, dof times.
+    # p(x_data) is approximated by p(x_first) at alpha x_data; a change of units is a factor for each degree of freedom.
     alpha, _ = path.flat.at(first)
     x = State({name: x_data[name] for name in space.manifolds}, mask)
     x = on_flat(space, x, lambda value: value * alpha / sizes[0][0])
@@ -128,22 +128,34 @@ def log_prob_by_flow(
 
 
 def size_and_growth(path: Path, t: float) -> tuple[float, float]:
-    """c = sqrt(alpha^2 + sigma^2) and c' / c: the flow of x / c has no growth that is common to all points."""
+    """c = sqrt(alpha^2 + sigma^2) and c' / c: the flow of x / c does not grow on average."""
     alpha, sigma = path.flat.at(t)
     alpha_slope, sigma_slope = path.flat.slopes_at(t)
     square = alpha**2 + sigma**2
-    # At t = 0 a slope of sigma may be infinite where sigma itself is 0; likelihoods begin later.
+    # At t = 0 the slope of sigma may be infinite where sigma is 0; likelihoods begin later.
     return square**0.5, (alpha * alpha_slope + sigma * sigma_slope) / square
 
 
 def on_flat(space: Space, x: State, function: Callable[[Tensor], Tensor]) -> State:
-    """A state with a function applied to its flat fields."""
+    """A state with a function applied to its flat fields.
+
+    Args:
+        space: of the point.
+        x: the point.
+        function: of a field.
+    """
     fields = {name: value if space.manifolds[name].curved else function(value) for name, value in x.fields.items()}
     return State(fields, x.mask)
 
 
 def log_noise(space: Space, path: Path, x: State) -> Float[Tensor, " b"]:
-    """log-density of what samplers start from: normal of sigma(1) times the noise's spread, uniform where curved."""
+    """log-density of the noise: normal with sigma(1) times the std of the noise, uniform where curved.
+
+    Args:
+        space: of the noise.
+        path: its standard deviation at t = 1.
+        x: the noise.
+    """
     stds, dof = space.noise_std(x.mask), space.field_dof(x.mask)
     _, sigma = path.flat.at(1.0)
     total = torch.zeros(len(x.mask), device=x.mask.device)
@@ -158,7 +170,15 @@ def log_noise(space: Space, path: Path, x: State) -> Float[Tensor, " b"]:
 
 
 def velocity(path: Path, space: Space, x: State, x_pred: State, t: float) -> State:
-    """Velocity of the probability flow at x, as tangent vectors (b, l, dim) of each field."""
+    """Velocity of the probability flow at x, as tangent vectors (b, l, dim) of each field.
+
+    Args:
+        path: of the flow.
+        space: of the points.
+        x: the point at t.
+        x_pred: the prediction of x_data there.
+        t: the time.
+    """
     alpha, sigma = path.flat.at(t)
     alpha_slope, sigma_slope = path.flat.slopes_at(t)
     fields = {}
@@ -175,13 +195,27 @@ def velocity(path: Path, space: Space, x: State, x_pred: State, t: float) -> Sta
 
 
 def moved(space: Space, x: State, tangent: State, width: float) -> State:
-    """The point a tangent vector leads to in a time."""
+    """The point after a step along tangent vectors.
+
+    Args:
+        space: of the point.
+        x: the point.
+        tangent: velocity.
+        width: the time.
+    """
     fields = {name: manifold.expmap(x[name], width * tangent[name]) for name, manifold in space.manifolds.items()}
     return space.project(State(fields, x.mask))
 
 
 def make_probes(space: Space, x: State, rng: Generator, settings: OdeSettings) -> list[State]:
-    """Tangent vectors to take the trace with: random signs, or all unit vectors one after another."""
+    """Tangent vectors for the trace: random signs, or all unit vectors.
+
+    Args:
+        space: of the points.
+        x: a point, for its shape.
+        rng: of random signs.
+        settings: number and kind of probes.
+    """
     shape = x.mask.shape
     blank = {
         name: torch.zeros(*shape, manifold.dim, device=x.mask.device) for name, manifold in space.manifolds.items()
@@ -199,14 +233,23 @@ def make_probes(space: Space, x: State, rng: Generator, settings: OdeSettings) -
                 unit = zeros.clone()
                 unit[:, position, axis] = 1
                 units.append(space.project_tangent(State(blank | {name: unit}, x.mask)))
-    # Traces over random signs are averaged, those over unit vectors added up.
+    # The caller averages over probes; the trace is the sum over unit vectors.
     return [unit.map(lambda v: v * len(units) ** 0.5) for unit in units]
 
 
 def velocity_and_divergence(
     denoiser: Denoiser, space: Space, x: State, t: float, cond: Conditioning, probes: list[State]
 ) -> tuple[State, Float[Tensor, " b"]]:
-    """Velocity at (x, t) and the estimate of its divergence."""
+    """Velocity at (x, t) and the estimate of its divergence.
+
+    Args:
+        denoiser: of the flow.
+        space: of the points.
+        x: the point at t.
+        t: the time.
+        cond: y.
+        probes: tangent vectors for the trace.
+    """
     times = torch.full((len(x.mask),), t, device=x.mask.device)
     with torch.enable_grad():
         shifts = {name: torch.zeros_like(value).requires_grad_() for name, value in probes[0].fields.items()}

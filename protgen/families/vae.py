@@ -1,12 +1,12 @@
 """Variational autoencoders on any space: latents of each position or of the whole, one level or a Markov chain.
 
-The encoder sees x_data at t = 0 and its invariant scalars give q(z | x, y); the decoder starts from the space's blank
-point at t = 1 with z beside y, and its head gives the centre of the space's own p(x | z, y). Latents are invariant
-under the symmetries of the space, so p(x | y) is as well.
+The encoder reads x_data at t = 0, and its invariant scalars give q(z | x, y). The decoder starts from the space's start
+for decoders at t = 1 and reads z beside y; its head gives the centre of the space's observation model p(x | z, y).
+Latents are invariant under the symmetries of the space, so p(x | y) is invariant too.
 
-Frame latents turn with the structure instead: each position has a few vectors, a noisy place and noisy axes, and the
-decoder starts from the point they tell, as a denoiser does. A prior that is the same in every pose, N(0, I) or an
-equivariant one of the family `latent`, leaves p(x | y) invariant all the same.
+Frame latents are equivariant instead: each position has a few vectors, a noisy position and noisy axes, and the decoder
+starts from the point that they give, as a denoiser does. With an invariant prior, N(0, I) or an equivariant one of the
+family `latent`, p(x | y) is invariant too.
 
 References:
     Kingma and Welling 2014, Auto-Encoding Variational Bayes, eq. 7 and 10 and appendix B (Gaussian KL).
@@ -14,12 +14,13 @@ References:
     Kingma et al. 2016, Inverse Autoregressive Flow, appendix C.8 (free bits).
     Burda et al. 2016, Importance Weighted Autoencoders, eq. 8 (the bound) and 14 (its gradient).
     Luo 2022, Understanding Diffusion Models, eq. 19-23 (Markovian hierarchical VAE).
-    Chen et al. 2023, Analog Bits, section 3.2 (a second pass that sees the first one's answer).
+    Chen et al. 2023, Analog Bits, section 3.2 (self-conditioning).
 """
 
 import math
 import types
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -33,9 +34,64 @@ from protgen.families.direct import guided, join, one_position, repeat, repeat_s
 from protgen.families.gaussian import DiagonalGaussian, FramePosterior, GaussianStep
 from protgen.families.gaussian import pool as pool_of
 from protgen.families.latent_descent import LONGEST, descend
+from protgen.nn.precision import autocast
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Space
-from protgen.types import Conditioning, Losses, State
+from protgen.spaces.capabilities import Observable, VectorPoints, auxiliary_losses, decoder_start, grid_of, require
+from protgen.spaces.observation import observation_of
+from protgen.types import Conditioning, Features, Losses, State
+
+
+@dataclass(frozen=True)
+class VAESettings:
+    """Objective, latents and sampling of a VAE.
+
+    Attributes:
+        beta: weight of the KL divergence; 1 is a VAE, 0 an autoencoder without noise, prior, samples or likelihood.
+        warmup: training steps over which beta rises from 0.
+        free_bits: nats of each latent dimension below which its KL costs nothing.
+        samples: L, latents drawn for each example of a step.
+        importance: K of the importance-weighted bound of training; 1 is the ELBO with closed-form KL.
+        levels: T of the Markov chain z_1 ... z_T; 1 is a plain VAE.
+        settle: training steps in which z_1 has the prior N(0, I), while the levels above are trained to model it. An
+            untrained chain makes the encoder leave latents unused.
+        pool: one latent for the whole instead of one for each position.
+        noise: smallest standard deviation of frame latents, and the time that the decoder reads.
+        passes: times the decoder runs, each but the first with the previous prediction (self-conditioning); gradients
+            go through the last alone.
+        std: initial learned standard deviation of p(x | z), in units of the data's scale.
+        bound_samples: K of `log_prob`.
+        observation_noise: whether samples are drawn from p(x | z, y), which makes them samples of p(x | y), or are its
+            centre, as is customary for images.
+
+    Raises:
+        UsageError: if a number is out of range, or two cannot be combined.
+    """
+
+    beta: float = 1.0
+    warmup: int = 0
+    free_bits: float = 0.0
+    samples: int = 1
+    importance: int = 1
+    levels: int = 1
+    settle: int = 0
+    pool: bool = False
+    noise: float = 0.1
+    passes: int = 1
+    std: float = 0.5
+    bound_samples: int = 50
+    observation_noise: bool = True
+
+    def __post_init__(self) -> None:
+        if min(self.samples, self.importance, self.levels, self.passes, self.bound_samples) < 1:
+            raise UsageError("vae: latent_dim, samples, importance, levels, passes and bound_samples are at least 1")
+        if min(self.beta, self.warmup, self.free_bits) < 0:
+            raise UsageError("vae: beta, warmup and free_bits cannot be negative")
+        if self.importance > 1 and (self.beta != 1 or self.free_bits > 0):
+            raise UsageError(
+                "vae: the importance-weighted bound has no separate KL; use beta 1 and free_bits 0 with it"
+            )
+
 
 LATENT_DIM = 16
 
@@ -55,26 +111,11 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         encoder: network of q(z_1 | x, y).
         decoder: network of p(x | z_1, y), which reads z_1 beside y's features of each position.
         latent_dim: width z of a latent.
-        beta: weight of the KL divergence; 1 is a VAE, 0 an autoencoder without noise, prior, samples or likelihood.
-        warmup: training steps over which beta rises from 0.
-        free_bits: nats of each latent dimension below which its KL costs nothing.
-        samples: L, latents drawn for each example of a step.
-        importance: K of the importance-weighted bound that is trained on; 1 is the ELBO with closed-form KL.
-        levels: T of the Markov chain z_1 ... z_T; 1 is a plain VAE.
-        settle: training steps during which z_1 is held to N(0, I), and levels above only learn what it is like: a
-            chain that has still to learn makes the encoder leave latents unused.
-        pool: one latent for the whole instead of one for each position.
-        frame_latents: latents are vectors that turn with the structure (`Space.to_vectors`); `latent_dim` is not used.
-        noise: least standard deviation of frame latents, and the time at which the decoder is told to be.
-        passes: times the decoder runs, each but the first with the answer of the one before as its estimate; gradients
-            go through the last alone.
-        std: start of the learned width of p(x | z), in units of the data's scale.
-        bound_samples: K of `log_prob`.
-        observation_noise: whether samples are drawn from p(x | z, y), which makes them samples of p(x | y), or are its
-            centre, as pictures of VAEs are by custom.
+        frame_latents: latents are equivariant vectors (`VectorPoints`); `latent_dim` is not used.
+        settings: objective, latents and sampling.
 
     Raises:
-        UsageError: if a number is out of range, or two cannot go together.
+        UsageError: if parts cannot be combined.
     """
 
     roles = types.MappingProxyType({"decoder": Role(latents_beside=True)})
@@ -85,61 +126,34 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         encoder: Encoder,
         decoder: Encoder,
         latent_dim: int = LATENT_DIM,
-        beta: float = 1.0,
-        warmup: int = 0,
-        free_bits: float = 0.0,
-        samples: int = 1,
-        importance: int = 1,
-        levels: int = 1,
-        settle: int = 0,
-        pool: bool = False,
         frame_latents: bool = False,
-        noise: float = 0.1,
-        passes: int = 1,
-        std: float = 0.5,
-        bound_samples: int = 50,
-        observation_noise: bool = True,
+        settings: VAESettings | None = None,
     ) -> None:
         super().__init__()
-        if min(latent_dim, samples, importance, levels, passes, bound_samples) < 1:
+        settings = settings or VAESettings()
+        if latent_dim < 1:
             raise UsageError("vae: latent_dim, samples, importance, levels, passes and bound_samples are at least 1")
-        if min(beta, warmup, free_bits) < 0:
-            raise UsageError("vae: beta, warmup and free_bits cannot be negative")
-        if importance > 1 and (beta != 1 or free_bits > 0):
-            raise UsageError(
-                "vae: the importance-weighted bound has no separate KL; use beta 1 and free_bits 0 with it"
-            )
-        if frame_latents and (pool or levels > 1 or not space.vectors or not 0 < noise < 1):
-            raise UsageError(
-                f"vae: frame latents are vectors of each position, which {type(space).__name__} may not have, on one "
-                "level, with noise between 0 and 1; leave pool and levels alone, or use frame_latents=false"
-            )
+        vectors = frame_vectors(space, settings) if frame_latents else 0
+        self.settings = settings
         self.space = space
         self.encoder = encoder
         self.decoder = decoder
         self.frame_latents = frame_latents
-        self.noise = noise
-        self.passes = passes
-        self.latent_dim = latent_dim = 3 * space.vectors if frame_latents else latent_dim
-        self.beta = beta
-        self.warmup = warmup
-        self.free_bits = free_bits
-        self.samples = samples
-        self.importance = importance
-        self.settle = settle
-        self.bound_samples = bound_samples
-        self.observation_noise = observation_noise
-        self.pool = pool_of(encoder.scalar_dim, space.grid()) if pool else None
+        self.noise = settings.noise
+        self.latent_dim = latent_dim = 3 * vectors if frame_latents else latent_dim
+        self.beta = settings.beta
+        self.observation_noise = settings.observation_noise
+        self.pool = pool_of(encoder.scalar_dim, grid_of(space)) if settings.pool else None
         self.posterior: nn.Module
         if frame_latents:
-            self.posterior = FramePosterior(space.vectors, encoder.scalar_dim, encoder.vector_dim, noise)
+            self.posterior = FramePosterior(vectors, encoder.scalar_dim, encoder.vector_dim, settings.noise)
         else:
             self.posterior = nn.Linear(self.pool.dim if self.pool else encoder.scalar_dim, 2 * latent_dim)
-        self.upward = nn.ModuleList(GaussianStep(latent_dim) for _ in range(levels - 1))
-        self.downward = nn.ModuleList(GaussianStep(latent_dim) for _ in range(levels - 1))
+        self.upward = nn.ModuleList(GaussianStep(latent_dim) for _ in range(settings.levels - 1))
+        self.downward = nn.ModuleList(GaussianStep(latent_dim) for _ in range(settings.levels - 1))
         self.head = space.head(decoder.scalar_dim, decoder.vector_dim)
-        self.observation = space.observation(std)
-        # Counts training steps for warm-up; a float, so that averages of weights can average it too.
+        self.observation = observation_of(space, settings.std)
+        # Counts training steps for the warm-up; a float, so that averages of weights can include it.
         self.register_buffer("steps", torch.zeros(()))
         self.steps: Tensor
 
@@ -154,13 +168,15 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         features = self.run(self.encoder, x_data, t, cond)
         scalars = features.scalars.float()
         if self.frame_latents:
-            return self.posterior(self.space.to_vectors(x_data), scalars, features.vectors.float(), x_data.mask)
+            vectors = require(self.space, VectorPoints, "frame latents").to_vectors(x_data)
+            return self.posterior(vectors, scalars, features.vectors.float(), x_data.mask)
         return DiagonalGaussian.read(self.posterior(self.pool(scalars, x_data.mask) if self.pool else scalars))
 
-    def run(self, network: Encoder, state: State, t: Tensor, cond: Conditioning, x_pred: State | None = None):
-        """A network, in low precision where the machine asks for it; coordinates and losses keep float32."""
-        low = self.autocast_dtype or torch.float32
-        with torch.autocast(t.device.type, dtype=low, enabled=self.autocast_dtype is not None):
+    def run(
+        self, network: Encoder, state: State, t: Tensor, cond: Conditioning, x_pred: State | None = None
+    ) -> Features:
+        """Features of a network, in low precision if `autocast_dtype` is set; arguments as of `Encoder.forward`."""
+        with autocast(t.device, self.autocast_dtype):
             return network(state, t, cond, x_pred)
 
     def latent_mask(self, mask: Bool[Tensor, "b l"]) -> Bool[Tensor, "b m"]:
@@ -168,7 +184,7 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         return mask[:, :1] if self.pool else mask
 
     def encode(self, x_data: State, cond: Conditioning, rng: Generator | None = None) -> Tensor:
-        """Latents z_1: drawn from q with a generator, its mean without one; (b, 1, z) where pooled."""
+        """Latents z_1: drawn from q with a generator, the mean of q without one; (b, 1, z) where pooled."""
         posterior = self.infer(x_data, cond)
         latents = posterior.mean if rng is None else posterior.draw(rng)
         return latents * self.latent_mask(x_data.mask)[..., None]
@@ -177,36 +193,38 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         """Centres of p(x | z_1, y)."""
         t = torch.ones(len(mask), device=mask.device)
         if self.frame_latents:
-            start, t = self.space.from_vectors(latents.unflatten(-1, (-1, 3)), mask), self.noise * t
+            points = require(self.space, VectorPoints, "frame latents")
+            start, t = points.from_vectors(latents.unflatten(-1, (-1, 3)), mask), self.noise * t
         else:
-            start, cond = self.space.blank(mask), join(cond, latents)
-        answer = None
-        for number in range(self.passes):
-            with torch.set_grad_enabled(torch.is_grad_enabled() and number == self.passes - 1):
-                features = self.run(self.decoder, start, t, cond, answer)
-                answer = self.space.project(self.head(features, start))
-        assert answer is not None
-        return answer
+            start, cond = decoder_start(self.space, mask), join(cond, latents)
+        prediction, passes = None, self.settings.passes
+        for number in range(passes):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and number == passes - 1):
+                features = self.run(self.decoder, start, t, cond, prediction)
+                prediction = self.space.project(self.head(features, start))
+        assert prediction is not None
+        return prediction
 
     def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
-        """Negative bound in nats for each degree of freedom, plus what the space adds."""
+        """Negative bound in nats for each degree of freedom, plus auxiliary losses of the space."""
         beta = self.beta
         if self.training:
-            beta = self.beta * min(1.0, (float(self.steps) + 1) / (self.warmup + 1))
+            beta = self.beta * min(1.0, (float(self.steps) + 1) / (self.settings.warmup + 1))
             self.steps += 1
         dof = self.space.num_dof(x_data.mask)
-        if self.importance > 1:
-            weights, prediction = self.log_weights(x_data, cond, self.importance, rng)
-            bound = weights.logsumexp(1) - math.log(self.importance)
+        count = self.settings.importance
+        if count > 1:
+            weights, prediction = self.log_weights(x_data, cond, count, rng)
+            bound = weights.logsumexp(1) - math.log(count)
             terms = {"bound": -bound}
             total = (-bound / dof).mean()
-            data = repeat_state(x_data, self.importance)
+            data = repeat_state(x_data, count)
         else:
             reconstruction, divergence, cost, prediction = self.elbo(x_data, cond, rng)
             terms = {"reconstruction": -reconstruction, "kl": divergence}
             total = (-reconstruction / dof).mean() + beta * cost / dof.mean()
-            data = repeat_state(x_data, self.samples)
-        extra = self.space.auxiliary(prediction, data, torch.zeros(len(data.mask), device=data.mask.device))
+            data = repeat_state(x_data, self.settings.samples)
+        extra = auxiliary_losses(self.space, prediction, data, torch.zeros(len(data.mask), device=data.mask.device))
         total = total + sum((term.mean() for term in extra.values()), start=total.new_zeros(()))
         return Losses(total, {name: term.mean().detach() for name, term in (terms | extra).items()})
 
@@ -215,41 +233,62 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
     ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"], Float[Tensor, ""], State]:
         """Parts of the ELBO: E log p(x | z) (b,), KL (b,), the mean KL after free bits, and the predictions.
 
-        Closed form wherever both sides are Gaussian given what was drawn: all of it for one level.
+        In closed form where both distributions are Gaussian given the draws: all of it with one level.
+
+        Args:
+            x_data: points of the space.
+            cond: their y.
+            rng: of latents.
         """
-        count = self.samples
+        count = self.settings.samples
         posterior = self.infer(x_data, cond).repeat(count)
         data, y = repeat_state(x_data, count), repeat(cond, count)
         mask = self.latent_mask(data.mask)
-        # An autoencoder has no noise: the decoder sees the mean.
+        # An autoencoder has no noise: the decoder reads the mean.
         z = posterior.draw(rng) if self.beta > 0 else posterior.mean
         prediction = self.decode(z, data.mask, y)
-        parts = []
-        below = posterior
-        apart = self.training and float(self.steps) <= self.settle and len(self.upward) > 0
+        apart = self.training and float(self.steps) <= self.settings.settle and len(self.upward) > 0
+        # (b L, m, z) for each level.
+        kl = torch.stack([part * mask[..., None] for part in self.divergences(posterior, z, apart, rng)])
+        divergence = kl.sum((0, 2, 3))
+        if apart:  # the chain is trained to model z_1, and z_1 does not depend on the chain
+            kl = torch.cat([kl, (posterior.kl_to_standard() * mask[..., None])[None]])
+        cost = self.cost_of(kl, mask)
+        reconstruction = self.observation.log_prob(prediction, data)
+        by_example = [x.unflatten(0, (-1, count)).mean(1) for x in (reconstruction, divergence)]
+        return by_example[0], by_example[1], cost, prediction
+
+    def divergences(
+        self, posterior: DiagonalGaussian, z: Float[Tensor, "b m z"], apart: bool, rng: Generator
+    ) -> list[Float[Tensor, "b m z"]]:
+        """KL of each level of the chain.
+
+        Args:
+            posterior: q(z_1 | x, y).
+            z: z_1, a draw of it.
+            apart: whether gradients stop between z_1 and the chain.
+            rng: of the levels above.
+        """
+        parts, below = [], posterior
         if apart:
             below, z = DiagonalGaussian(posterior.mean.detach(), posterior.log_std.detach()), z.detach()
         for up, down in zip(self.upward, self.downward, strict=True):
             above = up(z)
             z_above = above.draw(rng)
-            # z_(t+1) depends on the z_t drawn, so no KL between the two is to be had: the ratio at the draw itself.
+            # z_(t+1) depends on the drawn z_t, so the KL has no closed form: the log-ratio at the draw itself.
             parts.append(below.log_prob(z) - down(z_above).log_prob(z))
             below, z = above, z_above
-        parts.append(below.kl_to_standard())
-        # (b L, m, z) each; free bits hold for the mean over examples and positions of each dimension of each level.
-        kl = torch.stack([part * mask[..., None] for part in parts])
-        divergence = kl.sum((0, 2, 3))
-        if apart:  # the chain learns what z_1 is like, and z_1 knows nothing of the chain
-            kl = torch.cat([kl, (posterior.kl_to_standard() * mask[..., None])[None]])
-        positions = mask.sum() / len(mask)
+        return [*parts, below.kl_to_standard()]
+
+    def cost_of(self, kl: Float[Tensor, "t b m z"], mask: Bool[Tensor, "b m"]) -> Float[Tensor, ""]:
+        """Mean KL of an example; free bits hold for the mean over examples and positions of each dimension."""
         each = kl.sum((1, 2)) / mask.sum()
-        cost = positions * (each.clamp(min=self.free_bits) if self.free_bits else each).sum()
-        reconstruction = self.observation.log_prob(prediction, data)
-        by_example = [x.unflatten(0, (-1, count)).mean(1) for x in (reconstruction, divergence)]
-        return by_example[0], by_example[1], cost, prediction
+        if self.settings.free_bits:
+            each = each.clamp(min=self.settings.free_bits)
+        return mask.sum() / len(mask) * each.sum()
 
     def log_weights(
-        self, x_data: State, cond: Conditioning, count: int, rng: Generator, frame_latents: bool = False
+        self, x_data: State, cond: Conditioning, count: int, rng: Generator, draw_pose: bool = False
     ) -> tuple[Float[Tensor, "b k"], State]:
         """log p(x, z) - log q(z | x) for `count` draws of z_1 ... z_T each, and the predictions (b k, ...).
 
@@ -258,15 +297,15 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
             cond: their y.
             count: k.
             rng: of latents.
-            frame_latents: whether the pose of predictions is drawn as well, where the space has symmetries: the
-                weights are then unbiased, and the bound they give is one.
+            draw_pose: whether the pose of predictions is drawn as well, in a space with symmetries: the weights are
+                then unbiased, and give a bound.
         """
         posterior = self.infer(x_data, cond).repeat(count)
         data, y = repeat_state(x_data, count), repeat(cond, count)
         mask = self.latent_mask(data.mask)
         z = posterior.draw(rng)
         prediction = self.decode(z, data.mask, y)
-        log_weight = self.observation.log_prob(prediction, data, rng if frame_latents else None)
+        log_weight = self.observation.log_prob(prediction, data, rng if draw_pose else None)
         below = posterior
         for up, down in zip(self.upward, self.downward, strict=True):
             above = up(z)
@@ -281,20 +320,20 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
     def bound(
         self, x_data: State, cond: Conditioning, rng: Generator, count: int = 50, chunk: int = 500
     ) -> Float[Tensor, " b"]:
-        """Importance-weighted bound of log p(x | y) in nats; count 1 is the ELBO, and it rises with count.
+        """Importance-weighted bound of log p(x | y) in nats; count 1 is the ELBO, and the bound increases with count.
 
         Args:
             x_data: points of the space.
             cond: their y.
             rng: of latents.
             count: k, importance samples of each example.
-            chunk: most decoder evaluations at a time.
+            chunk: largest number of decoder evaluations at a time.
         """
         total = torch.full((len(x_data.mask),), -math.inf, device=x_data.mask.device)
         done = 0
         while done < count:
             now = min(count - done, max(1, chunk // len(x_data.mask)))
-            weights, _ = self.log_weights(x_data, cond, now, rng, frame_latents=True)
+            weights, _ = self.log_weights(x_data, cond, now, rng, draw_pose=True)
             total = torch.logaddexp(total, weights.logsumexp(1))
             done += now
         return total - math.log(count)
@@ -306,7 +345,7 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
             UsageError: for an autoencoder, which has no density.
         """
         self.require_density("a likelihood")
-        return Likelihood(self.bound(x_data, cond, rng, self.bound_samples), "lower_bound")
+        return Likelihood(self.bound(x_data, cond, rng, self.settings.bound_samples), "lower_bound")
 
     def require_density(self, wish: str) -> None:
         """Raise UsageError if beta is 0."""
@@ -323,20 +362,30 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         centres: Callable[[Tensor], State],
         task: SamplingTask,
     ) -> Float[Tensor, "b m z"]:
-        """Latents, moved until the centres they are decoded to meet the task's energy, where it has one.
+        """Latents after gradient descent on the task's energy of their decoded centres; unchanged without an energy.
 
-        Frame latents have the units of the structure, and move by no more than their own noise at a time.
+        Frame latents have the units of the structure, and a step moves them by at most their own noise.
+
+        Args:
+            z: latents.
+            mask: which are real.
+            centres: the decoder.
+            task: its energy.
+
+        Raises:
+            ConfigError: if the space is not observable.
         """
         if task.energy is None:
             return z
         longest = self.noise if self.frame_latents else LONGEST
-        return descend(z, mask, centres, self.space, task.energy, longest=longest)
+        observable = require(self.space, Observable, "an energy")
+        return descend(z, mask, centres, observable, task.energy, longest=longest)
 
     @torch.no_grad()
     def sample(self, task: SamplingTask, sampler: Sampler | None = None) -> State:
         """x of p(x | z, y) or its centre, z from the prior, all standard deviations times the temperature.
 
-        With an energy, z goes down it first (`families.latent_descent`).
+        An energy first moves z by gradient descent (`families.latent_descent`).
 
         Raises:
             UsageError: for a sampler or guides, and for an autoencoder.
@@ -358,3 +407,17 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
             return centre
         width = sum(manifold.dim for manifold in self.space.manifolds.values())
         return self.observation.draw(centre, draw_normals(task, width), task.temperature)
+
+
+def frame_vectors(space: Space, settings: VAESettings) -> int:
+    """How many vectors a position has in a space that frame latents need.
+
+    Raises:
+        UsageError: if the space or the settings do not allow frame latents.
+    """
+    if not isinstance(space, VectorPoints) or settings.pool or settings.levels > 1 or not 0 < settings.noise < 1:
+        raise UsageError(
+            f"vae: frame latents are vectors of each position, which {type(space).__name__} may not have, on one "
+            "level, with noise between 0 and 1; leave pool and levels alone, or use frame_latents=false"
+        )
+    return space.vectors

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -28,11 +28,21 @@ class Folded:
 class StructurePredictor(ABC):
     """A structure predictor.
 
+    What a subclass declares here is what evaluations and contract tests need to know of it. `NAME:ARGUMENT` gives the
+    first argument of its constructor.
+
     Attributes:
-        name: registry name, the same as the module's.
+        name: registry name, the same as the module's or the entry point's.
+        self_contained: whether it works with what is installed: no program, network or weights to be fetched.
     """
 
     name: ClassVar[str]
+    self_contained: ClassVar[bool] = True
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Keywords of an instance for tests."""
+        return {}
 
     @property
     @abstractmethod

@@ -7,8 +7,10 @@ The program finds the sequence at {fasta} (or as {sequence}), chains joined by "
 or as the one structure file below {folder}. pLDDT is read from the B-factors of the CA atoms, 0 to 1 or 0 to 100.
 """
 
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +22,14 @@ from protgen.structure.fasta import to_fasta
 from protgen.structure.reader import SUFFIXES, read_structure
 from protgen.types import JSON
 
+# What the example runs: a helix of as many residues as the sequence has letters.
+HELIX = """
+import sys
+from protgen.structure.ideal import ideal_helix
+from protgen.structure.protein import Protein
+from protgen.structure.writer import write_structure
+write_structure(Protein.from_backbone(ideal_helix(len(sys.argv[1].replace(':', '')))), sys.argv[2])
+"""
 PLACES = ("fasta", "sequence", "pdb", "folder")
 
 
@@ -35,6 +45,11 @@ class Command(StructurePredictor):
     """
 
     name = "command"
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """A program of a few lines that writes an ideal helix."""
+        return {"template": f'"{sys.executable}" -c "{HELIX}" {{sequence}} {{pdb}}'}
 
     def __init__(self, template: str, timeout: float = 3600.0) -> None:
         self.command = ExternalCommand(

@@ -38,6 +38,7 @@ class ESMFold(StructurePredictor):
     """
 
     name = "esmfold"
+    self_contained = False  # its weights, 8 GB, are fetched
 
     def __init__(
         self,
@@ -95,20 +96,20 @@ class ESMFold(StructurePredictor):
             UsageError: if transformers is missing, or the checkpoint cannot be had.
         """
         if self._network is None:
-            import torch
+            from protgen.device import pick_device
 
             try:
                 from transformers import EsmForProteinFolding  # type: ignore[import-not-found]
             except ImportError:
                 raise UsageError(MISSING) from None
-            device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+            device = pick_device(self.device)
             try:
                 network = EsmForProteinFolding.from_pretrained(self.weights).eval()
             except (OSError, ValueError) as error:
                 reason = " ".join(str(error).split())[:200]
                 raise UsageError(f"esmfold: checkpoint {self.weights!r} cannot be had: {reason}") from None
             # Half precision of the language model is for GPUs; on a CPU it is slow or missing.
-            network = network.to(device) if device.startswith("cuda") else network.float().to(device)
+            network = network.to(device) if device.type == "cuda" else network.float().to(device)
             if self.chunk_size is not None:
                 network.trunk.set_chunk_size(self.chunk_size)
             self._network = network

@@ -59,7 +59,14 @@ def assemble(backbone: np.ndarray, assembly: Assembly, rng: Generator) -> np.nda
 
 
 def first_free(ca: np.ndarray, direction: np.ndarray, operations: np.ndarray, reach: float) -> float:
-    """The least distance along a direction at which no CA of a copy is near one of the first, nor farther out."""
+    """The least distance along a direction at which no CA of a copy is near one of the first, nor farther out.
+
+    Args:
+        ca: (l, 3) CA atoms of the first copy about the origin, Å.
+        direction: unit vector, outward from the axis.
+        operations: (n, 3, 3) rotations, the identity first.
+        reach: distance at which copies are surely apart, Å.
+    """
     distances = np.arange(0.0, reach + STEP, STEP)
     free = distances[-1]
     for distance in distances[::-1]:  # from outside in, and no farther than the first touch: no chain passes another

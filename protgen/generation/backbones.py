@@ -1,17 +1,16 @@
 """From sampled points to backbone atoms, for every space whose points are backbones."""
 
-from typing import cast
-
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from protgen.errors import ConfigError
 from protgen.families.base import Family
-from protgen.generation.relax import clean_up
+from protgen.generation.relax import relax_frames
 from protgen.samplers.energy import Energy
-from protgen.spaces.atoms import BackboneAtoms
+from protgen.spaces.atoms import BackboneAtoms, ResidueFrames
 from protgen.spaces.backbone import Backbone
 from protgen.spaces.base import Space
+from protgen.spaces.capabilities import require
 from protgen.types import Batch, State
 
 
@@ -39,20 +38,28 @@ def finished_atoms(
     Args:
         space: where the points are from; see `require_backbones`.
         raw: sampled points.
-        relax: whether to mend joints and overlaps.
+        relax: whether to relax peptide joints and overlaps.
         held: residues that the relaxation leaves where they are, such as those of a motif.
         kept: what the relaxation is not to make worse.
     """
-    sampled = cast(Float[Tensor, "b l 4 3"], space.observe(raw))
+    sampled = require(space, BackboneAtoms, "sampling").observe(raw)
     if not relax:
         return sampled, sampled
-    if isinstance(space, Backbone):
-        return space.observe(clean_up(space, raw, held=held, kept=kept)), sampled
     frames = Backbone()
-    start = frames.encode(Batch({"atoms": sampled}, raw.mask))
-    return frames.observe(clean_up(frames, start, held=held, kept=kept)), sampled
+    if isinstance(space, ResidueFrames):
+        rots, trans = space.residue_frames(raw)
+        start = State({"trans": trans, "rots": rots}, raw.mask)
+    else:
+        start = frames.encode(Batch({"atoms": sampled}, raw.mask))
+    return frames.observe(relax_frames(frames, start, held=held, kept=kept)), sampled
 
 
 def steps_of(family: Family, steps: int, longest: int) -> int:
-    """How often a family reports progress on a batch: once a sampler step, or at most once a residue."""
+    """How often a family reports progress on a batch: once a sampler step, or at most once a residue.
+
+    Args:
+        family: of the model.
+        steps: of the sampler.
+        longest: residues of the longest design of the batch.
+    """
     return steps if family.takes_sampler else longest

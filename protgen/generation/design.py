@@ -117,6 +117,7 @@ class Design:
         seed: of the run; (seed, index) gives this design again.
         motif: which of its residues are which of the motif file; empty without a motif.
         candidate: which of the design's candidates it is.
+        trajectory: the structure that the sampler predicted at each step, where it was asked for; not relaxed.
     """
 
     index: int
@@ -127,6 +128,7 @@ class Design:
     seed: int
     motif: tuple[MotifResidue, ...] = ()
     candidate: int = 0
+    trajectory: tuple[Protein, ...] = ()
 
     def __repr__(self) -> str:
         """One line: which design it is, its size, and what was asked."""

@@ -89,7 +89,15 @@ def draw_topology(
 def draw_blueprint(
     conditions: Sequence[Condition], prior: BlueprintPrior, length: int, motif: FixedResidues | None, rng: Generator
 ) -> SecondaryStructure:
-    """A blueprint near the fractions asked for that suits the other conditions, around the motif."""
+    """A blueprint near the fractions asked for that suits the other conditions, around the motif.
+
+    Args:
+        conditions: what is asked for.
+        prior: of the model.
+        length: residues of the design.
+        motif: residues that are held, in their place.
+        rng: of the design.
+    """
     fractions = find(conditions, Fractions)
     scored = [condition for condition in conditions if isinstance(condition, BlueprintScore)]
     pairing = find(conditions, StrandPairing)
@@ -115,7 +123,14 @@ def draw_blueprint(
 
 
 def draw_codes(prior: BlueprintPrior, length: int, fractions: Fractions | None, rng: Generator) -> str:
-    """One blueprint of the prior, near the fractions if they are asked for."""
+    """One blueprint of the prior, near the fractions if they are asked for.
+
+    Args:
+        prior: of the model.
+        length: residues.
+        fractions: asked for.
+        rng: of the design.
+    """
     if fractions is None or (fractions.helix is None and fractions.strand is None):
         return prior.draw(length, rng)
     return prior.draw_near(length, fractions, rng)

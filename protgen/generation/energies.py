@@ -29,7 +29,7 @@ class BatchEnergy:
 
     def __init__(self, rows: Sequence[Weighted], anchors: Sequence[Anchor | None] | None = None) -> None:
         anchors = [None] * len(rows) if anchors is None else anchors
-        # One evaluation for all rows that share a condition. Conditions are compared by identity, as functions and
+        # One evaluation for all rows with the same condition. Conditions are compared by identity, as functions and
         # weights may differ where fields are equal.
         self.groups: dict[tuple[int, float], tuple[EnergyCondition, float, list[int]]] = {}
         self.framed: list[tuple[EnergyCondition, float, int, Anchor]] = []
@@ -48,7 +48,13 @@ class BatchEnergy:
         anchors: Sequence[Anchor | None] | None,
         local: bool,
     ) -> "BatchEnergy":
-        """Only the energies that are local, or only the others."""
+        """Only the energies that are local, or only the others.
+
+        Args:
+            rows: conditions of each row, with weights.
+            anchors: as of the class.
+            local: which of them.
+        """
         return cls([[(c, w) for c, w in own if c.local == local] for own in rows], anchors)
 
     @property

@@ -25,6 +25,7 @@ def generate(
     *,
     indices: Sequence[int] | None = None,
     on_step: Progress | None = None,
+    trajectory: bool = False,
 ) -> Iterator[Design]:
     """Generate n backbones that meet the same conditions, batch by batch.
 
@@ -38,6 +39,7 @@ def generate(
         indices: make only these of the n designs.
         on_step: called with (steps done, steps in all) of the whole run, on a CPU from the threads that sample (one
             call at a time).
+        trajectory: keep what the sampler predicts at each step, in `Design.trajectory`.
 
     Returns:
         An iterator over designs, from short ones to long ones. Everything is checked before it starts.
@@ -53,7 +55,8 @@ def generate(
         raise UsageError(f"n is a {type(n).__name__}; give a whole number of designs")
     if n < 1:
         raise UsageError(f"n {n}: ask for at least 1 design")
-    return make_designs([prepare(model, conditions, settings)] * n, seed, indices=indices, on_step=on_step)
+    jobs = [prepare(model, conditions, settings)] * n
+    return make_designs(jobs, seed, indices=indices, on_step=on_step, trajectory=trajectory)
 
 
 def generate_each(
@@ -75,7 +78,12 @@ def generate_each(
 
 
 def make_designs(
-    jobs: Sequence[Job], seed: int = 0, *, indices: Sequence[int] | None = None, on_step: Progress | None = None
+    jobs: Sequence[Job],
+    seed: int = 0,
+    *,
+    indices: Sequence[int] | None = None,
+    on_step: Progress | None = None,
+    trajectory: bool = False,
 ) -> Iterator[Design]:
     """Make one design for each job; all have one model and the same settings.
 
@@ -84,6 +92,7 @@ def make_designs(
         seed: of the run.
         indices: make only these.
         on_step: as in `generate`.
+        trajectory: as in `generate`.
     """
     if not jobs:
         return iter(())
@@ -95,7 +104,7 @@ def make_designs(
     ]
     # Alike starts, guidance and lengths together: one of the first two for each batch, and little padding.
     plans.sort(key=lambda plan: (plan.noise or 0.0, str(plan.guidance), plan.length, plan.index, plan.candidate))
-    run = Run.of(jobs[0], seed)
+    run = Run.of(jobs[0], seed, trajectory)
     # A batch rounds otherwise than its designs alone: on a CPU, where it saves little, each is made by itself.
     size = 1 if run.device.type == "cpu" else run.settings.batch_size
     return best_of(make_batches(run, split(plans, size), on_step), plans)

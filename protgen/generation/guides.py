@@ -16,19 +16,21 @@ from protgen.generation.plan import Plan
 from protgen.samplers.base import Denoiser
 from protgen.samplers.energy import EnergyGuidance, PosteriorGuidance
 from protgen.samplers.projection import Projection
-from protgen.spaces.backbone import Backbone
+from protgen.spaces.atoms import BackboneAtoms, ResidueFrames
+from protgen.spaces.base import Space
+from protgen.spaces.capabilities import moves_through_network, require
 
 GuideMaker = Callable[[Denoiser], Denoiser]
 
-# Down an energy residues move by Å at once, in half steps: x_t follows the estimate by a few hundredths a step, so
-# small moves seem to be forgotten; and to the very end, since the network may take back part of what the last ones did.
+# Gradient descent on the predicted structure moves residues by Å at once, in half steps: x_t follows the prediction by
+# a few hundredths a step, so small moves are lost. It goes on to the end, since the network can undo part of each move.
 # (Chosen on two or three designs with five native contacts each, several settings changed together; no comparison.)
 ENERGY_FRACTION, ENERGY_LONGEST = 0.5, 4.0
 # Through the network, of five native contacts each of eight designs: pushes of 4, 7, 10 brought 93, 100, 100 % within
-# 8 Å at 84, 88 and 89 % Ramachandran favoured, where descent at the estimate alone gave 70 % at 72 %. With the native's
-# strings asked for too, 10 all the way left 12 % of these unmet in six designs, and 10 down to time 0.4 left 6 %. What
-# then remains at the end is small, and done at the estimate. With a radius as well, 12 % of the strings were unmet in
-# eight designs where it was descended at each estimate, and 7 % where it was part of the push.
+# 8 Å at 84, 88 and 89 % Ramachandran favoured; descent on the prediction alone gave 70 % at 72 %. With the native's
+# strings asked for too, 10 to the end left 12 % of these unmet in six designs, and 10 down to time 0.4 left 6 %. What
+# then remains is small, and done by descent on the prediction. With a radius as well, 12 % of the strings were unmet in
+# eight designs where it was descended on each prediction, and 7 % where it was part of the push.
 ENERGY_PUSH, ENERGY_REST, LAST_PART = 10.0, 0.4, 0.1
 # Where the network did not come to a motif, its scaffold breaks at the joins. Of twelve designs for three problems of
 # MotifBench with small pieces (15_7A8S, 21_1B73, 23_1MPY), 4 had whole joins by projection alone, 7 with a push of 5
@@ -44,7 +46,8 @@ class Acting:
         through: energies whose gradient goes through the network, with weights: of designs where some are local. Those
             of the whole go with them, as the backward pass is paid for anyway, and what the network comes to by itself
             needs no scaling of the last prediction, which stretches hydrogen bonds.
-        direct: energies of the other designs, descended at the predicted structure.
+        direct: energies of the other designs, or of all in a space without a gradient through the network, descended at
+            the predicted structure.
         anchors: what ties each design to the frame of a file.
         motifs: the motif of each design that is projected.
     """
@@ -55,10 +58,11 @@ class Acting:
     motifs: Sequence[FixedResidues | None]
 
     @classmethod
-    def of(cls, plans: Sequence[Plan], energies: bool) -> "Acting":
+    def of(cls, plans: Sequence[Plan], space: Space, energies: bool) -> "Acting":
         """What the plans of a batch say; energies may be turned off."""
         rows = [plan.energies if energies else [] for plan in plans]
-        through = [own if any(condition.local for condition, _ in own) else [] for own in rows]
+        able = moves_through_network(space)
+        through = [own if able and any(condition.local for condition, _ in own) else [] for own in rows]
         direct = [[] if pulled else own for pulled, own in zip(through, rows, strict=True)]
         return cls(through, direct, [plan.anchor() for plan in plans], [plan.projected for plan in plans])
 
@@ -75,9 +79,9 @@ def guides_of(
         device: of the states.
     """
     space = family.space
-    if not isinstance(space, Backbone) or not isinstance(family, IterativeFamily):
+    if not isinstance(space, BackboneAtoms) or not isinstance(family, IterativeFamily):
         return []
-    acting = Acting.of(plans, settings.energy_scale > 0)
+    acting = Acting.of(plans, space, settings.energy_scale > 0)
     return [
         *posterior_guides(space, acting, settings),
         *energy_guides(space, acting, settings),
@@ -85,8 +89,14 @@ def guides_of(
     ]
 
 
-def posterior_guides(space: Backbone, acting: Acting, settings: ResolvedSettings) -> list[GuideMaker]:
-    """The one guide for all gradients through the network: around another there would be no gradient left."""
+def posterior_guides(space: Space, acting: Acting, settings: ResolvedSettings) -> list[GuideMaker]:
+    """The one guide for all gradients through the network: around another there would be no gradient left.
+
+    Args:
+        space: of the model.
+        acting: what acts on the designs of the batch.
+        settings: of the run.
+    """
     rows = [
         [*own, *([(motif, 1.0)] if isinstance(motif, EnergyCondition) else [])]
         for own, motif in zip(acting.through, acting.motifs, strict=True)
@@ -100,8 +110,14 @@ def posterior_guides(space: Backbone, acting: Acting, settings: ResolvedSettings
     return [lambda own: PosteriorGuidance(own, space, energy, push, rest)]
 
 
-def energy_guides(space: Backbone, acting: Acting, settings: ResolvedSettings) -> list[GuideMaker]:
-    """Gradient descent at the predicted structure itself, below some time."""
+def energy_guides(space: Space, acting: Acting, settings: ResolvedSettings) -> list[GuideMaker]:
+    """Gradient descent at the predicted structure itself, below some time.
+
+    Args:
+        space: of the model.
+        acting: what acts on the designs of the batch.
+        settings: of the run.
+    """
     pace: dict[str, Any] = {"steps": settings.energy_steps, "longest": ENERGY_LONGEST}
 
     def guide(energy: BatchEnergy, start: float) -> GuideMaker:
@@ -109,18 +125,25 @@ def energy_guides(space: Backbone, acting: Acting, settings: ResolvedSettings) -
             own, space, energy, ENERGY_FRACTION * settings.energy_scale, start=start, **pace
         )
 
-    # A radius after contacts: what a few residues do changes it, and hardly the other way round.
+    # A radius after contacts: moving a few residues changes it, and it hardly moves single residues.
     parts = ((True, acting.through, LAST_PART), (False, acting.through, LAST_PART), (False, acting.direct, 1.0))
     found = [(BatchEnergy.of_kind(rows, acting.anchors, local), start) for local, rows, start in parts]
     return [guide(energy, start) for energy, start in found if not energy.empty]
 
 
-def projection_guides(space: Backbone, acting: Acting, device: torch.device) -> list[GuideMaker]:
-    """What lays motifs onto predicted structures."""
+def projection_guides(space: Space, acting: Acting, device: torch.device) -> list[GuideMaker]:
+    """What lays motifs onto predicted structures.
+
+    Args:
+        space: of the model.
+        acting: what acts on the designs of the batch.
+        device: of the states.
+    """
     if not any(motif is not None for motif in acting.motifs):
         return []
     pairs = zip(acting.anchors, acting.motifs, strict=True)
-    projection = MotifProjection(space, [anchor if motif else None for anchor, motif in pairs], device)
+    frames = require(space, ResidueFrames, "a projected motif")
+    projection = MotifProjection(frames, [anchor if motif else None for anchor, motif in pairs], device)
     return [lambda own: Projection(own, projection)]
 
 

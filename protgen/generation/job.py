@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from protgen import registry
 from protgen.conditions.base import Conditions
 from protgen.conditions.language import as_conditions
+from protgen.device import pick_device
 from protgen.errors import UsageError
 from protgen.generation.backbones import require_backbones
 from protgen.generation.conflicts import check_conditions, length_warnings
@@ -140,19 +139,3 @@ def build_sampler(settings: ResolvedSettings) -> Sampler:
     """
     particles = {} if settings.particles is None else {"particles": settings.particles}
     return registry.build("samplers", settings.sampler, steps=settings.steps, **particles)
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of that name; "auto" takes a GPU when there is one.
-
-    Raises:
-        UsageError: if the device does not exist here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {name!r} is not to be had here; use auto or cpu") from error
-    return device

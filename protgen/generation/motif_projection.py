@@ -8,7 +8,7 @@ from torch import Tensor
 
 from protgen.conditions.roles import Anchor
 from protgen.geometry import alignment, frames
-from protgen.spaces.backbone import Backbone
+from protgen.spaces.atoms import ResidueFrames
 from protgen.types import State
 
 
@@ -16,12 +16,12 @@ class MotifProjection:
     """Puts each row's motif onto the predicted structure: as one rigid body, laid where its residues are predicted.
 
     Args:
-        space: the backbone space.
+        space: where motifs are placed.
         anchors: the motif of each row, None for rows without.
         device: of the states.
     """
 
-    def __init__(self, space: Backbone, anchors: Sequence[Anchor | None], device: torch.device) -> None:
+    def __init__(self, space: ResidueFrames, anchors: Sequence[Anchor | None], device: torch.device) -> None:
         self.space = space
         most = max((len(anchor.indices) for anchor in anchors if anchor), default=0)
         index = np.zeros((len(anchors), most), dtype=np.int64)
@@ -40,19 +40,18 @@ class MotifProjection:
     def __call__(self, state: State) -> State:
         """The state with motifs in place."""
         rows = torch.arange(len(self.index), device=self.index.device)[:, None]
-        placed_rots, placed_trans = state["rots"][rows, self.index], state["trans"][rows, self.index]
+        all_rots, all_trans = self.space.residue_frames(state)
+        placed_rots, placed_trans = all_rots[rows, self.index], all_trans[rows, self.index]
         # Three points a residue, so that a single residue has an orientation too.
         own, target = points(self.rots, self.trans), points(placed_rots, placed_trans)
         rotation, shift = alignment.kabsch(own, target, self.real.repeat_interleave(3, dim=1))
         rots = rotation[:, None] @ self.rots
         trans = self.trans @ rotation.transpose(-1, -2) + shift[:, None]
-        result = {}
-        for name, moved in (("rots", rots), ("trans", trans)):
-            field = state[name].clone()
-            picked, place = self.real.nonzero(as_tuple=True)
-            field[picked, self.index[picked, place]] = moved[picked, place]
-            result[name] = field
-        return self.space.project(state.with_fields(**result))
+        picked, place = self.real.nonzero(as_tuple=True)
+        all_rots, all_trans = all_rots.clone(), all_trans.clone()
+        all_rots[picked, self.index[picked, place]] = rots[picked, place]
+        all_trans[picked, self.index[picked, place]] = trans[picked, place]
+        return self.space.with_residue_frames(state, all_rots, all_trans)
 
 
 def points(rots: Tensor, trans: Tensor) -> Tensor:

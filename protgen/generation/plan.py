@@ -131,6 +131,11 @@ def sample_generator(seed: int, index: int, candidate: int = 0) -> Generator:
     """The random stream of sample `index` of a run: a function of (seed, index, candidate) alone.
 
     NumPy's SeedSequence mixes them into one well-spread seed; neighbouring seeds give unrelated streams.
+
+    Args:
+        seed: of the run.
+        index: of the design.
+        candidate: number of the candidate.
     """
     entropy = [seed, index] if candidate == 0 else [seed, index, candidate]
     mixed = np.random.SeedSequence(entropy).generate_state(2, np.uint32)

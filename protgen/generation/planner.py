@@ -20,8 +20,7 @@ from protgen.families.base import IterativeFamily, LatentFamily
 from protgen.generation.energies import is_local
 from protgen.models.model import Model
 from protgen.registry import nearest
-from protgen.spaces.atoms import BackboneAtoms
-from protgen.spaces.backbone import Backbone
+from protgen.spaces.atoms import BackboneAtoms, ResidueFrames
 from protgen.types import JSON
 
 # Names of conditions, None for all that is known, and w of x_free + w (x_asked - x_free).
@@ -67,13 +66,24 @@ def capabilities_of(model: Model, blueprints: bool) -> Capabilities:
         blueprints: whether blueprints are drawn for the request at hand.
     """
     family, space = model.family, model.family.space
-    frames = isinstance(family, IterativeFamily) and isinstance(space, Backbone)
-    latents = isinstance(family, LatentFamily) and isinstance(space, BackboneAtoms)
-    return Capabilities(frozenset(model.conditions.names), blueprints, frames, frames, frames or latents)
+    iterative, backbones = isinstance(family, IterativeFamily), isinstance(space, BackboneAtoms)
+    return Capabilities(
+        learned=frozenset(model.conditions.names),
+        blueprints=blueprints,
+        starts=iterative and backbones,
+        projections=iterative and isinstance(space, ResidueFrames),
+        energies=(iterative or isinstance(family, LatentFamily)) and backbones,
+    )
 
 
 def draws_blueprints(conditions: Sequence[Condition], model: Model, allowed: bool = True) -> bool:
-    """Whether blueprints are drawn for a request: its secondary structure is open, and the model has a prior of it."""
+    """Whether blueprints are drawn for a request: its secondary structure is open, and the model has a prior of it.
+
+    Args:
+        conditions: the request.
+        model: its prior and what it has learned decide.
+        allowed: whether the settings allow it.
+    """
     learned = SecondaryStructure.name in model.conditions.names
     asked = any(isinstance(condition, SecondaryStructure) for condition in conditions)
     return allowed and learned and model.blueprints is not None and not asked
@@ -123,8 +133,15 @@ def assign_one(
 ) -> Assignment:
     """The assignment of one condition.
 
+    Args:
+        condition: the request.
+        weight: of the request.
+        able: what the model can do.
+        model: for the message.
+        enforced: the mechanism that is asked for, None for the first possible.
+
     Raises:
-        UsageError: if there is no mechanism, or not the one that is enforced.
+        UsageError: if there is no mechanism, not the enforced one, or the model has not learned the value asked.
     """
     offered = condition.mechanisms(able)
     options = tuple(mechanism for mechanism in MECHANISMS if mechanism in offered)
@@ -136,6 +153,8 @@ def assign_one(
     mechanism = options[0] if enforced is None else enforced
     if mechanism not in options:
         raise UsageError(f"enforce {condition.name}={mechanism}: with this model it can be {', '.join(options)}")
+    if mechanism == "learned":
+        model.conditions.require_learned([condition])  # the value as well, such as a category of a label
     return Assignment(condition, weight, mechanism, options)
 
 

@@ -26,7 +26,7 @@ JOINT_WEIGHT, OVERLAP_WEIGHT = 100.0, 30.0
 MOVE_WEIGHT, TURN_WEIGHT = 3.0, 10.0
 
 
-HELD = 30.0  # times that pull, for residues of a motif: what is around it gives way
+HELD = 30.0  # times that pull, for residues of a motif: its surroundings move instead
 # Of what an energy that was asked for rises by; where it is far from met it is also steep, and would outweigh joints.
 KEPT_WEIGHT = 100.0
 # What little of such a rise is left at the end is taken back by steps that halve a radius' error, none longer than a
@@ -85,7 +85,7 @@ def joint_energy(atoms: Float[Tensor, "b l 4 3"], joined: Bool[Tensor, "b k"]) -
     ca_ca = distance(here[:, :, 1], there[:, :, 1])
     # CA-CA is 3.80 Å across a trans and 2.96 Å across a cis bond. Only what is cis already stays so: a design has no
     # proline yet, and a bond near trans must not be pulled below the 3.05 Å at which a chain counts as broken.
-    flat = ca_ca - torch.where(ca_ca < 3.05, 2.96, ideal.CA_CA)
+    flat = ca_ca - torch.where(ca_ca < 3.05, ideal.CA_CA_CIS, ideal.CA_CA)
     squared = 4 * c_n.square() + ca_n.square() + c_ca.square() + flat.square()
     return (squared * joined).sum(-1)
 
@@ -102,7 +102,7 @@ def distance(a: Tensor, b: Tensor) -> Tensor:
     return ((a - b).square().sum(-1) + 1e-8).sqrt()
 
 
-def clean_up(
+def relax_frames(
     space: Backbone,
     state: State,
     steps: int = 120,
@@ -110,7 +110,7 @@ def clean_up(
     held: Bool[Tensor, "b l"] | None = None,
     kept: Energy | None = None,
 ) -> State:
-    """Mend joints and overlaps.
+    """Relax peptide joints and overlaps.
 
     Args:
         space: the backbone space, which places O.
@@ -118,11 +118,11 @@ def clean_up(
         steps: Adam steps.
         rate: first step size, Å and radians / 4; falls linearly to 0.
         held: residues that hardly move, such as those of a motif.
-        kept: what was asked for, as an energy of atoms: mending is not to make it worse. How far it is from being met
-            is the sampler's affair.
+        kept: what was asked for, as an energy of atoms, which the relaxation is not to raise. Lowering it is the
+            sampler's task.
 
     Returns:
-        The mended frames, rotations exact.
+        The relaxed frames, rotations exact.
     """
     with torch.enable_grad():
         b, length = state.mask.shape
@@ -157,6 +157,12 @@ def taken_back(space: Backbone, state: State, kept: Energy, before: Float[Tensor
     """Residues shifted by thousandths of an Å, so that energies are what they were, to rounding.
 
     Polyak's step (1969) to the energy before: rise / |g|^2 g, g the gradient at the positions.
+
+    Args:
+        space: the backbone space.
+        state: relaxed frames.
+        kept: the energy.
+        before: (b,) its values before the relaxation.
     """
     for _ in range(LAST_STEPS):
         trans = state["trans"].detach().requires_grad_()
@@ -176,3 +182,6 @@ def displace(state: State, move: Float[Tensor, "b l 6"]) -> State:
     """Frames moved by a step in Å and a turn (half-tangent of a quaternion, quartered to suit the same step size)."""
     rots = state["rots"] @ frames.rotation_from_small_quaternion(move[..., 3:] / 4)
     return state.with_fields(trans=state["trans"] + move[..., :3], rots=rots)
+
+
+clean_up = relax_frames  # the old name, for one release

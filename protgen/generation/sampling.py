@@ -11,15 +11,17 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from protgen.conditions.embedding import ConditionEmbedding
+from protgen.device import pick_device
 from protgen.families.base import Family, LatentFamily
 from protgen.generation.assembly import assemble
 from protgen.generation.backbones import finished_atoms, steps_of
 from protgen.generation.design import Design, ResolvedSettings
 from protgen.generation.energies import BatchEnergy, moved_to
 from protgen.generation.guides import guides_of
-from protgen.generation.job import Job, build_sampler, pick_device
+from protgen.generation.job import Job, build_sampler
 from protgen.generation.plan import Plan
 from protgen.generation.threads import in_order
+from protgen.generation.trajectory import Recorder, require_predictions
 from protgen.samplers.base import Guidance, Sampler, SamplingTask
 from protgen.spaces.base import Space
 from protgen.structure.protein import Protein
@@ -43,6 +45,7 @@ class Run:
         device: where the network runs.
         sampler: built from the settings; families that sample without one are not given it.
         seed: of the run.
+        trajectory: whether to keep what the sampler predicts at each step.
     """
 
     family: Family
@@ -51,13 +54,17 @@ class Run:
     device: torch.device
     sampler: Sampler
     seed: int
+    trajectory: bool = False
 
     @classmethod
-    def of(cls, job: Job, seed: int) -> "Run":
+    def of(cls, job: Job, seed: int, trajectory: bool = False) -> "Run":
         """A run of a job, and of others with the same model and settings."""
         device = pick_device(job.settings.device)
         family = family_on(job.model.family, device)
-        return cls(family, job.model.conditions, job.settings, device, build_sampler(job.settings), seed)
+        sampler = build_sampler(job.settings)
+        if trajectory:
+            require_predictions(family, sampler)
+        return cls(family, job.model.conditions, job.settings, device, sampler, seed, trajectory)
 
 
 def family_on(family: Family, device: torch.device) -> Family:
@@ -83,7 +90,13 @@ def split(plans: Sequence[Plan], size: int) -> list[list[Plan]]:
 
 
 def make_batches(run: Run, batches: list[list[Plan]], on_step: Progress | None) -> Iterator[tuple[Plan, Design]]:
-    """Sample each batch and hand out its designs; on a CPU several batches at a time."""
+    """Sample each batch and hand out its designs; on a CPU several batches at a time.
+
+    Args:
+        run: what they share.
+        batches: plans of each.
+        on_step: called with (steps done, steps in all).
+    """
     steps = run.settings.steps
     total = sum(steps_of(run.family, steps, max(plan.length for plan in plans)) for plans in batches)
     done, lock = 0, threading.Lock()
@@ -108,9 +121,16 @@ def make_batches(run: Run, batches: list[list[Plan]], on_step: Progress | None) 
 
 
 def make_batch(run: Run, plans: Sequence[Plan], report: Report) -> list[tuple[Plan, Design]]:
-    """Sample one batch, relax it, and make proteins of it."""
+    """Sample one batch, relax it, and make proteins of it.
+
+    Args:
+        run: what batches share.
+        plans: of this batch.
+        report: called after each step of the sampler.
+    """
     space = run.family.space
-    raw = sample_batch(run, plans, report)
+    recorder = Recorder(space, report)
+    raw = sample_batch(run, plans, recorder if run.trajectory else report)
     # A radius drifts as joints are relaxed all along the chain. What a few residues are to do is done by then, and to
     # hold it as well bends them: Ramachandran favoured fell from 91 to 89 % with five contacts held besides.
     anchors = [plan.anchor() for plan in plans]
@@ -118,12 +138,21 @@ def make_batch(run: Run, plans: Sequence[Plan], report: Report) -> list[tuple[Pl
     held, kept = held_residues(plans, raw.mask), None if whole.empty else whole
     finished = finished_atoms(space, raw, run.settings.relax, held, kept)
     final, sampled = (atoms.cpu().numpy() for atoms in finished)
-    return [(plan, design_of(plan, run.seed, final[row], sampled[row])) for row, plan in enumerate(plans)]
+    return [
+        (plan, design_of(plan, run.seed, [final[row], sampled[row], *recorder.of(row)]))
+        for row, plan in enumerate(plans)
+    ]
 
 
-def design_of(plan: Plan, seed: int, final: np.ndarray, sampled: np.ndarray) -> Design:
-    """The design of a plan from its atoms (l, 4, 3) as they are handed out and as they were sampled, padding behind."""
-    proteins = [finish(plan, atoms[: plan.length].astype(np.float64)) for atoms in (final, sampled)]
+def design_of(plan: Plan, seed: int, frames: Sequence[np.ndarray]) -> Design:
+    """The design of a plan from its atoms, each (l, 4, 3) with padding behind.
+
+    Args:
+        plan: of the design.
+        seed: of the run.
+        frames: as it is handed out, as it was sampled, and as it was predicted at each step if that was recorded.
+    """
+    proteins = [finish(plan, atoms[: plan.length].astype(np.float64)) for atoms in frames]
     return Design(
         index=plan.index,
         protein=proteins[0],
@@ -133,6 +162,7 @@ def design_of(plan: Plan, seed: int, final: np.ndarray, sampled: np.ndarray) -> 
         seed=seed,
         motif=() if plan.motif is None else tuple(plan.motif.mapping()),
         candidate=plan.candidate,
+        trajectory=tuple(proteins[2:]),
     )
 
 
@@ -146,7 +176,13 @@ def held_residues(plans: Sequence[Plan], mask: Bool[Tensor, "b l"]) -> Bool[Tens
 
 
 def sample_batch(run: Run, plans: Sequence[Plan], report: Report) -> State:
-    """Points of the space, one for each plan of a batch."""
+    """Points of the space, one for each plan of a batch.
+
+    Args:
+        run: what batches share.
+        plans: of this batch.
+        report: called after each step of the sampler.
+    """
     mask = torch.zeros(len(plans), max(plan.length for plan in plans), dtype=torch.bool, device=run.device)
     for row, plan in enumerate(plans):
         mask[row, : plan.length] = True
@@ -171,7 +207,13 @@ def sample_batch(run: Run, plans: Sequence[Plan], report: Report) -> State:
 
 
 def conditioning_of(run: Run, plans: Sequence[Plan], mask: Bool[Tensor, "b l"]) -> tuple[Conditioning, Guidance | None]:
-    """What the network is given of a batch's conditions, and the classifier-free guidance towards them."""
+    """What the network is given of a batch's conditions, and the classifier-free guidance towards them.
+
+    Args:
+        run: what batches share.
+        plans: of this batch.
+        mask: (b, l) real residues.
+    """
     known = [plan.known for plan in plans]
     cond = run.conditions.from_requests(known, mask)
     parts = [
@@ -187,7 +229,13 @@ def conditioning_of(run: Run, plans: Sequence[Plan], mask: Bool[Tensor, "b l"]) 
 
 
 def starting_point(space: Space, plans: Sequence[Plan], mask: Tensor) -> tuple[State | None, float]:
-    """The structures a batch starts from and the time of their noise; none and 1 where it starts from noise alone."""
+    """The structures a batch starts from and the time of their noise; none and 1 where it starts from noise alone.
+
+    Args:
+        space: of the model.
+        plans: of this batch.
+        mask: (b, l) real residues.
+    """
     noise = plans[0].noise
     if noise is None:
         return None, 1.0

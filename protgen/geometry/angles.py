@@ -8,7 +8,14 @@ from torch import Tensor
 def dihedral(
     a: Float[Tensor, "*n 3"], b: Float[Tensor, "*n 3"], c: Float[Tensor, "*n 3"], d: Float[Tensor, "*n 3"]
 ) -> Float[Tensor, "*n"]:
-    """Torsion angle a-b-c-d in (-pi, pi], IUPAC sign: positive is clockwise looking from b to c."""
+    """Torsion angle a-b-c-d in (-pi, pi], IUPAC sign: positive is clockwise looking from b to c.
+
+    Args:
+        a: first point, Å.
+        b: first point of the axis, Å.
+        c: second point of the axis, Å.
+        d: last point, Å.
+    """
     b1, b2, b3 = b - a, c - b, d - c
     n1, n2 = torch.linalg.cross(b1, b2), torch.linalg.cross(b2, b3)
     axis = b2 / b2.norm(dim=-1, keepdim=True).clamp(min=1e-8)

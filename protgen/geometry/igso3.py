@@ -1,11 +1,12 @@
 """The heat kernel of rotations, IGSO(3): density, score and sampling of Brownian motion on SO(3).
 
-With respect to the uniform (Haar) measure of total 1, a rotation at angle w from where the walk started has the density
+With respect to the uniform (Haar) measure of total 1, a rotation at angle w from the start of the Brownian
+motion has the density
 
     f(w; s) = sum_{l >= 0} (2 l + 1) exp(-l (l + 1) s^2 / 2) sin((l + 1/2) w) / sin(w / 2),
 
-where s is the spread: the standard deviation of each coordinate of the rotation vector when it is small. The angle
-itself has the density (1 - cos w) / pi f(w; s) on [0, pi]. The series needs many terms for a small spread. Poisson
+where s is the standard deviation of each coordinate of the rotation vector when it is small. The angle
+itself has the density (1 - cos w) / pi f(w; s) on [0, pi]. The series needs many terms for a small s. Poisson
 summation turns it into a sum over the images w - 2 pi k, of which a few are enough there:
 
     f(w; s) = sqrt(8 pi) s^-3 exp(s^2 / 8) w / (2 sin(w / 2)) exp(-w^2 / (2 s^2)) M(w; s),
@@ -49,7 +50,7 @@ def log_density(angle: Float[Tensor, "*n"], std: Float[Tensor, "*n"]) -> Float[T
 def score_over_angle(angle: Float[Tensor, "*n"], std: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """-(d log f / dw) / w: what the rotation vector back to the start is multiplied with to give the score.
 
-    It is 1 / s^2 - 1 / 12 for a small angle, the score of a normal, and to 0 for a large spread.
+    It is 1 / s^2 - 1 / 12 for a small angle, the score of a normal, and goes to 0 for a large s.
 
     Args:
         angle: w in [0, pi], radians.
@@ -118,7 +119,7 @@ def slope_by_images(w: Tensor, s: Tensor) -> Tensor:
 
 
 def sample_angle(uniform: Float[Tensor, "b n"], std: Float[Tensor, " b"]) -> Float[Tensor, "b n"]:
-    """Angles drawn by the inverse of their distribution function, which is tabulated for each spread.
+    """Angles drawn by the inverse of their distribution function, which is tabulated for each s.
 
     Args:
         uniform: uniform numbers on [0, 1], in double precision.
@@ -138,13 +139,13 @@ def sample_angle(uniform: Float[Tensor, "b n"], std: Float[Tensor, " b"]) -> Flo
     right = torch.searchsorted(cumulative, uniform).clamp(1, w.shape[1] - 1)
     u0, u1 = cumulative.gather(1, right - 1), cumulative.gather(1, right)
     w0, w1 = w.gather(1, right - 1), w.gather(1, right)
-    share = ((uniform - u0) / (u1 - u0).clamp(min=1e-300)).clamp(0, 1)
-    return w0 + share * (w1 - w0)
+    fraction = ((uniform - u0) / (u1 - u0).clamp(min=1e-300)).clamp(0, 1)
+    return w0 + fraction * (w1 - w0)
 
 
 @lru_cache(maxsize=1)
 def stretch_table() -> Float[Tensor, "s r"]:
-    """Angle over spread for a walk whose normals have the length r: rows by log spread, columns by r; r if flat."""
+    """Angle over s where the normals have the length r: rows by log s, columns by r; r if flat."""
     stds = torch.linspace(math.log(LEAST), math.log(MOST), ROWS, dtype=torch.float64).exp()
     radii = torch.linspace(0, REACH, COLUMNS, dtype=torch.float64)
     # The distribution function of a chi variable of three degrees.
@@ -152,7 +153,7 @@ def stretch_table() -> Float[Tensor, "s r"]:
     return sample_angle(uniform.expand(ROWS, -1).contiguous(), stds) / stds[:, None]
 
 
-# The table: spreads from 0.01 rad, where SO(3) is flat for all purposes, to 5, where the walk is uniform; normals of a
+# The table: s from 0.01 rad, where SO(3) is flat for all purposes, to 5, where rotations are uniform; normals of a
 # length up to 6, beyond which one in 10^7 lies. Linear interpolation in it is good to 1e-3 of the angle.
 LEAST, MOST, ROWS = 0.01, 5.0, 300
 REACH, COLUMNS = 6.0, 601
@@ -162,8 +163,8 @@ def sample_rotvec(normals: Float[Tensor, "b *n 3"], std: Float[Tensor, " b"]) ->
     """Rotation vectors of IGSO(3), made of three standard normals each.
 
     Their direction gives the axis. Their length, whose distribution function is that of a chi variable of three
-    degrees, gives the uniform number from which the angle is drawn, by a table made once: for a small spread the result
-    is spread times normals.
+    degrees, gives the uniform number from which the angle is drawn, by a table made once: for a small s the result
+    is s times normals.
     """
     table = stretch_table().to(normals.device)
     length = normals.double().norm(dim=-1)

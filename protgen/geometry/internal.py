@@ -49,6 +49,11 @@ def placement(
 
     A frame on atom c, placed after b and a, has its x axis along b -> c and a on the side of +y.
 
+    Args:
+        bond: length of the bond to the new atom, Å.
+        angle: bond angle at the last atom, radians.
+        torsion: about the last bond, radians.
+
     Returns:
         Rotation and translation of the new frame, seen from the old one.
     """

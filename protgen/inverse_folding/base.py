@@ -1,7 +1,7 @@
 """The interface of inverse folding: sequences that should fold into a backbone."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from protgen.structure.protein import Protein
 from protgen.types import JSON
@@ -10,11 +10,21 @@ from protgen.types import JSON
 class InverseFolder(ABC):
     """A sequence designer.
 
+    What a subclass declares here is what evaluations and contract tests need to know of it. `NAME:ARGUMENT` gives the
+    first argument of its constructor.
+
     Attributes:
-        name: registry name, the same as the module's.
+        name: registry name, the same as the module's or the entry point's.
+        self_contained: whether it works with what is installed: no program, network or weights to be fetched.
     """
 
     name: ClassVar[str]
+    self_contained: ClassVar[bool] = True
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """Keywords of an instance for tests."""
+        return {}
 
     @property
     @abstractmethod

@@ -10,8 +10,10 @@ left out.
 """
 
 import re
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from protgen.errors import ToolError
 from protgen.external import ExternalCommand
@@ -23,6 +25,16 @@ from protgen.structure.residue_names import ONE_LETTER
 from protgen.structure.writer import write_structure
 from protgen.types import JSON
 
+# What the example runs: letters at random, by chain, for the CA atoms of the file.
+LETTERS = """
+import random, sys
+chains = [line[21] for line in open(sys.argv[1]) if line[12:16] == ' CA ']
+draw = random.Random(int(sys.argv[4]))
+with open(sys.argv[2], 'w') as out:
+    for k in range(int(sys.argv[3])):
+        parts = [''.join(draw.choice('ACDEFGHIKL') for c in chains if c == name) for name in dict.fromkeys(chains)]
+        print('>' + str(k), '/'.join(parts), sep=chr(10), file=out)
+"""
 PLACES = ("pdb", "fasta", "folder", "n", "seed")
 _MARKED = re.compile(r"(^|[\s,])(sample|id)=")
 _GAPS = str.maketrans("", "", "X-")  # what ProteinMPNN writes for residue numbers that the file lacks
@@ -40,6 +52,11 @@ class Command(InverseFolder):
     """
 
     name = "command"
+
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """A program of a few lines that draws letters."""
+        return {"template": f'"{sys.executable}" -c "{LETTERS}" {{pdb}} {{fasta}} {{n}} {{seed}}'}
 
     def __init__(self, template: str, timeout: float = 3600.0) -> None:
         self.command = ExternalCommand(template, places=PLACES, one_of=[("pdb",), ("fasta", "folder")], timeout=timeout)

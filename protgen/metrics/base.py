@@ -1,6 +1,6 @@
-"""What a metric is, and how values over many samples become one line with an interval.
+"""The interface of metrics, and the summary of values over many samples with an interval.
 
-Nothing here knows what a sample is: a protein, an image and a row of a table are all the same to it.
+Nothing here depends on the kind of sample: a protein, an image, a row of a table.
 """
 
 from abc import ABC, abstractmethod
@@ -55,7 +55,7 @@ class Summary:
 
 
 class Metric(ABC, Generic[Sample]):
-    """Numbers measured together on one sample, because they share their work.
+    """Numbers that are measured together on one sample, because they need the same work.
 
     Attributes:
         name: registry name, the same as the module's.

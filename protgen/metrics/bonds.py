@@ -1,6 +1,6 @@
 """Chain connectivity, peptide bonds and covalent geometry of a backbone.
 
-Ideal lengths and angles are the means of the field's tables; spreads are those of Engh & Huber (Acta Cryst.
+Ideal lengths and angles are the means of the field's tables; standard deviations are those of Engh & Huber (Acta Cryst.
 A47, 392-400, 1991, Tables 3 and 4). A z-score is (measured - ideal) / sigma, reported as its root mean
 square: natives refined against the same targets stand near 0.5-1, ideal geometry at 0.
 """
@@ -9,22 +9,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from protgen.geometry.constants import CA_CA, CA_CA_CIS, CHAIN_BREAK_TOLERANCE, PEPTIDE_BOND_LIMIT
 from protgen.metrics.base import Metric, Quantity
-from protgen.metrics.torsions import BOND_LIMIT, CA_CA, Links, angle, backbone_torsions, distance, links
+from protgen.structure.angles import angle, distance
+from protgen.structure.links import CIS_WIDTH, Links, backbone_torsions, links
 from protgen.structure.protein import CA, C, N, O, Protein
 
-CA_CA_CIS = 2.96  # Å, cis peptide (nearly always before proline)
 CA_CA_TOLERANCE = 0.1  # Å about the ideal
 FRAMEDIFF_LIMIT = 3.902  # Å: 3.802 + 0.1, the upper bound (and no lower one) coded by FrameDiff and FrameFlow
 PEPTIDE_BOND = 1.33  # Å
 PEPTIDE_TOLERANCE = 0.1  # Å
-TRANS_CIS_WIDTH = np.deg2rad(30.0)
 OUTLIER_Z = 4.0  # beyond 4 sigma a bond or angle is called an outlier, as MolProbity does
 
 
 @dataclass(frozen=True)
 class Target:
-    """An ideal value and its spread: Å for lengths, degrees for angles."""
+    """An ideal value and its standard deviation: Å for lengths, degrees for angles."""
 
     ideal: float
     sigma: float
@@ -51,8 +51,8 @@ def peptide_bonds(protein: Protein, joints: Links | None = None) -> np.ndarray:
 def covalent_geometry(protein: Protein, joints: Links | None = None) -> dict[str, np.ndarray]:
     """Measured lengths (Å) and angles (degrees) by the names of `TARGETS`, missing atoms left out.
 
-    Those that cross a peptide bond are measured only where C-N <= 2.0 Å: a broken chain is reported as
-    such, and does not also fill the z-scores with the width of its gap.
+    Those that cross a peptide bond are measured only where C-N <= 2.0 Å: a chain break is reported as
+    such, and its width does not enter the z-scores.
     """
     joints = links(protein) if joints is None else joints
     xyz = protein.atoms
@@ -73,7 +73,7 @@ def covalent_geometry(protein: Protein, joints: Links | None = None) -> dict[str
 def _omega_classes(omega: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Masks trans (|180 ± 30|) and cis (|0 ± 30|); NaN is in neither."""
     with np.errstate(invalid="ignore"):
-        return np.abs(omega) >= np.pi - TRANS_CIS_WIDTH, np.abs(omega) <= TRANS_CIS_WIDTH
+        return np.abs(omega) >= np.pi - CIS_WIDTH, np.abs(omega) <= CIS_WIDTH
 
 
 def _mean(values: np.ndarray) -> float:
@@ -85,11 +85,12 @@ def _connectivity(joints: Links, omega: np.ndarray) -> dict[str, float]:
     d = joints.ca_distance[known]
     _, cis = _omega_classes(omega[:-1])
     deviation = np.abs(d - np.where(cis[known], CA_CA_CIS, CA_CA))
-    with np.errstate(invalid="ignore"):
-        cn_broken = joints.adjacent & (joints.cn_distance > BOND_LIMIT)
+    cn_broken = joints.adjacent & (joints.cn_distance > PEPTIDE_BOND_LIMIT)
+    literal = np.abs(d - CA_CA) > CHAIN_BREAK_TOLERANCE
     has_backbone = bool(np.isfinite(joints.cn_distance).any())
     return {
-        "chain_breaks": float(joints.broken.sum()) if len(d) else np.nan,
+        "chain_breaks": float((joints.broken & joints.adjacent).sum()) if len(d) else np.nan,
+        "chain_breaks_rfdiffusion3": float(literal.sum()) if len(d) else np.nan,
         "chain_breaks_cn": float(cn_broken.sum()) if has_backbone else np.nan,
         "missing_segments": float(joints.missing.sum()),
         "ca_ca_deviation": _mean(deviation),
@@ -135,8 +136,15 @@ class Bonds(Metric):
             "chain_breaks",
             "count",
             "lower",
-            "sequence neighbours with |d(CA,CA+1) - 3.8| > 0.75 Å (RFdiffusion3; a cis peptide, 2.96 Å, "
-            "counts too); gaps that the residue numbering announces are in missing_segments instead",
+            "sequence neighbours with |d(CA,CA+1) - 3.8| > 0.75 Å that are no cis peptide (2.96 ± 0.25 Å, "
+            "C-N <= 2.0 Å, omega within 30 deg of 0); where a CA is missing, C-N > 2.0 Å; gaps that the residue "
+            "numbering explains are in missing_segments instead",
+        ),
+        Quantity(
+            "chain_breaks_rfdiffusion3",
+            "count",
+            "lower",
+            "the same with cis peptides counted as breaks, as RFdiffusion3 does",
         ),
         Quantity("chain_breaks_cn", "count", "lower", "second reading: sequence neighbours with C-N > 2.0 Å"),
         Quantity(

@@ -1,7 +1,7 @@
 """Handedness: of residues, of helices, and of the whole structure.
 
-Models of CA traces see no difference between a fold and its mirror image, and make left-handed helices:
-nothing but this check notices.
+Models of CA traces do not distinguish a fold from its mirror image, and make left-handed helices. Only this
+check finds them.
 """
 
 from itertools import groupby
@@ -9,7 +9,8 @@ from itertools import groupby
 import numpy as np
 
 from protgen.metrics.base import Metric, Quantity
-from protgen.metrics.torsions import backbone_torsions, ca_dihedrals, distance
+from protgen.structure.angles import distance
+from protgen.structure.links import backbone_torsions, ca_dihedrals
 from protgen.structure.protein import CA, CB, C, N, Protein
 
 HELIX_DIHEDRAL = np.deg2rad(50.0)  # of four consecutive CA of a right-handed alpha helix; its mirror image has -50
@@ -17,7 +18,7 @@ DIHEDRAL_WIDTH = np.deg2rad(25.0)
 HELIX_RISE = 5.3  # Å, CA(i) to CA(i+3): 5.0 alpha, 5.8 3-10
 RISE_WIDTH = 0.8  # Å
 MIN_RUN = 4  # consecutive dihedrals: seven residues, about two turns, which no native loop makes by chance
-_MIN_EVIDENCE = 8  # residues or dihedrals before the whole structure is judged
+_MIN_EVIDENCE = 8  # residues or dihedrals needed for a verdict on the whole structure
 
 
 def virtual_chirality(protein: Protein) -> np.ndarray:
@@ -46,7 +47,7 @@ def count_helices(turns: np.ndarray, hand: int) -> int:
 
 
 def is_mirror_image(protein: Protein) -> bool | None:
-    """Whether the whole structure is a mirror image; None if there is too little to tell.
+    """Whether the whole structure is a mirror image; None if there is too little evidence.
 
     By the CB atoms if there are enough, for they decide alone; then by phi, which is negative in nearly
     every native residue but glycine; then, for CA traces, by the hand of the helices.

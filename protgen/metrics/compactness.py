@@ -3,13 +3,12 @@
 import numpy as np
 from scipy.spatial import KDTree
 
+from protgen.geometry.constants import RG_EXPONENT, RG_SCALE
 from protgen.metrics.base import Metric, Quantity
 from protgen.metrics.reference_data import typical_radius_of_gyration
 from protgen.structure import trace
 from protgen.structure.protein import CA, Protein
 
-RG_SCALE = 2.2  # Å; Rg = 2.2 L^0.38 of globular proteins: Skolnick, Kolinski & Ortiz, J. Mol. Biol. 265, 217 (1997)
-RG_EXPONENT = 0.38
 BURIAL_RADIUS = 10.0  # Å
 BURIAL_NEIGHBOURS = 20  # CA within BURIAL_RADIUS; about the inner third of a 150-residue globule
 

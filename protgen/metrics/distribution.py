@@ -1,6 +1,6 @@
 """Distances between two sets as distributions: Fréchet, maximum mean discrepancy, neighbours, a classifier, histograms.
 
-All take features (n, d); what the features are is the caller's to name, for a distance means nothing without them.
+All take features (n, d). The caller names the features: a distance has no meaning without them.
 """
 
 from collections.abc import Callable
@@ -107,9 +107,14 @@ def neighbourhood(reference: np.ndarray, samples: np.ndarray, k: int = NEIGHBOUR
 
 
 def classifier_two_sample(first: np.ndarray, second: np.ndarray, seed: int = 0) -> float:
-    """Balanced accuracy with which a classifier tells two sets apart (Lopez-Paz & Oquab, 2017): 0.5 if it cannot.
+    """Balanced accuracy with which a classifier separates two sets (Lopez-Paz & Oquab, 2017): 0.5 if it cannot.
 
     Logistic regression on the features and their squares, five-fold cross-validated.
+
+    Args:
+        first: (n, d) features.
+        second: (m, d) features.
+        seed: of the folds.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_score
@@ -130,7 +135,7 @@ def classifier_two_sample(first: np.ndarray, second: np.ndarray, seed: int = 0) 
 
 
 def jensen_shannon(first: np.ndarray, second: np.ndarray) -> float:
-    """Jensen-Shannon divergence of two histograms (any shape, counts or shares), in bits: 0 alike, 1 disjoint.
+    """Jensen-Shannon divergence of two histograms (any shape, counts or fractions), in bits: 0 alike, 1 disjoint.
 
     Example:
         >>> jensen_shannon(np.array([1, 0]), np.array([0, 3]))
@@ -178,6 +183,13 @@ def resampled_interval(
     """A distance between two sets that is never negative, with the ends of its 95 % bootstrap interval.
 
     Resamples repeat members, which adds a bias of its own: their mean excess over the distance is taken off.
+
+    Args:
+        distance: a function of two samples.
+        first: (n, d) features.
+        second: (m, d) features.
+        resamples: number of bootstrap samples.
+        seed: of the resampling.
     """
     rng = np.random.default_rng(seed)
     value = distance(first, second)

@@ -65,6 +65,12 @@ def kl_gaussian(
 
     KL = (tr(Sq^-1 Sp) + (mq - mp)^T Sq^-1 (mq - mp) - d + log det Sq - log det Sp) / 2
 
+    Args:
+        mean_p: mean of p.
+        covariance_p: covariance of p.
+        mean_q: mean of q.
+        covariance_q: covariance of q.
+
     Raises:
         UsageError: if a covariance is not positive definite.
     """
@@ -137,6 +143,13 @@ def kl_from_samples(
 
     A pseudocount in every cell keeps it finite (0.5: Krichevsky and Trofimov 1981) and pulls it towards 0; cells wide
     against the distributions lower it as well. A figure to compare samples by, not the divergence itself.
+
+    Args:
+        x: samples of the first distribution.
+        y: samples of the second.
+        bins: cells an axis.
+        bounds: of every axis; the range of both samples by default.
+        pseudocount: added to each cell.
     """
     counted = shared_histograms(x, y, bins, bounds)
     return float(kl_discrete(counted.first + pseudocount, counted.second + pseudocount))
@@ -148,6 +161,12 @@ def js_from_samples(
     """Jensen-Shannon divergence of histograms of two samples.
 
     Finite without pseudocounts, but two samples of one distribution are apart by about cells (1/n + 1/m) / 8.
+
+    Args:
+        x: samples of the first distribution.
+        y: samples of the second.
+        bins: cells an axis.
+        bounds: of every axis; the range of both samples by default.
     """
     counted = shared_histograms(x, y, bins, bounds)
     return float(js_discrete(counted.first, counted.second))

@@ -86,15 +86,15 @@ def set_cover(neighbours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def prefiltered_tm_matrix(
     traces: Sequence[np.ndarray], threshold: float = THRESHOLD, *, margin: float = MARGIN, jobs: int = 1
 ) -> np.ndarray:
-    """All against all by a lesser search, and by the full one where that could change the side of a threshold.
+    """All against all by the prefilter, and by the full search where that could change the side of a threshold.
 
-    The full search decides every pair that the lesser one does not put `margin` below the threshold. Other entries are
-    the lesser search's: 0.014 low in the mean.
+    The full search decides every pair that the prefilter does not put `margin` below the threshold. Other entries are
+    the prefilter's: 0.014 low in the mean.
 
     Args:
         traces: (l, 3) Å each.
         threshold: TM at which two structures are one fold.
-        margin: how far below it a pair is looked at again; 1 for every pair.
+        margin: pairs within this distance below it are searched again; 1 for every pair.
         jobs: number of processes.
     """
     first, second = np.triu_indices(len(traces), k=1)
@@ -116,7 +116,7 @@ def diversity(
     Args:
         traces: (l, 3) Å, CA atoms.
         threshold: TM at which two structures are one fold; 0.5, or 0.6 for motif scaffolds.
-        prefilter: use `sieved_tm_matrix`, several times quicker.
+        prefilter: use `prefiltered_tm_matrix`, several times quicker.
         jobs: number of processes.
 
     Raises:

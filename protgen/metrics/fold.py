@@ -1,11 +1,11 @@
-"""Fold classes of structures by the fold network, and what a set's classes say: fold score and fold divergence.
+"""Fold classes of structures by the fold network, and figures of a set's classes: fold score and fold divergence.
 
     fold score       exp(E_x KL(p(c | x) || E_x p(c | x)))   1 if all folds are alike, the number of classes at most
     fold divergence  JS(E_a p(c | x), E_b p(c | x))          bits: 0 if two sets have the same folds, 1 if none shared
 
-at the levels class (C), architecture (A) and topology (T) of CATH, as far as the network tells them apart. The numbers
-belong to this network, which is named with its accuracy wherever they are printed: they compare with one another and
-never with figures of another network.
+at the levels class (C), architecture (A) and topology (T) of CATH, as far as the network distinguishes them. The
+numbers belong to this network, which is named with its accuracy wherever they are printed. They cannot be compared with
+figures of another network.
 
 References:
     Geffner et al. 2025, Proteina, ICLR, section 3.4. Salimans et al. 2016, Improved Techniques for Training GANs,
@@ -44,7 +44,7 @@ ARCHITECTURES = {
 
 @dataclass(frozen=True)
 class FoldReading:
-    """What the network says of n structures.
+    """The output of the network for n structures.
 
     Attributes:
         embedding: (n, w), each dimension of mean 0 and deviation 1 over the natives it was fitted to.
@@ -61,7 +61,7 @@ class FoldReading:
 
 @cache
 def fold_network_card() -> Mapping[str, Any]:
-    """What the network is: name, classes, the class of each at coarser levels, accuracy on held-out natives.
+    """The network: name, classes, the class of each at coarser levels, accuracy on held-out natives.
 
     Raises:
         DataError: if the file is missing from the installation or damaged.

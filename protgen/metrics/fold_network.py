@@ -1,4 +1,4 @@
-"""A small network that reads the fold of a CA trace: an embedding for distances between sets, and CATH probabilities.
+"""A small network on CA traces: an embedding for distances between sets of folds, and CATH probabilities.
 
 Published fold metrics (Geffner et al. 2025) use features whose licence is not free; this network is ours, made by
 `benchmarks/fit_fold_network.py` on the CATH codes of native domains. It sees CA atoms alone, so that files of CA count
@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-NEIGHBOURS = 10  # nearest residues in space that a residue hears of
+NEIGHBOURS = 10  # nearest residues in space that send messages to a residue
 APART = 3  # along the chain, at least; nearer ones come by convolution
-REACH = 20.0  # Å, from which an edge is silent
+REACH = 20.0  # Å, from which an edge has weight 0
 SPAN = torch.linspace(3.0, 20.0, 14)  # Å, centres of the radial functions
 STEPS = torch.tensor([4, 5, 7, 10, 15, 22, 33, 64])  # bounds of the bins of separation along the chain
 BETWEEN = 500  # places between two chains
@@ -110,7 +110,7 @@ def gather(values: Float[Tensor, "b l *d"], index: Int[Tensor, "b l k"]) -> Floa
 def read_geometry(
     ca: Float[Tensor, "b l 3"], mask: Bool[Tensor, "b l"], place: Int[Tensor, "b l"]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What the network sees of a batch of traces.
+    """The input features of a batch of traces.
 
     Returns:
         Features of residues (b, l, f) and edges (b, l, k, e), the neighbours (b, l, k), and the weight of each edge.

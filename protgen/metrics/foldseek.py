@@ -1,4 +1,4 @@
-"""Clusters by foldseek, for those who want the numbers of papers that used it: its version belongs to each of them.
+"""Clusters by foldseek, to compare with papers that used it; its version is reported with every number.
 
 Our own search and clustering are the default. foldseek's clusters depend on its version and its prefilter: identical
 chains have been put apart, and its scores are not TM-align's.
@@ -32,7 +32,7 @@ VERSION_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class FoldseekClusters:
-    """What foldseek made of a set.
+    """The clusters of a set by foldseek.
 
     Attributes:
         labels: (n,) cluster of each structure, numbered by falling size.

@@ -1,8 +1,8 @@
 """Novelty of structures: the highest TM-score to any of a set of references, and which one it is.
 
-Thousands of references are too many for a full search each. Two prefilter come first, both stated with the
-result: a window of lengths, and a quick TM-score (fewer starts, one round of improvement) by which the references
-of each sample are ranked. The full search sees the best ones only. What that loses can be measured: call with
+Thousands of references are too many for a full search each. Two prefilters come first, and the result states
+both: a window of lengths, and a quick TM-score (fewer starts, one round of improvement) by which the references
+of each sample are ranked. The full search sees the best ones only. The loss can be measured: call with
 `keep=None` and a window of (0, inf), and compare.
 """
 

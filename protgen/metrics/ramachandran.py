@@ -2,25 +2,25 @@
 
 The densities are our own: fitted on the training natives, smoothed, cut at the contours that hold 98 %
 (favoured) and 99.95 % (allowed) of the fitted residues, for the classes general, glycine, proline and
-pre-proline. The idea and the percentages are MolProbity's (Lovell et al., Proteins 50, 437, 2003); the
-numbers are not, and do not compare digit for digit.
+pre-proline. The method and the percentages are MolProbity's (Lovell et al., Proteins 50, 437, 2003). The
+densities are not, so the fractions differ from MolProbity's.
 
 Placeholders: generators that make backbones write one residue type throughout, mostly glycine. Glycine's
-density forgives nearly everything, so in a chain where at least half of the residues are glycine, glycine
-is taken for a placeholder and judged by the general density. No natural globular chain comes near that.
-(Alanine and UNK, the other placeholders, are judged as general anyway.)
+density allows nearly everything. So in a chain where at least half of the residues are glycine, glycine
+counts as a placeholder and is classified by the general density. No natural globular chain comes near that.
+(Alanine and UNK, the other placeholders, are in the general class anyway.)
 """
 
 import numpy as np
 
 from protgen.metrics.base import Metric, Quantity
 from protgen.metrics.reference_data import RAMACHANDRAN_CLASSES, ramachandran_reference
-from protgen.metrics.torsions import Links, backbone_torsions, links
+from protgen.structure.links import Links, backbone_torsions, links
 from protgen.structure.protein import Protein
 
 GENERAL, GLYCINE, PROLINE, PRE_PROLINE = range(len(RAMACHANDRAN_CLASSES))
 PLACEHOLDER_FRACTION = 0.5
-FAVOURED, ALLOWED, OUTLIER, UNJUDGED = 2, 1, 0, -1
+FAVOURED, ALLOWED, OUTLIER, UNCLASSIFIED = 2, 1, 0, -1
 
 
 def placeholder_glycines(protein: Protein) -> np.ndarray:
@@ -78,16 +78,16 @@ def ramachandran(protein: Protein, joints: Links | None = None) -> np.ndarray:
         joints: `links(protein)` when it is at hand.
 
     Returns:
-        (l,) int: 2 favoured, 1 allowed, 0 outlier, -1 not judged (chain ends, breaks, missing atoms).
+        (l,) int: 2 favoured, 1 allowed, 0 outlier, -1 unclassified (chain ends, breaks, missing atoms).
     """
     joints = links(protein) if joints is None else joints
     phi, psi, _ = backbone_torsions(protein, joints)
-    judged = np.isfinite(phi) & np.isfinite(psi)
-    classes = residue_classes(protein, joints)[judged]
+    known = np.isfinite(phi) & np.isfinite(psi)
+    classes = residue_classes(protein, joints)[known]
     reference = ramachandran_reference()
-    density = log_density(phi[judged], psi[judged], classes, reference.log_density)
-    verdict = np.full(protein.length, UNJUDGED)
-    verdict[judged] = (density >= reference.allowed[classes]).astype(int) + (density >= reference.favoured[classes])
+    density = log_density(phi[known], psi[known], classes, reference.log_density)
+    verdict = np.full(protein.length, UNCLASSIFIED)
+    verdict[known] = (density >= reference.allowed[classes]).astype(int) + (density >= reference.favoured[classes])
     return verdict
 
 
@@ -107,25 +107,25 @@ class Ramachandran(Metric):
             "rama_favoured",
             "fraction",
             "higher",
-            "judged residues inside the 98 % contour of the training natives, by class",
+            "residues with phi and psi inside the 98 % contour of the training natives, by class",
         ),
         Quantity("rama_allowed", "fraction", None, "between the 98 % and the 99.95 % contours"),
         Quantity("rama_outliers", "fraction", "lower", "outside the 99.95 % contour"),
-        Quantity("rama_residues", "count", None, "residues judged: bonded on both sides and whole"),
+        Quantity("rama_residues", "count", None, "residues with phi and psi: bonded on both sides and whole"),
         Quantity(
             "phi_positive",
             "fraction",
             None,
-            "judged residues with phi > 0; natives about 0.06, a mirror image 0.9",
+            "residues with phi > 0, of those with phi and psi; natives about 0.06, a mirror image 0.9",
         ),
     )
 
     def measure(self, sample: Protein) -> dict[str, float]:
-        """Fractions for one protein; NaN if no residue can be judged."""
+        """Fractions for one protein; NaN if no residue has phi and psi."""
         joints = links(sample)
         verdict = ramachandran(sample, joints)
-        judged = verdict != UNJUDGED
-        n = int(judged.sum())
+        known = verdict != UNCLASSIFIED
+        n = int(known.sum())
         if n == 0:
             return {quantity.name: np.nan for quantity in self.quantities} | {"rama_residues": 0.0}
         phi, _, _ = backbone_torsions(sample, joints)
@@ -134,5 +134,5 @@ class Ramachandran(Metric):
             "rama_allowed": float((verdict == ALLOWED).sum() / n),
             "rama_outliers": float((verdict == OUTLIER).sum() / n),
             "rama_residues": float(n),
-            "phi_positive": float((phi[judged] > 0).mean()),
+            "phi_positive": float((phi[known] > 0).mean()),
         }

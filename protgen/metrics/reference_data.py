@@ -1,4 +1,4 @@
-"""Statistics of the training natives that ship with the package: what "native-like" is measured against.
+"""Statistics of the training natives that ship with the package: the definition of "native-like".
 
 Written by `benchmarks/fit_reference.py`; no structure is in them.
 """
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from protgen.errors import DataError
+from protgen.geometry.constants import RG_EXPONENT
 
 RAMACHANDRAN_CLASSES = ("general", "glycine", "proline", "pre_proline")
-_RG_EXPONENT = 0.38  # beyond the lengths of the table, Rg grows as it does for globular proteins
 
 
 @dataclass(frozen=True)
@@ -75,4 +75,4 @@ def typical_radius_of_gyration(length: int) -> float:
     lengths, medians = np.array(table["length"], float), np.array(table["median"], float)
     nearest = float(np.clip(length, lengths[0], lengths[-1]))
     median = float(np.exp(np.interp(np.log(nearest), np.log(lengths), np.log(medians))))
-    return median * (length / nearest) ** _RG_EXPONENT
+    return median * (length / nearest) ** RG_EXPONENT

@@ -4,22 +4,18 @@ Three states: H (helix: alpha, 3-10, pi), E (strand: extended, isolated bridge),
 residue that lacks the atoms the method needs.
 """
 
-from functools import lru_cache
 from itertools import groupby
 
-import mdtraj
 import numpy as np
 
 from protgen.metrics.base import Metric, Quantity, Value
-from protgen.metrics.torsions import angle, ca_dihedrals, distance, links
+from protgen.structure.angles import angle, distance
+from protgen.structure.dssp import UNASSIGNED, dssp
+from protgen.structure.links import ca_dihedrals, links
 from protgen.structure.protein import BACKBONE, CA, Protein
 
-UNASSIGNED = "-"
 HELIX_CLASS = 0.15  # Nakashima, Nishikawa & Ooi, J. Biochem. 99, 153 (1986): helix at least 15 % of the residues
 STRAND_CLASS = 0.10  # and strand at least 10 %
-_DSSP_BREAK = 2.5  # Å, C-N: the chain break of DSSP itself (Kabsch & Sander, 1983)
-_ANGSTROM_PER_NM = 10.0
-_MIN_DSSP_LENGTH = 3
 
 
 def secondary_structure(protein: Protein) -> str:
@@ -31,48 +27,6 @@ def secondary_structure(protein: Protein) -> str:
     if protein.mask[:, BACKBONE].all(axis=1).any():
         return dssp(protein)
     return p_sea(protein)
-
-
-def dssp(protein: Protein) -> str:
-    """Simplified DSSP (Kabsch & Sander, 1983) of the residues with a whole backbone, by mdtraj.
-
-    Residues with a missing atom are taken out first: on NaN coordinates mdtraj returns ordinary codes.
-    Chains are cut where C-N exceeds 2.5 Å, as DSSP does. Proline has no amide hydrogen; every other name is
-    alike.
-    """
-    whole = np.asarray(protein.mask[:, BACKBONE].all(axis=1))
-    codes = np.full(protein.length, UNASSIGNED)
-    if whole.sum() < _MIN_DSSP_LENGTH:
-        codes[whole] = "C"
-        return "".join(codes)
-    kept = protein.select(whole)
-    joints = links(kept)
-    cuts = ~joints.same_chain | ~(joints.cn_distance <= _DSSP_BREAK)
-    segments = np.concatenate([[0], np.cumsum(cuts)])
-    topology = _topology(segments.tobytes(), (kept.residue_names == "PRO").tobytes())
-    xyz = kept.backbone.reshape(-1, 3)
-    centred = (xyz - xyz.mean(axis=0)) / _ANGSTROM_PER_NM  # float32 loses digits far from the origin
-    trajectory = mdtraj.Trajectory(centred[None].astype(np.float32), topology)
-    codes[whole] = mdtraj.compute_dssp(trajectory, simplified=True)[0]
-    return "".join(codes)
-
-
-@lru_cache(maxsize=256)
-def _topology(segments: bytes, prolines: bytes) -> mdtraj.Topology:
-    """Backbone topology; designs of one length share it, which halves the time of an assignment."""
-    topology = mdtraj.Topology()
-    element = mdtraj.element
-    atoms = (("N", element.nitrogen), ("CA", element.carbon), ("C", element.carbon), ("O", element.oxygen))
-    chain, current = None, None
-    for segment, proline in zip(
-        np.frombuffer(segments, dtype=np.int64), np.frombuffer(prolines, dtype=bool), strict=True
-    ):
-        if chain is None or segment != current:
-            chain, current = topology.add_chain(), segment
-        residue = topology.add_residue("PRO" if proline else "ALA", chain)
-        for name, kind in atoms:
-            topology.add_atom(name, kind, residue)
-    return topology
 
 
 # P-SEA's ranges (Labesse et al., CABIOS 13, 291, 1997, Table 1): mean ± tolerance, Å and degrees.
@@ -111,7 +65,7 @@ def p_sea(protein: Protein) -> str:
 def _ca_measures(protein: Protein, ca: np.ndarray) -> tuple[np.ndarray, ...]:
     """Distances i-1 to i+1, i+2, i+3 (Å), angle and dihedral (degrees) at residue i; NaN across breaks."""
     joints = links(protein)
-    whole = joints.adjacent & ~joints.broken
+    whole = joints.same_chain & ~joints.broken
     d2, d3, d4, bend, turn = (np.full(len(ca), np.nan) for _ in range(5))
     pairs = whole[:-1] & whole[1:]
     triples = pairs[:-1] & whole[2:]

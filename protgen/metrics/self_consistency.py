@@ -1,4 +1,4 @@
-"""Does a designed sequence fold back into its backbone? Distances between a design and its predicted structures.
+"""Self-consistency: distances between a design and the structures predicted for its sequences.
 
 A design's sequences are folded, and each refold is laid onto the design. Residues correspond by their order in the
 file, so both have the same number of them. sc_rmsd is what the field calls scRMSD; several repositories (FrameDiff,
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from protgen.errors import ProtgenError
+from protgen.geometry.superposition import superpose
 from protgen.metrics.base import Quantity, Value
-from protgen.metrics.superposition import superpose
 from protgen.metrics.tm import MIN_LENGTH, ca_trace, tm_score
 from protgen.structure.protein import CA, Protein
 
@@ -130,7 +130,7 @@ def score_refold(design: Protein, refold: Protein, plddt: np.ndarray, motif: Mot
         raise ProtgenError(f"has {refold.length} residues, and the design {design.length}")
     both = design.mask[:, CA] & refold.mask[:, CA]
     if both.sum() < _FEWEST:
-        raise ProtgenError(f"shares {int(both.sum())} CA atoms with the design; {_FEWEST} make a superposition")
+        raise ProtgenError(f"has {int(both.sum())} CA atoms in common with the design; a superposition needs {_FEWEST}")
     distance = superposed_distance(refold.atoms[both, CA], design.atoms[both, CA])
     traces = ca_trace(design), ca_trace(refold)
     known = plddt[np.isfinite(plddt)]

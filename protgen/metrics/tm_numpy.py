@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from protgen.metrics.superposition import Motion, superpose
+from protgen.geometry.superposition import Motion, superpose
 from protgen.metrics.tm_pairs import Pairs, Trace, align_pairs, near_bound, pad, squared_distance, tm_d0
 from protgen.metrics.tm_plan import SearchPlan
 from protgen.metrics.tm_refine import Scoring, gather, search_scores

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from protgen.geometry.superposition import Motion
 from protgen.metrics.alignment import align
-from protgen.metrics.superposition import Motion
 
 FAR = 300.0  # Å: padding lies this far out, so that it scores nothing and is never within reach
 CELLS = 2_000_000  # numbers in one intermediate array: some ten MB

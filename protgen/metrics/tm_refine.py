@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 
-from protgen.metrics.superposition import Motion, superpose
+from protgen.geometry.superposition import Motion, superpose
 from protgen.metrics.tm_pairs import CELLS, Pairs, squared_distance
 
 LENGTHS = 6  # of pieces: all of the alignment, half of it, a quarter, ..., and the shortest

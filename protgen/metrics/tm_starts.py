@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from protgen.metrics.superposition import superpose
+from protgen.geometry.superposition import superpose
 from protgen.metrics.tm_pairs import CELLS, Pairs, align_pairs, near_bound
 from protgen.metrics.tm_refine import Scoring, gather, quick_scores
 

@@ -1,7 +1,6 @@
-"""Tensors and JSON on disk: written whole or not at all, and every way of being damaged told in one line."""
+"""Tensors and JSON on disk: written atomically; a damaged file gives an error of one line."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,23 +8,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from protgen.atomic import write_bytes, write_text
 from protgen.errors import CheckpointError
 from protgen.types import JSON
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Write tensors atomically as safetensors."""
-    temporary = path.with_suffix(".tmp")
-    # Bytes through the file system's own door: save_file would leave them readable by their owner alone.
-    temporary.write_bytes(save({k: v.detach().contiguous().cpu() for k, v in tensors.items()}))
-    os.replace(temporary, path)
+    # As bytes: safetensors' own save_file leaves them readable by their owner alone.
+    write_bytes(path, save({k: v.detach().contiguous().cpu() for k, v in tensors.items()}))
 
 
 def save_json(value: JSON, path: Path) -> None:
     """Write JSON atomically."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(temporary, path)
+    write_text(path, json.dumps(value, indent=1) + "\n")
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

@@ -9,11 +9,11 @@ from protgen.encoders.base import Encoder
 from protgen.errors import ConfigError
 from protgen.families.base import ClosedFormFamily
 from protgen.spaces.base import Space
-from protgen.spaces.descriptors import Descriptors
+from protgen.spaces.capabilities import context_before, lacking
 
 
 def require_fit(space: Space, networks: Mapping[str, Encoder], family: str) -> None:
-    """Refuse networks that cannot read the space, and families that have no use for it.
+    """Refuse networks that cannot read the space, and families that need a capability it has not.
 
     Args:
         space: of the model.
@@ -24,13 +24,11 @@ def require_fit(space: Space, networks: Mapping[str, Encoder], family: str) -> N
         ConfigError: with the reason, and what to use instead.
     """
     cls = registry.find("families", family)
+    for capability in cls.needs:
+        if not isinstance(space, capability):
+            raise ConfigError(f"{lacking(space, capability, family)}; use another space, or family=classical")
     if issubclass(cls, ClosedFormFamily):
-        return  # it asks no network
-    if isinstance(space, Descriptors):
-        raise ConfigError(
-            f"{family} goes position by position, and a point of descriptors is one vector a structure, of which no "
-            "structure can be made; use family=classical, or space=backbone or torsions"
-        )
+        return  # it has no network
     readable = fields_of(space, context=cls.reads_context)
     for part, network in networks.items():
         missing = [name for name in network.reads if name not in readable]
@@ -47,7 +45,7 @@ def fields_of(space: Space, context: bool) -> list[str]:
         return list(space.manifolds)
     mask = torch.ones(1, 2, dtype=torch.bool)
     point = space.noise(mask, torch.zeros(1, 2, space.normals_per_position))
-    return list(dict.fromkeys([*space.manifolds, *space.context(point).fields]))
+    return list(dict.fromkeys([*space.manifolds, *context_before(space, point).fields]))
 
 
 def able(readable: list[str]) -> list[str]:

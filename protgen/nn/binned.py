@@ -1,9 +1,9 @@
 """Histogram density layer: coordinates in bins, one after the other, each by a softmax given those before it.
 
-What a GPT over discretised coordinates predicts. It is a density all the same: log p(x) = sum over coordinates of
-log P(bin | bins before) - log(width of the bin at x), a piecewise constant density on circles. On lines the bins are of
-equal probability under a Gaussian, so that the outermost reach to infinity, and the density within a bin has that
-Gaussian's shape. Where coordinates are discrete (`Support`), a bin is a value, and the probabilities are exact.
+This is the output of a GPT over discretised coordinates, as a density: log p(x) = sum over coordinates of
+log P(bin | bins before) - log(width of the bin at x), piecewise constant on circles. On lines the bins have equal
+probability under a Gaussian, so that the outermost extend to infinity, and the density within a bin has the shape of
+that Gaussian. Where coordinates are discrete (`Support`), a bin is a value, and the probabilities are exact.
 """
 
 import math
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from protgen.nn.densities import Density
 
-STD = 2.0  # of the Gaussian whose quantiles bound the bins of lines: twice that of a standardised coordinate
+STD = 2.0  # of the Gaussian whose quantiles are the edges of bins on lines: twice that of a standardised coordinate
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Support:
         least: the lowest value.
         step: from one value to the next.
         count: how many there are.
-        volume: of the cell that a value stands for: its probability over this is its density. 1 where values are
-            outcomes and not cells.
+        volume: of the cell of a value: its density is its probability divided by it. 1 where values have probabilities
+            and no cells.
     """
 
     least: float
@@ -62,7 +62,7 @@ class Binned(Density):
         )
 
     def unit(self, x: Tensor, circle: bool) -> tuple[Tensor, Tensor]:
-        """A coordinate as a number in [0, 1) and the log of that map's slope."""
+        """A coordinate mapped to [0, 1), and the log-slope of the map."""
         if self.support is not None:
             cell = (x - self.support.least) / self.support.step + 0.5
             slope = -math.log(self.support.count * self.support.volume)
@@ -79,7 +79,13 @@ class Binned(Density):
     def log_prob(
         self, features: Float[Tensor, "*n d"], x: Float[Tensor, "*n c"], observed: Bool[Tensor, "*n c"]
     ) -> Float[Tensor, "*n"]:
-        """Log-density of the observed coordinates, nats."""
+        """Log-density of the observed coordinates, nats.
+
+        Args:
+            features: of the position.
+            x: coordinates.
+            observed: which of them exist.
+        """
         total = torch.zeros_like(x[..., 0])
         for number, circle in enumerate(self.circular):
             unit, slope = self.unit(x[..., number], circle)
@@ -94,7 +100,13 @@ class Binned(Density):
     def draw(
         self, features: Float[Tensor, "*n d"], uniforms: Float[Tensor, "*n u"], temperature: float
     ) -> Float[Tensor, "*n c"]:
-        """A draw; a temperature divides the logits. Within its bin a draw is spread as the density is."""
+        """A draw; a temperature divides the logits. Within its bin a draw has the density of that bin.
+
+        Args:
+            features: of the position.
+            uniforms: uniform numbers, two for each coordinate.
+            temperature: of the draw.
+        """
         drawn = []
         for number, circle in enumerate(self.circular):
             logits = self.read[number](features).cpu().double() / max(temperature, 1e-4)

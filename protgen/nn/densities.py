@@ -1,7 +1,7 @@
-"""Densities of one position's coordinates given features: what a network's last layer can be besides a point estimate.
+"""Output layers that give the density of one position's coordinates.
 
-A coordinate is on a line (R) or on a circle (angles in [-pi, pi)). Draws are a function of given uniform numbers, so
-that randomness is the caller's, and are made on the CPU in float64, so that they are the same on every machine.
+A coordinate is on a line (R) or on a circle (angles in [-pi, pi)). Draws are functions of given uniform numbers: the
+caller owns the randomness. They are computed on the CPU in float64, so that they are the same on every machine.
 """
 
 from abc import ABC, abstractmethod
@@ -14,7 +14,7 @@ class Density(nn.Module, ABC):
     """p(x | features) over a fixed set of coordinates.
 
     Attributes:
-        uniforms: how many uniform numbers a draw takes.
+        uniforms: number of uniform numbers for a draw.
     """
 
     uniforms: int
@@ -23,10 +23,22 @@ class Density(nn.Module, ABC):
     def log_prob(
         self, features: Float[Tensor, "*n d"], x: Float[Tensor, "*n c"], observed: Bool[Tensor, "*n c"]
     ) -> Float[Tensor, "*n"]:
-        """Log-density of the observed coordinates, nats; those not observed are left out."""
+        """Log-density of the observed coordinates, nats; the others are marginalised.
+
+        Args:
+            features: of the position.
+            x: coordinates.
+            observed: which of them exist.
+        """
 
     @abstractmethod
     def draw(
         self, features: Float[Tensor, "*n d"], uniforms: Float[Tensor, "*n u"], temperature: float
     ) -> Float[Tensor, "*n c"]:
-        """A draw from the density sharpened (below 1) or flattened (above 1) by a temperature."""
+        """A draw from the density, sharpened by a temperature below 1 and flattened by one above 1.
+
+        Args:
+            features: of the position.
+            uniforms: uniform numbers.
+            temperature: of the draw.
+        """

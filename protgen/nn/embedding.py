@@ -8,7 +8,13 @@ from torch import Tensor, nn
 
 
 def fourier_features(x: Float[Tensor, "*n"], dim: int, max_period: float = 1000.0) -> Float[Tensor, "*n dim"]:
-    """Sines and cosines of x at log-spaced frequencies (Vaswani et al. 2017; Ho et al. 2020 for time)."""
+    """Sines and cosines of x at log-spaced frequencies (Vaswani et al. 2017; Ho et al. 2020 for time).
+
+    Args:
+        x: numbers.
+        dim: number of features.
+        max_period: the lowest angular frequency is about 1 / max_period.
+    """
     half = dim // 2
     frequencies = torch.exp(-math.log(max_period) * torch.arange(half, device=x.device, dtype=torch.float32) / half)
     angles = x[..., None].float() * frequencies

@@ -41,7 +41,7 @@ class PairFeatures(nn.Module):
     Args:
         scalar_dim: width of residue scalars.
         dim: width of pair features.
-        sets: how many sets of frames are read (the noisy ones, and an estimate of the clean ones).
+        sets: number of sets of frames (the noisy ones, and a prediction of the clean ones).
         hidden: width of the hidden layer.
         asked: width of what is asked of pairs. Its weights begin at zero and have no bias, so that what is not asked
             for changes nothing, and a network that never saw it can go on from there.
@@ -67,7 +67,7 @@ class PairFeatures(nn.Module):
         asked: Float[Tensor, "b l l p"] | None = None,
     ) -> Float[Tensor, "b l l dim"]:
         """Pair features; a set of frames that is None adds nothing, nor do requests that are None."""
-        # The terms that broadcast are summed where they are small: every pass over (b, l, l, hidden) costs.
+        # Terms that broadcast are summed before: every pass over (b, l, l, hidden) is expensive.
         rows = self.left(scalars)[:, :, None] + self.offset(scalars.shape[1], scalars.device).to(scalars.dtype)
         hidden = (rows + self.right(scalars)[:, None]).to(self.low_dtype(scalars))
         for read, one in zip(self.geometry, sets, strict=True):
@@ -80,7 +80,13 @@ class PairFeatures(nn.Module):
         return self.out(nn.functional.relu(hidden + inner)) + outer
 
     def invariants(self, rots: Tensor, trans: Tensor, dtype: torch.dtype) -> Float[Tensor, "b l l k"]:
-        """Radial functions of the distance, direction and rotation of each pair."""
+        """Radial functions of the distance, direction and rotation of each pair.
+
+        Args:
+            rots: rotations of residues.
+            trans: positions, Å.
+            dtype: of the result.
+        """
         distance, direction, rotation = relative_frames(rots, trans)
         parts = [self.radial(distance), torch.log1p(distance)[..., None] / 3, direction, rotation]
         return torch.cat([part.to(dtype) for part in parts], dim=-1)
@@ -93,10 +99,10 @@ class PairFeatures(nn.Module):
 
 
 class LocalJoints(nn.Module):
-    """Exact relative frames of the six chain neighbours of each residue, read in float32.
+    """Exact relative frames of the six chain neighbours of each residue, in float32.
 
-    Bonds between residues need hundredths of an Å, which neither bfloat16 nor attention over radial features keeps.
-    Distances are given as deviations from the origin of the neighbour in units of 4 Å.
+    Bonds between residues need hundredths of an Å, which neither bfloat16 nor attention over radial features resolves.
+    Distances are deviations from the origin of the neighbour in units of 4 Å.
     """
 
     def __init__(self, scalar_dim: int) -> None:
@@ -105,12 +111,24 @@ class LocalJoints(nn.Module):
         self.out = nn.Linear(scalar_dim, scalar_dim)
 
     def forward(self, rots: Tensor, trans: Tensor, mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l d"]:
-        """Scalars (b, l, d)."""
+        """Scalars (b, l, d).
+
+        Args:
+            rots: rotations of residues.
+            trans: positions, Å.
+            mask: which residues are real.
+        """
         return self.out(nn.functional.silu(self.joints(rots, trans, mask)))
 
     @full_precision
     def joints(self, rots: Tensor, trans: Tensor, mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l d"]:
-        """First layer over the relative frames."""
+        """First layer over the relative frames.
+
+        Args:
+            rots: rotations of residues.
+            trans: positions, Å.
+            mask: which residues are real.
+        """
         length = mask.shape[1]
         place = torch.arange(length, device=mask.device)[:, None] + torch.tensor(NEIGHBOURS, device=mask.device)
         inside = (place >= 0) & (place < length)
@@ -148,7 +166,7 @@ class FrameAttention(nn.Module):
         pair_dim: width of pair features.
         heads: attention heads.
         head_dim: width of a head's queries, keys and values.
-        points: query/key points a head; twice as many value points.
+        points: query and key points of each head; twice as many value points.
     """
 
     def __init__(self, dim: int, pair_dim: int, heads: int, head_dim: int = 16, points: int = 4) -> None:
@@ -168,7 +186,15 @@ class FrameAttention(nn.Module):
         trans: Float[Tensor, "b l 3"],
         mask: Bool[Tensor, "b l"],
     ) -> Float[Tensor, "b l d"]:
-        """Update of the scalars."""
+        """Update of the scalars.
+
+        Args:
+            scalars: of residues.
+            pair: pair features.
+            bias: of attention, from pairs.
+            rots, trans: frames, Å.
+            mask: which residues are real.
+        """
         b, length, _ = scalars.shape
         q, k, v = self.qkv(scalars).reshape(b, length, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
         q_points, k_points, v_points = self.place_points(self.make_points(scalars), rots, trans)
@@ -193,8 +219,14 @@ class FrameAttention(nn.Module):
     ) -> Float[Tensor, "b h l l"]:
         """Attention weights: softmax of q.k / sqrt(d) - w |q_points - k_points|^2 + bias.
 
-        One matrix product gives all but the bias: |q|^2 is the same for every key and falls out of the softmax, and
-        |k|^2, with the mask, rides along as one more dimension in which every query is 1. Float32, as squares cancel.
+        One matrix product gives all terms but the bias: |q|^2 is the same for every key and cancels in the softmax, and
+        |k|^2, with the mask, is one more dimension in which every query is 1. Float32, as squares cancel.
+
+        Args:
+            q, k: queries and keys.
+            q_points, k_points: query and key points, nm.
+            bias: of pairs.
+            mask: which residues are real.
         """
         dtype = q_points.dtype
         weight = nn.functional.softplus(self.point_weight)[:, None, None].to(dtype)
@@ -206,7 +238,13 @@ class FrameAttention(nn.Module):
 
     @full_precision
     def place_points(self, local: Tensor, rots: Tensor, trans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Query, key (b, h, l, 3 p) and value points (b, h, l, 6 p), in nm, so that weights of order one fit."""
+        """Query, key (b, h, l, 3 p) and value points (b, h, l, 6 p), in nm, so that weights are of order one.
+
+        Args:
+            local: points in the axes of residues.
+            rots: rotations of residues.
+            trans: positions, Å.
+        """
         b, length, _ = trans.shape
         local = local.to(trans.dtype).reshape(b, length, self.heads * self.points * 4, 3)
         placed = local @ rots.transpose(-1, -2) + trans[:, :, None] / 10
@@ -216,7 +254,14 @@ class FrameAttention(nn.Module):
 
     @full_precision
     def gather_points(self, attention: Tensor, v_points: Tensor, rots: Tensor, trans: Tensor) -> Tensor:
-        """Attended value points in the frame of the asking residue: (b, l, h * 2 p, 3), nm."""
+        """Attended value points in the frame of the querying residue: (b, l, h * 2 p, 3), nm.
+
+        Args:
+            attention: weights.
+            v_points: value points, nm.
+            rots: rotations of residues.
+            trans: positions, Å.
+        """
         b, _, length, _ = attention.shape
         seen = (attention.to(trans.dtype) @ v_points).reshape(b, self.heads, length, 2 * self.points, 3)
         seen = seen.permute(0, 2, 1, 3, 4).flatten(2, 3)
@@ -224,7 +269,7 @@ class FrameAttention(nn.Module):
 
 
 class FrameUpdate(nn.Module):
-    """Moves every frame by a step read from its scalars, in its own axes; starts as no move."""
+    """Moves every frame by a step in its own axes, a function of its scalars; zero at the start."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -234,7 +279,14 @@ class FrameUpdate(nn.Module):
 
     @full_precision
     def forward(self, scalars: Tensor, rots: Tensor, trans: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-        """New rotations and translations; `step` (b, 1, 1) in Å is the size of a unit output."""
+        """New rotations and translations; `step` (b, 1, 1) in Å is the size of a unit output.
+
+        Args:
+            scalars: of residues.
+            rots: rotations of residues.
+            trans: positions, Å.
+            step: size of a unit output, Å.
+        """
         turn, move = self.read(scalars.to(self.read.weight.dtype)).to(trans.dtype).chunk(2, dim=-1)
         trans = trans + torch.einsum("blck,blk->blc", rots, move) * step
         return rots @ frames.rotation_from_small_quaternion(turn), trans

@@ -1,4 +1,4 @@
-"""What every encoder knows of a position before it looks at x: time, y, and its place along the chain."""
+"""The input features of every encoder beside x: time, y, and the place along the chain."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -9,13 +9,13 @@ from protgen.types import Conditioning
 
 
 class InputEmbedding(nn.Module):
-    """First scalars of positions, and the vector of time and whole-structure y that modulates later layers.
+    """Initial scalars of positions, and the vector of time and whole-structure y that modulates later layers.
 
     Args:
         residue_dim, global_dim: widths of the conditioning.
-        dim: width of what it returns.
-        causal: places are counted from the start alone, so that nothing tells a position what follows it.
-        row: places are row and column of a grid with rows of this length, in place of both ends of a chain.
+        dim: width of both.
+        causal: places are counted from the start only, so that no feature depends on later positions.
+        row: length of a row of a grid; places are then row and column, and not the distances to both ends of a chain.
     """
 
     def __init__(
@@ -29,7 +29,14 @@ class InputEmbedding(nn.Module):
     def forward(
         self, mask: Bool[Tensor, "b l"], t: Float[Tensor, " b"], cond: Conditioning, known: bool
     ) -> tuple[Float[Tensor, "b l d"], Float[Tensor, "b d"]]:
-        """Scalars of positions and of the whole; `known` says whether there is an estimate of x_data."""
+        """Scalars of positions and of the whole.
+
+        Args:
+            mask: which positions are real.
+            t: times.
+            cond: y.
+            known: whether there is a prediction of x_data for self-conditioning.
+        """
         dtype = self.residue.weight.dtype
         globals = self.globals(torch.cat([cond.globals.to(dtype), fourier_features(t * 1000, 64).to(dtype)], dim=-1))
         place = self.place(mask).to(dtype)
@@ -38,10 +45,10 @@ class InputEmbedding(nn.Module):
         return scalars + globals[:, None], globals
 
     def place(self, mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l 16"]:
-        """Features of the place along the chain, or on the grid; padding at the end of a chain does not matter."""
+        """Features of the place along the chain, or on the grid; they do not depend on padding at the end."""
         b, length = mask.shape
         index = torch.arange(length, device=mask.device, dtype=torch.float32).expand(b, -1)
-        if self.row is not None:  # of what is before as well: a place on a grid tells nothing of what follows
+        if self.row is not None:  # also for causal ones: a place on a grid does not depend on later positions
             pair = [torch.div(index, self.row, rounding_mode="floor"), index % self.row]
         elif self.causal:
             return fourier_features(index, 16, max_period=1000.0)

@@ -13,16 +13,16 @@ from torch import Tensor, nn
 
 
 def even_irreps(channels: Sequence[int]) -> o3.Irreps:
-    """Irreps with that many channels of degree 0, 1, ...; all even, as parity is of no use to SE(3)."""
-    # A cast, as e3nn's metaclass hides from a type checker what its constructor makes.
+    """Irreps with that many channels of degree 0, 1, ...; all even, as SE(3) has no parity."""
+    # A cast: with e3nn's metaclass a type checker does not know the type of the result.
     return cast(o3.Irreps, o3.Irreps([(count, (degree, 1)) for degree, count in enumerate(channels)]))
 
 
 class DepthwiseProduct(nn.Module):
     """Products of node features with harmonics of edges, channel by channel (`uvu`), with weights for each edge.
 
-    All paths that lead to a degree the features have. The Wigner symbols are computed anew when the module changes its
-    precision: rounded to float32 first, those of degree 2 would break equivariance in float64 at 1e-8.
+    All paths to a degree of the features. The Wigner symbols are recomputed when the module changes its precision:
+    rounded to float32, those of degree 2 would break equivariance in float64 at 1e-8.
 
     Args:
         features: channels of each degree 0, 1, ... of the first factor.
@@ -57,7 +57,13 @@ class DepthwiseProduct(nn.Module):
     def forward(
         self, x: Float[Tensor, "e i"], harmonics: Float[Tensor, "e j"], weights: Float[Tensor, "e w"]
     ) -> Float[Tensor, "e k"]:
-        """Products in `irreps_out`, paths side by side."""
+        """Products in `irreps_out`, paths concatenated.
+
+        Args:
+            x: features of nodes, for each edge.
+            harmonics: of edges.
+            weights: of each path and channel, for each edge.
+        """
         return self.product(x, harmonics, weights)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
@@ -74,10 +80,10 @@ class DepthwiseProduct(nn.Module):
 
 @contextmanager
 def interpreted(optimize_einsums: bool = False) -> Iterator[None]:
-    """Modules of e3nn made in here stay out of TorchScript, which compiles anew for every instance and many shapes.
+    """Modules of e3nn built here do not use TorchScript, which compiles again for every instance and many shapes.
 
     Args:
-        optimize_einsums: whether to look for the best order of products, which takes time and pays with three factors.
+        optimize_einsums: whether to search for the best order of products: slow, worth it with three factors.
     """
     wanted = {"jit_script_fx": False, "optimize_einsums": optimize_einsums}
     before = {key: e3nn.get_optimization_defaults()[key] for key in wanted}
@@ -89,6 +95,6 @@ def interpreted(optimize_einsums: bool = False) -> Iterator[None]:
 
 
 def keep_parameters_alone(module: nn.Module) -> None:
-    """Leave e3nn's constants out of state_dict: they are no weights, and a checkpoint in bfloat16 would round them."""
+    """Keep e3nn's constants out of state_dict: they are not weights, and a checkpoint in bfloat16 would round them."""
     for part in module.modules():
         part._non_persistent_buffers_set.update(part._buffers)

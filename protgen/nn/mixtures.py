@@ -1,7 +1,7 @@
 """Mixture density layer: components are products of von Mises (circles) and Gaussian (lines) densities.
 
-p(x) = sum_k w_k prod_c f(x_c; loc_kc, spread_kc). Coordinates are independent within a component and coupled by the
-choice of component, all of them by the same choice; leaving coordinates out is exact marginalisation.
+p(x) = sum_k w_k prod_c f(x_c; loc_kc, width_kc). Coordinates are independent within a component and coupled by the
+choice of component; leaving out coordinates is exact marginalisation.
 
 References:
     Bishop 1994, Mixture Density Networks.
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from protgen.nn.densities import Density
 
 # Bounds that keep likelihoods of repeated values finite: an angle is known to 0.4 degrees at best, a standardised
-# coordinate to a hundredth of its spread.
+# coordinate to a hundredth of its standard deviation.
 MOST_CONCENTRATED, LEAST_STD = 2.0e4, 1e-2
 TRIES = 24  # each accepts with probability above 0.65 (Best and Fisher): all fail once in 1e11 draws
 
@@ -40,7 +40,7 @@ class Mixture(Density):
         self.uniforms = 1 + 3 * TRIES * len(self.circles) + len(self.lines)
         self.widths = [1, 3 * len(self.circles), 2 * len(self.lines)]
         self.read = nn.Linear(feature_dim, components * sum(self.widths))
-        # Components start apart, spread over the circle and the line, or they would all learn the same.
+        # Components start at different places on the circle and the line; equal ones would stay equal.
         with torch.no_grad():
             self.read.weight.mul_(0.5)
             _, circles, lines = self.read.bias.view(components, -1).split(self.widths, -1)
@@ -50,11 +50,11 @@ class Mixture(Density):
             lines.unflatten(-1, (-1, 2))[..., 1] = 0.0
 
     def parameters_of(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Log-weights (..., k); directions and concentrations (..., k, circles); means and spreads (..., k, lines)."""
+        """Log-weights (..., k); directions and concentrations (..., k, circles); means and stds (..., k, lines)."""
         values = self.read(features).unflatten(-1, (self.components, -1))
         weight, circles, lines = values.split(self.widths, -1)
         circles, lines = circles.unflatten(-1, (-1, 3)), lines.unflatten(-1, (-1, 2))
-        # Offsets by a constant keep atan2 from 0, where its gradient is not finite.
+        # A constant offset avoids the origin, where the gradient of atan2 is not finite.
         direction = torch.atan2(circles[..., 0], circles[..., 1] + 1e-6)
         concentration = circles[..., 2].clamp(-6, math.log(MOST_CONCENTRATED)).exp()
         std = lines[..., 1].clamp(math.log(LEAST_STD), 6).exp()
@@ -63,7 +63,13 @@ class Mixture(Density):
     def log_prob(
         self, features: Float[Tensor, "*n d"], x: Float[Tensor, "*n c"], observed: Bool[Tensor, "*n c"]
     ) -> Float[Tensor, "*n"]:
-        """Log-density of the observed coordinates, nats."""
+        """Log-density of the observed coordinates, nats.
+
+        Args:
+            features: of the position.
+            x: coordinates.
+            observed: which of them exist.
+        """
         weights, direction, concentration, mean, std = self.parameters_of(features)
         circles, lines = x[..., None, self.circles], x[..., None, self.lines]
         # exp(-kappa) I0(kappa) stays finite where I0 does not.
@@ -76,7 +82,13 @@ class Mixture(Density):
     def draw(
         self, features: Float[Tensor, "*n d"], uniforms: Float[Tensor, "*n u"], temperature: float
     ) -> Float[Tensor, "*n c"]:
-        """A draw; a temperature T takes weights and each component's density to the power 1 / T."""
+        """A draw; a temperature T raises weights and each component's density to the power 1 / T.
+
+        Args:
+            features: of the position.
+            uniforms: uniform numbers.
+            temperature: T.
+        """
         temperature = max(temperature, 1e-4)
         weights, *shapes = (p.cpu().double() for p in self.parameters_of(features))
         cumulative = (weights / temperature).softmax(-1).cumsum(-1)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 class Modulation(nn.Module):
     """Layer norm whose scale and shift follow time and y (Perez et al. 2018, FiLM; Peebles and Xie 2023, adaLN).
 
-    It starts as a plain layer norm.
+    At the start it is a plain layer norm.
     """
 
     def __init__(self, dim: int) -> None:

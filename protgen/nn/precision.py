@@ -1,13 +1,22 @@
-"""Mixed precision: which parts of a network leave an autocast region."""
+"""Mixed precision: where networks run in low precision, and which parts leave it."""
 
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import ParamSpec, TypeVar
 
 import torch
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager:
+    """A region whose matrix products run in `dtype`; None leaves the precision as it is.
+
+    Families put the encoder alone in it: coordinates and losses keep float32.
+    """
+    return torch.autocast(device.type, dtype=dtype or torch.float32, enabled=dtype is not None)
 
 
 def full_precision(function: Callable[P, R]) -> Callable[P, R]:

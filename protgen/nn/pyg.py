@@ -1,11 +1,12 @@
 """Batches as PyTorch Geometric has them, and back: real residues one after another in place of rows with padding."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Batch as PyGBatch
 from torch_geometric.data import Data
+from torch_geometric.data.data import BaseData
 from torch_geometric.utils import to_dense_batch
 
 from protgen.errors import DataError
@@ -26,13 +27,13 @@ def to_pyg(batch: Batch, wiring: Wiring | None = None, positions: str = "atoms")
     Example:
         >>> batch = Batch({"trans": torch.randn(2, 5, 3)}, torch.ones(2, 5, dtype=torch.bool))
         >>> to_pyg(batch, Wiring(nearest=2, sequence=1, long_range=0), "trans")[0]
-        Data(edge_index=[2, 18], edge_weight=[18], trans=[5, 3], index=[5], pos=[5, 3])
+        Data(trans=[5, 3], index=[5], pos=[5, 3], edge_index=[2, 18], edge_weight=[18], num_nodes=5)
     """
     chains = [Data(**_attributes(batch, row)) for row in range(len(batch.mask))]
     if wiring is not None:
         for row, chain in enumerate(chains):
             _connect(chain, batch.arrays[positions][row], batch.mask[row], wiring)
-    return PyGBatch.from_data_list(chains)
+    return PyGBatch.from_data_list(list[BaseData](chains))
 
 
 def from_pyg(data: PyGBatch) -> Batch:
@@ -44,17 +45,20 @@ def from_pyg(data: PyGBatch) -> Batch:
     Raises:
         DataError: if it has no attribute of nodes.
     """
+    joined = cast(Data, data)  # PyG's Batch takes the class of what it joins when it is made
     arrays: dict[str, Tensor] = {}
     mask = None
-    for name, value in data.to_dict().items():
-        if name in ("batch", "ptr", "index", "pos") or not isinstance(value, Tensor) or data.is_edge_attr(name):
+    for name, value in joined.to_dict().items():
+        if name in ("batch", "ptr", "index", "pos") or not isinstance(value, Tensor) or joined.is_edge_attr(name):
             continue
-        if data.is_node_attr(name):
-            arrays[name], mask = to_dense_batch(value, data.batch)
+        if joined.is_node_attr(name):
+            arrays[name], mask = to_dense_batch(value, joined.batch)
         else:
             arrays[name] = value
     if mask is None:
-        raise DataError(f"a PyG batch with {', '.join(data.to_dict()) or 'nothing'} has no attribute of nodes; add one")
+        raise DataError(
+            f"a PyG batch with {', '.join(joined.to_dict()) or 'nothing'} has no attribute of nodes; add one"
+        )
     return Batch(arrays, mask)
 
 

@@ -54,7 +54,7 @@ def normalise_vectors(v: Float[Tensor, "n 3 v"]) -> Float[Tensor, "n 3 v"]:
 class FrameReadout(nn.Module):
     """The vectors of a frame head: displacement (Å), changes of the x and y axes.
 
-    Each is a mixture of vector channels plus a vector in the residue's own axes; it starts as no change at all.
+    Each is a mixture of vector channels plus a vector in the residue's own axes; all are zero at the start.
     """
 
     def __init__(self, scalar_dim: int, vector_dim: int) -> None:
@@ -68,7 +68,14 @@ class FrameReadout(nn.Module):
     def forward(
         self, s: Float[Tensor, "n s"], v: Float[Tensor, "n 3 v"], rots: Tensor, step: Float[Tensor, "n 1"]
     ) -> Float[Tensor, "n 3 3"]:
-        """Three vectors for each node; `step` in Å is the size of a unit displacement."""
+        """Three vectors for each node; `step` in Å is the size of a unit displacement.
+
+        Args:
+            s: scalars of nodes.
+            v: vectors of nodes.
+            rots: rotations of nodes.
+            step: size of a unit displacement, Å.
+        """
         dtype = self.own.weight.dtype
         own = self.own(s.to(dtype)).to(rots.dtype).unflatten(-1, (3, 3))
         vectors = self.mix(v.to(dtype)).to(rots.dtype).transpose(-1, -2) + own @ rots.transpose(-1, -2)

@@ -1,7 +1,6 @@
-"""What a sampler asks for and what it returns. Knows nothing of proteins.
+"""The interfaces of sampling: denoiser, guide, task and sampler. Knows nothing of proteins.
 
-Schedule <- denoiser <- guide <- sampler: a denoiser says on which path it was trained, so that one sampler serves flow
-matching and diffusion alike.
+A denoiser states the path on which it was trained, so that one sampler serves flow matching and diffusion alike.
 """
 
 from abc import ABC, abstractmethod
@@ -14,51 +13,59 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from protgen.errors import UsageError
-from protgen.samplers.curved import follow_geodesic, reverse_brownian
+from protgen.samplers.curved import geodesic_fraction, reverse_brownian
 from protgen.samplers.schedules import Path
-from protgen.spaces.base import HeatKernel, Space, masked
+from protgen.spaces.base import Space, masked
+from protgen.spaces.capabilities import aligned
+from protgen.spaces.manifolds import HeatKernel
 from protgen.types import Conditioning, State
 
 
 class Denoiser(ABC):
-    """All a sampler may ask of a family; guides wrap one and are one."""
+    """What a sampler asks of a family: a path, and predictions of x_data. A guide wraps a denoiser and is one."""
 
     @property
     @abstractmethod
     def path(self) -> Path:
-        """How its x_t go from data to noise."""
+        """The path from data to noise."""
 
     @abstractmethod
     def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None) -> State:
-        """E[x_data | x_t, y], given an earlier estimate for self-conditioning.
+        """E[x_data | x_t, y].
 
-        On a curved field with Brownian motion: the point whose heat kernel has the score of p(x_t | y), which is the
-        mean where curvature does not matter.
+        On a curved field with Brownian motion: the point whose heat kernel has the score of p(x_t | y). It is the mean
+        where curvature is negligible.
+
+        Args:
+            x_t: the noisy point.
+            t: its time.
+            cond: y.
+            x_pred: an earlier prediction of x_data, for self-conditioning.
         """
 
 
 class Guide(Denoiser):
-    """A denoiser that owns another one and changes what it says; its path is that of the one it owns."""
+    """A denoiser that wraps another one and changes its prediction; the path is that of the wrapped one."""
 
     def __init__(self, denoiser: Denoiser) -> None:
         self.denoiser = denoiser
 
     @property
     def path(self) -> Path:
-        """The path of what it guides."""
+        """The path of the wrapped denoiser."""
         return self.denoiser.path
 
 
 @dataclass(frozen=True)
 class Guidance:
-    """How hard to push towards y, for families that can be asked with and without it.
+    """Classifier-free guidance: the weight of y, for families that predict with and without y.
 
     Attributes:
-        free: the conditioning with y unknown, or with the part of it unknown that the weight is of.
-        weight: w of x_free + w (x_asked - x_free); 1 is plain conditioning.
-        until: time below which guidance rests, for families that iterate.
-        further: other parts of y, each as the conditioning without it and its weight. With parts y_i of weights w_i the
-            push is x_asked + sum_i (w_i - 1) (x_asked - x_without_i): p(x | y) prod_i p(y_i | x, the others)^(w_i - 1).
+        free: the conditioning without y, or without the part of y that the weight refers to (unconditional).
+        weight: w of x_free + w (x_cond - x_free); 1 is plain conditioning.
+        until: time below which guidance stops, for families that iterate.
+        further: other parts of y, each as the conditioning without it and its weight. Parts y_i with weights w_i give
+            x_cond + sum_i (w_i - 1) (x_cond - x_without_i), for p(x | y) prod_i p(y_i | x, the others)^(w_i - 1).
     """
 
     free: Conditioning
@@ -68,32 +75,32 @@ class Guidance:
 
     @property
     def parts(self) -> list[tuple[Conditioning, float]]:
-        """The conditioning without each part of y, and its weight; parts of weight 1 are left out."""
+        """The conditioning without each part of y, and its weight; parts with weight 1 are left out."""
         return [part for part in ((self.free, self.weight), *self.further) if part[1] != 1]
 
     def changed(self, change: Callable[[Conditioning], Conditioning]) -> "Guidance":
-        """The same with each conditioning as `change` makes it."""
+        """The same guidance with `change` applied to each conditioning."""
         further = [(change(free), weight) for free, weight in self.further]
         return replace(self, free=change(self.free), further=further)
 
 
 @dataclass(frozen=True)
 class SamplingTask:
-    """What to sample: shapes, conditions, and one random generator for each sample.
+    """What to sample: shapes, conditions, and a random generator for each sample.
 
-    Sample i draws from its own generator alone, so it does not depend on its neighbours, on batch size or on order.
+    Sample i uses its own generator only, so it does not depend on its neighbours, on batch size or on order.
 
     Attributes:
         mask: (b, l) which positions are real.
         cond: the conditions.
         generators: b generators on the CPU.
         temperature: scale of all noise, 1 for the learned distribution.
-        on_step: called with (step, x_t, estimate) after every step, for trajectories and progress.
+        on_step: called with (step, x_t, x_pred) after every step, for trajectories and progress.
         guidance: classifier-free guidance; None samples p(x | y) as learned.
-        guides: each wraps a denoiser in another (energy gradients, projections); for families that iterate.
-        start: points of the space to vary; sampling starts from them, mixed with noise, and not from pure noise.
-        start_time: time of that mixture, 1 where there is nothing to start from.
-        energy: what samplers with many particles weigh them by, (observed, mask) -> (b,).
+        guides: each wraps a denoiser (energy gradients, projections); for families that iterate.
+        start: points of the space to vary (partial diffusion); sampling starts from them with added noise.
+        start_time: time of that noise; 1 without a start.
+        energy: (observed, mask) -> (b,), by which particle samplers weight their particles.
     """
 
     mask: Bool[Tensor, "b l"]
@@ -109,18 +116,24 @@ class SamplingTask:
 
 
 class Sampler(ABC):
-    """Turns noise into a sample with the help of a denoiser."""
+    """Turns noise into a sample, using a denoiser."""
 
     @abstractmethod
     def sample(self, denoiser: Denoiser, space: Space, task: SamplingTask) -> State:
-        """Samples of the space, one for each generator of the task."""
+        """Samples of the space, one for each generator of the task.
+
+        Args:
+            denoiser: a family behind the interface of samplers, or a guide.
+            space: of the samples.
+            task: what to sample.
+        """
 
 
 @dataclass(frozen=True)
 class Step:
     """One step of a sampler, from time t to s < t, with the factors of the path at both.
 
-    At s = 0 nothing of the noise is left: every sampler ends on the estimate itself.
+    At s = 0 no noise is left: every sampler ends on the prediction itself.
     """
 
     t: float
@@ -134,19 +147,21 @@ class Step:
         return *self.path.flat.at(self.t), *(self.path.flat.at(self.s) if self.s > 0 else (1.0, 0.0))
 
     def geodesic(self, name: str) -> bool:
-        """Whether a field goes straight to the estimate, at a pace that a sampler may choose."""
+        """Whether a field follows the geodesic to the prediction, at a rate that the sampler chooses."""
         curved = self.space.manifolds[name].curved
         return self.path.brownian is None if curved else self.path.straight and name in self.space.early
 
     def stds(self) -> tuple[float, float]:
-        """Spread of the Brownian motion of curved fields at t and s, radians."""
+        """Standard deviations of the Brownian motion of curved fields at t and s, radians."""
         assert self.path.brownian is not None
         return self.path.brownian.at(self.t), self.path.brownian.at(self.s) if self.s > 0 else 0.0
 
     def fresh(self, name: str, scale: float = 1.0) -> Tensor:
-        """New noise for a field: normal with the spread the space gives to noise, times temperature and scale.
+        """Fresh noise for a field: normal with the std of the space's noise, times temperature and scale.
 
-        Tangent vectors in radians for curved fields.
+        Args:
+            name: of the field.
+            scale: a factor; for curved fields the standard deviation itself, radians.
         """
         manifold, mask = self.space.manifolds[name], self.task.mask
         std = self.task.temperature * scale
@@ -156,13 +171,13 @@ class Step:
 
 
 class SteppingSampler(Sampler):
-    """Samplers that go down a fixed grid of times, from the task's start to 0, with one estimate a step.
+    """Samplers on a fixed grid of times, from the task's start to 0, with one prediction for each step.
 
     Args:
         steps: number of steps, one network evaluation each.
         rotation_rate: rate of the exponential schedule on curved fields that follow geodesics; 0 for the straight one.
         spacing: exponent of the time grid, t_k = start (1 - k / steps)^spacing; above 1 steps are finer near data.
-        self_condition: whether each step sees the estimate of the one before.
+        self_condition: whether each step reads the prediction of the step before.
 
     Raises:
         UsageError: if steps or spacing is not positive, or the rate negative.
@@ -190,25 +205,54 @@ class SteppingSampler(Sampler):
         return x
 
     def advance(self, x: State, x_pred: State, step: Step) -> State:
-        """The point at step.s from the one at step.t and the estimate of x_data there. The last step ends on it."""
+        """The point at step.s from that at step.t and the prediction there. The last step ends on the prediction.
+
+        Args:
+            x: the point at step.t.
+            x_pred: the prediction of x_data there.
+            step: the times, the path and the task.
+        """
         fields = {}
         for name, manifold in step.space.manifolds.items():
             if step.geodesic(name):
-                fields[name] = follow_geodesic(manifold, x[name], x_pred[name], step, self.rotation_rate)
+                fraction = torch.tensor(geodesic_fraction(step.t, step.s, self.rotation_rate))
+                fields[name] = manifold.geodesic(x[name], x_pred[name], fraction)
             elif manifold.curved:
-                left, noise = self.brownian(step)
-                fields[name] = reverse_brownian(name, x[name], x_pred[name], step, left, noise)
+                fields[name] = self.brownian_step(name, x[name], x_pred[name], step)
             else:
                 fields[name] = self.flat_step(name, x[name], x_pred[name], step)
         return step.space.project(State(fields, x.mask))
 
+    def brownian_step(self, name: str, x: Tensor, x_pred: Tensor, step: Step) -> Tensor:
+        """The step of a field along reversed Brownian motion.
+
+        Args:
+            name: of the field.
+            x: its value at step.t.
+            x_pred: the prediction of x_data there.
+            step: the times, the path and the task.
+        """
+        manifold = step.space.manifolds[name]
+        if step.s == 0:
+            return manifold.geodesic(x, x_pred, torch.tensor(1.0))
+        left, scale = self.brownian(step)
+        noise = step.fresh(name, scale) if scale else None
+        return reverse_brownian(manifold, x, x_pred, step.stds()[0], left, noise)
+
     @abstractmethod
     def brownian(self, step: Step) -> tuple[float, float]:
-        """Of a step along Brownian motion: the spread of the noise that stays, and that of fresh noise, radians."""
+        """Standard deviations, in radians, of the noise that a step along Brownian motion keeps and of fresh noise."""
 
     @abstractmethod
     def flat_step(self, name: str, x: Tensor, x_pred: Tensor, step: Step) -> Tensor:
-        """The step of a flat field."""
+        """The step of a flat field.
+
+        Args:
+            name: of the field.
+            x: its value at step.t.
+            x_pred: the prediction of x_data there.
+            step: the times, the path and the task.
+        """
 
 
 def check_rate(rotation_rate: float) -> None:
@@ -226,15 +270,26 @@ def check_grid(steps: int, spacing: float) -> None:
 
 
 def time_grid(steps: int, spacing: float, start_time: float = 1.0) -> list[tuple[float, float]]:
-    """Pairs (t, s) of the steps from the start to 0."""
+    """Pairs (t, s) of the steps from the start to 0.
+
+    Args:
+        steps: number of steps.
+        spacing: exponent of the grid.
+        start_time: the first time.
+    """
     grid = (start_time * (1 - torch.linspace(0, 1, steps + 1)).pow(spacing)).tolist()
     return list(pairwise(grid))
 
 
 def begin(path: Path, space: Space, task: SamplingTask) -> State:
-    """Where sampling starts: noise of the task's temperature, or the point on the path from `start` at `start_time`.
+    """The initial point: noise at the task's temperature, or `start` with noise of time `start_time`.
 
     At t = 1 flat fields are noise times sigma(1).
+
+    Args:
+        path: of the denoiser.
+        space: of the samples.
+        task: what to sample.
     """
     noise = space.temper(space.noise(task.mask, draw_normals(task, space.normals_per_position)), task.temperature)
     if task.start is None:
@@ -242,17 +297,24 @@ def begin(path: Path, space: Space, task: SamplingTask) -> State:
             return noise
         _, sigma = path.flat.at(1.0)
         return noise.with_fields(**{n: x * sigma for n, x in noise.fields.items() if not space.manifolds[n].curved})
-    return on_the_way(path, space, task, task.start, noise)
+    return noised(path, space, task, task.start, noise)
 
 
-def on_the_way(path: Path, space: Space, task: SamplingTask, data: State, noise: State) -> State:
+def noised(path: Path, space: Space, task: SamplingTask, data: State, noise: State) -> State:
     """The point at the task's start_time between data and noise, as in training.
+
+    Args:
+        path: of the denoiser.
+        space: of the points.
+        task: its generators and start_time.
+        data: x_data.
+        noise: x_noise.
 
     Raises:
         UsageError: if a curved field is to diffuse on a manifold without a heat kernel.
     """
     if path.brownian is None:
-        noise = space.align(noise, data)  # paths of flow matching lead to noise laid near the data
+        noise = aligned(space, noise, data)  # flow matching is trained on paths to noise aligned with the data
     time = task.start_time
     fields = {}
     for name, manifold in space.manifolds.items():
@@ -270,9 +332,9 @@ def on_the_way(path: Path, space: Space, task: SamplingTask, data: State, noise:
 
 
 def draw_normals(task: SamplingTask, width: int) -> Float[Tensor, "b l k"]:
-    """Standard normals (b, l, width), each sample's from its own generator and for its real positions only.
+    """Standard normals (b, l, width), each sample's from its own generator.
 
-    Padding takes none, so a sample is the same whatever the longest of its batch is.
+    Padding takes none, so a sample does not depend on the longest of its batch.
     """
     normals = torch.zeros(*task.mask.shape, width)
     for i, (row, generator) in enumerate(zip(task.mask.cpu(), task.generators, strict=True)):

@@ -1,65 +1,62 @@
 """Steps on curved fields, from t to s < t, for every sampler.
 
-Where the path is a geodesic (flow matching) a step goes a fraction of the way to the estimate; there is no noise to
-take part in it, so samplers that add noise do so on flat fields and follow the flow here. Any mixture of both has the
-same distribution at each time, as the noise on one field is matched by the drift of its own score.
+Where the path is a geodesic (flow matching), a step covers a fraction of the geodesic to the prediction x_hat. The path
+has no noise, so samplers that add noise do so on flat fields and follow the flow here. Any mixture of both has the
+same distribution at each time: the drift of the score of a field compensates the noise on it.
 
-Where it is Brownian motion (diffusion) with spread a at t and b at s, a step goes along the score of the heat kernel
-about the estimate, plus noise. The coefficients are those of a flat field with alpha = 1, where the score is
-(estimate - x) / a^2; on a manifold they hold for steps small against the spread.
+Where the path is Brownian motion (diffusion) with standard deviation a at t and b at s, a step follows the score of the
+heat kernel about x_hat, plus noise. The coefficients are those of a flat field with alpha = 1, where the score is
+(x_hat - x) / a^2. On a manifold they hold for steps that are small against the standard deviation.
 """
 
-from typing import TYPE_CHECKING
-
-import torch
 from torch import Tensor
 
 from protgen.errors import UsageError
-from protgen.spaces.base import HeatKernel, Manifold
-
-if TYPE_CHECKING:  # the base of samplers steps by these functions
-    from protgen.samplers.base import Step
+from protgen.spaces.manifolds import HeatKernel, Manifold
 
 
-def geodesic_fraction(step: "Step", rate: float) -> float:
-    """How much of the way to the estimate a step takes: (t - s) / t, or by the exponential schedule rate (t - s).
+def geodesic_fraction(t: float, s: float, rate: float) -> float:
+    """Which fraction of the geodesic to the prediction a step covers.
 
-    The larger of the two, never more than all. The last step takes all of it.
+    (t - s) / t, or rate (t - s) by the exponential schedule: the larger of the two, at most 1. The last step covers
+    all.
+
+    Args:
+        t, s: times before and after the step.
+        rate: of the exponential schedule; 0 for none.
     """
-    straight = (step.t - step.s) / step.t
-    if rate and step.s > 0:
-        return min(1.0, max(straight, rate * (step.t - step.s)))
+    straight = (t - s) / t
+    if rate and s > 0:
+        return min(1.0, max(straight, rate * (t - s)))
     return straight
 
 
-def follow_geodesic(manifold: Manifold, x: Tensor, x_pred: Tensor, step: "Step", rate: float) -> Tensor:
-    """A step of the flow on a curved field."""
-    return manifold.geodesic(x, x_pred, torch.tensor(geodesic_fraction(step, rate)))
+def reverse_brownian(
+    manifold: Manifold, x: Tensor, x_pred: Tensor, std: float, left: float, noise: Tensor | None
+) -> Tensor:
+    """A step of reversed Brownian motion: exp_x(a (a - left) score + noise), with a the standard deviation at t.
 
-
-def reverse_brownian(name: str, x: Tensor, x_pred: Tensor, step: "Step", left: float, noise: float) -> Tensor:
-    """A step back along Brownian motion: exp_x(a (a - left) score + noise z), with a the spread at t.
-
-    On a flat field this is estimate + (left / a) (x - estimate) + noise z: `left` is the spread of noise that stays.
-    A probability flow keeps left = b and adds none; ancestral sampling has left = b^2 / a and noise^2 = b^2 - left^2.
+    On a flat field this is x_hat + (left / a) (x - x_hat) + noise. A probability flow has left = b and no noise;
+    ancestral sampling has left = b^2 / a and noise of variance b^2 - left^2.
 
     Args:
-        name: of the field.
-        x, x_pred: the point at t and the estimate of x_data.
-        step: the step.
-        left: radians.
-        noise: standard deviation of fresh noise before temperature, radians.
+        manifold: of the field.
+        x, x_pred: the point at t, and the prediction of x_data.
+        std: a, radians.
+        left: standard deviation of the noise of x that stays, radians.
+        noise: fresh noise, tangent vectors in radians; None for none.
     """
-    manifold = step.space.manifolds[name]
-    if step.s == 0:
-        return manifold.geodesic(x, x_pred, torch.tensor(1.0))
-    std, _ = step.stds()
     tangent = std * (std - left) * kernel_score(manifold, x, x_pred, std)
-    return manifold.expmap(x, tangent + step.fresh(name, noise) if noise else tangent)
+    return manifold.expmap(x, tangent if noise is None else tangent + noise)
 
 
 def kernel_score(manifold: Manifold, x: Tensor, x_pred: Tensor, std: float) -> Tensor:
-    """Score at x of the heat kernel about the estimate.
+    """Score at x of the heat kernel about the prediction.
+
+    Args:
+        manifold: of the field.
+        x, x_pred: the point, and the prediction of x_data.
+        std: standard deviation of the kernel, radians.
 
     Raises:
         UsageError: if the manifold has no heat kernel.

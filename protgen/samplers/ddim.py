@@ -1,4 +1,4 @@
-"""DDIM: from no noise at all (a probability flow) to that of ancestral sampling, by one number eta.
+"""DDIM: from no noise (a probability flow) to the noise of ancestral sampling, by one parameter eta.
 
     x_s = alpha_s x_hat + sqrt(sigma_s^2 - d^2) (x_t - alpha_t x_hat) / sigma_t + d z,
     d = eta sigma_s / sigma_t sqrt(sigma_t^2 - (alpha_t / alpha_s)^2 sigma_s^2),
@@ -23,7 +23,7 @@ class DDIM(SteppingSampler):
         eta: 0 for a deterministic map from noise to data, 1 for the noise of DDPM.
         rotation_rate: rate of the exponential schedule on curved fields that follow geodesics; 0 for the straight one.
         spacing: exponent of the time grid, t_k = (1 - k / steps)^spacing; above 1 steps are finer near data.
-        self_condition: whether each step sees the estimate of the one before.
+        self_condition: whether each step reads the prediction of the step before.
 
     Raises:
         UsageError: if steps is not positive, eta not in [0, 1], or the rate negative.
@@ -58,6 +58,11 @@ class DDIM(SteppingSampler):
 
 
 def posterior_std(alpha_t: float, sigma_t: float, alpha_s: float, sigma_s: float) -> float:
-    """Standard deviation of q(x_s | x_t, x_data), in units of the noise."""
+    """Standard deviation of q(x_s | x_t, x_data), in units of the noise.
+
+    Args:
+        alpha_t, sigma_t: the path at t.
+        alpha_s, sigma_s: the path at s < t.
+    """
     added = max(0.0, sigma_t**2 - (alpha_t / alpha_s * sigma_s) ** 2)
     return sigma_s / sigma_t * added**0.5

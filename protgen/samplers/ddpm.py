@@ -1,15 +1,15 @@
-"""Ancestral sampling: each step draws x_s from q(x_s | x_t, x_data) with the estimate in place of x_data.
+"""Ancestral sampling: each step draws x_s from q(x_s | x_t, x_data) with the prediction x_hat in place of x_data.
 
 With v = sigma_t^2 - (alpha_t / alpha_s)^2 sigma_s^2, the variance added between s and t,
 
     mean = alpha_t / alpha_s  sigma_s^2 / sigma_t^2  x_t + alpha_s v / sigma_t^2  x_hat,
-    variance = sigma_s^2 v / sigma_t^2   (the posterior's; v itself is the upper bound on what is right),
+    variance = sigma_s^2 v / sigma_t^2   (of the posterior; the optimal variance is at most v),
 
 for any alpha and sigma. Curved fields: see `protgen.samplers.curved`.
 
 References:
     Ho et al. 2020, Denoising Diffusion Probabilistic Models, eq. 7 and section 3.2 (both variances).
-    Nichol and Dhariwal 2021, Improved DDPM, eq. 15 (between them).
+    Nichol and Dhariwal 2021, Improved DDPM, eq. 15 (interpolation).
 """
 
 from torch import Tensor
@@ -24,11 +24,11 @@ class DDPM(SteppingSampler):
 
     Args:
         steps: number of steps, one network evaluation each.
-        upper: 0 for the posterior's variance (right for data at one point), 1 for its upper bound (right for normal
-            data), between them a geometric mean.
+        upper: 0 for the posterior's variance (optimal for data at one point), 1 for its upper bound (optimal for normal
+            data), in between a geometric mean.
         rotation_rate: rate of the exponential schedule on curved fields that follow geodesics; 0 for the straight one.
         spacing: exponent of the time grid, t_k = (1 - k / steps)^spacing; above 1 steps are finer near data.
-        self_condition: whether each step sees the estimate of the one before.
+        self_condition: whether each step reads the prediction of the step before.
 
     Raises:
         UsageError: if steps is not positive, upper not in [0, 1], or the rate negative.
@@ -53,7 +53,7 @@ class DDPM(SteppingSampler):
         return at_s**2 / at_t, self.noise(1.0, at_t, 1.0, at_s)
 
     def flat_step(self, name: str, x: Tensor, x_pred: Tensor, step: Step) -> Tensor:
-        """The posterior given the estimate."""
+        """The posterior given the prediction."""
         if step.s == 0:
             return x_pred
         alpha_t, sigma_t, alpha_s, sigma_s = step.flat()
@@ -63,7 +63,12 @@ class DDPM(SteppingSampler):
         return mean + step.fresh(name, self.noise(alpha_t, sigma_t, alpha_s, sigma_s))
 
     def noise(self, alpha_t: float, sigma_t: float, alpha_s: float, sigma_s: float) -> float:
-        """Standard deviation of the noise of a step."""
+        """Standard deviation of the noise of a step.
+
+        Args:
+            alpha_t, sigma_t: the path at t.
+            alpha_s, sigma_s: the path at s < t.
+        """
         lower = posterior_std(alpha_t, sigma_t, alpha_s, sigma_s)
         if lower == 0:
             return 0.0

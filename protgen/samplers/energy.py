@@ -1,14 +1,14 @@
-"""Energy guidance: the estimate of x_data goes down an energy before the sampler uses it.
+"""Energy guidance: gradient descent of the predicted x_data on an energy, before the sampler uses the prediction.
 
-`EnergyGuidance` takes the gradient at the estimate itself, so a step costs evaluations of the energy and no backward
-pass of the model (He et al. 2024, Manifold Preserving Guided Diffusion, algorithm 1 without the encoder). It suits
-energies of the whole, such as a radius. One of a few residues moves these alone, and the network takes what it did for
-noise and removes it again.
+`EnergyGuidance` takes the gradient at the prediction itself, so a step costs evaluations of the energy and no backward
+pass of the network (He et al. 2024, Manifold Preserving Guided Diffusion, algorithm 1 without the encoder). It suits
+energies of the whole structure, such as a radius of gyration. The energy of a few residues moves these alone, and the
+network removes such a move as noise.
 
 `PosteriorGuidance` takes the gradient with respect to x_t, through the network (Chung et al. 2023, Diffusion Posterior
-Sampling, algorithm 1): whatever the network holds together moves together.
+Sampling, algorithm 1): positions that the network correlates move together.
 
-In both the next self-conditioned estimate sees what the energy did.
+Both change the prediction that the next step reads by self-conditioning.
 """
 
 from collections.abc import Callable
@@ -19,25 +19,30 @@ from torch import Tensor
 
 from protgen.samplers.base import Denoiser, Guide
 from protgen.spaces.base import Space
+from protgen.spaces.capabilities import Observable, require
 from protgen.types import Conditioning, State
 
 Energy = Callable[[Tensor, Bool[Tensor, "b l"]], Float[Tensor, " b"]]
 
 
 class EnergyGuidance(Guide):
-    """Move the estimate down the gradient of an energy of the coordinates it shows.
+    """Gradient descent of the prediction on an energy of its coordinates.
 
     Args:
         denoiser: what to guide.
-        space: its space, which shows coordinates (`observe`) and moves along tangent vectors.
+        space: its space, which must be `Observable`.
         energy: (coordinates, mask) -> (b,); coordinates as `space.observe` gives them (backbones: (b, l, 4, 3) Å).
             Each example's energy must depend on that example alone.
         scale: weight of the energy: a descent step is `scale` times the gradient, in units of the fields.
-        start: time above which guidance rests: an estimate made of mere noise is a blur, whose energy says little.
-        stop: time below which it rests.
-        steps: descent steps for each estimate.
-        longest: largest move of one position in one step, in units of its field (Å, radians): keeps stiff energies
-            from throwing a position away.
+        start: time above which guidance is off: a prediction from noise alone is an average, whose energy has little
+            meaning.
+        stop: time below which guidance is off.
+        steps: descent steps for each prediction.
+        longest: largest move of one position in one step, in units of its field (Å, radians): it bounds the steps of
+            stiff energies.
+
+    Raises:
+        ConfigError: if the space is not observable.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class EnergyGuidance(Guide):
     ) -> None:
         super().__init__(denoiser)
         self.space = space
+        self.observe = require(space, Observable, "energy guidance").observe
         self.energy = energy
         self.scale = scale
         self.start = start
@@ -61,7 +67,7 @@ class EnergyGuidance(Guide):
         self.longest = longest
 
     def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None) -> State:
-        """E[x_data | x_t, y], moved down the energy."""
+        """E[x_data | x_t, y] after descent on the energy."""
         result = self.denoiser.denoise(x_t, t, cond, x_pred)
         active = (t <= self.start) & (t >= self.stop)
         if not bool(active.any()):
@@ -71,13 +77,13 @@ class EnergyGuidance(Guide):
         return result
 
     def descend(self, x: State, active: Bool[Tensor, " b"]) -> State:
-        """One step down the energy in the tangent space of each field; examples at rest stay where they are."""
+        """One descent step in the tangent space of each field; examples that are not active stay unchanged."""
         with torch.enable_grad():
             moves = {
                 name: torch.zeros(*x.mask.shape, manifold.dim, device=x.mask.device, requires_grad=True)
                 for name, manifold in self.space.manifolds.items()
             }
-            total = self.energy(self.space.observe(moved(self.space, x, moves)), x.mask).sum()
+            total = self.energy(self.observe(moved(self.space, x, moves)), x.mask).sum()
             gradients = torch.autograd.grad(total, list(moves.values()), allow_unused=True)
         on = (active[:, None] & x.mask)[..., None]
         steps = {}
@@ -91,26 +97,34 @@ class EnergyGuidance(Guide):
 
 
 def moved(space: Space, x: State, tangents: dict[str, Tensor]) -> State:
-    """A state with some fields moved along tangent vectors."""
+    """A state with some fields moved along tangent vectors.
+
+    Args:
+        space: of the point.
+        x: the point.
+        tangents: tangent vectors of some fields.
+    """
     return x.with_fields(**{name: space.manifolds[name].expmap(x[name], tangent) for name, tangent in tangents.items()})
 
 
 class PosteriorGuidance(Guide):
-    """Move the estimate's flat fields down the gradient of an energy with respect to x_t.
+    """Move the prediction's flat fields along the negative gradient of an energy with respect to x_t.
 
-    With E the energy of the estimate and g its gradient, E / |g|^2 g is the step of x_t after which the estimate would
-    have no energy left, were it linear in x_t (Polyak 1969). A sampler gives x_t a small part of the way to the
-    estimate at each step, so the estimate moves by several times that.
+    With E the energy of the prediction and g its gradient, -E / |g|^2 g is the step of x_t after which the energy would
+    be 0 if it were linear in x_t (Polyak 1969). Each sampler step moves x_t by a small fraction of the distance to the
+    prediction, so the prediction moves by several such steps.
 
     Args:
         denoiser: what to guide.
-        space: its space, which shows coordinates (`observe`).
-        energy: (coordinates, mask) -> (b,), as of `EnergyGuidance`, and 0 where all is well.
-        push: how many such steps the estimate goes: one number, or one for each example (b,).
-        stop: time below which it rests, one number or (b,): what is far has come by then, and fine moves are no longer
-            the network's.
-        longest: largest move of one position in one of them, in units of its field (Å); beyond it the whole step is
-            made shorter.
+        space: its space, which must be `Observable`; it may name the fields that move (`moved_by_gradients`).
+        energy: (coordinates, mask) -> (b,), as of `EnergyGuidance`, and 0 where the condition is met.
+        push: how many such steps the prediction moves: one number, or one for each example (b,).
+        stop: time below which guidance is off, one number or (b,): the network makes no large moves any more.
+        longest: largest move of one position in one of them, in units of its field (Å); longer steps are scaled down as
+            a whole.
+
+    Raises:
+        ConfigError: if the space is not observable.
     """
 
     def __init__(
@@ -123,25 +137,29 @@ class PosteriorGuidance(Guide):
         longest: float = 2.0,
     ) -> None:
         super().__init__(denoiser)
+        observable = require(space, Observable, "energy guidance")
         self.space = space
+        self.observe = observable.observe
         self.energy = energy
         self.push = push
         self.stop = stop
         self.longest = longest
-        self.names = [name for name, manifold in space.manifolds.items() if not manifold.curved]
+        flat = [name for name, manifold in space.manifolds.items() if not manifold.curved]
+        allowed = observable.moved_by_gradients
+        self.names = flat if allowed is None else [name for name in flat if name in allowed]
 
     def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None) -> State:
         """E[x_data | x_t, y], moved."""
         active = t >= torch.as_tensor(self.stop, device=t.device)
-        if not bool(active.any()):
+        if not self.names or not bool(active.any()):
             return self.denoiser.denoise(x_t, t, cond, x_pred)
         with torch.enable_grad():
             at = {name: x_t[name].detach().requires_grad_() for name in self.names}
             found = self.denoiser.denoise(x_t.with_fields(**at), t, cond, x_pred)
-            energies = self.energy(self.space.observe(found), x_t.mask)
+            energies = self.energy(self.observe(found), x_t.mask)
             found = found.with_fields(**{name: x.detach() for name, x in found.fields.items()})
             if not bool((energies > 0).any()):
-                return found  # the way back through the network costs as much as the way forth
+                return found  # the backward pass of the network costs as much as the forward pass
             gradients = torch.autograd.grad(energies.sum(), list(at.values()), allow_unused=True)
         real = (active[:, None] & x_t.mask)[..., None]
         slopes = {
@@ -149,10 +167,18 @@ class PosteriorGuidance(Guide):
             for name, g in zip(at, gradients, strict=True)
             if g is not None
         }
-        if not slopes:
-            return found
+        return self.pushed(found, slopes, energies.detach().nan_to_num()) if slopes else found
+
+    def pushed(self, found: State, slopes: dict[str, Tensor], energies: Float[Tensor, " b"]) -> State:
+        """The prediction after `push` Polyak steps along each field's gradient.
+
+        Args:
+            found: the prediction.
+            slopes: gradient of the energy in each field of x_t.
+            energies: of the prediction.
+        """
         steep = torch.stack([g.square().sum((1, 2)) for g in slopes.values()]).sum(0)
-        pace = energies.detach().nan_to_num() / steep.clamp(min=1e-8)
+        pace = energies / steep.clamp(min=1e-8)
         moves = {}
         for name, g in slopes.items():
             step = -pace[:, None, None] * g

@@ -1,17 +1,17 @@
-"""Euler steps of the probability flow from noise to data, with optional noise on the way.
+"""Euler steps of the probability flow from noise to data, with optional noise.
 
-With the estimate of x_data at t, the step to s < t keeps that estimate and the noise it implies:
+The step from t to s < t keeps the prediction x_hat of x_data at t, and the noise that it implies:
 
     x_s = alpha_s x_hat + sigma_s (x_t - alpha_t x_hat) / sigma_t,
 
 which is Euler's step in sigma / alpha (Karras et al. 2022, algorithm 1, first half; Song et al. 2021, DDIM).
-On the straight path it goes the share (t - s) / t of the way to the estimate: Euler's step in t. On curved fields
-(rotations) the path of flow matching is a geodesic and the exponential schedule replaces that share by rate * (t - s):
-they settle early, and everything else settles around them (Yim et al. 2023, FrameFlow, section 3.2; Bose et al. 2023,
-FoldFlow: without it 4 % of samples are designable, with it 94 %).
+On the straight path it covers the fraction (t - s) / t of the distance to x_hat: Euler's step in t. On curved fields
+(rotations) the path of flow matching is a geodesic, and the exponential schedule replaces that fraction by
+rate * (t - s): rotations converge early, and positions after them (Yim et al. 2023, FrameFlow, section 3.2; Bose et al.
+2023, FoldFlow: without it 4 % of samples are designable, with it 94 %).
 
-Noise on flat fields follows DDIM (Song et al. 2021, eq. 12): part of the noise left in x_t is exchanged for fresh noise
-of the given temperature.
+Noise on flat fields follows DDIM (Song et al. 2021, eq. 12): a fraction of the noise in x_t is replaced by fresh noise
+at the given temperature.
 """
 
 import torch
@@ -29,7 +29,7 @@ class Euler(SteppingSampler):
         rotation_rate: rate of the exponential schedule on curved fields that follow geodesics; 0 for the straight one.
         churn: rate at which noise is exchanged on flat fields; 0 integrates the ODE.
         spacing: exponent of the time grid, t_k = (1 - k / steps)^spacing; above 1 steps are finer near data.
-        self_condition: whether each step sees the estimate of the one before.
+        self_condition: whether each step reads the prediction of the step before.
 
     Raises:
         UsageError: if steps is not positive or a rate is negative.
@@ -53,7 +53,7 @@ class Euler(SteppingSampler):
         return step.stds()[1], 0.0
 
     def flat_step(self, name: str, x: Tensor, x_pred: Tensor, step: Step) -> Tensor:
-        """Along the flow, or with noise exchanged on the way."""
+        """Along the flow, or with exchanged noise."""
         if self.churn and step.s > 0:
             return self.exchange_noise(name, x, x_pred, step)
         if step.path.straight:
@@ -64,7 +64,14 @@ class Euler(SteppingSampler):
         return keep * x + (alpha_s - alpha_t * keep) * x_pred
 
     def exchange_noise(self, name: str, x: Tensor, x_pred: Tensor, step: Step) -> Tensor:
-        """The step on a flat field with a fraction of the noise drawn anew: 1 - (s / t)^churn of its variance."""
+        """The step on a flat field with fresh noise for the fraction 1 - (s / t)^churn of its variance.
+
+        Args:
+            name: of the field.
+            x: its value at step.t.
+            x_pred: the prediction of x_data there.
+            step: the times, the path and the task.
+        """
         alpha_t, sigma_t, alpha_s, sigma_s = step.flat()
         noise = (x - alpha_t * x_pred) / sigma_t
         fresh_fraction = 1 - (step.s / step.t) ** self.churn

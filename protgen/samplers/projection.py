@@ -1,9 +1,9 @@
-"""Projection: the estimate of x_data is put onto the set of points that meet a hard constraint.
+"""Projection: the prediction of x_data is projected onto the points that meet a hard constraint.
 
-What the set is, a function says: a motif in its place, copies that are equal. The sampler goes towards the projected
-estimate, the next self-conditioned estimate sees it, and the last step ends on it, so the constraint holds exactly
-(projection in the sense of replacement: Trippe et al. 2023, ProtDiff/SMCDiff, section 3.1, but of the estimate rather
-than of x_t, which needs no noising of what is known).
+A function defines the projection: a motif in its place, copies that are equal. The sampler steps towards the projected
+prediction, the next prediction reads it by self-conditioning, and the last step ends on it, so the constraint holds
+exactly. This is replacement (Trippe et al. 2023, ProtDiff/SMCDiff, section 3.1) of the prediction rather than of x_t,
+so the known part needs no noise.
 """
 
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from protgen.types import Conditioning, State
 
 
 class Projection(Guide):
-    """Project each estimate, and the noisy point too where asked.
+    """Project each prediction and, optionally, the noisy point.
 
     Args:
         denoiser: what to guide.
         project: the nearest point that meets the constraint, a function of a state.
-        inputs: whether x_t is projected before the network sees it: for constraints that noise can meet as well, such
-            as symmetry.
+        inputs: whether x_t is projected before the network reads it: for constraints that noise can meet too, such as
+            symmetry.
     """
 
     def __init__(self, denoiser: Denoiser, project: Callable[[State], State], inputs: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Resampling of particles: which go on, and how often, in proportion to their weights.
+"""Resampling of particles in proportion to their weights.
 
 References:
     Douc, Cappé and Moulines 2005, Comparison of Resampling Schemes for Particle Filtering, section 2.4.
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def effective_size(weights: Float[Tensor, " p"]) -> float:
-    """1 / sum of squared normalised weights: p where all are equal, 1 where one has all (Kong et al. 1994)."""
+    """1 / sum of squared weights: p where all are equal, 1 where one particle has all (Kong et al. 1994)."""
     return float(1 / weights.square().sum())
 
 
@@ -19,18 +19,18 @@ def systematic(weights: Float[Tensor, " p"], shift: float) -> Int[Tensor, " p"]:
 
     Args:
         weights: normalised, p of them.
-        shift: in [0, 1), the one random number it takes.
+        shift: in [0, 1), the only random number.
     """
     return at(weights, (torch.arange(len(weights), device=weights.device) + shift) / len(weights))
 
 
 def one(weights: Float[Tensor, " p"], uniform: float) -> int:
-    """One particle in proportion to its weight, from a number in [0, 1)."""
+    """One particle drawn in proportion to its weight, by a uniform number in [0, 1)."""
     return int(at(weights, torch.tensor([uniform], device=weights.device)))
 
 
 def at(weights: Float[Tensor, " p"], places: Float[Tensor, " n"]) -> Int[Tensor, " n"]:
-    """The particles whose fractions of [0, 1) hold the places."""
+    """The particles whose intervals of [0, 1), as long as their weights, contain the places."""
     picks = torch.searchsorted(weights.cumsum(0), places.to(weights), right=True)
-    # Rounding may leave the sum of weights short of 1, and a place beyond it: no one without weight gets that.
+    # Rounding may leave the sum of weights below 1, and a place above it: no particle of weight 0 may take it.
     return picks.clamp(max=int(weights.nonzero().max()))

@@ -1,11 +1,11 @@
-"""Paths from data to noise: how much of each is left at time t. The lowest layer of sampling; knows no network.
+"""Paths from data to noise: the factors alpha(t) and sigma(t). The lowest layer of sampling; knows no network.
 
-On flat fields x_t = alpha(t) x_data + sigma(t) x_noise, with x_noise of the spread the space gives to noise, so that
-alpha and sigma have no unit. t = 0 is data and t = 1 is noise. A sampler starts from sigma(1) x_noise, which is exact
-where alpha(1) = 0 and a good approximation where sigma(1) is much larger than alpha(1).
+On flat fields x_t = alpha(t) x_data + sigma(t) x_noise, with x_noise of the standard deviation of the space's noise,
+so that alpha and sigma have no unit. t = 0 is data and t = 1 is noise. A sampler starts from sigma(1) x_noise, which is
+exact where alpha(1) = 0 and a good approximation where sigma(1) is much larger than alpha(1).
 
 Curved fields have no sum of two points. Their path is either the geodesic from x_data to x_noise (flow matching), or
-Brownian motion from x_data (diffusion), whose spread at time t is that of `Brownian`.
+Brownian motion from x_data (diffusion), whose standard deviation at time t is that of `Brownian`.
 
 References:
     Kingma et al. 2021, Variational Diffusion Models, section 3 (log signal-to-noise ratio as the schedule).
@@ -29,7 +29,7 @@ from protgen.errors import ConfigError
 class Schedule(nn.Module, ABC):
     """alpha(t) and sigma(t) of a flat field; times are tensors of any shape with values in [0, 1].
 
-    A module, because a schedule can be learned.
+    It is a module because a schedule can be learned.
     """
 
     @abstractmethod
@@ -117,7 +117,7 @@ class Cosine(Schedule):
 
 
 class LinearBeta(Schedule):
-    """Variance-preserving with a rate of noise that grows in proportion to time: the schedule of DDPM.
+    """Variance-preserving with a noise rate that is linear in time: the schedule of DDPM.
 
     beta(t) = beta_min + t (beta_max - beta_min) and alpha = exp(-1/2 int_0^t beta), sigma^2 = 1 - alpha^2.
 
@@ -145,7 +145,7 @@ class LinearBeta(Schedule):
         return (-self.exponent(t) / 2).exp()
 
     def sigma(self, t: Tensor) -> Tensor:
-        """sqrt(1 - exp(-int beta)); expm1 keeps its digits near t = 0."""
+        """sqrt(1 - exp(-int beta)); expm1 stays accurate near t = 0."""
         return (-torch.expm1(-self.exponent(t))).sqrt()
 
     def slopes(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -159,8 +159,8 @@ class VarianceExploding(Schedule):
     """alpha = 1 and sigma rising on EDM's grid: sigma = (a + t (b - a))^rho with a^rho = sigma_min, b^rho = sigma_max.
 
     Args:
-        sigma_min, sigma_max: in units of the spread of noise, which is about that of data: EDM's 0.002 and 80 at a
-            spread of data of 0.5.
+        sigma_min, sigma_max: in units of the standard deviation of the noise, which is about that of the data: EDM's
+            0.002 and 80 at a standard deviation of the data of 0.5.
         rho: EDM's 7; larger puts more of [0, 1] near sigma_min.
 
     References:
@@ -190,8 +190,8 @@ class VarianceExploding(Schedule):
         base = self.low + t * (self.high - self.low)
         return torch.zeros_like(t), self.rho * (self.high - self.low) * base.pow(self.rho - 1)
 
-    def time_of(self, sigma: Tensor) -> Tensor:
-        """The time at which the path has that sigma, kept in [0, 1]."""
+    def times_of(self, sigma: Tensor) -> Tensor:
+        """The times at which the path has that sigma, kept in [0, 1]."""
         return ((sigma.pow(1 / self.rho) - self.low) / (self.high - self.low)).clamp(0, 1)
 
 
@@ -199,8 +199,8 @@ class Learned(Schedule):
     """Variance-preserving with a learned, monotone log noise-to-signal ratio gamma(t) = -log SNR(t).
 
     alpha^2 = sigmoid(-gamma), sigma^2 = sigmoid(gamma). gamma(t) = g0 + (g1 - g0) shape(t) with a monotone network
-    `shape` from 0 to 1: the ends change the bound of a diffusion model and are learned by it; the shape between them
-    does not change it, and is learned to make its estimate vary least.
+    `shape` from 0 to 1: the bound of a diffusion model depends on the ends, which are trained on it. It does
+    not depend on the shape between them, which is trained to minimise the variance of its estimate.
 
     Args:
         gamma_min, gamma_max: gamma at t = 0 and t = 1 before training.
@@ -214,17 +214,17 @@ class Learned(Schedule):
         super().__init__()
         if not gamma_min < gamma_max:
             raise ConfigError(f"gamma_min {gamma_min} and gamma_max {gamma_max}: give the smaller first")
-        # softplus makes weights positive and the width never negative. A linear shape to begin with, nearly.
+        # softplus makes weights and the width positive. The initial shape is nearly linear.
         self.start = nn.Parameter(torch.tensor(float(gamma_min)))
         self.width = nn.Parameter(inverse_softplus(torch.tensor(float(gamma_max - gamma_min))))
         self.straight = nn.Parameter(inverse_softplus(torch.tensor(1.0)))
         self.outer = nn.Parameter(inverse_softplus(torch.full((hidden,), 0.1 / hidden)))
         self.inner = nn.Parameter(inverse_softplus(torch.full((hidden,), 8.0)))
         self.shift = nn.Parameter(-8.0 * (torch.arange(hidden) + 0.5) / hidden)
-        self.on_shape: Callable[[Tensor], Tensor] | None = None  # changes gradients on their way to the shape
+        self.on_shape: Callable[[Tensor], Tensor] | None = None  # applied to the gradient of the shape
 
     def rise(self, t: Tensor) -> Tensor:
-        """The monotone network before it is put between 0 and 1: a line plus sigmoids with positive weights."""
+        """The monotone network before it is scaled to [0, 1]: a line plus sigmoids with positive weights."""
         inner, shift, outer = self.inner.to(t), self.shift.to(t), self.outer.to(t)
         steps = torch.sigmoid(softplus(inner) * t[..., None] + shift)
         return softplus(self.straight.to(t)) * t + (softplus(outer) * steps).sum(-1)
@@ -246,7 +246,7 @@ class Learned(Schedule):
         return self.between(shape), self.between(slope) - self.start.to(t)
 
     def between(self, fraction: Tensor) -> Tensor:
-        """gamma at a fraction of the way from its first to its last value."""
+        """gamma at a fraction between its first and its last value."""
         return self.start.to(fraction) + softplus(self.width.to(fraction)) * fraction
 
     def alpha(self, t: Tensor) -> Tensor:
@@ -276,15 +276,15 @@ def inverse_softplus(y: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Brownian:
-    """Spread of Brownian motion on curved fields, radians: s(t) = low^(1 - t) high^t.
+    """Standard deviation of Brownian motion on curved fields, radians: s(t) = low^(1 - t) high^t.
 
-    A constant ratio between steps, as a step of a reverse walk should be small against the spread at its time. The
-    slowest mode of the heat kernel falls as exp(-s^2) on rotations and exp(-s^2 / 2) on circles: at the default end
-    exp(-9) and exp(-4.5) are left of it.
+    The ratio between steps is constant, as a step of reversed Brownian motion should be small against the standard
+    deviation at its time. The slowest mode of the heat kernel decays as exp(-s^2) on rotations and exp(-s^2 / 2) on
+    circles: it is exp(-9) and exp(-4.5) at the default end.
 
     Attributes:
-        low: spread at t = 0; 0.02 rad is 1.1 degrees.
-        high: spread at t = 1, where the field is uniform for all purposes.
+        low: standard deviation at t = 0; 0.02 rad is 1.1 degrees.
+        high: standard deviation at t = 1, where the field is uniform to good accuracy.
 
     References:
         De Bortoli et al. 2022, Riemannian Score-Based Generative Modelling; Yim et al. 2023, FrameDiff, section 3.
@@ -295,7 +295,7 @@ class Brownian:
 
     def __post_init__(self) -> None:
         if not 0 < self.low < self.high:
-            raise ConfigError(f"spreads {self.low} and {self.high} of Brownian motion: give 0 < low < high")
+            raise ConfigError(f"standard deviations {self.low} and {self.high} of Brownian motion: give 0 < low < high")
 
     def std(self, t: Tensor) -> Tensor:
         """s(t)."""
@@ -312,11 +312,11 @@ class Brownian:
 
 @dataclass(frozen=True)
 class Path:
-    """How a point goes from data to noise: by a schedule where it is flat, and by geodesics or a walk where it is not.
+    """The path from data to noise: a schedule on flat fields, geodesics or Brownian motion on curved fields.
 
     Attributes:
         flat: schedule of flat fields.
-        walk: Brownian motion of curved fields; None for geodesics from x_data to x_noise.
+        brownian: Brownian motion of curved fields; None for geodesics from x_data to x_noise.
     """
 
     flat: Schedule = field(default_factory=Linear)
@@ -324,11 +324,11 @@ class Path:
 
     @property
     def straight(self) -> bool:
-        """Whether flat fields go from data to noise at constant velocity."""
+        """Whether flat fields move from data to noise at constant velocity."""
         return isinstance(self.flat, Linear)
 
     def seen(self, t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """The time as an encoder is told it: the fraction of noise, the same number at the same noise on every path."""
+        """The time that an encoder reads: the fraction of noise, the same number at the same noise on every path."""
         return t if self.straight else self.flat.noise_fraction(t)
 
 

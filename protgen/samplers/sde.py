@@ -5,13 +5,13 @@ For every rate w(t) >= 0 the equation, backwards in time,
     dx = [-v(x, t) + w(t) / 2 grad log p_t(x)] d(-t) + sqrt(w(t)) dW
 
 has the distributions of the probability flow dx/dt = v. Here w = noise^2 g^2 with g^2 = 2 sigma sigma' - 2 sigma^2
-alpha' / alpha of the forward process; noise = 1 is its time reversal, 0 the flow itself. With the estimate x_hat and
-the noise it implies, e = (x - alpha x_hat) / sigma: v = alpha' x_hat + sigma' e and grad log p = -e / sigma (in units
-of the noise). g^2 has no bound where alpha goes to 0; any smaller w does as well, so it is kept to what a step can
-follow.
+alpha' / alpha of the forward process; noise = 1 is its time reversal, 0 the flow itself. With the prediction x_hat and
+the noise that it implies, e = (x - alpha x_hat) / sigma: v = alpha' x_hat + sigma' e and grad log p = -e / sigma (in
+units of the noise). g^2 diverges where alpha goes to 0. Any smaller w is valid too, so w is limited to what a step can
+resolve.
 
-On curved fields with Brownian motion of spread a at t and b at s: exp_x((1 + noise^2) / 2 (a^2 - b^2) score + noise
-sqrt(a^2 - b^2) z). Temperature scales dW and the first noise: below 1, samples move towards likelier ones.
+On curved fields with Brownian motion of standard deviation a at t and b at s: exp_x((1 + noise^2) / 2 (a^2 - b^2) score
++ noise sqrt(a^2 - b^2) z). Temperature scales dW and the initial noise: below 1, samples are more probable.
 
 References:
     Song et al. 2021, Score-Based Generative Modeling through SDEs, eq. 6 and 13.
@@ -29,10 +29,10 @@ class SDE(SteppingSampler):
 
     Args:
         steps: number of steps, one network evaluation each.
-        noise: 1 for the reverse of the forward process, 0 for its probability flow; more forgets faster.
+        noise: 1 for the reverse of the forward process, 0 for its probability flow; larger values decorrelate faster.
         rotation_rate: rate of the exponential schedule on curved fields that follow geodesics; 0 for the straight one.
         spacing: exponent of the time grid, t_k = (1 - k / steps)^spacing; above 1 steps are finer near data.
-        self_condition: whether each step sees the estimate of the one before.
+        self_condition: whether each step reads the prediction of the step before.
 
     Raises:
         UsageError: if steps is not positive, or noise or the rate negative.
@@ -52,7 +52,7 @@ class SDE(SteppingSampler):
         self.noise = noise
 
     def brownian(self, step: Step) -> tuple[float, float]:
-        """Drift of the score, and noise that the forward walk added."""
+        """Drift along the score, and the noise that the forward Brownian motion added."""
         at_t, at_s = step.stds()
         variance = at_t**2 - at_s**2
         return at_t - (1 + self.noise**2) / 2 * variance / at_t, self.noise * variance**0.5
@@ -64,7 +64,7 @@ class SDE(SteppingSampler):
         width = step.t - step.s
         alpha, sigma, _, _ = step.flat()
         alpha_slope, sigma_slope = step.path.flat.slopes_at(step.t)
-        # A step removes at most half of the noise by this term, or it would overshoot.
+        # A step removes at most half of the noise by this term; more would overshoot.
         rate = sigma**2 / width
         if alpha > 0:
             rate = min(rate, 2 * sigma * sigma_slope - 2 * sigma**2 * alpha_slope / alpha)

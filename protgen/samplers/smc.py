@@ -1,8 +1,9 @@
-"""Sequential Monte Carlo: several particles for each sample, resampled as they go by how low their energy is.
+"""Sequential Monte Carlo: several particles for each sample, resampled by their energies.
 
-The target at each step is p(x_t) exp(-strength E(x_data estimate)); a particle's weight is the factor by which it grew
-since the last resampling (Wu et al. 2023, Twisted Diffusion Sampler, algorithm 1, with the sampler's own steps as
-proposals; Del Moral, Doucet and Jasra 2006). The energy needs no gradient. Fresh noise on the way lets copies part.
+The target at each step is p(x_t) exp(-strength E(x_hat)) with x_hat the prediction of x_data. The weight of a particle
+is the factor by which this grew since the last resampling (Wu et al. 2023, Twisted Diffusion Sampler, algorithm 1, with
+the sampler's own steps as proposals; Del Moral, Doucet and Jasra 2006). The energy needs no gradient. Fresh noise in
+each step separates copies of a particle.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from protgen.samplers.base import Denoiser, Sampler, SamplingTask, Step, begin, 
 from protgen.samplers.euler import Euler
 from protgen.samplers.resampling import effective_size, systematic
 from protgen.spaces.base import Space
+from protgen.spaces.capabilities import Observable, require
 from protgen.types import State
 
 
@@ -23,11 +25,11 @@ class SequentialMonteCarlo(Sampler):
     """Euler steps of many particles, with systematic resampling when their weights become uneven.
 
     Args:
-        steps: number of steps, each one evaluation a particle.
+        steps: number of steps, one network evaluation each for every particle.
         particles: for each sample.
         strength: factor of the energy in the exponent.
-        churn: rate at which noise is exchanged, as in `Euler`; copies of a particle part by it.
-        threshold: effective number of particles, as a share, below which they are resampled.
+        churn: rate at which noise is exchanged, as in `Euler`; it separates copies of a particle.
+        threshold: effective number of particles, as a fraction, below which they are resampled.
         rotation_rate, spacing: as in `Euler`.
 
     Raises:
@@ -47,7 +49,7 @@ class SequentialMonteCarlo(Sampler):
         if particles < 1 or strength < 0 or not 0 <= threshold <= 1 or churn <= 0:
             raise UsageError(
                 f"particles {particles}, strength {strength}, threshold {threshold}, churn {churn}: particles must be "
-                "at least 1, strength not negative, threshold from 0 to 1, and churn positive, as copies part by it"
+                "at least 1, strength not negative, threshold from 0 to 1, and churn positive, as it separates copies"
             )
         self.euler = Euler(steps, rotation_rate=rotation_rate, churn=churn, spacing=spacing)
         self.steps = steps
@@ -57,9 +59,13 @@ class SequentialMonteCarlo(Sampler):
 
     @torch.no_grad()
     def sample(self, denoiser: Denoiser, space: Space, task: SamplingTask) -> State:
-        """Samples of the space, one for each generator of the task: the particle of each with the lowest energy."""
-        # One state a particle, each a whole batch: guides and conditions are made for the batch as it is. Draws of one
-        # sample follow each other in its own stream, so it does not depend on its neighbours.
+        """The particle with the lowest energy for each generator of the task.
+
+        Raises:
+            ConfigError: if the task has an energy and the space is not observable.
+        """
+        # One state for each particle, each a whole batch: guides and conditions belong to the batch. All draws of a
+        # sample come from its own stream, so it does not depend on its neighbours.
         xs = [begin(denoiser.path, space, task) for _ in range(self.particles)]
         estimates: list[State | None] = [None] * self.particles
         b = len(task.mask)
@@ -85,14 +91,21 @@ class SequentialMonteCarlo(Sampler):
         return gather(xs, best)[0]
 
     def energies(self, space: Space, task: SamplingTask, states: list[State]) -> Float[Tensor, "b p"]:
-        """The energy of each particle; 0 where the task has none."""
+        """The energy of each particle; 0 where the task has none.
+
+        Args:
+            space: of the particles.
+            task: its energy.
+            states: one state for each particle, each a whole batch.
+        """
         if task.energy is None:
             return torch.zeros(len(task.mask), len(states), device=task.mask.device)
-        values = torch.stack([task.energy(space.observe(state), task.mask) for state in states], dim=1)
+        observe = require(space, Observable, "smc with an energy").observe
+        values = torch.stack([task.energy(observe(state), task.mask) for state in states], dim=1)
         return torch.nan_to_num(values, nan=1e6, posinf=1e6)
 
     def resample(self, logs: Float[Tensor, "b p"], generators: Sequence[Generator]) -> Tensor:
-        """Which particle each place is taken by, (b, p): by systematic resampling where weights are uneven."""
+        """The particle that each place takes, (b, p): by systematic resampling where weights are uneven."""
         weights = logs.softmax(-1)
         picks = torch.arange(self.particles, device=logs.device).repeat(len(logs), 1)
         for row, generator in enumerate(generators):
@@ -102,7 +115,7 @@ class SequentialMonteCarlo(Sampler):
 
 
 def gather(states: list[State], picks: Tensor) -> list[State]:
-    """The states with, in each row, the particles picked: one state for each column of `picks` (b, k)."""
+    """The particles picked in each row: one state for each column of `picks` (b, k)."""
     rows = torch.arange(len(picks), device=picks.device)
     stacked = {name: torch.stack([state[name] for state in states]) for name in states[0].fields}
     mask = states[0].mask

@@ -1,8 +1,8 @@
 """Protein backbones as one rigid frame a residue: the space SE(3)^l.
 
 Fields: `trans` (b, l, 3), CA positions in Å, centred; `rots` (b, l, 3, 3), residue axes. Bond lengths and angles
-inside a residue are ideal by construction; what a model must get right is how residues join and pack.
-Noise is Gaussian for positions, with the spread a native of that length has, and uniform for rotations
+inside a residue are ideal by construction; a model has to learn how residues are joined and packed.
+Noise is Gaussian for positions, with the standard deviation of natives of that length, and uniform for rotations
 (Yim et al. 2023, FrameDiff, section 3; FrameFlow).
 """
 
@@ -15,9 +15,12 @@ from torch import Generator, Tensor, nn
 
 from protgen.geometry import alignment, frames, igso3, so3
 from protgen.geometry import constants as ideal
-from protgen.spaces.atoms import BackboneAtoms
-from protgen.spaces.base import Euclidean, HeatKernel, Manifold, Space, masked
+from protgen.spaces.atoms import ResidueFrames
+from protgen.spaces.base import Space, masked
+from protgen.spaces.capabilities import Alignable, AuxiliaryLosses, DecoderStart, VectorPoints
 from protgen.spaces.hydrogen_bond_loss import hydrogen_bond_error
+from protgen.spaces.manifolds import Euclidean, HeatKernel, Manifold
+from protgen.spaces.observation import Posable
 from protgen.types import Batch, Features, State
 
 
@@ -36,7 +39,7 @@ class Rotations(Manifold, HeatKernel):
         return so3.move(x, tangent)
 
     def logmap(self, x: Tensor, y: Tensor) -> Tensor:
-        """Rotation vector in the frame of x that leads to y."""
+        """Rotation vector, in the frame of x, from x to y."""
         return so3.relative_log(x, y)
 
     def squared_error(self, prediction: Tensor, target: Tensor) -> Float[Tensor, "b l"]:
@@ -48,11 +51,11 @@ class Rotations(Manifold, HeatKernel):
 
         (2 - 2 cos a) / a^2 is the density of the Haar measure in rotation vectors, and 8 pi^2 the volume in all.
         """
-        # Trapezoids on [0, min(pi, 12 s)]: beyond that nothing is left of the integrand.
+        # Trapezoids on [0, min(pi, 12 s)]: the integrand vanishes beyond.
         reach = (12 * std).clamp(max=math.pi)[..., None]
         fraction = torch.linspace(0, 1, 513, device=std.device, dtype=std.dtype)
         angle = reach * fraction
-        # 2 sin^2(a / 2) keeps its digits where 1 - cos a loses them.
+        # 2 sin^2(a / 2) stays accurate at small angles, where 1 - cos a cancels.
         values = 2 * (angle / 2).sin().square() * torch.exp(-angle.square() / (2 * std[..., None].square()))
         return (8 * math.pi * torch.trapezoid(values, angle, dim=-1)).log()
 
@@ -62,10 +65,10 @@ class Rotations(Manifold, HeatKernel):
 
     def score(self, x_t: Tensor, x_data: Tensor, std: Tensor) -> Tensor:
         """-(d log f / d angle) along the rotation vector back to x_data."""
-        way = so3.relative_log(x_t, x_data)
+        vector = so3.relative_log(x_t, x_data)
         # The square root of a sum has no gradient at 0; 1e-12 is below what float32 resolves in an angle.
-        angle = (way.square().sum(-1, keepdim=True) + 1e-12).sqrt()
-        return igso3.score_over_angle(angle, std) * way
+        angle = (vector.square().sum(-1, keepdim=True) + 1e-12).sqrt()
+        return igso3.score_over_angle(angle, std) * vector
 
     def log_kernel(self, x_t: Tensor, x_data: Tensor, std: Tensor) -> Float[Tensor, "b l"]:
         """log of IGSO(3) with respect to volume, rad^-3."""
@@ -74,10 +77,10 @@ class Rotations(Manifold, HeatKernel):
 
 
 class FrameHead(nn.Module):
-    """Reads x_data off the first equivariant vectors: a displacement, and new x and y axes by Gram-Schmidt.
+    """Predicts x_data from the first equivariant vectors: a displacement, and new x and y axes by Gram-Schmidt.
 
-    The mixing of vectors has no bias, so the head turns with the structure for any equivariant encoder. It starts as
-    "take the first three vectors as they are".
+    The mixing of vectors has no bias, so the head is equivariant for any equivariant encoder. At the start it takes
+    the first three vectors unchanged.
     """
 
     def __init__(self, vector_dim: int) -> None:
@@ -91,11 +94,11 @@ class FrameHead(nn.Module):
         return state.with_fields(trans=state["trans"] + step, rots=rots)
 
 
-class Backbone(Space, BackboneAtoms):
+class Backbone(Space, ResidueFrames, Alignable, AuxiliaryLosses, DecoderStart, VectorPoints, Posable):
     """SE(3) frames of a single protein chain.
 
     Args:
-        noise_scale: spread of position noise relative to natives of the same length.
+        noise_scale: standard deviation of position noise relative to natives of the same length.
         distance_weight, bond_weight, overlap_weight, hydrogen_bond_weight: weights of the auxiliary losses near the
             data end; hydrogen bonds are left out at 0.
     """
@@ -140,19 +143,19 @@ class Backbone(Space, BackboneAtoms):
         return 7
 
     def noise(self, mask: Bool[Tensor, "b l"], normals: Float[Tensor, "b l k"]) -> State:
-        """Gaussian positions with the spread of natives of that length, uniform rotations."""
+        """Gaussian positions with the standard deviation of natives of that length, uniform rotations."""
         sigma = self.noise_std(mask)["trans"]
         state = State({"trans": normals[..., :3] * sigma[:, None, None], "rots": so3.uniform(normals[..., 3:])}, mask)
         return self.project(state)
 
     def noise_std(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
-        """That of natives of the length, times `noise_scale`, Å."""
+        """Standard deviation of natives of that length, times `noise_scale`, Å."""
         return {"trans": self.noise_scale * self.scale(mask)["trans"]}
 
     def scale(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
-        """Positions: spread of one coordinate of natives, Rg / sqrt(3) with Rg = 2.2 l^0.38 Å. Rotations: 1 radian."""
+        """Positions: std of a coordinate in natives, Rg / sqrt(3) with Rg = 2.2 l^0.38 Å. Rotations: 1 rad."""
         length = mask.sum(-1).float()
-        return {"trans": 2.2 * length.pow(0.38) / 3**0.5, "rots": torch.ones_like(length)}
+        return {"trans": ideal.RG_SCALE * length.pow(ideal.RG_EXPONENT) / 3**0.5, "rots": torch.ones_like(length)}
 
     def project(self, state: State) -> State:
         """Centre the positions; zero positions and identity rotations under padding."""
@@ -162,18 +165,18 @@ class Backbone(Space, BackboneAtoms):
         return state.with_fields(trans=trans, rots=rots)
 
     def project_tangent(self, tangent: State) -> State:
-        """Without the motion of the centre of positions."""
+        """Tangent vectors without the motion of the centre of positions."""
         mask = tangent.mask
         trans = tangent["trans"] - alignment.masked_mean(tangent["trans"], mask)
         return State({"trans": masked(trans, mask), "rots": masked(tangent["rots"], mask)}, mask)
 
     def field_dof(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
-        """Three a residue, less three of the positions, which are centred."""
+        """Three for each residue and field, minus three of the positions, which are centred."""
         count = mask.sum(-1).float()
         return {"trans": 3 * (count - 1), "rots": 3 * count}
 
     def align(self, noise: State, data: State) -> State:
-        """Turn the noise as a whole onto the data (least RMSD of positions), which shortens the paths."""
+        """Superpose the noise as a whole on the data (least RMSD of positions), which shortens the paths."""
         rotation, _ = alignment.kabsch(noise["trans"], data["trans"], data.mask)
         trans = noise["trans"] @ rotation.transpose(-1, -2)
         return self.project(noise.with_fields(trans=trans, rots=rotation[:, None] @ noise["rots"]))
@@ -190,10 +193,10 @@ class Backbone(Space, BackboneAtoms):
         return self.project(State({"trans": trans, "rots": frames.gram_schmidt(x, y)}, mask))
 
     def blank(self, mask: Bool[Tensor, "b l"]) -> State:
-        """A coil as compact as natives of that length: CAs 3.80 Å apart on a wide screw, frames along the curve.
+        """A coil as compact as natives of that length: CA atoms 3.80 Å apart on a wide helix, frames along the curve.
 
-        With a radius of 0.8 Rg the height that gives Rg is 2.08 Rg; so a decoder has no residue to move very far, and
-        no two frames coincide.
+        With a radius of 0.8 Rg, a height of 2.08 Rg gives the radius of gyration Rg. A decoder then moves no residue
+        very far, and no two frames coincide.
         """
         length = mask.sum(-1, keepdim=True).float()
         rg = self.scale(mask)["trans"][:, None] * 3**0.5
@@ -210,12 +213,19 @@ class Backbone(Space, BackboneAtoms):
     def best_turn(
         self, prediction: State, target: State, stds: Mapping[str, Tensor]
     ) -> tuple[Float[Tensor, "b 3 3"], Float[Tensor, "b 3 3"]]:
-        """The rotation of the prediction under which the target is likeliest, and the precision about it (rad^-2)."""
+        """The rotation of the prediction that maximises the density of the target, and the precision there (rad^-2).
+
+        Args:
+            prediction: frames to rotate.
+            target: frames to rotate them onto.
+            stds: standard deviation (b,) of each field of the target.
+        """
         mask = target.mask
         turn, _ = alignment.kabsch(prediction["trans"], target["trans"], mask)
         trans_weight, rots_weight = (1 / stds[name].square() for name in ("trans", "rots"))
         eye = torch.eye(3, device=mask.device)
-        for _ in range(3):  # Gauss-Newton steps from the best superposition of positions, with orientations joining in
+        precision = eye.expand(len(mask), 3, 3)
+        for _ in range(3):  # Gauss-Newton steps from the best superposition of positions; orientations count as well
             moved = rotated(prediction, turn)
             p, x = moved["trans"], target["trans"]
             inertia = p.square().sum((1, 2))[:, None, None] * eye - p.transpose(1, 2) @ p
@@ -229,9 +239,9 @@ class Backbone(Space, BackboneAtoms):
     def pose(
         self, prediction: State, target: State, stds: Mapping[str, Tensor], rng: Generator | None
     ) -> tuple[State, Float[Tensor, " b"]]:
-        """The prediction turned onto the target; its orientation is uniform before (density 1 / 8 pi^2).
+        """The prediction superposed on the target; the prior of its orientation is uniform (density 1 / 8 pi^2).
 
-        The proposal q is normal in the rotation vector about the likeliest rotation, with the precision there.
+        The proposal q is normal in the rotation vector about the most probable rotation, with the precision there.
         """
         turn, precision = self.best_turn(prediction, target, {name: s.detach() for name, s in stds.items()})
         root = torch.linalg.cholesky(precision)
@@ -242,17 +252,25 @@ class Backbone(Space, BackboneAtoms):
             vector = torch.linalg.solve_triangular(root.transpose(-1, -2), normals[..., None], upper=True)[..., 0]
             turn = so3.exp(vector) @ turn
             angle = vector.norm(dim=-1).clamp(min=1e-4)
-            # exp(|normals|^2 / 2) undoes the normal density; the last term is the Haar density of a rotation vector.
+            # exp(|normals|^2 / 2) cancels the normal density; the last term is the Haar density of a rotation vector.
             log_haar = (4 * (angle / 2).sin().square() / angle.square()).log()
             log_weight = log_weight + normals.square().sum(-1) / 2 + log_haar
         return rotated(prediction, turn), log_weight
+
+    def residue_frames(self, state: State) -> tuple[Float[Tensor, "b l 3 3"], Float[Tensor, "b l 3"]]:
+        """The fields themselves."""
+        return state["rots"], state["trans"]
+
+    def with_residue_frames(self, state: State, rots: Float[Tensor, "b l 3 3"], trans: Float[Tensor, "b l 3"]) -> State:
+        """These frames, centred."""
+        return self.project(state.with_fields(rots=rots, trans=trans))
 
     def head(self, scalar_dim: int, vector_dim: int) -> nn.Module:
         """Frames from the first three equivariant vectors of an encoder."""
         return FrameHead(vector_dim)
 
     def auxiliary(self, prediction: State, target: State, t: Float[Tensor, " b"]) -> dict[str, Float[Tensor, " b"]]:
-        """Near the data end: distances between near atoms, joints between consecutive residues, overlaps of others.
+        """Near the data: distances of near atoms, joints of consecutive residues, overlaps of other residues.
 
         Hydrogen bonds too, where they have a weight.
         """
@@ -270,7 +288,7 @@ class Backbone(Space, BackboneAtoms):
 
 
 def rotated(state: State, turn: Float[Tensor, "b 3 3"]) -> State:
-    """Frames turned as a whole about the origin."""
+    """Frames rotated as a whole about the origin."""
     return state.with_fields(trans=state["trans"] @ turn.transpose(-1, -2), rots=turn[:, None] @ state["rots"])
 
 
@@ -281,6 +299,11 @@ def pair_distance_error(
 
     Both are exact invariants of the structure, so no superposition enters; near pairs alone, because far ones are
     already fixed by the position loss.
+
+    Args:
+        predicted: backbone atoms, Å.
+        real: those of the data, Å.
+        mask: which residues are real.
     """
     pairs = mask[:, :, None] & mask[:, None, :]
     total = predicted.new_zeros(len(mask))
@@ -296,7 +319,13 @@ def pair_distance_error(
 def joint_error(
     predicted: Float[Tensor, "b l 4 3"], real: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"]
 ) -> Float[Tensor, " b"]:
-    """Mean error of the distances that join residue i to i + 1 (C-N, CA-N, C-CA, CA-CA, O-N), in units of 0.1 Å."""
+    """Mean error of the distances that join residue i to i + 1 (C-N, CA-N, C-CA, CA-CA, O-N), in units of 0.1 Å.
+
+    Args:
+        predicted: backbone atoms, Å.
+        real: those of the data, Å.
+        mask: which residues are real.
+    """
     # Chain breaks in the data (real C-N > 2 Å) say nothing about joints.
     c_n = safe_distance(real[:, :-1, 2], real[:, 1:, 0])
     joined = mask[:, 1:] & mask[:, :-1] & (c_n < 2.0)

@@ -1,8 +1,8 @@
 """Protein backbones as one vector of fold descriptors each: what classical models are fitted to.
 
 Field `descriptors` (b, 1, d), Euclidean, standardised: how the CA trace winds, how compact it is, and its fractions of
-helix and strand, as `protgen.structure.trace.describe` defines them. A point is no structure and none can be made of
-it; it is for densities p(x | y), and for p(y | x) by Bayes (`protgen.families.classify`).
+helix and strand, as `protgen.structure.trace.describe` defines them. No structure can be made of a point, so the space
+is not `Positional`. It serves densities p(x | y), and Bayes classifiers p(y | x) (`protgen.families.classify`).
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from protgen.errors import ConfigError, UsageError
 from protgen.registry import nearest
-from protgen.spaces.base import Euclidean, Space, masked
+from protgen.spaces.base import Space, masked
+from protgen.spaces.capabilities import Observable
 from protgen.spaces.latent import LatentHead
+from protgen.spaces.manifolds import Euclidean
 from protgen.structure import trace
 from protgen.structure.dssp import assign_dssp
 from protgen.types import Batch, State
@@ -44,8 +46,8 @@ REFERENCE = {
 }
 
 
-class Descriptors(Space):
-    """Fold descriptors of a single chain, in units of their spread among natives.
+class Descriptors(Space, Observable):
+    """Fold descriptors of a single chain, in units of their standard deviation among natives.
 
     Args:
         names: which, in this order; all of them where empty.
@@ -62,7 +64,7 @@ class Descriptors(Space):
         0.93
     """
 
-    volume = "units of the spread of each descriptor among natives (protgen.spaces.descriptors.REFERENCE)"
+    volume = "units of the standard deviation of each descriptor among natives (protgen.spaces.descriptors.REFERENCE)"
 
     def __init__(self, names: Sequence[str] = ()) -> None:
         super().__init__()
@@ -109,7 +111,7 @@ class Descriptors(Space):
 
     @property
     def normals_per_position(self) -> int:
-        """One a descriptor."""
+        """One for each descriptor."""
         return len(self.names)
 
     def noise(self, mask: Bool[Tensor, "b l"], normals: Float[Tensor, "b l k"]) -> State:
@@ -123,10 +125,6 @@ class Descriptors(Space):
     def project(self, state: State) -> State:
         """Zeros under padding."""
         return state.map(lambda x: masked(x, state.mask))
-
-    def align(self, noise: State, data: State) -> State:
-        """Descriptors do not turn with the structure: the noise itself."""
-        return noise
 
     def head(self, scalar_dim: int, vector_dim: int) -> nn.Module:
         """A linear map of the scalars."""

@@ -1,9 +1,9 @@
-"""Latents that turn with what they are latents of: a few vectors at each position, the first of them a place.
+"""Frame latents: equivariant vectors at each position, the first of them a position vector.
 
-A network of points of the frame's space reads them as such a point (`view`): a backbone's latents are three vectors a
-residue, a noisy CA position and two noisy axes, which any encoder of frames takes. Axes have less noise than places and
-settle early besides, by the exponential schedule that samplers of frames have for rotations (Yim et al. 2023,
-FrameFlow, section 3.2).
+A network over the frame's space reads them as a point of that space (`view`). The latents of a backbone are three
+vectors for each residue, a noisy CA position and two noisy axes, which any encoder of frames reads. Axes have less
+noise than positions. Samplers also move them to their prediction early, by the exponential schedule of rotations (Yim
+et al. 2023, FrameFlow, section 3.2).
 """
 
 from typing import cast
@@ -13,53 +13,68 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from protgen.spaces.base import Euclidean, Space, masked
+from protgen import registry
+from protgen.spaces.base import Space, masked
+from protgen.spaces.capabilities import Alignable, EncoderView, Positional, VectorPoints, require
+from protgen.spaces.manifolds import Euclidean
 from protgen.types import Batch, Features, State
 
 
 class FrameLatentsHead(nn.Module):
-    """The frame's own head, its answer as vectors times gains read off scalars, plus a fraction of the noisy ones.
+    """The head of the frame's space, its prediction as vectors times gains, plus a fraction of the noisy vectors.
 
-    Frames have axes of length one; the mean of axes that are uncertain is shorter, which the gain can say.
+    Frames have axes of length one. The mean of uncertain axes is shorter: the gain, a function of scalars, allows that.
     """
 
     def __init__(self, frame: Space, scalar_dim: int, vector_dim: int) -> None:
         super().__init__()
-        # Not a submodule: a state_dict lists a thing once, and the family owns the space.
-        object.__setattr__(self, "space", frame)
-        self.space: Space
+        points = require(frame, VectorPoints, "frame latents")
+        # Not a submodule: the family owns the space, and a state_dict lists each parameter once.
+        object.__setattr__(self, "points", points)
+        self.points: VectorPoints
         self.frame = frame.head(scalar_dim, vector_dim)
-        self.gain = nn.Linear(scalar_dim, frame.vectors)
-        self.keep = nn.Parameter(torch.zeros(frame.vectors))
+        self.gain = nn.Linear(scalar_dim, points.vectors)
+        self.keep = nn.Parameter(torch.zeros(points.vectors))
         nn.init.zeros_(self.gain.weight)
         nn.init.ones_(self.gain.bias)
 
     def forward(self, features: Features, state: State) -> State:
         """Prediction of the clean latents."""
         noisy = torch.cat([state["places"], state["axes"]], -1).unflatten(-1, (-1, 3))
-        predicted = self.frame(features, self.space.from_vectors(noisy, state.mask))
+        predicted = self.frame(features, self.points.from_vectors(noisy, state.mask))
         gain = self.gain(features.scalars.float())[..., None]
-        vectors = gain * self.space.to_vectors(predicted) + self.keep[:, None] * noisy
+        vectors = gain * self.points.to_vectors(predicted) + self.keep[:, None] * noisy
         return state.with_fields(places=vectors[:, :, 0], axes=vectors[:, :, 1:].flatten(2))
 
 
-class FrameLatents(Space):
+class FrameLatents(Space, Positional, Alignable, EncoderView):
     """Vectors of a frame: `places` (b, l, 3), centred, and `axes` (b, l, 3 (v - 1)); noise is the same in every pose.
 
     Args:
-        frame: the space whose points the vectors tell.
-        axes_noise: spread of the noise of axes in units of their own; that of places is 1.
+        frame: the space whose points are equivalent to the vectors.
+        axes_noise: standard deviation of the noise of axes, which have length 1; that of positions is 1 unit.
+
+    Raises:
+        ConfigError: if points of the frame's space are not vectors.
     """
 
     early = frozenset({"axes"})
 
     def __init__(self, frame: Space, axes_noise: float = 0.4) -> None:
         super().__init__()
+        points = require(frame, VectorPoints, "frame latents")
         object.__setattr__(self, "frame", frame)
+        object.__setattr__(self, "points", points)
         self.frame: Space
+        self.points: VectorPoints
         self.axes_noise = axes_noise
-        self.dim = 3 * frame.vectors
+        self.dim = 3 * points.vectors
         self.manifolds = {"places": Euclidean(3), "axes": Euclidean(self.dim - 3)}
+
+    @classmethod
+    def example(cls) -> "FrameLatents":
+        """Those of backbones."""
+        return cls(registry.build("spaces", "backbone"))  # by name: families import this module and know no protein
 
     def encode(self, batch: Batch) -> State:
         """`latents` (b, l, 3 v), places first; centred."""
@@ -67,20 +82,16 @@ class FrameLatents(Space):
         return self.project(State({"places": places, "axes": axes}, batch.mask))
 
     def decode(self, state: State) -> Batch:
-        """`latents` (b, l, 3 v); the model they are of makes data of them."""
+        """`latents` (b, l, 3 v); the model that they belong to decodes them to data."""
         return Batch({"latents": torch.cat([state["places"], state["axes"]], -1)}, state.mask)
 
-    def observe(self, state: State) -> Float[Tensor, "b l ..."]:
-        """What the point that the vectors tell looks like."""
-        return self.frame.observe(self.view(state))
-
     def view(self, state: State) -> State:
-        """The point of the frame's space that the vectors tell."""
-        return self.frame.from_vectors(self.decode(state)["latents"].unflatten(-1, (-1, 3)), state.mask)
+        """The point of the frame's space that the vectors give."""
+        return self.points.from_vectors(self.decode(state)["latents"].unflatten(-1, (-1, 3)), state.mask)
 
     @property
     def normals_per_position(self) -> int:
-        """One a coordinate."""
+        """One for each coordinate."""
         return self.dim
 
     def noise(self, mask: Bool[Tensor, "b l"], normals: Float[Tensor, "b l k"]) -> State:
@@ -103,16 +114,16 @@ class FrameLatents(Space):
         )
 
     def project_tangent(self, tangent: State) -> State:
-        """Without the motion of the centre of places."""
+        """Tangent vectors without the motion of the centre of places."""
         return self.project(tangent)
 
     def field_dof(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
-        """All coordinates less three of the places, which are centred."""
+        """All coordinates, minus three of the places, which are centred."""
         count = mask.sum(-1).float()
         return {"places": 3 * (count - 1), "axes": (self.dim - 3) * count}
 
     def align(self, noise: State, data: State) -> State:
-        """Noise turned as a whole onto the data (least RMSD of places), which shortens the paths."""
+        """Noise superposed as a whole on the data (least RMSD of places), which shortens the paths."""
         # Places are centred and zero under padding, so their covariance alone gives the rotation (Kabsch 1976).
         covariance = data["places"].transpose(1, 2) @ noise["places"]
         turn = cast(Tensor, roma.special_procrustes(covariance)).transpose(1, 2)
@@ -120,7 +131,7 @@ class FrameLatents(Space):
         return self.project(noise.with_fields(places=noise["places"] @ turn, axes=axes.flatten(2)))
 
     def head(self, scalar_dim: int, vector_dim: int) -> nn.Module:
-        """The frame's head, and a gain."""
+        """The head of the frame's space, with a gain."""
         return FrameLatentsHead(self.frame, scalar_dim, vector_dim)
 
 

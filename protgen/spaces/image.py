@@ -12,22 +12,24 @@ from torch import Tensor, nn
 
 from protgen.errors import UsageError
 from protgen.nn.binned import Support
-from protgen.spaces.base import Euclidean, Space, masked
-from protgen.spaces.observation import DiscretisedLogistic, Observation, ScaledBernoulli
+from protgen.spaces.base import Space, masked
+from protgen.spaces.capabilities import DiscreteValues, Grid, Observable, Positional
+from protgen.spaces.manifolds import Euclidean
+from protgen.spaces.observation import DiscretisedLogistic, Observation, ObservationModel, ScaledBernoulli
 from protgen.types import Batch, Features, State
 
 
 class PixelHead(nn.Module):
     """Pixels as a linear function of an encoder's scalars; a mean between -1 and 1 where they are binary.
 
-    A learned fraction of the noisy pixels is added, from 0 on: near the data they are the answer, and a decoder's blank
-    image adds nothing.
+    A learned fraction of the noisy pixels is added, 0 at the start: near the data the noisy pixels are the answer, and
+    the blank image of a decoder adds nothing.
     """
 
     def __init__(self, scalar_dim: int, channels: int, binary: bool) -> None:
         super().__init__()
         self.read = nn.Linear(scalar_dim, channels)
-        # Weights of length one: of a single scalar, a weight drawn small would slow all that is learned below it.
+        # Rows of norm one: with a single scalar, a small initial weight would slow the training of all layers below.
         nn.init.orthogonal_(self.read.weight)
         self.keep = nn.Parameter(torch.zeros(channels))
         self.binary = binary
@@ -38,7 +40,7 @@ class PixelHead(nn.Module):
         return state.with_fields(pixels=pixels.tanh() if self.binary else pixels)
 
 
-class Image(Space):
+class Image(Space, Positional, Observable, DiscreteValues, Grid, ObservationModel):
     """Images of one size.
 
     Args:
@@ -76,6 +78,11 @@ class Image(Space):
     def full_mask(self, count: int) -> Bool[Tensor, "b l"]:
         """The mask of that many images: every pixel is real."""
         return torch.ones(count, self.height * self.width, dtype=torch.bool)
+
+    @classmethod
+    def example(cls) -> "Image":
+        """Four by five pixels of 17 grey values."""
+        return cls(height=4, width=5, levels=17)
 
     def encode(self, batch: Batch) -> State:
         """Pixels on [-1, 1].
@@ -124,7 +131,7 @@ class Image(Space):
 
     @property
     def normals_per_position(self) -> int:
-        """One a channel."""
+        """One for each channel."""
         return self.channels
 
     def noise(self, mask: Bool[Tensor, "b l"], normals: Float[Tensor, "b l k"]) -> State:
@@ -132,16 +139,12 @@ class Image(Space):
         return State({"pixels": masked(normals, mask)}, mask)
 
     def scale(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
-        """1, the half-width of the range and the spread of the noise."""
+        """1: half the range, and the standard deviation of the noise."""
         return {"pixels": torch.ones(len(mask), device=mask.device)}
 
     def project(self, state: State) -> State:
         """Zeros where the mask is False."""
         return state.map(lambda x: masked(x, state.mask))
-
-    def align(self, noise: State, data: State) -> State:
-        """Images have no symmetry: the noise itself."""
-        return noise
 
     def head(self, scalar_dim: int, vector_dim: int) -> nn.Module:
         """A linear map of the scalars of a pixel."""
@@ -151,8 +154,8 @@ class Image(Space):
         """Bernoulli where binary, else a discretised logistic."""
         return ScaledBernoulli() if self.binary else DiscretisedLogistic(self.levels, std)
 
-    def support(self) -> Support | None:
-        """Grey values at the middle of their cells, or the two values of binary pixels, which have probabilities."""
+    def support(self) -> Support:
+        """Grey values at the centres of their cells, or two binary values, whose probabilities are exact."""
         if self.binary:
             return Support(-1.0, 2.0, 2, 1.0)
         return Support(1 / self.levels - 1, 2 / self.levels, self.levels, 2 / self.levels)

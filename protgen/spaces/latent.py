@@ -1,22 +1,24 @@
-"""Latents of another model as a space of their own: R^dim at each position, without symmetries."""
+"""The latents of another model as a space: R^dim at each position, without symmetries."""
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from protgen.spaces.base import Euclidean, Space, masked
+from protgen.spaces.base import Space, masked
+from protgen.spaces.capabilities import Positional
+from protgen.spaces.manifolds import Euclidean
 from protgen.types import Batch, Features, State
 
 
 class LatentHead(nn.Module):
-    """Latents as what they are with noise, times a learned share, plus a linear function of an encoder's scalars.
+    """Predicts latents: a learned fraction of the noisy latents, plus a linear function of an encoder's scalars.
 
-    The share makes the identity, which is the answer near the data, free of charge; it starts as that.
+    The fraction is 1 at the start: the head is the identity, which is the answer near the data.
 
     Args:
         scalar_dim: of the encoder's features.
         dim: width of a latent.
-        field: that holds them.
+        field: the name of their field.
     """
 
     def __init__(self, scalar_dim: int, dim: int, field: str = "latents") -> None:
@@ -33,8 +35,8 @@ class LatentHead(nn.Module):
         return state.with_fields(**{self.field: values})
 
 
-class LatentSpace(Space):
-    """Latents (b, l, dim) in the field `latents`, of mean 0 and spread 1; noise is standard normal.
+class LatentSpace(Space, Positional):
+    """Latents (b, l, dim) in the field `latents`, of mean 0 and standard deviation 1; noise is standard normal.
 
     Args:
         dim: width of a latent.
@@ -50,16 +52,12 @@ class LatentSpace(Space):
         return self.project(State({"latents": batch["latents"]}, batch.mask))
 
     def decode(self, state: State) -> Batch:
-        """The latents themselves; the model they are of makes data of them."""
+        """The latents themselves; the model that they belong to decodes them to data."""
         return Batch({"latents": state["latents"]}, state.mask)
-
-    def observe(self, state: State) -> Float[Tensor, "b l z"]:
-        """The latents themselves."""
-        return state["latents"]
 
     @property
     def normals_per_position(self) -> int:
-        """One a dimension."""
+        """One for each dimension."""
         return self.dim
 
     def noise(self, mask: Bool[Tensor, "b l"], normals: Float[Tensor, "b l k"]) -> State:
@@ -73,10 +71,6 @@ class LatentSpace(Space):
     def project(self, state: State) -> State:
         """Zeros under padding."""
         return state.map(lambda x: masked(x, state.mask))
-
-    def align(self, noise: State, data: State) -> State:
-        """Latents have no symmetry: the noise itself."""
-        return noise
 
     def head(self, scalar_dim: int, vector_dim: int) -> nn.Module:
         """A linear map of the scalars."""

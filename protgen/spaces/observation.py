@@ -1,21 +1,22 @@
-"""How likely data are about a prediction: p(x_data | prediction), which families with a decoder maximise.
+"""Observation models: the density p(x_data | prediction) of data about a decoder's prediction.
 
-A space says which one is its own (`Space.observation`), so that families know neither proteins nor pixels.
+A space may state its own (`ObservationModel`); the default is normal in the geodesic distance of each field. So
+families with a decoder know neither proteins nor pixels.
 """
 
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from protgen.errors import UsageError
+from protgen.spaces.base import Space
+from protgen.spaces.capabilities import defined_coordinates
 from protgen.types import State
-
-if TYPE_CHECKING:
-    from protgen.spaces.base import Space
 
 
 class Observation(nn.Module, ABC):
@@ -27,10 +28,10 @@ class Observation(nn.Module, ABC):
 
         Args:
             prediction: a point of the space, as a head gives it.
-            x_data: where the density is asked.
-            rng: where the space has symmetries, the pose of the prediction is a further latent variable. With a
-                generator it is drawn, and the weight log p(pose) - log q(pose) added, so that the mean of exp() is
-                unbiased; without one the pose is the best one and its volume a Laplace approximation.
+            x_data: where the density is evaluated.
+            rng: in a space with symmetries the pose of the prediction is a further latent variable. With a generator
+                the pose is drawn, and the weight log p(pose) - log q(pose) is added, so that the mean of exp() is
+                unbiased. Without one the most probable pose is taken, with a Laplace approximation of its volume.
         """
 
     @abstractmethod
@@ -40,16 +41,77 @@ class Observation(nn.Module, ABC):
         Args:
             prediction: its centre.
             normals: (b, l, k) with k the sum of the dimensions of the fields.
-            temperature: scales the spread; 0 gives the centre.
+            temperature: scales the standard deviation; 0 gives the centre.
         """
+
+
+class ObservationModel(ABC):
+    """A space that states its own p(x_data | prediction)."""
+
+    advice: ClassVar[str] = "an observation model of its own (`ObservationModel`), such as image"
+
+    @abstractmethod
+    def observation(self, std: float = 0.5) -> Observation:
+        """The observation model.
+
+        Args:
+            std: initial standard deviation, in units of the scale of the data.
+        """
+
+
+class Posable(ABC):
+    """A space with symmetries whose pose an observation model integrates out."""
+
+    advice: ClassVar[str] = "a pose (`Posable`), such as backbone"
+
+    @abstractmethod
+    def pose(
+        self, prediction: State, target: State, stds: Mapping[str, Tensor], rng: Generator | None
+    ) -> tuple[State, Float[Tensor, " b"]]:
+        """The prediction moved by a symmetry onto the target, and the weight log p - log q of that motion.
+
+        Args:
+            prediction: what is moved.
+            target: what it is moved onto.
+            stds: standard deviation (b,) of each field of the target about the prediction.
+            rng: draws the motion; None takes the most probable one (see `Observation.log_prob`).
+        """
+
+
+def observation_of(space: Space, std: float = 0.5) -> Observation:
+    """The observation model of a space; normal in geodesic distances unless it states another.
+
+    Args:
+        space: of the data.
+        std: initial standard deviation, in units of the scale of the data.
+    """
+    return space.observation(std) if isinstance(space, ObservationModel) else RiemannianNormal(space, std)
+
+
+def posed(
+    space: Space, prediction: State, target: State, stds: Mapping[str, Tensor], rng: Generator | None
+) -> tuple[State, Float[Tensor, " b"]]:
+    """`Posable.pose`; without symmetries the prediction itself, with weight 0.
+
+    Args:
+        space: of the points.
+        prediction: what is moved.
+        target: what it is moved onto.
+        stds: standard deviation (b,) of each field.
+        rng: draws the motion; None takes the most probable one.
+    """
+    if isinstance(space, Posable):
+        return space.pose(prediction, target, stds, rng)
+    return prediction, torch.zeros(len(target.mask), device=target.mask.device)
 
 
 class RiemannianNormal(Observation):
     """Each field normal in its geodesic distance to the prediction: p(x | m) = exp(-d(x, m)^2 / (2 s^2)) / Z(s).
 
-    Z is that of the field's manifold, so densities are with respect to its volume. One spread s for each field, in
-    units of the space's scale, learned with everything else: that balances fields and reconstruction against the rest
-    without a weight (Rybkin et al. 2021, Simple and Effective VAE Training with Calibrated Decoders, section 3).
+    Z is that of the field's manifold, so densities are with respect to its volume. Each field has one standard
+    deviation s, in units of the space's scale, learned with the other parameters. It balances the fields, and
+    reconstruction against other terms, without a weight (Rybkin et al. 2021, Simple and Effective VAE Training with
+    Calibrated Decoders, section 3).
 
     References:
         Pennec 2006, Intrinsic Statistics on Riemannian Manifolds, section 5.
@@ -60,14 +122,14 @@ class RiemannianNormal(Observation):
         learned: whether s is a parameter.
 
     Raises:
-        UsageError: if the spread is not positive.
+        UsageError: if std is not positive.
     """
 
-    def __init__(self, space: "Space", std: float = 0.5, learned: bool = True) -> None:
+    def __init__(self, space: Space, std: float = 0.5, learned: bool = True) -> None:
         super().__init__()
         if std <= 0:
-            raise UsageError(f"spread {std}: a density needs a positive width; give one in units of the data's own")
-        # Not a submodule: the family owns the space, and a state_dict lists a thing once.
+            raise UsageError(f"std {std}: a density needs a positive width; give one in units of the data's own")
+        # Not a submodule: the family owns the space, and a state_dict lists each parameter once.
         object.__setattr__(self, "space", space)
         self.space: Space
         start = torch.full((len(space.manifolds),), math.log(std))
@@ -79,10 +141,10 @@ class RiemannianNormal(Observation):
         scales = self.space.scale(mask)
         fields = zip(self.space.manifolds, self.log_std, strict=True)
         stds = {name: scales[name] * log_std.exp() for name, log_std in fields}
-        frame_latents, total = self.space.pose(prediction, x_data, stds, rng)
-        dof, seen = self.space.field_dof(mask), self.space.defined(x_data)
+        placed, total = posed(self.space, prediction, x_data, stds, rng)
+        dof, seen = self.space.field_dof(mask), defined_coordinates(self.space, x_data)
         for name, manifold in self.space.manifolds.items():
-            squared = manifold.logmap(frame_latents[name], x_data[name]).square()
+            squared = manifold.logmap(placed[name], x_data[name]).square()
             squared = torch.where(seen[name], squared, 0.0).sum((1, 2))
             unseen = mask.sum(-1) * manifold.dim - seen[name].sum((1, 2))
             log_z = manifold.log_normaliser(stds[name]) * (dof[name] - unseen) / manifold.dim
@@ -90,7 +152,7 @@ class RiemannianNormal(Observation):
         return total
 
     def draw(self, prediction: State, normals: Float[Tensor, "b l k"], temperature: float) -> State:
-        """Normal tangent vectors: exact on flat fields, and on curved ones while spreads are well below one radian."""
+        """Normal tangent vectors: exact on flat fields, and on curved ones for standard deviations well below 1 rad."""
         scales = self.space.scale(prediction.mask)
         fields, start = {}, 0
         for (name, manifold), log_std in zip(self.space.manifolds.items(), self.log_std, strict=True):
@@ -114,7 +176,7 @@ class ScaledBernoulli(Observation):
 
     def log_prob(self, prediction: State, x_data: State, rng: Generator | None = None) -> Float[Tensor, " b"]:
         """log-probability (a probability, not a density) of the pixels."""
-        # Probability of what is there; the floor is where float32 stops telling tanh from 1.
+        # Probability of the value; below the floor float32 cannot distinguish tanh from 1.
         p = (1 + prediction[self.field] * x_data[self.field].sign()) / 2
         return torch.where(x_data.mask[..., None], p.clamp(min=1e-7).log(), 0.0).sum((1, 2))
 
@@ -130,9 +192,9 @@ class ScaledBernoulli(Observation):
 class DiscretisedLogistic(Observation):
     """Pixels of `levels` evenly spaced values on [-1, 1], each the integral of a logistic density over its cell.
 
-    The end cells reach to infinity (Salimans et al. 2017, PixelCNN++, eq. 2). Divided by the width of a cell this is a
-    density on the dequantised pixels as well, constant on each cell; that is what is returned, so that numbers compare
-    with those of families of continuous densities.
+    The end cells extend to infinity (Salimans et al. 2017, PixelCNN++, eq. 2). The probability divided by the width of
+    a cell is a density of dequantised pixels, constant on each cell. That density is returned, so that values can be
+    compared with those of families of continuous densities.
 
     Args:
         levels: number of values.

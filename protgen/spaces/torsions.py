@@ -1,9 +1,9 @@
 """Protein backbones as internal coordinates: torsions on a torus, bond angles, and ideal bond lengths.
 
 Fields: `torsions` (b, l, 3), phi, psi and omega in [-pi, pi); `angles` (b, l, 3), the bond angles N-CA-C, CA-C-N and
-C-N-CA as deviations from their ideal values in units of their spread. Every point of the space is an unbroken chain;
-what a model must get right is where the chain goes. Points carry `known` (b, l, 6) beside the fields where they come
-from data: False for coordinates that chain ends or breaks leave undefined, torsions first.
+C-N-CA as deviations from their ideal values in units of their standard deviation. Every point of the space is an
+unbroken chain; a model has to learn its course. Points carry `known` (b, l, 6) beside the fields where they come from
+data: False for coordinates that chain ends or breaks leave undefined, torsions first.
 """
 
 import math
@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from protgen.geometry import alignment, internal, so3
 from protgen.geometry import constants as ideal
 from protgen.spaces.atoms import BackboneAtoms
-from protgen.spaces.base import Euclidean, Space, Torus, masked, wrap
+from protgen.spaces.base import Space, masked
+from protgen.spaces.capabilities import Admissible, PartlyDefined, PositionalContext, shifted
+from protgen.spaces.manifolds import Euclidean, Torus, wrap
 from protgen.types import Batch, Features, State
 
-# Spread of bond angles in natives, radians: Engh and Huber 2001, table 18.3.2.3 (2.7 degrees for N-CA-C).
+# Standard deviation of bond angles in natives, radians: Engh and Huber 2001, table 18.3.2.3 (2.7 degrees for N-CA-C).
 ANGLE_STD = (math.radians(2.7), ideal.CA_C_N_SIGMA, ideal.C_N_CA_SIGMA)
 BROKEN = 2.0  # Å; a C-N distance above it is a chain break
 # Å below which two atoms overlap: the least distance of natives is 2.7 Å, of hydrogen-bonded N and O too.
@@ -26,7 +28,7 @@ CONTACT, CA_CONTACT = 2.6, 3.6
 
 
 class TorsionHead(nn.Module):
-    """Reads internal coordinates off invariant scalars: a turn of each torsion, and the angles."""
+    """Predicts internal coordinates from invariant scalars: a turn of each torsion, and the angles."""
 
     def __init__(self, scalar_dim: int) -> None:
         super().__init__()
@@ -40,7 +42,7 @@ class TorsionHead(nn.Module):
         return state.with_fields(torsions=wrap(state["torsions"] + turn), angles=values[..., 6:])
 
 
-class Torsions(Space, BackboneAtoms):
+class Torsions(Space, BackboneAtoms, PositionalContext, PartlyDefined, Admissible):
     """Internal coordinates of a single protein chain; bond lengths are ideal.
 
     Args:
@@ -48,7 +50,9 @@ class Torsions(Space, BackboneAtoms):
             proline; designs have no sequence yet, and a CA-CA distance of 2.9 Å counts as a break elsewhere.
     """
 
-    volume = "rad for each known torsion times the spread in natives for each known bond angle (2.7, 1.6, 1.8 degrees)"
+    # A gradient through the network would move bond angles alone, the only flat field.
+    moved_by_gradients = frozenset()
+    volume = "rad for each known torsion times the std in natives for each known bond angle (2.7, 1.6, 1.8 degrees)"
 
     def __init__(self, cis: bool = False) -> None:
         super().__init__()
@@ -61,7 +65,7 @@ class Torsions(Space, BackboneAtoms):
         found = internal.internal_coordinates(batch["atoms"])
         known = within(mask, found.bonds[:, :-1, 1] < BROKEN)
         angles = (found.angles - self.ideal_angles(found.angles)) / found.angles.new_tensor(ANGLE_STD)
-        # Torsions across a break stay as measured, so that what follows is at least turned as it was.
+        # Torsions across a break stay as measured: they keep the orientation of what follows.
         angles = torch.where(known[..., 3:], angles, torch.zeros_like(angles))
         fields = {"torsions": found.torsions, "angles": angles, "known": known}
         return self.project(State(fields, mask))
@@ -79,7 +83,7 @@ class Torsions(Space, BackboneAtoms):
         """The chain as built from its first residue on, at the origin."""
         state = self.project(state)
         angles = state["angles"] * state["angles"].new_tensor(ANGLE_STD) + self.ideal_angles(state["angles"])
-        # A bond angle beyond 20 spreads is a broken model's: kept from folding back through 0 or pi.
+        # Only a failed model has a bond angle beyond 20 standard deviations: keep it from passing 0 or pi.
         return internal.place(state["torsions"], angles.clamp(0.1, math.pi - 0.1))
 
     def ideal_angles(self, like: Tensor) -> Float[Tensor, " 3"]:
@@ -92,30 +96,32 @@ class Torsions(Space, BackboneAtoms):
         Beside `trans` (Å, from the first residue on) and `rots`, the coordinates of the residue before.
         """
         placed = self.place(state)
-        shifted = super().context(State({name: state[name] for name in self.manifolds}, state.mask))
+        before = shifted(State({name: state[name] for name in self.manifolds}, state.mask))
         rots = torch.where(state.mask[..., None, None], placed.rots, so3.identity_like(placed.rots))
-        return shifted.with_fields(trans=masked(placed.trans, state.mask), rots=rots)
+        return before.with_fields(trans=masked(placed.trans, state.mask), rots=rots)
 
     def defined(self, state: State) -> dict[str, Bool[Tensor, "b l d"]]:
-        """Coordinates that are defined: within the chain and, where the state tells, not across a break."""
+        """Coordinates that are defined: within the chain and, where the state has `known`, not across a break."""
         known = state["known"] if "known" in state.fields else within(state.mask)
         return {"torsions": known[..., :3], "angles": known[..., 3:]}
 
     def admissible(self, state: State) -> Bool[Tensor, " b"]:
-        """Whether what the last residue places (its C and O, the next N and CA) overlaps nothing before it.
+        """Whether the atoms that the last residue places (its C and O, the next N and CA) overlap no earlier atom.
 
-        Unless `cis` is set, the peptide must be trans too.
+        Unless `cis` is set, the peptide must also be trans.
         """
         trans = state["torsions"][:, -1, 2].abs() > math.pi / 2
         fits = trans | self.cis
         if state.mask.shape[1] < 4:
             return fits
-        # One residue more, of any coordinates, makes the placed N and CA part of the chain.
+        # One residue more, of any coordinates, adds the placed N and CA to the chain.
         one_more = {name: torch.cat([state[name], state[name][:, -1:]], 1) for name in self.manifolds}
         mask = torch.cat([state.mask, state.mask[:, -1:]], 1)
         atoms = self.place(State(one_more, mask)).atoms
         new = torch.cat([atoms[:, -2, 2:], atoms[:, -1, :2]], 1)  # C, O, then N and CA of the next
-        old = atoms[:, :-4].flatten(1, 2)  # residues at least two before: nearer ones are joined by angles
+        old = atoms[:, :-4].flatten(
+            1, 2
+        )  # residues at least two before: the distances to nearer ones follow from bond angles
         distance = torch.cdist(new, old, compute_mode="donot_use_mm_for_euclid_dist")
         least = torch.full((4, 4), CONTACT, device=distance.device)
         least[3, 1] = CA_CONTACT
@@ -132,22 +138,18 @@ class Torsions(Space, BackboneAtoms):
         return self.project(State({"torsions": torsions, "angles": normals[..., 3:]}, mask))
 
     def scale(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
-        """Torsions: that of a uniform angle, pi / sqrt(3). Angles: 1, as they are standardised."""
+        """Torsions: pi / sqrt(3), that of a uniform angle. Angles: 1, as they are standardised."""
         one = torch.ones(len(mask), device=mask.device)
         return {"torsions": one * math.pi / math.sqrt(3), "angles": one}
 
     def project(self, state: State) -> State:
-        """Torsions wrapped; those that ends leave undefined at fixed values; zeros under padding."""
+        """Torsions wrapped; those that chain ends leave undefined set to fixed values; zeros under padding."""
         defined = within(state.mask)
         undefined = wrap(state["torsions"].new_tensor(internal.UNDEFINED_TORSIONS))
         torsions = torch.where(defined[..., :3], wrap(state["torsions"]), undefined)
         angles = torch.where(defined[..., 3:], state["angles"], torch.zeros_like(state["angles"]))
         fields = dict(state.fields) | {"torsions": torsions, "angles": angles}
         return State({name: masked(x, state.mask) for name, x in fields.items()}, state.mask)
-
-    def align(self, noise: State, data: State) -> State:
-        """Noise as it is: internal coordinates have no symmetry left."""
-        return noise
 
     def head(self, scalar_dim: int, vector_dim: int) -> nn.Module:
         """Coordinates from an encoder's invariant scalars."""

@@ -1,5 +1,7 @@
 """Bridges to Bio.PDB and mdtraj; each is imported only when its function is called. mdtraj's nm end here."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -107,6 +109,27 @@ def to_mdtraj(protein: Protein) -> Any:
     return mdtraj.Trajectory(np.array(xyz, dtype=np.float32).reshape(1, -1, 3) / A_PER_NM, topology)
 
 
+def frames_to_mdtraj(frames: Sequence[Protein]) -> Any:
+    """An mdtraj `Trajectory` of structures that have the same atoms; their order is that of the file of the first.
+
+    Args:
+        frames: one structure for each frame.
+
+    Raises:
+        StructureError: if there is none, or one has other atoms than the first.
+    """
+    import mdtraj
+
+    if not frames:
+        raise StructureError("a trajectory needs at least one frame")
+    for frame in frames[1:]:
+        if not (np.array_equal(frame.mask, frames[0].mask) and np.array_equal(frame.chain_ids, frames[0].chain_ids)):
+            raise StructureError(f"{frame.name}: has other atoms than {frames[0].name}, the first frame")
+    order = np.concatenate([np.flatnonzero(frames[0].chain_ids == chain) for chain in frames[0].chains])
+    xyz = np.stack([frame.atoms[order][frame.mask[order]] for frame in frames]).astype(np.float32) / A_PER_NM
+    return mdtraj.Trajectory(xyz, to_mdtraj(frames[0]).topology)
+
+
 def from_mdtraj(trajectory: Any, frame: int = 0, *, name: str = "trajectory") -> Protein:
     """The amino acids of one frame of an mdtraj trajectory, in Å.
 
@@ -120,8 +143,20 @@ def from_mdtraj(trajectory: Any, frame: int = 0, *, name: str = "trajectory") ->
     """
     if not -trajectory.n_frames <= frame < trajectory.n_frames:
         raise StructureError(f"{name}: has {trajectory.n_frames} frames; there is no frame {frame}")
-    positions = trajectory.xyz[frame].astype(float) * A_PER_NM
-    rows = []
+    return next(frames_of(trajectory[frame], [name]))
+
+
+def frames_of(trajectory: Any, names: Sequence[str]) -> Iterator[Protein]:
+    """The amino acids of each frame of an mdtraj trajectory, in Å. The topology is read once for all frames.
+
+    Args:
+        trajectory: from mdtraj.
+        names: one for each frame.
+
+    Raises:
+        StructureError: if there is no amino acid, or a coordinate is not finite.
+    """
+    places, rows = [], []
     for chain in trajectory.topology.chains:
         given = getattr(chain, "chain_id", None)
         chain_id = str(given).strip() if given not in (None, "", " ") else _letter(chain.index)
@@ -129,12 +164,19 @@ def from_mdtraj(trajectory: Any, frame: int = 0, *, name: str = "trajectory") ->
             standard = parent(residue.name.upper())
             if standard is None:
                 continue
-            xyz = np.full((5, 3), np.nan)
+            place = np.full(5, -1)
             for atom in residue.atoms:
                 if atom.name in ATOM_NAMES and (atom.element is None or atom.element.symbol == atom.name[0]):
-                    xyz[ATOM_NAMES.index(atom.name)] = positions[atom.index]
-            rows.append((xyz, standard, chain_id, int(residue.resSeq), ""))
-    return _from_rows(rows, name)
+                    place[ATOM_NAMES.index(atom.name)] = atom.index
+            places.append(place)
+            rows.append((np.full((5, 3), np.nan), standard, chain_id, int(residue.resSeq), ""))
+    index = np.array(places, dtype=int).reshape(-1, 5)
+    template = _from_rows(rows, names[0])
+    for name, xyz in zip(names, trajectory.xyz, strict=True):
+        atoms = np.where((index >= 0)[..., None], xyz[index].astype(float) * A_PER_NM, np.nan)
+        if not np.isfinite(atoms[index >= 0]).all():
+            raise StructureError(f"{name}: a coordinate is not finite; the trajectory is damaged")
+        yield replace(template, atoms=atoms, mask=index >= 0, name=name)
 
 
 def _letter(index: int) -> str:

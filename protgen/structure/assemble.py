@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from protgen.errors import StructureError
+from protgen.geometry.constants import PEPTIDE_BOND_LIMIT
 from protgen.structure.atom_table import AtomTable
+from protgen.structure.links import is_cis, is_trans
 from protgen.structure.locations import Copy, settle
 from protgen.structure.protein import ATOM_NAMES, CA, C, N, Protein
 from protgen.structure.read_warnings import WarningLog
 from protgen.structure.residue_names import STANDARD, UNKNOWN, is_foreign, parent
 
-BONDED = 2.0  # Å; C to the next N, 1.33 Å in a peptide bond
-CA_BONDED = (2.7, 4.3)  # Å; CA to the next CA, 2.9 cis and 3.8 trans
 _ELEMENT_OF = {"N": ("N",), "CA": ("C",), "C": ("C",), "O": ("O",), "CB": ("C",)}
 
 
@@ -207,7 +207,7 @@ def _bonded(table: AtomTable, residues: _Residues) -> np.ndarray:
     chain = table.chain[residues.row]
     gap = np.linalg.norm(residues.xyz[1:, N] - residues.xyz[:-1, C], axis=-1)
     ca_gap = np.linalg.norm(residues.xyz[1:, CA] - residues.xyz[:-1, CA], axis=-1)
-    joined = np.where(np.isnan(gap), (ca_gap > CA_BONDED[0]) & (ca_gap < CA_BONDED[1]), gap < BONDED)
+    joined = np.where(np.isnan(gap), is_trans(ca_gap) | is_cis(ca_gap), gap <= PEPTIDE_BOND_LIMIT)
     joined &= chain[1:] == chain[:-1]
     bonded[1:] |= joined
     bonded[:-1] |= joined

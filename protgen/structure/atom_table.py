@@ -1,4 +1,4 @@
-"""The atoms of one model as columns: what the PDB, mmCIF and BinaryCIF readers all hand to the assembler."""
+"""The atoms of one model as columns: the common output of the PDB, mmCIF and BinaryCIF readers."""
 
 import re
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ _OCCUPANCY = re.compile(rf"\s*{NUMBER}(?:[eE][+-]?\d+)?(?:\(\d+\))?\s*", re.ASCI
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says about itself besides the atoms.
+    """The metadata of a file.
 
     Attributes:
         resolution: Å, None if not said.
@@ -64,7 +64,7 @@ class AtomTable:
 
 
 def map_unique(values: np.ndarray, convert) -> np.ndarray:
-    """Apply `convert` once to each distinct value of an array and spread the results back."""
+    """Apply `convert` once to each distinct value of an array and return the results in place."""
     distinct, inverse = np.unique(values, return_inverse=True)
     return np.array([convert(value) for value in distinct.tolist()])[inverse]
 

@@ -1,4 +1,4 @@
-"""B-factors of the CA atoms, where structure predictors write how sure they are: pLDDT."""
+"""B-factors of the CA atoms, where structure predictors write their confidence: pLDDT."""
 
 import re
 from os import PathLike
@@ -59,9 +59,9 @@ def plddt_of(b_factors: np.ndarray) -> np.ndarray:
     """(l,) pLDDT on the scale from 0 to 100, of B-factors on that scale or from 0 to 1.
 
     ESMFold as Meta published it and AlphaFold write 0 to 100, ESMFold in transformers 0 to 1. A file in which no value
-    exceeds 1 is of the second kind: on the first it would be surer of being wrong than any predictor is. One value
-    throughout, of 0 or 1, is what writers put who have none, and values outside 0 to 100 are something else: all are
-    NaN then. B-factors of crystallography between 0 and 100 cannot be told from pLDDT.
+    exceeds 1 is of the second kind: on the first scale no predictor gives values so low. One value of 0 or 1 throughout
+    is a placeholder, and values outside 0 to 100 are no pLDDT: all are NaN then. B-factors of crystallography between 0
+    and 100 cannot be distinguished from pLDDT.
     """
     known = b_factors[np.isfinite(b_factors)]
     nothing = np.full(len(b_factors), np.nan)

@@ -1,34 +1,42 @@
-"""Secondary structure by DSSP (Kabsch and Sander 1983) as mdtraj computes it, simplified to H, E and C.
+"""Secondary structure by DSSP (Kabsch & Sander, Biopolymers 22, 2577, 1983), simplified to H, E and C, by mdtraj.
 
-Only N, CA, C and O are used, and every residue counts as having an amide hydrogen: designs have no sequence yet, and
-natives must be judged by the same rule.
+This is the one assignment: `dssp` for a protein, `assign_dssp` for coordinates. Both use N, CA, C and O, cut chains
+where C-N exceeds 2.5 Å, and give proline no amide hydrogen where the sequence is known. Every other residue has one:
+designs have no sequence yet.
 """
 
 import functools
 
 import numpy as np
 
+from protgen.structure.angles import distance
+from protgen.structure.protein import BACKBONE, C, N, Protein
+
 CODES = "CHE"  # index of a code is its label: 0 coil, 1 helix, 2 strand
+UNASSIGNED = "-"  # of a residue that lacks an atom the method needs
+CUT = 2.5  # Å, C-N: where DSSP itself cuts a chain
+_ANGSTROM_PER_NM = 10.0
+_FEWEST = 3  # residues; fewer have no hydrogen bond that counts
 
 
-@functools.lru_cache(maxsize=512)
-def backbone_topology(chain_lengths: tuple[int, ...]):
-    """mdtraj topology of glycines with N, CA, C, O, one chain for each length."""
-    import mdtraj
+def dssp(protein: Protein) -> str:
+    """Simplified DSSP of the residues with a whole backbone.
 
-    topology = mdtraj.Topology()
-    elements = {name: mdtraj.element.Element.getBySymbol(name[0]) for name in ("N", "CA", "C", "O")}
-    for length in chain_lengths:
-        chain = topology.add_chain()
-        for _ in range(length):
-            residue = topology.add_residue("GLY", chain)
-            for name, element in elements.items():
-                topology.add_atom(name, element, residue)
-    return topology
+    Residues with a missing atom are left out: on NaN coordinates mdtraj returns ordinary codes.
+
+    Returns:
+        A string of length l over H, E, C and "-" (a residue that lacks an atom).
+
+    Example:
+        >>> from protgen.structure.ideal import ideal_helix
+        >>> dssp(Protein.from_backbone(ideal_helix(8)))
+        'CHHHHHHC'
+    """
+    return "".join(_codes(protein.backbone, protein.chain_ids, protein.residue_names == "PRO"))
 
 
 def assign_dssp(backbones: np.ndarray, chain_lengths: tuple[int, ...] | None = None) -> np.ndarray:
-    """DSSP codes of structures of one composition.
+    """DSSP codes of coordinates alone, without a sequence.
 
     Args:
         backbones: (n, l, 4, 3) Å; N, CA, C, O. Residues with a NaN are left out of the assignment and called C.
@@ -37,23 +45,58 @@ def assign_dssp(backbones: np.ndarray, chain_lengths: tuple[int, ...] | None = N
     Returns:
         (n, l) array of "H", "E" or "C".
     """
+    n, length = backbones.shape[:2]
+    lengths = (length,) if chain_lengths is None else chain_lengths
+    chains, none = np.repeat(np.arange(len(lengths)), lengths), np.zeros(length, dtype=bool)
+    codes = np.array([_codes(np.asarray(one), chains, none) for one in backbones]).reshape(n, length)
+    return np.where(codes == UNASSIGNED, "C", codes)
+
+
+def _codes(backbone: np.ndarray, chains: np.ndarray, prolines: np.ndarray) -> np.ndarray:
+    """(l,) codes of one structure.
+
+    Args:
+        backbone: (l, 4, 3) Å.
+        chains: (l,) chain of each residue, any labels.
+        prolines: (l,) bool.
+    """
+    whole = np.asarray(np.isfinite(backbone[:, BACKBONE]).all(axis=(1, 2)))
+    codes = np.full(len(backbone), UNASSIGNED)
+    if whole.sum() < _FEWEST:
+        codes[whole] = "C"
+        return codes
     import mdtraj
 
-    backbones = np.asarray(backbones, dtype=np.float32)
-    n, length = backbones.shape[:2]
-    complete = np.asarray(np.isfinite(backbones).all(axis=(2, 3)))
-    if n > 1 and not complete.all():
-        return np.concatenate([assign_dssp(one[None], chain_lengths) for one in backbones])
-    result = np.full((n, length), "C")
-    keep = complete[0] if n else np.ones(length, dtype=bool)
-    chain = np.repeat(np.arange(len(chain_lengths or (1,))), chain_lengths or (length,))[keep]
-    lengths = tuple(int(count) for count in np.unique(chain, return_counts=True)[1])
-    if not n or not keep.any():
-        return result
-    xyz = backbones[:, keep].reshape(n, -1, 3) / 10  # mdtraj is in nm
-    codes = mdtraj.compute_dssp(mdtraj.Trajectory(xyz, backbone_topology(lengths)), simplified=True)
-    result[:, keep] = np.where((codes == "H") | (codes == "E"), codes, "C")
-    return result
+    xyz, chains = backbone[whole].astype(np.float64), chains[whole]
+    cuts = (chains[1:] != chains[:-1]) | ~(distance(xyz[1:, N], xyz[:-1, C]) <= CUT)
+    segments = np.concatenate([[0], np.cumsum(cuts)])
+    topology = _topology(segments.tobytes(), prolines[whole].tobytes())
+    atoms = xyz.reshape(-1, 3)
+    centred = (atoms - atoms.mean(axis=0)) / _ANGSTROM_PER_NM  # float32 loses digits far from the origin
+    codes[whole] = mdtraj.compute_dssp(mdtraj.Trajectory(centred[None].astype(np.float32), topology))[0]
+    return codes
+
+
+@functools.lru_cache(maxsize=512)
+def _topology(segments: bytes, prolines: bytes):
+    """mdtraj topology of a backbone; designs of one length share it, which halves the time of an assignment.
+
+    Args:
+        segments: of (l,) int64, the segment of each residue.
+        prolines: of (l,) bool.
+    """
+    import mdtraj
+
+    topology = mdtraj.Topology()
+    elements = {name: mdtraj.element.Element.getBySymbol(name[0]) for name in ("N", "CA", "C", "O")}
+    chain, current = None, None
+    for segment, proline in zip(np.frombuffer(segments, np.int64), np.frombuffer(prolines, bool), strict=True):
+        if chain is None or segment != current:
+            chain, current = topology.add_chain(), segment
+        residue = topology.add_residue("PRO" if proline else "ALA", chain)
+        for name, element in elements.items():
+            topology.add_atom(name, element, residue)
+    return topology
 
 
 def to_labels(codes: np.ndarray) -> np.ndarray:

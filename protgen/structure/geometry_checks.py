@@ -1,14 +1,14 @@
-"""What the coordinates of a protein say about the file: breaks, handedness, scale, and nonsense."""
+"""Checks of a protein's coordinates after reading: breaks, handedness, scale, degenerate atoms."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from protgen.structure.angles import dihedral
+from protgen.structure.links import backbone_torsions, links
 from protgen.structure.protein import CA, CB, C, N, O, Protein
 from protgen.structure.read_warnings import WarningLog
 
-BOND_BREAK = 2.0  # Å; C to the next N, 1.33 Å when bonded
-CA_BREAK = 4.2  # Å; CA to the next CA where C or N is missing, 3.8 Å when bonded
 COINCIDENT = 0.5  # Å; two atoms cannot be closer, the shortest bond is 1.2 Å
 FAR_BOND = 3.0  # Å; N-CA, CA-C or C-O twice their length
 NM_RANGE = (0.2, 0.6)  # CA to next CA, were the file in nm (0.38)
@@ -22,7 +22,7 @@ class ChainBreak:
 
     Attributes:
         index: of the residue before the break.
-        distance: Å; C to N, or CA to CA where one of them is missing; NaN if neither is known.
+        distance: Å; CA to CA, or C to N where a CA is missing; NaN if neither is known.
         n_missing: residues missing by the numbering; 0 where it runs on and only geometry shows the break.
     """
 
@@ -32,28 +32,21 @@ class ChainBreak:
 
 
 def chain_breaks(protein: Protein) -> tuple[ChainBreak, ...]:
-    """Where neighbours within a chain are not bonded.
-
-    A jump in numbering alone is no break if the peptide bond is there; where nothing can be
-    measured, it is one.
+    """The chain breaks of a protein, by the definition of `protgen.structure.links`.
 
     Args:
         protein: of any number of chains.
     """
-    xyz = protein.atoms
-    bond = np.linalg.norm(xyz[1:, N] - xyz[:-1, C], axis=-1)
-    ca = np.linalg.norm(xyz[1:, CA] - xyz[:-1, CA], axis=-1)
+    joints = links(protein)
     jump = np.diff(protein.residue_numbers)
-    distance = np.where(np.isnan(bond), ca, bond)
-    broken = np.where(np.isnan(bond), ca > CA_BREAK, bond > BOND_BREAK) | (np.isnan(distance) & (jump > 1))
-    broken &= protein.chain_ids[1:] == protein.chain_ids[:-1]
+    distance = np.where(np.isnan(joints.ca_distance), joints.cn_distance, joints.ca_distance)
     return tuple(
-        ChainBreak(int(i), float(distance[i]), max(0, int(jump[i]) - 1)) for i in np.flatnonzero(broken).tolist()
+        ChainBreak(int(i), float(distance[i]), max(0, int(jump[i]) - 1)) for i in np.flatnonzero(joints.broken).tolist()
     )
 
 
 def check_geometry(protein: Protein, log: WarningLog) -> None:
-    """Note breaks, mirror images, wrong scale and degenerate coordinates.
+    """Log chain breaks, mirror images, wrong scale and degenerate coordinates.
 
     Args:
         protein: what was read.
@@ -114,11 +107,10 @@ def is_mirror_image(protein: Protein) -> bool:
     volume = np.einsum("ij,ij->i", cb - ca, np.cross(n - ca, c - ca))  # positive for L amino acids
     signs = volume[np.isfinite(volume)]
     if len(signs) < MIN_SIGNS:
-        phi = torsion(c[:-1], n[1:], ca[1:], c[1:])
-        bonded = np.linalg.norm(n[1:] - c[:-1], axis=-1) < BOND_BREAK
-        signs = -phi[np.isfinite(phi) & bonded & (protein.residue_names[1:] != "GLY")]  # phi is negative for L
+        phi = backbone_torsions(protein)[0]
+        signs = -phi[np.isfinite(phi) & (protein.residue_names != "GLY")]  # phi is negative for L
         if len(signs) < 2 * MIN_SIGNS:  # all glycine: a placeholder in designs, so it counts here
-            signs = -phi[np.isfinite(phi) & bonded]
+            signs = -phi[np.isfinite(phi)]
         if len(signs) < 2 * MIN_SIGNS:
             signs = _helix_turns(ca)
     return len(signs) >= MIN_SIGNS and bool((signs < 0).mean() > WRONG_HANDED)
@@ -128,16 +120,6 @@ def _helix_turns(ca: np.ndarray) -> np.ndarray:
     """Torsions of four CA in a row that look like a helix of either hand; positive for right-handed."""
     if len(ca) < 4:
         return np.zeros(0)
-    turn = torsion(ca[:-3], ca[1:-2], ca[2:-1], ca[3:])
+    turn = dihedral(ca[:-3], ca[1:-2], ca[2:-1], ca[3:])
     span = np.linalg.norm(ca[3:] - ca[:-3], axis=-1)
     return turn[np.isfinite(turn) & (span > 4.0) & (span < 6.5) & (np.abs(turn) > 0.5) & (np.abs(turn) < 1.3)]
-
-
-def torsion(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:
-    """(m,) radians; the torsion angle a-b-c-d of points (m, 3), NaN where a point is missing."""
-    b0, b1, b2 = a - b, c - b, d - c
-    with np.errstate(invalid="ignore", divide="ignore"):
-        axis = b1 / np.linalg.norm(b1, axis=-1, keepdims=True)
-        v = b0 - np.einsum("ij,ij->i", b0, axis)[:, None] * axis
-        w = b2 - np.einsum("ij,ij->i", b2, axis)[:, None] * axis
-        return np.arctan2(np.einsum("ij,ij->i", np.cross(axis, v), w), np.einsum("ij,ij->i", v, w))

@@ -8,9 +8,8 @@ Torsions of the helix and strand are the usual averages (Creighton, Proteins, 19
 import numpy as np
 
 from protgen.errors import UsageError
+from protgen.geometry.constants import C_N, C_N_CA, C_O, CA_C, CA_C_N, CA_C_O, N_CA, N_CA_C
 
-N_CA, CA_C, C_N, C_O = 1.458, 1.525, 1.329, 1.231  # Å
-N_CA_C, CA_C_N, C_N_CA, CA_C_O = np.radians([111.0, 117.2, 121.7, 120.1])
 HELIX = np.radians([-57.8, -47.0])  # phi, psi
 STRAND = np.radians([-120.0, 130.0])
 HAIRPIN_STRAND = np.radians([-105.4, 101.7])  # fitted with the turn so that all N-O pairs are 2.9 Å apart, nothing

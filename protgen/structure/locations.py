@@ -91,7 +91,7 @@ def _by_occurrence(table: AtomTable, rows: np.ndarray) -> list[np.ndarray]:
 
 
 def _is_repeat(table: AtomTable, slot: np.ndarray, kept: list[np.ndarray], copy: np.ndarray) -> bool:
-    """True if a copy lies where one already kept lies, judged by shared atoms, or is but a fragment."""
+    """True if a copy lies where one already kept lies, by the atoms they have in common, or is but a fragment."""
     if 2 * (slot[copy] >= 0).sum() < (slot[kept[0]] >= 0).sum():
         return True
     own = {name: table.xyz[row] for row, name in zip(copy.tolist(), table.name[copy].tolist(), strict=True)}

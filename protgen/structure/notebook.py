@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from protgen.errors import UsageError
-from protgen.structure.dssp import assign_dssp
+from protgen.structure.dssp import dssp
 from protgen.structure.picture import COLOURS, draw_backbones, tidy
 from protgen.structure.protein import Protein, counted
 from protgen.structure.writer import cif_text
@@ -24,7 +24,10 @@ MOST_DRAWN = 1500  # residues; a drawing of these takes about 3 s
 MOST_WARNINGS = 5  # shown of a file's
 WIDTH = 260  # pixels of a drawing
 HEIGHT = "420px"  # of the viewer
-CELL_STYLE = "text-align:left;vertical-align:top;padding:2px 8px;overflow-wrap:anywhere"
+# Other extensions of Mol* ask servers as soon as they are loaded.
+VIEWER = {"layoutIsExpanded": False, "layoutShowControls": False, "extensions": ["mvs", "model-export", "mp4-export"]}
+CELL_STYLE = "text-align:left;vertical-align:top;padding:2px 8px"
+LONG = 30  # characters; longer cells may be broken anywhere, shorter ones nowhere
 
 
 def protein_html(protein: Protein) -> str:
@@ -82,7 +85,10 @@ def table(rows: list[list[str]], head: list[str] | None = None) -> str:
         head: of the columns, as text.
     """
     lines = [] if head is None else ["".join(f'<th style="{CELL_STYLE}">{escape(cell)}</th>' for cell in head)]
-    lines += ["".join(f'<td style="{CELL_STYLE}">{cell}</td>' for cell in row) for row in rows]
+    for row in rows:
+        wraps = ["overflow-wrap:anywhere" if len(cell) > LONG else "white-space:nowrap" for cell in row]
+        cells = [f'<td style="{CELL_STYLE};{wrap}">{cell}</td>' for cell, wrap in zip(row, wraps, strict=True)]
+        lines.append("".join(cells))
     return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 
@@ -97,10 +103,11 @@ def viewer(protein: Protein) -> Any:
         StructureError: if mmCIF cannot hold the protein.
     """
     try:
-        from ipymolstar import MolViewSpec  # pyright: ignore[reportMissingImports] # an extra
+        # From its own module: the package's name of it asks for a second package, which only builds scenes.
+        from ipymolstar.molviewspec import MolViewSpec  # pyright: ignore[reportMissingImports] # an extra
     except ImportError:
         raise UsageError("show() needs ipymolstar, which carries Mol*; run pip install 'protgen[notebook]'") from None
-    return MolViewSpec(msvj_data=json.dumps(scene(protein)), height=HEIGHT)
+    return MolViewSpec(msvj_data=json.dumps(scene(protein)), height=HEIGHT, viewer_options=VIEWER)
 
 
 def scene(protein: Protein) -> dict[str, Any]:
@@ -141,7 +148,7 @@ def stretches(protein: Protein) -> dict[str, list[dict[str, Any]]]:
     complete = np.flatnonzero(protein.mask[:, :4].all(axis=1))
     codes = np.full(protein.length, "C")
     if len(complete):
-        codes[complete] = list(tidy("".join(assign_dssp(protein.backbone[complete][None])[0])))
+        codes[complete] = list(tidy(dssp(protein.select(complete))))
     found: dict[str, list[dict[str, Any]]] = {}
     for chain in protein.chains:
         own = codes[protein.chain_ids == chain].tolist()

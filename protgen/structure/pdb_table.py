@@ -103,7 +103,7 @@ def _check_points(grid: np.ndarray, rows: list[int]) -> None:
     is_point, blank_end = raw == ord("."), raw[:, 7] == ord(" ")
     pointless = ~is_point.any(axis=1)
     fraction = np.bincount(is_point.argmax(axis=1)[~pointless], minlength=8).max() / len(raw)
-    if fraction < 0.75:  # no layout to hold against single fields
+    if fraction < 0.75:  # no common column to compare single fields with
         return
     odd = pointless | blank_end if blank_end.mean() <= 0.1 else pointless
     if odd.any():
@@ -149,7 +149,7 @@ def residue_number(text: bytes) -> int | None:
 
 
 def _elements(grid: np.ndarray, raw_name: np.ndarray, rows: list[int], log: WarningLog) -> np.ndarray:
-    """(n,) element symbols, "" where not given; calcium is told from C-alpha by its column if need be."""
+    """(n,) element symbols, "" where not given; calcium and C-alpha are distinguished by their column if need be."""
     element = map_unique(_text(grid, 76, 78), _element_of)
     blank = element == ""
     if blank.any():

@@ -15,7 +15,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from protgen.errors import UsageError
-from protgen.structure.dssp import assign_dssp
+from protgen.structure.dssp import dssp
+from protgen.structure.links import links
 from protgen.structure.protein import CA, C, O, Protein
 
 COLOURS = {"H": "#d2423c", "E": "#2f6db5", "C": "#b4bac2"}
@@ -24,7 +25,6 @@ HALF_THICKNESS = {"H": 0.28, "E": 0.28, "C": 0.28}  # Å, across it
 ARROW = 2.5  # Å, half width where an arrow head begins
 PER_RESIDUE = 7  # cross-sections a residue, on paper
 AROUND = 10  # points around a cross-section, on paper
-BREAK = 4.5  # Å between CA atoms; a longer step is a gap in the drawing
 LIGHT = np.array([-0.35, 0.55, 0.76])
 FOG = 0.5  # fraction of white at the far end
 CELL = 2.7  # inches, width of one drawing
@@ -99,15 +99,14 @@ def ribbon(protein: Protein, *, per_residue: int = PER_RESIDUE, around: int = AR
         per_residue: cross-sections a residue.
         around: points around a cross-section.
     """
-    complete = protein.mask[:, :4].all(axis=1)
-    backbone = protein.backbone[complete]
-    if len(backbone) < 2:
+    complete = np.asarray(protein.mask[:, :4].all(axis=1))
+    seen = protein.select(complete)
+    if seen.length < 2:
         return NOTHING
-    codes = tidy("".join(assign_dssp(backbone[None])[0]))
-    backbone = view(backbone)
-    step = np.linalg.norm(np.diff(backbone[:, CA], axis=0), axis=-1)
-    chains = protein.chain_ids[complete]
-    starts = [0, *(np.flatnonzero((step > BREAK) | (chains[1:] != chains[:-1])) + 1).tolist(), len(backbone)]
+    codes = tidy(dssp(seen))
+    backbone = view(seen.backbone)
+    joints = links(seen)
+    starts = [0, *(np.flatnonzero(joints.broken | ~joints.same_chain) + 1).tolist(), len(backbone)]
     pieces = [tube(backbone[a:b], codes[a:b], per_residue, around) for a, b in pairwise(starts) if b - a > 1]
     if not pieces:
         return NOTHING
@@ -145,7 +144,14 @@ def view(backbone: np.ndarray) -> np.ndarray:
 
 
 def tube(backbone: np.ndarray, codes: str, per_residue: int = PER_RESIDUE, around: int = AROUND) -> Facets:
-    """Facets along one unbroken stretch of chain."""
+    """Facets along one unbroken stretch of chain.
+
+    Args:
+        backbone: (l, 4, 3) Å, in view coordinates.
+        codes: (l,) H, E and C.
+        per_residue: cross-sections a residue.
+        around: points around a cross-section.
+    """
     from scipy.interpolate import CubicSpline
 
     length = len(codes)
@@ -222,7 +228,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def paint(axes: Any, drawing: Facets) -> None:
-    """Paint facets from back to front, those at the rim with a dark outline behind; name the ends."""
+    """Paint facets from back to front, those at the silhouette with a dark outline behind; name the ends."""
     from matplotlib.collections import PolyCollection
 
     if not len(drawing.corners):

@@ -1,4 +1,4 @@
-"""Warnings a structure file can earn: one code a kind, counted, with the first place it was met."""
+"""Parser warnings of a structure file: one code a kind, counted, with the first place of each."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ CODES = {
 
 @dataclass(frozen=True)
 class ReadWarning:
-    """One kind of thing a reader noticed.
+    """One kind of parser warning.
 
     Attributes:
         code: one of `CODES`.
@@ -59,7 +59,13 @@ class WarningLog:
         self._entries: dict[str, tuple[int, str]] = {}
 
     def add(self, code: str, place: str, count: int = 1) -> None:
-        """Note `count` more cases of `code`; `place` is kept if it is the first."""
+        """Note `count` more cases of `code`; `place` is kept if it is the first.
+
+        Args:
+            code: one of `CODES`.
+            place: where it was met.
+            count: how often.
+        """
         if code not in CODES:
             raise KeyError(code)
         before, first = self._entries.get(code, (0, place))

@@ -1,11 +1,12 @@
 """Numbers that describe a CA trace: size, contacts, and how it winds through space.
 
-On plain arrays, so that whoever has coordinates alone can ask for them. Hand-made and stated, so that anyone can
-compute them again.
+On plain arrays of coordinates. Each number is defined here, so that anyone can compute it again.
 """
 
 import numpy as np
 from scipy.spatial import KDTree
+
+from protgen.geometry.constants import RG_SCALE
 
 CONTACT = 8.0  # Å, CA-CA
 MIN_SEPARATION = 3  # residues: closer ones touch by being neighbours
@@ -73,7 +74,7 @@ def relative_contact_order(pairs: np.ndarray, chains: np.ndarray) -> float:
 
 
 def describe(ca: np.ndarray, helix: float, strand: float, pairs: np.ndarray, contact_order: float) -> np.ndarray:
-    """The numbers of `DESCRIPTORS`: ten that say how a trace winds, eight that say how it is built.
+    """The numbers of `DESCRIPTORS`: ten of how a trace winds, eight of its size and secondary structure.
 
     Writhe and crossing numbers are Gauss integrals over pairs of CA-CA segments (Røgen & Fain, PNAS 100, 119, 2003),
     signed and absolute, in all and by separation along the chain, over the number of residues.
@@ -98,7 +99,7 @@ def describe(ca: np.ndarray, helix: float, strand: float, pairs: np.ndarray, con
             *(band.sum() / n for band in bands),
             helix,
             strand,
-            np.log(radius_of_gyration(ca) / 2.2) / np.log(n),
+            np.log(radius_of_gyration(ca) / RG_SCALE) / np.log(n),
             len(pairs) / n,
             0.0 if np.isnan(contact_order) else contact_order,
             *(std[1:] / max(std[0], 1e-9)),

@@ -4,14 +4,13 @@ A residue none of whose atoms is present cannot be written and is left out, as a
 """
 
 import gzip
-import os
-import uuid
 from os import PathLike
 from pathlib import Path
 
 import gemmi
 import numpy as np
 
+from protgen.atomic import write_bytes
 from protgen.errors import StructureError
 from protgen.structure.protein import ATOM_NAMES, Protein
 from protgen.structure.sniff import checked_path
@@ -208,17 +207,12 @@ def _cif_columns(protein: Protein, b_values: np.ndarray) -> list[list[str]]:
 
 
 def _write_atomically(text: str, path: str | PathLike[str]) -> None:
-    """Write beside the target and move into place, so that an interruption never leaves half a file."""
+    """Write a whole file or nothing, gzipped where the name says so."""
     path = Path(path)
     data = text.encode()
     if path.name.lower().endswith(".gz"):
         data = gzip.compress(data, mtime=0)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
-        os.replace(temporary, path)
+        write_bytes(path, data)
     except OSError as error:
         raise StructureError(f"cannot be written: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)

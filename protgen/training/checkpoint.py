@@ -68,6 +68,10 @@ def load_checkpoint(
 ) -> JSON:
     """Restore weights, averages and moments in place; returns the counters.
 
+    Args:
+        folder: of the checkpoint.
+        module, ema, optimizer: what is restored.
+
     Raises:
         CheckpointError: if a file is missing or damaged, or does not fit the model.
     """

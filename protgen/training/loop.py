@@ -20,6 +20,7 @@ from protgen.training.batches import Batches, source_of
 from protgen.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from protgen.training.curve import LossCurve
 from protgen.training.ema import ExponentialMovingAverage
+from protgen.training.requirements import require_extra
 from protgen.training.schedule import Budget, learning_rate
 from protgen.training.settings import Machine, TrainSettings
 from protgen.types import JSON, Batch
@@ -122,6 +123,7 @@ def train(
         DataError: if there are no batches, or too few.
         ConfigError: if the batches lack a field that a condition of the model is learned from, or a dropout is wrong.
     """
+    require_extra()
     settings = settings or TrainSettings()
     source = source_of(batches, settings)
     fabric = launched(machine or Machine())
@@ -241,7 +243,13 @@ class Training:
         return self.model
 
     def step(self, batch: Batch, step: int, rate: float) -> dict[str, float]:
-        """One optimizer step; returns the loss and its parts."""
+        """One optimizer step; returns the loss and its parts.
+
+        Args:
+            batch: of this process.
+            step: from 0.
+            rate: learning rate.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         rng = step_generator(self.settings.seed, step, self.fabric.global_rank)
@@ -259,7 +267,14 @@ class Training:
         return ends
 
     def after(self, done: int, rate: float, last: bool, calls: Calls) -> None:
-        """Log, write a checkpoint and validate, where it is time for it."""
+        """Log, write a checkpoint and validate, where it is time for it.
+
+        Args:
+            done: steps done.
+            rate: learning rate of the last.
+            last: whether the run ends here.
+            calls: what the caller is told.
+        """
         if done % self.settings.log_every == 0 or last:
             progress = self.averages.take(done, rate)
             self.note(done, progress.losses)
@@ -295,7 +310,14 @@ class Training:
 
 
 def train_step(fabric: "Fabric", wrapped: Any, optimizer: Any, given: StepInput, clip: float) -> dict[str, float]:
-    """One optimizer step; returns the loss and its parts. A step whose gradient is not finite is left out."""
+    """One optimizer step; returns the loss and its parts. A step whose gradient is not finite is left out.
+
+    Args:
+        fabric: launched.
+        wrapped, optimizer: as `Fabric.setup` gives them.
+        given: the batch and the random stream.
+        clip: largest gradient norm.
+    """
     losses = wrapped(given)
     optimizer.zero_grad(set_to_none=True)
     if losses["loss"].requires_grad:  # that of a family fitted in closed form has nothing to descend

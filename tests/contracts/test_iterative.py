@@ -1,4 +1,4 @@
-"""What families that iterate promise beyond test_families: curved spaces, mixtures, likelihoods, Bayes turned round."""
+"""What families that iterate promise beyond test_families: curved spaces, mixtures, likelihoods, Bayes classifiers."""
 
 import math
 
@@ -10,8 +10,8 @@ from protgen import registry
 from protgen.errors import ConfigError, UsageError
 from protgen.families.base import IterativeFamily, Likelihood, LikelihoodFamily
 from protgen.families.classify import classify
-from protgen.families.diffusion import Diffusion
-from protgen.families.flow_matching import FlowMatching
+from protgen.families.diffusion import Diffusion, DiffusionSettings
+from protgen.families.flow_matching import FlowMatching, FlowSettings
 from protgen.geometry import igso3, so3
 from protgen.types import State
 from tests.contracts.test_families import examples as gaussians
@@ -257,12 +257,12 @@ def test_bounds_are_below_the_likelihood(variant):
 def test_impossible_combinations_are_refused_at_construction(keywords, words):
     """With the reason and what to use instead."""
     with pytest.raises(ConfigError, match=words):
-        Diffusion(Circle(), Dense(Circle()), **keywords)
+        Diffusion(Circle(), Dense(Circle()), DiffusionSettings(**keywords))
 
 
 def test_impossible_combinations_on_flat_fields():
     for keywords, words in (({"target": "eps"}, "linear_beta"), ({"path": "edm"}, "belong together")):
         with pytest.raises(ConfigError, match=words):
-            Diffusion(Line(), Dense(Line()), **keywords)
+            Diffusion(Line(), Dense(Line()), DiffusionSettings(**keywords))
     with pytest.raises(ConfigError, match="family=diffusion"):
-        FlowMatching(Line(), Dense(Line()), path="edm")
+        FlowMatching(Line(), Dense(Line()), FlowSettings(path="edm"))

@@ -135,3 +135,70 @@ def test_files_of_any_generator_are_held_against_conditions(cli, tmp_path):
     assert summary["metrics"]["fold_class_satisfied"]["mean"] == pytest.approx(2 / 3)
     asked.write_text("length: [1")
     cli("evaluate", folder, "--out", tmp_path / "out", "--conditions", asked).assert_failed(2, "asked.yaml")
+
+
+def test_json_is_one_object_on_stdout_and_nothing_else(cli, tiny_model, tmp_path):
+    """Of `check` what was understood, of `sample` the records with their paths; warnings stay on stderr."""
+    asked = (
+        "--model",
+        tiny_model,
+        "--length",
+        70,
+        "--rg",
+        12,
+        "--enforce",
+        "radius_of_gyration=rank",
+        "--candidates",
+        1,
+    )
+    done = cli("check", *asked, "-n", 1, "--steps", 2, "--seed", 3, "--temperature", 0.5, "--no-relax", "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert [(entry["condition"], entry["mechanism"]) for entry in found["conditions"]] == [
+        ("length", "construction"),
+        ("radius_of_gyration", "rank"),
+    ]
+    assert found["conditions"][1]["options"] == ["energy", "rank"]
+    assert found["lengths"] == [70, 70]
+    assert (found["seed"], found["settings"]["temperature"], found["settings"]["relax"]) == (3, 0.5, False)
+    assert "10-60" in found["warnings"][0]
+    assert found["seconds"] > 0
+    out = tmp_path / "out"
+    done = cli("sample", *asked, "-n", 2, "--out", out, *FAST, "--json")
+    assert done.code == 0, done.err
+    assert "warning" in done.err
+    found = json.loads(done.out)
+    assert (found["n"], found["n_done"]) == (2, 2)
+    assert [entry["path"] for entry in found["designs"]] == [str(out / f"design_000{i}.pdb") for i in range(2)]
+    record = json.loads((out / "design_0001.json").read_text())
+    assert found["designs"][1]["measured"] == record["measured"]
+    assert found["request"] == json.loads((out / "run.json").read_text())["request"]
+    assert found["n_good"] == sum(not entry["problems"] for entry in found["designs"])
+    done = cli("sample", *asked, "-n", 2, "--out", out, *FAST, "--json")
+    done.assert_failed(2, "--resume")
+    assert done.out == ""
+
+
+def test_every_condition_has_a_flag(cli, tiny_model, tmp_path):
+    flags = ("--length", 24, "--shape", 0.2, "--contact-order", 0.3, "--clashes", 0, "--termini-distance", 12)
+    out = tmp_path / "out"
+    done = cli("sample", "--model", tiny_model, *flags, "--keep-out", "40,0,0,5", "-n", 1, "--out", out, *FAST)
+    assert done.code == 0, done.err
+    record = json.loads((out / "design_0000.json").read_text())
+    names = ["length", "clashes", "contact_order", "keep_out", "shape", "termini_distance"]
+    assert [entry["condition"] for entry in record["requested"]] == names
+    cli("check", "--model", tiny_model, "--length", 24, "--cyclic", "--termini-distance", 20).assert_failed(2, "cyclic")
+
+
+def test_evaluate_takes_the_flags_of_conditions(cli, tmp_path):
+    """And says the same by them as by a file."""
+    folder = tmp_path / "designs"
+    folder.mkdir()
+    write_structure(Protein.from_backbone(ideal_helix(30)), folder / "helix.pdb")
+    flags = ("--length", 30, "--fold-class", "alpha", "--rg", 20)
+    done = cli("evaluate", folder, "--out", tmp_path / "out", *flags, "--no-report")
+    assert done.code == 0, done.err
+    with (tmp_path / "out" / "structures.csv").open(newline="") as handle:
+        (row,) = csv.DictReader(handle)
+    met = [row[f"{name}_satisfied"] for name in ("length", "fold_class", "radius_of_gyration")]
+    assert met == ["1", "1", "0"]

@@ -11,11 +11,13 @@ from torch import Generator, nn
 
 from protgen import registry
 from protgen.errors import ConfigError, UsageError
-from protgen.families.autoregressive import Autoregressive
+from protgen.families.autoregressive import Autoregressive, AutoregressiveSettings
 from protgen.samplers.base import Guidance, SamplingTask
 from protgen.samplers.euler import Euler
 from protgen.spaces.backbone import Backbone
-from protgen.spaces.base import Euclidean, Space, Torus
+from protgen.spaces.base import Space
+from protgen.spaces.capabilities import Admissible
+from protgen.spaces.manifolds import Euclidean, Torus
 from protgen.spaces.torsions import Torsions
 from protgen.structure.ideal import ideal_helix, ideal_strand
 from protgen.types import Batch, Conditioning, State
@@ -38,9 +40,6 @@ class Ring(Space):
     def decode(self, state):
         return Batch(state.fields, state.mask)
 
-    def observe(self, state):
-        return state["angle"]
-
     def noise(self, mask, normals):
         return State({"angle": normals[..., :1], "x": normals[..., 1:]}, mask)
 
@@ -50,9 +49,6 @@ class Ring(Space):
 
     def project(self, state):
         return state
-
-    def align(self, noise, data):
-        return noise
 
     def head(self, scalar_dim, vector_dim):
         return nn.Identity()
@@ -97,8 +93,8 @@ def task(count: int, y: float, seed: int = 0, length: int = 2, **keywords) -> Sa
 @pytest.fixture(scope="module", params=[{"components": 6}, {"bins": 24}], ids=["mixture", "bins"])
 def trained(request):
     torch.manual_seed(0)
-    keywords = {"global_dim": 2, "width": 48, "window": 1, "plan_dim": 8, "candidates": 4} | request.param
-    family = Autoregressive(Ring(), Past({"angle": 1, "x": 1}), **keywords)
+    settings = AutoregressiveSettings(width=48, window=1, plan_dim=8, candidates=4, **request.param)
+    family = Autoregressive(Ring(), Past({"angle": 1, "x": 1}), global_dim=2, settings=settings)
     train(family, examples, steps=500)
     return family.eval()
 
@@ -191,9 +187,8 @@ def helix_and_strand(count: int, rng: Generator) -> tuple[State, Conditioning]:
 def protein():
     torch.manual_seed(0)
     encoder = Past({"trans": 3, "rots": 9}, residue_dim=2, global_dim=0)
-    family = Autoregressive(
-        Torsions(), encoder, residue_dim=2, components=4, width=48, window=2, plan_dim=8, exposure_noise=0.01
-    )
+    settings = AutoregressiveSettings(components=4, width=48, window=2, plan_dim=8, exposure_noise=0.01)
+    family = Autoregressive(Torsions(), encoder, residue_dim=2, settings=settings)
     train(family, helix_and_strand, steps=250, batch=32, lr=1e-2)
     return family.eval()
 
@@ -229,14 +224,14 @@ def test_sampling_reads_what_training_reads(name):
         encoder = Past({"trans": 3, "rots": 9}, residue_dim=2, global_dim=0)
     else:
         encoder = registry.build("encoders", name, residue_dim=2, global_dim=0, dim=32, blocks=2, causal=True)
-    family = Autoregressive(Torsions(), encoder, residue_dim=2, candidates=2).eval()
-    used, choose = [], family.choose
+    family = Autoregressive(Torsions(), encoder, residue_dim=2, settings=AutoregressiveSettings(candidates=2)).eval()
+    used, guided = [], family.guided
 
-    def recorded(seen, features, *rest):
-        used.append(features)
-        return choose(seen, features, *rest)
+    def recorded(score, candidates, features, *rest):
+        used.append(features[0])
+        return guided(score, candidates, features, *rest)
 
-    family.choose = recorded
+    family.guided = recorded
     asked = protein_task([0, 1, 1], [12, 12, 9])
     drawn = family.sample(asked)
     with torch.no_grad():
@@ -264,7 +259,9 @@ def test_sampled_chains_do_not_overlap_where_there_is_a_choice():
     overlaps = []
     for candidates in (1, 16):
         torch.manual_seed(0)
-        family = Autoregressive(Torsions(), Past({"trans": 3}, 2, 0), residue_dim=2, candidates=candidates).eval()
+        family = Autoregressive(
+            Torsions(), Past({"trans": 3}, 2, 0), 2, settings=AutoregressiveSettings(candidates=candidates)
+        ).eval()
         drawn = family.sample(protein_task([0] * 4, [40] * 4))
         ca = family.space.decode(drawn)["atoms"][:, :, 1]
         near = torch.cdist(ca, ca) < 3.5
@@ -272,7 +269,7 @@ def test_sampled_chains_do_not_overlap_where_there_is_a_choice():
     assert overlaps[1] <= overlaps[0] / 3
 
 
-class Walk(Ring):
+class Walk(Ring, Admissible):
     """A line on which the sum of steps may not leave [-1, 1], so that a chain near an end has few ways on."""
 
     normals_per_position = 1
@@ -298,7 +295,8 @@ def test_particles_sample_what_is_admissible_throughout():
     leave few ways on, come out too often.
     """
     torch.manual_seed(0)
-    family = Autoregressive(Walk(), Past({"x": 1}, 0, 0), candidates=4, particles=16, components=1, plan_dim=4).eval()
+    settings = AutoregressiveSettings(candidates=4, particles=16, components=1, plan_dim=4)
+    family = Autoregressive(Walk(), Past({"x": 1}, 0, 0), settings=settings).eval()
     mask = torch.ones(600, 2, dtype=torch.bool)
 
     def drawn(particles: int, candidates: int, seed: int) -> torch.Tensor:
@@ -319,7 +317,8 @@ def test_particles_sample_what_is_admissible_throughout():
 def test_particles_get_chains_out_of_dead_ends_and_keep_to_their_own_stream():
     """An untrained model tangles; grown eight at a time, at most a quarter of the overlaps are left."""
     torch.manual_seed(0)
-    family = Autoregressive(Torsions(), Past({"trans": 3}, 2, 0), residue_dim=2, candidates=4).eval()
+    settings = AutoregressiveSettings(candidates=4)
+    family = Autoregressive(Torsions(), Past({"trans": 3}, 2, 0), residue_dim=2, settings=settings).eval()
     overlaps = []
     for particles in (1, 8):
         family.particles = particles

@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from protgen.data.build import Filters, build, chain_breaks, find_sources
+from protgen.data.build import Filters, build, find_sources
 from protgen.data.store import Store
 from protgen.errors import DataError
 from protgen.structure.ideal import ideal_hairpin, ideal_helix, ideal_strand
@@ -124,11 +124,3 @@ def test_nothing_found_and_nothing_kept_are_errors(tmp_path):
     (tmp_path / "in" / "index.csv").write_text("name\nh.pdb\n")
     with pytest.raises(DataError, match="column `file`"):
         find_sources(tmp_path / "in")
-
-
-def test_chain_breaks_allow_cis_and_see_gaps():
-    """A sound helix has none; a shift of half of it makes one, where it is."""
-    helix = ideal_helix(20)
-    assert not chain_breaks(helix).any()
-    helix[10:] += 5.0
-    assert np.flatnonzero(chain_breaks(helix)).tolist() == [9]

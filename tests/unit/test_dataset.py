@@ -21,6 +21,8 @@ def test_collate_pads_and_masks():
     assert (batch["atoms"][0, :3] == 1).all()
     assert (batch["atoms"][0, 3:] == 0).all()
     assert (batch["labels"][1] == 2).all()
+    assert batch["atoms"].dtype == torch.float32
+    assert batch["numbers"][0].tolist() == [0, 1, 2, 0, 0]
 
 
 def test_an_epoch_has_every_item_once_within_the_budget():

@@ -7,7 +7,7 @@ import torch
 
 from protgen.encoders.base import Encoder
 from protgen.errors import ConfigError
-from protgen.families.diffusion import Diffusion
+from protgen.families.diffusion import Diffusion, DiffusionSettings
 from protgen.spaces.image import Image
 from protgen.types import Conditioning, Features, State
 
@@ -27,7 +27,7 @@ class Nothing(Encoder):
 def test_with_the_exact_denoiser_the_bound_is_the_entropy(path, rng):
     """Averaged over independent pixels with P(1) = 0.3 and 0.8, within 0.02 nats of H = 1.11."""
     weighting = "bound" if path == "learned" else "simple"
-    family = Diffusion(Image(1, 2, 1, binary=True), Nothing(), path=path, weighting=weighting)
+    family = Diffusion(Image(1, 2, 1, binary=True), Nothing(), DiffusionSettings(path=path, weighting=weighting))
 
     def predict(x_t, t, cond, x_pred):
         alpha, sigma = family.target.levels(t)
@@ -59,4 +59,4 @@ def test_values_are_certain_where_little_noise_is_left_and_a_coin_toss_where_not
 
 def test_a_target_without_bounds_is_refused():
     with pytest.raises(ConfigError, match="use target=x"):
-        Diffusion(Image(1, 2, 1, binary=True), Nothing(), target="v")
+        Diffusion(Image(1, 2, 1, binary=True), Nothing(), DiffusionSettings(target="v"))

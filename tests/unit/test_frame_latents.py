@@ -14,6 +14,7 @@ from protgen.models.released import load
 from protgen.samplers.base import SamplingTask
 from protgen.samplers.euler import Euler
 from protgen.spaces.backbone import Backbone
+from protgen.spaces.capabilities import VectorPoints
 from protgen.spaces.frame_latents import FrameLatents
 from protgen.spaces.image import Image
 from protgen.types import Batch, Conditioning, State
@@ -135,7 +136,7 @@ def test_bound_is_that_of_the_vae_where_the_prior_is_the_same(x, rng):
     latent.drift.fill_(1.0)
     found = latent.log_prob(x, cond, rng).nats
     blind = Conditioning(torch.zeros_like(cond.residue), torch.zeros_like(cond.globals))
-    latent.first.samples = 200
+    latent.first.settings = replace(latent.first.settings, samples=200)
     reconstruction, kl, _, _ = latent.first.elbo(x, blind, rng)
     std = (reconstruction.abs() + kl.abs()) * 0.02
     assert ((found - (reconstruction - kl)).abs() < std + 3).all()
@@ -215,4 +216,4 @@ def test_images_have_no_vectors():
     }
     with pytest.raises(UsageError, match="vectors of each position, which Image"):
         build_model(config)
-    assert Image.vectors == 0
+    assert not issubclass(Image, VectorPoints)

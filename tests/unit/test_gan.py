@@ -109,12 +109,10 @@ def test_the_generator_rests_while_the_critic_catches_up(rng):
     assert moved == [False, False, True, False, False, True]
 
 
-def test_a_likelihood_is_refused_with_a_way_out(rng):
+def test_it_has_no_likelihood_and_refuses_samplers(rng):
     family = make("gan", Line())
     x, cond = points(1, rng)
     assert not isinstance(family, LikelihoodFamily)
-    with pytest.raises(UsageError, match="vae"):
-        family.log_prob(x, cond, rng)
     with pytest.raises(UsageError, match="no sampler"):
         family.sample(SamplingTask(x.mask, cond, [rng]), Euler())
     with pytest.raises(UsageError, match="nonsaturating"):

@@ -9,7 +9,6 @@ import torch
 
 from protgen.geometry.hydrogen_bonds import BONDED, bond_energies, bridges, bridges_of_bonds, in_ladders
 from protgen.spaces.hydrogen_bond_loss import hydrogen_bond_error
-from protgen.structure.dssp import backbone_topology
 from protgen.structure.ideal import ideal_hairpin, ideal_helix
 from protgen.structure.sheets import crossover_hands, sheets_of
 
@@ -30,7 +29,12 @@ def whole(atoms: torch.Tensor) -> torch.Tensor:
 def test_energies_are_those_of_mdtraj(shape):
     """mdtraj keeps the two best bonds of each donor; its coordinates are in nm and single precision."""
     atoms = shaken(shape, 30)
-    trajectory = mdtraj.Trajectory(atoms.numpy().reshape(1, -1, 3) / 10, backbone_topology((30,)))
+    topology = mdtraj.Topology()
+    chain = topology.add_chain()
+    for residue in [topology.add_residue("GLY", chain) for _ in range(30)]:
+        for name in ("N", "CA", "C", "O"):
+            topology.add_atom(name, mdtraj.element.Element.getBySymbol(name[0]), residue)
+    trajectory = mdtraj.Trajectory(atoms.numpy().reshape(1, -1, 3) / 10, topology)
     theirs = mdtraj.kabsch_sander(trajectory)[0].toarray()  # its rows are acceptors
     ours = bond_energies(atoms, whole(atoms))[0].numpy()
     assert (theirs < BONDED).sum() >= 10

@@ -6,7 +6,7 @@ import pytest
 from protgen.errors import UsageError
 from protgen.structure import ideal
 from protgen.structure.adapters import to_mdtraj
-from protgen.structure.geometry_checks import torsion
+from protgen.structure.angles import dihedral
 from protgen.structure.protein import Protein
 
 
@@ -37,9 +37,9 @@ def test_bonds_angles_and_torsions_come_back():
     assert np.allclose(angle(n, ca, c), ideal.N_CA_C)
     assert np.allclose(angle(ca[:-1], c[:-1], n[1:]), ideal.CA_C_N)
     assert np.allclose(angle(c[:-1], n[1:], ca[1:]), ideal.C_N_CA)
-    assert np.allclose(torsion(c[:-1], n[1:], ca[1:], c[1:]), phi[1:])
-    assert np.allclose(torsion(n[:-1], ca[:-1], c[:-1], n[1:]), psi[:-1])
-    assert np.allclose(torsion(ca[:-1], c[:-1], n[1:], ca[1:]), omega[:-1])
+    assert np.allclose(dihedral(c[:-1], n[1:], ca[1:], c[1:]), phi[1:])
+    assert np.allclose(dihedral(n[:-1], ca[:-1], c[:-1], n[1:]), psi[:-1])
+    assert np.allclose(dihedral(ca[:-1], c[:-1], n[1:], ca[1:]), omega[:-1])
 
 
 def test_helix():
@@ -66,7 +66,8 @@ def test_strand_is_extended():
 
 def test_mirror_and_cb():
     x = ideal.ideal_helix(8)
-    assert np.allclose(torsion(*(ideal.mirror(x)[:, k] for k in (0, 1, 2, 3))), -torsion(*(x[:, k] for k in range(4))))
+    mirrored = dihedral(*(ideal.mirror(x)[:, k] for k in range(4)))
+    assert np.allclose(mirrored, -dihedral(*(x[:, k] for k in range(4))))
     assert np.allclose(np.linalg.norm(ideal.add_cb(x) - x[:, 1], axis=-1), 1.53, atol=0.01)
 
 

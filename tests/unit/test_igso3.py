@@ -8,7 +8,7 @@ from scipy import stats
 
 from protgen.geometry import igso3, so3
 from protgen.spaces.backbone import Rotations
-from protgen.spaces.base import Torus
+from protgen.spaces.manifolds import Torus
 
 ANGLES = torch.linspace(1e-3, math.pi, 4001, dtype=torch.float64)
 STDS = (0.02, 0.1, 0.5, 0.999, 1.001, 1.7, 3.0)

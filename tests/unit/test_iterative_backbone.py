@@ -1,5 +1,7 @@
 """Diffusion and flow matching on protein backbones with a small untrained network: losses, likelihoods, samplers."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -44,7 +46,7 @@ def inputs(model, rng, count=3):
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def test_a_training_step_reaches_every_parameter(family, rng):
     model = built(family)
-    model.family.self_conditioning = 1.0
+    model.family.settings = replace(model.family.settings, self_conditioning=1.0)
     state, cond = inputs(model, rng)
     losses = model.family.loss(state, cond, rng)
     losses.total.backward()

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from protgen.metrics.bonds import TARGETS, Bonds
-from protgen.metrics.torsions import backbone_torsions, dihedral, links
+from protgen.structure.angles import dihedral
 from protgen.structure.ideal import build_from_torsions, ideal_helix, ideal_strand
+from protgen.structure.links import backbone_torsions, links
 from protgen.structure.protein import Protein
 
 
@@ -68,7 +69,8 @@ def test_cis_and_twisted_peptides():
     assert row["omega_cis"] == row["omega_twisted"] == pytest.approx(1 / 9)
     straight = measure(build_from_torsions(np.full(10, -2.1), np.full(10, 2.3), np.where(omega == 0, 0, np.pi)))
     assert straight["ca_ca_deviation"] < 0.05
-    assert straight["chain_breaks"] == 1  # the literal rule of RFdiffusion3: documented
+    assert straight["chain_breaks"] == 0
+    assert straight["chain_breaks_rfdiffusion3"] == 1
 
 
 def test_ca_only_structure_gets_no_invented_numbers():

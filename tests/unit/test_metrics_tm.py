@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from protgen.errors import UsageError
+from protgen.geometry.superposition import best_rotation, superpose
 from protgen.metrics.alignment import align
-from protgen.metrics.superposition import best_rotation, superpose
 from protgen.metrics.tm import ca_trace, tm_d0, tm_matrix, tm_score, tm_scores
 from protgen.metrics.tm_native import native_search
 from protgen.metrics.tm_plan import PREFILTERING, Prefilter

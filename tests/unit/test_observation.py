@@ -8,9 +8,9 @@ import torch
 from protgen.errors import UsageError
 from protgen.geometry import so3
 from protgen.spaces.backbone import Backbone, Rotations, rotated
-from protgen.spaces.base import Euclidean, Torus
 from protgen.spaces.image import Image
-from protgen.spaces.observation import DiscretisedLogistic, RiemannianNormal, log_logistic_interval
+from protgen.spaces.manifolds import Euclidean, Torus
+from protgen.spaces.observation import DiscretisedLogistic, RiemannianNormal, log_logistic_interval, observation_of
 from protgen.types import State
 from tests.toy_space import Line
 
@@ -72,7 +72,7 @@ def test_bernoulli_of_binary_images(rng):
     space = Image(4, 4, binary=True)
     mean = torch.rand(3, 16, 1, generator=rng) * 2 - 1
     x = (torch.rand(3, 16, 1, generator=rng) < 0.5).float() * 2 - 1
-    got = space.observation().log_prob(
+    got = observation_of(space).log_prob(
         State({"pixels": mean}, space.full_mask(3)), State({"pixels": x}, space.full_mask(3))
     )
     expected = torch.distributions.Bernoulli(probs=(1 + mean) / 2).log_prob((x + 1) / 2).sum((1, 2))
@@ -145,5 +145,5 @@ def test_blank_chain_is_a_chain():
 
 
 def test_a_spread_of_nothing_is_refused():
-    with pytest.raises(UsageError, match="spread"):
+    with pytest.raises(UsageError, match="std"):
         RiemannianNormal(Line(), 0.0)

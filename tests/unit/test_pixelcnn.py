@@ -9,7 +9,7 @@ from torch import Generator
 from protgen.encoders.pixelcnn import PixelCNNEncoder
 from protgen.encoders.transformer import TransformerEncoder
 from protgen.errors import ConfigError
-from protgen.families.autoregressive import Autoregressive
+from protgen.families.autoregressive import Autoregressive, AutoregressiveSettings
 from protgen.models.model import build_model
 from protgen.samplers.base import SamplingTask
 from protgen.spaces.image import Image
@@ -52,7 +52,7 @@ def family(kind: str, space: Image) -> Autoregressive:
         encoder = PixelCNNEncoder(0, 0, 16, 3, 3, space.height, space.width, space.channels)
     else:
         encoder = TransformerEncoder(0, 0, 16, 2, 2, fields={"pixels": space.channels}, row=space.width, causal=True)
-    return Autoregressive(space, encoder, width=32, window=0, plan_dim=8, candidates=1)
+    return Autoregressive(space, encoder, settings=AutoregressiveSettings(width=32, window=0, plan_dim=8, candidates=1))
 
 
 @pytest.mark.parametrize("kind", ["pixelcnn", "transformer"])

@@ -99,6 +99,12 @@ def test_a_wrong_name_gives_the_nearest(package, wrong, right):
         getattr(import_module(package), wrong)
 
 
+def test_modules_are_found_without_reading_conditions():
+    """`from protgen import registry` is at the top of many files; a broken condition must not break them."""
+    code = "from protgen import registry; from protgen.exports import public_classes as p; print(p.cache_info().misses)"
+    assert run(code) == "0"
+
+
 def test_private_names_are_not_looked_for():
     """Tools ask modules for names such as `__wrapped__`: the answer is no, without reading files."""
     code = "import protgen, sys; hasattr(protgen, '__wrapped__'); print('protgen.conditions' in sys.modules)"
@@ -120,6 +126,7 @@ def test_classes_are_found_by_their_base(tmp_path, monkeypatch):
         "from plugs.direct import Direct\nclass Deep(Direct): ...\nclass _No(Deep): ...\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("protgen.plugin_scan.ROOT", "plugs")
     expected = {"Alias": "alias", "Attribute": "attribute", "Deep": "a_deep", "Direct": "direct"}
     expected |= {"Metric": "base", "Quantity": "base"}
     assert public_classes("plugs") == {name: f"plugs.{module}" for name, module in sorted(expected.items())}

@@ -5,7 +5,8 @@ import pytest
 from reader_files import LENGTH, cif_text, codes, helix, pdb_lines, pdb_text, read
 
 from protgen.errors import StructureError
-from protgen.structure.geometry_checks import chain_breaks, is_mirror_image, scale_looks_nm, torsion
+from protgen.structure.angles import dihedral
+from protgen.structure.geometry_checks import chain_breaks, is_mirror_image, scale_looks_nm
 from protgen.structure.ideal import HELIX, ideal_hairpin, ideal_helix, ideal_strand, mirror
 from protgen.structure.protein import Protein
 from protgen.structure.read_warnings import CODES, WarningLog
@@ -91,7 +92,7 @@ def test_log_counts_and_keeps_the_first_place():
     assert len(CODES) == 27
 
 
-def test_torsion_sign():
+def test_dihedral_sign():
     x = ideal_helix(LENGTH)
-    phi = torsion(x[:-1, 2], x[1:, 0], x[1:, 1], x[1:, 2])
+    phi = dihedral(x[:-1, 2], x[1:, 0], x[1:, 1], x[1:, 2])
     assert np.allclose(phi, HELIX[0])

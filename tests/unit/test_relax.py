@@ -1,10 +1,10 @@
-"""The relaxation mends joints and clashes, moves little, and leaves good structures alone."""
+"""The relaxation repairs joints and clashes, moves little, and leaves good structures alone."""
 
 import numpy as np
 import pytest
 import torch
 
-from protgen.generation.relax import clean_up, joint_energy
+from protgen.generation.relax import joint_energy, relax_frames
 from protgen.geometry import so3
 from protgen.spaces.backbone import Backbone
 from protgen.structure.ideal import ideal_hairpin, ideal_helix
@@ -36,7 +36,7 @@ def joints(state: State) -> torch.Tensor:
 @pytest.mark.parametrize("backbone", [ideal_helix(30), ideal_hairpin(20)])
 def test_peptide_bonds_are_mended_with_small_moves(backbone, rng):
     bad = shaken(state_of(backbone), 0.15, rng)
-    good = clean_up(SPACE, bad)
+    good = relax_frames(SPACE, bad)
     atoms = SPACE.observe(good)[0]
     c_n = (atoms[1:, 0] - atoms[:-1, 2]).norm(dim=-1)
     assert (c_n - 1.329).abs().max() < 0.05
@@ -59,25 +59,25 @@ def test_overlapping_strands_are_parted():
     towards = backbone[:9, 1].mean(0) - backbone[11:, 1].mean(0)
     backbone[11:] += 0.6 * towards
     bad = state_of(backbone)
-    good = clean_up(SPACE, bad)
+    good = relax_frames(SPACE, bad)
     assert closest(bad) < 2.0
     assert closest(good) > 2.2
 
 
 def test_good_structures_stay():
     good = state_of(ideal_helix(30))
-    assert (clean_up(SPACE, good)["trans"] - good["trans"]).norm(dim=-1).max() < 0.1
+    assert (relax_frames(SPACE, good)["trans"] - good["trans"]).norm(dim=-1).max() < 0.1
 
 
 def test_a_design_does_not_depend_on_its_batch(rng):
     short, long = ideal_helix(15), ideal_hairpin(24)
     alone = shaken(state_of(short), 0.1, torch.Generator().manual_seed(1))
-    relaxed = clean_up(SPACE, alone)
+    relaxed = relax_frames(SPACE, alone)
     other = state_of(short, long)
     trans = other["trans"].clone()
     rots = other["rots"].clone()
     trans[0, :15], rots[0, :15] = alone["trans"][0], alone["rots"][0]
-    together = clean_up(SPACE, other.with_fields(trans=trans, rots=rots))
+    together = relax_frames(SPACE, other.with_fields(trans=trans, rots=rots))
     assert (together["trans"][0, :15] - relaxed["trans"][0]).abs().max() < 1e-3
 
 
@@ -93,7 +93,7 @@ def test_what_was_asked_for_is_not_mended_away(rng):
     bad = state.with_fields(trans=1.05 * state["trans"])
     goal = radius(SPACE.observe(bad), bad.mask)
     free, kept = (
-        clean_up(SPACE, bad, kept=energy)
+        relax_frames(SPACE, bad, kept=energy)
         for energy in (None, lambda xyz, mask: 20 * (radius(xyz, mask) - goal).square())
     )
     off = [float((radius(SPACE.observe(good), good.mask) - goal).abs() / goal) for good in (free, kept)]
@@ -105,15 +105,15 @@ def test_what_was_asked_for_is_not_mended_away(rng):
 def test_what_was_missed_is_left_missed(rng):
     """The relaxation keeps energies from rising and does not go down them: far goals would bend what it mends."""
     bad = shaken(state_of(ideal_helix(20)), 0.1, rng)
-    free = clean_up(SPACE, bad)
-    far = clean_up(SPACE, bad, kept=lambda xyz, mask: 20 * (radius(xyz, mask) - 30).square())
+    free = relax_frames(SPACE, bad)
+    far = relax_frames(SPACE, bad, kept=lambda xyz, mask: 20 * (radius(xyz, mask) - 30).square())
     drift = (far["trans"] - free["trans"]).norm(dim=-1).max()
     assert drift < 0.2
 
 
 def test_energies_without_a_slope_do_no_harm(rng):
     bad = shaken(state_of(ideal_helix(20)), 0.1, rng)
-    good = clean_up(
+    good = relax_frames(
         SPACE, bad, kept=lambda xyz, mask: (xyz[:, 0, 1] - xyz[:, 0, 1]).norm(dim=-1) + (0 * xyz).sum((1, 2, 3)).sqrt()
     )
     assert all(x.isfinite().all() for x in good.fields.values())

@@ -19,40 +19,10 @@ from protgen.samplers.schedules import SCHEDULES, Brownian, Path
 from protgen.samplers.smc import SequentialMonteCarlo
 from protgen.spaces.backbone import Backbone, Rotations
 from protgen.types import Conditioning, State
+from tests.exact_denoisers import LINE, MEAN, STD, ExactGaussian, Towards, drawn, task
 from tests.toy_space import Line
 
-STD, MEAN = 0.5, 1.0
 PATHS = {name: Path(schedule()) for name, schedule in SCHEDULES.items()}
-LINE = Line()
-
-
-class ExactGaussian(Denoiser):
-    """E[x_data | x_t] for x_data ~ N(MEAN, STD^2) and x_t = alpha x_data + sigma noise."""
-
-    def __init__(self, path: Path | None = None):
-        self._path = path or Path()
-
-    @property
-    def path(self):
-        return self._path
-
-    def denoise(self, x_t, t, cond, x_pred=None):
-        t = t.double()[:, None, None]
-        alpha, sigma = self.path.flat.alpha(t).detach(), self.path.flat.sigma(t).detach()
-        gain = alpha * STD**2 / (alpha**2 * STD**2 + sigma**2)
-        return x_t.with_fields(x=MEAN + gain * (x_t["x"] - alpha * MEAN))
-
-
-def task(count: int, seed: int = 0, length: int = 1, **settings) -> SamplingTask:
-    mask = torch.ones(count, length, dtype=torch.bool)
-    cond = Conditioning(torch.zeros(count, length, 0), torch.zeros(count, 0))
-    generators = [torch.Generator().manual_seed(seed * 10_000 + i) for i in range(count)]
-    return SamplingTask(mask, cond, generators, **settings)
-
-
-def spread(sampler, path: Path | None = None, **settings) -> torch.Tensor:
-    """10,000 numbers: positions of the toy space do not see each other."""
-    return sampler.sample(ExactGaussian(path), LINE, task(5, length=1000, **settings))["x"].flatten()
 
 
 def errors(sampler: str, path: Path) -> list[float]:
@@ -96,15 +66,9 @@ def test_samplers_reach_the_gaussian(sampler, settings, path):
 
     Within 8 % with DDPM's upper variance, which is too large for data narrower than the noise until steps are small.
     """
-    samples = spread(registry.build("samplers", sampler, steps=100, **settings), path)
+    samples = drawn(registry.build("samplers", sampler, steps=100, **settings), path)
     assert abs(samples.mean() - MEAN) < 0.03
     assert abs(samples.std() / STD - 1) < (0.08 if "upper" in settings else 0.06), samples.std()
-
-
-@pytest.mark.parametrize("sampler", registry.names("samplers"))
-def test_low_temperature_narrows(sampler):
-    for path in (PATHS["linear"], PATHS["cosine"]):
-        assert spread(registry.build("samplers", sampler, steps=50), path, temperature=0.3).std() < 0.7 * STD
 
 
 def test_ddim_with_eta_one_is_ddpm():
@@ -117,41 +81,14 @@ def test_ddim_with_eta_one_is_ddpm():
     assert torch.allclose(*results, atol=1e-5)
 
 
-@pytest.mark.parametrize("sampler", registry.names("samplers"))
-def test_a_sample_depends_on_its_own_stream_alone(sampler):
-    built = registry.build("samplers", sampler, steps=5)
-    many, few = (built.sample(ExactGaussian(PATHS["cosine"]), LINE, task(n))["x"] for n in (4, 2))
-    assert torch.equal(many[:2], few)
-
-
 def test_bad_settings_are_refused():
     common = ({"steps": 0}, {"rotation_rate": -1.0}, {"spacing": 0.0})
     own = {"euler": {"churn": -1.0}, "heun": {"churn": -1.0}, "ddim": {"eta": 1.5}, "ddpm": {"upper": -1.0},
            "sde": {"noise": -1.0}, "smc": {"particles": 0}}  # fmt: skip
-    for name in registry.names("samplers"):
-        for bad in (*common, own[name]):
+    for name, wrong in own.items():
+        for bad in (*common, wrong):
             with pytest.raises(UsageError):
                 registry.build("samplers", name, **bad)
-
-
-class Towards(Denoiser):
-    """A denoiser that always answers the same structure, or another when y is free."""
-
-    def __init__(self, asked: State, free: State, path: Path | None = None):
-        self.asked, self.free = asked, free
-        self._path = path or Path()
-
-    @property
-    def path(self):
-        return self._path
-
-    def denoise(self, x_t, t, cond, x_pred=None):
-        known = cond.globals[:, 0].bool()
-        fields = {
-            k: torch.where(known.reshape(-1, *[1] * (v.ndim - 1)), v, self.free[k])
-            for k, v in self.asked.fields.items()
-        }
-        return State(fields, x_t.mask)
 
 
 def backbones(rng, count: int = 1) -> tuple[Backbone, State, State]:
@@ -159,22 +96,6 @@ def backbones(rng, count: int = 1) -> tuple[Backbone, State, State]:
     mask = torch.ones(1, 9, dtype=torch.bool)
     a, b = (space.noise(mask, torch.randn(1, 9, 7, generator=rng)) for _ in range(2))
     return space, a, b
-
-
-@pytest.mark.parametrize("sampler", registry.names("samplers"))
-@pytest.mark.parametrize("path", [Path(), Path(SCHEDULES["cosine"](), Brownian())], ids=["geodesic", "walk"])
-@pytest.mark.parametrize("rate", [0.0, 10.0])
-def test_a_certain_denoiser_is_followed_to_the_end(rate, path, sampler, rng):
-    """Rotations too, with the straight and with the exponential schedule, and they stay rotations."""
-    space, target, _ = backbones(rng)
-    cond = Conditioning(torch.zeros(1, 9, 0), torch.ones(1, 1))
-    run = SamplingTask(target.mask, cond, [torch.Generator().manual_seed(1)])
-    built = registry.build("samplers", sampler, steps=30, rotation_rate=rate)
-    result = built.sample(Towards(target, target, path), space, run)
-    assert (result["trans"] - target["trans"]).abs().max() < 1e-3
-    assert (result["rots"] - target["rots"]).abs().max() < 1e-3
-    identity = torch.eye(3).expand(1, 9, 3, 3)
-    assert torch.allclose(result["rots"].transpose(-1, -2) @ result["rots"], identity, atol=1e-4)
 
 
 def test_guidance_of_weight_one_is_plain_and_zero_is_free(rng):

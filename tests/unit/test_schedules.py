@@ -46,7 +46,7 @@ def test_variance_is_preserved(name):
 
 def test_times_of_noise_levels():
     schedule = SCHEDULES["edm"]()
-    assert torch.allclose(schedule.time_of(schedule.sigma(TIMES)), TIMES, atol=1e-9)
+    assert torch.allclose(schedule.times_of(schedule.sigma(TIMES)), TIMES, atol=1e-9)
 
 
 def test_a_learned_schedule_stays_monotone_with_any_weights():

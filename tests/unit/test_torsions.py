@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from protgen.geometry import alignment, internal
-from protgen.spaces.base import Torus, wrap
+from protgen.spaces.manifolds import Torus, wrap
 from protgen.spaces.torsions import Torsions, within
 from protgen.structure.ideal import ideal_helix, ideal_strand
 from protgen.types import Batch, Features, State

@@ -1,16 +1,18 @@
 """VAEs: bounds against a linear-Gaussian model whose likelihood has a closed form, and every keyword's meaning."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+from protgen import registry
 from protgen.encoders.base import Encoder
 from protgen.errors import UsageError
 from protgen.families.base import interpolate, reconstruct
 from protgen.families.gaussian import DiagonalGaussian, GaussianStep
-from protgen.families.vae import VAE
+from protgen.families.vae import VAE, VAESettings
 from protgen.geometry import so3
 from protgen.models.model import build_model, load_model, save_model
 from protgen.samplers.base import SamplingTask
@@ -46,7 +48,8 @@ class Fields(Encoder):
 
 def linear(**keywords) -> VAE:
     torch.manual_seed(1)
-    return VAE(Line(), Fields(), Latents(3), latent_dim=3, **keywords)
+    parts = {"space": Line(), "encoder": Fields(), "decoder": Latents(3), "latent_dim": 3}
+    return registry.build("families", "vae", **parts, **keywords)
 
 
 def points(count: int, rng: torch.Generator) -> tuple[State, Conditioning]:
@@ -117,7 +120,7 @@ def test_training_finds_the_gaussian(keywords):
     best = torch.distributions.MultivariateNormal(torch.ones(2), root.T @ root).log_prob(x["x"][:, 0]).mean()
     if not family.downward:  # one more level makes p(z_1) a mixture
         assert closed_form(family, x).mean().item() == pytest.approx(best.item(), abs=0.08)
-    family.bound_samples = 20
+    family.settings = replace(family.settings, bound_samples=20)
     likelihood = family.log_prob(x, cond, rng)
     assert likelihood.kind == "lower_bound"
     assert best - 0.12 < likelihood.nats.mean() < best + 0.01
@@ -208,7 +211,7 @@ def test_what_a_direct_family_cannot_do_is_refused(rng):
 def test_one_latent_for_an_image(rng):
     """Pooled latents are (b, 1, z); images of the same latent and y are the same; binary samples are pixels."""
     space = Image(4, 4, binary=True)
-    family = VAE(space, Dense(space), Dense(space, residue_dim=5), latent_dim=5, pool=True)
+    family = VAE(space, Dense(space), Dense(space, residue_dim=5), latent_dim=5, settings=VAESettings(pool=True))
     mask = space.full_mask(3)
     x = State({"pixels": (torch.rand(3, 16, 1, generator=rng) < 0.5) * 2.0 - 1}, mask)
     cond = Conditioning(torch.zeros(3, 16, 0), torch.zeros(3, 2))

@@ -1,5 +1,7 @@
 """Weighted optimal superposition of many pairs of point sets at once, in numpy.
 
+`protgen.geometry.alignment` has the same in torch.
+
 Batches are the last axis, so that every step is elementwise arithmetic over the whole batch. The rotation is found
 without a singular value decomposition: its largest attainable overlap is a root of a quartic, and the rotation itself
 a polynomial of the covariance.

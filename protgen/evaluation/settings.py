@@ -1,0 +1,53 @@
+"""What an evaluation does: the settings of `protgen.evaluate`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from protgen.evaluation.adherence import Evaluator
+from protgen.evaluation.reference import Reference
+from protgen.evaluation.refolding import Refolder
+from protgen.evaluation.sets import MOST_COMPARED
+
+if TYPE_CHECKING:
+    from protgen.evaluation.likelihood import LikelihoodSettings
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What an evaluation does beyond the validity of each structure.
+
+    Attributes:
+        conditions: requests y that every structure is compared with; each adds columns asked, got, difference,
+            satisfied.
+        reference: structures to compare with: novelty, nearest native, memorisation, native control.
+        refolds: where refolds of the structures come from, for designability: a folder of files, or tools.
+        likelihood: the likelihood model, and its settings.
+        tm: "quick" or "full" search of all pairs, or "foldseek" for clusters by it; "none" leaves out clusters and
+            pairwise TM.
+        most_compared: clusters are made of at most so many structures; of more the summary says "not_clustered" and
+            why.
+        folds: classify folds by the fold network where a set has enough structures, and compare the sets.
+        residues: write `residues.csv`, a row a residue.
+        strict: treat parser warnings as errors.
+        jobs: number of processes; the results do not depend on it.
+        metrics: of other packages, as `module:Class`, beside those that packages have registered.
+        top: structure file with the atoms of the trajectories among the paths.
+    """
+
+    conditions: Sequence[Evaluator] = ()
+    reference: Reference | None = None
+    refolds: Path | Refolder | None = None
+    likelihood: "LikelihoodSettings | None" = None
+    tm: str = "none"
+    most_compared: int = MOST_COMPARED
+    folds: bool = False
+    residues: bool = False
+    strict: bool = False
+    jobs: int = 1
+    metrics: tuple[str, ...] = ()
+    top: Path | None = None
+
+
+Settings = EvaluationSettings  # its name in 0.1
