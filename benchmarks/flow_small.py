@@ -20,11 +20,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from protgen.conditions.base import Condition
 from protgen.conditions.length import Length
 from protgen.conditions.secondary_structure import SecondaryStructure
+from protgen.conditions.strand_pairing import StrandPairing
 from protgen.data.store import Store
 from protgen.evaluation.validity import validity
-from protgen.generation.design import SampleSettings, settings_for
+from protgen.generation.design import Design, SampleSettings, settings_for
 from protgen.generation.generate import generate, generate_each
 from protgen.geometry import so3
 from protgen.metrics.base import summarise
@@ -77,14 +79,26 @@ def unconditional(model: Model, n: int, seed: int, settings: SampleSettings, out
     folder.mkdir(parents=True, exist_ok=True)
     for design in designs:
         write_structure(design.protein, folder / f"{design.protein.name}.pdb")
-    drawn = [1 - c.adherence(design.protein).difference for design in designs for c in design.drawn]
+    drawn = obtained(designs, SecondaryStructure)
+    pairs = obtained(designs, StrandPairing)
     return {
         "n": n,
         "seconds": round(seconds, 1),
         "after relaxation": figures([design.protein for design in designs]),
         "before relaxation": figures([design.raw for design in designs]),
         "drawn blueprint obtained": asdict(summarise(np.array(drawn))) if drawn else None,
+        "drawn strand pairs obtained": asdict(summarise(np.array(pairs))) if pairs else None,
     }
+
+
+def obtained(designs: Sequence[Design], kind: type[Condition]) -> list[float]:
+    """How far each drawn condition of a kind was met, 1 wholly; strand pairing without pairs says nothing."""
+    return [
+        1 - condition.adherence(design.protein).difference
+        for design in designs
+        for condition in design.drawn
+        if isinstance(condition, kind) and not (isinstance(condition, StrandPairing) and not condition.ladders)
+    ]
 
 
 def natives(store: Store) -> list[Protein]:

@@ -2,9 +2,9 @@
 
     python benchmarks/release.py RUN STORE --name flow-small [--minutes 120] [--start flow-small]
 
-Writes `config.json`, `model.safetensors` (bfloat16) and `blueprints.json` to `protgen/weights/NAME`, and the IDs of the
-store's items to `--manifest` unless that file is there already and lists the same; `card.md` is by hand, from the
-figures of `benchmarks/flow_small.py --model NAME`.
+Writes `config.json`, `model.safetensors` (bfloat16), `blueprints.json` and, for a model that has learned strand
+pairing, `topologies.json` to `protgen/weights/NAME`, and the IDs of the store's items to `--manifest` unless that file
+is there already and lists the same; `card.md` is by hand, from the figures of `benchmarks/flow_small.py --model NAME`.
 """
 
 import argparse
@@ -13,12 +13,14 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from protgen.conditions.strand_pairing import StrandPairing
 from protgen.data.store import Store
 from protgen.generation.design import settings_for
 from protgen.models.blueprints import fit_store
 from protgen.models.files import load_json, load_tensors
 from protgen.models.model import build_model, load_weights, save_model
 from protgen.models.released import weights_folder
+from protgen.models.topologies import fit_topologies
 from protgen.training.checkpoint import newest_checkpoint
 
 
@@ -82,6 +84,8 @@ def main() -> None:
         config["sampling"] = options.sampling
     settings_for(replace(model, config=config))  # refuses what is no setting
     released = replace(model, config=config, blueprints=fit_store(store))
+    if StrandPairing.name in model.conditions.names:
+        released = replace(released, topologies=fit_topologies(store))
     save_model(released, options.weights / options.name)
     print(options.weights / options.name, about)
 

@@ -169,8 +169,10 @@ def prepare_model(config: "TrainConfig", store: "Store") -> "Model":
         ConfigError: if a part cannot be built with its keywords, or a condition needs a field that the store lacks.
     """
     from protgen.conditions.embedding import with_fields
+    from protgen.conditions.strand_pairing import StrandPairing
     from protgen.models.blueprints import fit_store
     from protgen.models.model import build_model
+    from protgen.models.topologies import fit_topologies
 
     where = f"the store {store.folder}"
     conditions = with_fields(config.model["conditions"], store.fields, where)
@@ -187,7 +189,8 @@ def prepare_model(config: "TrainConfig", store: "Store") -> "Model":
     model.conditions.dropouts(config.settings.dropout)  # raises for a wrong one before the run begins
     if config.start is not None:
         begin_from(config.start, model)
-    return replace(model, blueprints=fit_store(store))
+    pairing = StrandPairing.name in model.conditions.names
+    return replace(model, blueprints=fit_store(store), topologies=fit_topologies(store) if pairing else None)
 
 
 def begin_from(start: "str | dict[str, str]", model: "Model") -> None:
@@ -205,11 +208,14 @@ def begin_from(start: "str | dict[str, str]", model: "Model") -> None:
     from protgen.models.files import load_tensors
     from protgen.models.model import WEIGHTS, load_weights
     from protgen.models.released import find_model
+    from protgen.models.renamed import current_tensors
 
     try:
         if isinstance(start, str):
             path = find_model(start) / WEIGHTS
-            load_weights(model.family, load_tensors(path), path)
+            # Weights that begin as zero add nothing yet: a source that lacks them is where this model begins.
+            new = {name: x for name, x in model.family.state_dict().items() if x.is_floating_point() and not x.any()}
+            load_weights(model.family, new | current_tensors(load_tensors(path)), path)
             return
         for part, source in start.items():
             name, _, prefix = source.rpartition("/")

@@ -27,5 +27,6 @@ from protgen.conditions.partial import Partial as Partial
 from protgen.conditions.radius_of_gyration import RadiusOfGyration as RadiusOfGyration
 from protgen.conditions.secondary_structure import SecondaryStructure as SecondaryStructure
 from protgen.conditions.shape import Shape as Shape
+from protgen.conditions.strand_pairing import StrandPairing as StrandPairing
 from protgen.conditions.symmetry import Symmetry as Symmetry
 from protgen.conditions.termini_distance import TerminiDistance as TerminiDistance

@@ -218,6 +218,8 @@ def fits(value: Any, hint: Any) -> bool:
         kind = typing.get_origin(option) or option
         if kind is type(None):
             good = value is None
+        elif kind is bool:
+            good = isinstance(value, bool)
         elif kind is float:
             good = isinstance(value, int | float) and not isinstance(value, bool)
         elif kind is int:
@@ -235,7 +237,8 @@ def fits(value: Any, hint: Any) -> bool:
 
 def describe_type(hint: Any) -> str:
     """An annotated type in words."""
-    words = {float: "a number", int: "a whole number", tuple: "a list", str: "text", type(None): "nothing"}
+    words = {float: "a number", int: "a whole number", bool: "true or false", tuple: "a list", str: "text"}
+    words[type(None)] = "nothing"
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     return " or ".join(words.get(typing.get_origin(option) or option, "a Python function") for option in options)
 

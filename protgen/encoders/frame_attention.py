@@ -65,6 +65,7 @@ class FrameAttentionEncoder(Encoder):
         heads: attention heads.
         expansion: hidden width of transitions, in units of dim.
         refresh: block before which pair features are computed anew from the frames moved so far; at least 1.
+        asked_dim: width of what is asked of pairs of residues.
 
     Raises:
         ConfigError: if `refresh` names no block.
@@ -90,6 +91,7 @@ class FrameAttentionEncoder(Encoder):
         heads: int = 8,
         expansion: int = 4,
         refresh: int = 3,
+        asked_dim: int = 0,
     ) -> None:
         super().__init__()
         if not 1 <= refresh <= blocks:
@@ -100,9 +102,9 @@ class FrameAttentionEncoder(Encoder):
         self.embed_global = nn.Sequential(nn.Linear(global_dim + 64, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.joints_noisy = LocalJoints(dim)
         self.joints_x_pred = LocalJoints(dim)
-        self.pair = PairFeatures(dim, pair_dim, sets=2)
+        self.pair = PairFeatures(dim, pair_dim, sets=2, asked=asked_dim)
         self.bias = PairBias(pair_dim, refresh, heads)
-        self.pair_refreshed = PairFeatures(dim, pair_dim, sets=1)
+        self.pair_refreshed = PairFeatures(dim, pair_dim, sets=1, asked=asked_dim)
         self.bias_refreshed = PairBias(pair_dim, blocks - refresh, heads)
         self.blocks = nn.ModuleList(Block(dim, pair_dim, heads, expansion) for _ in range(blocks))
 
@@ -128,7 +130,8 @@ class FrameAttentionEncoder(Encoder):
         scalars = scalars + self.joints_noisy(*frames, mask)
         if x_pred is not None:
             scalars = scalars + self.joints_x_pred(x_pred["rots"], x_pred["trans"], mask)
-        pair = self.pair(scalars, frames, None if x_pred is None else (x_pred["rots"], x_pred["trans"]))
+        guess = None if x_pred is None else (x_pred["rots"], x_pred["trans"])
+        pair = self.pair(scalars, frames, guess, asked=cond.pair)
 
         # A unit output moves a frame by about what is still unknown at this noise level.
         step = (0.3 + 6.0 * t.to(frames[1].dtype))[:, None, None]
@@ -136,7 +139,8 @@ class FrameAttentionEncoder(Encoder):
         for number, block in enumerate(self.blocks):
             if number == self.refresh:
                 # Detached: gradients reach the frames through the blocks; through all pairs they cost too much.
-                pair = pair + self.pair_refreshed(scalars, (frames[0].detach(), frames[1].detach()))
+                seen = frames[0].detach(), frames[1].detach()
+                pair = pair + self.pair_refreshed(scalars, seen, asked=cond.pair)
                 bias += self.bias_refreshed(pair).unbind(1)
             scalars, frames = block(scalars, globals, (pair, bias[number]), frames, mask, step)
 

@@ -216,5 +216,5 @@ def interpolate(
     first, last = family.encode(start, cond), family.encode(end, cond)
     count = len(fractions)
     latents = torch.lerp(first, last, fractions.to(first)[:, None, None])
-    repeated = Conditioning(cond.residue.expand(count, -1, -1), cond.globals.expand(count, -1))
+    repeated = cond.rows(lambda x: x.expand(count, *x.shape[1:]))
     return family.decode(latents, start.mask.expand(count, -1), repeated)

@@ -64,7 +64,7 @@ def one_position(task: SamplingTask) -> SamplingTask:
 
 def repeat(cond: Conditioning, count: int) -> Conditioning:
     """Each row `count` times, copies of one example next to each other."""
-    return Conditioning(cond.residue.repeat_interleave(count, 0), cond.globals.repeat_interleave(count, 0))
+    return cond.rows(lambda x: x.repeat_interleave(count, 0))
 
 
 def repeat_state(state: State, count: int) -> State:
@@ -76,4 +76,4 @@ def repeat_state(state: State, count: int) -> State:
 def join(cond: Conditioning, latents: Tensor) -> Conditioning:
     """The input of a decoder: y, with latents appended to the features of each position."""
     length = cond.residue.shape[1]
-    return Conditioning(torch.cat([cond.residue, latents.expand(-1, length, -1)], dim=-1), cond.globals)
+    return replace(cond, residue=torch.cat([cond.residue, latents.expand(-1, length, -1)], dim=-1))

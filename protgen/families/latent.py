@@ -300,4 +300,4 @@ def second_stage(first: VAE, prior: Encoder, settings: LatentSettings) -> Iterat
 
 def blind(cond: Conditioning) -> Conditioning:
     """The null token of the same shape."""
-    return Conditioning(torch.zeros_like(cond.residue), torch.zeros_like(cond.globals))
+    return cond.rows(torch.zeros_like)

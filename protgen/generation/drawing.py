@@ -14,9 +14,13 @@ from protgen.conditions.fractions import Fractions
 from protgen.conditions.motif import fraction_agreeing
 from protgen.conditions.roles import BlueprintScore, FixedBlueprint, FixedResidues
 from protgen.conditions.secondary_structure import SecondaryStructure
+from protgen.conditions.strand_pairing import StrandPairing
 from protgen.generation.conflicts import find
 from protgen.models.blueprints import SHORTEST, BlueprintPrior
+from protgen.models.pairing import draw_pairing
+from protgen.models.topologies import TopologyPrior
 
+CLOSE = 0.03  # fractions of a drawn topology that are this near to those asked for will do
 BLUEPRINT_TRIES = 60  # blueprints drawn to find one of a class, or one that suits a motif or contacts
 
 
@@ -53,6 +57,35 @@ def draw_open(
     return (draw_blueprint(conditions, prior, length, motif, rng),)
 
 
+def draw_topology(
+    conditions: Sequence[Condition], prior: TopologyPrior, length: int, rng: Generator
+) -> tuple[Condition, ...]:
+    """Secondary structure with its strand pairing; the pairing alone of secondary structure that is asked for.
+
+    Args:
+        conditions: what is asked for; those that some secondary structures suit better score what is drawn.
+        prior: of the model.
+        length: residues of the design.
+        rng: of the design.
+    """
+    structure = find(conditions, SecondaryStructure)
+    if structure is not None:
+        found = draw_pairing(prior, structure.codes.replace("C", "L"), rng)
+        return () if found is None else (found,)
+    fractions = find(conditions, Fractions)
+    scored = [condition for condition in conditions if isinstance(condition, BlueprintScore)]
+
+    asked = {} if fractions is None else {"H": fractions.helix, "E": fractions.strand}
+
+    def score(codes: str) -> float:
+        known = [(code, fraction) for code, fraction in asked.items() if fraction is not None]
+        off = max((abs(codes.count(code) / length - fraction) for code, fraction in known), default=0.0)
+        suits = sum(condition.blueprint_weight * (condition.blueprint_score(codes) - 1) for condition in scored)
+        return min(0.0, CLOSE - off) + suits
+
+    return prior.draw_best(length, score, 0.0, rng).conditions()
+
+
 def draw_blueprint(
     conditions: Sequence[Condition], prior: BlueprintPrior, length: int, motif: FixedResidues | None, rng: Generator
 ) -> SecondaryStructure:
@@ -67,9 +100,13 @@ def draw_blueprint(
     """
     fractions = find(conditions, Fractions)
     scored = [condition for condition in conditions if isinstance(condition, BlueprintScore)]
-    if motif is None and not scored:
+    pairing = find(conditions, StrandPairing)
+    if motif is None and not scored and pairing is None:
         return SecondaryStructure(draw_codes(prior, length, fractions, rng))
-    own, places = (motif.codes(), motif.indices()) if motif else ("", [])
+    own, places = (motif.codes(), list(motif.indices())) if motif else ("", [])
+    if pairing is not None:  # its residues are strand
+        own += "E" * len(pairing.residues())
+        places += [residue - 1 for residue in pairing.residues()]
     highest = 1.0 + sum(condition.blueprint_weight for condition in scored)
     best, most = "", -1.0
     for _ in range(BLUEPRINT_TRIES):

@@ -18,11 +18,13 @@ from protgen.generation.planner import (
     assign,
     candidates_of,
     draws_blueprints,
+    draws_topologies,
     guidance_weights,
 )
 from protgen.models.blueprints import BlueprintPrior
 from protgen.models.model import Model
 from protgen.models.released import load
+from protgen.models.topologies import TopologyPrior
 from protgen.samplers.base import Sampler
 
 
@@ -61,6 +63,12 @@ class Job:
         """What open secondary structure is drawn from; None where nothing is drawn."""
         drawn = draws_blueprints(self.conditions, self.model, self.settings.blueprint == "auto")
         return self.model.blueprints if drawn else None
+
+    @property
+    def topologies(self) -> TopologyPrior | None:
+        """What strand pairing is drawn from, with secondary structure where that is open; None where nothing is."""
+        drawn = draws_topologies(self.conditions, self.model, self.settings.blueprint == "auto")
+        return self.model.topologies if drawn else None
 
 
 def prepare(model: Model | str | Path, conditions: object, settings: Settings | None = None) -> Job:

@@ -10,7 +10,7 @@ from protgen.conditions.base import Condition, Conditions, EnergyCondition
 from protgen.conditions.roles import Anchor, Anchored, Assembly, FixedResidues, StartingStructure
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.generation.conflicts import find
-from protgen.generation.drawing import draw_open, fixed_codes
+from protgen.generation.drawing import draw_open, draw_topology, fixed_codes
 from protgen.generation.job import Job
 from protgen.generation.planner import Assignment, GuidanceWeights
 
@@ -112,7 +112,10 @@ def plan_design(job: Job, seed: int, index: int, candidate: int = 0) -> Plan:
             replace(entry, condition=placed) if entry.condition is motif else entry for entry in assignments
         )
         motif = placed
-    drawn = draw_open(job.conditions, job.blueprints, length, motif, rng)
+    if job.topologies is not None:
+        drawn = draw_topology(job.conditions, job.topologies, length, rng)
+    else:
+        drawn = draw_open(job.conditions, job.blueprints, length, motif, rng)
     return Plan(job, index, candidate, length, assignments, drawn, rng)
 
 

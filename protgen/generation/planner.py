@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from protgen.conditions.base import Condition, Conditions
 from protgen.conditions.mechanisms import MECHANISMS, Capabilities
+from protgen.conditions.roles import StartingStructure
 from protgen.conditions.secondary_structure import SecondaryStructure
+from protgen.conditions.strand_pairing import StrandPairing
 from protgen.errors import UsageError
 from protgen.families.base import IterativeFamily, LatentFamily
 from protgen.generation.energies import is_local
@@ -85,6 +87,18 @@ def draws_blueprints(conditions: Sequence[Condition], model: Model, allowed: boo
     learned = SecondaryStructure.name in model.conditions.names
     asked = any(isinstance(condition, SecondaryStructure) for condition in conditions)
     return allowed and learned and model.blueprints is not None and not asked
+
+
+def draws_topologies(conditions: Sequence[Condition], model: Model, allowed: bool = True) -> bool:
+    """Whether strand pairing is drawn for a request: the model has learned it and has a prior of it.
+
+    Not where something is asked of single residues, such as contacts or a motif, which the pairing might contradict.
+    """
+    learned = {SecondaryStructure.name, StrandPairing.name} <= set(model.conditions.names)
+    told = any(
+        isinstance(condition, StrandPairing | StartingStructure) or is_local(condition) for condition in conditions
+    )
+    return allowed and learned and model.topologies is not None and not told
 
 
 def assign(

@@ -23,6 +23,8 @@ from protgen.models.blueprints import BlueprintPrior, load_blueprints
 from protgen.models.files import load_json, load_tensors, save_json, save_tensors
 from protgen.models.fits import require_fit
 from protgen.models.renamed import current_config, current_tensors
+from protgen.models.topologies import FILE as TOPOLOGIES
+from protgen.models.topologies import TopologyPrior, load_topologies
 from protgen.types import JSON
 
 WEIGHTS = "model.safetensors"
@@ -38,12 +40,14 @@ class Model:
         conditions: how y reaches the encoder.
         config: the JSON it was built from; `config["about"]` names its training data.
         blueprints: p(y | length) of its training data, None if it has none.
+        topologies: the same with strand pairing, for a model that has learned it; None if it has none.
     """
 
     family: Family
     conditions: ConditionEmbedding
     config: JSON
     blueprints: BlueprintPrior | None = None
+    topologies: TopologyPrior | None = None
 
     def __repr__(self) -> str:
         """One line: the names of its parts, its size, and the conditions it has learned."""
@@ -84,9 +88,8 @@ def build_model(config: JSON) -> Model:
     cls = family_class(parts["family"][1])
     if cls.causal:
         keywords = keywords | causal_keywords(name, parts["family"][1])
-    encoder = registry.build(
-        "encoders", name, residue_dim=conditions.residue_dim, global_dim=conditions.global_dim, **keywords
-    )
+    read = {"residue_dim": conditions.residue_dim, "global_dim": conditions.global_dim} | pair_width(name, conditions)
+    encoder = registry.build("encoders", name, **read, **keywords)
     keywords, name = parts["family"]
     others = networks(config, conditions)
     reading = {role: others[role] for role, what in cls.roles.items() if what.reads == "points"}
@@ -119,6 +122,23 @@ def causal_keywords(encoder: str, family: str) -> JSON:
     return {"causal": True} if cls.causality == "optional" else {}
 
 
+def pair_width(encoder: str, conditions: ConditionEmbedding) -> dict[str, int]:
+    """The width of y of pairs as a keyword of an encoder; none where the conditions have no such features.
+
+    Raises:
+        ConfigError: if they have and the encoder does not read them.
+    """
+    if not conditions.pair_dim:
+        return {}
+    able = [
+        name for name, cls in registry.classes("encoders").items() if "asked_dim" in inspect.signature(cls).parameters
+    ]
+    if "asked_dim" not in inspect.signature(registry.find("encoders", encoder)).parameters:
+        asked = ", ".join(part.name for part in conditions.parts if part.pair_dim)
+        raise ConfigError(f"{encoder} does not read conditions of pairs ({asked}); choose from {', '.join(able)}")
+    return {"asked_dim": conditions.pair_dim}
+
+
 def taken_widths(family: type[Family], conditions: ConditionEmbedding) -> dict[str, int]:
     """The widths of y that a family's constructor asks for, as one that reads y itself does."""
     widths = {"residue_dim": conditions.residue_dim, "global_dim": conditions.global_dim}
@@ -146,9 +166,10 @@ def networks(config: JSON, conditions: ConditionEmbedding) -> dict[str, Encoder]
         entry = config.get(role) or plain
         keywords = {key: value for key, value in entry.items() if key != "name"}
         residue_dim = conditions.residue_dim + (latent_dim if what.latents_beside else 0)
-        found[role] = registry.build(
-            "encoders", entry["name"], residue_dim=residue_dim, global_dim=conditions.global_dim, **keywords
-        )
+        read = {"residue_dim": residue_dim, "global_dim": conditions.global_dim}
+        if what.reads == "points":
+            read |= pair_width(entry["name"], conditions)
+        found[role] = registry.build("encoders", entry["name"], **read, **keywords)
     return found
 
 
@@ -161,6 +182,8 @@ def save_model(model: Model, folder: Path, dtype: torch.dtype = torch.bfloat16) 
     save_json(model.config, folder / CONFIG)
     if model.blueprints is not None:
         save_json(model.blueprints.to_json(), folder / BLUEPRINTS)
+    if model.topologies is not None:
+        save_json(model.topologies.to_json(), folder / TOPOLOGIES)
 
 
 def load_weights(family: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -200,4 +223,4 @@ def load_model(folder: Path) -> Model:
         raise CheckpointError(f"{folder / CONFIG}: {reason}; get or train the model again") from error
     load_weights(model.family, load_tensors(folder / WEIGHTS), folder / WEIGHTS)
     model.family.eval()
-    return replace(model, blueprints=load_blueprints(folder))
+    return replace(model, blueprints=load_blueprints(folder), topologies=load_topologies(folder))

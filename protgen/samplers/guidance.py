@@ -38,7 +38,12 @@ class ClassifierFreeGuidance(Guide):
         if not self.parts or bool((t < self.until).all()):
             return self.denoiser.denoise(x_t, t, cond, x_pred)
         conds, count = [cond, *(free for free, _ in self.parts)], len(self.parts) + 1
-        joined = Conditioning(torch.cat([c.residue for c in conds]), torch.cat([c.globals for c in conds]))
+        pairs = [c.pair for c in conds if c.pair is not None]
+        joined = Conditioning(
+            torch.cat([c.residue for c in conds]),
+            torch.cat([c.globals for c in conds]),
+            torch.cat(pairs) if pairs else None,
+        )
         found = self.denoiser.denoise(
             times(x_t, count), t.repeat(count), joined, None if x_pred is None else times(x_pred, count)
         )

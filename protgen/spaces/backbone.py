@@ -18,6 +18,7 @@ from protgen.geometry import constants as ideal
 from protgen.spaces.atoms import ResidueFrames
 from protgen.spaces.base import Space, masked
 from protgen.spaces.capabilities import Alignable, AuxiliaryLosses, DecoderStart, VectorPoints
+from protgen.spaces.hydrogen_bond_loss import hydrogen_bond_error
 from protgen.spaces.manifolds import Euclidean, HeatKernel, Manifold
 from protgen.spaces.observation import Posable
 from protgen.types import Batch, Features, State
@@ -98,7 +99,8 @@ class Backbone(Space, ResidueFrames, Alignable, AuxiliaryLosses, DecoderStart, V
 
     Args:
         noise_scale: standard deviation of position noise relative to natives of the same length.
-        distance_weight, bond_weight, overlap_weight: weights of the auxiliary losses near the data end.
+        distance_weight, bond_weight, overlap_weight, hydrogen_bond_weight: weights of the auxiliary losses near the
+            data end; hydrogen bonds are left out at 0.
     """
 
     volume = "Å^(3 (l - 1)) of centred CA positions times rad^(3 l) of residue rotations (8 pi^2 for all of SO(3))"
@@ -110,12 +112,14 @@ class Backbone(Space, ResidueFrames, Alignable, AuxiliaryLosses, DecoderStart, V
         distance_weight: float = 1.0,
         bond_weight: float = 1.0,
         overlap_weight: float = 1.0,
+        hydrogen_bond_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.noise_scale = noise_scale
         self.distance_weight = distance_weight
         self.bond_weight = bond_weight
         self.overlap_weight = overlap_weight
+        self.hydrogen_bond_weight = hydrogen_bond_weight
         self.manifolds = {"trans": Euclidean(3), "rots": Rotations()}
         self.displaced = frozenset({"trans"})
 
@@ -266,15 +270,21 @@ class Backbone(Space, ResidueFrames, Alignable, AuxiliaryLosses, DecoderStart, V
         return FrameHead(vector_dim)
 
     def auxiliary(self, prediction: State, target: State, t: Float[Tensor, " b"]) -> dict[str, Float[Tensor, " b"]]:
-        """Near the data: distances of near atoms, joints of consecutive residues, overlaps of other residues."""
+        """Near the data: distances of near atoms, joints of consecutive residues, overlaps of other residues.
+
+        Hydrogen bonds too, where they have a weight.
+        """
         near_data = (1 - t).clamp(min=0).square()
         predicted, real = self.observe(prediction), self.observe(target)
         mask = target.mask
-        return {
+        terms = {
             "distances": self.distance_weight * near_data * pair_distance_error(predicted, real, mask),
             "bonds": self.bond_weight * near_data * joint_error(predicted, real, mask),
             "overlaps": self.overlap_weight * near_data * overlap_error(predicted, mask),
         }
+        if self.hydrogen_bond_weight:
+            terms["hydrogen_bonds"] = self.hydrogen_bond_weight * near_data * hydrogen_bond_error(predicted, real, mask)
+        return terms
 
 
 def rotated(state: State, turn: Float[Tensor, "b 3 3"]) -> State:

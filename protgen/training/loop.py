@@ -57,7 +57,8 @@ def make_optimizer(model: Model, settings: TrainSettings) -> torch.optim.AdamW:
         {"params": matrices, "weight_decay": settings.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=model.family.adam_betas)
+    # Fused: one pass over all weights, a sixth of a step of a small model on a CPU.
+    return torch.optim.AdamW(groups, lr=settings.lr, betas=model.family.adam_betas, fused=True)
 
 
 class StepInput:

@@ -143,6 +143,7 @@ def test_learned_features_of_data_are_those_of_the_request_or_unknown(name, file
     arrays = {"atoms": atoms, "labels": labels, "class_label": torch.tensor([3, 1])}
     batch = Batch(arrays, torch.ones(2, LENGTH, dtype=torch.bool))
     shape = (2, LENGTH, cls.residue_dim) if cls.residue_dim else (2, cls.global_dim)
+    shape = (2, LENGTH, LENGTH, cls.pair_dim) if cls.pair_dim else shape
     unknown = cls.unknown(batch.mask)
     assert unknown.shape == shape
     seen = [cls.from_data(batch, rng) for _ in range(30)]
@@ -150,7 +151,7 @@ def test_learned_features_of_data_are_those_of_the_request_or_unknown(name, file
     assert build(name, file).features(batch.mask[0]).shape == shape[1:]
     if cls.dropout is None:
         return  # always known
-    rows = torch.stack([one[0] for one in seen])
+    rows = torch.stack([one[1] for one in seen])  # the hairpin, of which every condition has something to say
     assert any(torch.equal(row, unknown[0]) for row in rows)
     assert not all(torch.equal(row, unknown[0]) for row in rows)
 
