@@ -29,8 +29,8 @@ ENERGY_FRACTION, ENERGY_LONGEST = 0.5, 4.0
 # Through the network, with five native contacts for each of eight designs: weights of 4, 7, 10 brought 93, 100, 100 %
 # within 8 Å at 84, 88 and 89 % Ramachandran favoured; descent on the prediction alone gave 70 % at 72 %. With the
 # native's strings asked for too, 10 to the end left 12 % of these unmet in six designs, and 10 down to time 0.4 left
-# 6 %. What then remains is small, and done by descent on the prediction. With a radius as well, 12 % of the strings were
-# unmet in eight designs with gradient descent on each prediction, and 7 % with guidance through the network.
+# 6 %. What then remains is small, and done by descent on the prediction. With a radius as well, 12 % of the strings
+# were unmet in eight designs with gradient descent on each prediction, and 7 % with guidance through the network.
 ENERGY_WEIGHT, ENERGY_REST, LAST_PART = 10.0, 0.4, 0.1
 # If the network does not predict the motif, the scaffold breaks at the joins. Of twelve designs for three problems of
 # MotifBench with small pieces (15_7A8S, 21_1B73, 23_1MPY), 4 had unbroken joins by projection alone, 7 with a weight of

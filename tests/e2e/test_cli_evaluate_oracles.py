@@ -267,9 +267,9 @@ def test_usage_errors(designs, tools, tmp_path, cli):
     _, writer, tool = tools
     out = ["--out", tmp_path / "out"]
     cli("evaluate", folder, *out, "--refolds", refolds, "--structure-predictor", tool).assert_failed(
-        2, "--refolds", "--folder"
+        2, "--refolds", "--structure-predictor"
     )
-    cli("evaluate", folder, *out, "--inverse-folder", writer).assert_failed(2, "add --folder")
+    cli("evaluate", folder, *out, "--inverse-folder", writer).assert_failed(2, "add --structure-predictor")
     cli("evaluate", folder, *out, "--structure-predictor", "command:nothing-like-it {fasta} {pdb}").assert_failed(
         2, "on PATH"
     )

@@ -74,7 +74,7 @@ def test_configurations_of_backbone_encoders_have_equal_size(tmp_path):
         encoder = registry.build("encoders", name, **WIDTHS, **{k: v for k, v in config.items() if k != "name"})
         if "trans" in encoder.reads:
             sizes[name] = parameters(encoder)
-    assert len(sizes) == 5
+    assert len(sizes) == 6
     for name, size in sizes.items():
         assert 0.8 < size / sizes["frame_attention"] < 1.2, (name, sizes)
 
