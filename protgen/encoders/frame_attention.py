@@ -5,6 +5,7 @@ move of the frames; the frames a block sees are those the last one moved. Exactl
 act on invariants of relative frames.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -54,17 +55,29 @@ class Block(nn.Module):
         return scalars, self.update(self.norm_update(scalars), rots, trans, step)
 
 
+@dataclass(frozen=True)
+class PairSettings:
+    """The features of pairs of residues.
+
+    Attributes:
+        pair_dim: their width.
+        refresh: block before which they are computed anew from the frames moved so far; at least 1.
+    """
+
+    pair_dim: int = 32
+    refresh: int = 3
+
+
 class FrameAttentionEncoder(Encoder):
     """Frame attention (IPA-like) over all pairs of residues.
 
     Args:
         residue_dim, global_dim: widths of the conditioning it reads.
         dim: width of residue scalars.
-        pair_dim: width of pair features.
+        pairs: features of pairs; its fields are keywords of a config.
         blocks: number of blocks.
         heads: attention heads.
         expansion: hidden width of transitions, in units of dim.
-        refresh: block before which pair features are computed anew from the frames moved so far; at least 1.
         asked_dim: width of what is asked of pairs of residues.
 
     Raises:
@@ -86,14 +99,15 @@ class FrameAttentionEncoder(Encoder):
         residue_dim: int,
         global_dim: int,
         dim: int = 192,
-        pair_dim: int = 32,
+        pairs: PairSettings | None = None,
         blocks: int = 6,
         heads: int = 8,
         expansion: int = 4,
-        refresh: int = 3,
         asked_dim: int = 0,
     ) -> None:
         super().__init__()
+        pairs = pairs or PairSettings()
+        pair_dim, refresh = pairs.pair_dim, pairs.refresh
         if not 1 <= refresh <= blocks:
             raise ConfigError(f"refresh is {refresh} and blocks is {blocks}; give a refresh from 1 to blocks")
         self.scalar_dim = dim

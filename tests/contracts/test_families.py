@@ -11,6 +11,8 @@ from protgen.types import Conditioning, State
 from tests.toy_families import conditioning, draw, make, train
 from tests.toy_space import Line
 
+pytestmark = pytest.mark.slow
+
 
 def examples(count: int, rng: torch.Generator) -> tuple[State, Conditioning]:
     """x ~ N((2 y, -1), (0.5, 1)^2) for y = +-1, y unknown in a quarter."""

@@ -18,6 +18,8 @@ from tests.contracts.test_families import examples as gaussians
 from tests.toy_families import Dense, conditioning, draw, make, train
 from tests.toy_space import Circle, Line, Turn
 
+pytestmark = pytest.mark.slow
+
 ITERATIVE = [
     name for name in registry.names("families") if issubclass(registry.find("families", name), IterativeFamily)
 ]

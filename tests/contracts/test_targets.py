@@ -21,6 +21,8 @@ from tests.contracts.test_iterative import (
 from tests.toy_families import draw, make, train
 from tests.toy_space import Circle, Line, Turn
 
+pytestmark = pytest.mark.slow
+
 DIRECT = [name for name in registry.names("families") if name not in ITERATIVE]
 # Families that are too slow or too simple as `make` has them.
 SMALL: dict[str, dict] = {"normalizing_flow": {"steps": 4}}

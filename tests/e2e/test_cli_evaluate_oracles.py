@@ -18,6 +18,8 @@ from protgen.structure.reader import read_structure
 from protgen.structure.writer import write_structure
 from tests.e2e.test_report import Page
 
+pytestmark = pytest.mark.slow
+
 TURN = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
 
 

@@ -19,6 +19,8 @@ from protgen.structure.protein import Protein
 from protgen.structure.writer import write_structure
 from protgen.types import Conditioning, State
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parents[2] / "CONTRIBUTING.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SMALL = {"sample": ["--steps", "2", "--device", "cpu"], "evaluate": ["--no-folds"]}

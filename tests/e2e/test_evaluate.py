@@ -18,6 +18,8 @@ from protgen.structure.ideal import ideal_helix, ideal_strand
 from protgen.structure.protein import Protein
 from protgen.structure.writer import write_structure
 
+pytestmark = pytest.mark.slow
+
 SHARED = Path(os.environ.get("PROTGEN_SHARED", Path(__file__).parents[2].parent / "shared"))
 
 

@@ -17,6 +17,8 @@ from protgen.structure.ideal import ideal_hairpin
 from protgen.structure.protein import Protein
 from protgen.structure.writer import write_structure
 
+pytestmark = pytest.mark.slow
+
 ASKED = SecondaryStructure.parse("L2H14L4H14L4H14L2")
 FAST = SampleSettings(steps=30, device="cpu")
 

@@ -13,6 +13,8 @@ from protgen.data.dataset import collate
 from protgen.data.store import Store
 from protgen.models.model import load_model
 
+pytestmark = pytest.mark.slow
+
 NAMES = "conditions.names=[length,{name: label, field: ec_class},label:melting]"
 TRAINING = ("experiment=flow_tiny", "train.steps=2", "train.log_every=1", "validation.samples=0",
             "machine.accelerator=cpu")  # fmt: skip

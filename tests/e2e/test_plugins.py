@@ -18,6 +18,8 @@ from protgen.evaluation.validity import structure_metrics
 from protgen.structure.ideal import ideal_helix
 from protgen.structure.reader import read_structure
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = Path(__file__).parents[1] / "plugin_package"
 KINDS = {"metrics": "max_dimension", "conditions": "span", "encoders": "lab_mlp", "samplers": "lab_euler",
          "folding": "lab_helix", "inverse_folding": "lab_alanine"}  # fmt: skip

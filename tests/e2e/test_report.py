@@ -24,6 +24,8 @@ from protgen.structure.ideal import ideal_helix, ideal_strand, mirror
 from protgen.structure.protein import Protein
 from protgen.structure.writer import write_structure
 
+pytestmark = pytest.mark.slow
+
 
 class Page(HTMLParser):
     """Collects tags, ids, and what would be loaded from elsewhere."""

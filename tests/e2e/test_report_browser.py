@@ -12,7 +12,7 @@ from protgen.structure.writer import write_structure
 
 chromium = pytest.importorskip("benchmarks.chromium", reason="no checkout here")
 BROWSER = chromium.find_browser()
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
+pytestmark = [pytest.mark.skipif(BROWSER is None, reason="no Chromium here"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

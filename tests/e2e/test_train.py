@@ -20,6 +20,8 @@ from protgen.training.loop import train
 from protgen.training.settings import Machine, TrainSettings
 from tests.e2e.conftest import TINY
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = TrainSettings(
     steps=6, max_pairs_per_batch=4000, warmup=2, bf16=False, checkpoint_minutes=0, log_every=1, validate_every=100
 )

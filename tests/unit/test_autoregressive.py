@@ -24,6 +24,8 @@ from protgen.types import Batch, Conditioning, State
 from tests.causal_encoder import Past
 from tests.toy_families import conditioning, train
 
+pytestmark = pytest.mark.slow
+
 
 class Ring(Space):
     """An angle and a number at each position, without symmetries."""

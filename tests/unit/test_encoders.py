@@ -21,6 +21,7 @@ def parameters(encoder: torch.nn.Module) -> int:
     return sum(p.numel() for p in encoder.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SE3)
 def test_it_learns_helices(name, rng):
     """A hundred steps of flow matching on four ideal helices: the loss at fixed times and noise falls by a third."""

@@ -19,6 +19,8 @@ from protgen.spaces.frame_latents import FrameLatents
 from protgen.spaces.image import Image
 from protgen.types import Batch, Conditioning, State
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"name": "frame_attention", "dim": 32, "pair_dim": 8, "blocks": 2, "heads": 2, "refresh": 1}
 
 

@@ -40,6 +40,7 @@ def by_index(designs) -> dict:
     return {design.index: design for design in designs}
 
 
+@pytest.mark.slow
 def test_a_design_does_not_depend_on_batch_size_order_or_threads(model):
     """The promise of the toolkit, on a CPU to the bit: sample i depends on (seed, i) alone."""
     asked = [Length(20, 40)]

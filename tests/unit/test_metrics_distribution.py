@@ -111,6 +111,7 @@ def test_descriptors():
     assert values[0, NAMES.index("helix")] > 0.9 > 0.1 > values[2, NAMES.index("helix")]
 
 
+@pytest.mark.slow
 def test_a_set_against_natives():
     """Helices against helices are alike in every figure, strands against helices unlike; small sets are refused."""
     rng = np.random.default_rng(0)

@@ -28,6 +28,8 @@ from protgen.metrics.fold_network import BETWEEN, FoldNetwork
 from protgen.structure.ideal import ideal_hairpin, ideal_helix, mirror
 from protgen.structure.protein import Protein
 
+pytestmark = pytest.mark.slow
+
 
 def rotation(seed):
     return np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0] * 1.0

@@ -88,6 +88,7 @@ def stripes(count: int, rng: Generator) -> State:
     return State({"pixels": row.expand(-1, 4, -1).reshape(count, 16, 1)}, torch.ones(count, 16, dtype=torch.bool))
 
 
+@pytest.mark.slow
 def test_learns_stripes(rng):
     """Entropy 4 log 2 = 2.77 nats; reached to 0.2, and samples are striped.
 

@@ -8,6 +8,8 @@ import pytest
 from protgen.errors import UsageError
 from protgen.training.requirements import require_extra
 
+pytestmark = pytest.mark.slow
+
 # An import hook that makes the packages of the extra look as if they were not there.
 PLAIN = """
 import sys

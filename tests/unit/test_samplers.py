@@ -249,12 +249,14 @@ def test_sampling_starts_from_what_is_given():
     assert begin(Path(), Line(), task(50, start=start, start_time=0.5))["x"].mean() == pytest.approx(0.7, abs=0.15)
 
 
+@pytest.mark.slow
 def test_sequential_monte_carlo_without_energy_keeps_the_distribution():
     samples = SequentialMonteCarlo(steps=100, particles=2).sample(ExactGaussian(), Line(), task(3000))["x"][:, 0]
     assert abs(samples.mean() - 1) < 0.04
     assert (samples.std(0) / STD - 1).abs().max() < 0.07
 
 
+@pytest.mark.slow
 def test_sequential_monte_carlo_tilts_towards_low_energy():
     """The product of N(1, s^2) and exp(-a x) has its mean at 1 - a s^2; the more particles, the nearer."""
 

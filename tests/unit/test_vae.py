@@ -23,6 +23,8 @@ from protgen.types import Conditioning, Features, State
 from tests.toy_families import Dense, conditioning, make
 from tests.toy_space import Line
 
+pytestmark = pytest.mark.slow
+
 
 class Latents(Encoder):
     """Hands the latents on as they are: a decoder whose head is linear in them."""

@@ -10,6 +10,8 @@ import pytest
 
 from protgen.metrics import tm_library
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 USE = """
 import importlib.util, sys
