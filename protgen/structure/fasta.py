@@ -1,5 +1,6 @@
-"""Sequences in FASTA: a header line after ">", then letters over any number of lines."""
+"""Sequences in FASTA, read by Biopython: a header line after ">", then letters over any number of lines."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,15 +23,15 @@ def read_fasta(path: Path) -> list[tuple[str, str]]:
         raise StructureError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise StructureError(f"{path}: is no text; FASTA is looked for") from None
-    records: list[tuple[str, list[str]]] = []
     for number, line in enumerate(text.splitlines(), start=1):
         if line.startswith(">"):
-            records.append((line[1:].strip(), []))
-        elif line.strip():
-            if not records:
-                raise StructureError(f"{path}: line {number}: letters before the first header, which starts with >")
-            records[-1][1].append("".join(line.split()))
-    return [(header, "".join(parts).removesuffix("*")) for header, parts in records]
+            break
+        if line.strip():  # Biopython passes over them
+            raise StructureError(f"{path}: line {number}: letters before the first header, which starts with >")
+    from Bio.SeqIO.FastaIO import SimpleFastaParser
+
+    records = SimpleFastaParser(io.StringIO(text.lstrip()))
+    return [(header.strip(), "".join(sequence.split()).removesuffix("*")) for header, sequence in records]
 
 
 def to_fasta(records: Sequence[tuple[str, str]]) -> str:
