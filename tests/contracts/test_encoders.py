@@ -11,6 +11,8 @@ from protgen.geometry import so3
 from protgen.spaces.backbone import Backbone
 from protgen.types import Conditioning, State
 
+pytestmark = pytest.mark.slow
+
 SIZES = (5, 17, 40)
 PIXELS = 28 * 28  # of the images that encoders of images read by default
 MOTIONS = 20

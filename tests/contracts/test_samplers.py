@@ -12,6 +12,8 @@ from protgen.spaces.backbone import Backbone
 from protgen.types import Conditioning, State
 from tests.exact_denoisers import LINE, MEAN, STD, ExactGaussian, Towards, drawn, task
 
+pytestmark = pytest.mark.slow
+
 NAMES = registry.names("samplers")
 CLASSES = registry.classes("samplers")
 PATHS = {name: Path(schedule()) for name, schedule in SCHEDULES.items()}

@@ -7,6 +7,8 @@ from protgen.conditions.fractions import Fractions
 from protgen.errors import CheckpointError
 from protgen.models.blueprints import FILE, fit_blueprints, load_blueprints, runs_of
 
+pytestmark = pytest.mark.slow
+
 NATIVES = [
     "CC" + "H" * 14 + "CCC" + "H" * 12 + "CCCC" + "H" * 16 + "C",
     "C" + "E" * 6 + "CCC" + "E" * 6 + "CC" + "E" * 7 + "CCC" + "E" * 5 + "CC",

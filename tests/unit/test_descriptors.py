@@ -18,6 +18,8 @@ from protgen.structure.ideal import ideal_hairpin, ideal_helix
 from protgen.structure.protein import Protein
 from protgen.types import Batch, State
 
+pytestmark = pytest.mark.slow
+
 
 def batch_of(backbones, length=60):
     """Padded backbones."""

@@ -12,6 +12,8 @@ from protgen.nn.irreps import DepthwiseProduct, even_irreps
 from protgen.structure.ideal import ideal_helix
 from protgen.types import Batch, Conditioning
 
+pytestmark = pytest.mark.slow
+
 SE3 = [name for name in registry.names("encoders") if registry.find("encoders", name).symmetry == "SE3"]
 WIDTHS = {"residue_dim": 10, "global_dim": 8}
 

@@ -18,6 +18,8 @@ from protgen.generation.sampling import Run, make_batch
 from protgen.models.blueprints import fit_blueprints
 from protgen.models.model import Model, build_model
 
+pytestmark = pytest.mark.slow
+
 FAST = SampleSettings(steps=4, guidance=1.5, device="cpu")
 
 

@@ -14,6 +14,8 @@ from protgen.samplers.base import Guidance, SamplingTask
 from protgen.types import Conditioning, State
 from tests.toy_space import Line
 
+pytestmark = pytest.mark.slow
+
 ENCODER = {"name": "frame_attention", "dim": 16, "pair_dim": 8, "blocks": 2, "refresh": 1, "heads": 2}
 FAMILIES = {
     "diffusion": {"name": "diffusion"},

@@ -15,6 +15,8 @@ from protgen.metrics.tm_native import native_search
 from protgen.metrics.tm_plan import PREFILTERING, Prefilter
 from protgen.structure.ideal import build_from_torsions, ideal_helix, mirror
 
+pytestmark = pytest.mark.slow
+
 SHARED = Path(os.environ.get("PROTGEN_SHARED", Path(__file__).parents[2].parent / "shared"))
 
 

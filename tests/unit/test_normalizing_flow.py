@@ -18,6 +18,8 @@ from protgen.types import Conditioning, State
 from tests.toy_families import Dense, conditioning
 from tests.toy_space import Line
 
+pytestmark = pytest.mark.slow
+
 
 def nothing(batch: int, length: int) -> Conditioning:
     return Conditioning(torch.zeros(batch, length, 0), torch.zeros(batch, 0))

@@ -41,6 +41,8 @@ from protgen.structure.ideal import ideal_hairpin, ideal_helix
 from protgen.structure.protein import Protein
 from protgen.structure.writer import write_structure
 
+pytestmark = pytest.mark.slow
+
 FAST = SampleSettings(steps=4, guidance=1.0, relax=False)
 BLUEPRINTS = ["C" + "H" * 12 + "CCC" + "H" * 10 + "CC", "CC" + "E" * 6 + "CC" + "E" * 6 + "C"]
 

@@ -11,7 +11,7 @@ from protgen.structure.reader import read_structure, stem
 SHARED = Path(os.environ.get("PROTGEN_SHARED", Path(__file__).parents[2].parent / "shared")) / "data"
 RAW = sorted((SHARED / "raw").glob("*")) if SHARED.is_dir() else []
 FIELDS = ("residue_names", "chain_ids", "residue_numbers", "insertion_codes", "mask")
-pytestmark = pytest.mark.skipif(not RAW, reason="no folder of real files")
+pytestmark = [pytest.mark.skipif(not RAW, reason="no folder of real files"), pytest.mark.slow]
 
 
 def test_all_raw_files_parse():

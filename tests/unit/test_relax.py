@@ -10,6 +10,8 @@ from protgen.spaces.backbone import Backbone
 from protgen.structure.ideal import ideal_hairpin, ideal_helix
 from protgen.types import Batch, State
 
+pytestmark = pytest.mark.slow
+
 SPACE = Backbone()
 
 

@@ -22,6 +22,8 @@ from protgen.types import Conditioning, State
 from tests.exact_denoisers import LINE, MEAN, STD, ExactGaussian, Towards, drawn, task
 from tests.toy_space import Line
 
+pytestmark = pytest.mark.slow
+
 PATHS = {name: Path(schedule()) for name, schedule in SCHEDULES.items()}
 
 

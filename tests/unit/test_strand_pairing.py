@@ -27,6 +27,8 @@ from protgen.structure.ideal import ideal_hairpin, ideal_helix
 from protgen.structure.protein import Protein
 from protgen.types import Batch
 
+pytestmark = pytest.mark.slow
+
 FAST = SampleSettings(steps=3, guidance=1.5, device="cpu")
 HAIRPIN = Topology("LLEEEEEELLLEEEEEELL", ((3, 8, 17, 12),))
 SHEET = Topology("LEEEELLHHHHHHLLEEEELLEEEEL", ((2, 5, 16, 19), (16, 19, 25, 22)))

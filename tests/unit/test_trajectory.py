@@ -16,6 +16,8 @@ from protgen.structure.reader import read_structure
 from protgen.structure.trajectory import read_trajectory, unpacked, write_trajectory
 from protgen.structure.writer import write_structure
 
+pytestmark = pytest.mark.slow
+
 N_FRAMES = 405  # more than two chunks
 
 
