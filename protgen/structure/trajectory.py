@@ -3,13 +3,13 @@
 A trajectory holds coordinates alone; its topology, a structure file with the same atoms, says what they are.
 """
 
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
+from protgen.atomic import replacing
 from protgen.errors import StructureError, UsageError
 from protgen.structure.adapters import frames_of, frames_to_mdtraj
 from protgen.structure.protein import Protein
@@ -107,11 +107,8 @@ def write_trajectory(frames: Sequence[Protein], path: Path) -> None:
         StructureError: if there is no frame, atoms differ, or it cannot be written.
     """
     trajectory = frames_to_mdtraj(frames)
-    temporary = path.with_name(f".{path.stem}.tmp.xtc")
     try:
-        trajectory.save_xtc(str(temporary))
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            trajectory.save_xtc(str(temporary))
     except OSError as error:
         raise StructureError(f"{path}: cannot be written: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
