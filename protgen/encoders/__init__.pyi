@@ -4,6 +4,7 @@ from protgen.encoders.base import Encoder as Encoder
 from protgen.encoders.base import ImageShape as ImageShape
 from protgen.encoders.egnn import EGNNEncoder as EGNNEncoder
 from protgen.encoders.frame_attention import FrameAttentionEncoder as FrameAttentionEncoder
+from protgen.encoders.frame_transformer import FrameTransformerEncoder as FrameTransformerEncoder
 from protgen.encoders.gvp import GVPEncoder as GVPEncoder
 from protgen.encoders.perceptron import PerceptronEncoder as PerceptronEncoder
 from protgen.encoders.pixelcnn import PixelCNNEncoder as PixelCNNEncoder

@@ -19,6 +19,12 @@ def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContext
     return torch.autocast(device.type, dtype=dtype or torch.float32, enabled=dtype is not None)
 
 
+def product_dtype(x: torch.Tensor) -> torch.dtype:
+    """The dtype of matrix products with `x`: autocast's where it is on."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+
+
 def full_precision(function: Callable[P, R]) -> Callable[P, R]:
     """Run a function of coordinates outside autocast: bfloat16 keeps 3 digits, frames need 6."""
 

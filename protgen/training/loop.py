@@ -20,6 +20,7 @@ from protgen.training.batches import Batches, source_of
 from protgen.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from protgen.training.curve import LossCurve
 from protgen.training.ema import ExponentialMovingAverage
+from protgen.training.optimizers import make_optimizer
 from protgen.training.requirements import require_extra
 from protgen.training.schedule import Budget, learning_rate
 from protgen.training.settings import Machine, TrainSettings
@@ -47,18 +48,6 @@ class Progress:
 def step_generator(seed: int, step: int, rank: int = 0) -> Generator:
     """The random stream of one training step on one process."""
     return Generator().manual_seed((seed * 1_000_003 + step * 1_009 + rank) % 2**63)
-
-
-def make_optimizer(model: Model, settings: TrainSettings) -> torch.optim.AdamW:
-    """AdamW; weight decay on matrices, none on biases, gains and tables of scalars."""
-    matrices = [p for p in model.family.parameters() if p.ndim > 1]
-    others = [p for p in model.family.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": settings.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    # Fused: one pass over all weights, a sixth of a step of a small model on a CPU.
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=model.family.adam_betas, fused=True)
 
 
 class StepInput:
@@ -207,7 +196,7 @@ class Training:
         self.family = model.family.train()
         self.family.autocast_dtype = torch.bfloat16 if settings.bf16 else None
         loss = TrainingLoss(model, settings.dropout)
-        optimizer = make_optimizer(model, settings)
+        optimizer = make_optimizer(model.family, settings, model.family.adam_betas)
         self.ema = ExponentialMovingAverage(self.family, settings.ema)
         self.start, spent = 0, 0.0
         if run is not None and (checkpoint := newest_checkpoint(run)) is not None:
@@ -228,7 +217,8 @@ class Training:
             batch = source(step * world + rank)
             if step == self.start:
                 self.model.conditions.require_fields(batch.arrays, "the data")
-            rate = learning_rate(self.settings.lr, step, self.settings.warmup, self.budget.progress(step))
+            progress = self.budget.progress(step)
+            rate = learning_rate(self.settings.lr, step, self.settings.warmup, progress, self.settings.cooldown)
             terms = self.step(batch, step, rate)
             last = self.is_last(step + 1, calls.should_stop)
             if self.fabric.is_global_zero:
@@ -251,7 +241,7 @@ class Training:
             rate: learning rate.
         """
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["scale"]
         rng = step_generator(self.settings.seed, step, self.fabric.global_rank)
         given = StepInput(batch.to(self.fabric.device), rng)
         terms = train_step(self.fabric, self.loss, self.optimizer, given, self.settings.clip)

@@ -1,10 +1,12 @@
-"""Learning rate over a run: linear warm-up, then half a cosine down to a small fraction of the peak."""
+"""Learning rate over a run: linear warm-up, the peak, then half a cosine down to a small fraction of the peak."""
 
 import math
 import time
 
 
-def learning_rate(peak: float, step: int, warmup: int, progress: float, final_fraction: float = 0.02) -> float:
+def learning_rate(
+    peak: float, step: int, warmup: int, progress: float, cooldown: float = 1.0, final_fraction: float = 0.02
+) -> float:
     """Learning rate at a step.
 
     Args:
@@ -12,10 +14,12 @@ def learning_rate(peak: float, step: int, warmup: int, progress: float, final_fr
         step: from 0.
         warmup: steps until the peak.
         progress: fraction of the run after the warm-up that is done, 0 to 1.
+        cooldown: fraction of the run after the warm-up, at its end, over which the rate falls.
         final_fraction: rate at the end, as a fraction of the peak.
     """
     if step < warmup:
         return peak * (step + 1) / warmup
+    progress = max(0.0, (progress - 1 + cooldown) / cooldown) if cooldown > 0 else 0.0
     return peak * (final_fraction + (1 - final_fraction) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 

@@ -15,8 +15,12 @@ class TrainSettings:
         minutes: CPU time of this process after which training ends before that many steps, and over which the learning
             rate falls; None for no such limit. What such a run gives depends on the speed of the machine.
         max_pairs_per_batch: most residue pairs of a batch that is made of a store (see LengthBuckets).
-        lr: peak learning rate.
+        lr: peak learning rate of AdamW.
+        muon_lr: peak learning rate of Muon, which then takes the matrices of hidden layers; None leaves all weights to
+            AdamW (see `training.optimizers`).
         warmup: steps until the peak.
+        cooldown: fraction of the run, at its end, over which the learning rate falls. Below 1 it stays at its peak
+            until then, and a run can be prolonged without a loss.
         weight_decay: of AdamW, on matrices only.
         clip: largest gradient norm.
         ema: decay of the moving average.
@@ -34,7 +38,9 @@ class TrainSettings:
     minutes: float | None = None
     max_pairs_per_batch: int = 100_000
     lr: float = 1e-3
+    muon_lr: float | None = None
     warmup: int = 500
+    cooldown: float = 1.0
     weight_decay: float = 0.01
     clip: float = 1.0
     ema: float = 0.999

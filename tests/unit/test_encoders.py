@@ -77,7 +77,7 @@ def test_configurations_of_backbone_encoders_have_equal_size(tmp_path):
         encoder = registry.build("encoders", name, **WIDTHS, **{k: v for k, v in config.items() if k != "name"})
         if "trans" in encoder.reads:
             sizes[name] = parameters(encoder)
-    assert len(sizes) == 6
+    assert len(sizes) == 7
     for name, size in sizes.items():
         assert 0.8 < size / sizes["frame_attention"] < 1.2, (name, sizes)
 
@@ -133,6 +133,7 @@ def test_tensors_of_degree_two_are_equivariant_and_used(rng):
     ("name", "keywords", "words"),
     [
         ("transformer", {"dim": 30, "heads": 4}, "multiple of heads"),
+        ("frame_transformer", {"dim": 30, "heads": 4}, "multiple of the heads"),
         ("unet", {"height": 2, "width": 2}, "resolutions"),
         ("unet", {"dim": 9, "multipliers": (1, 1)}, "heads"),
     ],

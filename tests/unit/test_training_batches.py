@@ -142,6 +142,15 @@ def test_the_learning_rate_is_a_warm_up_and_half_a_cosine():
     assert all(a >= b for a, b in itertools.pairwise(rates[100:]))
 
 
+def test_a_rate_that_cools_down_late_stays_at_its_peak_until_then():
+    """Closed form: of 900 steps after the warm-up the last 180 are half a cosine."""
+    budget = Budget(1000, 100, None)
+    rates = [learning_rate(2.0, step, 100, budget.progress(step), cooldown=0.2) for step in range(1000)]
+    assert rates[100:821] == [2.0] * 721
+    assert rates[910] == pytest.approx(2.0 * (0.02 + 0.98 / 2))
+    assert rates[999] == pytest.approx(2.0 * 0.02, rel=1e-2)
+
+
 def test_the_former_name_of_the_batch_size_is_taken_with_a_warning():
     with pytest.warns(DeprecationWarning, match="max_pairs_per_batch"):
         settings = TrainSettings(pairs=7)
