@@ -28,7 +28,12 @@ def require_backbones(space: Space) -> None:
 
 
 def finished_atoms(
-    space: Space, raw: State, relax: bool, held: Bool[Tensor, "b l"] | None = None, kept: Energy | None = None
+    space: Space,
+    raw: State,
+    relax: bool,
+    held: Bool[Tensor, "b l"] | None = None,
+    kept: Energy | None = None,
+    rings: Bool[Tensor, " b"] | None = None,
 ) -> tuple[Float[Tensor, "b l 4 3"], Float[Tensor, "b l 4 3"]]:
     """Backbone atoms of sampled points as they are handed out, and as they were sampled; Å.
 
@@ -41,6 +46,7 @@ def finished_atoms(
         relax: whether to relax peptide joints and overlaps.
         held: residues that the relaxation leaves where they are, such as those of a motif.
         kept: what the relaxation is not to make worse.
+        rings: chains whose last residue is bonded to the first.
     """
     sampled = require(space, BackboneAtoms, "sampling").observe(raw)
     if not relax:
@@ -51,7 +57,7 @@ def finished_atoms(
         start = State({"trans": trans, "rots": rots}, raw.mask)
     else:
         start = frames.encode(Batch({"atoms": sampled}, raw.mask))
-    return frames.observe(relax_frames(frames, start, held=held, kept=kept)), sampled
+    return frames.observe(relax_frames(frames, start, held=held, kept=kept, rings=rings)), sampled
 
 
 def steps_of(family: Family, steps: int, longest: int) -> int:

@@ -31,6 +31,20 @@ CODES = {
     "hetatm_standard": "a standard residue is recorded as HETATM; it is part of a chain and was kept",
     "no_chain_id": "the chain name is blank; a free letter was given",
 }
+# What may change the residues or coordinates that are taken from a file; the others are about how it is written.
+REMARKABLE = frozenset(CODES) - {
+    "insertion_codes",
+    "element_inferred",
+    "occupancy_missing",
+    "occupancy_out_of_range",
+    "no_end",
+    "encoding_fallback",
+    "trailing_bytes",
+    "hetatm_standard",
+    "no_chain_id",
+    "mse_as_met",
+    "model_records_unbalanced",
+}
 
 
 @dataclass(frozen=True)
