@@ -7,7 +7,7 @@ import typer
 
 from protgen.cli import evaluate_tables as tables
 from protgen.cli.console import JsonOption, print_json, progress, say_error, stdout
-from protgen.cli.evaluate_options import ComparedWith, Designability, LikelihoodModel, Output, evaluators_of
+from protgen.cli.evaluate_options import ComparedWith, Designability, LikelihoodModel, Output, Reading, evaluators_of
 from protgen.cli.option_groups import grouped
 from protgen.cli.options import Asked
 
@@ -25,6 +25,7 @@ def evaluate(
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the results.", metavar="DIR")],
     asked: Asked,
+    reading: Reading,
     against: ComparedWith,
     output: Output,
     refolded: Designability,
@@ -49,7 +50,9 @@ def evaluate(
         most_compared=against.most_compared,
         folds=against.folds,
         residues=output.residues,
-        strict=output.strict,
+        strict=reading.strict,
+        chain=reading.chain,
+        models=reading.models.value,
         jobs=output.jobs,
         metrics=tuple(against.metric or ()),
         top=against.top,
@@ -61,6 +64,7 @@ def evaluate(
         print_json(as_object(result, files))
     else:
         print_result(result, settings, files)
+        tables.warn_of_reading(result, settings)
     name_failed(result)
     raise typer.Exit(result.exit_code)
 
@@ -100,7 +104,8 @@ def print_result(result: "EvaluationResult", settings: "Settings", files: dict[s
     used = result.n - result.n_failed
     if used:
         print_tables(result, settings)
-    console.print(f"{used} of {result.n} structures used.", markup=False)
+    for line in tables.counts_in_words(result):
+        console.print(line, markup=False, soft_wrap=True)
     if used and "not_clustered" in result.content:
         console.print(f"{result.content['not_clustered'].capitalize()}.", markup=False, soft_wrap=True)
     notes = {"table": " (a row a file)", "figures": " (figures)"}

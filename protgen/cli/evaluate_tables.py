@@ -3,12 +3,13 @@
 import math
 from typing import TYPE_CHECKING
 
-from protgen.cli.console import escape, stdout, table, warn
+from protgen.cli.console import escape, stdout, table, warn, warnings_in_words
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from protgen.evaluation.result import EvaluationResult
+    from protgen.evaluation.settings import Settings
 
 # What the table shows, in this order; everything else is in the files. (name, heading, percent?)
 SHOWN = (
@@ -24,6 +25,26 @@ SHOWN = (
     ("rg", "Rg Å", False),
     ("rg_ratio", "Rg / 2.2 L^0.38", False),
 )
+
+
+def counts_in_words(result: "EvaluationResult") -> list[str]:
+    """How many structures and chains were judged, and which files were skipped."""
+    from protgen.structure.file_names import skipped_in_words
+
+    used, content = result.n - result.n_failed, result.content
+    several = content["several_chains"]
+    chains = f" Chains judged: {content['chains_judged']}; {several} files have several." if several else ""
+    skipped = skipped_in_words(content["skipped_by_name"])
+    return [f"{used} of {result.n} structures used.{chains}", *([f"{skipped}."] if skipped else [])]
+
+
+def warn_of_reading(result: "EvaluationResult", settings: "Settings") -> None:
+    """Warn of what the reader noticed in the structures, and in the reference."""
+    noticed = result.content["reader_warnings"]
+    if noticed:
+        warn(f"the reader noticed {warnings_in_words(noticed)}; structures.csv names the files, --strict refuses them")
+    for line in () if settings.reference is None else settings.reference.notes:
+        warn(f"--reference {settings.reference.name}: {line}")
 
 
 def adherence_table(result: "EvaluationResult", names: list[str]) -> "Table":

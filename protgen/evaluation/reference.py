@@ -10,10 +10,12 @@ import numpy as np
 
 from protgen.data.store import Store
 from protgen.errors import ProtgenError, UsageError
-from protgen.evaluation.collect import collect_files
+from protgen.evaluation.collect import collect_files, skipped_files
 from protgen.metrics.tm import MIN_LENGTH, ca_trace
 from protgen.parallel import run
+from protgen.structure.file_names import skipped_in_words
 from protgen.structure.protein import Protein
+from protgen.structure.read_warnings import CODES, REMARKABLE, count_codes
 from protgen.structure.reader import read_structure
 
 SEARCHED = "PROTGEN_REFERENCES"  # environment variable: a folder whose sub-folders can be named without a path
@@ -30,6 +32,7 @@ class Reference:
         splits: (n,) "train" or another split; "train" throughout where nothing says otherwise.
         proteins: the structures.
         n_given: how many there were, with those that could not be read or are too short.
+        notes: what was skipped, left out, or noticed by the reader, a line each.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Reference:
     splits: Sequence[str]
     proteins: Sequence[Protein]
     n_given: int
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -81,8 +85,23 @@ def load_reference(name: str | os.PathLike[str], *, jobs: int = 1) -> Reference:
         raise UsageError(f"--reference {path}: none of its {len(files)} files could be read")
     labels = [label for label, _ in kept]
     return Reference(
-        title, labels, [splits.get(label, TRAIN) for label in labels], [protein for _, protein in kept], len(files)
+        title,
+        labels,
+        [splits.get(label, TRAIN) for label in labels],
+        [protein for _, protein in kept],
+        len(files),
+        _notes(path, len(files), [protein for _, protein in kept]),
     )
+
+
+def _notes(path: Path, n_files: int, proteins: Sequence[Protein]) -> tuple[str, ...]:
+    """What of a reference was skipped, could not be used, or was noticed where it may change what is compared."""
+    noticed = count_codes(protein.warnings for protein in proteins)
+    lines = [skipped_in_words(skipped_files([path]))]
+    if len(proteins) < n_files:
+        lines.append(f"{n_files - len(proteins)} of {n_files} files could not be read or are too short")
+    lines += [f"{code} in {n} files ({CODES[code]})" for code, n in noticed.items() if code in REMARKABLE]
+    return tuple(line for line in lines if line)
 
 
 def _read_or_none(path: Path) -> Protein | None:

@@ -17,7 +17,7 @@ from protgen.evaluation.validity import structure_metrics
 from protgen.metrics.base import Quantity
 
 INTERVAL = "95 % percentile bootstrap of the mean, 1000 resamples, seed 0"
-LENGTH = {"unit": "residues", "better": None, "definition": "protein residues of the first model"}
+LENGTH = {"unit": "residues", "better": None, "definition": "protein residues of the model that was read"}
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,7 @@ def summarise(
         features: see `features_by_set`.
     """
     content = describe_rows(measured.rows, columns.summarised)
+    content |= measured.describe_reading()
     content["sets"] = describe_sets(measured, settings, columns, features)
     content["definitions"] = {
         "length": LENGTH,

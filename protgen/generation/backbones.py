@@ -5,7 +5,7 @@ from torch import Tensor
 
 from protgen.errors import ConfigError
 from protgen.families.base import Family
-from protgen.generation.relax import relax_frames
+from protgen.generation.relax import relax_frames, with_closing_oxygen
 from protgen.samplers.energy import Energy
 from protgen.spaces.atoms import BackboneAtoms, ResidueFrames
 from protgen.spaces.backbone import Backbone
@@ -48,7 +48,7 @@ def finished_atoms(
         kept: what the relaxation is not to make worse.
         rings: chains whose last residue is bonded to the first.
     """
-    sampled = require(space, BackboneAtoms, "sampling").observe(raw)
+    sampled = with_closing_oxygen(require(space, BackboneAtoms, "sampling").observe(raw), raw.mask, rings)
     if not relax:
         return sampled, sampled
     frames = Backbone()
@@ -57,7 +57,8 @@ def finished_atoms(
         start = State({"trans": trans, "rots": rots}, raw.mask)
     else:
         start = frames.encode(Batch({"atoms": sampled}, raw.mask))
-    return frames.observe(relax_frames(frames, start, held=held, kept=kept, rings=rings)), sampled
+    relaxed = frames.observe(relax_frames(frames, start, held=held, kept=kept, rings=rings))
+    return with_closing_oxygen(relaxed, raw.mask, rings), sampled
 
 
 def steps_of(family: Family, steps: int, longest: int) -> int:

@@ -94,6 +94,25 @@ def closing_energy(
     return (_joint_squares(last[:, None], atoms[:, :1])[:, 0] * rings).sum()
 
 
+def with_closing_oxygen(
+    atoms: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"], rings: Bool[Tensor, " b"] | None
+) -> Float[Tensor, "b l 4 3"]:
+    """Atoms with O of a ring's last residue where the peptide to the first has it: in its plane, opposite to both bonds.
+
+    An open chain has no residue behind the last one, and its O lies by a torsion of its own.
+    """
+    if rings is None:
+        return atoms
+    rows = torch.arange(len(atoms), device=atoms.device)
+    last = mask.sum(-1) - 1
+    ca, c, n = atoms[rows, last, 1], atoms[rows, last, 2], atoms[:, 0, 0]
+    back = torch.nn.functional.normalize(ca - c, dim=-1) + torch.nn.functional.normalize(n - c, dim=-1)
+    placed = c - ideal.C_O * torch.nn.functional.normalize(back, dim=-1)
+    at = (rings[:, None] & (torch.arange(atoms.shape[1], device=atoms.device) == last[:, None]))[..., None, None]
+    oxygen = (torch.arange(4, device=atoms.device) == 3)[:, None]
+    return torch.where(at & oxygen, placed[:, None, None], atoms)
+
+
 def _joint_squares(here: Float[Tensor, "b k 4 3"], there: Float[Tensor, "b k 4 3"]) -> Float[Tensor, "b k"]:
     c_n = distance(here[:, :, 2], there[:, :, 0]) - ideal.C_N
     ca_n = distance(here[:, :, 1], there[:, :, 0]) - ideal.CA_N_NEXT
@@ -143,7 +162,7 @@ def relax_frames(
     """
     with torch.enable_grad():
         b, length = state.mask.shape
-        atoms = space.observe(state)
+        atoms = with_closing_oxygen(space.observe(state), state.mask, rings)
         pairs = near_pairs(atoms, state.mask, rings)
         before = torch.zeros(b) if kept is None else kept(atoms, state.mask).detach()
         pull = torch.ones(b, length, device=state.mask.device)
@@ -157,7 +176,7 @@ def relax_frames(
                 group["lr"] = rate * (1 - step / steps)
             optimizer.zero_grad()
             moved = displace(state, move)
-            atoms = space.observe(moved)
+            atoms = with_closing_oxygen(space.observe(moved), state.mask, rings)
             total = energy(moved, atoms, state, pairs, pull)
             if rings is not None:
                 total = total + JOINT_WEIGHT * closing_energy(atoms, state.mask, rings)

@@ -1,5 +1,7 @@
 """Parser warnings of a structure file: one code a kind, counted, with the first place of each."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 CODES = {
@@ -94,3 +96,9 @@ class WarningLog:
     def warnings(self) -> tuple[ReadWarning, ...]:
         """One warning a code, in the order of `CODES`."""
         return tuple(ReadWarning(code, *self._entries[code]) for code in CODES if code in self._entries)
+
+
+def count_codes(files: Iterable[tuple[ReadWarning, ...]]) -> Counter[str]:
+    """In how many files each code was met, the most frequent first."""
+    found = Counter(warning.code for warnings in files for warning in warnings)
+    return Counter(dict(found.most_common()))
