@@ -92,11 +92,12 @@ class Segment:
         return f"{first}-{last.place}"
 
     def meets(self, other: "Segment") -> bool:
-        """Whether the two share a residue, by number and insertion code."""
+        """Whether the two share a residue for certain; where they meet at insertion codes, only the file can say."""
         if self.chain != other.chain:
             return False
-        own, its = (sorted([(s.first, s.first_code), (s.last, s.last_code)]) for s in (self, other))
-        return own[0] <= its[1] and its[0] <= own[1]
+        if self == other or not (self.coded or other.coded):
+            return self.first <= other.last and other.first <= self.last
+        return self.first < other.last and other.first < self.last
 
 
 def places_of(segment: Segment, protein: Protein) -> list[int]:

@@ -1,7 +1,7 @@
 """The job between asking and making: a request checked and planned once, for `sample`, `check` and `generate`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from protgen import registry
@@ -21,6 +21,7 @@ from protgen.generation.planner import (
     draws_topologies,
     guidance_weights,
 )
+from protgen.generation.reach import fractions_out_of_reach
 from protgen.models.blueprints import BlueprintPrior
 from protgen.models.model import Model
 from protgen.models.released import load
@@ -95,7 +96,9 @@ def prepare(model: Model | str | Path, conditions: object, settings: Settings | 
     check_settings(complete)
     assignments = assign(asked, loaded, complete.enforce, complete.blueprint == "auto")
     warnings = length_warnings(lengths, loaded.trained_lengths) + cautions(asked, lengths)
-    return Job(loaded, asked, complete, assignments, lengths, warnings)
+    job = Job(loaded, asked, complete, assignments, lengths, warnings)
+    beyond = fractions_out_of_reach(asked, lengths, job.blueprints, job.topologies)
+    return replace(job, warnings=warnings + beyond)
 
 
 def model_of(given: object) -> Model:
