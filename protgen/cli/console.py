@@ -69,7 +69,7 @@ def warn(message: str) -> None:
 
 
 def warnings_in_words(counts: Mapping[str, int]) -> str:
-    """Reader warnings in one line: `chain_break in 3 files (neighbours in a chain are not bonded), multi_model in 1`."""
+    """Reader warnings in one line: `chain_break in 3 files (neighbours in a chain are not bonded)`."""
     from protgen.structure.read_warnings import CODES
 
     ranked = sorted(counts.items(), key=lambda entry: -entry[1])

@@ -98,7 +98,7 @@ def conditions_table(records: Sequence[JSON]) -> Table:
 
 
 def asked_and_got_in_brief(met: JSON) -> tuple[str, str]:
-    """What was asked of a condition and what came out; of a motif its contig, which is next to the file, and its RMSD."""
+    """What was asked of a condition and what came out; of a motif its contig and its RMSD."""
     asked, got = met["asked"], met["got"]
     if met["condition"] == "motif" and isinstance(got, dict) and "rmsd" in got:
         return brief(str(asked).partition(" ")[2], 30), f"RMSD {number(got['rmsd']):.2f} Å"

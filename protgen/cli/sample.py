@@ -86,7 +86,9 @@ def check_numbering(job: "Job", run: RunOptions, file_format: FileFormat) -> Non
         for candidate in range(job.candidates):
             plan = plan_design(job, run.seed, index, candidate)
             if plan.motif is None:
-                raise UsageError("--keep-numbering keeps the numbers of a motif; give --motif and --contig, or leave it out")
+                raise UsageError(
+                    "--keep-numbering keeps the numbers of a motif; give --motif and --contig, or leave it out"
+                )
             numbered = with_motif_numbers(Protein.from_backbone(np.zeros((plan.length, 4, 3))), plan.motif.mapping())
             if file_format is FileFormat.PDB and len(numbered.chains[0]) > 1:
                 raise UsageError(f"--keep-numbering: PDB has no chain {numbered.chains[0]}; add --format cif")
@@ -94,7 +96,7 @@ def check_numbering(job: "Job", run: RunOptions, file_format: FileFormat) -> Non
 
 @dataclass(frozen=True)
 class Making:
-    """A run: the folder it fills, the job, its seed, which weights these are, what to write in addition or otherwise."""
+    """A run: the folder it fills, the job, its seed, which weights these are, and how it is written."""
 
     folder: "DesignFolder"
     job: "Job"

@@ -17,7 +17,6 @@ from protgen.conditions.files import structure_of
 from protgen.conditions.segments import Segment, places_of
 from protgen.errors import ProtgenError, StructureError, UsageError
 
-
 _NOT_PLAIN = "it has a chain name of several letters, an insertion code or a negative number; renumber the motif file"
 
 

@@ -96,9 +96,7 @@ class Contig:
             )
 
     @classmethod
-    def parse(
-        cls, text: str, total: str | None = None, count: Callable[[Segment], int] | None = None
-    ) -> "Contig":
+    def parse(cls, text: str, total: str | None = None, count: Callable[[Segment], int] | None = None) -> "Contig":
         """A contig from text.
 
         Args:
@@ -269,6 +267,8 @@ def _parse_part(text: str) -> Part:
 def _parse_total(text: str) -> tuple[int, int]:
     found = _RANGE.fullmatch(text.strip())
     if not found:
-        raise UsageError(f"contig: cannot read the total length {text!r}; write 60 or 50-75, and A1.3-6 for residues of chain A1")
+        raise UsageError(
+            f"contig: cannot read the total length {text!r}; write 60 or 50-75, and A1.3-6 for residues of chain A1"
+        )
     total = Gap(int(found.group(1)), int(found.group(2) or found.group(1)))
     return total.low, total.high

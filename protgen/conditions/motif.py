@@ -295,4 +295,3 @@ def fraction_agreeing(motif_codes: str, codes: str, indices: Sequence[int]) -> f
     """
     pairs = [(own, codes[index]) for own, index in zip(motif_codes, indices, strict=True) if own in "HE"]
     return sum(asked in ("X", own) for own, asked in pairs) / len(pairs) if pairs else 1.0
-

@@ -1,10 +1,10 @@
 """Segments of a motif: consecutive residues of one chain of its file, as a contig names them, and where they are.
 
-    A163-181   from 163 to 181 of chain A, with residues of insertion codes between them
-    A38        one residue
-    A52A-54    insertion codes: from 52A to 54
-    A-3-2      negative numbers: from -3 to 2
-    A1.3-6     chain A1: a point ends a chain name that is no single letter
+A163-181   from 163 to 181 of chain A, with residues of insertion codes between them
+A38        one residue
+A52A-54    insertion codes: from 52A to 54
+A-3-2      negative numbers: from -3 to 2
+A1.3-6     chain A1: a point ends a chain name that is no single letter
 """
 
 import re
@@ -121,7 +121,9 @@ def places_of(segment: Segment, protein: Protein) -> list[int]:
     missing = sorted(set(range(segment.first, segment.last + 1)) - set(numbers.tolist()))
     if missing:
         raise _lacks(ResidueId(segment.chain, missing[0]), segment, protein)
-    strange = [row for row in rows if row not in own or not segment.first <= protein.residue_numbers[row] <= segment.last]
+    strange = [
+        row for row in rows if row not in own or not segment.first <= protein.residue_numbers[row] <= segment.last
+    ]
     if strange:
         raise UsageError(
             f"the contig segment {segment} has residue {residue_id(protein, strange[0])} in its midst; "

@@ -1,8 +1,8 @@
 """Build a store from a folder of structure files: read, filter, crop, label, split; every drop has its reason.
 
 Filters follow the field's practice (Yim et al. 2023, FrameDiff, appendix; Huguet et al. 2024, FoldFlow-2): no chain
-breaks, no loopy chains, no extended ones. Splits go by cluster, so that no relative of a validation chain is trained on:
-the index's own (column cluster40), else chains of one sequence or of nearly one backbone (`data/relatives.py`).
+breaks, no loopy chains, no extended ones. Splits go by cluster, so that no relative of a validation chain is trained
+on: the index's own (column cluster40), else chains of one sequence or of nearly one backbone (`data/relatives.py`).
 """
 
 import csv
@@ -23,14 +23,13 @@ from protgen.data.store import Item, write_store
 from protgen.errors import AllFailedError, DataError, StructureError
 from protgen.geometry.constants import RG_EXPONENT, RG_SCALE
 from protgen.structure.dssp import dssp, to_labels
+from protgen.structure.file_names import SUFFIXES, is_structure_name, skipped, skipped_in_words, stem
 from protgen.structure.links import links
 from protgen.structure.protein import CA, Protein
-from protgen.structure.file_names import SUFFIXES, is_structure_name, skipped, skipped_in_words, stem
 from protgen.structure.reader import count_models, read_structure
 from protgen.structure.residue_names import STANDARD
 from protgen.structure.trace import radius_of_gyration
 from protgen.types import JSON
-
 
 UNKNOWN_RESOLUTIONS = (
     "", ".", "?", "-", "na", "n/a", "nan", "none", "null", "unknown", "not available", "not applicable",
@@ -96,7 +95,9 @@ def find_sources(folder: Path) -> list[Source]:
         sources = [Source(path, stem(path), {}) for path in sorted(folder.rglob("*")) if is_structure_name(path)]
     if not sources:
         others = skipped_in_words(skipped_files(folder, []))
-        raise DataError(f"{folder}: no structure files ({', '.join(SUFFIXES)}, also .gz){'; ' if others else ''}{others}")
+        raise DataError(
+            f"{folder}: no structure files ({', '.join(SUFFIXES)}, also .gz){'; ' if others else ''}{others}"
+        )
     return sources
 
 

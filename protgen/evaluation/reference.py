@@ -33,6 +33,7 @@ class Reference:
         proteins: the structures.
         n_given: how many there were, with those that could not be read or are too short.
         notes: what was skipped, left out, or noticed by the reader, a line each.
+        training: whether it says itself which of its chains are training data, and some are.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Reference:
     proteins: Sequence[Protein]
     n_given: int
     notes: tuple[str, ...] = ()
+    training: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -74,9 +76,10 @@ def load_reference(name: str | os.PathLike[str], *, jobs: int = 1) -> Reference:
         store = Store(path)
         items = [store[i] for i in range(len(store))]
         proteins = [Protein.from_backbone(np.array(item.atoms, dtype=float), name=item.id) for item in items]
-        return Reference(title, [item.id for item in items], [item.split for item in items], proteins, len(items))
+        splits = [item.split for item in items]
+        return Reference(title, [i.id for i in items], splits, proteins, len(items), training=TRAIN in splits)
     files = collect_files([path])
-    splits = _read_splits(path)
+    named = _read_splits(path)
     found: list[Protein | None] = [None] * len(files)
     for outcome in run(_read_or_none, [file for _, file in files], jobs=jobs):
         found[outcome.index] = outcome.result
@@ -87,10 +90,11 @@ def load_reference(name: str | os.PathLike[str], *, jobs: int = 1) -> Reference:
     return Reference(
         title,
         labels,
-        [splits.get(label, TRAIN) for label in labels],
+        [named.get(label, TRAIN) for label in labels],
         [protein for _, protein in kept],
         len(files),
         _notes(path, len(files), [protein for _, protein in kept]),
+        training=TRAIN in named.values() or (bool(named) and len(named) < len(labels)),
     )
 
 

@@ -96,6 +96,8 @@ def summarise(
         content["cluster_definition"] = cluster_definition(measured.compared)
     elif settings.tm != "none":
         content["not_clustered"] = why_not_compared(measured.proteins, settings.most_compared)
+    if settings.reference is not None:
+        content["reference_is_training_data"] = settings.reference.training
     content["interval"] = INTERVAL
     return content
 

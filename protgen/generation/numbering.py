@@ -60,7 +60,8 @@ def _numbers_before(first: Place, count: int) -> list[Place]:
     lowest = first[0] - count
     if lowest < PDB_NUMBERS[0]:
         raise UsageError(
-            f"--keep-numbering: {count} residues before number {first[0]} would begin at {lowest}; renumber the motif file"
+            f"--keep-numbering: {count} residues before number {first[0]} would begin at {lowest}; "
+            "renumber the motif file"
         )
     return [(number, "") for number in range(lowest, first[0])]
 

@@ -43,7 +43,9 @@ def fractions_out_of_reach(
             nearest = min(nearest or (off, length, codes), (off, length, codes))
     assert nearest is not None
     _, length, codes = nearest
-    words = ", ".join(f"{name} {codes.count(code) / length:.2f} (asked {value:.2f})" for name, (code, value) in known.items())
+    words = ", ".join(
+        f"{name} {codes.count(code) / length:.2f} (asked {value:.2f})" for name, (code, value) in known.items()
+    )
     return (
         f"fractions: the nearest that the model's blueprints of {length} residues come is {words}, and "
         f"{asked.tolerance:g} off will do; ask for what is within reach, or write the secondary structure out (--ss)",

@@ -60,6 +60,7 @@ def skipped_in_words(counts: Mapping[str, int]) -> str:
     total = sum(counts.values())
     if not total:
         return ""
-    return f"{total} file{'s were' if total > 1 else ' was'} skipped by {'their names' if total > 1 else 'its name'}: " + (
-        in_words(counts)
+    return (
+        f"{total} file{'s were' if total > 1 else ' was'} skipped by {'their names' if total > 1 else 'its name'}: "
+        + (in_words(counts))
     )

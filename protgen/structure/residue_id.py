@@ -1,9 +1,9 @@
 """What a residue is called in its file: chain of any length, number, insertion code; and the text of it.
 
-    A38       residue 38 of chain A
-    A52A      insertion code A
-    A-3       a negative number
-    A1.38     chain A1: a point ends a chain name that is longer than a letter, or is a digit
+A38       residue 38 of chain A
+A52A      insertion code A
+A-3       a negative number
+A1.38     chain A1: a point ends a chain name that is longer than a letter, or is a digit
 """
 
 import re
@@ -46,9 +46,7 @@ def chain_prefix(chain: str) -> str:
 
 def residue_id(protein: Protein, row: int) -> ResidueId:
     """The name of one residue of a protein."""
-    return ResidueId(
-        str(protein.chain_ids[row]), int(protein.residue_numbers[row]), str(protein.insertion_codes[row])
-    )
+    return ResidueId(str(protein.chain_ids[row]), int(protein.residue_numbers[row]), str(protein.insertion_codes[row]))
 
 
 def residue_ids(protein: Protein) -> list[ResidueId]:
