@@ -67,12 +67,12 @@ def _numbers_before(first: Place, count: int) -> list[Place]:
 
 
 def _numbers_between(first: Place, second: Place, count: int) -> list[Place]:
-    """Places between two residues of the motif, in rising order: free numbers first, insertion codes if they are few."""
+    """Places between two residues of the motif, in rising order: free numbers, then insertion codes."""
     free = list(range(first[0] + 1, second[0]))
     if second <= first or (count and second[0] == first[0]):
         raise UsageError(
             f"--keep-numbering: {count} residues between {first[0]}{first[1]} and {second[0]}{second[1]} of the motif; "
-            "numbers must rise along the design. Put the segments in the order of their numbers, or leave the option out"
+            "numbers must rise along the design. put the segments in the order of their numbers, or leave it out"
         )
     if count <= len(free):
         return [(number, "") for number in free[:count]]

@@ -97,7 +97,7 @@ def closing_energy(
 def with_closing_oxygen(
     atoms: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"], rings: Bool[Tensor, " b"] | None
 ) -> Float[Tensor, "b l 4 3"]:
-    """Atoms with O of a ring's last residue where the peptide to the first has it: in its plane, opposite to both bonds.
+    """Atoms with O of a ring's last residue where the peptide to the first has it: in plane, opposite to both bonds.
 
     An open chain has no residue behind the last one, and its O lies by a torsion of its own.
     """

@@ -1,7 +1,7 @@
 """Chains with missing residues: where they are missing, and a start for building them.
 
-Missing residues are laid on an arc between their neighbours, which points away from the rest of the chain, with CA atoms
-3.8 Å apart. That is no structure, but a place from which a generator can begin.
+Missing residues are laid on an arc between their neighbours, which points away from the rest of the chain, with CA
+atoms 3.8 Å apart. That is no structure, but a place from which a generator can begin.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Which files of a folder are structures, by their names, and what the others are.
 
-Only listing goes by names: a file that is named outright is read whatever it is called, and its content says its format.
+Only listing goes by names: a file that is named outright is read whatever it is called; its content says its format.
 """
 
 import re
