@@ -144,7 +144,7 @@ def histogram(rows: Rows, names: Sequence[str], metric: str, title: str, scale: 
     values = scale * column(rows, metric)
     known = values[np.isfinite(values)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
-    width = max((high - low) / 30, 1e-6)
+    width = max((high - low) / 30, 0.001 * max(abs(low), abs(high), 1e-3))  # of one value as well, a bar to be seen
     for name, colour in colour_of(names).items():
         mine = values[np.array(names) == name]
         figure.add_trace(
@@ -157,7 +157,10 @@ def histogram(rows: Rows, names: Sequence[str], metric: str, title: str, scale: 
                 name=name,
             )
         )
-    figure.update_layout(barmode="overlay", xaxis={"title": {"text": title}}, yaxis={"title": {"text": "% of the set"}})
+    alone = {"range": [low - 15 * width, high + 16 * width]} if high - low < width else {}
+    figure.update_layout(
+        barmode="overlay", xaxis={"title": {"text": title}, **alone}, yaxis={"title": {"text": "% of the set"}}
+    )
     return figure
 
 

@@ -182,7 +182,7 @@ def _sections_of_sets(result: EvaluationResult, control: NativeControl | None) -
             "Of each pair of sets, the second less the first; matched: length for length. p: Mann-Whitney test of each "
             "figure by itself; of fold scores a permutation test."
         )
-        shown = {name: (heading, percent) for name, heading, percent in SHOWN} | {
+        shown = {name: (heading, percent) for name, heading, percent in SHOWN if is_shown(result, name)} | {
             f"fold_score_{level}": (f"fold score, {name}", False) for level, name in LEVEL_NAMES.items()
         }
         sections.append(_section("Differences", text, differences_table(result.differences, shown), "d"))

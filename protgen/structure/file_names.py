@@ -45,7 +45,7 @@ def skipped(paths: Iterable[Path]) -> Counter[str]:
         paths: files; hidden ones do not count.
     """
     others = [path for path in paths if not path.name.startswith(".") and not is_structure_name(path)]
-    return Counter("".join(path.suffixes[-1:]).lower() or "no suffix" for path in others)
+    return Counter(sorted("".join(path.suffixes[-1:]).lower() or "no suffix" for path in others))
 
 
 def in_words(counts: Mapping[str, int], most: int = 6) -> str:
