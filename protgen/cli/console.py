@@ -68,6 +68,14 @@ def warn(message: str) -> None:
     stderr().print(f"[yellow]warning:[/] {escape(message)}", soft_wrap=True)
 
 
+def warnings_in_words(counts: Mapping[str, int]) -> str:
+    """Reader warnings in one line: `chain_break in 3 files (neighbours in a chain are not bonded)`."""
+    from protgen.structure.read_warnings import CODES
+
+    ranked = sorted(counts.items(), key=lambda entry: -entry[1])
+    return "; ".join(f"{code} in {n} file{'' if n == 1 else 's'} ({CODES.get(code, '')})" for code, n in ranked)
+
+
 @contextmanager
 def plugin_warnings() -> Iterator[None]:
     """Print warnings about plug-ins of other packages as lines of ours; other warnings stay as Python prints them."""

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from protgen.cli.console import JsonOption, print_json, progress, stdout, table
+from protgen.cli.console import JsonOption, print_json, progress, stdout, table, warn, warnings_in_words
 from protgen.cli.exit_codes import of_failures
+from protgen.cli.reading import Models
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +36,19 @@ def build(
     max_resolution: Annotated[float, typer.Option(min=0, help="Å; unknown resolutions are kept.")] = 4.0,
     crops: Annotated[int, typer.Option(min=0, help="Compact crops of each longer chain; 0 for none.")] = 3,
     validation_fraction: Annotated[
-        float, typer.Option(min=0, max=1, help="Fraction of clusters held out where no split is given.")
+        float,
+        typer.Option(
+            "--validation-fraction",
+            "--validation-share",
+            min=0,
+            max=1,
+            help="Fraction of clusters held out where no split is given.",
+        ),
     ] = 0.04,
+    chain: Annotated[
+        str, typer.Option("--chain", help="Chain to take of each file, where files have several.", metavar="CHAIN")
+    ] = "",
+    models: Annotated[Models, typer.Option("--models", help="Models of a file to take.")] = Models.FIRST,
     label: Annotated[
         list[str] | None,
         typer.Option("--label", help="Column of index.csv that is a category, as a field.", metavar="COLUMN[=NAME]"),
@@ -68,15 +80,40 @@ def build(
     check_columns(columns, find_sources(folder)[0].columns, str(folder / "index.csv"))
     make_folder(out)
     with progress("reading") as show:
-        counts = build_store(folder, out, filters, lambda sources: watched(sources, show), columns)
+        counts = build_store(
+            folder,
+            out,
+            filters,
+            lambda sources: watched(sources, show),
+            columns,
+            chain=chain,
+            models=models is Models.ALL,
+        )
     console = stdout()
     if as_json:
         print_json(describe_store(out) | counts)
     else:
         print_store(out, console)
+        say_noticed(counts)
     if counts["unreadable"] and not as_json:
         console.print(f"{counts['unreadable']} of {counts['read']} files could not be read; manifest.json names them.")
     raise typer.Exit(of_failures(counts["unreadable"], counts["read"]))
+
+
+def say_noticed(counts: "JSON") -> None:
+    """Name what was skipped, what the reader noticed, and clusters that are in several splits."""
+    from protgen.structure.file_names import skipped_in_words
+
+    console = stdout()
+    if counts["skipped"]:
+        console.print(f"{skipped_in_words(counts['skipped'])}.", markup=False, soft_wrap=True)
+    if counts["warnings"]:
+        warn(f"the reader noticed {warnings_in_words(counts['warnings'])}")
+    if counts["clusters_on_both_sides"]:
+        warn(
+            f"{counts['clusters_on_both_sides']} clusters have chains in more than one split of the index; "
+            "relatives of held-out chains are trained on"
+        )
 
 
 def watched(sources: "Iterable[Source]", show: "Callable[..., None]") -> "Iterator[Source]":
@@ -177,6 +214,8 @@ def reason_kind(reason: str) -> str:
     starts = {
         "unreadable": "cannot be read",
         "same coordinates": "same coordinates as another",
+        "same backbone": "same coordinates as another",
+        "no chain": "no chain of that name",
         "extended": "extended (Rg high for the length)",
         "coil": "too much coil",
         "resolution": "resolution too low",

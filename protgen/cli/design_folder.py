@@ -7,13 +7,14 @@ from pathlib import Path
 
 import protgen
 from protgen.errors import UsageError
-from protgen.evaluation.tables import make_folder, write_json
+from protgen.evaluation.tables import make_folder, write_json, write_text
 from protgen.generation.design import Design
 from protgen.structure.trajectory import write_trajectory
 from protgen.structure.writer import write_structure
 from protgen.types import JSON
 
 RUN = "run.json"
+FIXED = "fixed_positions.jsonl"  # where motifs lie, for ProteinMPNN's --fixed_positions_jsonl
 _OURS = re.compile(r"design_\d{4,}\.(pdb|cif|json|xtc)")
 
 
@@ -50,7 +51,7 @@ class DesignFolder:
         """
         old = sorted(entry for entry in self.path.iterdir() if _OURS.fullmatch(entry.name))
         if old and overwrite:
-            self.stale = [*old, self.path / RUN]
+            self.stale = [*old, self.path / RUN, self.path / FIXED]
         elif old and resume:
             self.check_same_request()
             self.records = self.read_records()
@@ -107,6 +108,13 @@ class DesignFolder:
             record = record | {"trajectory": frames.name}
         write_json(record_path, record)
         self.records[design.index] = record
+        if design.motif:
+            self.write_fixed_positions()
+
+    def write_fixed_positions(self) -> None:
+        """Write the positions of the motif in each design, one JSON object of one line, as ProteinMPNN reads them."""
+        held = {self.files(i)[0].stem: self.records[i].get("fixed_positions", {}) for i in sorted(self.records)}
+        write_text(self.path / FIXED, json.dumps(held) + "\n")
 
     def write_run(self, status: str, **facts: object) -> None:
         """Write `run.json`: what was asked, how far it got ("running", "interrupted", "failed", "done")."""

@@ -15,6 +15,8 @@ from protgen.errors import ProtgenError
 from protgen.evaluation.validity import validity
 from protgen.generation.design import Design, ResolvedSettings
 from protgen.generation.job import Job
+from protgen.generation.numbering import fixed_positions
+from protgen.structure.residue_id import ResidueId, residue_id
 from protgen.types import JSON
 
 if TYPE_CHECKING:
@@ -67,15 +69,19 @@ def measure(protein: "Protein", conditions: Sequence[Condition]) -> list[JSON]:
 
 
 def mapping(design: Design) -> list[JSON]:
-    """Which residue of the design's file is which of the motif's file: chains and residue numbers of both."""
-    chains, numbers = design.protein.chain_ids, design.protein.residue_numbers
+    """Which residue of the design's file is which of the motif's: chain, residue number, insertion code of both."""
     return [
         {
-            "design": {"chain": str(chains[entry.index]), "residue": int(numbers[entry.index])},
-            "motif": {"chain": entry.chain, "residue": entry.number},
+            "design": as_json(residue_id(design.protein, entry.index)),
+            "motif": as_json(ResidueId(entry.chain, entry.number, entry.insertion)),
         }
         for entry in design.motif
     ]
+
+
+def as_json(residue: ResidueId) -> JSON:
+    """A residue as records have it."""
+    return {"chain": residue.chain, "residue": residue.number, "insertion": residue.insertion}
 
 
 def record_of(design: Design, file: str, model: JSON, settings: ResolvedSettings) -> JSON:
@@ -98,6 +104,7 @@ def record_of(design: Design, file: str, model: JSON, settings: ResolvedSettings
         "drawn": [describe(condition) for condition in design.drawn],
         "candidate": design.candidate,
         "motif": mapping(design),
+        "fixed_positions": fixed_positions(design.protein, design.motif) if design.motif else {},
         "measured": measure(design.protein, [*design.asked, *design.drawn]),
         "validity": validity(design.protein),
     }

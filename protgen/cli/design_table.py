@@ -10,6 +10,7 @@ from protgen.cli.console import table
 from protgen.types import JSON
 
 SS = "secondary_structure"
+LEAST_OFF = 1e-6  # differences below it are of rounding
 RAMA_LOW = 0.90  # natives have 0.98 on average and hardly any of them less than this
 
 
@@ -89,22 +90,37 @@ def conditions_table(records: Sequence[JSON]) -> Table:
             result.add_row(
                 f"{record['index']:04d}",
                 met["condition"],
-                brief(met["asked"]),
-                brief(met["got"]),
-                f"{number(met['difference']):.3g}",
+                *asked_and_got_in_brief(met),
+                off_by(met["difference"]),
                 Text("yes", "green") if met["satisfied"] else Text("no", "yellow"),
             )
     return result
 
 
+def asked_and_got_in_brief(met: JSON) -> tuple[str, str]:
+    """What was asked of a condition and what came out; of a motif its contig and its RMSD."""
+    asked, got = met["asked"], met["got"]
+    if met["condition"] == "motif" and isinstance(got, dict) and "rmsd" in got:
+        return brief(str(asked).partition(" ")[2], 30), f"RMSD {number(got['rmsd']):.2f} Å"
+    return brief(asked), brief(got)
+
+
+def off_by(value: float | None) -> str:
+    """A difference as it is read: what is left by rounding, below a millionth, is 0."""
+    off = number(value)
+    return "-" if math.isnan(off) else "0" if off < LEAST_OFF else f"{off:.3g}"
+
+
 def brief(value: object, most: int = 17) -> str:
-    """A value of a table in few characters: the end of a path says more than its beginning."""
+    """A value of a table in few characters: of a file its name, without the folders it is in."""
     if isinstance(value, dict):
         value = ", ".join(f"{key} {entry}" for key, entry in value.items())
     if isinstance(value, list):
         value = ", ".join(str(entry) for entry in value)
     text = str(value)
-    text = text.rsplit("/", 1)[-1] if text.startswith("/") else text
+    file, blank, rest = text.partition(" ")
+    if "/" in file and "." in file.rsplit("/", 1)[-1]:  # a file, and what is asked of it
+        text = file.rsplit("/", 1)[-1] + blank + rest
     return text if len(text) <= most else text[: most - 3] + "..."
 
 

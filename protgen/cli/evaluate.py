@@ -7,11 +7,12 @@ import typer
 
 from protgen.cli import evaluate_tables as tables
 from protgen.cli.console import JsonOption, print_json, progress, say_error, stdout
-from protgen.cli.evaluate_options import ComparedWith, Designability, LikelihoodModel, Output, evaluators_of
+from protgen.cli.evaluate_options import ComparedWith, Designability, LikelihoodModel, Output, Reading, evaluators_of
 from protgen.cli.option_groups import grouped
 from protgen.cli.options import Asked
 
 if TYPE_CHECKING:
+    from protgen.evaluation.native_control import NativeControl
     from protgen.evaluation.result import EvaluationResult
     from protgen.evaluation.settings import Settings
 
@@ -25,6 +26,7 @@ def evaluate(
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the results.", metavar="DIR")],
     asked: Asked,
+    reading: Reading,
     against: ComparedWith,
     output: Output,
     refolded: Designability,
@@ -49,23 +51,31 @@ def evaluate(
         most_compared=against.most_compared,
         folds=against.folds,
         residues=output.residues,
-        strict=output.strict,
+        strict=reading.strict,
+        chain=reading.chain,
+        models=reading.models.value,
         jobs=output.jobs,
         metrics=tuple(against.metric or ()),
         top=against.top,
     )
     with progress("evaluating") as show:
         result = run([str(path) for path in paths], out, settings=settings, progress=show)
-    files = write_pages(result, out, settings, output)
+    from protgen.evaluation.native_control import native_control
+
+    control = native_control(result, settings.reference)
+    files = write_pages(result, out, settings, output, control)
     if as_json:
         print_json(as_object(result, files))
     else:
-        print_result(result, settings, files)
+        print_result(result, settings, files, control)
+        tables.warn_of_reading(result, settings)
     name_failed(result)
     raise typer.Exit(result.exit_code)
 
 
-def write_pages(result: "EvaluationResult", out: Path, settings: "Settings", output: Output) -> dict[str, Path]:
+def write_pages(
+    result: "EvaluationResult", out: Path, settings: "Settings", output: Output, control: "NativeControl | None"
+) -> dict[str, Path]:
     """Write the report and the figures that are asked for, and return every file by its kind."""
     files = {"table": result.csv, "summary": result.json}
     if result.n == result.n_failed:
@@ -73,7 +83,7 @@ def write_pages(result: "EvaluationResult", out: Path, settings: "Settings", out
     if output.report:
         from protgen.evaluation.report import write_report
 
-        files["report"] = write_report(result, out, settings.reference)
+        files["report"] = write_report(result, out, settings.reference, control)
     if output.figures:
         from protgen.evaluation.figures import write_figures
 
@@ -94,13 +104,16 @@ def as_object(result: "EvaluationResult", files: dict[str, Path]) -> dict[str, o
     }
 
 
-def print_result(result: "EvaluationResult", settings: "Settings", files: dict[str, Path]) -> None:
+def print_result(
+    result: "EvaluationResult", settings: "Settings", files: dict[str, Path], control: "NativeControl | None" = None
+) -> None:
     """Print the tables that the settings ask for, and the files that were written."""
     console = stdout()
     used = result.n - result.n_failed
     if used:
-        print_tables(result, settings)
-    console.print(f"{used} of {result.n} structures used.", markup=False)
+        print_tables(result, settings, control)
+    for line in tables.counts_in_words(result):
+        console.print(line, markup=False, soft_wrap=True)
     if used and "not_clustered" in result.content:
         console.print(f"{result.content['not_clustered'].capitalize()}.", markup=False, soft_wrap=True)
     notes = {"table": " (a row a file)", "figures": " (figures)"}
@@ -108,14 +121,16 @@ def print_result(result: "EvaluationResult", settings: "Settings", files: dict[s
     console.print(f"Files: {listed}", markup=False, soft_wrap=True)
 
 
-def print_tables(result: "EvaluationResult", settings: "Settings") -> None:
+def print_tables(result: "EvaluationResult", settings: "Settings", control: "NativeControl | None") -> None:
     """Print the summary, and a table for each further thing that was asked for."""
     console = stdout()
-    console.print(tables.summary_table(result))
+    console.print(tables.summary_table(result, control))
     if settings.conditions:
         console.print(tables.adherence_table(result, [evaluator.name for evaluator in settings.conditions]))
-    if len(result.content["sets"]) > 1 or result.compared or settings.reference:
-        console.print(tables.set_table(result))
+    if tables.has_set_table(result, settings):
+        console.print(tables.set_table(result, settings))
+    for line in tables.missing_notes(result, settings):
+        console.print(line, markup=False, soft_wrap=True)
     if settings.refolds is not None:
         console.print(tables.designability_table(result))
         tables.warn_of_missing(result)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from protgen.cli.options import Asked
+from protgen.cli.reading import Models
 from protgen.errors import UsageError
 
 if TYPE_CHECKING:
@@ -96,6 +97,19 @@ def evaluators_of(asked: Asked) -> "Sequence[Evaluator]":
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What of each file is judged."""
+
+    chain: Annotated[
+        str, typer.Option("--chain", help="Judge this chain alone; otherwise all of a file.", metavar="CHAIN")
+    ] = ""
+    models: Annotated[Models, typer.Option("--models", help="The first model of a file, or each as a row.")] = (
+        Models.FIRST
+    )
+    strict: Annotated[bool, typer.Option("--strict", help="Treat parser warnings as errors.")] = False
+
+
+@dataclass(frozen=True)
 class Output:
     """What is written and printed, and how the work is done."""
 
@@ -103,7 +117,6 @@ class Output:
     figures: Annotated[bool, typer.Option("--figures", help="Write the figures as PNG and SVG.")] = False
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes.")] = 1
-    strict: Annotated[bool, typer.Option("--strict", help="Treat parser warnings as errors.")] = False
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,17 @@
 import math
 from typing import TYPE_CHECKING
 
-from protgen.cli.console import escape, stdout, table, warn
+from protgen.cli.console import escape, stdout, table, warn, warnings_in_words
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from rich.table import Table
 
+    from protgen.evaluation.native_control import NativeControl
     from protgen.evaluation.result import EvaluationResult
+    from protgen.evaluation.settings import Settings
 
 # What the table shows, in this order; everything else is in the files. (name, heading, percent?)
 SHOWN = (
@@ -26,15 +31,49 @@ SHOWN = (
 )
 
 
+def counts_in_words(result: "EvaluationResult") -> list[str]:
+    """How many structures and chains were judged, and which files were skipped."""
+    from protgen.structure.file_names import skipped_in_words
+
+    used, content = result.n - result.n_failed, result.content
+    several = content["several_chains"]
+    chains = f" Chains judged: {content['chains_judged']}; {several} files have several." if several else ""
+    skipped = skipped_in_words(content["skipped_by_name"])
+    return [f"{used} of {result.n} structures used.{chains}", *([f"{skipped}."] if skipped else [])]
+
+
+def warn_of_reading(result: "EvaluationResult", settings: "Settings") -> None:
+    """Warn of what the reader noticed in the structures, and in the reference."""
+    noticed = result.content["reader_warnings"]
+    if noticed:
+        warn(f"the reader noticed {warnings_in_words(noticed)}; structures.csv names the files, --strict refuses them")
+    for line in () if settings.reference is None else settings.reference.notes:
+        warn(f"--reference {settings.reference.name}: {line}")
+
+
 def adherence_table(result: "EvaluationResult", names: list[str]) -> "Table":
-    """For each condition, in how many structures it is met, and the mean difference from what was asked."""
-    shown = table("<condition", "met %", "95 % interval", "mean difference", "n")
-    for name in names:
-        met, off = result.summaries[f"{name}_satisfied"], result.summaries[f"{name}_difference"]
-        ends = [show_number(100 * end) for end in (met.ci_low, met.ci_high)]
-        interval = "-" if "-" in ends else " to ".join(ends)
-        shown.add_row(name, show_number(100 * met.mean), interval, show_number(off.mean), str(met.n))
+    """For each condition and set, in how many structures it is met, and the mean difference from what was asked."""
+    sets = result.content["sets"]
+    several = len(sets) > 1
+    shown = table(*(["<set"] if several else []), "<condition", "met %", "95 % interval", "mean difference", "n")
+    for own, content in sets.items():
+        for name in names:
+            met, off = content["metrics"][f"{name}_satisfied"], content["metrics"][f"{name}_difference"]
+            interval = interval_of(met, 100) or "-"
+            numbers = show_number(100 * met["mean"]), interval, show_number(off["mean"]), str(met["n"])
+            shown.add_row(*([escape(own)] if several else []), name, *numbers)
     return shown
+
+
+def interval_of(summary: "Mapping[str, Any]", scale: float) -> str:
+    """The ends of an interval; empty where there is none."""
+    ends = [show_number(scale * number_of(summary.get(end))) for end in ("ci_low", "ci_high")]
+    return "" if "-" in ends else " to ".join(ends)
+
+
+def number_of(value: float | None) -> float:
+    """A number of `summary.json`, where null stands for none."""
+    return math.nan if value is None else float(value)
 
 
 def designability_table(result: "EvaluationResult") -> "Table":
@@ -87,39 +126,90 @@ def say_likelihood(result: "EvaluationResult") -> None:
         warn(f"{len(failed)} structures have no likelihood; {failed[0]['file']}: {failed[0]['likelihood_message']}")
 
 
-def set_table(result: "EvaluationResult") -> "Table":
-    """One row a set: counts, clusters, novelty and the main figures."""
-    shown = table("<set", "n", "failed", "clusters", "per n", "mean TM", "max TM", "novel %", "Rama. %")
+def set_table(result: "EvaluationResult", settings: "Settings") -> "Table":
+    """One row a set: counts, clusters, novelty and the main figures; of what was asked for."""
+    clustered, compared = settings.tm != "none", settings.reference is not None
+    heads = ["n", "failed", *(["clusters", "per n", "mean TM"] if clustered else [])]
+    shown = table("<set", *heads, *(["max TM", "novel %"] if compared else []), "Rama. %")
     shown.columns[0].min_width = 12
     for name, content in result.content["sets"].items():
         diversity, novelty = content.get("diversity", {}), content.get("novelty", {})
-        favoured = content["metrics"]["rama_favoured"]["mean"]
-        numbers = [
-            diversity.get("clusters_per_sample", math.nan),
-            diversity.get("mean_pairwise_tm", math.nan),
-            novelty.get("mean_max_tm", math.nan),
-            100 * novelty.get("novel_fraction", math.nan),
-            100 * favoured,
-        ]
-        clusters = str(diversity.get("clusters", "-"))
-        counts = str(content["n"]), str(content["n_failed"])
-        shown.add_row(escape(name), *counts, clusters, *(show_number(value) for value in numbers))
+        cells = [str(content["n"]), str(content["n_failed"])]
+        if clustered:
+            values = [number_of(diversity.get(key)) for key in ("clusters_per_sample", "mean_pairwise_tm")]
+            cells += [str(diversity.get("clusters", "-")), *(show_number(value) for value in values)]
+        if compared:
+            values = [number_of(novelty.get("mean_max_tm")), 100 * number_of(novelty.get("novel_fraction"))]
+            cells += [show_number(value) for value in values]
+        cells.append(show_number(100 * number_of(content["metrics"]["rama_favoured"]["mean"])))
+        shown.add_row(escape(name), *cells)
     return shown
 
 
-def summary_table(result: "EvaluationResult") -> "Table":
-    """Mean, 95 % interval, median and number of values of the main figures."""
-    shown = table("<figure", "mean", "95 % interval", "median", "n")
+def summary_table(result: "EvaluationResult", control: "NativeControl | None" = None) -> "Table":
+    """The main figures, a column a set: of one set mean, interval, median and n, of several mean over interval.
+
+    Args:
+        result: of the evaluation.
+        control: natives measured, the last column.
+    """
+    sets = {name: content["metrics"] for name, content in result.content["sets"].items()}
+    alone = next(iter(sets.values())) if len(sets) == 1 else None
+    native = [] if control is None else [f"natives\n{escape(control.name)}, n {control.n}"]
+    if alone is not None:
+        shown = table("<figure", "mean", "95 % interval", "median", "n", *native)
+    else:
+        shown = table("<mean, 95 % interval", *(escape(name) for name in sets), *native)
     for name, heading, is_fraction in SHOWN:
-        summary = result.summaries.get(name)
-        if summary is None:
-            continue
         scale = 100 if is_fraction else 1
-        ends = [show_number(scale * end) for end in (summary.ci_low, summary.ci_high)]
-        interval = "-" if "-" in ends else " to ".join(ends)
-        mean, median = show_number(scale * summary.mean), show_number(scale * summary.median)
-        shown.add_row(heading, mean, interval, median, str(summary.n))
+        columns = [metrics[name] for metrics in sets.values() if name in metrics]
+        if not columns:
+            continue
+        cells = [over_interval(entry, scale) for entry in columns]
+        if alone is not None:
+            entry = columns[0]
+            mean, median = (show_number(scale * number_of(entry[key])) for key in ("mean", "median"))
+            cells = [mean, interval_of(entry, scale) or "-", median, str(entry["n"])]
+        natives = [] if control is None else [show_number(scale * number_of(control.metrics[name]["mean"]))]
+        shown.add_row(heading, *cells, *natives)
     return shown
+
+
+def over_interval(summary: "Mapping[str, Any]", scale: float) -> str:
+    """A mean, and its interval on a line below."""
+    mean, interval = show_number(scale * number_of(summary["mean"])), interval_of(summary, scale)
+    return f"{mean}\n{interval}" if interval else mean
+
+
+def missing_notes(result: "EvaluationResult", settings: "Settings") -> list[str]:
+    """Why there is a dash, a line each reason, for the tables of means and of sets."""
+    from protgen.evaluation.reasons import notes, why_missing, why_no_interval, why_not_clustered
+
+    found: list[tuple[str, str]] = []
+    several = len(result.content["sets"]) > 1
+    for own, content in result.content["sets"].items():
+        of = f" of {own}" if several else ""
+        for name, heading, _ in SHOWN:
+            entry = content["metrics"].get(name)
+            if entry is not None and not entry["n"]:
+                found.append((f"{heading}{of}", why_missing(result, own, name)))
+            elif entry is not None and not interval_of(entry, 1):
+                found.append((f"intervals{of}", why_no_interval(entry)))
+        if not has_set_table(result, settings):
+            continue
+        if settings.tm != "none" and "diversity" not in content:
+            found.append((f"clusters{of}", why_not_clustered(result, own)))
+        elif "diversity" in content and not math.isfinite(number_of(content["diversity"]["mean_pairwise_tm"])):
+            why = "foldseek gives no scores of all pairs" if settings.tm == "foldseek" else "one structure has no pairs"
+            found.append((f"mean TM{of}", why))
+        if settings.reference is not None and not content["novelty"]["n"]:
+            found.append((f"max TM{of}", why_missing(result, own, "max_tm")))
+    return notes(found)
+
+
+def has_set_table(result: "EvaluationResult", settings: "Settings") -> bool:
+    """Whether the table of sets is shown."""
+    return len(result.content["sets"]) > 1 or result.compared is not None or settings.reference is not None
 
 
 def show_number(value: float) -> str:

@@ -1,7 +1,7 @@
 """`protgen sample`: generates backbones under constraints; writes and measures each as it is made."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,6 +39,9 @@ def sample(
     trajectory: Annotated[
         bool, typer.Option("--trajectory", help="Write what the sampler predicts at each step: design_0000.xtc, ...")
     ] = False,
+    keep_numbering: Annotated[
+        bool, typer.Option("--keep-numbering", help="Write the motif with the chain and numbers of its own file.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Generate protein backbones from constraints.
@@ -58,8 +61,12 @@ def sample(
         facts = describe_model(name, find_model(name))
     for line in job.warnings:
         warn(line)
-    folder = DesignFolder(out, file_format.value, describe_request(facts, job, run.seed, file_format.value), run.n)
-    make(Making(folder, job, run.seed, facts, trajectory), resume=resume, overwrite=overwrite)
+    request = describe_request(facts, job, run.seed, file_format.value)
+    if keep_numbering:
+        check_numbering(job, run, file_format)
+        request["keep_numbering"] = True
+    folder = DesignFolder(out, file_format.value, request, run.n)
+    make(Making(folder, job, run.seed, facts, trajectory, keep_numbering), resume=resume, overwrite=overwrite)
     seconds = time.monotonic() - begun
     if as_json:
         print_json(summary(folder, job, seconds))
@@ -67,15 +74,36 @@ def sample(
         report(folder, seconds)
 
 
+def check_numbering(job: "Job", run: RunOptions, file_format: FileFormat) -> None:
+    """Raise UsageError if a design of the run cannot have the motif's numbers, before anything is made."""
+    import numpy as np
+
+    from protgen.generation.numbering import with_motif_numbers
+    from protgen.generation.plan import plan_design
+    from protgen.structure.protein import Protein
+
+    for index in range(run.n):
+        for candidate in range(job.candidates):
+            plan = plan_design(job, run.seed, index, candidate)
+            if plan.motif is None:
+                raise UsageError(
+                    "--keep-numbering keeps the numbers of a motif; give --motif and --contig, or leave it out"
+                )
+            numbered = with_motif_numbers(Protein.from_backbone(np.zeros((plan.length, 4, 3))), plan.motif.mapping())
+            if file_format is FileFormat.PDB and len(numbered.chains[0]) > 1:
+                raise UsageError(f"--keep-numbering: PDB has no chain {numbered.chains[0]}; add --format cif")
+
+
 @dataclass(frozen=True)
 class Making:
-    """A run: the folder it fills, the job, its seed, which weights these are, and whether to keep trajectories."""
+    """A run: the folder it fills, the job, its seed, which weights these are, and how it is written."""
 
     folder: "DesignFolder"
     job: "Job"
     seed: int
     model: "JSON"
     trajectory: bool = False
+    keep_numbering: bool = False
 
 
 def make(run: Making, *, resume: bool, overwrite: bool) -> None:
@@ -91,6 +119,7 @@ def make(run: Making, *, resume: bool, overwrite: bool) -> None:
     from protgen.cli.design_record import record_of
     from protgen.device import pick_device
     from protgen.generation.generate import make_designs
+    from protgen.generation.numbering import with_motif_numbers
 
     folder, settings = run.folder, run.job.settings
     todo = folder.open(resume=resume, overwrite=overwrite)
@@ -107,6 +136,8 @@ def make(run: Making, *, resume: bool, overwrite: bool) -> None:
 
             jobs = [run.job] * folder.n
             for design in make_designs(jobs, run.seed, indices=todo, on_step=on_step, trajectory=run.trajectory):
+                if run.keep_numbering:
+                    design = replace(design, protein=with_motif_numbers(design.protein, design.motif))
                 folder.add(design, record_of(design, folder.files(design.index)[0].name, run.model, settings))
     except Interrupted as interruption:
         folder.write_run("interrupted")
@@ -173,7 +204,15 @@ def report(folder: "DesignFolder", seconds: float) -> None:
         "",
         f"{good} of {len(records)} good, {seconds:.0f} s in all.",
         f"Files: {folder.path}/{files}, a .json beside each, and run.json",
+        *motif_lines(records),
         "Next:  these are backbones, every residue a placeholder (GLY). Design sequences",
         "       for them (e.g. with ProteinMPNN), fold those, and keep what comes back.",
     ):
         console.print(line, markup=False, soft_wrap=True)
+
+
+def motif_lines(records: "list[JSON]") -> list[str]:
+    """Which file holds the positions of motifs, where there are any."""
+    from protgen.cli.design_folder import FIXED
+
+    return [f"       {FIXED}: the motif's positions, for ProteinMPNN"] if any(r.get("motif") for r in records) else []

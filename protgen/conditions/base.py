@@ -113,6 +113,14 @@ class Condition(ABC):
     def check_generation(self) -> None:  # noqa: B027 - most conditions can be made
         """Raise UsageError if structures can be measured against it but none can be made for it."""
 
+    def cautions(self, lengths: Sequence[int]) -> list[str]:
+        """Lines of warning: what can be tried but is unusual, or may not be as it was meant; none by default.
+
+        Args:
+            lengths: at which the request can hold, ascending.
+        """
+        return []
+
     def describe(self) -> str:
         """The request in words, one line, for `protgen check`; its fields unless a class says it better."""
         if not is_dataclass(self):

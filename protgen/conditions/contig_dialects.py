@@ -1,6 +1,8 @@
 """Contigs as other tools write them: RFdiffusion's command line, FrameFlow's table, Genie2's REMARKs, MotifBench.
 
-Every dialect becomes a `MotifProblem` and can be written from one, so each converts into every other.
+Every dialect becomes a `MotifProblem` and can be written from one, so each converts into every other. RFdiffusion's and
+Genie2's have no insertion codes and no chain names of several letters: a contig with these is refused there. The tables
+of FrameFlow and MotifBench hold any contig of ours.
 """
 
 import csv
@@ -10,8 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from protgen.conditions.contigs import Contig, Gap, Segment
-from protgen.errors import StructureError, UsageError
+from protgen.conditions.contigs import Contig, Gap
+from protgen.conditions.files import structure_of
+from protgen.conditions.segments import Segment, places_of
+from protgen.errors import ProtgenError, StructureError, UsageError
+
+_NOT_PLAIN = "it has a chain name of several letters, an insertion code or a negative number; renumber the motif file"
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,14 @@ class MotifProblem:
 
 
 def to_rfdiffusion(contig: Contig) -> str:
-    """Options of RFdiffusion's command line, quoted for a shell."""
+    """Options of RFdiffusion's command line, quoted for a shell.
+
+    Raises:
+        UsageError: for a segment that it would read otherwise.
+    """
+    for segment in contig.segments:
+        if not segment.plain:
+            raise UsageError(f"RFdiffusion cannot say the contig segment {segment}: {_NOT_PLAIN}")
     options = [f"'contigmap.contigs=[{contig.without_total()}]'"]
     if contig.total is not None:
         low, high = contig.total  # its parser wants both ends
@@ -50,6 +63,31 @@ def from_rfdiffusion(text: str) -> Contig:
     return Contig.parse(inside.group(1) if inside else bare, length.group(1) if length else None)
 
 
+def contig_of(file: Path, text: str, total: str | None = None) -> Contig:
+    """A contig whose segments have as many residues as the motif file has there, if the file can be read.
+
+    Args:
+        file: of the motif.
+        text: of the contig.
+        total: length of the design, where the dialect keeps it apart.
+
+    Raises:
+        UsageError: if the contig cannot be read, or the file lacks one of its residues.
+    """
+    try:
+        protein = structure_of(str(file))
+    except ProtgenError:  # a table may come without its files; a motif says what is wrong with its own
+        return Contig.parse(text, total)
+
+    def count(segment: Segment) -> int:
+        try:
+            return len(places_of(segment, protein))
+        except UsageError as error:
+            raise UsageError(f"{file}: {error}") from None
+
+    return Contig.parse(text, total, count)
+
+
 def read_frameflow(path: Path, folder: Path | None = None) -> list[MotifProblem]:
     """FrameFlow's table: columns target, contig (parts between commas), length (may be empty), motif_path.
 
@@ -63,10 +101,11 @@ def read_frameflow(path: Path, folder: Path | None = None) -> list[MotifProblem]
     rows = _read_table(path, {"target", "contig", "length", "motif_path"})
     problems = []
     for line, row in rows:
-        with _Place(path, line):
-            contig = Contig.parse(row["contig"], row["length"].strip() or None)
         file = Path(row["motif_path"])
-        problems.append(MotifProblem(row["target"], contig, folder / file.name if folder else file))
+        file = folder / file.name if folder else file
+        with _Place(path, line):
+            contig = contig_of(file, row["contig"], row["length"].strip() or None)
+        problems.append(MotifProblem(row["target"], contig, file))
     return problems
 
 
@@ -116,7 +155,7 @@ def read_genie2(path: Path) -> MotifProblem:
 
 def _genie2_part(line: str) -> Segment | Gap:
     chain, *numbers = line[18:19].strip(), line[19:23], line[23:27]
-    if not all(number.strip().isdigit() for number in numbers):
+    if not all(number.strip().removeprefix("-").isdigit() for number in numbers):
         raise UsageError(f"cannot read {line.rstrip()!r}; expected chain, first and last in columns 19, 20-23, 24-27")
     low, high = (int(number) for number in numbers)
     return Segment(chain, low, high) if chain else Gap(low, high)
@@ -131,7 +170,9 @@ def write_genie2(problem: MotifProblem) -> str:
         chain, low, high = (
             (part.chain, part.first, part.last) if isinstance(part, Segment) else (" ", part.low, part.high)
         )
-        if high > 9999:
+        if isinstance(part, Segment) and (len(part.chain) > 1 or part.coded):
+            raise UsageError(f"{problem.name}: REMARK 999 INPUT cannot say {part}: {_NOT_PLAIN}")
+        if high > 9999 or low < -999:
             raise UsageError(f"{problem.name}: {part} does not fit the four columns of REMARK 999 INPUT")
         lines.append(f"REMARK 999 INPUT  {chain}{low:>4}{high:>4}")
     low, high = problem.contig.total or problem.contig.lengths
@@ -151,9 +192,10 @@ def read_motifbench(path: Path, folder: Path) -> list[MotifProblem]:
     """
     problems = []
     for line, row in _read_table(path, {"problem", "length", "contig"}):
+        file = folder / f"{row['problem']}.pdb"
         with _Place(path, line):
-            contig = Contig.parse(row["contig"], row["length"])
-        problems.append(MotifProblem(row["problem"], contig, folder / f"{row['problem']}.pdb"))
+            contig = contig_of(file, row["contig"], row["length"])
+        problems.append(MotifProblem(row["problem"], contig, file))
     return problems
 
 

@@ -3,9 +3,13 @@
     contig  = chain { "/0 " chain } [ ":" total ]
     chain   = part { "/" part }                       "," and ";" do as well as "/"
     part    = segment | gap
-    segment = LETTER number [ "-" [LETTER] number ]   residues of the motif file: A163-181, A38
+    segment = residue [ "-" residue ]                 residues of the motif file: A163-181, A38
     gap     = number [ "-" number ]                   residues to build: 10-40, 12
     total   = number [ "-" number ]                   length of the whole design: 50-75
+
+Residues have the author's chain, number and insertion code (`protgen.conditions.segments`): A52A-54, A-3-2 from residue
+-3 to 2, and A1.3-6 of chain A1. How many residues a segment has is said by the motif file, which may have insertion
+codes between its ends.
 
 Brackets and quotes around the whole, as RFdiffusion's command line has them, are taken off: nothing here needs quoting
 in a shell but the blank of a chain break.
@@ -15,46 +19,21 @@ References:
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import torch
 from torch import Generator
 
+from protgen.conditions.segments import Segment
 from protgen.errors import ConflictError, UsageError
 
-HELP = "write parts such as A163-181 (motif) and 10-40 (new residues) between slashes"
-_SEGMENT = re.compile(r"([A-Za-z])([0-9]{1,5})(?:-([A-Za-z]?)([0-9]{1,5}))?", re.ASCII)
+HELP = (
+    "write parts such as A163-181 (motif) and 10-40 (new residues) between slashes; A52A has an insertion code, "
+    "A-3-2 begins at -3, A1.3-6 is of chain A1"
+)
 _RANGE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", re.ASCII)
-
-
-@dataclass(frozen=True)
-class Segment:
-    """Consecutive residues of one chain of the motif file, by author numbering.
-
-    Attributes:
-        chain: its chain there.
-        first, last: residue numbers, both included.
-
-    Raises:
-        UsageError: if the last comes before the first.
-    """
-
-    chain: str
-    first: int
-    last: int
-
-    def __post_init__(self) -> None:
-        if self.last < self.first:
-            raise UsageError(f"contig segment {self.chain}{self.first}-{self.last}: give the smaller number first")
-
-    @property
-    def length(self) -> int:
-        """Number of residues."""
-        return self.last - self.first + 1
-
-    def __str__(self) -> str:
-        return f"{self.chain}{self.first}-{self.last}"
 
 
 @dataclass(frozen=True)
@@ -105,14 +84,11 @@ class Contig:
     def __post_init__(self) -> None:
         if not self.chains or any(not chain for chain in self.chains):
             raise UsageError(f"contig has an empty chain; {HELP}")
-        used: dict[str, list[Segment]] = {}
-        for segment in self.segments:
-            for other in used.setdefault(segment.chain, []):
-                if segment.first <= other.last and other.first <= segment.last:
-                    raise UsageError(f"contig uses residues of both {other} and {segment}; use each residue once")
-            used[segment.chain].append(segment)
+        for first, second in combinations(self.segments, 2):
+            if first.meets(second):
+                raise UsageError(f"contig uses residues of both {first} and {second}; use each residue once")
         low, high = self.lengths
-        if low > high:
+        if low > high and all(segment.count is not None or segment.plain for segment in self.segments):
             total = Gap(*self.total) if self.total else ""
             raise UsageError(
                 f"contig {self.without_total()} has {self.span[0]} to {self.span[1]} residues, "
@@ -120,12 +96,13 @@ class Contig:
             )
 
     @classmethod
-    def parse(cls, text: str, total: str | None = None) -> "Contig":
+    def parse(cls, text: str, total: str | None = None, count: Callable[[Segment], int] | None = None) -> "Contig":
         """A contig from text.
 
         Args:
             text: as in the grammar above.
             total: total length, where the dialect keeps it apart.
+            count: how many residues the motif file has for a segment; by default its numbers say it.
 
         Raises:
             UsageError: naming the part that cannot be read.
@@ -137,14 +114,18 @@ class Contig:
         wanted = own if colon else total
         # A part `0` before a blank is RFdiffusion's chain break; a blank next to a separator means nothing.
         tight = re.sub(r"\s*([,;/])\s*", r"\1", re.sub(r"/0\s+", "\n", body.strip()))
-        chains = [cls._parse_chain(chain) for chain in tight.strip("\n").split("\n")]
+        chains = [cls._parse_chain(chain, count) for chain in tight.strip("\n").split("\n")]
         return cls(tuple(chains), None if wanted is None else _parse_total(wanted))
 
     @staticmethod
-    def _parse_chain(text: str) -> tuple[Part, ...]:
+    def _parse_chain(text: str, count: Callable[[Segment], int] | None) -> tuple[Part, ...]:
         if not text.strip():
             raise UsageError(f"contig is empty or has an empty chain; {HELP}")
-        return tuple(_parse_part(part) for part in re.split(r"[,;/]", text.strip()))
+        parts = [_parse_part(part) for part in re.split(r"[,;/]", text.strip())]
+        return tuple(
+            replace(part, count=count(part)) if count is not None and isinstance(part, Segment) else part
+            for part in parts
+        )
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -274,12 +255,9 @@ class Contig:
 
 
 def _parse_part(text: str) -> Part:
-    segment = _SEGMENT.fullmatch(text)
-    if segment:
-        chain, first, again, last = segment.groups()
-        if again and again != chain:
-            raise UsageError(f"contig segment {text!r}: goes from chain {chain} to {again}; write one for each chain")
-        return Segment(chain, int(first), int(last or first))
+    segment = Segment.parse(text)
+    if segment is not None:
+        return segment
     gap = _RANGE.fullmatch(text)
     if gap:
         return Gap(int(gap.group(1)), int(gap.group(2) or gap.group(1)))
@@ -289,6 +267,8 @@ def _parse_part(text: str) -> Part:
 def _parse_total(text: str) -> tuple[int, int]:
     found = _RANGE.fullmatch(text.strip())
     if not found:
-        raise UsageError(f"contig: cannot read the total length {text!r}; write 60 or 50-75")
+        raise UsageError(
+            f"contig: cannot read the total length {text!r}; write 60 or 50-75, and A1.3-6 for residues of chain A1"
+        )
     total = Gap(int(found.group(1)), int(found.group(2) or found.group(1)))
     return total.low, total.high

@@ -10,6 +10,7 @@ from torch import Tensor
 from protgen.conditions.base import Adherence, Condition, EnergyCondition
 from protgen.conditions.flags import Flag
 from protgen.conditions.quantities import backbone_of, chain_ends, check_number, pair_distances
+from protgen.conditions.roles import Ring
 from protgen.conditions.termini_distance import TerminiDistance
 from protgen.errors import ConflictError, UsageError
 from protgen.geometry import constants as ideal
@@ -19,7 +20,7 @@ SHORTEST_RING = 5  # residues: smaller rings exist, but no backbone of trans pep
 
 
 @dataclass(frozen=True)
-class Cyclic(EnergyCondition):
+class Cyclic(EnergyCondition, Ring):
     """A closed chain: C of the last residue is bonded to N of the first.
 
     Args:

@@ -8,6 +8,7 @@ import numpy as np
 
 from protgen.errors import UsageError
 from protgen.structure.protein import Protein
+from protgen.structure.read_warnings import REMARKABLE
 from protgen.structure.reader import read_structure
 
 
@@ -28,6 +29,16 @@ def structure_of(path: str) -> Protein:
     except OSError as error:
         raise UsageError(f"{path}: there is no such structure file; check the path") from error
     return _read(str(path), changed)
+
+
+def file_cautions(name: str, path: str) -> list[str]:
+    """What the reader noticed in a structure file that may change what is taken from it, a line each.
+
+    Args:
+        name: of the condition.
+        path: of the file.
+    """
+    return [f"{name}: {path}: {entry}" for entry in structure_of(path).warnings if entry.code in REMARKABLE]
 
 
 def checksum(array: np.ndarray) -> str:

@@ -12,16 +12,18 @@ from torch import Generator, Tensor
 from protgen.conditions.base import Adherence, Condition, EnergyCondition
 from protgen.conditions.contig_dialects import read_genie2
 from protgen.conditions.contigs import Contig
-from protgen.conditions.files import checksum, confirm, structure_of
+from protgen.conditions.files import checksum, confirm, file_cautions, structure_of
 from protgen.conditions.flags import Flag
 from protgen.conditions.mechanisms import Capabilities
 from protgen.conditions.motif_search import find_placement, motif_rmsd
 from protgen.conditions.quantities import check_number
 from protgen.conditions.roles import Anchor, FixedBlueprint, FixedResidues, MotifResidue
+from protgen.conditions.segments import Segment, places_of
 from protgen.errors import ConflictError, UsageError
 from protgen.geometry import alignment
 from protgen.structure.dssp import UNASSIGNED, dssp
 from protgen.structure.protein import Protein
+from protgen.structure.residue_id import residue_id
 
 PLACEMENTS_TRIED = 200  # draws among which the one that fits a secondary structure best is taken
 LEAST_AGREEMENT = 0.7  # fraction of the motif's helix and strand residues that fixed codes must not contradict
@@ -57,7 +59,7 @@ class Motif(EnergyCondition, FixedResidues):
         Flag("--motif", "Structure file that holds the motif.", metavar="FILE", field="file", required=True),
         Flag(
             "--contig",
-            "Its place: 10-40/A163-181/10-40, total length behind a colon.",
+            "Its place: 10-40/A163-181/10-40, total length behind a colon. A52A: insertion code; A1.3-6: chain A1.",
             metavar="TEXT",
             field="contig",
         ),
@@ -76,10 +78,11 @@ class Motif(EnergyCondition, FixedResidues):
             from pathlib import Path
 
             object.__setattr__(self, "contig", str(read_genie2(Path(self.file)).contig))
-        parsed = Contig.parse(str(self.contig))
+        parsed = Contig.parse(str(self.contig), count=lambda segment: len(self.places(segment)))
         if not parsed.segments:
             raise UsageError(f"contig {parsed} has no segment of the motif; add one, such as A163-181")
         object.__setattr__(self, "contig", str(parsed))
+        object.__setattr__(self, "_parsed", parsed)
         object.__setattr__(self, "file", str(self.file))
         found = checksum(self.residues().backbone[:, :3])
         object.__setattr__(self, "checksum", confirm(self.checksum, found, self.file))
@@ -98,8 +101,8 @@ class Motif(EnergyCondition, FixedResidues):
 
     @property
     def parsed(self) -> Contig:
-        """The contig."""
-        return Contig.parse(self.contig)
+        """The contig, whose segments have as many residues as the file has there."""
+        return self.__dict__["_parsed"]
 
     def mechanisms(self, model: Capabilities) -> frozenset[str]:
         """In addition to its energy: predicted structures are projected onto the motif."""
@@ -152,28 +155,42 @@ class Motif(EnergyCondition, FixedResidues):
 
     def residues(self) -> Protein:
         """The motif's residues in the order of the contig, as the file has them."""
-        protein = structure_of(self.file)
-        wanted = []
+        return structure_of(self.file).select(np.array(self.rows()))
+
+    def rows(self) -> list[int]:
+        """Where the motif's residues are in the protein of the file, in the order of the contig."""
+        protein, rows = structure_of(self.file), []
         for segment in self.parsed.segments:
-            for number in range(segment.first, segment.last + 1):
-                found = np.flatnonzero((protein.chain_ids == segment.chain) & (protein.residue_numbers == number))
-                if not len(found):
-                    raise UsageError(
-                        f"{self.file}: has no residue {segment.chain}{number} of the contig segment {segment}; "
-                        f"it has {ranges(protein)}"
-                    )
-                if not protein.mask[found[0], :3].all():
-                    raise UsageError(f"{self.file}: residue {segment.chain}{number} lacks N, CA or C")
-                wanted.append(int(found[0]))
-        return protein.select(np.array(wanted))
+            rows += self.places(segment)
+        for row in rows:
+            if rows.count(row) > 1:
+                raise UsageError(
+                    f"{self.file}: the contig uses residue {residue_id(protein, row)} twice; use each residue once"
+                )
+            if not protein.mask[row, :3].all():
+                raise UsageError(f"{self.file}: residue {residue_id(protein, row)} lacks N, CA or C")
+        return rows
+
+    def places(self, segment: Segment) -> list[int]:
+        """Where the residues of a segment are in the protein of the file, insertions between its ends included.
+
+        Raises:
+            UsageError: if the file lacks one of them.
+        """
+        protein = structure_of(self.file)
+        try:
+            return places_of(segment, protein)
+        except UsageError as error:
+            raise UsageError(f"{self.file}: {error}") from None
+
+    def cautions(self, lengths: Sequence[int]) -> list[str]:
+        """What the reader noticed in the file."""
+        return file_cautions(self.name, self.file)
 
     def codes(self) -> str:
         """DSSP codes of the motif's residues within their own file, C for coil."""
-        protein = structure_of(self.file)
-        whole = dssp(protein).replace(UNASSIGNED, "C")
-        table = dict(zip(zip(protein.chain_ids, protein.residue_numbers, strict=True), whole, strict=True))
-        motif = self.residues()
-        return "".join(table[key] for key in zip(motif.chain_ids, motif.residue_numbers, strict=True))
+        whole = dssp(structure_of(self.file)).replace(UNASSIGNED, "C")
+        return "".join(whole[row] for row in self.rows())
 
     @property
     def placed(self) -> bool:
@@ -217,9 +234,12 @@ class Motif(EnergyCondition, FixedResidues):
 
     def mapping(self) -> list[MotifResidue]:
         """Which residue of the design is which of the motif file; the motif must be placed."""
-        residues = self.residues()
-        keys = zip(self.indices(), residues.chain_ids.tolist(), residues.residue_numbers.tolist(), strict=True)
-        return [MotifResidue(index, str(chain), int(number)) for index, chain, number in keys]
+        protein = structure_of(self.file)
+        ids = [residue_id(protein, row) for row in self.rows()]
+        return [
+            MotifResidue(index, own.chain, own.number, own.insertion)
+            for index, own in zip(self.indices(), ids, strict=True)
+        ]
 
     def check_length(self, length: int) -> None:
         """Raise ConflictError unless the contig can have that many residues."""
@@ -275,12 +295,3 @@ def fraction_agreeing(motif_codes: str, codes: str, indices: Sequence[int]) -> f
     """
     pairs = [(own, codes[index]) for own, index in zip(motif_codes, indices, strict=True) if own in "HE"]
     return sum(asked in ("X", own) for own, asked in pairs) / len(pairs) if pairs else 1.0
-
-
-def ranges(protein: Protein) -> str:
-    """Chains and their residue numbers, in short."""
-    texts = []
-    for chain in protein.chains:
-        numbers = protein.residue_numbers[protein.chain_ids == chain]
-        texts.append(f"{chain}{numbers.min()}-{numbers.max()}")
-    return ", ".join(texts[:6]) + (" ..." if len(texts) > 6 else "")

@@ -4,7 +4,8 @@ from itertools import permutations
 
 import numpy as np
 
-from protgen.conditions.contigs import Contig, Gap, Segment
+from protgen.conditions.contigs import Contig, Gap
+from protgen.conditions.segments import Segment
 from protgen.errors import ConflictError, UsageError
 from protgen.geometry.superposition import Motion, superpose
 

@@ -1,18 +1,24 @@
 """Partial: vary a given structure, by noise up to a certain level and back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from protgen.conditions.base import Adherence, Condition
-from protgen.conditions.files import checksum, confirm, structure_of
+from protgen.conditions.files import checksum, confirm, file_cautions, structure_of
 from protgen.conditions.flags import Flag
 from protgen.conditions.mechanisms import Capabilities
 from protgen.conditions.quantities import ca_of, check_number, parse_number
 from protgen.conditions.roles import Anchor, StartingStructure
 from protgen.errors import ConflictError, UsageError
 from protgen.metrics.tm import tm_score
+from protgen.structure.bridges import Bridged, bridged, gaps_in_words
+from protgen.structure.dssp import UNASSIGNED, dssp
+from protgen.structure.protein import Protein
+
+GAPS = ("refuse", "fill")
 
 
 @dataclass(frozen=True)
@@ -20,24 +26,30 @@ class Partial(Condition, StartingStructure):
     """A structure to start from, in place of pure noise.
 
     Args:
-        file: structure file of one chain.
+        file: structure file.
+        chain: of the file; may be left out if it has one.
+        gaps: what to do where residues are missing: "refuse", or "fill" to build them anew.
         noise: time of the noise it is mixed with, above 0 (hardly changed) to 1 (nothing left of it).
         tolerance: largest 1 - TM-score to the given structure that will do; 0.5 is the limit of the same fold.
         checksum: of the coordinates; filled in, and checked where given.
 
     Raises:
-        UsageError: if the file is not one complete chain, or the noise is out of range.
+        UsageError: if the chain is not complete and not to be filled, or the noise is out of range.
     """
 
     file: str
     noise: float = 0.3
     tolerance: float = 0.5
     checksum: str = ""
+    chain: str = ""
+    gaps: str = "refuse"
 
     name: ClassVar[str] = "partial"
     flags: ClassVar[tuple[Flag, ...]] = (
         Flag("--partial", "Structure file to vary.", metavar="FILE", field="file", required=True),
         Flag("--noise", "How far to vary it, 0 to 1 (default 0.3).", field="noise", kind="number"),
+        Flag("--partial-chain", "Its chain, if the file has several.", metavar="CHAIN", field="chain"),
+        Flag("--gaps", "Missing residues of it: refuse or fill (built anew).", metavar="refuse|fill", field="gaps"),
     )
 
     @classmethod
@@ -50,8 +62,11 @@ class Partial(Condition, StartingStructure):
         check_number(self.tolerance, "tolerance of the partial structure", 0.0, 1.0)
         if self.noise == 0:
             raise UsageError("noise 0 would give the structure back; give a number above 0, up to 1")
+        if self.gaps not in GAPS:
+            raise UsageError(f"gaps {self.gaps!r} of the partial structure: choose {' or '.join(GAPS)}")
         object.__setattr__(self, "file", str(self.file))
-        found = checksum(self.backbone())
+        found = checksum(self.protein().backbone[:, :3])
+        self.bridged()
         object.__setattr__(self, "checksum", confirm(self.checksum, found, self.file))
 
     @classmethod
@@ -66,14 +81,55 @@ class Partial(Condition, StartingStructure):
             raise UsageError("partial is empty: give a structure file, and the noise behind a blank")
         return cls(file, parse_number(noise, "noise of the partial structure", "0.3")) if noise else cls(file)
 
-    def backbone(self) -> np.ndarray:
-        """(l, 3, 3) N, CA, C of the structure, Å."""
+    def protein(self) -> Protein:
+        """The chain of the file.
+
+        Raises:
+            UsageError: if there is no such chain, or a residue is incomplete.
+        """
         protein = structure_of(self.file)
-        if len(protein.chains) != 1:
-            raise UsageError(f"{self.file}: has {len(protein.chains)} chains; give a file of one chain to vary")
-        if protein.length < 5 or not protein.mask[:, :3].all():
+        if self.chain and self.chain not in protein.chains:
+            raise UsageError(f"{self.file}: has no chain {self.chain}; it has {', '.join(protein.chains)}")
+        if not self.chain and len(protein.chains) != 1:
+            raise UsageError(
+                f"{self.file}: has {len(protein.chains)} chains ({', '.join(protein.chains)}); say which one to vary "
+                "(--partial-chain)"
+            )
+        own = protein.select(protein.chain_ids == (self.chain or protein.chains[0]))
+        if own.length < 5 or not own.mask[:, :3].all():
             raise UsageError(f"{self.file}: lacks N, CA or C of a residue, or has fewer than 5; give a complete chain")
-        return protein.backbone[:, :3]
+        return own
+
+    def bridged(self) -> Bridged:
+        """The chain, with a start for the residues that are missing.
+
+        Raises:
+            UsageError: if some are, and they are not to be filled.
+        """
+        own = self.protein()
+        missing = gaps_in_words(own)
+        if missing and self.gaps == "refuse":
+            raise UsageError(f"{self.file}: {missing}; add --gaps fill to build them, or give a complete chain")
+        try:
+            return bridged(own)
+        except UsageError as error:
+            raise UsageError(f"{self.file}: {error}") from None
+
+    def backbone(self) -> np.ndarray:
+        """(l, 3, 3) N, CA, C of the structure, residues that were missing on an arc between their neighbours, Å."""
+        return self.bridged().backbone
+
+    def codes(self) -> str:
+        """DSSP codes of the chain: H, E, L, and X for residues that it lacks."""
+        found = self.bridged()
+        own = iter(dssp(self.protein()).replace(UNASSIGNED, "C").replace("C", "L"))
+        return "".join(next(own) if known else "X" for known in found.known)
+
+    def cautions(self, lengths: Sequence[int]) -> list[str]:
+        """What the reader noticed in the file, and which residues are built."""
+        missing = gaps_in_words(self.protein())
+        built = [f"{self.name}: {self.file}: {missing}; they are built anew"] if missing else []
+        return [line for line in file_cautions(self.name, self.file) if "chain_break" not in line] + built
 
     @property
     def length(self) -> int:
@@ -89,9 +145,9 @@ class Partial(Condition, StartingStructure):
         return self.length, self.length
 
     def anchor(self) -> Anchor:
-        """Every residue, where the file has it."""
-        xyz = self.backbone()
-        return Anchor(tuple(range(len(xyz))), xyz)
+        """Every residue of the file, where it has it."""
+        found = self.bridged()
+        return Anchor(tuple(np.flatnonzero(found.known).tolist()), found.backbone[found.known])
 
     def check_length(self, length: int) -> None:
         """Raise ConflictError for another length."""
@@ -101,9 +157,10 @@ class Partial(Condition, StartingStructure):
             )
 
     def adherence(self, structure: Any) -> Adherence:
-        """1 - TM-score to the given structure."""
-        ca = ca_of(structure, self.name)
-        off = max(0.0, 1 - tm_score(ca, self.backbone()[:, 1])[1])
+        """1 - TM-score to the given structure, over the residues that the file has."""
+        ca, found = ca_of(structure, self.name), self.bridged()
+        ca = ca[found.known] if len(ca) == len(found.known) else ca
+        off = max(0.0, 1 - tm_score(ca, found.backbone[found.known, 1])[1])
         asked = f"{self.file}, noise {self.noise:g}"
         got = f"TM-score {1 - off:.3f}"
         return Adherence(self.name, asked, got, off, off <= self.tolerance, self.tolerance)

@@ -1,6 +1,7 @@
 """Radius of gyration: how compact a design is."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,12 +14,13 @@ from protgen.conditions.base import Adherence, EnergyCondition, LearnedCondition
 from protgen.conditions.flags import Flag
 from protgen.conditions.quantities import ca_of, check_number, parse_number
 from protgen.errors import ConflictError
-from protgen.geometry.constants import CA_CA, RG_EXPONENT, RG_SCALE
+from protgen.geometry.constants import EXTENDED_RISE, RG_EXPONENT, RG_SCALE
 from protgen.geometry.size import radius_of_gyration
 from protgen.types import Batch
 
 # Å: a ball of residues of 110 Å^3, less than the 135 Å^3 of protein interiors (Richards, 1974), has Rg 2.3 l^(1/3).
 DENSEST = 2.3
+UNUSUAL = (0.85, 1.5)  # times 2.2 l^0.38 Å: beyond them lie fewer than one in a hundred native domains
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,26 @@ class RadiusOfGyration(EnergyCondition, LearnedCondition):
 
     def check_length(self, length: int) -> None:
         """Raise ConflictError if no chain of that length is so compact or so long."""
-        # The longest chain is a straight rod of trans peptides.
-        low, high = DENSEST * length ** (1 / 3), CA_CA * length / math.sqrt(12)
+        # The longest chain has all its peptides stretched: CA atoms at equal distances on a line.
+        low, high = DENSEST * length ** (1 / 3), EXTENDED_RISE * math.sqrt((length**2 - 1) / 12)
         if not low <= self.radius <= high:
             raise ConflictError(
                 f"radius_of_gyration {self.radius:g} Å conflicts with a length of {length} residues, "
                 f"for which {low:.1f} to {high:.1f} Å is possible (natives: {RG_SCALE * length**RG_EXPONENT:.1f}); "
                 "change one of them"
             )
+
+    def cautions(self, lengths: Sequence[int]) -> list[str]:
+        """A radius that no native of these lengths has."""
+        length = min(lengths, key=lambda own: abs(math.log(self.radius / (RG_SCALE * own**RG_EXPONENT))))
+        native = RG_SCALE * length**RG_EXPONENT
+        if UNUSUAL[0] * native <= self.radius <= UNUSUAL[1] * native:
+            return []
+        return [
+            f"{self.name} {self.radius:g} Å is {self.radius / native:.2g} times that of natives of {length} residues "
+            f"({native:.1f} Å); expect designs that miss it, or are no folds; {UNUSUAL[0] * native:.1f} to "
+            f"{UNUSUAL[1] * native:.1f} Å is usual"
+        ]
 
     def adherence(self, structure: Any) -> Adherence:
         """Relative difference of Rg."""

@@ -30,12 +30,13 @@ class MotifResidue:
 
     Attributes:
         index: position in the design, from 0.
-        chain, number: chain and residue number in the motif file.
+        chain, number, insertion: chain, residue number and insertion code in the motif file.
     """
 
     index: int
     chain: str
     number: int
+    insertion: str = ""
 
 
 class Anchored(ABC):
@@ -91,6 +92,14 @@ class StartingStructure(Anchored):
     @abstractmethod
     def backbone(self) -> np.ndarray:
         """(l, 3, 3) N, CA, C of the structure, Å."""
+
+    def codes(self) -> str | None:
+        """Its secondary structure: H, E, L, and X where it is not known; None if it does not say."""
+        return None
+
+
+class Ring(ABC):  # noqa: B024 - a mark, without methods of its own
+    """A condition that bonds the last residue to the first: the clean-up treats that bond like the others."""
 
 
 class Assembly(ABC):

@@ -1,12 +1,13 @@
 """Build a store from a folder of structure files: read, filter, crop, label, split; every drop has its reason.
 
 Filters follow the field's practice (Yim et al. 2023, FrameDiff, appendix; Huguet et al. 2024, FoldFlow-2): no chain
-breaks, no loopy chains, no extended ones. Splits go by sequence cluster, so that no relative of a validation chain is
-trained on.
+breaks, no loopy chains, no extended ones. Splits go by cluster, so that no relative of a validation chain is trained
+on: the index's own (column cluster40), else chains of one sequence or of nearly one backbone (`data/relatives.py`).
 """
 
 import csv
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,16 +18,23 @@ import numpy as np
 from protgen.data.crops import compact_crops
 from protgen.data.fields import AATYPE
 from protgen.data.labels import LabelColumn, check_columns, encode_labels
+from protgen.data.relatives import Chain, Relatives, relatives_of
 from protgen.data.store import Item, write_store
 from protgen.errors import AllFailedError, DataError, StructureError
 from protgen.geometry.constants import RG_EXPONENT, RG_SCALE
 from protgen.structure.dssp import dssp, to_labels
+from protgen.structure.file_names import SUFFIXES, is_structure_name, skipped, skipped_in_words, stem
 from protgen.structure.links import links
 from protgen.structure.protein import CA, Protein
-from protgen.structure.reader import SUFFIXES, read_structure, stem
+from protgen.structure.reader import count_models, read_structure
 from protgen.structure.residue_names import STANDARD
 from protgen.structure.trace import radius_of_gyration
 from protgen.types import JSON
+
+UNKNOWN_RESOLUTIONS = (
+    "", ".", "?", "-", "na", "n/a", "nan", "none", "null", "unknown", "not available", "not applicable",
+    "nmr", "solution nmr", "solid-state nmr", "model", "predicted", "afdb", "alphafold",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,11 +61,12 @@ class Filters:
 
 @dataclass(frozen=True)
 class Source:
-    """A file to read, and its row of the index in the same folder."""
+    """A file to read, its row of the index in the same folder, and which of its models."""
 
     path: Path
     id: str
     facts: dict[str, str]
+    model: int = 0
 
     @property
     def columns(self) -> list[str]:
@@ -69,23 +78,72 @@ def find_sources(folder: Path) -> list[Source]:
     """Structure files of a folder: those its `index.csv` lists (column `file`), or all below it.
 
     Raises:
-        DataError: if the folder does not exist or holds no structure.
+        DataError: if the folder does not exist or holds no structure, or a resolution of the index cannot be read.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give one with structure files")
     index = folder / "index.csv"
     if index.is_file():
-        with index.open(newline="", encoding="utf-8") as lines:
+        with index.open(newline="", encoding="utf-8-sig") as lines:
             rows = list(csv.DictReader(lines))
         if rows and "file" not in rows[0]:
             raise DataError(f"{index}: no column `file`; name the structure files in one")
+        for number, row in enumerate(rows, start=1):
+            resolution_of(row.get("resolution"), f"{index}: row {number}, column resolution")
         sources = [Source(folder / row["file"], stem(Path(row["file"])), row) for row in rows]
     else:
-        found = sorted(p for p in folder.rglob("*") if p.name.lower().removesuffix(".gz").endswith(SUFFIXES))
-        sources = [Source(path, stem(path), {}) for path in found]
+        sources = [Source(path, stem(path), {}) for path in sorted(folder.rglob("*")) if is_structure_name(path)]
     if not sources:
-        raise DataError(f"{folder}: no structure files ({', '.join(SUFFIXES)}, also .gz)")
+        others = skipped_in_words(skipped_files(folder, []))
+        raise DataError(
+            f"{folder}: no structure files ({', '.join(SUFFIXES)}, also .gz){'; ' if others else ''}{others}"
+        )
     return sources
+
+
+def every_model(sources: Sequence[Source]) -> list[Source]:
+    """A source for each model of each file; files that cannot be read stay as they are."""
+    found = []
+    for source in sources:
+        try:
+            n = count_models(source.path)
+        except StructureError:
+            n = 1
+        found += [source] if n == 1 else [replace(source, id=f"{source.id}_model{k + 1}", model=k) for k in range(n)]
+    return found
+
+
+def skipped_files(folder: Path, sources: Sequence[Source]) -> Counter[str]:
+    """How many files of a folder are not read, by suffix: no structures by their names, or not in its index."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path != folder / "index.csv"]
+    found = skipped(files)
+    if (folder / "index.csv").is_file():
+        listed = {source.path.resolve() for source in sources}
+        unlisted = sum(is_structure_name(path) and path.resolve() not in listed for path in files)
+        found += Counter({"not in index.csv": unlisted})
+    return found
+
+
+def resolution_of(text: str | None, where: str) -> float | None:
+    """A resolution of an index, Å; None for an empty field and for what stands for an unknown one, such as NMR.
+
+    Args:
+        text: of the field.
+        where: file, row and column, for the message.
+
+    Raises:
+        DataError: for any other text.
+    """
+    bare = (text or "").strip()
+    if bare.lower() in UNKNOWN_RESOLUTIONS:
+        return None
+    try:
+        value = float(bare)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise DataError(f"{where}: {bare!r} is no resolution; give Å, or NMR, NA or nothing where there is none")
+    return value
 
 
 def split_of(source: Source, cluster: str, fraction: float) -> str:
@@ -158,7 +216,7 @@ def windows_of(source: Source, protein: Protein, filters: Filters) -> tuple[list
     if len(backbone) < filters.min_length:
         return [], f"length {len(backbone)} < {filters.min_length} without incomplete residues"
     if len(protein.chains) > 1:
-        return [], f"{len(protein.chains)} chains; give one chain a file"
+        return [], f"{len(protein.chains)} chains; give one chain a file, or name it (--chain)"
     breaks = links(protein).broken
     if len(backbone) <= filters.max_length:
         return ([], f"{int(breaks.sum())} chain breaks") if breaks.any() else ([(0, len(backbone))], "")
@@ -200,6 +258,12 @@ def item_of(source: Source, protein: Protein, start: int, stop: int, filters: Fi
     )
 
 
+def placed(item: Item, source: Source, related: Relatives, filters: Filters) -> Item:
+    """An item in the cluster of its relatives, and in that cluster's split."""
+    cluster = related.cluster[source.id]
+    return replace(item, cluster=cluster, split=split_of(source, cluster, filters.validation_fraction))
+
+
 @dataclass
 class Reading:
     """What came of the sources read so far.
@@ -209,12 +273,22 @@ class Reading:
         dropped: an entry with `id` and `reason` for each source that gave none.
         unreadable: number of files that could not be read.
         seen: source of each set of coordinates, by hash.
+        sources: of each item.
+        chains: of which items are, whole.
+        warnings: in how many files the reader noticed what, by code.
+        chain: name of the chain to take; "" for the only one.
+        models: whether every model of a file is a source of its own.
     """
 
+    chain: str = ""
+    models: bool = False
     items: list[Item] = field(default_factory=list)
     dropped: list[JSON] = field(default_factory=list)
     unreadable: int = 0
     seen: dict[bytes, str] = field(default_factory=dict)
+    sources: list[Source] = field(default_factory=list)
+    chains: list[Chain] = field(default_factory=list)
+    warnings: Counter[str] = field(default_factory=Counter)
 
     def drop(self, source: Source, reason: str) -> None:
         """Note why a source gives nothing."""
@@ -229,12 +303,17 @@ class Reading:
             columns: labels whose texts the items get.
         """
         try:
-            protein = read_structure(source.path)
+            protein = read_structure(source.path, model=source.model)
         except StructureError as error:
             self.unreadable += 1
             return self.drop(source, f"unreadable: {error}")
-        resolution = source.facts.get("resolution") or protein.resolution
-        if resolution and float(resolution) > filters.max_resolution:
+        self.warnings.update(w.code for w in protein.warnings if not (self.models and w.code == "multi_model"))
+        if self.chain:
+            if self.chain not in protein.chains:
+                return self.drop(source, f"no chain {self.chain}: it has {', '.join(protein.chains)}")
+            protein = protein.select(protein.chain_ids == self.chain)
+        resolution = resolution_of(source.facts.get("resolution"), source.id) or protein.resolution
+        if resolution and resolution > filters.max_resolution:
             return self.drop(source, f"resolution {resolution} > {filters.max_resolution} Å")
         digest = hashlib.sha256(np.round(protein.backbone, 2).tobytes()).digest()
         if digest in self.seen:
@@ -243,7 +322,24 @@ class Reading:
         found, reason = items_of(source, protein, filters)
         texts = {column.name: np.array(source.facts.get(column.column) or "") for column in columns}
         self.items += [replace(item, chain=texts) for item in found]
+        self.sources += [source] * len(found)
+        if found:
+            whole = complete_residues(protein)
+            ca = whole.backbone[:, CA].astype(np.float32)
+            self.chains.append(Chain(source.id, ca, residue_types(whole.residue_names).tobytes()))
         return None if found else self.drop(source, reason)
+
+    def settle(self, filters: Filters) -> None:
+        """Drop copies, and give items without a cluster of the index the cluster and the split of their relatives."""
+        related = relatives_of(self.chains)
+        kept = []
+        for item, source in zip(self.items, self.sources, strict=True):
+            if source.id in related.copy_of:
+                if not any(entry["id"] == source.id for entry in self.dropped):
+                    self.drop(source, f"same backbone as {related.copy_of[source.id]}, moved")
+                continue
+            kept.append(item if source.facts.get("cluster40") else placed(item, source, related, filters))
+        self.items = kept
 
     def require_items(self, folder: Path, n_sources: int) -> None:
         """Check that something was kept.
@@ -268,6 +364,9 @@ def build(
     filters: Filters,
     progress: Callable[[Iterable[Source]], Iterable[Source]] = iter,
     columns: Sequence[LabelColumn] = (),
+    *,
+    chain: str = "",
+    models: bool = False,
 ) -> JSON:
     """Build a store from a folder.
 
@@ -278,9 +377,12 @@ def build(
         filters: what to keep.
         progress: wraps the iteration, for a progress bar.
         columns: columns of the index that become fields of the store.
+        chain: the chain to take of each file; "" for files of one chain.
+        models: take every model of a file, not the first alone.
 
     Returns:
-        Counts: read, kept, dropped and unreadable.
+        Counts: read, kept, dropped and unreadable; files skipped, by suffix; reader warnings, by code; clusters that
+        are in more than one split, as the index has it.
 
     Raises:
         AllFailedError: if no file could be read.
@@ -288,16 +390,29 @@ def build(
     """
     sources = find_sources(folder)
     check_columns(columns, sources[0].columns, str(folder / "index.csv"))
-    reading = Reading()
+    passed_over = dict(skipped_files(folder, sources))
+    sources = every_model(sources) if models else sources
+    reading = Reading(chain, models)
     for source in progress(sources):
         reading.read(source, filters, columns)
     reading.require_items(folder, len(sources))
+    reading.settle(filters)
     items, extended = drop_extended(reading.items, filters.rg_percentile)
     items, labels = encode_labels(items, columns)
     dropped = reading.dropped + extended
-    settings = {"filters": asdict(filters), "n_sources": len(sources)}
+    noticed = {"skipped": passed_over, "warnings": dict(reading.warnings.most_common())}
+    settings = {"filters": asdict(filters), "n_sources": len(sources), "chain": chain, "all_models": models, **noticed}
     write_store(out, items, dropped, settings, [AATYPE, *labels])
-    return {"read": len(sources), "kept": len(items), "dropped": len(dropped), "unreadable": reading.unreadable}
+    counts = {"read": len(sources), "kept": len(items), "dropped": len(dropped), "unreadable": reading.unreadable}
+    return {**counts, **noticed, "clusters_on_both_sides": clusters_on_both_sides(items)}
+
+
+def clusters_on_both_sides(items: Sequence[Item]) -> int:
+    """How many clusters have items in more than one split: relatives of held-out chains are trained on."""
+    splits: dict[str, set[str]] = {}
+    for item in items:
+        splits.setdefault(item.cluster, set()).add(item.split)
+    return sum(len(found) > 1 for found in splits.values())
 
 
 def drop_extended(items: list[Item], percentile: float) -> tuple[list[Item], list[JSON]]:

@@ -1,22 +1,27 @@
 """The files of an evaluation, and the name of each in the table."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
 from protgen.errors import UsageError
+from protgen.structure.file_names import SUFFIXES, is_structure_name, skipped, skipped_in_words
 
 LOOSE = "files"  # the set of files that are named outright
 CACHE_MARKER = "refolds.json"  # a folder with this file holds refolds of ours, which are no designs
 
-SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".bcif")  # each also with .gz
-
 
 def is_structure_file(path: Path) -> bool:
     """Whether a file has the suffix of a structure file."""
-    name = path.name.lower()
-    return name.removesuffix(".gz").endswith(SUFFIXES) and not name.startswith(".")
+    return is_structure_name(path)
+
+
+def skipped_files(paths: Sequence[str | PathLike[str]]) -> Counter[str]:
+    """How many files of the folders among the paths are no structures by their names, by suffix."""
+    folders = [Path(path) for path in paths if Path(path).is_dir()]
+    return skipped({file for folder in folders for file in folder.rglob("*") if file.is_file()})
 
 
 def collect_files(
@@ -24,9 +29,9 @@ def collect_files(
 ) -> list[tuple[str, Path]]:
     """Structure files of the given files and folders.
 
-    A folder gives every file in it and below whose name ends in .pdb, .ent, .cif, .mmcif or .bcif (also
-    with .gz), in sorted order, but for refolds kept by an earlier evaluation; a file that is named outright
-    is taken whatever its name. Each file comes once.
+    A folder gives every file in it and below whose name ends in .pdb, .ent, .brk, .cif, .mmcif or .bcif (also with .gz,
+    and .pdb1 of assemblies), in sorted order, but for refolds kept by an earlier evaluation; a file that is named
+    outright is taken whatever its name. Each file comes once.
 
     Args:
         paths: the files and folders.
@@ -50,7 +55,11 @@ def collect_files(
             strange = (others | kept) - {Path(os.path.abspath(given))}
             files = [p for p in below if is_structure_file(p) and strange.isdisjoint(Path(os.path.abspath(p)).parents)]
             if not files:
-                raise UsageError(f"{given}: no structure files here ({', '.join(SUFFIXES)}, also with .gz)")
+                others = skipped_in_words(skipped(below))
+                raise UsageError(
+                    f"{given}: no structure files here ({', '.join(SUFFIXES)}, also with .gz)"
+                    + (f"; {others}" if others else "")
+                )
             entries = [(p.relative_to(given).as_posix(), p) for p in files]
         elif given.exists():
             entries = [(given.name, given)]

@@ -31,6 +31,7 @@ from protgen.parallel import run
 from protgen.structure.b_factors import plddt_of, read_b_factors
 from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure, stem
+from protgen.structure.residue_id import ResidueId, residue_ids
 
 MOST_NAMED = 20  # refolds without a design, in the summary
 
@@ -217,8 +218,8 @@ def motif_of(path: Path, protein: Protein) -> tuple[MotifTarget | None, str]:
         residues = Motif(**fields).residues()  # which confirms that the file is the one of the request
         native = _places(residues)
         own = _places(protein)
-        rows = [native[str(entry["motif"]["chain"]), int(entry["motif"]["residue"])] for entry in mapping]
-        indices = [own[str(entry["design"]["chain"]), int(entry["design"]["residue"])] for entry in mapping]
+        rows = [native[_named(entry["motif"])] for entry in mapping]
+        indices = [own[_named(entry["design"])] for entry in mapping]
     except ProtgenError as error:
         return None, str(error)
     except (KeyError, TypeError, ValueError):
@@ -226,9 +227,13 @@ def motif_of(path: Path, protein: Protein) -> tuple[MotifTarget | None, str]:
     return MotifTarget(np.array(indices), residues.backbone[rows, :3]), ""
 
 
-def _places(protein: Protein) -> dict[tuple[str, int], int]:
-    pairs = zip(protein.chain_ids.tolist(), protein.residue_numbers.tolist(), strict=True)
-    return {(str(chain), int(number)): k for k, (chain, number) in enumerate(pairs)}
+def _named(entry: Mapping[str, Any]) -> ResidueId:
+    """The residue that a record names; older records have no insertion codes."""
+    return ResidueId(str(entry["chain"]), int(entry["residue"]), str(entry.get("insertion", "")))
+
+
+def _places(protein: Protein) -> dict[ResidueId, int]:
+    return {own: k for k, own in enumerate(residue_ids(protein))}
 
 
 def refold_folder(source: Path | Refolder) -> Path:

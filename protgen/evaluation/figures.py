@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from protgen.evaluation.native_control import native_control
+from protgen.evaluation.plots import PANELS
 from protgen.evaluation.reference import Reference
 from protgen.evaluation.report_figures import report_figures
 from protgen.evaluation.result import EvaluationResult
 from protgen.evaluation.showcase import choose
 from protgen.evaluation.tables import make_folder
 from protgen.structure.picture import draw_backbones
+from protgen.structure.protein import Protein
 
 FORMATS = ("png", "svg")
 SIZE = (3.5, 3.0)  # inches; one column of a journal
@@ -40,53 +42,97 @@ def write_figures(result: EvaluationResult, out: str | PathLike[str], reference:
     make_folder(folder)
     for name, (_, _, figure) in report_figures(result, native_control(result, reference)).items():
         _draw(figure.to_plotly_json(), folder / name)
-    shown = [one for one in choose(result.rows, result.sets) if one.kind != "worst"][:MOST_DRAWN]
-    proteins = [protein for one in shown if (protein := result.proteins[one.row]) is not None]
-    proteins = [protein for protein in proteins if protein.mask[:, :4].all(axis=1).sum() > 1]
-    if proteins:
+    drawn = ribbons_of(result)
+    if drawn:
+        titles = [title for title, _ in drawn]
         for kind in FORMATS:
-            draw_backbones(proteins, folder / f"ribbons.{kind}", titles=[protein.name[:24] for protein in proteins])
+            draw_backbones([protein for _, protein in drawn], folder / f"ribbons.{kind}", titles=titles)
     return folder
+
+
+def ribbons_of(result: EvaluationResult) -> list[tuple[str, Protein]]:
+    """The structures to draw, some of every set, each with its name and that of its set where there are several."""
+    shown = [one for one in choose(result.rows, result.sets) if one.kind != "worst"]
+    names = list(dict.fromkeys(result.sets))
+    found = []
+    for name in names:
+        rows = list(dict.fromkeys(one.row for one in shown if result.sets[one.row] == name))
+        proteins = [protein for row in rows if (protein := result.proteins[row]) is not None]
+        whole = [protein for protein in proteins if protein.mask[:, :4].all(axis=1).sum() > 1]
+        title = f"{name[:20]}: " if len(names) > 1 else ""
+        found += [(title + protein.name[:24], protein) for protein in whole[: max(2, MOST_DRAWN // len(names))]]
+    return found
 
 
 def _draw(figure: dict[str, Any], stem: Path) -> None:
     """Draw the traces of one plotly figure that have a counterpart on paper."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.collections import PathCollection
     from matplotlib.figure import Figure
+
+    layout = figure["layout"]
+    panels = list(dict.fromkeys(str(trace.get("xaxis") or "x") for trace in figure["data"]))
+    columns = min(len(panels), PANELS)
+    rows = -(-len(panels) // columns)
+    page = Figure(figsize=(SIZE[0] * columns, SIZE[1] * rows), dpi=300, layout="constrained")
+    FigureCanvasAgg(page)
+    bars = [trace for trace in figure["data"] if trace["type"] == "bar"]
+    axes = page.add_subplot(rows, columns, 1)
+    titles = [entry["text"] for entry in layout.get("annotations", ())]
+    for number, panel in enumerate(panels):
+        axes = axes if number == 0 else page.add_subplot(rows, columns, number + 1)
+        for trace in figure["data"]:
+            if str(trace.get("xaxis") or "x") != panel:
+                continue
+            plain = {key: _unpacked(value) for key, value in trace.items()}
+            if trace["type"] == "bar":
+                _draw_bars(axes, plain, bars.index(trace), len(bars))
+            else:
+                _draw_trace(axes, plain)
+        _dress(axes, layout, panel.removeprefix("x"), small=bool(bars))
+        if titles:
+            axes.set_title(titles[number], fontsize=8)
+    _add_legend(page, page.axes[0])
+    for kind in FORMATS:
+        page.savefig(stem.with_suffix(f".{kind}"))
+
+
+def _dress(axes: Any, layout: dict[str, Any], number: str, small: bool) -> None:
+    """Limits, labels and ticks of one panel, as its layout has them.
+
+    Args:
+        axes: of the panel.
+        layout: of the plotly figure.
+        number: of its axes there, "" for the first.
+        small: whether ticks have long labels.
+    """
     from matplotlib.ticker import MultipleLocator
 
-    page = Figure(figsize=SIZE, dpi=300, layout="constrained")
-    FigureCanvasAgg(page)
-    axes = page.add_subplot()
-    bars = [trace for trace in figure["data"] if trace["type"] == "bar"]
-    for trace in figure["data"]:
-        plain = {key: _unpacked(value) for key, value in trace.items()}
-        if trace["type"] == "bar":
-            _draw_bars(axes, plain, bars.index(trace), len(bars))
-        else:
-            _draw_trace(axes, plain)
-    layout = figure["layout"]
-    for axis, name in (("x", "xaxis"), ("y", "yaxis")):
-        entry = layout.get(name, {})
+    for axis in "xy":
+        entry = layout.get(f"{axis}axis{number}", {})
         if "dtick" in entry:
             getattr(axes, f"{axis}axis").set_major_locator(MultipleLocator(entry["dtick"]))
         getattr(axes, f"set_{axis}label")(entry.get("title", {}).get("text", ""), fontsize=9)
         if "range" in entry:
             getattr(axes, f"set_{axis}lim")(*entry["range"])
-    if layout.get("yaxis", {}).get("scaleanchor"):
+    if layout.get(f"yaxis{number}", {}).get("scaleanchor"):
         axes.set_aspect("equal")
-    axes.tick_params(labelsize=5 if bars else 8)
+    axes.tick_params(labelsize=5 if small else 8)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+def _add_legend(page: Any, axes: Any) -> None:
+    """A legend above the axes, where it hides no data; marks of one size, as points of a dense plot are too small."""
+    from matplotlib.collections import PathCollection
+
     if axes.get_legend_handles_labels()[1]:
-        # above the axes, where it hides no data; marks of one size, as points of a dense plot are too small to see
-        legend = page.legend(loc="outside upper left", fontsize=7, frameon=False, ncols=2, columnspacing=1.0)
+        handles, labels = axes.get_legend_handles_labels()
+        legend = page.legend(
+            handles, labels, loc="outside upper left", fontsize=7, frameon=False, ncols=2, columnspacing=1.0
+        )
         for handle in legend.legend_handles:
             if isinstance(handle, PathCollection):
                 handle.set(sizes=[16], alpha=1)
-    for kind in FORMATS:
-        page.savefig(stem.with_suffix(f".{kind}"))
 
 
 def _draw_bars(axes: Any, trace: dict[str, Any], place: int, n: int) -> None:

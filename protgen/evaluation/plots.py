@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from protgen.evaluation.sets import Compared
 from protgen.metrics.base import Value
@@ -15,6 +16,9 @@ from protgen.structure.protein import Protein
 PALETTE = ("#2f6db5", "#d2723c", "#3f9b6c", "#9a5fb0", "#c2a12e", "#4aa3b8", "#c0507a", "#7a7f87")
 NATIVE = "#8a9099"
 MOST_TORSIONS = 6000  # points drawn of each set; evenly thinned, so that the page stays quick
+PANELS = 3  # Ramachandran plots side by side
+PANEL_HEIGHT = 330  # pixels
+MOST_TITLE = 28  # characters of a set's name above its panel
 LEAST_FRACTION = 0.01  # mean probability in some set below which an architecture has no bar
 DEGREES = {"range": [-180, 180], "dtick": 60, "zeroline": False}
 
@@ -33,40 +37,65 @@ def column(rows: Rows, name: str) -> np.ndarray:
 
 
 def ramachandran_plot(proteins: Sequence[Protein], names: Sequence[str]) -> go.Figure:
-    """phi and psi of every residue over the contours of the training natives (98 % and 99.95 %, general class)."""
+    """phi and psi of every residue over the contours of the training natives (98 % and 99.95 %, general class).
+
+    One panel a set, all alike: points of several sets in one panel hide each other.
+
+    Args:
+        proteins: of all sets.
+        names: (n,) the set of each.
+    """
+    colours = colour_of(names)
+    columns = min(len(colours), PANELS)
+    rows = -(-len(colours) // columns)
+    several = len(colours) > 1
+    titles = [name if len(name) <= MOST_TITLE else f"{name[: MOST_TITLE - 3]}..." for name in colours]
+    spacing = {"horizontal_spacing": 0.06, "vertical_spacing": 0.22 / rows} if several else {}
+    figure = make_subplots(rows, columns, subplot_titles=titles if several else None, **spacing)
+    for place, (name, colour) in enumerate(colours.items()):
+        where = {"row": place // columns + 1, "col": place % columns + 1}
+        for contour in _native_contours(legend=place == 0):
+            figure.add_trace(contour, **where)
+        own = [protein for protein, its in zip(proteins, names, strict=True) if its == name]
+        figure.add_trace(_torsion_points(own, name, colour), **where)
+        axis = str(place + 1) if place else ""
+        square = {"scaleanchor": f"x{axis}", "constrain": "domain"}  # the axes end at 180 degrees, whatever the window
+        figure.layout[f"xaxis{axis}"].update(title={"text": "phi, deg"}, **DEGREES, constrain="domain")
+        label = {"title": {"text": "psi, deg"}} if place % columns == 0 else {}
+        figure.layout[f"yaxis{axis}"].update(**label, **DEGREES, **square)
+    if several:
+        figure.update_layout(height=60 + rows * PANEL_HEIGHT)
+    return figure
+
+
+def _native_contours(legend: bool) -> list[go.Contour]:
     reference = ramachandran_reference()
     grid = reference.log_density[0]
     at = np.linspace(-180, 180, len(grid) + 1)
     closed = np.pad(grid, ((0, 1), (0, 1)), mode="wrap")
-    figure = go.Figure()
-    for level, label in ((reference.allowed[0], "99.95 % of natives"), (reference.favoured[0], "98 % of natives")):
-        figure.add_trace(
-            go.Contour(
-                x=at,
-                y=at,
-                z=(level <= closed.T).astype(np.uint8),
-                contours={"start": 0.5, "end": 0.5, "size": 1, "coloring": "none"},
-                line={"color": NATIVE, "width": 1.4, "dash": "dot" if "99" in label else "solid"},
-                showscale=False,
-                name=label,
-                showlegend=True,
-                hoverinfo="skip",
-            )
+    return [
+        go.Contour(
+            x=at,
+            y=at,
+            z=(level <= closed.T).astype(np.uint8),
+            contours={"start": 0.5, "end": 0.5, "size": 1, "coloring": "none"},
+            line={"color": NATIVE, "width": 1.4, "dash": "dot" if "99" in label else "solid"},
+            showscale=False,
+            name=label,
+            showlegend=legend,
+            hoverinfo="skip",
         )
-    for name, colour in colour_of(names).items():
-        mine = [protein for protein, own in zip(proteins, names, strict=True) if own == name]
-        torsions = [np.rad2deg(np.stack(backbone_torsions(protein)[:2])) for protein in mine]
-        both = np.concatenate([np.zeros((2, 0)), *torsions], axis=1)
-        both = both[:, np.isfinite(both).all(axis=0)]
-        both = both[:, :: max(1, -(-both.shape[1] // MOST_TORSIONS))]
-        marker = {"color": colour, "size": 3.5, "opacity": 0.45}
-        figure.add_trace(
-            go.Scattergl(x=_short(both[0], 1), y=_short(both[1], 1), mode="markers", marker=marker, name=name)
-        )
-    figure.update_layout(xaxis={"title": {"text": "phi, deg"}, **DEGREES, "constrain": "domain"})
-    square = {"scaleanchor": "x", "constrain": "domain"}  # the axes end at 180 degrees, whatever the window
-    figure.update_layout(yaxis={"title": {"text": "psi, deg"}, **DEGREES, **square})
-    return figure
+        for level, label in ((reference.allowed[0], "99.95 % of natives"), (reference.favoured[0], "98 % of natives"))
+    ]
+
+
+def _torsion_points(proteins: Sequence[Protein], name: str, colour: str) -> go.Scattergl:
+    torsions = [np.rad2deg(np.stack(backbone_torsions(protein)[:2])) for protein in proteins]
+    both = np.concatenate([np.zeros((2, 0)), *torsions], axis=1)
+    both = both[:, np.isfinite(both).all(axis=0)]
+    both = both[:, :: max(1, -(-both.shape[1] // MOST_TORSIONS))]
+    marker = {"color": colour, "size": 3.5, "opacity": 0.45}
+    return go.Scattergl(x=_short(both[0], 1), y=_short(both[1], 1), mode="markers", marker=marker, name=name)
 
 
 def compactness_plot(rows: Rows, names: Sequence[str]) -> go.Figure:
@@ -115,7 +144,7 @@ def histogram(rows: Rows, names: Sequence[str], metric: str, title: str, scale: 
     values = scale * column(rows, metric)
     known = values[np.isfinite(values)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
-    width = max((high - low) / 30, 1e-6)
+    width = max((high - low) / 30, 0.001 * max(abs(low), abs(high), 1e-3))  # of one value as well, a bar to be seen
     for name, colour in colour_of(names).items():
         mine = values[np.array(names) == name]
         figure.add_trace(
@@ -128,7 +157,10 @@ def histogram(rows: Rows, names: Sequence[str], metric: str, title: str, scale: 
                 name=name,
             )
         )
-    figure.update_layout(barmode="overlay", xaxis={"title": {"text": title}}, yaxis={"title": {"text": "% of the set"}})
+    alone = {"range": [low - 15 * width, high + 16 * width]} if high - low < width else {}
+    figure.update_layout(
+        barmode="overlay", xaxis={"title": {"text": title}, **alone}, yaxis={"title": {"text": "% of the set"}}
+    )
     return figure
 
 

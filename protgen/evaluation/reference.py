@@ -10,10 +10,12 @@ import numpy as np
 
 from protgen.data.store import Store
 from protgen.errors import ProtgenError, UsageError
-from protgen.evaluation.collect import collect_files
+from protgen.evaluation.collect import collect_files, skipped_files
 from protgen.metrics.tm import MIN_LENGTH, ca_trace
 from protgen.parallel import run
+from protgen.structure.file_names import skipped_in_words
 from protgen.structure.protein import Protein
+from protgen.structure.read_warnings import CODES, REMARKABLE, count_codes
 from protgen.structure.reader import read_structure
 
 SEARCHED = "PROTGEN_REFERENCES"  # environment variable: a folder whose sub-folders can be named without a path
@@ -30,6 +32,8 @@ class Reference:
         splits: (n,) "train" or another split; "train" throughout where nothing says otherwise.
         proteins: the structures.
         n_given: how many there were, with those that could not be read or are too short.
+        notes: what was skipped, left out, or noticed by the reader, a line each.
+        training: whether it says itself which of its chains are training data, and some are.
     """
 
     name: str
@@ -37,6 +41,8 @@ class Reference:
     splits: Sequence[str]
     proteins: Sequence[Protein]
     n_given: int
+    notes: tuple[str, ...] = ()
+    training: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -70,9 +76,10 @@ def load_reference(name: str | os.PathLike[str], *, jobs: int = 1) -> Reference:
         store = Store(path)
         items = [store[i] for i in range(len(store))]
         proteins = [Protein.from_backbone(np.array(item.atoms, dtype=float), name=item.id) for item in items]
-        return Reference(title, [item.id for item in items], [item.split for item in items], proteins, len(items))
+        splits = [item.split for item in items]
+        return Reference(title, [i.id for i in items], splits, proteins, len(items), training=TRAIN in splits)
     files = collect_files([path])
-    splits = _read_splits(path)
+    named = _read_splits(path)
     found: list[Protein | None] = [None] * len(files)
     for outcome in run(_read_or_none, [file for _, file in files], jobs=jobs):
         found[outcome.index] = outcome.result
@@ -81,8 +88,24 @@ def load_reference(name: str | os.PathLike[str], *, jobs: int = 1) -> Reference:
         raise UsageError(f"--reference {path}: none of its {len(files)} files could be read")
     labels = [label for label, _ in kept]
     return Reference(
-        title, labels, [splits.get(label, TRAIN) for label in labels], [protein for _, protein in kept], len(files)
+        title,
+        labels,
+        [named.get(label, TRAIN) for label in labels],
+        [protein for _, protein in kept],
+        len(files),
+        _notes(path, len(files), [protein for _, protein in kept]),
+        training=TRAIN in named.values() or (bool(named) and len(named) < len(labels)),
     )
+
+
+def _notes(path: Path, n_files: int, proteins: Sequence[Protein]) -> tuple[str, ...]:
+    """What of a reference was skipped, could not be used, or was noticed where it may change what is compared."""
+    noticed = count_codes(protein.warnings for protein in proteins)
+    lines = [skipped_in_words(skipped_files([path]))]
+    if len(proteins) < n_files:
+        lines.append(f"{n_files - len(proteins)} of {n_files} files could not be read or are too short")
+    lines += [f"{code} in {n} files ({CODES[code]})" for code, n in noticed.items() if code in REMARKABLE]
+    return tuple(line for line in lines if line)
 
 
 def _read_or_none(path: Path) -> Protein | None:

@@ -16,19 +16,22 @@ from plotly.offline import get_plotlyjs
 
 from protgen.evaluation import plots
 from protgen.evaluation.native_control import NativeControl, native_control
+from protgen.evaluation.reasons import notes, why_missing
 from protgen.evaluation.reference import Reference
 from protgen.evaluation.report_figures import report_figures
 from protgen.evaluation.report_oracles import designability_section, likelihood_section
 from protgen.evaluation.report_sets import differences_table, distributions_table, folds_section
 from protgen.evaluation.report_tables import cell, show, table
+from protgen.evaluation.report_viewer import viewed, viewer
 from protgen.evaluation.result import EvaluationResult
-from protgen.evaluation.ribbon_mesh import CODES, ribbon_mesh
+from protgen.evaluation.ribbon_mesh import CODES as DRAWN_CODES
 from protgen.evaluation.set_summary import ERROR
 from protgen.evaluation.sets import FOLDSEEK
-from protgen.evaluation.showcase import choose
 from protgen.evaluation.tables import write_text
 from protgen.metrics.fold import LEVEL_NAMES
+from protgen.structure.file_names import in_words
 from protgen.structure.picture import COLOURS
+from protgen.structure.read_warnings import CODES
 
 # The figures of the first table, in this order: column, heading, percent.
 SHOWN = (
@@ -55,16 +58,23 @@ SHOWN = (
     ("motif_success", "motif kept and designable, %", True),
     ("nats_per_residue", "-log p per residue, nats", False),
 )
+VIEW = "Drag to turn, scroll to come nearer. A click on a point of a plot shows its structure here."
 MOST_NAMED = 200  # failed files listed
 
 
-def write_report(result: EvaluationResult, out: str | PathLike[str], reference: Reference | None = None) -> Path:
+def write_report(
+    result: EvaluationResult,
+    out: str | PathLike[str],
+    reference: Reference | None = None,
+    control: NativeControl | None = None,
+) -> Path:
     """Write `report.html`.
 
     Args:
         result: of an evaluation with at least one structure that could be read.
         out: folder of the page.
         reference: natives, for the control next to every figure.
+        control: these natives measured, if that is done already.
 
     Returns:
         The page's path.
@@ -73,32 +83,24 @@ def write_report(result: EvaluationResult, out: str | PathLike[str], reference: 
         UsageError: if it cannot be written.
     """
     path = Path(out) / "report.html"
-    write_text(path, page(result, native_control(result, reference)))
+    write_text(path, page(result, control or native_control(result, reference)))
     return path
 
 
 def page(result: EvaluationResult, control: NativeControl | None) -> str:
     """The whole page."""
     figures = report_figures(result, control)
-    shown = choose(result.rows, result.sets)
+    shown = viewed(result)
     data = {
         "figures": {name: {"data": f["data"], "layout": _bare(f["layout"])} for name, f in _as_json(figures).items()},
-        "palette": [COLOURS[code] for code in CODES],
-        "structures": [
-            {"mesh": ribbon_mesh(protein), "kind": one.kind, "reason": one.reason}
-            for one in shown
-            if (protein := result.proteins[one.row]) is not None
-        ],
+        "palette": [COLOURS[code] for code in DRAWN_CODES],
+        "structures": shown,
     }
     names = list(result.content["sets"])
-    cards = "".join(
-        f'<div class="card{" wide" if name == "folds" else ""}"><h3>{html.escape(title)}</h3><p>{html.escape(text)}</p>'
-        f'<div class="plot" id="{name}"></div></div>'
-        for name, (title, text, _) in figures.items()
-    )
+    cards = "".join(_card(name, title, text, figure) for name, (title, text, figure) in figures.items())
     sections = [
         _section("Summary", _lead(result, control), f"{_tiles(result, names)}{_summary(result, control, names)}", "s"),
-        _section("Structures", "Drag to turn, scroll to come nearer.", _viewer(result, shown), "v"),
+        _section("Structures", VIEW, viewer(shown, result.n - result.n_failed), "v"),
         _section("Plots", "Click a set to hide or show it.", f'{_chips(names)}<div class="grid">{cards}</div>', "p"),
     ]
     sections += _sections_of_sets(result, control)
@@ -106,19 +108,34 @@ def page(result: EvaluationResult, control: NativeControl | None) -> str:
         sections.append(_section("Designability", *designability_section(result.content), "o"))
     if "likelihood" in result.content:
         sections.append(_section("Likelihood", *likelihood_section(result.content), "l"))
+    if noticed := _noticed(result):
+        sections.append(
+            _section("What the reader noticed", "In how many files; structures.csv names them.", noticed, "w")
+        )
     if result.n_failed:
         sections.append(_section("Files that could not be read", "", _failures(result), "f"))
     sections.append(_section("Definitions", "Every figure and its definition.", _definitions(result), "m"))
     title = html.escape(", ".join(names[:4]) + (" and more" if len(names) > 4 else ""))
     return _PAGE.format(
         title=title,
-        subtitle=f"{result.n - result.n_failed} of {result.n} structures read",
+        subtitle=html.escape(_subtitle(result)),
         css=_resource("page.css"),
         nav="".join(f'<a href="#{key}">{label}</a>' for label, key in _headings(sections)),
         body="".join(text for _, _, text in sections),
         data=_script_safe(json.dumps(data, separators=(",", ":"), allow_nan=False)),
         plotly=_script_safe(get_plotlyjs()),
         js=_resource("page.js"),
+    )
+
+
+def _card(name: str, title: str, text: str, figure: go.Figure) -> str:
+    """The place of a plot; one with panels for several sets is as wide as the page, and as high as it asks for."""
+    height = figure.layout.height
+    wide = " wide" if name == "folds" or height else ""
+    style = f' style="height:{int(height)}px"' if height else ""
+    return (
+        f'<div class="card{wide}"><h3>{html.escape(title)}</h3><p>{html.escape(text)}</p>'
+        f'<div class="plot" id="{name}"{style}></div></div>'
     )
 
 
@@ -165,7 +182,7 @@ def _sections_of_sets(result: EvaluationResult, control: NativeControl | None) -
             "Of each pair of sets, the second less the first; matched: length for length. p: Mann-Whitney test of each "
             "figure by itself; of fold scores a permutation test."
         )
-        shown = {name: (heading, percent) for name, heading, percent in SHOWN} | {
+        shown = {name: (heading, percent) for name, heading, percent in SHOWN if is_shown(result, name)} | {
             f"fold_score_{level}": (f"fold score, {name}", False) for level, name in LEVEL_NAMES.items()
         }
         sections.append(_section("Differences", text, differences_table(result.differences, shown), "d"))
@@ -204,6 +221,27 @@ def _lead(result: EvaluationResult, control: NativeControl | None) -> str:
     return text
 
 
+def _subtitle(result: EvaluationResult) -> str:
+    """How many structures and chains were judged."""
+    content = result.content
+    several = content["several_chains"]
+    chains = f", {content['chains_judged']} chains judged ({several} files have several)" if several else ""
+    return f"{result.n - result.n_failed} of {result.n} structures read{chains}"
+
+
+def _noticed(result: EvaluationResult) -> str:
+    """What the reader noticed in the files, and which were skipped, as a table; empty if there is nothing."""
+    content = result.content
+    body = [
+        f'<tr><td>{code}</td><td>{n}</td><td class="text">{html.escape(CODES.get(code, ""))}</td></tr>'
+        for code, n in content["reader_warnings"].items()
+    ]
+    if content["skipped_by_name"]:
+        n, what = sum(content["skipped_by_name"].values()), html.escape(in_words(content["skipped_by_name"]))
+        body.append(f'<tr><td>skipped by name</td><td>{n}</td><td class="text">{what}</td></tr>')
+    return table("<th>files</th><th></th>", body) if body else ""
+
+
 def _chips(names: Sequence[str]) -> str:
     """The legend of all plots: a button a set."""
     colours = plots.colour_of(names)
@@ -238,35 +276,32 @@ def _tiles(result: EvaluationResult, names: Sequence[str]) -> str:
 def _summary(result: EvaluationResult, control: NativeControl | None, names: Sequence[str]) -> str:
     definitions = result.content["definitions"]
     head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
-    head += "<th>natives</th>" if control is not None else ""
-    body = []
+    if control is not None:
+        head += f"<th>natives<small>{html.escape(control.name)}, n {control.n}</small></th>"
+    body, missing = [], []
     for metric, heading, percent in SHOWN:
-        if metric not in definitions:
+        if metric not in definitions or not is_shown(result, metric):
             continue
-        cells = [cell(result.content["sets"][name]["metrics"][metric], percent) for name in names]
+        cells = []
+        for name in names:
+            summary = result.content["sets"][name]["metrics"][metric]
+            why = "" if summary["n"] else why_missing(result, name, metric)
+            missing += [(f"{heading.partition(',')[0]} of {name}", why)] if why else []
+            cells.append(cell(summary, percent, why=why))
         if control is not None:
-            cells.append(cell(control.metrics.get(metric, {}), percent, "native"))
+            own = control.metrics.get(metric, {})
+            why = "" if own.get("n") else "it compares the designs themselves with the reference, or with refolds"
+            missing += [(f"{heading.partition(',')[0]} of natives", why)] if why else []
+            cells.append(cell(own, percent, "native", why))
         tip = html.escape(definitions[metric]["definition"], quote=True)
         body.append(f'<tr><td title="{tip}">{heading}</td>{"".join(cells)}</tr>')
-    return table(head, body)
+    lines = "".join(f"<li>{html.escape(line)}</li>" for line in notes(missing))
+    return table(head, body) + (f'<ul class="missing">{lines}</ul>' if lines else "")
 
 
-def _viewer(result: EvaluationResult, shown: Sequence[Any]) -> str:
-    options = []
-    for place, one in enumerate(shown):
-        row = result.rows[one.row]
-        label = f"{one.kind}: {row['file']} ({row['length']} residues)"
-        if len(result.content["sets"]) > 1:
-            label = f"{result.sets[one.row]}, {label}"
-        options.append(f'<option value="{place}">{html.escape(label)}</option>')
-    return (
-        '<div class="card"><div class="bar">'
-        f'<select id="which" aria-label="structure">{"".join(options)}</select>'
-        '<select id="colouring" aria-label="colouring"><option value="structure">by secondary structure</option>'
-        '<option value="chain">along the chain</option></select>'
-        '<span class="tag" id="kind"></span><span class="reason" id="reason"></span></div>'
-        '<div class="view" id="view"></div></div>'
-    )
+def is_shown(result: EvaluationResult, metric: str) -> bool:
+    """Whether a figure belongs into the tables: copies of training chains need a reference that is training data."""
+    return metric not in ("memorised", "max_tm_training") or bool(result.content.get("reference_is_training_data"))
 
 
 def _failures(result: EvaluationResult) -> str:

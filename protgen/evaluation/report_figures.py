@@ -9,6 +9,7 @@ from protgen.evaluation import plots
 from protgen.evaluation.native_control import NativeControl
 from protgen.evaluation.result import EvaluationResult
 from protgen.evaluation.set_summary import ERROR
+from protgen.structure.protein import Protein
 
 Plots = dict[str, tuple[str, str, go.Figure]]  # by id: title, what it shows, and the figure
 
@@ -27,18 +28,22 @@ def report_figures(result: EvaluationResult, control: NativeControl | None = Non
     rows, sets = [result.rows[k] for k in read], [result.sets[k] for k in read]
     proteins = [protein for protein in (result.proteins[k] for k in read) if protein is not None]
     return (
-        {
-            "ramachandran": (
-                "Ramachandran plot",
-                "Every residue with phi and psi; outlines: 98 % (line) and 99.95 % (dots) of the training natives, "
-                "general class.",
-                plots.ramachandran_plot(proteins, sets),
-            )
-        }
+        _ramachandran(proteins, sets)
         | _of_structures(rows, sets)
         | _of_all(result, control)
         | _of_oracles(result, rows, sets)
     )
+
+
+def _ramachandran(proteins: list[Protein], sets: list[str]) -> Plots:
+    return {
+        "ramachandran": (
+            "Ramachandran plot",
+            "Every residue with phi and psi; outlines: 98 % (line) and 99.95 % (dots) of the training natives, "
+            "general class.",
+            plots.ramachandran_plot(proteins, sets),
+        )
+    }
 
 
 def _of_structures(rows: list[dict[str, Any]], sets: list[str]) -> Plots:

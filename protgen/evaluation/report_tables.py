@@ -1,5 +1,6 @@
 """The parts of the tables of a report: formatted numbers, cells with intervals, the table itself."""
 
+import html
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,17 +17,18 @@ def table(head: str, body: Sequence[str]) -> str:
     return f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
-def cell(summary: Mapping[str, Any], percent: bool, kind: str = "") -> str:
+def cell(summary: Mapping[str, Any], percent: bool, kind: str = "", why: str = "") -> str:
     """A mean over its interval and how many values were used, as `<td>`; a dash where there is none.
 
     Args:
         summary: of the figure, as in `summary.json`.
         percent: show percent.
         kind: CSS class of the cell.
+        why: there is none, for the tip of the dash.
     """
     mean = show(summary.get("mean"), percent)
     if mean == "–":
-        return f'<td class="{kind}">–</td>'
+        return f'<td class="{kind}" title="{html.escape(why, quote=True)}">–</td>'
     ends = show(summary["ci_low"], percent), show(summary["ci_high"], percent)
     between = f"{ends[0]} to {ends[1]}, " if "–" not in ends else ""
     used = f"n {summary['n']}" + (f" of {summary['n_given']}" if summary["n_given"] != summary["n"] else "")

@@ -10,6 +10,7 @@ from protgen.evaluation.set_summary import ERROR, Row
 from protgen.evaluation.sets import Compared
 from protgen.metrics.base import Quantity, Summary
 from protgen.structure.protein import Protein
+from protgen.structure.read_warnings import count_codes
 
 if TYPE_CHECKING:
     from protgen.evaluation.likelihood import LikelihoodResult
@@ -26,6 +27,7 @@ class Measured:
         compared: all pairs of structures compared, if that was asked for.
         designability: the source and columns of the refolds, if there are any.
         likelihood: the kind and columns of the likelihood, if a model was named.
+        skipped: how many files of the folders are no structures by their names, by suffix.
     """
 
     rows: list[Row]
@@ -34,6 +36,7 @@ class Measured:
     compared: Compared | None = None
     designability: DesignabilityResult | None = None
     likelihood: "LikelihoodResult | None" = None
+    skipped: dict[str, int] = field(default_factory=dict)
 
     @property
     def extras(self) -> "list[DesignabilityResult | LikelihoodResult]":
@@ -44,6 +47,16 @@ class Measured:
     def read(self) -> list[int]:
         """The rows whose file could be read."""
         return [k for k, row in enumerate(self.rows) if row["status"] != ERROR]
+
+    def describe_reading(self) -> dict[str, Any]:
+        """What was read, for `summary.json`: chains judged, reader warnings by code, files skipped by suffix."""
+        proteins = [protein for protein in self.proteins if protein is not None]
+        return {
+            "chains_judged": sum(len(protein.chains) for protein in proteins),
+            "several_chains": sum(len(protein.chains) > 1 for protein in proteins),
+            "reader_warnings": dict(count_codes(protein.warnings for protein in proteins)),
+            "skipped_by_name": self.skipped,
+        }
 
     def describe_extras(self, read: Sequence[Row], about: dict[str, Any]) -> dict[str, Any]:
         """Designability and likelihood of one set, for `summary.json`.

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from protgen.structure.picture import COLOURS, ribbon
+from protgen.structure.dssp import UNASSIGNED, dssp
+from protgen.structure.links import links
+from protgen.structure.picture import COLOURS, ribbon, tidy, view
 from protgen.structure.protein import CA, Protein
 
 CODES = tuple(COLOURS)  # a facet's number is its place here
@@ -19,15 +21,12 @@ def ribbon_mesh(protein: Protein) -> dict[str, Any]:
 
     Returns:
         x, y, z (0.01 Å), i, j, k (vertex of each triangle), `code` (secondary structure of each triangle, by place in
-        `CODES`) and `along` (its position along the chains, 0 to 255). For a structure without a whole backbone: `ca`,
-        the coordinates of a line through its CA atoms instead. Either with `span`, its extent along x, y and z.
+        `CODES`) and `along` (its position along the chains, 0 to 255). For a structure without a whole backbone: what
+        `ca_line` gives. Either with `span`, its extent along x, y and z.
     """
     facets = ribbon(protein, per_residue=5 if protein.length <= _LONG else 3, around=_AROUND)
     if not len(facets.corners):
-        ca = protein.atoms[protein.mask[:, CA], CA]
-        ca = ca - ca.mean(axis=0)
-        span = np.maximum(np.ptp(ca, axis=0), 1.0).tolist() if len(ca) else [1.0, 1.0, 1.0]
-        return {"ca": [packed(ca[:, axis].astype(np.float32)) for axis in range(3)], "span": span}
+        return ca_line(protein)
     corners = np.round(facets.corners / _UNIT).astype(int)
     n = len(corners)
     points, index = np.unique(corners.reshape(-1, 3), axis=0, return_inverse=True)
@@ -44,6 +43,36 @@ def ribbon_mesh(protein: Protein) -> dict[str, Any]:
         "code": packed(np.tile(code, 2).astype(np.uint8)),
         "along": packed(np.tile(along, 2).astype(np.uint8)),
         "span": np.maximum(np.ptp(points, axis=0), 1).tolist(),
+    }
+
+
+def ca_line(protein: Protein) -> dict[str, Any]:
+    """A line through the CA atoms, a hundredth of the size of a ribbon.
+
+    Returns:
+        ca (Å; x, y, z, each with a gap between pieces of chain), `code` (secondary structure of each point, by place
+        in `CODES`, loop where it is unknown) and `span`.
+    """
+    seen = protein.select(np.asarray(protein.mask[:, CA]))
+    if not seen.length:
+        return {
+            "ca": [packed(np.zeros(0, np.float32))] * 3,
+            "code": packed(np.zeros(0, np.uint8)),
+            "points": 0,
+            "span": [1.0] * 3,
+        }
+    whole = bool(seen.mask[:, :4].all())
+    codes = tidy(dssp(seen).replace(UNASSIGNED, "C")) if whole else "C" * seen.length
+    ca = view(seen.atoms)[:, CA] if seen.length > 2 else seen.atoms[:, CA] - seen.atoms[:, CA].mean(axis=0)
+    joints = links(seen)
+    cuts = np.flatnonzero(joints.broken | ~joints.same_chain) + 1
+    places = np.array([CODES.index(code) for code in codes], dtype=np.uint8)
+    xyz = np.insert(ca, cuts, np.nan, axis=0).astype(np.float32)
+    return {
+        "ca": [packed(xyz[:, axis]) for axis in range(3)],
+        "code": packed(np.insert(places, cuts, 0)),
+        "points": len(xyz),
+        "span": np.maximum(np.ptp(ca, axis=0), 1.0).tolist(),
     }
 
 

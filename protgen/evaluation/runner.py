@@ -11,7 +11,7 @@ import numpy as np
 from protgen.errors import ProtgenError
 from protgen.evaluation import comparison, per_residue
 from protgen.evaluation.adherence import Evaluator, adherence_row
-from protgen.evaluation.collect import collect_files, inner_paths, name_sets
+from protgen.evaluation.collect import collect_files, inner_paths, name_sets, skipped_files
 from protgen.evaluation.designability import designability, refold_folder, refolds_of
 from protgen.evaluation.result import EvaluationResult, Measured
 from protgen.evaluation.set_summary import ERROR, OK, WARNING, Row
@@ -24,8 +24,8 @@ from protgen.metrics.base import Summary
 from protgen.metrics.foldseek import foldseek_version
 from protgen.parallel import run
 from protgen.registry import complain
+from protgen.structure.parts import every_model, read_part
 from protgen.structure.protein import Protein
-from protgen.structure.reader import read_structure
 from protgen.structure.trajectory import unpacked
 
 __all__ = ["ERROR", "EvaluationResult", "EvaluationSettings", "FileResult", "Settings", "evaluate", "evaluate_file"]
@@ -89,10 +89,14 @@ def _evaluate(
     files = collect_files(paths, leave_out=[] if chosen.refolds is None else [refold_folder(chosen.refolds)])
     sets = name_sets(paths, files)
     places = [(inner, path) for inner, (_, path) in zip(inner_paths(paths, files), files, strict=True)]
+    models = [0] * len(files)
+    if chosen.models == "all":
+        files, places, sets, models = every_model(files, places, sets)
     _check_tools(chosen, places, sets)
     folder = Path(out)
     make_folder(folder)
-    measured = _measure(files, sets, chosen, progress)
+    measured = _measure(files, models, sets, chosen, progress)
+    measured.skipped = dict(skipped_files(paths))
     _compare(measured, chosen)
     _ask_oracles(measured, places, chosen, progress)
     return _write(measured, folder, chosen)
@@ -107,14 +111,17 @@ def _check_tools(settings: EvaluationSettings, places: Sequence[tuple[str, Path]
 
 
 def _measure(
-    files: Sequence[tuple[str, Path]], sets: Sequence[str], settings: EvaluationSettings, progress: Progress | None
+    files: Sequence[tuple[str, Path]],
+    models: Sequence[int],
+    sets: Sequence[str],
+    settings: EvaluationSettings,
+    progress: Progress | None,
 ) -> Measured:
     """Read and measure every file by itself."""
     results: list[FileResult] = [FileResult({}) for _ in files]
-    work = partial(
-        evaluate_file, strict=settings.strict, conditions=tuple(settings.conditions), metrics=settings.metrics
-    )
-    for done, outcome in enumerate(run(work, files, jobs=settings.jobs), start=1):
+    work = partial(_one, settings=replace(settings, reference=None, refolds=None, likelihood=None))
+    inputs = [(label, path, model) for (label, path), model in zip(files, models, strict=True)]
+    for done, outcome in enumerate(run(work, inputs, jobs=settings.jobs), start=1):
         label, path = files[outcome.index]
         died = f"{path}: the process that read this file was killed (out of memory, or a crash)"
         results[outcome.index] = outcome.result or FileResult(_error_row(label, died))
@@ -155,12 +162,27 @@ def _ask_oracles(
         measured.likelihood = likelihood(rows, proteins, settings.likelihood, progress)
 
 
+def _one(source: tuple[str, Path, int], settings: EvaluationSettings) -> FileResult:
+    """`evaluate_file` of one model with the settings of an evaluation."""
+    label, path, model = source
+    return evaluate_file(
+        (label, path),
+        strict=settings.strict,
+        conditions=tuple(settings.conditions),
+        metrics=settings.metrics,
+        chain=settings.chain,
+        model=model if settings.models == "all" else None,
+    )
+
+
 def evaluate_file(
     labelled: tuple[str, Path],
     *,
     strict: bool = False,
     conditions: Sequence[Evaluator] = (),
     metrics: tuple[str, ...] = (),
+    chain: str = "",
+    model: int | None = None,
 ) -> FileResult:
     """The row of one file and its protein; it never raises for what the file holds.
 
@@ -169,10 +191,12 @@ def evaluate_file(
         strict: treat parser warnings as errors.
         conditions: requests that it is compared with.
         metrics: further metrics, as `module:Class`.
+        chain: the chain to judge; "" for all.
+        model: of several that are all judged; None for the first, with a warning that there are more.
     """
     label, path = labelled
     try:
-        protein = read_structure(path, strict=strict)
+        protein = read_part(path, chain, model, strict)
         row: Row = {
             "file": label,
             "status": WARNING if protein.warnings else OK,

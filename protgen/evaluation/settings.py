@@ -34,6 +34,8 @@ class EvaluationSettings:
         jobs: number of processes; the results do not depend on it.
         metrics: of other packages, as `module:Class`, in addition to those that packages have registered.
         top: structure file with the atoms of the trajectories among the paths.
+        chain: the chain that is judged, of every file; "" for all chains of a file together.
+        models: "first" model of each file, or "all", each a row of its own.
     """
 
     conditions: Sequence[Evaluator] = ()
@@ -48,6 +50,8 @@ class EvaluationSettings:
     jobs: int = 1
     metrics: tuple[str, ...] = ()
     top: Path | None = None
+    chain: str = ""
+    models: str = "first"
 
 
 Settings = EvaluationSettings  # its name in 0.1

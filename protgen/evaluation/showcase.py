@@ -62,7 +62,7 @@ def choose(rows: Sequence[dict[str, Value]], sets: Sequence[str]) -> list[Shown]
         readable = [k for k, row in enumerate(rows) if sets[k] == name and row["status"] != "error"]
         severity = {k: faults(rows[k])[0] for k in readable}
         ranked = sorted(readable, key=lambda k: (severity[k], -_number(rows[k].get("rama_favoured")), k))
-        picks = [Shown(k, "best", _describe(rows[k])) for k in ranked[:BEST]]
+        picks = [Shown(k, "best", describe(rows[k])) for k in ranked[:BEST]]
         worst = [k for k in reversed(ranked) if severity[k] > 0 and k not in ranked[:BEST]][:WORST]
         picks += [Shown(k, "worst", "; ".join(faults(rows[k])[1])) for k in worst]
         sizes: dict[int, int] = {}
@@ -76,7 +76,8 @@ def choose(rows: Sequence[dict[str, Value]], sets: Sequence[str]) -> list[Shown]
     return shown
 
 
-def _describe(row: dict[str, Value]) -> str:
+def describe(row: dict[str, Value]) -> str:
+    """The faults of a structure in a line, or that it has none."""
     words = faults(row)[1]
     fraction = _number(row.get("rama_favoured"))
     good = (

@@ -17,7 +17,7 @@ from protgen.evaluation.validity import structure_metrics
 from protgen.metrics.base import Quantity
 
 INTERVAL = "95 % percentile bootstrap of the mean, 1000 resamples, seed 0"
-LENGTH = {"unit": "residues", "better": None, "definition": "protein residues of the first model"}
+LENGTH = {"unit": "residues", "better": None, "definition": "protein residues of the model that was read"}
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,7 @@ def summarise(
         features: see `features_by_set`.
     """
     content = describe_rows(measured.rows, columns.summarised)
+    content |= measured.describe_reading()
     content["sets"] = describe_sets(measured, settings, columns, features)
     content["definitions"] = {
         "length": LENGTH,
@@ -95,6 +96,8 @@ def summarise(
         content["cluster_definition"] = cluster_definition(measured.compared)
     elif settings.tm != "none":
         content["not_clustered"] = why_not_compared(measured.proteins, settings.most_compared)
+    if settings.reference is not None:
+        content["reference_is_training_data"] = settings.reference.training
     content["interval"] = INTERVAL
     return content
 

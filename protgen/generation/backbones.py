@@ -5,7 +5,7 @@ from torch import Tensor
 
 from protgen.errors import ConfigError
 from protgen.families.base import Family
-from protgen.generation.relax import relax_frames
+from protgen.generation.relax import relax_frames, with_closing_oxygen
 from protgen.samplers.energy import Energy
 from protgen.spaces.atoms import BackboneAtoms, ResidueFrames
 from protgen.spaces.backbone import Backbone
@@ -28,7 +28,12 @@ def require_backbones(space: Space) -> None:
 
 
 def finished_atoms(
-    space: Space, raw: State, relax: bool, held: Bool[Tensor, "b l"] | None = None, kept: Energy | None = None
+    space: Space,
+    raw: State,
+    relax: bool,
+    held: Bool[Tensor, "b l"] | None = None,
+    kept: Energy | None = None,
+    rings: Bool[Tensor, " b"] | None = None,
 ) -> tuple[Float[Tensor, "b l 4 3"], Float[Tensor, "b l 4 3"]]:
     """Backbone atoms of sampled points as they are handed out, and as they were sampled; Å.
 
@@ -41,8 +46,9 @@ def finished_atoms(
         relax: whether to relax peptide joints and overlaps.
         held: residues that the relaxation leaves where they are, such as those of a motif.
         kept: what the relaxation is not to make worse.
+        rings: chains whose last residue is bonded to the first.
     """
-    sampled = require(space, BackboneAtoms, "sampling").observe(raw)
+    sampled = with_closing_oxygen(require(space, BackboneAtoms, "sampling").observe(raw), raw.mask, rings)
     if not relax:
         return sampled, sampled
     frames = Backbone()
@@ -51,7 +57,8 @@ def finished_atoms(
         start = State({"trans": trans, "rots": rots}, raw.mask)
     else:
         start = frames.encode(Batch({"atoms": sampled}, raw.mask))
-    return frames.observe(relax_frames(frames, start, held=held, kept=kept)), sampled
+    relaxed = frames.observe(relax_frames(frames, start, held=held, kept=kept, rings=rings))
+    return with_closing_oxygen(relaxed, raw.mask, rings), sampled
 
 
 def steps_of(family: Family, steps: int, longest: int) -> int:

@@ -54,6 +54,16 @@ def length_warnings(lengths: Sequence[int], trained: tuple[int, int] | None) -> 
     return (f"length {asked} is outside the {shortest}-{longest} residues the model was trained on; expect worse",)
 
 
+def cautions(conditions: Sequence[Condition], lengths: Sequence[int]) -> tuple[str, ...]:
+    """A line for each thing of a request that can be tried but is unusual, or may not be as it was meant.
+
+    Args:
+        conditions: the requests.
+        lengths: at which they can hold, ascending.
+    """
+    return tuple(dict.fromkeys(line for condition in conditions for line in condition.cautions(lengths)))
+
+
 def feasible_lengths(conditions: Sequence[Condition]) -> Sequence[int]:
     """All lengths at which each condition can hold, ascending.
 

@@ -12,7 +12,7 @@ from torch import Generator
 from protgen.conditions.base import Condition
 from protgen.conditions.fractions import Fractions
 from protgen.conditions.motif import fraction_agreeing
-from protgen.conditions.roles import BlueprintScore, FixedBlueprint, FixedResidues
+from protgen.conditions.roles import BlueprintScore, FixedBlueprint, FixedResidues, StartingStructure
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.conditions.strand_pairing import StrandPairing
 from protgen.generation.conflicts import find
@@ -52,6 +52,10 @@ def draw_open(
     if prior is None or find(conditions, SecondaryStructure) is not None:
         return ()
     codes = fixed_codes(conditions)
+    start = find(conditions, StartingStructure)
+    told = any(isinstance(condition, Fractions | BlueprintScore | FixedResidues) for condition in conditions)
+    if codes is None and start is not None and not told:
+        codes = start.codes()  # what is drawn would lead away from the structure that is to be varied
     if codes is not None:
         return (SecondaryStructure(codes),)
     return (draw_blueprint(conditions, prior, length, motif, rng),)

@@ -1,7 +1,7 @@
 """The job between asking and making: a request checked and planned once, for `sample`, `check` and `generate`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from protgen import registry
@@ -10,7 +10,7 @@ from protgen.conditions.language import as_conditions
 from protgen.device import pick_device
 from protgen.errors import UsageError
 from protgen.generation.backbones import require_backbones
-from protgen.generation.conflicts import check_conditions, length_warnings
+from protgen.generation.conflicts import cautions, check_conditions, length_warnings
 from protgen.generation.design import ResolvedSettings, Settings, resolved
 from protgen.generation.planner import (
     Assignment,
@@ -21,6 +21,7 @@ from protgen.generation.planner import (
     draws_topologies,
     guidance_weights,
 )
+from protgen.generation.reach import fractions_out_of_reach
 from protgen.models.blueprints import BlueprintPrior
 from protgen.models.model import Model
 from protgen.models.released import load
@@ -38,7 +39,7 @@ class Job:
         settings: of the run, none left open.
         assignments: the mechanism of each condition, in their order.
         lengths: at which the request can hold, ascending.
-        warnings: a line each about what can be tried but is out of the model's reach.
+        warnings: a line each about what can be tried but is out of the model's reach, unusual, or odd in a file.
     """
 
     model: Model
@@ -94,7 +95,10 @@ def prepare(model: Model | str | Path, conditions: object, settings: Settings | 
     complete = resolved(settings, loaded)
     check_settings(complete)
     assignments = assign(asked, loaded, complete.enforce, complete.blueprint == "auto")
-    return Job(loaded, asked, complete, assignments, lengths, length_warnings(lengths, loaded.trained_lengths))
+    warnings = length_warnings(lengths, loaded.trained_lengths) + cautions(asked, lengths)
+    job = Job(loaded, asked, complete, assignments, lengths, warnings)
+    beyond = fractions_out_of_reach(asked, lengths, job.blueprints, job.topologies)
+    return replace(job, warnings=warnings + beyond)
 
 
 def model_of(given: object) -> Model:

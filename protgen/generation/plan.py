@@ -7,7 +7,7 @@ import torch
 from torch import Generator
 
 from protgen.conditions.base import Condition, Conditions, EnergyCondition
-from protgen.conditions.roles import Anchor, Anchored, Assembly, FixedResidues, StartingStructure
+from protgen.conditions.roles import Anchor, Anchored, Assembly, FixedResidues, Ring, StartingStructure
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.generation.conflicts import find
 from protgen.generation.drawing import draw_open, draw_topology, fixed_codes
@@ -81,6 +81,11 @@ class Plan:
     def noise(self) -> float | None:
         """Noise of the structure it starts from, None if it starts from noise alone."""
         return None if self.start is None else self.start.noise
+
+    @property
+    def ring(self) -> bool:
+        """Whether its last residue is to be bonded to the first."""
+        return find(self.asked, Ring) is not None
 
     @property
     def assembly(self) -> Assembly | None:

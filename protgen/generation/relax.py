@@ -60,13 +60,18 @@ class NearPairs:
     least: Float[Tensor, " p"]
 
 
-def near_pairs(atoms: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"]) -> NearPairs:
-    """Pairs within reach of residues at least two apart along the chain."""
+def near_pairs(
+    atoms: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"], rings: Bool[Tensor, " b"] | None = None
+) -> NearPairs:
+    """Pairs within reach of residues at least two apart along the chain, and along the closed chain of a ring."""
     length = mask.shape[1]
     flat = atoms.flatten(1, 2)
     residue = torch.arange(length, device=mask.device).repeat_interleave(4)
     real = mask.repeat_interleave(4, dim=1)
     apart = ((residue[None] - residue[:, None]) >= 2)[None] & real[:, :, None] & real[:, None]
+    if rings is not None:
+        ends = (residue[None, None] == 0) & (residue[None, :, None] == mask.sum(-1)[:, None, None] - 1)
+        apart = apart & ~(rings[:, None, None] & (ends | ends.transpose(1, 2)))
     near = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist") < REACH
     design, first, second = (near & apart).nonzero(as_tuple=True)
     least = torch.full((4, 4), CONTACT, device=mask.device)
@@ -78,7 +83,37 @@ def near_pairs(atoms: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"]) -> Ne
 
 def joint_energy(atoms: Float[Tensor, "b l 4 3"], joined: Bool[Tensor, "b k"]) -> Float[Tensor, " b"]:
     """Squared deviations of the distances that fix bond, angles and planarity of each peptide, Å^2."""
-    here, there = atoms[:, :-1], atoms[:, 1:]
+    return (_joint_squares(atoms[:, :-1], atoms[:, 1:]) * joined).sum(-1)
+
+
+def closing_energy(
+    atoms: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"], rings: Bool[Tensor, " b"]
+) -> Float[Tensor, ""]:
+    """The same of the joints between the last residue and the first, over the designs that are rings, Å^2."""
+    last = atoms[torch.arange(len(atoms), device=atoms.device), mask.sum(-1) - 1]
+    return (_joint_squares(last[:, None], atoms[:, :1])[:, 0] * rings).sum()
+
+
+def with_closing_oxygen(
+    atoms: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"], rings: Bool[Tensor, " b"] | None
+) -> Float[Tensor, "b l 4 3"]:
+    """Atoms with O of a ring's last residue where the peptide to the first has it: in plane, opposite to both bonds.
+
+    An open chain has no residue behind the last one, and its O lies by a torsion of its own.
+    """
+    if rings is None:
+        return atoms
+    rows = torch.arange(len(atoms), device=atoms.device)
+    last = mask.sum(-1) - 1
+    ca, c, n = atoms[rows, last, 1], atoms[rows, last, 2], atoms[:, 0, 0]
+    back = torch.nn.functional.normalize(ca - c, dim=-1) + torch.nn.functional.normalize(n - c, dim=-1)
+    placed = c - ideal.C_O * torch.nn.functional.normalize(back, dim=-1)
+    at = (rings[:, None] & (torch.arange(atoms.shape[1], device=atoms.device) == last[:, None]))[..., None, None]
+    oxygen = (torch.arange(4, device=atoms.device) == 3)[:, None]
+    return torch.where(at & oxygen, placed[:, None, None], atoms)
+
+
+def _joint_squares(here: Float[Tensor, "b k 4 3"], there: Float[Tensor, "b k 4 3"]) -> Float[Tensor, "b k"]:
     c_n = distance(here[:, :, 2], there[:, :, 0]) - ideal.C_N
     ca_n = distance(here[:, :, 1], there[:, :, 0]) - ideal.CA_N_NEXT
     c_ca = distance(here[:, :, 2], there[:, :, 1]) - ideal.C_CA_NEXT
@@ -86,8 +121,7 @@ def joint_energy(atoms: Float[Tensor, "b l 4 3"], joined: Bool[Tensor, "b k"]) -
     # CA-CA is 3.80 Å across a trans and 2.96 Å across a cis bond. Only what is cis already stays so: a design has no
     # proline yet, and a bond near trans must not be pulled below the 3.05 Å at which a chain counts as broken.
     flat = ca_ca - torch.where(ca_ca < 3.05, ideal.CA_CA_CIS, ideal.CA_CA)
-    squared = 4 * c_n.square() + ca_n.square() + c_ca.square() + flat.square()
-    return (squared * joined).sum(-1)
+    return 4 * c_n.square() + ca_n.square() + c_ca.square() + flat.square()
 
 
 def overlap_energy(atoms: Float[Tensor, "b l 4 3"], pairs: NearPairs) -> Float[Tensor, ""]:
@@ -109,6 +143,7 @@ def relax_frames(
     rate: float = 0.03,
     held: Bool[Tensor, "b l"] | None = None,
     kept: Energy | None = None,
+    rings: Bool[Tensor, " b"] | None = None,
 ) -> State:
     """Relax peptide joints and overlaps.
 
@@ -120,14 +155,15 @@ def relax_frames(
         held: residues that hardly move, such as those of a motif.
         kept: what was asked for, as an energy of atoms, which the relaxation is not to raise. Lowering it is the
             sampler's task.
+        rings: chains whose last residue is bonded to the first.
 
     Returns:
         The relaxed frames, rotations exact.
     """
     with torch.enable_grad():
         b, length = state.mask.shape
-        atoms = space.observe(state)
-        pairs = near_pairs(atoms, state.mask)
+        atoms = with_closing_oxygen(space.observe(state), state.mask, rings)
+        pairs = near_pairs(atoms, state.mask, rings)
         before = torch.zeros(b) if kept is None else kept(atoms, state.mask).detach()
         pull = torch.ones(b, length, device=state.mask.device)
         pull = pull if held is None else torch.where(held, HELD * pull, pull)
@@ -140,8 +176,10 @@ def relax_frames(
                 group["lr"] = rate * (1 - step / steps)
             optimizer.zero_grad()
             moved = displace(state, move)
-            atoms = space.observe(moved)
+            atoms = with_closing_oxygen(space.observe(moved), state.mask, rings)
             total = energy(moved, atoms, state, pairs, pull)
+            if rings is not None:
+                total = total + JOINT_WEIGHT * closing_energy(atoms, state.mask, rings)
             if kept is not None:
                 risen = (kept(atoms, state.mask) - before).clamp(min=0)
                 total = total + (KEPT_WEIGHT * risen / (1 + before)).sum()

@@ -136,7 +136,8 @@ def make_batch(run: Run, plans: Sequence[Plan], report: Report) -> list[tuple[Pl
     anchors = [plan.anchor() for plan in plans]
     whole = BatchEnergy.of_kind([plan.energies for plan in plans], anchors, local=False)
     held, kept = held_residues(plans, raw.mask), None if whole.empty else whole
-    finished = finished_atoms(space, raw, run.settings.relax, held, kept)
+    rings = torch.tensor([plan.ring for plan in plans], device=raw.mask.device)
+    finished = finished_atoms(space, raw, run.settings.relax, held, kept, rings if bool(rings.any()) else None)
     final, sampled = (atoms.cpu().numpy() for atoms in finished)
     return [
         (plan, design_of(plan, run.seed, [final[row], sampled[row], *recorder.of(row)]))

@@ -9,6 +9,7 @@ N_CA = 1.458
 CA_C = 1.525
 C_N = 1.329
 C_O = 1.231
+EXTENDED_RISE = 3.649  # CA to CA along a chain with phi = psi = omega = 180 degrees; no chain is longer
 CA_CA = 3.80  # trans peptide; FrameDiff's 3.802 rounded
 CA_CA_CIS = 2.96  # cis peptide, nearly always before proline
 N_CA_C = math.radians(111.0)

@@ -10,11 +10,12 @@ from scipy.spatial import KDTree
 
 from protgen.errors import StructureError
 from protgen.metrics.base import Metric, Quantity
-from protgen.structure.protein import BACKBONE, CA, Protein
+from protgen.structure.protein import BACKBONE, CA, C, N, Protein
 
 CA_LIMITS = {"framediff": 1.5, "frameflow": 1.0, "la_proteina": 2.0}  # Å
 HEAVY_LIMIT = 2.0  # Å: the default clash of this package
 HEAVY_LIMIT_RFD3 = 1.5  # Å
+CLOSED = 1.6  # Å; C and N of the ends nearer than this are bonded: a clash of C and N that are not is seldom so near
 RADII = np.array([1.55, 1.70, 1.70, 1.52])  # Å: N, CA, C, O; Bondi, J. Phys. Chem. 68, 441 (1964)
 OVERLAP = 0.4  # Å, as in MolProbity's clashscore (which has hydrogens: the numbers do not compare)
 POLAR_ALLOWANCE = 0.4  # Å more for N...O, which attract: hydrogen bonds reach 2.6 Å
@@ -25,8 +26,8 @@ _MAX_PAIRS = 20_000_000  # beyond it the structure is collapsed, and listing its
 def close_pairs(protein: Protein) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pairs of backbone heavy atoms near enough to matter, of residues that are not neighbours.
 
-    Residues of one chain are neighbours if they are next to each other in file order (|i - j| <= 1);
-    residues of different chains never are.
+    Residues of one chain are neighbours if they are next to each other in file order (|i - j| <= 1), and so are the
+    ends of a chain that are bonded head to tail; residues of different chains never are.
 
     Returns:
         Two (n,) int arrays, atom kinds as indices into N, CA, C, O, and (n,) distances in Å.
@@ -41,8 +42,22 @@ def close_pairs(protein: Protein) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     first, second = _neighbours(xyz, _REACH, protein.name)
     i, j = residue[first], residue[second]
     apart = (np.abs(i - j) > 1) | (protein.chain_ids[i] != protein.chain_ids[j])
+    for start, end in closed_ends(protein):
+        apart &= ~((np.minimum(i, j) == start) & (np.maximum(i, j) == end))
     first, second = first[apart], second[apart]
     return kind[first], kind[second], np.linalg.norm(xyz[first] - xyz[second], axis=-1)
+
+
+def closed_ends(protein: Protein) -> list[tuple[int, int]]:
+    """First and last residue of each chain of five or more whose ends have C and N within the limit of a bond."""
+    found = []
+    for chain in protein.chains:
+        own = np.flatnonzero(protein.chain_ids == chain)
+        start, end = int(own[0]), int(own[-1])
+        apart = np.linalg.norm(protein.atoms[end, C] - protein.atoms[start, N])
+        if len(own) >= 5 and apart <= CLOSED:  # False for NaN
+            found.append((start, end))
+    return found
 
 
 def ca_clashes(protein: Protein, limit: float) -> int:
@@ -79,7 +94,8 @@ class Clashes(Metric):
             "n_clashes",
             "count",
             "lower",
-            "pairs of backbone heavy atoms (N, CA, C, O) < 2.0 Å apart, |i - j| > 1 or in different chains",
+            "pairs of backbone heavy atoms (N, CA, C, O) < 2.0 Å apart, |i - j| > 1 or in different chains; the "
+            "ends of a chain that are bonded head to tail are neighbours",
         ),
         Quantity("clash_free", "fraction", "higher", "1 if n_clashes is 0"),
         Quantity(

@@ -15,6 +15,7 @@ KNOWN = frozenset(
     b"TVECT MODEL ANISOU SIGATM SIGUIJ TER ENDMDL CONECT MASTER USER FTNOTE PARENT TARGET METHOD".split()
 )
 _COORDINATES = re.compile(rb" *[+-]?\d+\.\d+ *[+-]?\d+\.\d+ *[+-]?\d+\.\d+")
+_RESIDUE_NUMBER = re.compile(rb" *\S?? *-?\d+[A-Za-z]? *")  # between residue name and coordinates, a column off at most
 _RESOLUTION = re.compile(rb"REMARK   2 RESOLUTION\.\s*(\d+\.?\d*)", re.ASCII)
 
 
@@ -125,10 +126,14 @@ def _close_model(scan: PdbScan, state: _State) -> None:
 
 
 def _refuse_odd_atom(line: bytes, index: int) -> None:
-    """Raise if a line of unknown kind looks like a damaged atom record, which would be lost in silence."""
+    """Raise if a line of unknown kind looks like a damaged atom record, which would be lost in silence.
+
+    Numbers where coordinates stand are not enough: tables of scores behind the atoms have them too. The residue number
+    before them tells the two apart.
+    """
     start = line[:7].strip().upper()
     if (start.startswith((b"ATOM", b"HETATM")) and len(line) >= 27) or (
-        len(line) >= 54 and _COORDINATES.fullmatch(line[30:54])
+        len(line) >= 54 and _COORDINATES.fullmatch(line[30:54]) and _RESIDUE_NUMBER.fullmatch(line[20:30])
     ):
         shown = line[:6].decode("latin-1")
         raise StructureError(

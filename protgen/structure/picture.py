@@ -253,7 +253,11 @@ def paint(axes: Any, drawing: Facets) -> None:
     widths = np.concatenate([np.full(int(silhouette.sum()), 1.1), np.full(int(facing.sum()), 0.25)])
     axes.add_collection(
         PolyCollection(
-            list(corners[order]), facecolors=colours[order], edgecolors=colours[order], linewidths=widths[order]
+            list(corners[order]),
+            facecolors=colours[order],
+            edgecolors=colours[order],
+            linewidths=widths[order],
+            rasterized=True,  # a picture of thousands of facets within an SVG or PDF: as shapes they take 20 MB
         )
     )
     for letter, end in zip("NC", drawing.ends, strict=True):

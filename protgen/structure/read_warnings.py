@@ -1,5 +1,7 @@
 """Parser warnings of a structure file: one code a kind, counted, with the first place of each."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 CODES = {
@@ -30,6 +32,20 @@ CODES = {
     "trailing_bytes": "something follows the end of the structure",
     "hetatm_standard": "a standard residue is recorded as HETATM; it is part of a chain and was kept",
     "no_chain_id": "the chain name is blank; a free letter was given",
+}
+# What may change the residues or coordinates that are taken from a file; the others are about how it is written.
+REMARKABLE = frozenset(CODES) - {
+    "insertion_codes",
+    "element_inferred",
+    "occupancy_missing",
+    "occupancy_out_of_range",
+    "no_end",
+    "encoding_fallback",
+    "trailing_bytes",
+    "hetatm_standard",
+    "no_chain_id",
+    "mse_as_met",
+    "model_records_unbalanced",
 }
 
 
@@ -80,3 +96,9 @@ class WarningLog:
     def warnings(self) -> tuple[ReadWarning, ...]:
         """One warning a code, in the order of `CODES`."""
         return tuple(ReadWarning(code, *self._entries[code]) for code in CODES if code in self._entries)
+
+
+def count_codes(files: Iterable[tuple[ReadWarning, ...]]) -> Counter[str]:
+    """In how many files each code was met, the most frequent first."""
+    found = Counter(warning.code for warnings in files for warning in warnings)
+    return Counter(dict(found.most_common()))

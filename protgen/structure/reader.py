@@ -17,6 +17,7 @@ from protgen.structure.atom_table import AtomTable
 from protgen.structure.bcif import scan_bcif
 from protgen.structure.cif_scan import scan_cif
 from protgen.structure.cif_table import CifScan, cif_table
+from protgen.structure.file_names import SUFFIXES, stem
 from protgen.structure.geometry_checks import check_geometry
 from protgen.structure.pdb_scan import PdbScan, scan_pdb
 from protgen.structure.pdb_table import pdb_table
@@ -25,13 +26,7 @@ from protgen.structure.read_warnings import ReadWarning, WarningLog
 from protgen.structure.sequence_checks import check_sequences
 from protgen.structure.sniff import MAX_BYTES, checked_path, load
 
-SUFFIXES = (
-    ".pdb",
-    ".ent",
-    ".cif",
-    ".mmcif",
-    ".bcif",
-)  # each also with .gz; content decides, this is for listing
+__all__ = ["SUFFIXES", "ReadResult", "count_models", "parse_structure", "read_models", "read_structure", "stem"]
 
 
 @dataclass(frozen=True)
@@ -119,14 +114,35 @@ def read_models(
     return [result.protein for result in _read(path, None, strict, name, max_bytes)]
 
 
+def count_models(path: str | PathLike[str], *, max_bytes: int = MAX_BYTES) -> int:
+    """How many models a file holds; their atoms are not looked at.
+
+    Args:
+        path: the file.
+        max_bytes: unpacked size at which to stop.
+
+    Raises:
+        StructureError: as `read_structure`.
+    """
+    path = checked_path(path)
+    try:
+        return len(_scan(path, WarningLog(), max_bytes).models)
+    except StructureError as error:
+        raise StructureError(f"{path}: {error}") from None
+
+
+def _scan(path: Path, log: WarningLog, max_bytes: int) -> PdbScan | CifScan:
+    payload = load(path, log, max_bytes)
+    return {"pdb": scan_pdb, "cif": scan_cif, "bcif": scan_bcif}[payload.kind](payload.data, log)
+
+
 def _read(
     path: str | PathLike[str], models: list[int] | None, strict: bool, name: str | None, max_bytes: int
 ) -> list[ReadResult]:
     path = checked_path(path)
     try:
         log = WarningLog()
-        payload = load(path, log, max_bytes)
-        scan = {"pdb": scan_pdb, "cif": scan_cif, "bcif": scan_bcif}[payload.kind](payload.data, log)
+        scan = _scan(path, log, max_bytes)
         n_models = len(scan.models)
         if n_models > 1 and models is not None:
             log.add("multi_model", f"{n_models} models", n_models)
@@ -169,14 +185,3 @@ def _protein(table: AtomTable, name: str, log: WarningLog) -> Protein:
 
 def _in_words(warnings: tuple[ReadWarning, ...]) -> str:
     return "; ".join(f"{warning.code} ({warning.count}, first at {warning.first_place})" for warning in warnings)
-
-
-def stem(path: str | PathLike[str]) -> str:
-    """The name of a file without .gz and without the suffix of its format."""
-    name = Path(path).name
-    if name.lower().endswith(".gz"):
-        name = name[:-3]
-    for suffix in SUFFIXES:
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)] or name
-    return name

@@ -110,7 +110,11 @@ def test_page_stands_alone(done):
     assert set(data["figures"]) <= page.ids
     for figure in data["figures"].values():
         go.Figure(figure)  # raises for a property that plotly does not know
-    assert {one["kind"] for one in data["structures"]} == {"best", "worst", "cluster"}
+    assert {one["kind"] for one in data["structures"]} == {"best", "worst", "cluster", ""}
+    files = {row["file"] for row in csv.DictReader((done[1] / "structures.csv").open()) if row["status"] != "error"}
+    assert {one["file"] for one in data["structures"]} == files  # every structure can be looked at
+    panels = [trace for trace in data["figures"]["ramachandran"]["data"] if trace["type"] == "scattergl"]
+    assert [(trace["name"], trace.get("xaxis")) for trace in panels] == [("helices", "x"), ("strands", "x2")]
     assert "mirror image" in " ".join(one["reason"] for one in data["structures"])
 
 
@@ -173,7 +177,7 @@ def test_mesh_is_closed():
     assert sum(len(v["bdata"]) for v in mesh.values()) < 20 * 1500  # 24 structures of 100 residues: below 4 MB
     trace = np.full((10, 4, 3), np.nan)
     trace[:, 1] = ideal_helix(10)[:, 1]
-    assert set(ribbon_mesh(Protein.from_backbone(trace))) == {"ca", "span"}
+    assert set(ribbon_mesh(Protein.from_backbone(trace))) == {"ca", "code", "points", "span"}
 
 
 def test_faults_are_named():

@@ -49,7 +49,13 @@ def test_each_drop_has_its_reason(tmp_path):
     assert "chain break" in found["broken"]
     assert found["two"].startswith("2 chains")
     assert found["junk"].startswith("unreadable")
-    assert counts == {"read": 8, "kept": 2, "dropped": 6, "unreadable": 1}
+    assert {key: counts[key] for key in ("read", "kept", "dropped", "unreadable")} == {
+        "read": 8,
+        "kept": 2,
+        "dropped": 6,
+        "unreadable": 1,
+    }
+    assert counts["warnings"] == {"chain_break": 1}
 
 
 def test_labels_and_facts_are_those_of_the_structure(tmp_path):

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from protgen.generation.relax import joint_energy, relax_frames
+from protgen.generation.relax import joint_energy, relax_frames, with_closing_oxygen
 from protgen.geometry import so3
+from protgen.metrics.clashes import Clashes
 from protgen.spaces.backbone import Backbone
 from protgen.structure.ideal import ideal_hairpin, ideal_helix
+from protgen.structure.protein import Protein
 from protgen.types import Batch, State
 
 pytestmark = pytest.mark.slow
@@ -119,3 +121,28 @@ def test_energies_without_a_slope_do_no_harm(rng):
         SPACE, bad, kept=lambda xyz, mask: (xyz[:, 0, 1] - xyz[:, 0, 1]).norm(dim=-1) + (0 * xyz).sum((1, 2, 3)).sqrt()
     )
     assert all(x.isfinite().all() for x in good.fields.values())
+
+
+def test_a_ring_closes_and_keeps_its_last_oxygen_off_the_first_residue():
+    """Ends near each other come to a peptide bond: C-N within 0.05 Å, O where the plane of that peptide has it."""
+    turn = np.radians(360 / 24)
+    angles = np.arange(24) * turn
+    radius = 3.8 / 2 / np.sin(turn / 2)
+    outward = np.stack([np.cos(angles), np.sin(angles), np.zeros(24)], axis=-1)
+    along = np.stack([-np.sin(angles), np.cos(angles), np.zeros(24)], axis=-1)
+    ca = radius * outward
+    atoms = np.stack([ca - 1.25 * along - 0.7 * outward, ca, ca + 1.25 * along - 0.7 * outward], axis=1)
+    atoms[-1] += [0.6, -0.5, 0.4]
+    mask = torch.ones(1, 24, dtype=torch.bool)
+    state = SPACE.encode(Batch({"atoms": torch.from_numpy(atoms)[None].float()}, mask))
+    rings = torch.tensor([True])
+    relaxed = relax_frames(SPACE, state, steps=400, rings=rings)
+    found = with_closing_oxygen(SPACE.observe(relaxed), mask, rings)[0].double().numpy()
+    assert abs(np.linalg.norm(found[-1, 2] - found[0, 0]) - 1.329) < 0.05
+    assert abs(np.linalg.norm(found[-1, 3] - found[-1, 2]) - 1.231) < 1e-3
+    assert np.linalg.norm(found[-1, 3] - found[0, 0]) > 2.1
+    row = Clashes().measure(Protein.from_backbone(found))
+    assert row["n_clashes"] == 0
+    open_chain = relax_frames(SPACE, state, steps=400)
+    unchanged = relax_frames(SPACE, state, steps=400, rings=torch.tensor([False]))
+    assert torch.equal(open_chain["trans"], unchanged["trans"])

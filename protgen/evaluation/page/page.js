@@ -17,12 +17,14 @@ function themed(layout) {
     // a narrow window fits half the labels of an axis in degrees
     return own?.dtick === 60 && innerWidth < 560 ? {...own, title, dtick: 120, tickangle: 0} : {...own, title};
   };
+  const names = [...new Set(["xaxis", "yaxis", ...Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key))])];
+  const axes = Object.fromEntries(names.map((name) => [name, {...axis, ...named(layout[name])}]));
   return {
-    margin: {l: 54, r: 14, t: 10, b: 46}, showlegend: false,
+    margin: {l: 54, r: 14, t: layout.annotations ? 30 : 10, b: 46}, showlegend: false,
     modebar: {bgcolor: "rgba(0,0,0,0)", color: c.soft, activecolor: c.ink}, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: {color: c.ink, family: "system-ui, sans-serif", size: 12.5},
     hoverlabel: {font: {size: 12}},
-    ...layout, xaxis: {...axis, ...named(layout.xaxis)}, yaxis: {...axis, ...named(layout.yaxis)},
+    ...layout, ...axes,
   };
 }
 
@@ -52,7 +54,10 @@ function meshTrace(mesh, byChain) {
   const light = {ambient: 0.55, diffuse: 0.75, specular: 0.18, roughness: 0.55, fresnel: 0.05};
   if (mesh.ca) {
     const [x, y, z] = mesh.ca;
-    return {type: "scatter3d", mode: "lines", x, y, z, line: {width: 9, color: "#8a9099"}, hoverinfo: "skip"};
+    const along = Array.from({length: mesh.points}, (_, k) => k / Math.max(1, mesh.points - 1));
+    const line = byChain ? {color: along, colorscale: RAINBOW, cmin: 0, cmax: 1}
+      : {color: mesh.code, colorscale: steps(DATA.palette), cmin: -0.5, cmax: DATA.palette.length - 0.5};
+    return {type: "scatter3d", mode: "lines", x, y, z, line: {width: 9, ...line}, hoverinfo: "skip"};
   }
   return {
     type: "mesh3d", x: mesh.x, y: mesh.y, z: mesh.z, i: mesh.i, j: mesh.j, k: mesh.k, intensitymode: "cell",
@@ -79,8 +84,30 @@ function drawStructure() {
   Plotly.react("view", [meshTrace(shown.mesh, byChain)], layout, CONFIG);
   document.getElementById("reason").textContent = shown.reason;
   const tag = document.getElementById("kind");
-  tag.textContent = shown.kind === "cluster" ? "cluster" : shown.kind;
+  tag.textContent = shown.kind;
+  tag.hidden = !shown.kind;
   tag.className = "tag " + shown.kind;
+}
+
+function show(place) {
+  const select = document.getElementById("which");
+  if (!select || !DATA.structures.length) return;
+  select.value = String((place + DATA.structures.length) % DATA.structures.length);
+  drawStructure();
+}
+
+// The structure behind a point of a plot; names of files are unique in a page.
+function showFile(name) {
+  const place = DATA.structures.findIndex((one) => one.file === name);
+  if (place < 0) return;
+  show(place);
+  document.getElementById("view").scrollIntoView({block: "center"});
+}
+
+function find() {
+  const wanted = document.getElementById("find").value.trim().toLowerCase();
+  const place = DATA.structures.findIndex((one) => one.file.toLowerCase().includes(wanted));
+  if (wanted && place >= 0) show(place);
 }
 
 function setTheme(name) {
@@ -95,4 +122,16 @@ for (const id of ["which", "colouring"]) {
   const control = document.getElementById(id);
   if (control) control.addEventListener("change", drawStructure);
 }
+const select = document.getElementById("which");
+if (select) {
+  document.getElementById("before").addEventListener("click", () => show(Number(select.value) - 1));
+  document.getElementById("after").addEventListener("click", () => show(Number(select.value) + 1));
+  document.getElementById("find").addEventListener("input", find);
+}
 setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+for (const id of Object.keys(DATA.figures)) {
+  document.getElementById(id).on("plotly_click", (event) => {
+    const text = event.points[0]?.text;
+    if (typeof text === "string") showFile(text.split("<br>")[0]);
+  });
+}
