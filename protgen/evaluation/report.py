@@ -119,6 +119,7 @@ def page(result: EvaluationResult, control: NativeControl | None) -> str:
         data=_script_safe(json.dumps(data, separators=(",", ":"), allow_nan=False)),
         plotly=_script_safe(get_plotlyjs()),
         js=_resource("page.js"),
+        interval=html.escape(result.content["interval"]),
     )
 
 
@@ -136,8 +137,7 @@ _PAGE = """<!DOCTYPE html>
 <header><h1>{title}</h1><p>{subtitle}</p><button id="theme" type="button">Light or dark</button></header>
 <nav>{nav}</nav>
 <main>{body}</main>
-<footer>Made by protgen evaluate. Intervals are 95 % percentile bootstrap intervals of the mean (1000 resamples,
-seed 0); n is the number of structures that have the figure, of those read.</footer>
+<footer>Made by protgen evaluate. Intervals are {interval}; n is the number of structures that have the figure, of those read.</footer>
 <script type="application/json" id="data">{data}</script>
 <script>{plotly}</script>
 <script>{js}</script>
