@@ -137,7 +137,8 @@ _PAGE = """<!DOCTYPE html>
 <header><h1>{title}</h1><p>{subtitle}</p><button id="theme" type="button">Light or dark</button></header>
 <nav>{nav}</nav>
 <main>{body}</main>
-<footer>Made by protgen evaluate. Intervals are {interval}; n is the number of structures that have the figure, of those read.</footer>
+<footer>Made by protgen evaluate. Intervals are {interval};
+n is the number of structures that have the figure, of those read.</footer>
 <script type="application/json" id="data">{data}</script>
 <script>{plotly}</script>
 <script>{js}</script>

@@ -29,7 +29,7 @@ def covered(intervals, truth):
     return float(((low <= truth) & (truth <= high)).mean())
 
 
-@pytest.mark.parametrize("count, n", [(0, 10), (24, 24), (3, 17), (50, 100)])
+@pytest.mark.parametrize(("count", "n"), [(0, 10), (24, 24), (3, 17), (50, 100)])
 def test_wilson_is_that_of_scipy(count, n):
     """The interval of a share agrees with scipy's, and is inside [0, 1] with a width for none and all."""
     expected = binomtest(count, n).proportion_ci(0.95, "wilson")
@@ -38,7 +38,7 @@ def test_wilson_is_that_of_scipy(count, n):
     assert 0 <= low < high <= 1
 
 
-@pytest.mark.parametrize("n, p", [(12, 0.5), (24, 0.9), (24, 0.97), (100, 0.02)])
+@pytest.mark.parametrize(("n", "p"), [(12, 0.5), (24, 0.9), (24, 0.97), (100, 0.02)])
 def test_wilson_covers_a_share(n, p):
     """Coverage of the Wilson interval, exactly, over the binomial distribution: 93 % or more, and less than always."""
     from scipy.stats import binom
@@ -56,7 +56,7 @@ def test_a_summary_of_verdicts_is_a_share():
 
 
 def test_the_interval_of_a_mean_is_of_95_percent():
-    """Of normal values it is mean ± t s / √n to the noise of 1,000 resamples: a 90 % interval would be 16 % narrower."""
+    """Of normal values it is mean ± t s / √n to the noise of resampling: a 90 % interval would be 16 % narrower."""
     values = np.random.default_rng(0).normal(size=60)
     exact = 2.001 * values.std(ddof=1) / np.sqrt(60)
     low, high = mean_interval(values, resamples=20_000)
