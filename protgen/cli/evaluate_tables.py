@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 from protgen.cli.console import escape, stdout, table, warn
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from rich.table import Table
 
     from protgen.evaluation.result import EvaluationResult
@@ -104,7 +107,23 @@ def set_table(result: "EvaluationResult") -> "Table":
         clusters = str(diversity.get("clusters", "-"))
         counts = str(content["n"]), str(content["n_failed"])
         shown.add_row(escape(name), *counts, clusters, *(show_number(value) for value in numbers))
+    shown.caption = escape("; ".join(_set_notes(result.content))) or None
     return shown
+
+
+def _set_notes(content: "Mapping[str, Any]") -> "list[str]":
+    """What clusters, mean TM and novelty are, in as few words as they take."""
+    notes = []
+    if content["sets"]:
+        first = next(iter(content["sets"].values()))
+        if "diversity" in first:
+            notes.append(f"clusters: {content['cluster_definition'].split(';')[0].removeprefix('cluster of its set ')}")
+        if "novelty" in first:
+            about = first["novelty"]
+            notes.append(f"max TM, novel: to {about['n_reference']:,} references, by the structure's length")
+            if about["n_crops"]:
+                notes.append(f"{about['n_crops']:,} of them are crops: give the folder of whole chains to find pieces")
+    return notes
 
 
 def summary_table(result: "EvaluationResult") -> "Table":

@@ -227,7 +227,9 @@ def _tiles(result: EvaluationResult, names: Sequence[str]) -> str:
         facts.append(("free of clashes", show(metrics["clash_free"]["mean"], True, " %")))
         if "diversity" in content:
             clusters = content["diversity"]
-            facts.append(("clusters / samples", f"{clusters['clusters']} / {clusters['n']}"))
+            facts.append(
+                (f"clusters / samples (TM by {clusters['tm_by']})", f"{clusters['clusters']} / {clusters['n']}")
+            )
         if "novelty" in content:
             facts.append(("novel folds", show(content["novelty"]["novel_fraction"], True, " %")))
         listed = "".join(f"<dt>{label}</dt><dd>{value}</dd>" for label, value in facts)

@@ -17,16 +17,16 @@ HEADINGS = {
     "js_rg": "JS of Rg / 2.2 L^0.38, bits",
     "js_contact_order": "JS of contact order, bits",
     "js_fold_c": "JS of folds, class, bits",
-    "js_fold_c_corrected": "the same, corrected",
+    "js_fold_c_corrected": "JS of folds, class, corrected",
     "js_fold_a": "JS of folds, architecture, bits",
-    "js_fold_a_corrected": "the same, corrected",
+    "js_fold_a_corrected": "JS of folds, architecture, corrected",
     "js_fold_t": "JS of folds, topology, bits",
-    "js_fold_t_corrected": "the same, corrected",
+    "js_fold_t_corrected": "JS of folds, topology, corrected",
     "frechet": "Fréchet, descriptors",
-    "frechet_corrected": "the same, corrected",
+    "frechet_corrected": "Fréchet, descriptors, corrected",
     "frechet_natives": "the same, natives against natives",
     "frechet_fold": "Fréchet, fold features",
-    "frechet_fold_corrected": "the same, corrected",
+    "frechet_fold_corrected": "Fréchet, fold features, corrected",
     "frechet_fold_natives": "the same, natives against natives",
     "mmd": "MMD² × 1000",
     "classifier_accuracy": "classifier accuracy",
@@ -81,7 +81,7 @@ def folds_section(content: Content, control: NativeControl | None) -> tuple[str,
     body = []
     for level in LEVELS:
         headings = {f"fold_score_{level}": f"fold score, {LEVEL_NAMES[level]}"}
-        headings[f"fold_score_{level}_corrected"] = "the same, corrected"
+        headings[f"fold_score_{level}_corrected"] = f"fold score, {LEVEL_NAMES[level]}, corrected"
         for name, heading in headings.items():
             if not any(name in entry for entry in entries):
                 continue

@@ -251,6 +251,7 @@ def describe_novelty(rows: Sequence[dict[str, Value]], reference: Reference) -> 
         "reference": reference.name,
         "n_reference": len(reference),
         "n_reference_given": reference.n_given,
+        "n_crops": reference.n_crops,
         "n": novel.n,
         "n_given": len(rows),
         "mean_max_tm": summarise(values).mean,
