@@ -84,7 +84,7 @@ class Bench:
 
 
 def interval(values: Iterable[float]) -> dict:
-    """Mean with its bootstrap 95 % interval."""
+    """Mean with its 95 % interval."""
     return asdict(summarise(np.array(list(values), dtype=float)))
 
 

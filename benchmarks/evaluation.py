@@ -31,13 +31,14 @@ import numpy as np
 
 from protgen.evaluation.runner import Settings, evaluate
 from protgen.evaluation.validity import validity
+from protgen.metrics.base import summarise
 from protgen.metrics.bonds import TARGETS, covalent_geometry
 from protgen.metrics.compactness import radius_of_gyration
 from protgen.metrics.descriptors import NAMES, descriptors
 from protgen.metrics.distribution import frechet_distance, standardise
-from protgen.metrics.diversity import diversity
+from protgen.metrics.diversity import THRESHOLD, Clustering, diversity_of, pairwise_tm
 from protgen.metrics.fold import fold_network_card, read_folds
-from protgen.metrics.novelty import novelty
+from protgen.metrics.novelty import NOVEL, novelty
 from protgen.metrics.secondary_structure import secondary_structure
 from protgen.metrics.tm import ca_trace
 from protgen.structure.ideal import mirror
@@ -62,17 +63,19 @@ def proteins_of(files: list[Path]) -> list[Protein]:
 def clusters(chains: Path, jobs: int) -> dict:
     traces = [ca_trace(protein) for protein in proteins_of(listed(chains, 80, 120)[:1000])]
     start = time.perf_counter()
-    prefiltered = diversity(traces, prefilter=True, jobs=jobs)
+    fewer = pairwise_tm(traces, prefilter=THRESHOLD, jobs=jobs)
     middle = time.perf_counter()
-    full = diversity(traces, jobs=jobs)
+    every = pairwise_tm(traces, jobs=jobs)
+    prefiltered, full = (diversity_of(tm, Clustering()) for tm in (fewer, every))
     return {
+        "clusters by": str(Clustering()),
         "n": len(traces),
         "seconds": middle - start,
         "seconds without prefilter": time.perf_counter() - middle,
         "clusters": prefiltered.n_clusters,
         "clusters without prefilter": full.n_clusters,
         "same labels": bool((prefiltered.labels == full.labels).all()),
-        "pairs on another side of 0.5": int(((prefiltered.tm >= 0.5) != (full.tm >= 0.5)).sum() // 2),
+        "pairs on another side of 0.5": int(((fewer.longer >= THRESHOLD) != (every.longer >= THRESHOLD)).sum() // 2),
     }
 
 
@@ -84,11 +87,16 @@ def nearest(chains: Path, jobs: int) -> dict:
     seconds = time.perf_counter() - start
     few = samples[:10]
     exact = novelty(few, references, keep=None, jobs=jobs)
+    pieces = [trace[len(trace) // 4 :][:length] for length in (60, 70, 100) for trace in references if len(trace) > 180]
+    pieces = pieces[:: max(1, len(pieces) // 30)]
+    again = novelty(pieces, references, jobs=jobs)
     return {
         "n": len(samples),
         "references": len(references),
         "seconds": seconds,
-        "novel": found.novel_fraction,
+        "novel": asdict(summarise((found.max_tm < NOVEL).astype(float))),
+        "exact pieces of longer chains": len(pieces),
+        "least max TM of these": float(again.max_tm.min()),
         "max TM lost by the prefilter, mean of 10": float(np.mean(exact.max_tm - found.max_tm[:10])),
         "max TM lost by the prefilter, largest": float(np.max(exact.max_tm - found.max_tm[:10])),
     }

@@ -37,7 +37,7 @@ from protgen.families.base import LikelihoodFamily
 from protgen.generation.design import SampleSettings
 from protgen.generation.generate import generate
 from protgen.metrics.base import summarise
-from protgen.metrics.diversity import diversity
+from protgen.metrics.diversity import Clustering, diversity
 from protgen.metrics.tm import ca_trace
 from protgen.models.blueprints import fit_store
 from protgen.models.model import Model, build_model
@@ -151,6 +151,7 @@ def cell(family: str, encoder: str, options: argparse.Namespace) -> JSON:
         "after relaxation": figures([design.protein for design in designs]),
         "before relaxation": figures([design.raw for design in designs]),
         "clusters / samples at TM 0.5": diversity(traces, jobs=1).clusters_per_sample,
+        "clusters by": str(Clustering()),
         "likelihood": likelihood(model, store, options.seed),
     }
 

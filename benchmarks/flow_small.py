@@ -3,9 +3,9 @@
     python benchmarks/flow_small.py STORE --out benchmarks/results/flow_small [--n 200] [--seed 0] [--model flow-small]
 
 STORE is made by `protgen data build CHAINS --out STORE`. Designs have lengths 60-100 (uniform) and default settings;
-the natives are the validation split of the store at the same lengths, the strings asked for are theirs, and
-novelty is against every training item. `--parts` picks some of the parts; each writes its own JSON, so a run can go on
-where it stopped.
+the natives are the validation split of the store at the same lengths, the strings asked for are theirs, and novelty is
+against every training item, and with `--chains CHAINS` against the whole chains of these. `--parts` picks some of the
+parts; each writes its own JSON, so a run can go on where it stopped.
 """
 
 import argparse
@@ -24,14 +24,16 @@ from protgen.conditions.base import Condition
 from protgen.conditions.length import Length
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.conditions.strand_pairing import StrandPairing
+from protgen.data.build import find_sources
 from protgen.data.store import Store
+from protgen.evaluation.sets import COPY
 from protgen.evaluation.validity import validity
 from protgen.generation.design import Design, SampleSettings, settings_for
 from protgen.generation.generate import generate, generate_each
 from protgen.geometry import so3
 from protgen.metrics.base import summarise
-from protgen.metrics.diversity import diversity
-from protgen.metrics.novelty import novelty
+from protgen.metrics.diversity import Clustering, diversity
+from protgen.metrics.novelty import NOVEL, novelty
 from protgen.metrics.reference_data import typical_radius_of_gyration
 from protgen.metrics.tm import ca_trace
 from protgen.models.model import Model
@@ -47,7 +49,7 @@ LOW, HIGH = 60, 100
 
 
 def figures(proteins: Sequence[Protein]) -> dict[str, dict[str, float]]:
-    """The bars of the model card, each a mean over structures with its bootstrap 95 % interval."""
+    """The bars of the model card, each a mean over structures with its 95 % interval."""
     rows = [validity(protein) for protein in proteins]
 
     def column(function: Callable[[dict], float]) -> dict[str, float]:
@@ -117,23 +119,41 @@ def asked_structure(model: Model, store: Store, seed: int, settings: SampleSetti
     return {"n": len(items), "asked structure obtained": asdict(summarise(np.array(agreement))), "validity": result}
 
 
-def folds(store: Store, out: Path) -> dict:
-    """Clusters at TM 0.5, and the nearest training item of each design."""
+def folds(store: Store, out: Path, chains: Path | None) -> dict:
+    """Clusters at TM 0.5, and of each design the nearest training item, and the nearest whole chain if these are given.
+
+    The store holds crops of longer chains, which a design may match across their ends.
+    """
     proteins = [read_structure(path) for path in sorted((out / "designs").glob("*.pdb"))]
-    traces = [ca_trace(protein) for protein in proteins]
-    clusters = diversity(traces, jobs=os.cpu_count() or 1)
+    traces, jobs = [ca_trace(protein) for protein in proteins], os.cpu_count() or 1
+    clusters = diversity(traces, jobs=jobs)
     training = [int(i) for i in store.indices("train")]
-    references = [np.array(store[i].atoms[:, 1], dtype=float) for i in training]
-    near = novelty(traces, references, jobs=os.cpu_count() or 1)
-    return {
+    items = [np.array(store[i].atoms[:, 1], dtype=float) for i in training]
+    result = {
         "n": len(proteins),
+        "clusters by": str(Clustering()),
         "clusters": int(clusters.n_clusters),
-        "clusters / samples at TM 0.5": clusters.clusters_per_sample,
+        "clusters / samples": clusters.clusters_per_sample,
+        "clusters by the shorter length": diversity(traces, clustering=Clustering("shorter"), jobs=jobs).n_clusters,
         "mean pairwise TM": float(clusters.mean_pairwise_tm),
-        "max TM to a training item": asdict(summarise(near.max_tm)),
-        "largest": float(near.max_tm.max()),
-        "samples with TM > 0.95": int((near.max_tm > 0.95).sum()),
-        "samples with TM < 0.5 (new folds)": float((near.max_tm < 0.5).mean()),
+        "training items": nearest(traces, items, jobs),
+    }
+    if chains is None:
+        return result
+    named = {store[i].id.split(":")[0] for i in training}
+    whole = [ca_trace(read_structure(source.path)) for source in find_sources(chains) if source.id in named]
+    return {**result, "whole training chains": nearest(traces, whole, jobs)}
+
+
+def nearest(traces: Sequence[np.ndarray], references: Sequence[np.ndarray], jobs: int) -> dict:
+    """The highest TM of each design, by its length, to any reference."""
+    found = novelty(traces, references, jobs=jobs).max_tm
+    return {
+        "n": len(references),
+        "max TM": asdict(summarise(found)),
+        "largest": float(found.max()),
+        "share with TM of 0.9 or more (copies)": asdict(summarise((found >= COPY).astype(float))),
+        "share with TM below 0.5 (new folds)": asdict(summarise((found < NOVEL).astype(float))),
     }
 
 
@@ -185,6 +205,7 @@ def main() -> None:
     parser.add_argument("--model", default="flow-small")
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--chains", type=Path, help="the chains the store was built from: novelty against whole ones")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--parts", default="unconditional,natives,asked,folds,reproducibility,equivariance")
     options = parser.parse_args()
@@ -196,7 +217,7 @@ def main() -> None:
         "unconditional": lambda: unconditional(model, options.n, options.seed, settings, out),
         "natives": lambda: {"n": len(natives(store)), "figures": figures(natives(store))},
         "asked": lambda: asked_structure(model, store, options.seed, settings),
-        "folds": lambda: folds(store, out),
+        "folds": lambda: folds(store, out, options.chains),
         "reproducibility": lambda: reproducibility(model, options.seed, settings),
         "equivariance": lambda: equivariance(model),
     }

@@ -67,7 +67,7 @@ def strand_kept(codes: str, got: np.ndarray) -> float:
 
 
 def figures(proteins: Sequence[Protein], asked: Sequence[Sequence[Condition]]) -> dict:
-    """Means with bootstrap 95 % intervals; crossovers are counted over all structures."""
+    """Means with 95 % intervals; crossovers are counted over all structures."""
     rows = [sheets_of(protein.backbone) for protein in proteins]
     codes = [assign_dssp(protein.backbone[None])[0] for protein in proteins]
     strings = [[c.codes for c in own if isinstance(c, SecondaryStructure)] for own in asked]
@@ -86,8 +86,8 @@ def figures(proteins: Sequence[Protein], asked: Sequence[Sequence[Condition]]) -
     kept = {name: np.array(values)[np.isfinite(values)] for name, values in columns.items()}
     right, total = sum(row.right_handed for row in rows), sum(row.crossovers for row in rows)
     return {name: asdict(summarise(values)) for name, values in kept.items() if len(values)} | {
-        "crossovers right-handed": f"{right} of {total}",
-        "structures with strand >= 10 %": int((np.array(columns["strand"]) >= ENOUGH_STRAND).sum()),
+        "crossovers right-handed": asdict(summarise(np.arange(total) < right)),
+        "structures with strand >= 10 %": asdict(summarise(np.array(columns["strand"]) >= ENOUGH_STRAND)),
     }
 
 

@@ -12,18 +12,25 @@ from protgen.evaluation.folds import FEWEST_EMBEDDED, FEWEST_SCORED
 from protgen.evaluation.likelihood import DEFINITIONS as LIKELIHOOD
 from protgen.evaluation.sets import CLUSTER, QUANTITIES
 from protgen.evaluation.validity import structure_metrics
+from protgen.metrics.base import INTERVAL
+from protgen.metrics.distribution import FEWEST_A_COLUMN
 from protgen.metrics.fold import LEVEL_NAMES, LEVELS, fold_network_card
+from protgen.metrics.novelty import NOVEL, SHORTEST
 from protgen.metrics.self_consistency import MOTIF_QUANTITIES
 from protgen.metrics.self_consistency import QUANTITIES as SELF_CONSISTENCY
 
 TABLE = "| column | unit | better | definition |\n|---|---|---|---|\n"
 
-HEAD = """# Metric definitions
+HEAD = (
+    """# Metric definitions
 
 Made by `python docs/make_metrics.py` from the metrics themselves; `summary.json` of `protgen evaluate` carries the same
 texts. Å and degrees; residues are those of the file, missing atoms are left out and never filled in. Every summary says
-how many values were used of how many structures were given, with a seeded bootstrap 95 % interval of the mean.
+how many values were used of how many structures were given, with an interval of the mean,
 """
+    + INTERVAL
+    + ".\n"
+)
 
 DESIGNABILITY = f"""
 ## Designability
@@ -76,6 +83,25 @@ descriptors and from 0.6 Å on by the fold features, which are trained to be ins
 """
 
 
+SETS = f"""
+## Sets
+
+With clusters (`--tm`) and a reference (`--reference`).
+
+TM of a pair has two values, by either length. Clusters and mean TM are by the longer, so that both structures agree, as
+foldseek with coverage of both asks for; `summary.json` has what the shorter gives beside it (`by_shorter`), where one short
+helix joins all that hold a helix. `--cluster-by`, `--linkage` (`cover`: greedy set cover; `single`; `complete`) and
+`--cluster-tm` choose otherwise, and the clusters are named after them wherever they are printed.
+
+Max TM is by the length of the structure, among references of any length from {SHORTEST:g} times its own on: shorter ones
+cannot reach {NOVEL:g}. Two prefilters go before the full search. On 33 structures against 6,528 training chains (natives of
+the validation split, designs, noisy pieces of long chains) they lose nothing of max TM: LOSS. A store holds crops of its
+longer chains (`n_crops` says how many): a structure that is like a stretch across the end of a crop is found among whole
+chains alone, so name the folder of chains that the store was built from as the reference of a model's training data.
+
+"""
+
+
 def folds() -> str:
     """The section on fold scores, up to its table."""
     card = fold_network_card()
@@ -90,7 +116,8 @@ for each architecture, so that the classes are a partition. On {card["validation
 a superfamily that it has seen, it is right for: {right}. Figures of another
 network, those of papers included, are on another scale. Sets of {FEWEST_SCORED} structures or more are read (`folds` of
 a set in `summary.json`), at most 500 of them; `--no-folds` leaves it out. Differences between sets are in
-`comparison.csv` with bootstrap intervals and the p-value of a permutation test.
+`comparison.csv` with the p-value of a permutation test, and with an interval where there are {FEWEST_A_COLUMN} structures
+a class on either side.
 
 """
 
@@ -103,7 +130,7 @@ def page() -> str:
         for q in metric.quantities:
             definition = q.definition.replace("|", "\\|")
             parts.append(f"| `{q.name}` | {q.unit} | {q.better or ''} | {definition} |\n")
-    parts.append("\n## Sets\n\nWith clusters (`--tm`) and a reference (`--reference`).\n\n" + TABLE)
+    parts.append(SETS + TABLE)
     for q in (CLUSTER, *QUANTITIES):
         parts.append(f"| `{q.name}` | {q.unit} | {q.better or ''} | {q.definition} |\n")
     parts.append(folds() + "| figure | definition |\n|---|---|\n")

@@ -48,6 +48,7 @@ def evaluate(
         conditions=tuple(evaluators_of(asked)),
         reference=against.natives(output.jobs),
         tm=against.tm.value,
+        clustering=against.clustering(),
         most_compared=against.most_compared,
         folds=against.folds,
         residues=output.residues,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from protgen.evaluation.likelihood import LikelihoodSettings
     from protgen.evaluation.reference import Reference
     from protgen.evaluation.refolding import Refolder
+    from protgen.metrics.diversity import Clustering
 
 ORACLES = "Oracles: designability, likelihood"
 
@@ -29,6 +30,21 @@ class TMChoice(StrEnum):
     full = "full"
     foldseek = "foldseek"
     none = "none"
+
+
+class ClusterLength(StrEnum):
+    """The length of a pair that normalises TM."""
+
+    longer = "longer"
+    shorter = "shorter"
+
+
+class LinkageChoice(StrEnum):
+    """How clusters are made: greedy set cover, single or complete linkage."""
+
+    cover = "cover"
+    single = "single"
+    complete = "complete"
 
 
 def oracle(flag: str, text: str, *more: str, metavar: str | None = None, least: int | None = None) -> Any:
@@ -53,6 +69,11 @@ class ComparedWith:
         typer.Option("--reference", help="Store or folder of natives: novelty, control.", metavar="NAME|PATH"),
     ] = None
     tm: Annotated[TMChoice, typer.Option("--tm", help="What finds clusters.")] = TMChoice.quick
+    cluster_by: Annotated[
+        ClusterLength, typer.Option("--cluster-by", help="Length that normalises TM: longer asks both to agree.")
+    ] = ClusterLength.longer
+    linkage: Annotated[LinkageChoice, typer.Option("--linkage", help="Of clusters.")] = LinkageChoice.cover
+    cluster_tm: Annotated[float, typer.Option("--cluster-tm", help="TM of one cluster.", metavar="TM")] = 0.5
     most_compared: Annotated[
         int, typer.Option("--most-compared", min=2, help="Cluster up to so many structures.", metavar="N")
     ] = 4000
@@ -69,6 +90,16 @@ class ComparedWith:
             "--top", help="Structure file with the atoms of the trajectories among the PATHs.", metavar="FILE"
         ),
     ] = None
+
+    def clustering(self) -> "Clustering":
+        """What makes a cluster.
+
+        Raises:
+            UsageError: if the threshold is no TM-score.
+        """
+        from protgen.metrics.diversity import Clustering
+
+        return Clustering(self.cluster_by.value, self.linkage.value, self.cluster_tm)
 
     def natives(self, jobs: int) -> "Reference | None":
         """The reference set, if one is named."""

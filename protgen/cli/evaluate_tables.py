@@ -143,7 +143,23 @@ def set_table(result: "EvaluationResult", settings: "Settings") -> "Table":
             cells += [show_number(value) for value in values]
         cells.append(show_number(100 * number_of(content["metrics"]["rama_favoured"]["mean"])))
         shown.add_row(escape(name), *cells)
+    shown.caption = escape("; ".join(_set_notes(result.content))) or None
     return shown
+
+
+def _set_notes(content: "Mapping[str, Any]") -> "list[str]":
+    """What clusters, mean TM and novelty are, in as few words as they take."""
+    notes = []
+    if content["sets"]:
+        first = next(iter(content["sets"].values()))
+        if "diversity" in first:
+            notes.append(f"clusters: {content['cluster_definition'].split(';')[0].removeprefix('cluster of its set ')}")
+        if "novelty" in first:
+            about = first["novelty"]
+            notes.append(f"max TM, novel: to {about['n_reference']:,} references, by the structure's length")
+            if about["n_crops"]:
+                notes.append(f"{about['n_crops']:,} of them are crops: give the folder of whole chains to find pieces")
+    return notes
 
 
 def summary_table(result: "EvaluationResult", control: "NativeControl | None" = None) -> "Table":

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.stats import mannwhitneyu
 
 from protgen.metrics.base import Value
+from protgen.metrics.intervals import Stratum, difference_interval
 
 COLUMNS = (
     "metric",
@@ -25,13 +26,12 @@ COLUMNS = (
     "n_strata",
 )
 STRATUM = 20  # residues; structures are compared with those of like length
-RESAMPLES = 1000
 _FEWEST = 3  # values of either set below which nothing is tested
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of the second set less that of the first, with the 95 % bootstrap interval; NaN where it is unknown."""
+    """Mean of the second set less that of the first, with its 95 % interval; NaN where it is unknown."""
 
     value: float
     low: float
@@ -39,18 +39,18 @@ class Difference:
 
 
 def compare_sets(
-    rows: Sequence[dict[str, Value]], names: Sequence[str], metrics: Sequence[str], seed: int = 0
+    rows: Sequence[dict[str, Value]], names: Sequence[str], metrics: Sequence[str]
 ) -> list[dict[str, Value]]:
     """One row for each metric and pair of sets.
 
-    `p_value` is of the two-sided Mann-Whitney test, for one metric and pair by itself. The matched difference is taken
-    within strata of 20 residues in which both sets have members, weighted by the smaller count.
+    Intervals are Welch's, of verdicts (0 or 1) Newcombe's; see `difference_interval`. `p_value` is of the two-sided
+    Mann-Whitney test, for one metric and pair by itself. The matched difference is taken within strata of 20 residues
+    in which both sets have members, weighted by the smaller count.
 
     Args:
         rows: of the table, with "length".
         names: the set of each row.
         metrics: columns to compare.
-        seed: of the resampling.
     """
     sets = list(dict.fromkeys(names))
     of_set = np.array(names)
@@ -64,8 +64,8 @@ def compare_sets(
             if min(map(len, parts)) < _FEWEST:
                 continue
             a, b = (values[part] for part in parts)
-            plain = difference(a, b, seed=seed)
-            matched, n_strata = matched_difference(a, b, strata[parts[0]], strata[parts[1]], seed=seed)
+            plain = difference(a, b)
+            matched, n_strata = matched_difference(a, b, strata[parts[0]], strata[parts[1]])
             p = 1.0 if np.ptp(np.concatenate([a, b])) == 0 else float(mannwhitneyu(a, b).pvalue)
             numbers = (plain.value, plain.low, plain.high, p, matched.value, matched.low, matched.high)
             row = [metric, first, second, len(a), len(b), *numbers, n_strata]
@@ -73,26 +73,23 @@ def compare_sets(
     return table
 
 
-def difference(first: np.ndarray, second: np.ndarray, *, seed: int = 0) -> Difference:
+def difference(first: np.ndarray, second: np.ndarray) -> Difference:
     """Difference of means, second less first.
 
     Args:
         first: (n,) values of the first set.
         second: (m,) values of the second.
-        seed: of the resampling.
 
     Examples:
         >>> difference(np.zeros(5), np.ones(5)).value
         1.0
     """
-    rng = np.random.default_rng(seed)
-    drawn = [_resampled_means(values, rng) for values in (first, second)]
-    low, high = np.quantile(drawn[1] - drawn[0], [0.025, 0.975])
-    return Difference(float(second.mean() - first.mean()), float(low), float(high))
+    whole = Stratum(first, second)
+    return Difference(whole.difference, *difference_interval([whole]))
 
 
 def matched_difference(
-    first: np.ndarray, second: np.ndarray, strata_first: np.ndarray, strata_second: np.ndarray, *, seed: int = 0
+    first: np.ndarray, second: np.ndarray, strata_first: np.ndarray, strata_second: np.ndarray
 ) -> tuple[Difference, int]:
     """Difference of means between members of like length, and the number of strata both sets have.
 
@@ -101,25 +98,15 @@ def matched_difference(
         second: (m,) values of the second.
         strata_first: (n,) stratum of length of each.
         strata_second: (m,) likewise.
-        seed: of the resampling.
     """
-    rng = np.random.default_rng(seed)
-    total, drawn, weight = 0.0, np.zeros(RESAMPLES), 0.0
     shared = np.intersect1d(strata_first, strata_second)
-    for stratum in shared:
-        a, b = first[strata_first == stratum], second[strata_second == stratum]
-        fraction = float(min(len(a), len(b)))
-        total += fraction * float(b.mean() - a.mean())
-        drawn += fraction * (_resampled_means(b, rng) - _resampled_means(a, rng))
-        weight += fraction
-    if not weight:
+    if not len(shared):
         return Difference(np.nan, np.nan, np.nan), 0
-    low, high = np.quantile(drawn / weight, [0.025, 0.975])
-    return Difference(total / weight, float(low), float(high)), len(shared)
-
-
-def _resampled_means(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return values[rng.integers(0, len(values), size=(RESAMPLES, len(values)))].mean(axis=1)
+    pairs = [(first[strata_first == stratum], second[strata_second == stratum]) for stratum in shared]
+    weights = np.array([min(map(len, pair)) for pair in pairs], dtype=float)
+    strata = [Stratum(*pair, weight) for pair, weight in zip(pairs, (weights / weights.sum()).tolist(), strict=True)]
+    value = sum(stratum.weight * stratum.difference for stratum in strata)
+    return Difference(value, *difference_interval(strata)), len(shared)
 
 
 def _number(value: Value | None) -> float:

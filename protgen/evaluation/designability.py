@@ -257,6 +257,8 @@ def describe_designability(rows: Sequence[Row], diversity: Mapping[str, Any]) ->
         "n": fraction.n,
         "n_given": len(rows),
         "designable_fraction": fraction.mean,
+        "designable_fraction_ci_low": fraction.ci_low,
+        "designable_fraction_ci_high": fraction.ci_high,
         "mean_sc_rmsd": values["sc_rmsd"].mean,
         "refolds_used": int(sum(_number(row, "n_refolds_used") for row in rows if "n_refolds_used" in row)),
         "refolds_given": int(sum(_number(row, "n_refolds") for row in rows if "n_refolds" in row)),

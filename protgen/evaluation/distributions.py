@@ -11,6 +11,7 @@ from protgen.evaluation.reference import TRAIN
 from protgen.geometry.constants import RG_EXPONENT
 from protgen.metrics.descriptors import NAMES
 from protgen.metrics.distribution import (
+    FEWEST_A_COLUMN,
     classifier_two_sample,
     frechet_distance,
     jensen_shannon,
@@ -35,12 +36,17 @@ DEFINITIONS = {
     "js_rg": "the same of Rg / (2.2 L^0.38) over 20 bins of both sides' range",
     "js_contact_order": "the same of relative contact order",
     "js_fold_c": f"the same of the mean class probabilities by {_NET}: CATH class",
+    "js_fold_c_corrected": "js_fold_c less its bias, which is upwards too",
     "js_fold_a": "the same at the level of CATH architecture",
+    "js_fold_a_corrected": "js_fold_a less its bias, which is upwards too",
     "js_fold_t": "the same at the level of CATH topology, rare ones of an architecture taken together",
+    "js_fold_t_corrected": "js_fold_t less its bias, which is upwards too",
     "frechet": "Fréchet distance on the 18 hand-made descriptors, scaled by the natives; biased upwards by few samples",
+    "frechet_corrected": "frechet less that bias",
     "frechet_natives": "the same between natives (n_natives) and others of the same lengths: what bias and chance give",
     "frechet_fold": f"Fréchet distance on the 32 features of {_NET}, at least {FEWEST_EMBEDDED} structures; biased "
     "upwards by few samples",
+    "frechet_fold_corrected": "frechet_fold less that bias",
     "frechet_fold_natives": "the same between natives and other natives, as for frechet_natives",
     "n_natives": "natives of either side for the two figures above",
     "mmd": "unbiased squared maximum mean discrepancy on the descriptors, Gaussian kernel at the median distance",
@@ -52,7 +58,9 @@ DEFINITIONS = {
     "natives; 0.5 if alike",
 }
 INTERVALS = (
-    "figures ending in `_ci_low` and `_ci_high` are 95 % bootstrap intervals over both sides, less their mean excess"
+    "figures ending in `_corrected` are less the bias of few samples that a bootstrap over both sides finds, and those "
+    "ending in `_ci_low` and `_ci_high` the ends of their 95 % intervals; they are given where either side has "
+    f"{FEWEST_A_COLUMN} structures or more for each feature or class, as with fewer no interval covers what it says"
 )
 
 

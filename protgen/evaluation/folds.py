@@ -8,7 +8,7 @@ import numpy as np
 
 from protgen.evaluation.features import Features
 from protgen.metrics.base import Value
-from protgen.metrics.distribution import frechet_distance, length_matched, resampled_interval
+from protgen.metrics.distribution import FEWEST_A_COLUMN, corrected_distance, frechet_distance, length_matched
 from protgen.metrics.fold import (
     LEVEL_NAMES,
     LEVELS,
@@ -19,6 +19,7 @@ from protgen.metrics.fold import (
     fold_network_card,
     fold_score,
 )
+from protgen.metrics.intervals import Corrected, corrected_interval
 
 FEWEST_SCORED = 20  # structures of a set
 FEWEST_EMBEDDED = 50  # of either side, for a Fréchet distance in 32 dimensions
@@ -31,6 +32,11 @@ DEFINITIONS = {
     "for few samples"
     for level in LEVELS
 }
+DEFINITIONS |= {
+    f"fold_score_{level}_corrected": f"fold_score_{level} less the bias of few samples that a bootstrap finds, with a "
+    f"95 % interval; for {FEWEST_A_COLUMN * len(class_names(level))} structures or more, {FEWEST_A_COLUMN} a class"
+    for level in LEVELS
+}
 
 
 def chosen_rows(features: Features) -> np.ndarray:
@@ -39,7 +45,8 @@ def chosen_rows(features: Features) -> np.ndarray:
 
 
 def describe_folds(features: Features, seed: int = 0) -> dict[str, Any]:
-    """Fold scores at the three levels with bootstrap intervals, and fractions of architectures; counts alone if few.
+    """Fold scores at the three levels, less their bias with intervals where there are enough, and fractions of
+    architectures; counts alone if few.
 
     Args:
         features: of the set.
@@ -56,11 +63,9 @@ def describe_folds(features: Features, seed: int = 0) -> dict[str, Any]:
     drawn = rng.integers(0, result["n"], size=(RESAMPLES, result["n"]))
     for level in LEVELS:
         fractions = at_level(found.probabilities, level)
-        value = fold_score(fractions)
-        scores = np.array([fold_score(fractions[rows]) for rows in drawn])
-        low, high = np.quantile(scores - scores.mean() + value, [0.025, 0.975])
         name = f"fold_score_{level}"
-        result |= {name: value, f"{name}_ci_low": float(max(low, 1.0)), f"{name}_ci_high": float(high)}
+        result |= {name: fold_score(fractions)}
+        result |= _figures(f"{name}_corrected", _corrected_score(fractions, drawn))
     mean = at_level(found.probabilities, "a").mean(axis=0)
     return {**result, "architectures": dict(zip(class_names("a"), mean.tolist(), strict=True))}
 
@@ -86,7 +91,8 @@ def fold_distances(ours: FoldReading, natives: FoldReading, seed: int = 0) -> di
 def compare_folds(sets: dict[str, Features], stratum: int, seed: int = 0) -> list[dict[str, Value]]:
     """Rows of `comparison.csv` for the fold scores: second set less first, all and matched by length.
 
-    The p-value is of a permutation test: how often sets drawn from both together differ by as much.
+    An interval is given where there are enough structures for it to cover what it says, 5 a class on either side. The
+    p-value is of a permutation test: how often sets drawn from both together differ by as much.
 
     Args:
         sets: by name.
@@ -144,8 +150,12 @@ def _fractions(features: Features, level: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _difference(first: np.ndarray, second: np.ndarray, stem: str, seed: int) -> dict[str, Value]:
-    rng = np.random.default_rng(seed)
+    """The difference of two fold scores as they are; its interval is about the difference less its bias."""
     value = fold_score(second) - fold_score(first)
+    row: dict[str, Value] = {f"{stem}difference": value}
+    if min(len(first), len(second)) < FEWEST_A_COLUMN * first.shape[1]:
+        return row
+    rng = np.random.default_rng(seed)
     drawn = np.array(
         [
             fold_score(second[rng.integers(0, len(second), len(second))])
@@ -153,12 +163,12 @@ def _difference(first: np.ndarray, second: np.ndarray, stem: str, seed: int) -> 
             for _ in range(RESAMPLES)
         ]
     )
-    low, high = np.quantile(drawn - drawn.mean() + value, [0.025, 0.975])
-    return {f"{stem}difference": value, f"{stem}ci_low": float(low), f"{stem}ci_high": float(high)}
+    corrected = corrected_interval(value, drawn)
+    return {**row, f"{stem}ci_low": corrected.low, f"{stem}ci_high": corrected.high}
 
 
 def with_interval(name: str, distance: Distance, first: np.ndarray, second: np.ndarray, seed: int) -> dict[str, float]:
-    """A distance and its 95 % bootstrap interval as `name`, `name_ci_low`, `name_ci_high`.
+    """A distance as `name`, and less its bias as `name_corrected` with `_ci_low` and `_ci_high`, if there are enough.
 
     Args:
         name: of the distance.
@@ -167,5 +177,19 @@ def with_interval(name: str, distance: Distance, first: np.ndarray, second: np.n
         second: (m, d) sample.
         seed: of the resampling.
     """
-    value, low, high = resampled_interval(distance, first, second, seed=seed)
-    return {name: value, f"{name}_ci_low": low, f"{name}_ci_high": high}
+    corrected = corrected_distance(distance, first, second, seed=seed)
+    return {name: distance(first, second)} | _figures(f"{name}_corrected", corrected)
+
+
+def _figures(name: str, corrected: Corrected | None) -> dict[str, float]:
+    if corrected is None:
+        return {}
+    return {name: corrected.value, f"{name}_ci_low": corrected.low, f"{name}_ci_high": corrected.high}
+
+
+def _corrected_score(fractions: np.ndarray, drawn: np.ndarray) -> Corrected | None:
+    """A fold score less its bias, if there are enough structures for the interval to cover what it says."""
+    if len(fractions) < FEWEST_A_COLUMN * fractions.shape[1]:
+        return None
+    scores = np.array([fold_score(fractions[rows]) for rows in drawn])
+    return corrected_interval(fold_score(fractions), scores, least=1.0)

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from protgen.structure.reader import read_structure
 
 SEARCHED = "PROTGEN_REFERENCES"  # environment variable: a folder whose sub-folders can be named without a path
 TRAIN = "train"
+CROP = re.compile(r":\d+-\d+$")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,11 @@ class Reference:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def n_crops(self) -> int:
+        """How many are crops of longer chains, as a store names them: `1us0_A:33-132`."""
+        return sum(CROP.search(name) is not None for name in self.ids)
+
     def traces(self) -> list[np.ndarray]:
         """(l, 3) Å of each."""
         return [ca_trace(protein) for protein in self.proteins]
@@ -56,8 +63,9 @@ def load_reference(name: str | os.PathLike[str], *, jobs: int = 1) -> Reference:
     """Open a reference.
 
     Args:
-        name: a store made by `protgen data build`, a folder of structure files (an `index.csv` with the columns file
-            and split separates training from validation), a file, or the name of a folder in $PROTGEN_REFERENCES.
+        name: a store made by `protgen data build`, whose longer chains are crops; a folder of whole chains (an
+            `index.csv` with the columns file and split separates training from validation), a file, or the name of a
+            folder in $PROTGEN_REFERENCES.
         jobs: number of processes that read files.
 
     Raises:

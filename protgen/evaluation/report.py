@@ -125,6 +125,7 @@ def page(result: EvaluationResult, control: NativeControl | None) -> str:
         data=_script_safe(json.dumps(data, separators=(",", ":"), allow_nan=False)),
         plotly=_script_safe(get_plotlyjs()),
         js=_resource("page.js"),
+        interval=html.escape(result.content["interval"]),
     )
 
 
@@ -153,8 +154,8 @@ _PAGE = """<!DOCTYPE html>
 <header><h1>{title}</h1><p>{subtitle}</p><button id="theme" type="button">Light or dark</button></header>
 <nav>{nav}</nav>
 <main>{body}</main>
-<footer>Made by protgen evaluate. Intervals are 95 % percentile bootstrap intervals of the mean (1000 resamples,
-seed 0); n is the number of structures that have the figure, of those read.</footer>
+<footer>Made by protgen evaluate. Intervals are {interval};
+n is the number of structures that have the figure, of those read.</footer>
 <script type="application/json" id="data">{data}</script>
 <script>{plotly}</script>
 <script>{js}</script>
@@ -264,7 +265,9 @@ def _tiles(result: EvaluationResult, names: Sequence[str]) -> str:
         facts.append(("free of clashes", show(metrics["clash_free"]["mean"], True, " %")))
         if "diversity" in content:
             clusters = content["diversity"]
-            facts.append(("clusters / samples", f"{clusters['clusters']} / {clusters['n']}"))
+            facts.append(
+                (f"clusters / samples (TM by {clusters['tm_by']})", f"{clusters['clusters']} / {clusters['n']}")
+            )
         if "novelty" in content:
             facts.append(("novel folds", show(content["novelty"]["novel_fraction"], True, " %")))
         listed = "".join(f"<dt>{label}</dt><dd>{value}</dd>" for label, value in facts)

@@ -76,13 +76,13 @@ def _of_all(result: EvaluationResult, control: NativeControl | None) -> Plots:
     if result.compared is not None and np.isfinite(result.compared.tm).all():
         figures["clusters"] = (
             "Cluster map",
-            "Near points have a high TM-score; large points represent clusters.",
+            f"Near points have a high TM-score by the {result.compared.clustering.by} length; large ones are clusters.",
             plots.cluster_map(result.compared, result.rows, result.sets),
         )
     if any("max_tm" in result.rows[k] for k in read):
         figures["novelty"] = (
             "Nearest native",
-            "Highest TM-score to the reference; below 0.5 the fold is another one.",
+            "Highest TM-score to the reference, by the length of the structure; below 0.5 the fold is another one.",
             plots.histogram([result.rows[k] for k in read], [result.sets[k] for k in read], "max_tm", "max TM"),
         )
     fractions = {name: entry.get("folds", {}).get("architectures") for name, entry in result.content["sets"].items()}

@@ -17,11 +17,16 @@ HEADINGS = {
     "js_rg": "JS of Rg / 2.2 L^0.38, bits",
     "js_contact_order": "JS of contact order, bits",
     "js_fold_c": "JS of folds, class, bits",
+    "js_fold_c_corrected": "JS of folds, class, corrected",
     "js_fold_a": "JS of folds, architecture, bits",
+    "js_fold_a_corrected": "JS of folds, architecture, corrected",
     "js_fold_t": "JS of folds, topology, bits",
+    "js_fold_t_corrected": "JS of folds, topology, corrected",
     "frechet": "Fréchet, descriptors",
+    "frechet_corrected": "Fréchet, descriptors, corrected",
     "frechet_natives": "the same, natives against natives",
     "frechet_fold": "Fréchet, fold features",
+    "frechet_fold_corrected": "Fréchet, fold features, corrected",
     "frechet_fold_natives": "the same, natives against natives",
     "mmd": "MMD² × 1000",
     "classifier_accuracy": "classifier accuracy",
@@ -75,10 +80,14 @@ def folds_section(content: Content, control: NativeControl | None) -> tuple[str,
         heads.append("<th>natives</th>")
     body = []
     for level in LEVELS:
-        name = f"fold_score_{level}"
-        cells = "".join(f"<td>{_with_ends(entry, name)}</td>" for entry in entries)
-        tip = html.escape(content["fold_definitions"][name], quote=True)
-        body.append(f'<tr><td title="{tip}">fold score, {LEVEL_NAMES[level]}</td>{cells}</tr>')
+        headings = {f"fold_score_{level}": f"fold score, {LEVEL_NAMES[level]}"}
+        headings[f"fold_score_{level}_corrected"] = f"fold score, {LEVEL_NAMES[level]}, corrected"
+        for name, heading in headings.items():
+            if not any(name in entry for entry in entries):
+                continue
+            cells = "".join(f"<td>{_with_ends(entry, name)}</td>" for entry in entries)
+            tip = html.escape(content["fold_definitions"][name], quote=True)
+            body.append(f'<tr><td title="{tip}">{heading}</td>{cells}</tr>')
     used = "".join(f"<td>{entry['n']} of {entry['n_given']}</td>" for entry in entries)
     body.append(f"<tr><td>structures read</td>{used}</tr>")
     return lead, table("".join(heads), body)

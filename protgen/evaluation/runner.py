@@ -139,7 +139,12 @@ def _compare(measured: Measured, settings: EvaluationSettings) -> None:
     """Cluster the structures and find their nearest natives, as far as the settings ask for it."""
     if settings.tm != "none":
         measured.compared = compare_all(
-            measured.proteins, measured.sets, effort=settings.tm, jobs=settings.jobs, most=settings.most_compared
+            measured.proteins,
+            measured.sets,
+            effort=settings.tm,
+            clustering=settings.clustering,
+            jobs=settings.jobs,
+            most=settings.most_compared,
         )
     if measured.compared is not None:
         cluster_columns(measured.compared, measured.sets, measured.rows)

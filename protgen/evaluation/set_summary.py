@@ -65,7 +65,7 @@ def describe_set(
     """
     content: dict[str, Any] = {}
     if compared is not None and name in compared.by_set:
-        content["diversity"] = describe_diversity(compared.by_set[name], compared.effort)
+        content["diversity"] = describe_diversity(compared, name)
     if reference is not None and natives is not None:
         content["novelty"] = describe_novelty([row for row in rows if row["status"] != ERROR], reference)
         content["distribution"] = describe_distribution(features, natives, reference.splits, reference.name)

@@ -1,22 +1,23 @@
 """Properties of whole sets: clusters, pairwise TM-scores, the nearest reference of each member."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from protgen.evaluation.reference import TRAIN, Reference
 from protgen.metrics.base import Quantity, Value, summarise
-from protgen.metrics.diversity import RULE, THRESHOLD, Diversity, diversity_of, prefiltered_tm_matrix
+from protgen.metrics.diversity import Clustering, Diversity, PairwiseTM, diversity_of, pairwise_tm
 from protgen.metrics.foldseek import foldseek_clusters, foldseek_version
-from protgen.metrics.novelty import KEEP, NOVEL, WINDOW, Novelty, novelty
-from protgen.metrics.tm import MIN_LENGTH, ca_trace, tm_matrix
+from protgen.metrics.novelty import KEEP, NOVEL, SCREENED, SHORTEST, Novelty, novelty
+from protgen.metrics.tm import MIN_LENGTH, ca_trace
 from protgen.metrics.tm_native import native_search
 from protgen.structure.protein import Protein
 
 COPY = 0.9  # TM to a training chain at which a structure counts as a copy of it
 FOLDSEEK = "foldseek"
+FOLDSEEK_RULE = "foldseek easy-cluster"
 MOST_COMPARED = 4000  # structures compared all with all; eight million pairs
 
 QUANTITIES = (
@@ -24,15 +25,16 @@ QUANTITIES = (
         "max_tm",
         "",
         None,
-        f"highest TM-score to a reference of {WINDOW[0]:g} to {WINDOW[1]:g} times the length, by the sample's length; "
-        f"the {KEEP} best by a quick search get the full one",
+        f"highest TM-score to a reference of {SHORTEST:g} times the length or more, by the sample's length, so that a "
+        f"piece of a longer chain is found; by their fragments 1 / {SCREENED[1]} of the references, {SCREENED[0]} at "
+        f"least, get a quick search, and the {KEEP} best by that the full one",
     ),
     Quantity("novel", "fraction", "higher", f"1 if max_tm is below {NOVEL:g}"),
     Quantity("max_tm_training", "", "lower", "the same over the training chains of the reference"),
     Quantity("memorised", "fraction", "lower", f"1 if max_tm_training is {COPY:g} or more"),
 )
 LABELS = ("nearest", "nearest_training")
-CLUSTER = Quantity("cluster", "", None, f"cluster of its set at TM {THRESHOLD:g}, numbered by falling size; {RULE}")
+CLUSTER = Quantity("cluster", "", None, f"cluster of its set by {Clustering()}; numbered by falling size")
 
 
 @dataclass(frozen=True)
@@ -41,17 +43,24 @@ class Compared:
 
     Attributes:
         members: (m,) rows of the table that were compared.
-        tm: (m, m) TM-scores by the shorter length; NaN where foldseek made the clusters.
-        lengths: (m,) residues with CA.
+        pairs: TM-scores of all pairs by either length; NaN where foldseek made the clusters.
+        clustering: what makes a cluster.
         by_set: the diversity of each set.
+        by_other: the same with TM by the other length; empty where foldseek made the clusters.
         effort: "quick" (with a prefilter) or "full"; or "foldseek" with its version.
     """
 
     members: np.ndarray
-    tm: np.ndarray
-    lengths: np.ndarray
+    pairs: PairwiseTM
+    clustering: Clustering
     by_set: dict[str, Diversity]
+    by_other: dict[str, Diversity]
     effort: str
+
+    @property
+    def tm(self) -> np.ndarray:
+        """(m, m) TM-scores by the length that the clusters were made by."""
+        return self.pairs.by(self.clustering.by)
 
 
 def compare_all(
@@ -59,6 +68,7 @@ def compare_all(
     names: Sequence[str],
     *,
     effort: str = "quick",
+    clustering: Clustering | None = None,
     jobs: int = 1,
     most: int = MOST_COMPARED,
 ) -> Compared | None:
@@ -69,6 +79,7 @@ def compare_all(
         names: (n,) the set of each row.
         effort: "quick" for a search with a prefilter, "full" for the whole search of every pair, "foldseek" for
             clusters by that program, which leaves the scores unknown.
+        clustering: what makes a cluster.
         jobs: number of processes.
         most: structures that are compared at most; time and memory grow with their square.
 
@@ -79,48 +90,51 @@ def compare_all(
         UsageError: if foldseek is asked for and not there.
         ToolError: if it fails.
     """
-    traces = _traces(proteins)
+    traces, clustering = _traces(proteins), clustering or Clustering()
     if not 2 <= len(traces) <= most:
         return None
     members, chosen = np.array(list(traces)), list(traces.values())
-    if effort == FOLDSEEK:
-        return _compare_by_foldseek(proteins, names, members, jobs)
-    tm = tm_matrix(chosen, jobs=jobs) if effort == "full" else prefiltered_tm_matrix(chosen, jobs=jobs)
-    lengths = np.array([len(trace) for trace in chosen])
     of_set = np.array([names[k] for k in members])
-    by_set = {}
-    for name in dict.fromkeys(names):
-        mine = np.flatnonzero(of_set == name)
-        if len(mine):
-            by_set[name] = diversity_of(tm[np.ix_(mine, mine)], lengths[mine])
-    return Compared(members, tm, lengths, by_set, effort)
+    places = {name: np.flatnonzero(of_set == name) for name in dict.fromkeys(of_set.tolist())}
+    if effort == FOLDSEEK:
+        return _compare_by_foldseek(proteins, members, places, clustering, jobs)
+    pairs = pairwise_tm(chosen, prefilter=None if effort == "full" else clustering.threshold, jobs=jobs)
+    other = replace(clustering, by="shorter" if clustering.by == "longer" else "longer")
+    by_set, by_other = (
+        {name: diversity_of(pairs.take(mine), rule) for name, mine in places.items()} for rule in (clustering, other)
+    )
+    return Compared(members, pairs, clustering, by_set, by_other, effort)
 
 
 def _compare_by_foldseek(
-    proteins: Sequence[Protein | None], names: Sequence[str], members: np.ndarray, jobs: int
+    proteins: Sequence[Protein | None],
+    members: np.ndarray,
+    places: dict[str, np.ndarray],
+    clustering: Clustering,
+    jobs: int,
 ) -> Compared:
     version = foldseek_version()
-    of_set = np.array([names[k] for k in members])
-    lengths = np.array([len(ca_trace(p)) for k in members.tolist() if (p := proteins[k]) is not None])
     by_set, left_out = {}, 0
-    for name in dict.fromkeys(of_set.tolist()):
-        mine = [p for k in members[of_set == name].tolist() if (p := proteins[k]) is not None]
-        found = foldseek_clusters(mine, THRESHOLD, jobs=jobs)
+    for name, own in places.items():
+        mine = [p for k in members[own].tolist() if (p := proteins[k]) is not None]
+        found = foldseek_clusters(mine, clustering.threshold, jobs=jobs)
         left_out += found.n_left_out
-        unknown = np.full((len(mine), len(mine)), np.nan)
         numbers = {"mean_pairwise_tm": np.nan, "mean_pairwise_tm_same_length": np.nan, "n_pairs_same_length": 0}
-        by_set[name] = Diversity(
-            found.labels, found.representatives, unknown, THRESHOLD, **numbers, rule="foldseek easy-cluster"
-        )
+        by_set[name] = Diversity(found.labels, found.representatives, clustering, **numbers, rule=FOLDSEEK_RULE)
     effort = f"{FOLDSEEK} {version}" + (f", {left_out} structures left out by it are alone" if left_out else "")
-    return Compared(members, np.full((len(members), len(members)), np.nan), lengths, by_set, effort)
+    unknown = np.full((len(members), len(members)), np.nan)
+    lengths = np.array([len(ca_trace(p)) for k in members.tolist() if (p := proteins[k]) is not None])
+    return Compared(members, PairwiseTM(unknown, unknown, lengths), clustering, by_set, {}, effort)
 
 
 def cluster_definition(compared: Compared) -> str:
     """What the column of clusters is, for `summary.json`."""
     if compared.effort.startswith(FOLDSEEK):
-        return f"cluster of its set at TM {THRESHOLD:g} by {compared.effort}, numbered by falling size"
-    return CLUSTER.definition
+        return (
+            f"cluster of its set at TM {compared.clustering.threshold:g} by {compared.effort}, which asks for coverage "
+            "of both structures; numbered by falling size"
+        )
+    return f"cluster of its set by {compared.clustering}; numbered by falling size"
 
 
 def why_not_compared(proteins: Sequence[Protein | None], most: int = MOST_COMPARED) -> str:
@@ -156,21 +170,37 @@ def cluster_columns(compared: Compared, names: Sequence[str], rows: Sequence[dic
             rows[row]["representative"] = int(place in diversity.representatives)
 
 
-def describe_diversity(diversity: Diversity, effort: str) -> dict[str, Any]:
-    """The diversity of one set for `summary.json`."""
+def describe_diversity(compared: Compared, name: str) -> dict[str, Any]:
+    """The diversity of one set for `summary.json`, and under `by_shorter` (or `by_longer`) what the other length gives.
+
+    Args:
+        compared: all pairs of structures compared.
+        name: of the set.
+    """
+    diversity, effort = compared.by_set[name], compared.effort
+    by_foldseek = effort.startswith(FOLDSEEK)
+    content = {
+        "n": len(diversity.labels),
+        **_figures_of(diversity),
+        "threshold": diversity.clustering.threshold,
+        "tm_by": "foldseek" if by_foldseek else diversity.clustering.by,
+        "rule": diversity.rule,
+        "search": effort,
+        "search_code": effort.split(",")[0] if by_foldseek else _search_code(),
+    }
+    other = compared.by_other.get(name)
+    return content if other is None else content | {f"by_{other.clustering.by}": _figures_of(other)}
+
+
+def _figures_of(diversity: Diversity) -> dict[str, Any]:
     sizes = np.bincount(diversity.labels, minlength=diversity.n_clusters)
     return {
-        "n": len(diversity.labels),
         "clusters": diversity.n_clusters,
         "clusters_per_sample": diversity.clusters_per_sample,
         "largest_cluster": int(sizes.max(initial=0)),
         "mean_pairwise_tm": diversity.mean_pairwise_tm,
         "mean_pairwise_tm_same_length": diversity.mean_pairwise_tm_same_length,
         "n_pairs_same_length": diversity.n_pairs_same_length,
-        "threshold": diversity.threshold,
-        "rule": diversity.rule,
-        "search": effort,
-        "search_code": effort.split(",")[0] if effort.startswith(FOLDSEEK) else _search_code(),
     }
 
 
@@ -216,13 +246,17 @@ def nearest_columns(
 def describe_novelty(rows: Sequence[dict[str, Value]], reference: Reference) -> dict[str, Any]:
     """The novelty of one set for `summary.json`."""
     values = np.array([float(row.get("max_tm", np.nan)) for row in rows])
-    known = values[np.isfinite(values)]
+    novel = summarise([float(row.get("novel", np.nan)) for row in rows])
     return {
         "reference": reference.name,
         "n_reference": len(reference),
         "n_reference_given": reference.n_given,
-        "n": len(known),
+        "n_crops": reference.n_crops,
+        "n": novel.n,
         "n_given": len(rows),
         "mean_max_tm": summarise(values).mean,
-        "novel_fraction": float((known < NOVEL).mean()) if len(known) else np.nan,
+        "novel_fraction": novel.mean,
+        "novel_fraction_ci_low": novel.ci_low,
+        "novel_fraction_ci_high": novel.ci_high,
+        "definition": QUANTITIES[0].definition,
     }

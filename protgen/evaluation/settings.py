@@ -1,7 +1,7 @@
 """What an evaluation does: the settings of `protgen.evaluate`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ from protgen.evaluation.adherence import Evaluator
 from protgen.evaluation.reference import Reference
 from protgen.evaluation.refolding import Refolder
 from protgen.evaluation.sets import MOST_COMPARED
+from protgen.metrics.diversity import Clustering
 
 if TYPE_CHECKING:
     from protgen.evaluation.likelihood import LikelihoodSettings
@@ -26,6 +27,7 @@ class EvaluationSettings:
         likelihood: the likelihood model, and its settings.
         tm: "quick" or "full" search of all pairs, or "foldseek" for clusters by it; "none" leaves out clusters and
             pairwise TM.
+        clustering: what makes a cluster: the length that normalises TM, the linkage and the threshold.
         most_compared: clusters are made of at most so many structures; of more the summary says "not_clustered" and
             why.
         folds: classify folds by the fold network where a set has enough structures, and compare the sets.
@@ -43,6 +45,7 @@ class EvaluationSettings:
     refolds: Path | Refolder | None = None
     likelihood: "LikelihoodSettings | None" = None
     tm: str = "none"
+    clustering: Clustering = field(default_factory=Clustering)
     most_compared: int = MOST_COMPARED
     folds: bool = False
     residues: bool = False

@@ -14,9 +14,8 @@ from protgen.evaluation.set_summary import ERROR, Row, describe_folds_of_all, de
 from protgen.evaluation.sets import LABELS, QUANTITIES, cluster_definition, why_not_compared
 from protgen.evaluation.settings import EvaluationSettings
 from protgen.evaluation.validity import structure_metrics
-from protgen.metrics.base import Quantity
+from protgen.metrics.base import INTERVAL, Quantity
 
-INTERVAL = "95 % percentile bootstrap of the mean, 1000 resamples, seed 0"
 LENGTH = {"unit": "residues", "better": None, "definition": "protein residues of the model that was read"}
 
 

@@ -10,10 +10,15 @@ from typing import ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 
+from protgen.metrics.intervals import LEVEL, RESAMPLES, is_share, mean_interval, wilson_interval
+
 Sample = TypeVar("Sample")
 Value = float | str
 
-_EXACT_BOOTSTRAP = 10_000  # above this many values the mean is normal to all printed digits: no need to resample
+INTERVAL = (
+    "95 %: where every value is 0 or 1 the Wilson interval of a share, else a bootstrap of the mean, "
+    "1000 resamples, seed 0, percentiles widened for few values (Hesterberg 2015), Student's t below 8"
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Summary:
     Attributes:
         mean: over the values that exist; NaN if none does.
         median: likewise.
-        ci_low: lower end of the bootstrap interval of the mean; NaN with fewer than two values.
+        ci_low: lower end of the interval of the mean, as `INTERVAL` says; NaN with fewer than two values.
         ci_high: upper end.
         n: values used.
         n_given: values asked for; the difference to `n` had no value (NaN), which is never hidden.
@@ -82,12 +87,12 @@ class Metric(ABC, Generic[Sample]):
 
 
 def summarise(
-    values: Sequence[float] | np.ndarray, *, seed: int = 0, resamples: int = 1000, level: float = 0.95
+    values: Sequence[float] | np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL
 ) -> Summary:
-    """Summarise per-sample values with a percentile bootstrap interval of the mean.
+    """Summarise per-sample values with an interval of the mean.
 
-    The interval depends on the values and the seed alone (Efron, 1979). Above 10,000 values the normal
-    interval mean ± 1.96 s/√n is used in its place, which is the same to the digits printed.
+    Values that are all 0 or 1 are verdicts, and their mean a share: it gets the Wilson interval, which has a width for
+    none and for all too. Other values get a bootstrap interval, which depends on the values and the seed alone.
 
     Args:
         values: (n,) one value a sample; NaN (or infinite) where a sample has none.
@@ -107,24 +112,8 @@ def summarise(
     mean, median = float(used.mean()), float(np.median(used))
     if len(used) < 2:
         return Summary(mean, median, np.nan, np.nan, len(used), len(given))
-    if len(used) > _EXACT_BOOTSTRAP:
-        half = 1.959964 * float(used.std(ddof=1)) / np.sqrt(len(used))
-        low, high = mean - half, mean + half
+    if is_share(used):
+        low, high = wilson_interval(float(used.sum()), len(used), level)
     else:
-        low, high = _bootstrap_interval(used, seed, resamples, level)
+        low, high = mean_interval(used, seed=seed, resamples=resamples, level=level)
     return Summary(mean, median, low, high, len(used), len(given))
-
-
-def _bootstrap_interval(values: np.ndarray, seed: int, resamples: int, level: float) -> tuple[float, float]:
-    if np.ptp(values) == 0:
-        return float(values[0]), float(values[0])
-    rng = np.random.default_rng(seed)
-    n = len(values)
-    chunk = max(1, 2_000_000 // n)  # bounds memory at 16 MB whatever n is
-    means = [
-        values[rng.integers(0, n, size=(min(chunk, resamples - start), n))].mean(axis=1)
-        for start in range(0, resamples, chunk)
-    ]
-    tail = (1.0 - level) / 2.0
-    low, high = np.quantile(np.concatenate(means), [tail, 1.0 - tail])
-    return float(low), float(high)

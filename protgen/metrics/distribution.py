@@ -10,10 +10,12 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from protgen.errors import UsageError
+from protgen.metrics.intervals import Corrected, corrected_interval
 
 NEIGHBOURS = 5  # of the balls of precision and recall
 FOLDS = 5  # of the classifier's cross-validation
 RESAMPLES = 200  # of the interval of a distance
+FEWEST_A_COLUMN = 5  # members of a set for each of its features, for an interval of a distance
 SHRINKAGE = 1e-6  # of the covariances, relative: keeps the square root real
 
 
@@ -173,31 +175,36 @@ def length_matched(
     return np.array(kept[0], dtype=int), np.array(kept[1], dtype=int)
 
 
-def resampled_interval(
+def corrected_distance(
     distance: Callable[[np.ndarray, np.ndarray], float],
     first: np.ndarray,
     second: np.ndarray,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> tuple[float, float, float]:
-    """A distance between two sets that is never negative, with the ends of its 95 % bootstrap interval.
+) -> Corrected | None:
+    """A distance between two sets, never negative, less its bias, with a 95 % bootstrap interval.
 
-    Resamples repeat members, which adds a bias of its own: their mean excess over the distance is taken off.
+    The distance of few samples is too large, as each side is fitted to its own. To first order resampling adds as much
+    again, which is taken off. That holds with five structures a column on either side; with fewer (at two the interval
+    covers 40 %) there is no answer.
 
     Args:
         distance: a function of two samples.
-        first: (n, d) features.
-        second: (m, d) features.
+        first: (n, d) features, or probabilities of d classes.
+        second: (m, d) likewise.
         resamples: number of bootstrap samples.
         seed: of the resampling.
+
+    Returns:
+        None if either side has fewer than `FEWEST_A_COLUMN` d members.
     """
+    if min(len(first), len(second)) < FEWEST_A_COLUMN * first.shape[1]:
+        return None
     rng = np.random.default_rng(seed)
-    value = distance(first, second)
     drawn = np.array(
         [distance(*(part[rng.integers(0, len(part), len(part))] for part in (first, second))) for _ in range(resamples)]
     )
-    low, high = np.quantile(drawn - (drawn.mean() - value), [0.025, 0.975])
-    return value, float(max(low, 0.0)), float(high)
+    return corrected_interval(distance(first, second), drawn, least=0.0)
 
 
 def _radius(points: np.ndarray, k: int) -> np.ndarray:

@@ -132,6 +132,6 @@ def test_a_set_against_natives():
     assert alike["js_ss"] < 0.01
     assert unlike["js_ss"] > 0.8  # a lone strand is coil to DSSP, as the two ends of a helix are
     assert alike["precision"] > 0.8 > 0.1 > unlike["precision"]
-    assert alike["frechet_ci_low"] <= alike["frechet"] <= alike["frechet_ci_high"]
-    assert set(unlike) >= set(DEFINITIONS)
+    few = {f"{name}_corrected" for name in ("frechet", "frechet_fold", "js_fold_a", "js_fold_t")}
+    assert set(DEFINITIONS) - set(unlike) == few  # 60 structures are too few for 18 descriptors and as many classes
     assert "frechet" not in describe_distribution(Features(natives.proteins[:5]), natives, splits, "natives")

@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 
 from protgen.errors import UsageError
-from protgen.metrics.diversity import diversity, set_cover
+from protgen.evaluation.sets import compare_all, describe_diversity
+from protgen.metrics.diversity import Clustering, diversity, pairwise_tm
+from protgen.metrics.fragments import LENGTH, fragment_table
+from protgen.metrics.linkage import cluster, set_cover
 from protgen.metrics.novelty import novelty
+from protgen.metrics.tm import tm_score
 from protgen.structure.ideal import build_from_torsions, ideal_helix, ideal_strand
+from protgen.structure.protein import Protein
 
 
 def helix(n=40, noise=0.0, seed=0):
@@ -57,22 +62,112 @@ def test_two_folds_are_two_clusters():
 
 
 def test_diversity_of_few():
-    """One structure is one cluster; none is none; a threshold must make sense."""
+    """One structure is one cluster; none is none; a threshold, length or linkage must make sense."""
     assert diversity([helix()]).n_clusters == 1
     assert np.isnan(diversity([]).clusters_per_sample)
     with pytest.raises(UsageError, match="threshold"):
-        diversity([helix()], threshold=0.0)
+        Clustering(threshold=0.0)
+    with pytest.raises(UsageError, match="longer, shorter"):
+        Clustering(by="mean")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="single"):
+        Clustering(linkage="average")  # type: ignore[arg-type]
+
+
+def random_coil(seed, n=60):
+    """Torsions of helices and strands at random: chains of one residue type, of other folds each."""
+    rng = np.random.default_rng(seed)
+    states = np.repeat(rng.integers(0, 2, size=n // 6), 6)
+    torsions = np.deg2rad(
+        np.array([(-63.0, -43.0), (-120.0, 130.0)])[states] + 12.0 * rng.normal(size=(len(states), 2))
+    )
+    torsions[::7] = np.deg2rad((60.0, 40.0))
+    return build_from_torsions(torsions[:, 0], torsions[:, 1])[:, 1]
+
+
+def test_one_short_helix_joins_nothing():
+    """Six chains that hold a helix of 16 residues, and that helix: by the shorter length it joins them all."""
+    chains = []
+    for k in range(6):
+        helical, other = np.deg2rad([(-63.0, -43.0)] * 20), np.deg2rad([(-120.0, 130.0)] * 20)
+        turn = np.deg2rad([(60.0 + 30.0 * k, 20.0 * k)] * 2)
+        torsions = np.concatenate([other, turn, helical, turn, other, turn * (k - 2)])
+        chains.append(build_from_torsions(torsions[:, 0], torsions[:, 1])[:, 1])
+    traces = [*chains, helix(16)]
+    by_longer, by_shorter = (diversity(traces, clustering=Clustering(by)) for by in ("longer", "shorter"))
+    assert by_shorter.n_clusters == 1
+    assert (by_longer.labels == by_longer.labels[-1]).sum() == 1
+    pairs = pairwise_tm(traces)
+    by_chain, by_helix = tm_score(chains[0], traces[-1])
+    assert (pairs.longer[0, -1], pairs.shorter[-1, 0]) == pytest.approx((by_chain, by_helix))
+    assert by_chain < 0.3 < 0.9 < by_helix
+    proteins = [Protein.from_backbone(np.repeat(trace[:, None], 4, axis=1)) for trace in traces]
+    compared = compare_all(proteins, ["set"] * 7, effort="full")
+    assert compared is not None
+    content = describe_diversity(compared, "set")
+    assert (content["tm_by"], content["clusters"]) == ("longer", by_longer.n_clusters)
+    assert content["by_shorter"]["clusters"] == 1
+
+
+def test_linkages():
+    """A path of five at 0.6: one cluster by single linkage; by complete linkage pairs and a lone one."""
+    path = np.full((5, 5), 0.4) + 0.2 * (np.eye(5, k=1) + np.eye(5, k=-1)) + 0.6 * np.eye(5)
+    assert cluster(path, 0.5, "single")[0].tolist() == [0] * 5
+    labels, representatives = cluster(path, 0.5, "complete")
+    assert np.bincount(labels).tolist() == [2, 2, 1]
+    assert all(path[np.ix_(own, own)].min() >= 0.5 for own in (np.flatnonzero(labels == k) for k in range(3)))
+    assert labels[representatives].tolist() == [0, 1, 2]
+    assert cluster(path, 0.6, "single")[0].tolist() == [0] * 5  # at the threshold is together
+    assert cluster(path, 0.61, "single")[0].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_nearest_reference_is_found_and_named():
-    """A noisy copy finds its original; nothing within the window is no answer, and never a zero."""
-    references = [strand(40), hairpin(40), helix(40), strand(42), helix(200)]
-    result = novelty([helix(40, 0.2), hairpin(40) + 5.0, helix(10)], references)
+    """A noisy copy finds its original; a reference of less than half the length is no answer, and never a zero."""
+    references = [strand(40), hairpin(40), helix(40), strand(42)]
+    result = novelty([helix(40, 0.2), hairpin(40) + 5.0, helix(85)], references)
     assert result.nearest.tolist() == [2, 1, -1]
     assert result.max_tm[1] == pytest.approx(1.0, abs=1e-3)
     assert np.isnan(result.max_tm[2])
     assert result.n_compared.tolist() == [4, 4, 0]
     assert result.novel_fraction == 0.0
+
+
+def test_tm_is_by_the_length_of_the_sample():
+    """A piece of a longer chain has a TM of 1 to it, and the chain to its piece the share that is found."""
+    chain = np.concatenate([hairpin(40), hairpin(40)[::-1] + 12.0, strand(40) + 30.0])
+    piece = chain[10:80]
+    assert novelty([piece], [chain, strand(100)]).max_tm[0] == pytest.approx(1.0, abs=1e-3)
+    reverse = novelty([chain], [piece]).max_tm[0]
+    assert reverse == pytest.approx(tm_score(chain, piece)[0])
+    assert 0.5 < reverse < 0.75
+    assert novelty([piece], [strand(70)]).novel_fraction == 1.0
+
+
+def test_a_piece_is_found_behind_the_fragments(monkeypatch):
+    """Where the fragments leave 10 of 30 references, the noisy piece of 70 residues of one of 198 is still found.
+
+    A piece of 20 residues is shorter than a fragment, which then says nothing: all references pass.
+    """
+    monkeypatch.setattr("protgen.metrics.novelty.SCREENED", (10, 8))
+    references = [random_coil(k, 60) for k in range(29)] + [random_coil(5000, 198)]
+    piece = references[-1][61:131]
+    noise = np.random.default_rng(0).normal(size=(70, 3))
+    found = novelty([piece + 0.5 * noise, piece[:20]], references, keep=5)
+    assert found.nearest.tolist() == [29, 29]
+    assert found.max_tm[0] > 0.9
+    assert found.max_tm[1] == pytest.approx(1.0, abs=0.01)
+    assert found.n_compared.tolist() == [30, 30]
+    assert found.n_screened.tolist() == [10, 30]
+    assert found.n_searched.tolist() == [5, 5]
+
+
+def test_fragments_tell_shapes_apart():
+    """A trace is wholly like itself, moved or within a longer one; a helix is unlike a strand; too short is unknown."""
+    table = fragment_table([helix(40), strand(40), np.concatenate([strand(30), helix(40) + 50.0]), helix(LENGTH - 1)])
+    likeness = table.likeness(helix(40) @ np.diag([-1.0, -1.0, 1.0]) + 9.0)
+    assert likeness[[0, 2]] == pytest.approx([1.0, 1.0], abs=1e-3)
+    assert likeness[1] < 0.1
+    assert np.isinf(likeness[3])
+    assert np.isinf(table.likeness(helix(LENGTH - 1))).all()
 
 
 def test_prefilter_keeps_the_nearest():
@@ -98,5 +193,7 @@ def test_prefilter_changes_no_cluster():
     traces = [helix(40, 0.5, k) for k in range(4)] + [hairpin(40 + k) for k in range(4)] + [strand(38), strand(42)]
     full, prefiltered = diversity(traces), diversity(traces, prefilter=True)
     assert (full.labels == prefiltered.labels).all()
-    assert (prefiltered.tm <= full.tm + 0.05).all()
-    assert (prefiltered.tm == prefiltered.tm.T).all()
+    every, fewer = pairwise_tm(traces), pairwise_tm(traces, prefilter=0.5)
+    assert (fewer.longer <= every.longer + 0.05).all()
+    assert (fewer.shorter <= every.shorter + 0.05).all()
+    assert (fewer.longer == fewer.longer.T).all()
