@@ -10,7 +10,7 @@ from protgen.metrics.base import Metric, Value
 from protgen.registry import build, complain, own_plugins
 from protgen.structure.protein import Protein
 
-COLUMN_ORDER = ("bonds", "clashes", "ramachandran", "chirality", "secondary_structure", "compactness")
+COLUMN_ORDER = ("bonds", "clashes", "ramachandran", "chirality", "secondary_structure", "compactness", "soundness")
 
 
 @cache

@@ -9,3 +9,4 @@ from protgen.metrics.clashes import Clashes as Clashes
 from protgen.metrics.compactness import Compactness as Compactness
 from protgen.metrics.ramachandran import Ramachandran as Ramachandran
 from protgen.metrics.secondary_structure import SecondaryStructure as SecondaryStructure
+from protgen.metrics.soundness import Soundness as Soundness

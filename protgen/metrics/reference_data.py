@@ -66,6 +66,39 @@ def native_statistics() -> dict[str, Any]:
         raise DataError(f"reference/natives.json of the installed package: {error}; reinstall protgen") from error
 
 
+@dataclass(frozen=True)
+class SoundnessReference:
+    """What natives of a length have, and the limits that at most one in twenty exceeds.
+
+    Attributes:
+        length: (n,) residues, rising.
+        curves: (n,) values by column.
+    """
+
+    length: np.ndarray
+    curves: dict[str, np.ndarray]
+
+    def at(self, column: str, length: float) -> float:
+        """The value of a column for a length, interpolated in log L; that of the table's end beyond it."""
+        return float(np.interp(np.log(max(length, 1.0)), np.log(self.length), self.curves[column]))
+
+
+@cache
+def soundness_reference() -> SoundnessReference:
+    """The shipped limits of `metrics/soundness.py`.
+
+    Raises:
+        DataError: if the file is missing from the installation or damaged.
+    """
+    try:
+        text = resources.files("protgen.metrics").joinpath("reference/soundness.json").read_text(encoding="utf-8")
+        table = json.loads(text)
+        curves = {column: np.array(values, float) for column, values in table["curves"].items()}
+        return SoundnessReference(np.array(table["length"], float), curves)
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"reference/soundness.json of the installed package: {error}; reinstall protgen") from error
+
+
 def typical_radius_of_gyration(length: int) -> float:
     """Median Rg of the training natives of a length, Å.
 
