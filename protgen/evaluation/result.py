@@ -26,6 +26,7 @@ class Measured:
         compared: all pairs of structures compared, if that was asked for.
         designability: the source and columns of the refolds, if there are any.
         likelihood: the kind and columns of the likelihood, if a model was named.
+        ss_method: how the secondary structure of all of them was read, "dssp" or "p-sea".
     """
 
     rows: list[Row]
@@ -34,6 +35,7 @@ class Measured:
     compared: Compared | None = None
     designability: DesignabilityResult | None = None
     likelihood: "LikelihoodResult | None" = None
+    ss_method: str = "dssp"
 
     @property
     def extras(self) -> "list[DesignabilityResult | LikelihoodResult]":
