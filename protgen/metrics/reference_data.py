@@ -66,6 +66,21 @@ def native_statistics() -> dict[str, Any]:
         raise DataError(f"reference/natives.json of the installed package: {error}; reinstall protgen") from error
 
 
+@cache
+def molprobity_levels() -> np.ndarray:
+    """(6, 2) log densities above which residues are favoured and allowed, by class of `ramachandran_molprobity`.
+
+    Raises:
+        DataError: if the file is missing from the installation or damaged.
+    """
+    name = "reference/ramachandran_molprobity.json"
+    try:
+        text = resources.files("protgen.metrics").joinpath(name).read_text(encoding="utf-8")
+        return np.array([[entry["favoured"], entry["allowed"]] for entry in json.loads(text)["levels"].values()])
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise DataError(f"{name} of the installed package: {error}; reinstall protgen") from error
+
+
 @dataclass(frozen=True)
 class SoundnessReference:
     """What natives of a length have, and the limits that at most one in twenty exceeds.
