@@ -4,7 +4,7 @@ Written by `benchmarks/fit_reference.py`; no structure is in them.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -88,10 +88,12 @@ class SoundnessReference:
     Attributes:
         length: (n,) residues, rising.
         curves: (n,) values by column.
+        beyond: shares of natives beyond each limit, by split and kind of native.
     """
 
     length: np.ndarray
     curves: dict[str, np.ndarray]
+    beyond: dict[str, Any] = field(default_factory=dict)
 
     def at(self, column: str, length: float) -> float:
         """The value of a column for a length, interpolated in log L; that of the table's end beyond it."""
@@ -109,7 +111,7 @@ def soundness_reference() -> SoundnessReference:
         text = resources.files("protgen.metrics").joinpath("reference/soundness.json").read_text(encoding="utf-8")
         table = json.loads(text)
         curves = {column: np.array(values, float) for column, values in table["curves"].items()}
-        return SoundnessReference(np.array(table["length"], float), curves)
+        return SoundnessReference(np.array(table["length"], float), curves, table["beyond"])
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"reference/soundness.json of the installed package: {error}; reinstall protgen") from error
 
