@@ -16,8 +16,10 @@ from protgen.metrics.base import INTERVAL
 from protgen.metrics.distribution import FEWEST_A_COLUMN
 from protgen.metrics.fold import LEVEL_NAMES, LEVELS, fold_network_card
 from protgen.metrics.novelty import NOVEL, SHORTEST
+from protgen.metrics.reference_data import soundness_reference
 from protgen.metrics.self_consistency import MOTIF_QUANTITIES
 from protgen.metrics.self_consistency import QUANTITIES as SELF_CONSISTENCY
+from protgen.metrics.soundness import FAULTS
 
 TABLE = "| column | unit | better | definition |\n|---|---|---|---|\n"
 
@@ -122,6 +124,36 @@ a class on either side.
 """
 
 
+SCALES = """
+`rama_favoured` is against contours of our own training natives, by construction 98 % of them. `molprobity_favoured` is
+on the scale that papers quote, MolProbity's. Both judge a design without residue types (all glycine, alanine or UNK) as
+general residues, not as glycine.
+"""
+
+
+def faults() -> str:
+    """The limits of `soundness`, and how many natives are beyond them."""
+    reference = soundness_reference()
+    beyond = reference.beyond["train"]["alone"]
+    lines = [
+        f"| {fault.word} | `{fault.column}` | {'above' if fault.sign > 0 else 'below'} | "
+        f"{reference.at(fault.column, 60):.3g} | {reference.at(fault.column, 100):.3g} | "
+        f"{reference.at(fault.column, 200):.3g} | {100 * beyond[fault.column]:.1f} |\n"
+        for fault in FAULTS
+    ]
+    return f"""
+`faults` names what is beyond these limits, which depend on the length of the chain (here for 60, 100 and 200 residues).
+They come from {beyond["n"]:,} whole training natives that stand on their own: globular (Rg at most 1.25 times the median
+of their length), not held together by cysteines. At most 5 % of them are beyond each limit, and
+{100 * beyond["any"]:.0f} % beyond one or another; natives that fold with partners are beyond them more often
+(`benchmarks/fit_soundness.py`). `protgen sample` calls a design good if it has no fault, no break, no clash, no
+left-handed helix, 90 % of its residues in favoured regions, and is what was asked for and what was drawn.
+
+| fault | column | if | 60 | 100 | 200 | natives beyond, % |
+|---|---|---|---|---|---|---|
+{"".join(lines)}"""
+
+
 def page() -> str:
     """The whole page."""
     parts = [HEAD]
@@ -130,6 +162,7 @@ def page() -> str:
         for q in metric.quantities:
             definition = q.definition.replace("|", "\\|")
             parts.append(f"| `{q.name}` | {q.unit} | {q.better or ''} | {definition} |\n")
+        parts.append({"soundness": faults(), "ramachandran_molprobity": SCALES}.get(metric.name, ""))
     parts.append(SETS + TABLE)
     for q in (CLUSTER, *QUANTITIES):
         parts.append(f"| `{q.name}` | {q.unit} | {q.better or ''} | {q.definition} |\n")

@@ -117,6 +117,8 @@ def print_result(
         console.print(line, markup=False, soft_wrap=True)
     if used and "not_clustered" in result.content:
         console.print(f"{result.content['not_clustered'].capitalize()}.", markup=False, soft_wrap=True)
+    if "ss_method_reason" in result.content:
+        console.print(f"Secondary structure: {result.content['ss_method_reason']}.", markup=False, soft_wrap=True)
     notes = {"table": " (a row a file)", "figures": " (figures)"}
     listed = ", ".join(f"{path}{notes.get(kind, '')}" for kind, path in files.items())
     console.print(f"Files: {listed}", markup=False, soft_wrap=True)

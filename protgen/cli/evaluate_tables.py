@@ -22,12 +22,15 @@ SHOWN = (
     ("peptide_valid", "peptide bonds valid %", True),
     ("n_clashes", "clashes", False),
     ("rama_favoured", "Ramachandran favoured %", True),
+    ("molprobity_favoured", "the same, MolProbity's scale %", True),
     ("left_handed_helices", "left-handed helices", False),
     ("helix", "helix %", True),
     ("strand", "strand %", True),
     ("coil", "coil %", True),
     ("rg", "Rg Å", False),
     ("rg_ratio", "Rg / 2.2 L^0.38", False),
+    ("packing", "packing / natives'", False),
+    ("sound", "sound folds %", True),
 )
 
 

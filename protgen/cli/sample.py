@@ -182,6 +182,7 @@ def report(folder: "DesignFolder", seconds: float) -> None:
         asked_and_got,
         conditions_table,
         designs_table,
+        in_full,
         legend,
         others,
         verdict,
@@ -190,6 +191,8 @@ def report(folder: "DesignFolder", seconds: float) -> None:
     console = stdout()
     records = [folder.records[index] for index in sorted(folder.records)]
     console.print(designs_table(records))
+    for line in in_full(records):
+        console.print(line, markup=False, soft_wrap=True)
     for record in records:
         for line in asked_and_got(record, min(console.width, 100)):
             console.print(line, markup=False)

@@ -14,10 +14,13 @@ class Features:
 
     Args:
         proteins: the structures.
+        ss_method: of secondary structure, "dssp" or "p-sea": one for all features that are compared. A structure that
+            it cannot read has no descriptors.
     """
 
-    def __init__(self, proteins: Sequence[Protein]) -> None:
+    def __init__(self, proteins: Sequence[Protein], ss_method: str | None = None) -> None:
         self.proteins = proteins
+        self.ss_method = ss_method
         self._descriptors: dict[int, np.ndarray] = {}
         self._folds: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
@@ -33,7 +36,7 @@ class Features:
         """(m, 18) hand-made descriptors of some of them, in the order of `descriptors.NAMES`; NaN where too short."""
         for k in rows.tolist():
             if k not in self._descriptors:
-                self._descriptors[k] = describe(self.proteins[k])
+                self._descriptors[k] = describe(self.proteins[k], self.ss_method)
         return np.array([self._descriptors[k] for k in rows.tolist()]).reshape(len(rows), len(NAMES))
 
     def folds(self, rows: np.ndarray) -> FoldReading:

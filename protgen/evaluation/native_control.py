@@ -13,6 +13,7 @@ from protgen.evaluation.result import EvaluationResult
 from protgen.evaluation.set_summary import ERROR
 from protgen.evaluation.validity import validity
 from protgen.metrics.base import summarise
+from protgen.metrics.secondary_structure import DSSP, SecondaryStructure
 
 MOST = 200  # natives measured
 
@@ -61,6 +62,11 @@ def native_control(result: EvaluationResult, reference: Reference | None) -> Nat
     picked = [chosen[i] for i in np.unique(np.linspace(0, len(chosen) - 1, min(MOST, len(chosen))).astype(int))]
     with np.errstate(all="ignore"):
         rows = [validity(reference.proteins[k]) for k in picked]
+        by = str(result.content.get("ss_method", DSSP))
+        rows = [
+            row | SecondaryStructure().measure_by(reference.proteins[k], by)
+            for row, k in zip(rows, picked, strict=True)
+        ]
     names = [name for name, value in rows[0].items() if isinstance(value, int | float)]
     metrics = {name: asdict(summarise([float(row[name]) for row in rows])) for name in names}
     folds = (

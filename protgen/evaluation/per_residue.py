@@ -30,12 +30,18 @@ COLUMNS = (
 VERDICTS = {FAVOURED: "favoured", ALLOWED: "allowed", OUTLIER: "outlier"}
 
 
-def residue_rows(protein: Protein, label: str) -> list[dict[str, Value]]:
-    """One row a residue: angles in degrees, distances to the next residue in Å, verdicts; empty where unknown."""
+def residue_rows(protein: Protein, label: str, ss_method: str | None = None) -> list[dict[str, Value]]:
+    """One row a residue: angles in degrees, distances to the next residue in Å, verdicts; empty where unknown.
+
+    Args:
+        protein: any protein.
+        label: of its file.
+        ss_method: of secondary structure, "dssp" or "p-sea"; by default the one its atoms allow.
+    """
     joints = links(protein)
     torsions = np.rad2deg(np.stack(backbone_torsions(protein, joints)))
     verdicts, classes = ramachandran(protein, joints), residue_classes(protein, joints)
-    codes, hands = secondary_structure(protein), virtual_chirality(protein)
+    codes, hands = secondary_structure(protein, ss_method), virtual_chirality(protein)
     gaps = [np.append(values, np.nan) for values in (joints.ca_distance, joints.cn_distance)]
     chained = np.append(joints.same_chain, False)
     broken = np.append(joints.broken, False)

@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from protgen.evaluation import plots
+from protgen.evaluation.common_method import NAMES
 from protgen.evaluation.native_control import NativeControl
 from protgen.evaluation.result import EvaluationResult
 from protgen.evaluation.set_summary import ERROR
@@ -54,7 +55,11 @@ def _of_structures(rows: list[dict[str, Any]], sets: list[str]) -> Plots:
             "Radius of gyration of the CA atoms; the lines are the median of natives and 15 % about it.",
             plots.compactness_plot(rows, sets),
         ),
-        "structure": ("Secondary structure", "DSSP; one point a structure.", plots.structure_plot(rows, sets)),
+        "structure": (
+            "Secondary structure",
+            f"By {NAMES[str(rows[0]['ss_method'])]}; one point a structure.",
+            plots.structure_plot(rows, sets),
+        ),
         "lengths": ("Lengths", "Residues.", plots.histogram(rows, sets, "length", "residues")),
         "favoured": (
             "Ramachandran favoured",

@@ -28,6 +28,7 @@ class Measured:
         designability: the source and columns of the refolds, if there are any.
         likelihood: the kind and columns of the likelihood, if a model was named.
         skipped: how many files of the folders are no structures by their names, by suffix.
+        ss_method: how the secondary structure of all of them was read, "dssp" or "p-sea".
     """
 
     rows: list[Row]
@@ -37,6 +38,7 @@ class Measured:
     designability: DesignabilityResult | None = None
     likelihood: "LikelihoodResult | None" = None
     skipped: dict[str, int] = field(default_factory=dict)
+    ss_method: str = "dssp"
 
     @property
     def extras(self) -> "list[DesignabilityResult | LikelihoodResult]":

@@ -12,6 +12,7 @@ from protgen.errors import ProtgenError
 from protgen.evaluation import comparison, per_residue
 from protgen.evaluation.adherence import Evaluator, adherence_row
 from protgen.evaluation.collect import collect_files, inner_paths, name_sets, skipped_files
+from protgen.evaluation.common_method import unify
 from protgen.evaluation.designability import designability, refold_folder, refolds_of
 from protgen.evaluation.result import EvaluationResult, Measured
 from protgen.evaluation.set_summary import ERROR, OK, WARNING, Row
@@ -97,6 +98,7 @@ def _evaluate(
     make_folder(folder)
     measured = _measure(files, models, sets, chosen, progress)
     measured.skipped = dict(skipped_files(paths))
+    unify(measured, chosen.reference)
     _compare(measured, chosen)
     _ask_oracles(measured, places, chosen, progress)
     return _write(measured, folder, chosen)
@@ -256,4 +258,4 @@ def _write(measured: Measured, folder: Path, settings: EvaluationSettings) -> Ev
 def _residue_rows(measured: Measured) -> Iterable[Row]:
     for row, protein in zip(measured.rows, measured.proteins, strict=True):
         if protein is not None:
-            yield from per_residue.residue_rows(protein, str(row["file"]))
+            yield from per_residue.residue_rows(protein, str(row["file"]), measured.ss_method)

@@ -6,6 +6,7 @@ from typing import Any
 
 from protgen.evaluation import comparison
 from protgen.evaluation.adherence import adherence_columns
+from protgen.evaluation.common_method import describe_method, named
 from protgen.evaluation.distributions import DEFINITIONS
 from protgen.evaluation.features import Features
 from protgen.evaluation.folds import compare_folds
@@ -60,7 +61,8 @@ def features_by_set(measured: Measured) -> dict[str, Features]:
     """The structures of each set that could be read, with what is computed of them once."""
     return {
         name: Features(
-            [p for p, own in zip(measured.proteins, measured.sets, strict=True) if own == name and p is not None]
+            [p for p, own in zip(measured.proteins, measured.sets, strict=True) if own == name and p is not None],
+            measured.ss_method,
         )
         for name in dict.fromkeys(measured.sets)
     }
@@ -97,6 +99,9 @@ def summarise(
         content["not_clustered"] = why_not_compared(measured.proteins, settings.most_compared)
     if settings.reference is not None:
         content["reference_is_training_data"] = settings.reference.training
+    content |= describe_method(measured)
+    for name, text in named(columns.quantities, measured.ss_method).items():
+        content["definitions"][name]["definition"] = text
     content["interval"] = INTERVAL
     return content
 
@@ -112,7 +117,7 @@ def describe_sets(
         columns: of the table.
         features: see `features_by_set`.
     """
-    natives = None if settings.reference is None else Features(settings.reference.proteins)
+    natives = None if settings.reference is None else Features(settings.reference.proteins, measured.ss_method)
     content = {}
     for name, own in features.items():
         rows = [row for row in measured.rows if row["set"] == name]

@@ -10,7 +10,10 @@ from protgen.metrics.base import Metric, Value
 from protgen.registry import build, complain, own_plugins
 from protgen.structure.protein import Protein
 
-COLUMN_ORDER = ("bonds", "clashes", "ramachandran", "chirality", "secondary_structure", "compactness")
+COLUMN_ORDER = (
+    "bonds", "clashes", "ramachandran", "ramachandran_molprobity", "chirality", "secondary_structure", "compactness",
+    "soundness",
+)  # fmt: skip
 
 
 @cache

@@ -99,13 +99,16 @@ def _connectivity(joints: Links, omega: np.ndarray) -> dict[str, float]:
     }
 
 
-def _omega(omega: np.ndarray) -> dict[str, float]:
-    known = omega[np.isfinite(omega)]
+def _omega(protein: Protein, omega: np.ndarray) -> dict[str, float]:
+    measured = np.isfinite(omega)
+    known = omega[measured]
     trans, cis = _omega_classes(known)
+    proline = np.append(protein.residue_names[1:] == "PRO", False)[measured]  # the residue behind the bond
     return {
         "omega_trans": _mean(trans),
         "omega_cis": _mean(cis),
         "omega_twisted": _mean(~trans & ~cis),
+        "omega_outliers": _mean(~trans & ~(cis & proline)),
     }
 
 
@@ -170,6 +173,12 @@ class Bonds(Metric):
         Quantity("omega_trans", "fraction", None, "peptide bonds with omega within 30 deg of 180 deg"),
         Quantity("omega_cis", "fraction", None, "peptide bonds with omega within 30 deg of 0 deg"),
         Quantity("omega_twisted", "fraction", "lower", "peptide bonds with omega in neither range"),
+        Quantity(
+            "omega_outliers",
+            "fraction",
+            "lower",
+            "peptide bonds that are twisted, or cis before another residue than proline (as MolProbity's omegalyze)",
+        ),
         *(
             Quantity(
                 f"z_{name}",
@@ -196,6 +205,6 @@ class Bonds(Metric):
         return {
             **_connectivity(joints, omega),
             "peptide_valid": peptide_valid,
-            **_omega(omega),
+            **_omega(sample, omega),
             **_z_scores(sample, joints),
         }

@@ -20,11 +20,16 @@ def descriptors(proteins: Sequence[Protein]) -> np.ndarray:
     return np.array([describe(protein) for protein in proteins]).reshape(len(proteins), len(NAMES))
 
 
-def describe(protein: Protein) -> np.ndarray:
-    """The descriptors of one structure: see `protgen.structure.trace.describe`."""
+def describe(protein: Protein, method: str | None = None) -> np.ndarray:
+    """The descriptors of one structure: see `protgen.structure.trace.describe`.
+
+    Args:
+        protein: any protein.
+        method: of secondary structure, "dssp" or "p-sea"; by default the one its atoms allow.
+    """
     ca = protein.atoms[protein.mask[:, CA], CA]
     if len(ca) < trace.FEWEST:
         return np.full(len(NAMES), np.nan)
-    fraction = fractions(secondary_structure(protein))
+    fraction = fractions(secondary_structure(protein, method))
     pairs = contacts(protein)
     return trace.describe(ca, fraction["helix"], fraction["strand"], pairs, relative_contact_order(protein, pairs))

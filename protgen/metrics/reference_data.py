@@ -4,7 +4,7 @@ Written by `benchmarks/fit_reference.py`; no structure is in them.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -64,6 +64,56 @@ def native_statistics() -> dict[str, Any]:
         return json.loads(text)
     except (OSError, ValueError) as error:
         raise DataError(f"reference/natives.json of the installed package: {error}; reinstall protgen") from error
+
+
+@cache
+def molprobity_levels() -> np.ndarray:
+    """(6, 2) log densities above which residues are favoured and allowed, by class of `ramachandran_molprobity`.
+
+    Raises:
+        DataError: if the file is missing from the installation or damaged.
+    """
+    name = "reference/ramachandran_molprobity.json"
+    try:
+        text = resources.files("protgen.metrics").joinpath(name).read_text(encoding="utf-8")
+        return np.array([[entry["favoured"], entry["allowed"]] for entry in json.loads(text)["levels"].values()])
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise DataError(f"{name} of the installed package: {error}; reinstall protgen") from error
+
+
+@dataclass(frozen=True)
+class SoundnessReference:
+    """What natives of a length have, and the limits that at most one in twenty exceeds.
+
+    Attributes:
+        length: (n,) residues, rising.
+        curves: (n,) values by column.
+        beyond: shares of natives beyond each limit, by split and kind of native.
+    """
+
+    length: np.ndarray
+    curves: dict[str, np.ndarray]
+    beyond: dict[str, Any] = field(default_factory=dict)
+
+    def at(self, column: str, length: float) -> float:
+        """The value of a column for a length, interpolated in log L; that of the table's end beyond it."""
+        return float(np.interp(np.log(max(length, 1.0)), np.log(self.length), self.curves[column]))
+
+
+@cache
+def soundness_reference() -> SoundnessReference:
+    """The shipped limits of `metrics/soundness.py`.
+
+    Raises:
+        DataError: if the file is missing from the installation or damaged.
+    """
+    try:
+        text = resources.files("protgen.metrics").joinpath("reference/soundness.json").read_text(encoding="utf-8")
+        table = json.loads(text)
+        curves = {column: np.array(values, float) for column, values in table["curves"].items()}
+        return SoundnessReference(np.array(table["length"], float), curves, table["beyond"])
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"reference/soundness.json of the installed package: {error}; reinstall protgen") from error
 
 
 def typical_radius_of_gyration(length: int) -> float:

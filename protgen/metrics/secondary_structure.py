@@ -18,15 +18,26 @@ HELIX_CLASS = 0.15  # Nakashima, Nishikawa & Ooi, J. Biochem. 99, 153 (1986): he
 STRAND_CLASS = 0.10  # and strand at least 10 %
 
 
-def secondary_structure(protein: Protein) -> str:
-    """One letter a residue: DSSP where the backbone allows it, P-SEA for a CA-only structure.
+DSSP, P_SEA = "dssp", "p-sea"  # methods
+
+
+def method_of(protein: Protein) -> str:
+    """DSSP where one residue has all of N, CA, C and O; P-SEA else."""
+    return DSSP if protein.mask[:, BACKBONE].all(axis=1).any() else P_SEA
+
+
+def secondary_structure(protein: Protein, method: str | None = None) -> str:
+    """One letter a residue.
+
+    Args:
+        protein: any protein.
+        method: "dssp" or "p-sea"; by default DSSP where the backbone allows it, P-SEA for a CA-only structure. Numbers
+            of the two methods do not compare: give one for all that is compared.
 
     Returns:
         A string of length l over H, E, C and "-".
     """
-    if protein.mask[:, BACKBONE].all(axis=1).any():
-        return dssp(protein)
-    return p_sea(protein)
+    return p_sea(protein) if (method or method_of(protein)) == P_SEA else dssp(protein)
 
 
 # P-SEA's ranges (Labesse et al., CABIOS 13, 291, 1997, Table 1): mean ± tolerance, Å and degrees.
@@ -144,14 +155,18 @@ class SecondaryStructure(Metric):
 
     def measure(self, sample: Protein) -> dict[str, Value]:
         """Fractions and strings for one protein."""
-        by_dssp = bool(sample.mask[:, BACKBONE].all(axis=1).any())
-        codes = secondary_structure(sample)
+        return self.measure_by(sample, method_of(sample))
+
+    def measure_by(self, sample: Protein, method: str) -> dict[str, Value]:
+        """The same by a given method: "dssp" or "p-sea"."""
+        codes = secondary_structure(sample, method)
+        known = len(codes) > codes.count(UNASSIGNED)
         strands = sum(code == "E" and len(list(group)) >= 3 for code, group in groupby(codes))
         return {
             **fractions(codes),
-            "longest_helix": float(longest_run(codes)),
-            "n_strands": float(strands),
-            "ss_method": "dssp" if by_dssp else "p-sea",
+            "longest_helix": float(longest_run(codes)) if known else np.nan,
+            "n_strands": float(strands) if known else np.nan,
+            "ss_method": method,
             "fold_class": fold_class(codes),
             "ss": codes,
         }

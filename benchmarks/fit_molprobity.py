@@ -1,0 +1,174 @@
+"""Fit the levels of `protgen/metrics/ramachandran_molprobity.py` to MolProbity, and measure how far we are from it.
+
+    python benchmarks/fit_molprobity.py CHAINS CCTBX_PYTHON [--sets NAME=DIR ...] [--every 6]
+        [--out protgen/metrics/reference/ramachandran_molprobity.json]
+
+CHAINS holds `index.csv` and the chains it lists; every sixth training chain that is no NMR model and of good covalent
+geometry is fitted, all validation chains are measured. CCTBX_PYTHON is the Python of an environment with the PyPI wheel
+`cctbx-base`, which this package does not depend on. Sets are folders of designs. Twenty files of each set are given to
+`ramalyze` whole too, placeholder glycines named ALA, to see that it judges the residues and classes that we do.
+"""
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from protgen.errors import StructureError
+from protgen.metrics.bonds import OUTLIER_Z, TARGETS, covalent_geometry
+from protgen.metrics.ramachandran import UNCLASSIFIED, log_density, placeholder_glycines
+from protgen.metrics.ramachandran_molprobity import CLASSES, DENSITY, molprobity_classes, molprobity_verdicts
+from protgen.metrics.reference_data import molprobity_levels, ramachandran_reference
+from protgen.structure.links import backbone_torsions, links
+from protgen.structure.protein import Protein
+from protgen.structure.reader import read_structure
+from protgen.structure.writer import write_structure
+
+FAVOURED = 0.02  # score
+ALLOWED = np.array([0.0005, 0.001, 0.002, 0.001, 0.001, 0.001])  # by class
+MAX_OUTLIERS = 0.01  # of lengths and angles beyond 4 sigma
+WHOLE = 20  # files of each set that ramalyze reads itself
+SCORES = """
+import sys, numpy as np
+from mmtbx.rotamer.ramachandran_eval import RamachandranEval
+rows = np.load(sys.argv[1]); score = RamachandranEval().rama_eval.get_score
+np.save(sys.argv[1], np.array([score(int(c), float(x), float(y)) for x, y, c in rows.T]))
+"""
+COUNTS = """
+import sys, json, iotbx.pdb
+from mmtbx.validation.ramalyze import ramalyze
+counts = [0, 0, 0]
+for file in sys.argv[1:]:
+    found = ramalyze(iotbx.pdb.input(file).construct_hierarchy(), outliers_only=False)
+    for k, n in enumerate((found.n_favored, found.n_outliers, found.n_total)): counts[k] += n
+print(json.dumps(counts))
+"""
+
+
+def torsions(protein: Protein) -> np.ndarray:
+    """(3, n) phi and psi in degrees and MolProbity's class of the residues that have both."""
+    joints = links(protein)
+    phi, psi, omega = backbone_torsions(protein, joints)
+    known = np.isfinite(phi) & np.isfinite(psi)
+    classes = molprobity_classes(protein, omega, joints)
+    return np.stack([np.rad2deg(phi[known]), np.rad2deg(psi[known]), classes[known]])
+
+
+def good(protein: Protein) -> bool:
+    """Whether at most one in a hundred lengths and angles is an outlier."""
+    values = covalent_geometry(protein)
+    z = np.concatenate([(v - TARGETS[k].ideal) / TARGETS[k].sigma for k, v in values.items()])
+    return len(z) > 0 and bool((np.abs(z) > OUTLIER_Z).mean() <= MAX_OUTLIERS)
+
+
+def natives(chains: Path, split: str, every: int) -> list[Protein]:
+    """Chains of a split that can be read."""
+    with (chains / "index.csv").open(newline="") as handle:
+        rows = [row for row in csv.DictReader(handle) if row["split"] == split and "NMR" not in row["method"]]
+    found = []
+    for row in rows[::every]:
+        try:
+            found.append(read_structure(chains / row["file"]))
+        except StructureError:
+            continue
+    return found
+
+
+def scores(rows: np.ndarray, python: str) -> np.ndarray:
+    """(n,) MolProbity's scores."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "rows.npy"
+        np.save(file, rows)
+        subprocess.run([python, "-c", SCORES, str(file)], check=True, env={})
+        return np.load(file)
+
+
+def densities(rows: np.ndarray) -> np.ndarray:
+    """(n,) our log densities."""
+    phi, psi = np.deg2rad(rows[:2])
+    return log_density(phi, psi, DENSITY[rows[2].astype(int)], ramachandran_reference().log_density)
+
+
+def fit(rows: np.ndarray, python: str) -> dict[str, dict[str, float]]:
+    """Levels at which our shares of each class are MolProbity's."""
+    theirs, ours, levels = scores(rows, python), densities(rows), {}
+    for index, name in enumerate(CLASSES):
+        own = rows[2] == index
+        favoured, outliers = (theirs[own] >= FAVOURED).mean(), (theirs[own] < ALLOWED[index]).mean()
+        levels[name] = {
+            "favoured": round(float(np.quantile(ours[own], 1 - favoured)), 4),
+            "allowed": round(float(np.quantile(ours[own], outliers)), 4),
+            "residues": int(own.sum()),
+        }
+    return levels
+
+
+def agreement(proteins: list[Protein], python: str) -> dict[str, float]:
+    """Shares of a set by both, from the same torsions, and by ramalyze itself on some whole files."""
+    rows = np.concatenate([torsions(protein) for protein in proteins], axis=1)
+    theirs, classes, ours = scores(rows, python), rows[2].astype(int), densities(rows)
+    level = molprobity_levels()[classes]
+    pair = {
+        "favoured": (ours >= level[:, 0], theirs >= FAVOURED),
+        "outliers": (ours < level[:, 1], theirs < ALLOWED[classes]),
+    }
+    result = {"structures": len(proteins), "residues": len(ours)}
+    for name, (mine, other) in pair.items():
+        result |= {name: round(float(mine.mean()), 4), f"{name}_molprobity": round(float(other.mean()), 4)}
+        result |= {f"{name}_same_residues": round(float((mine == other).mean()), 4)}
+    return result | whole_files(proteins[:WHOLE], python)
+
+
+def whole_files(proteins: list[Protein], python: str) -> dict[str, float]:
+    """Counts by ramalyze from files, and ours of the same structures."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = []
+        for k, protein in enumerate(proteins):
+            names = np.where(placeholder_glycines(protein), "ALA", protein.residue_names)
+            files.append(str(Path(folder) / f"{k}.pdb"))
+            write_structure(replace(protein, residue_names=names), files[-1])
+        done = subprocess.run([python, "-c", COUNTS, *files], check=True, capture_output=True, text=True, env={})
+    favoured, outliers, total = json.loads(done.stdout.splitlines()[-1])
+    verdicts = np.concatenate([molprobity_verdicts(protein) for protein in proteins])
+    verdicts = verdicts[verdicts != UNCLASSIFIED]
+    return {
+        "whole_residues": len(verdicts),
+        "whole_residues_molprobity": total,
+        "whole_favoured": round(float((verdicts == 2).mean()), 4),
+        "whole_favoured_molprobity": round(favoured / total, 4),
+        "whole_outliers": round(float((verdicts == 0).mean()), 4),
+        "whole_outliers_molprobity": round(outliers / total, 4),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("chains", type=Path)
+    parser.add_argument("python")
+    parser.add_argument("--sets", nargs="*", default=[])
+    parser.add_argument("--every", type=int, default=6)
+    parser.add_argument("--out", type=Path, default=Path("protgen/metrics/reference/ramachandran_molprobity.json"))
+    args = parser.parse_args()
+    fitted = [protein for protein in natives(args.chains, "train", args.every) if good(protein)]
+    levels = fit(np.concatenate([torsions(protein) for protein in fitted], axis=1), args.python)
+    content = {"levels": levels, "chains": len(fitted)}
+    args.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    molprobity_levels.cache_clear()  # the agreement is measured with what has just been fitted
+    sets = {"validation": natives(args.chains, "validation", 1)}
+    for entry in args.sets:
+        name, _, folder = entry.partition("=")
+        sets[name] = [read_structure(file) for file in sorted(Path(folder).rglob("*.pdb"))]
+    content["agreement"] = {name: agreement(proteins, args.python) for name, proteins in sets.items()}
+    args.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(content, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""Hydrogens of a backbone: H on N and HA on CA, at the lengths that MolProbity's programs use."""
+
+import numpy as np
+
+from protgen.structure.ideal import add_cb
+from protgen.structure.links import Links
+from protgen.structure.protein import BACKBONE, CA, C, N, Protein
+
+N_H, C_H = 0.86, 0.97  # Å to the centre of the electron cloud; Deis et al., Comput. Cryst. Newsl. 4, 9 (2013)
+
+OUTER = 0.52  # C-N-H over the outer angle of C-N-CA, as `reduce` places H
+
+
+def amide_hydrogens(protein: Protein, joints: Links) -> np.ndarray:
+    """(l, 3) Å; H in the plane of C(i-1), N and CA. NaN for prolines and where no C is bonded to N."""
+    xyz, result = protein.atoms, np.full((protein.length, 3), np.nan)
+    n = xyz[1:, N]
+    to_c, to_ca = _unit(xyz[:-1, C] - n), _unit(xyz[1:, CA] - n)
+    cosine = np.einsum("li,li->l", to_c, to_ca)
+    across = _unit(to_ca - cosine[:, None] * to_c)
+    turn = OUTER * (2 * np.pi - np.arccos(np.clip(cosine, -1.0, 1.0)))[:, None]
+    bonded = joints.bonded & (protein.residue_names[1:] != "PRO")
+    placed = n + N_H * (np.cos(turn) * to_c - np.sin(turn) * across)
+    result[1:] = np.where(bonded[:, None], placed, np.nan)
+    return result
+
+
+def alpha_hydrogens(protein: Protein) -> np.ndarray:
+    """(l, 3) Å; HA opposite to N, C and CB, the latter ideal where it is missing. One a residue, glycine too."""
+    xyz = protein.atoms
+    ca = xyz[:, CA]
+    cb = np.where(protein.mask[:, 4, None], xyz[:, 4], add_cb(xyz[:, BACKBONE]))
+    inward = _unit(xyz[:, N] - ca) + _unit(xyz[:, C] - ca) + _unit(cb - ca)
+    return ca - C_H * _unit(inward)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
