@@ -1,10 +1,10 @@
-"""Fit the levels of `protgen/metrics/ramachandran_molprobity.py` to MolProbity, and measure how far we are from it.
+"""Fit the densities and levels of `protgen/metrics/ramachandran_molprobity.py`, and measure how far MolProbity is.
 
-    python benchmarks/fit_molprobity.py CHAINS CCTBX_PYTHON [--sets NAME=DIR ...] [--every 6]
-        [--out protgen/metrics/reference/ramachandran_molprobity.json]
+    python benchmarks/fit_molprobity.py CHAINS CCTBX_PYTHON [--sets NAME=DIR ...]
+        [--out protgen/metrics/reference] [--results benchmarks/results/molprobity.json]
 
-CHAINS holds `index.csv` and the chains it lists; every sixth training chain that is no NMR model and of good covalent
-geometry is fitted, all validation chains are measured. CCTBX_PYTHON is the Python of an environment with the PyPI wheel
+CHAINS holds `index.csv` and the chains it lists; training chains at 1.8 Å or better and of good covalent geometry are
+fitted, all validation chains but NMR models are measured. CCTBX_PYTHON is the Python of an environment with the wheel
 `cctbx-base`, which this package does not depend on. Sets are folders of designs. Twenty files of each set are given to
 `ramalyze` whole too, placeholder glycines named ALA, to see that it judges the residues and classes that we do.
 """
@@ -23,8 +23,8 @@ import numpy as np
 from protgen.errors import StructureError
 from protgen.metrics.bonds import OUTLIER_Z, TARGETS, covalent_geometry
 from protgen.metrics.ramachandran import UNCLASSIFIED, log_density, placeholder_glycines
-from protgen.metrics.ramachandran_molprobity import CLASSES, DENSITY, molprobity_classes, molprobity_verdicts
-from protgen.metrics.reference_data import molprobity_levels, ramachandran_reference
+from protgen.metrics.ramachandran_molprobity import CLASSES, SCALE, molprobity_classes, molprobity_verdicts
+from protgen.metrics.reference_data import ramachandran_reference
 from protgen.structure.links import backbone_torsions, links
 from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
@@ -32,6 +32,13 @@ from protgen.structure.writer import write_structure
 
 FAVOURED = 0.02  # score
 ALLOWED = np.array([0.0005, 0.001, 0.002, 0.001, 0.001, 0.001])  # by class
+RESOLUTION = 1.8  # Å
+GRID = 120  # cells of 3 degrees
+BANDWIDTHS = np.array([2.0, 3.0, 4.0, 5.0, 6.5, 8.0, 10.0, 12.0, 15.0])  # degrees
+MIDDLE_BANDWIDTH, FITTED_AT = 3.0, 75_000  # degrees, for so many residues; it falls as n^(-1/6) (Scott, 1992)
+SENSITIVITY = 0.15  # power of the pilot density by which bandwidths differ; these two agree best with ramalyze
+PILOT_BANDWIDTH = 8.0  # degrees
+BACKGROUND = 1e-9  # density per cell that keeps the logarithm finite far from every native
 MAX_OUTLIERS = 0.01  # of lengths and angles beyond 4 sigma
 WHOLE = 20  # files of each set that ramalyze reads itself
 SCORES = """
@@ -67,12 +74,14 @@ def good(protein: Protein) -> bool:
     return len(z) > 0 and bool((np.abs(z) > OUTLIER_Z).mean() <= MAX_OUTLIERS)
 
 
-def natives(chains: Path, split: str, every: int) -> list[Protein]:
-    """Chains of a split that can be read."""
+def natives(chains: Path, split: str, resolution: float | None = None) -> list[Protein]:
+    """Chains of a split that can be read; with a resolution, those known to be as good."""
     with (chains / "index.csv").open(newline="") as handle:
         rows = [row for row in csv.DictReader(handle) if row["split"] == split and "NMR" not in row["method"]]
+    if resolution is not None:
+        rows = [row for row in rows if row["resolution"] and float(row["resolution"]) <= resolution]
     found = []
-    for row in rows[::every]:
+    for row in rows:
         try:
             found.append(read_structure(chains / row["file"]))
         except StructureError:
@@ -89,34 +98,56 @@ def scores(rows: np.ndarray, python: str) -> np.ndarray:
         return np.load(file)
 
 
-def densities(rows: np.ndarray) -> np.ndarray:
-    """(n,) our log densities."""
-    phi, psi = np.deg2rad(rows[:2])
-    return log_density(phi, psi, DENSITY[rows[2].astype(int)], ramachandran_reference().log_density)
+def smooth(counts: np.ndarray, bandwidth: float) -> np.ndarray:
+    """Convolve a periodic histogram with a wrapped Gaussian of `bandwidth` degrees, by Fourier series."""
+    frequency = np.fft.fftfreq(GRID, d=1.0 / GRID)
+    decay = np.exp(-0.5 * (np.deg2rad(bandwidth) * frequency) ** 2)
+    return np.clip(np.fft.ifft2(np.fft.fft2(counts) * decay[:, None] * decay[None, :]).real, 0.0, None)
 
 
-def fit(rows: np.ndarray, python: str) -> dict[str, dict[str, float]]:
-    """Levels at which our shares of each class are MolProbity's."""
-    theirs, ours, levels = scores(rows, python), densities(rows), {}
+def histogram(degrees: np.ndarray) -> np.ndarray:
+    """Counts of (2, n) phi and psi on the grid, each point shared between its four cells (linear binning)."""
+    x, y = (degrees + 180.0) / 360.0 * GRID
+    i, j = np.floor(x).astype(int), np.floor(y).astype(int)
+    counts = np.zeros((GRID, GRID))
+    for di, wx in ((0, 1 - (x - i)), (1, x - i)):
+        for dj, wy in ((0, 1 - (y - j)), (1, y - j)):
+            np.add.at(counts, ((i + di) % GRID, (j + dj) % GRID), wx * wy)
+    return counts
+
+
+def density_of(degrees: np.ndarray) -> np.ndarray:
+    """(g, g) log density of (2, n) phi and psi: a kernel density whose bandwidth falls with a pilot density."""
+    n = degrees.shape[1]
+    pilot = np.log(smooth(histogram(degrees), PILOT_BANDWIDTH) / n + BACKGROUND)
+    here = log_density(*np.deg2rad(degrees), np.zeros(n, int), pilot[None])
+    wanted = MIDDLE_BANDWIDTH * (n / FITTED_AT) ** (-1 / 6) * np.exp(-SENSITIVITY * (here - here.mean()))
+    nearest = np.abs(np.log(wanted[:, None] / BANDWIDTHS)).argmin(axis=1)
+    parts = [smooth(histogram(degrees[:, nearest == k]), width) for k, width in enumerate(BANDWIDTHS)]
+    return np.log(np.sum(parts, axis=0) / n + BACKGROUND).astype(np.float16)
+
+
+def fit(rows: np.ndarray, python: str) -> dict[str, np.ndarray]:
+    """Densities, and levels at which our shares of each class are MolProbity's."""
+    theirs, grids, favoured, allowed = scores(rows, python), [], [], []
     for index, name in enumerate(CLASSES):
         own = rows[2] == index
-        favoured, outliers = (theirs[own] >= FAVOURED).mean(), (theirs[own] < ALLOWED[index]).mean()
-        levels[name] = {
-            "favoured": round(float(np.quantile(ours[own], 1 - favoured)), 4),
-            "allowed": round(float(np.quantile(ours[own], outliers)), 4),
-            "residues": int(own.sum()),
-        }
-    return levels
+        grids.append(density_of(rows[:2, own]))
+        ours = log_density(*np.deg2rad(rows[:2, own]), np.zeros(own.sum(), int), grids[-1][None].astype(float))
+        favoured.append(np.quantile(ours, (theirs[own] < FAVOURED).mean()))
+        allowed.append(np.quantile(ours, (theirs[own] < ALLOWED[index]).mean()))
+        print(f"{name}: {own.sum()} residues")
+    return {"log_density": np.stack(grids), "favoured": np.array(favoured), "allowed": np.array(allowed)}
 
 
 def agreement(proteins: list[Protein], python: str) -> dict[str, float]:
     """Shares of a set by both, from the same torsions, and by ramalyze itself on some whole files."""
     rows = np.concatenate([torsions(protein) for protein in proteins], axis=1)
-    theirs, classes, ours = scores(rows, python), rows[2].astype(int), densities(rows)
-    level = molprobity_levels()[classes]
+    theirs, classes, reference = scores(rows, python), rows[2].astype(int), ramachandran_reference(SCALE)
+    ours = log_density(*np.deg2rad(rows[:2]), classes, reference.log_density)
     pair = {
-        "favoured": (ours >= level[:, 0], theirs >= FAVOURED),
-        "outliers": (ours < level[:, 1], theirs < ALLOWED[classes]),
+        "favoured": (ours >= reference.favoured[classes], theirs >= FAVOURED),
+        "outliers": (ours < reference.allowed[classes], theirs < ALLOWED[classes]),
     }
     result = {"structures": len(proteins), "residues": len(ours)}
     for name, (mine, other) in pair.items():
@@ -152,20 +183,21 @@ def main() -> int:
     parser.add_argument("chains", type=Path)
     parser.add_argument("python")
     parser.add_argument("--sets", nargs="*", default=[])
-    parser.add_argument("--every", type=int, default=6)
-    parser.add_argument("--out", type=Path, default=Path("protgen/metrics/reference/ramachandran_molprobity.json"))
+    parser.add_argument("--out", type=Path, default=Path("protgen/metrics/reference"))
+    parser.add_argument("--results", type=Path, default=Path("benchmarks/results/molprobity.json"))
     args = parser.parse_args()
-    fitted = [protein for protein in natives(args.chains, "train", args.every) if good(protein)]
-    levels = fit(np.concatenate([torsions(protein) for protein in fitted], axis=1), args.python)
-    content = {"levels": levels, "chains": len(fitted)}
-    args.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    molprobity_levels.cache_clear()  # the agreement is measured with what has just been fitted
-    sets = {"validation": natives(args.chains, "validation", 1)}
+    fitted = [protein for protein in natives(args.chains, "train", RESOLUTION) if good(protein)]
+    reference = fit(np.concatenate([torsions(protein) for protein in fitted], axis=1), args.python)
+    np.savez_compressed(args.out / f"{SCALE}.npz", **reference)  # pyright: ignore[reportArgumentType]
+    ramachandran_reference.cache_clear()  # the agreement is measured with what has just been fitted
+    sets = {"validation": natives(args.chains, "validation")}
     for entry in args.sets:
         name, _, folder = entry.partition("=")
-        sets[name] = [read_structure(file) for file in sorted(Path(folder).rglob("*.pdb"))]
-    content["agreement"] = {name: agreement(proteins, args.python) for name, proteins in sets.items()}
-    args.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        files = sorted(file for file in Path(folder).rglob("*.pdb*") if file.is_file())
+        found = [read_structure(file) for file in files]
+        sets[name] = [protein for protein in found if protein.mask[:, :4].all(axis=1).any()]
+    content = {"chains": len(fitted), "agreement": {name: agreement(own, args.python) for name, own in sets.items()}}
+    args.results.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(content, indent=1))
     return 0
 

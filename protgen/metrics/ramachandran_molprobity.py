@@ -1,9 +1,10 @@
 """Ramachandran statistics on MolProbity's scale, the one that papers quote.
 
 MolProbity judges by contours of its Top8000 chains, of high resolution and low B-factors, in six classes of residues.
-Here the densities are our own (`ramachandran.py`), and the levels of each class are those at which our natives have
-the shares that MolProbity finds in them. So single residues near a contour may differ, and the fractions of a set
-agree: `benchmarks/fit_molprobity.py` fits the levels by `ramalyze` of cctbx and measures the agreement.
+Here the densities are our own, of training natives at 1.8 Å or better in the same classes, and the level of each class
+is that at which these natives have the shares that MolProbity finds in them. So single residues next to a contour may
+differ, 1 in 100 of natives, and the fractions of a set agree: `benchmarks/fit_molprobity.py` fits both and measures
+the agreement with `ramalyze` of cctbx.
 
 References: Lovell et al., Proteins 50, 437 (2003); Williams et al., Protein Sci. 27, 293 (2018).
 """
@@ -12,14 +13,13 @@ import numpy as np
 
 from protgen.metrics.base import Metric, Quantity
 from protgen.metrics.ramachandran import FAVOURED, OUTLIER, UNCLASSIFIED, log_density, placeholder_glycines
-from protgen.metrics.reference_data import molprobity_levels, ramachandran_reference
+from protgen.metrics.reference_data import ramachandran_reference
 from protgen.structure.links import CIS_WIDTH, Links, backbone_torsions, links
 from protgen.structure.protein import Protein
 
-# MolProbity's classes, and that of our densities (general, glycine, proline, pre-proline) which serves each.
 GENERAL, GLYCINE, CIS_PROLINE, TRANS_PROLINE, PRE_PROLINE, BRANCHED = range(6)
 CLASSES = ("general", "glycine", "cis-proline", "trans-proline", "pre-proline", "isoleucine or valine")
-DENSITY = np.array([0, 1, 2, 2, 3, 0])
+SCALE = "ramachandran_molprobity"  # name of the densities
 
 
 def molprobity_classes(protein: Protein, omega: np.ndarray, joints: Links) -> np.ndarray:
@@ -48,10 +48,10 @@ def molprobity_verdicts(protein: Protein) -> np.ndarray:
     phi, psi, omega = backbone_torsions(protein, joints)
     known = np.isfinite(phi) & np.isfinite(psi)
     classes = molprobity_classes(protein, omega, joints)[known]
-    density = log_density(phi[known], psi[known], DENSITY[classes], ramachandran_reference().log_density)
-    favoured, allowed = molprobity_levels()[classes].T
+    reference = ramachandran_reference(SCALE)
+    density = log_density(phi[known], psi[known], classes, reference.log_density)
     verdict = np.full(protein.length, UNCLASSIFIED)
-    verdict[known] = (density >= allowed).astype(int) + (density >= favoured)
+    verdict[known] = (density >= reference.allowed[classes]).astype(int) + (density >= reference.favoured[classes])
     return verdict
 
 
@@ -71,8 +71,8 @@ class RamachandranMolprobity(Metric):
             "molprobity_favoured",
             "fraction",
             "higher",
-            "residues favoured on MolProbity's scale (Top8000, the scale of papers), by our densities at levels fitted "
-            "to ramalyze: sets agree with it within 1 point. `rama_favoured` is against our own natives instead",
+            "residues favoured on MolProbity's scale (Top8000, that of papers), by densities of natives at 1.8 Å or "
+            "better and levels fitted to ramalyze, within 1 point of it; `rama_favoured` is against all our natives",
         ),
         Quantity("molprobity_outliers", "fraction", "lower", "outliers on the same scale"),
     )

@@ -22,10 +22,11 @@ class RamachandranReference:
     """Smoothed densities of (phi, psi) of the training natives, one a class of residue.
 
     Attributes:
-        log_density: (4, g, g) natural log of the density per cell, axes class, phi, psi; cell k is at -180
-            + 360 k / g degrees and the grid is periodic.
-        favoured: (4,) log density above which 98 % of the fitted residues lie.
-        allowed: (4,) likewise for 99.95 %.
+        log_density: (k, g, g) natural log of the density per cell, axes class, phi, psi; cell j is at -180
+            + 360 j / g degrees and the grid is periodic.
+        favoured: (k,) log density above which residues are favoured: 98 % of the fitted ones, or as many as by
+            MolProbity.
+        allowed: (k,) likewise for 99.95 %, or MolProbity's share.
     """
 
     log_density: np.ndarray
@@ -34,14 +35,17 @@ class RamachandranReference:
 
 
 @cache
-def ramachandran_reference() -> RamachandranReference:
+def ramachandran_reference(name: str = "ramachandran") -> RamachandranReference:
     """The shipped densities.
+
+    Args:
+        name: "ramachandran", or "ramachandran_molprobity" for those of MolProbity's six classes, on its scale.
 
     Raises:
         DataError: if the file is missing from the installation or damaged.
     """
     try:
-        path = resources.files("protgen.metrics").joinpath("reference/ramachandran.npz")
+        path = resources.files("protgen.metrics").joinpath(f"reference/{name}.npz")
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as table:
             return RamachandranReference(
                 table["log_density"].astype(np.float64),
@@ -49,7 +53,7 @@ def ramachandran_reference() -> RamachandranReference:
                 table["allowed"].astype(np.float64),
             )
     except (OSError, KeyError, ValueError) as error:
-        raise DataError(f"reference/ramachandran.npz of the installed package: {error}; reinstall protgen") from error
+        raise DataError(f"reference/{name}.npz of the installed package: {error}; reinstall protgen") from error
 
 
 @cache
@@ -64,21 +68,6 @@ def native_statistics() -> dict[str, Any]:
         return json.loads(text)
     except (OSError, ValueError) as error:
         raise DataError(f"reference/natives.json of the installed package: {error}; reinstall protgen") from error
-
-
-@cache
-def molprobity_levels() -> np.ndarray:
-    """(6, 2) log densities above which residues are favoured and allowed, by class of `ramachandran_molprobity`.
-
-    Raises:
-        DataError: if the file is missing from the installation or damaged.
-    """
-    name = "reference/ramachandran_molprobity.json"
-    try:
-        text = resources.files("protgen.metrics").joinpath(name).read_text(encoding="utf-8")
-        return np.array([[entry["favoured"], entry["allowed"]] for entry in json.loads(text)["levels"].values()])
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise DataError(f"{name} of the installed package: {error}; reinstall protgen") from error
 
 
 @dataclass(frozen=True)

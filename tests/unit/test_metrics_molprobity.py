@@ -4,7 +4,7 @@ Numbers of four residues of lysozyme (PDB 1AKI) come from cctbx-base 2025.11 (`c
 """
 
 import json
-from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from protgen.metrics.cb_deviation import GENERAL, CbDeviation, cb_deviations, id
 from protgen.metrics.clashscore import Clashscore, all_atoms, overlapping
 from protgen.metrics.hydrogens import alpha_hydrogens, amide_hydrogens
 from protgen.metrics.ramachandran_molprobity import CLASSES, RamachandranMolprobity, molprobity_classes
-from protgen.metrics.reference_data import molprobity_levels
+from protgen.metrics.reference_data import ramachandran_reference
 from protgen.structure.ideal import build_from_torsions, ideal_helix
 from protgen.structure.links import backbone_torsions, links
 from protgen.structure.protein import Protein
@@ -158,10 +158,10 @@ def test_known_torsions_on_the_scale_of_molprobity():
 
 def test_the_shipped_levels_agree_with_ramalyze_within_a_point():
     """As measured when they were fitted, on held-out natives and on designs."""
-    levels = molprobity_levels()
-    assert levels.shape == (6, 2)
-    assert (levels[:, 0] > levels[:, 1]).all()
-    text = resources.files("protgen.metrics").joinpath("reference/ramachandran_molprobity.json").read_text()
-    for entry in json.loads(text)["agreement"].values():
+    reference = ramachandran_reference("ramachandran_molprobity")
+    assert reference.log_density.shape == (6, 120, 120)
+    assert (reference.favoured > reference.allowed).all()
+    results = Path(__file__).parents[2] / "benchmarks" / "results" / "molprobity.json"
+    for entry in json.loads(results.read_text(encoding="utf-8"))["agreement"].values():
         for name in ("favoured", "outliers", "whole_favoured", "whole_outliers"):
             assert abs(entry[name] - entry[f"{name}_molprobity"]) < 0.01
