@@ -95,6 +95,8 @@ def summarise(
     elif settings.tm != "none":
         content["not_clustered"] = why_not_compared(measured.proteins, settings.most_compared)
     content["interval"] = INTERVAL
+    if len(features) > 1:
+        content["difference_interval"] = comparison.INTERVAL
     return content
 
 
