@@ -4,7 +4,9 @@ python docs/make_metrics.py
 """
 
 from pathlib import Path
+from textwrap import fill
 
+from protgen.evaluation.comparison import INTERVAL as DIFFERENCES
 from protgen.evaluation.designability import RULE
 from protgen.evaluation.distributions import DEFINITIONS, FEWEST, INTERVALS
 from protgen.evaluation.folds import DEFINITIONS as FOLDS
@@ -23,15 +25,16 @@ from protgen.metrics.soundness import FAULTS
 
 TABLE = "| column | unit | better | definition |\n|---|---|---|---|\n"
 
-HEAD = (
-    """# Metric definitions
+HEAD = """# Metric definitions
 
 Made by `python docs/make_metrics.py` from the metrics themselves; `summary.json` of `protgen evaluate` carries the same
-texts. Å and degrees; residues are those of the file, missing atoms are left out and never filled in. Every summary says
-how many values were used of how many structures were given, with an interval of the mean,
-"""
-    + INTERVAL
-    + ".\n"
+texts. Å and degrees; residues are those of the file, missing atoms are left out and never filled in.
+
+""" + fill(
+    "Every summary says how many values were used of how many structures were given, with an interval of the mean: "
+    f"{INTERVAL}. Differences between sets (`comparison.csv`): {DIFFERENCES}. How often each kind covers the truth is "
+    "tested by simulation.\n",
+    120,
 )
 
 DESIGNABILITY = f"""
@@ -91,8 +94,8 @@ SETS = f"""
 With clusters (`--tm`) and a reference (`--reference`).
 
 TM of a pair has two values, by either length. Clusters and mean TM are by the longer, so that both structures agree, as
-foldseek with coverage of both asks for; `summary.json` has what the shorter gives beside it (`by_shorter`), where one short
-helix joins all that hold a helix. `--cluster-by`, `--linkage` (`cover`: greedy set cover; `single`; `complete`) and
+foldseek with coverage of both asks for; `summary.json` has beside it what the shorter gives (`by_shorter`), by which
+one short helix joins all that hold a helix. `--cluster-by`, `--linkage` (`cover`: greedy set cover; `single`; `complete`) and
 `--cluster-tm` choose otherwise, and the clusters are named after them wherever they are printed.
 
 Max TM is by the length of the structure, among references of any length from {SHORTEST:g} times its own on: shorter ones
@@ -156,7 +159,7 @@ left-handed helix, 90 % of its residues in favoured regions, and is what was ask
 
 def page() -> str:
     """The whole page."""
-    parts = [HEAD]
+    parts = [HEAD + "\n"]
     for metric in structure_metrics():
         parts.append(f"\n## {metric.name}\n\n" + TABLE)
         for q in metric.quantities:

@@ -156,7 +156,8 @@ def _set_notes(content: "Mapping[str, Any]") -> "list[str]":
     if content["sets"]:
         first = next(iter(content["sets"].values()))
         if "diversity" in first:
-            notes.append(f"clusters: {content['cluster_definition'].split(';')[0].removeprefix('cluster of its set ')}")
+            rule = content["cluster_definition"].split(";")[0].removeprefix("cluster of its set").lstrip(": ")
+            notes.append(f"clusters and mean TM: {rule}")
         if "novelty" in first:
             about = first["novelty"]
             notes.append(f"max TM, novel: to {about['n_reference']:,} references, by the structure's length")

@@ -25,6 +25,10 @@ COLUMNS = (
     "matched_ci_high",
     "n_strata",
 )
+INTERVAL = (
+    "95 %: of a difference of means Welch's, of shares (every value 0 or 1) Newcombe's; matched by length, within "
+    "strata of 20 residues with the variance pooled; of fold scores a bootstrap about the difference less its bias"
+)
 STRATUM = 20  # residues; structures are compared with those of like length
 _FEWEST = 3  # values of either set below which nothing is tested
 

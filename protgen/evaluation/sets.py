@@ -34,7 +34,7 @@ QUANTITIES = (
     Quantity("memorised", "fraction", "lower", f"1 if max_tm_training is {COPY:g} or more"),
 )
 LABELS = ("nearest", "nearest_training")
-CLUSTER = Quantity("cluster", "", None, f"cluster of its set by {Clustering()}; numbered by falling size")
+CLUSTER = Quantity("cluster", "", None, f"cluster of its set: {Clustering()}; numbered by falling size")
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def cluster_definition(compared: Compared) -> str:
             f"cluster of its set at TM {compared.clustering.threshold:g} by {compared.effort}, which asks for coverage "
             "of both structures; numbered by falling size"
         )
-    return f"cluster of its set by {compared.clustering}; numbered by falling size"
+    return f"cluster of its set: {compared.clustering}; numbered by falling size"
 
 
 def why_not_compared(proteins: Sequence[Protein | None], most: int = MOST_COMPARED) -> str:

@@ -103,6 +103,8 @@ def summarise(
     for name, text in named(columns.quantities, measured.ss_method).items():
         content["definitions"][name]["definition"] = text
     content["interval"] = INTERVAL
+    if len(features) > 1:
+        content["difference_interval"] = comparison.INTERVAL
     return content
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from protgen.errors import UsageError
+from protgen.metrics.divergences import js_discrete
 from protgen.metrics.intervals import Corrected, corrected_interval
 
 NEIGHBOURS = 5  # of the balls of precision and recall
@@ -146,11 +147,7 @@ def jensen_shannon(first: np.ndarray, second: np.ndarray) -> float:
     p, q = (np.asarray(part, dtype=float).reshape(-1) for part in (first, second))
     if p.sum() <= 0 or q.sum() <= 0:
         return float("nan")
-    p, q = p / p.sum(), q / q.sum()
-    middle = (p + q) / 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        terms = [np.where(part > 0, part * np.log2(part / middle), 0.0).sum() for part in (p, q)]
-    return float(sum(terms) / 2)
+    return float(js_discrete(p, q)) / np.log(2.0)
 
 
 def length_matched(
