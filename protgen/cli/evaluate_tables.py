@@ -50,8 +50,9 @@ def warn_of_reading(result: "EvaluationResult", settings: "Settings") -> None:
     noticed = result.content["reader_warnings"]
     if noticed:
         warn(f"the reader noticed {warnings_in_words(noticed)}; structures.csv names the files, --strict refuses them")
-    for line in () if settings.reference is None else settings.reference.notes:
-        warn(f"--reference {settings.reference.name}: {line}")
+    if settings.reference is not None:
+        for line in settings.reference.notes:
+            warn(f"--reference {settings.reference.name}: {line}")
 
 
 def adherence_table(result: "EvaluationResult", names: list[str]) -> "Table":

@@ -50,19 +50,25 @@ def ramachandran_plot(proteins: Sequence[Protein], names: Sequence[str]) -> go.F
     rows = -(-len(colours) // columns)
     several = len(colours) > 1
     titles = [name if len(name) <= MOST_TITLE else f"{name[: MOST_TITLE - 3]}..." for name in colours]
-    spacing = {"horizontal_spacing": 0.06, "vertical_spacing": 0.22 / rows} if several else {}
-    figure = make_subplots(rows, columns, subplot_titles=titles if several else None, **spacing)
+    figure = make_subplots(
+        rows,
+        columns,
+        subplot_titles=titles if several else None,
+        horizontal_spacing=0.06 if several else None,
+        vertical_spacing=0.22 / rows if several else None,
+    )
     for place, (name, colour) in enumerate(colours.items()):
-        where = {"row": place // columns + 1, "col": place % columns + 1}
+        row, col = place // columns + 1, place % columns + 1
         for contour in _native_contours(legend=place == 0):
-            figure.add_trace(contour, **where)
+            figure.add_trace(contour, row=row, col=col)
         own = [protein for protein, its in zip(proteins, names, strict=True) if its == name]
-        figure.add_trace(_torsion_points(own, name, colour), **where)
-        axis = str(place + 1) if place else ""
-        square = {"scaleanchor": f"x{axis}", "constrain": "domain"}  # the axes end at 180 degrees, whatever the window
-        figure.layout[f"xaxis{axis}"].update(title={"text": "phi, deg"}, **DEGREES, constrain="domain")
-        label = {"title": {"text": "psi, deg"}} if place % columns == 0 else {}
-        figure.layout[f"yaxis{axis}"].update(**label, **DEGREES, **square)
+        figure.add_trace(_torsion_points(own, name, colour), row=row, col=col)
+        anchor = f"x{place + 1 if place else ''}"
+        figure.update_xaxes(title={"text": "phi, deg"}, **DEGREES, constrain="domain", row=row, col=col)
+        # the axes end at 180 degrees, whatever the window
+        figure.update_yaxes(**DEGREES, scaleanchor=anchor, constrain="domain", row=row, col=col)
+        if col == 1:
+            figure.update_yaxes(title={"text": "psi, deg"}, row=row, col=col)
     if several:
         figure.update_layout(height=60 + rows * PANEL_HEIGHT)
     return figure

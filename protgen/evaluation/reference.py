@@ -71,21 +71,10 @@ def load_reference(name: str | os.PathLike[str], *, jobs: int = 1) -> Reference:
     Raises:
         UsageError: if there is no such thing, or nothing in it can be read.
     """
-    path = Path(name)
-    home = os.environ.get(SEARCHED)
-    if not path.exists() and home and (Path(home) / path).exists():
-        path = Path(home) / path
-    if not path.exists():
-        raise UsageError(
-            f"--reference {name}: no such store, folder or file (names without a path are looked up in ${SEARCHED})"
-        )
+    path = _found(name)
     title = path.name or str(path)
     if (path / "manifest.json").exists():
-        store = Store(path)
-        items = [store[i] for i in range(len(store))]
-        proteins = [Protein.from_backbone(np.array(item.atoms, dtype=float), name=item.id) for item in items]
-        splits = [item.split for item in items]
-        return Reference(title, [i.id for i in items], splits, proteins, len(items), training=TRAIN in splits)
+        return _of_store(path, title)
     files = collect_files([path])
     named = _read_splits(path)
     found: list[Protein | None] = [None] * len(files)
@@ -104,6 +93,26 @@ def load_reference(name: str | os.PathLike[str], *, jobs: int = 1) -> Reference:
         _notes(path, len(files), [protein for _, protein in kept]),
         training=TRAIN in named.values() or (bool(named) and len(named) < len(labels)),
     )
+
+
+def _found(name: str | os.PathLike[str]) -> Path:
+    """The path of a reference, or of its name in $PROTGEN_REFERENCES."""
+    path, home = Path(name), os.environ.get(SEARCHED)
+    if not path.exists() and home and (Path(home) / path).exists():
+        path = Path(home) / path
+    if not path.exists():
+        raise UsageError(
+            f"--reference {name}: no such store, folder or file (names without a path are looked up in ${SEARCHED})"
+        )
+    return path
+
+
+def _of_store(path: Path, title: str) -> Reference:
+    store = Store(path)
+    items = [store[i] for i in range(len(store))]
+    proteins = [Protein.from_backbone(np.array(item.atoms, dtype=float), name=item.id) for item in items]
+    splits = [item.split for item in items]
+    return Reference(title, [item.id for item in items], splits, proteins, len(items), training=TRAIN in splits)
 
 
 def _notes(path: Path, n_files: int, proteins: Sequence[Protein]) -> tuple[str, ...]:

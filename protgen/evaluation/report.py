@@ -135,7 +135,7 @@ def page(result: EvaluationResult, control: NativeControl | None) -> str:
 
 def _card(name: str, title: str, text: str, figure: go.Figure) -> str:
     """The place of a plot; one with panels for several sets is as wide as the page, and as high as it asks for."""
-    height = figure.layout.height
+    height = figure.to_plotly_json()["layout"].get("height")
     wide = " wide" if name == "folds" or height else ""
     style = f' style="height:{int(height)}px"' if height else ""
     return (

@@ -47,7 +47,10 @@ def every_model(
     Returns:
         The same, and the number of each model from 0. Files that cannot be read keep their one entry.
     """
-    found: tuple[list[Labelled], list[Labelled], list[str], list[int]] = ([], [], [], [])
+    labelled: list[Labelled] = []
+    placed: list[Labelled] = []
+    names: list[str] = []
+    models: list[int] = []
     for (label, path), (inner, _), name in zip(files, places, sets, strict=True):
         try:
             n = count_models(path)
@@ -55,10 +58,11 @@ def every_model(
             n = 1
         for k in range(n):
             ending = f"_model{k + 1}" if n > 1 else ""
-            entry = ((_with(label, ending), path), (_with(inner, ending), path), name, k)
-            for column, value in zip(found, entry, strict=True):  # type: ignore[arg-type]
-                column.append(value)
-    return found
+            labelled.append((_with(label, ending), path))
+            placed.append((_with(inner, ending), path))
+            names.append(name)
+            models.append(k)
+    return labelled, placed, names, models
 
 
 def _with(label: str, ending: str) -> str:
