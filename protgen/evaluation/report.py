@@ -53,6 +53,9 @@ SHOWN = (
     ("sc_tm", "scTM", False),
     ("sc_plddt", "pLDDT of the best refold", False),
     ("motif_success", "motif kept and designable, %", True),
+    ("refold_tm", "TM of the laptop refold", False),
+    ("refold_rmsd", "RMSD of the laptop refold, Å", False),
+    ("sequence_score", "-log p of designed sequences, nats", False),
     ("nats_per_residue", "-log p per residue, nats", False),
 )
 MOST_NAMED = 200  # failed files listed

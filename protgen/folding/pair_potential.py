@@ -118,9 +118,7 @@ class PairPotential:
         return total + WEIGHTS[2] * overlap(ca, self.apart)
 
 
-def distance_table(
-    probability: Float[Tensor, "l l 37"], first: Int[Tensor, " p"], second: Int[Tensor, " p"]
-) -> Table:
+def distance_table(probability: Float[Tensor, "l l 37"], first: Int[Tensor, " p"], second: Int[Tensor, " p"]) -> Table:
     """Energies of distances, 0 at the farthest class."""
     p = probability[first, second, 1:] + FLOOR
     middles = FIRST + STEP * torch.arange(p.shape[1])

@@ -68,7 +68,7 @@ def norm() -> nn.Module:
 
 
 def block(dilation: int) -> nn.Sequential:
-    """The layers of one residual block. The dropout of training is an identity, which keeps the numbers of the others."""
+    """The layers of one residual block. An identity stands for the dropout, so that the others keep their numbers."""
     convolutions = [nn.Conv2d(WIDTH, WIDTH, 3, padding=dilation, dilation=dilation) for _ in range(2)]
     return nn.Sequential(convolutions[0], norm(), nn.ELU(inplace=True), nn.Identity(), convolutions[1], norm())
 

@@ -1,4 +1,4 @@
-"""What ProteinMPNN reads of a backbone: radial functions of atom distances to the nearest residues, places in the chain.
+"""What ProteinMPNN reads of a backbone: radial functions of distances to the nearest residues, places in the chain.
 
 References: Dauparas et al. 2022, Science 378, 49, and its published code (MIT), whose parameters these classes name as
 that code does, so that its weights fit.

@@ -17,6 +17,7 @@ import numpy as np
 from protgen.errors import ConfigError, ToolError, UsageError
 from protgen.folding.base import CHAIN
 from protgen.inverse_folding.base import DesignedSequence, SequenceModel, SequenceTask
+from protgen.structure.links import links
 from protgen.structure.protein import CA, Protein
 from protgen.structure.residue_names import ONE_LETTER
 from protgen.types import JSON
@@ -49,9 +50,7 @@ class ProteinMPNN(SequenceModel):
     name = "proteinmpnn"
     self_contained = False  # its weights are an extra
 
-    def __init__(
-        self, weights: str = "vanilla", temperature: float = 0.1, omit: str = "", noise: str = "020"
-    ) -> None:
+    def __init__(self, weights: str = "vanilla", temperature: float = 0.1, omit: str = "", noise: str = "020") -> None:
         if weights not in WEIGHTS or noise not in NOISE or (weights == "ca" and noise == "030"):
             raise ConfigError(
                 f"proteinmpnn: no weights {weights!r} with noise {noise!r}; there are {', '.join(WEIGHTS)} with "
@@ -192,7 +191,8 @@ def atoms_for(protein: Protein, ca_only: bool) -> np.ndarray:
     if lacking.any() and not ca_only:
         xyz = torch.from_numpy(np.nan_to_num(atoms))[None]
         rots, trans = frames_from_backbone(xyz)
-        rebuilt = backbone_from_frames(rots, trans, torch.ones(xyz.shape[:2], dtype=torch.bool))[0]
+        follows = torch.from_numpy(np.append(links(protein).bonded, False))[None]
+        rebuilt = backbone_from_frames(rots, trans, follows)[0]
         atoms[lacking, 3] = rebuilt.numpy()[lacking, 3]
     return np.nan_to_num(atoms)
 
@@ -265,10 +265,16 @@ def letters_of(protein: Protein, sequence: str) -> "Tensor":
 
     from protgen.inverse_folding.mpnn_network import LETTERS
 
-    text = sequence.replace(CHAIN, "")
-    if len(text) != protein.length or set(text) - set(LETTERS):
-        raise ToolError(f"{protein.name}: a sequence of {len(text)} letters does not fit {protein.length} residues")
-    return torch.tensor([LETTERS.index(letter) for letter in text])
+    parts = sequence.split(CHAIN)
+    wanted = [int((protein.chain_ids == chain).sum()) for chain in protein.chains]
+    if [len(part) for part in parts] != wanted or set("".join(parts)) - set(LETTERS):
+        got = "+".join(str(len(part)) for part in parts)
+        raise ToolError(f"{protein.name}: a sequence of {got} letters for {'+'.join(map(str, wanted))} residues")
+    numbers = torch.zeros(protein.length, dtype=torch.long)
+    for chain, part in zip(protein.chains, parts, strict=True):
+        own = torch.from_numpy(protein.chain_ids == chain)
+        numbers[own] = torch.tensor([LETTERS.index(letter) for letter in part])
+    return numbers
 
 
 def described(protein: Protein, decoded: "Decoded", designed: np.ndarray) -> list[DesignedSequence]:
