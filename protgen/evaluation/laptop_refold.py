@@ -58,7 +58,7 @@ Row = dict[str, Value]
 
 
 def is_relative(source: "Path | Refolder") -> bool:
-    """Whether refolds are those of a relative judge: by the tool, or by the note that `protgen run` leaves with files."""
+    """Whether refolds are those of a relative judge: by the tool, or by the note that `protgen run` leaves."""
     if isinstance(source, Refolder):
         return source.folder.relative
     try:

@@ -11,13 +11,14 @@ A FASTA file that is there already and fits its backbone is kept, whoever wrote 
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from protgen.errors import ProtgenError, StructureError, ToolError, UsageError
+from protgen.evaluation.collect import SEQUENCE_MARKER
 from protgen.evaluation.tables import make_folder, write_csv, write_json, write_text
 from protgen.folding.base import CHAIN
 from protgen.inverse_folding.base import DesignedSequence, InverseFolder, SequenceModel, SequenceTask
@@ -30,7 +31,7 @@ from protgen.structure.residue_names import ONE_LETTER
 from protgen.structure.writer import write_structure
 from protgen.types import JSON
 
-TABLE, SETTINGS = "sequences.csv", "sequences.json"
+TABLE, SETTINGS = "sequences.csv", SEQUENCE_MARKER
 COLUMNS = ("name", "design", "sequence", "length", "score", "confidence", "fixed", "liabilities")
 PROPERTIES = (
     "molecular_weight", "charge", "isoelectric_point", "gravy", "instability", "absorbance", "cysteines",
@@ -87,7 +88,7 @@ def design_folder(
     """
     tool.prepare()
     make_folder(out)
-    write_json(out / SETTINGS, {"tool": tool.settings, "n": settings.n, "seed": settings.seed, "tied": settings.tied})
+    write_json(out / SETTINGS, describe(tool, settings))
     rows: list[Row] = []
     for done, path in enumerate(paths, start=1):
         try:
@@ -104,6 +105,11 @@ def design_folder(
             progress(done, len(paths))
     write_csv(out / TABLE, [*COLUMNS, *PROPERTIES, "message"], rows)
     return rows
+
+
+def describe(tool: InverseFolder, settings: SequenceSettings) -> JSON:
+    """All that decides the sequences, for `sequences.json`."""
+    return {"tool": tool.settings, **asdict(settings)}
 
 
 def write_design(path: Path, protein: Protein, out: Path, tool: InverseFolder, settings: SequenceSettings) -> None:
@@ -126,7 +132,9 @@ def write_design(path: Path, protein: Protein, out: Path, tool: InverseFolder, s
         records.append((f"{name}_{k}{numbers}{fixed}", each.sequence))
         b_factors = 100 * each.confidence if known else None
         dressed = dress(protein, each.sequence)
-        write_structure(replace(dressed, name=f"{name}_{k}"), out / f"{name}_{k}.{settings.suffix}", b_factors=b_factors)
+        write_structure(
+            replace(dressed, name=f"{name}_{k}"), out / f"{name}_{k}.{settings.suffix}", b_factors=b_factors
+        )
     write_text(out / f"{name}.fasta", to_fasta(records))
 
 
@@ -268,7 +276,7 @@ def rows_of(fasta: Path, protein: Protein) -> list[Row]:
     rows = []
     for k, (header, sequence) in enumerate(kept_sequences(fasta, protein) or [], start=1):
         numbers = dict(_NUMBER.findall(header))
-        row: Row = {"name": f"{stem(fasta)}_{k}", "design": stem(fasta), "sequence": sequence}
+        row: Row = {"name": f"{fasta.stem}_{k}", "design": fasta.stem, "sequence": sequence}
         row |= {"length": len(sequence.replace(CHAIN, ""))}
         row |= {key: as_number(numbers[key]) for key in ("score", "confidence", "fixed") if key in numbers}
         rows.append(row | liabilities(sequence).row())

@@ -65,9 +65,9 @@ class Decoder:
         self.network = network
         self.encoded = encoded
         self.rows = torch.arange(n)
-        self.edge_parts = [layer.of_edges(encoded.edges) for layer in network.decoder_layers]
+        self.edge_parts = [layer.of_edges(encoded.edges) for layer in network.decoders]
         # What each residue gives to the messages of its neighbours: at first what the encoder knows of it.
-        self.seen = [layer.of_neighbours(encoded.nodes).repeat(n, 1, 1) for layer in network.decoder_layers]
+        self.seen = [layer.of_neighbours(encoded.nodes).repeat(n, 1, 1) for layer in network.decoders]
 
     def visit(self, residue: Int[Tensor, " n"], present: Tensor) -> Float[Tensor, "n 21"]:
         """Logits of one residue of each sequence; its node is then seen by others, without a letter.
@@ -78,7 +78,7 @@ class Decoder:
         """
         neighbours = self.encoded.neighbours[residue]
         node = self.encoded.nodes[residue]
-        for layer, edges, seen in zip(self.network.decoder_layers, self.edge_parts, self.seen, strict=True):
+        for layer, edges, seen in zip(self.network.decoders, self.edge_parts, self.seen, strict=True):
             after = layer(node, edges[residue] + seen[self.rows[:, None], neighbours])
             given = layer.of_neighbours(node)
             seen[self.rows, residue] = torch.where(present[:, None], given, seen[self.rows, residue])
@@ -88,7 +88,7 @@ class Decoder:
     def write(self, residue: Int[Tensor, " n"], letter: Int[Tensor, " n"], present: Tensor) -> None:
         """Let the neighbours of a residue see its letter."""
         embedded = self.network.W_s(letter) * present[:, None]
-        for layer, seen in zip(self.network.decoder_layers, self.seen, strict=True):
+        for layer, seen in zip(self.network.decoders, self.seen, strict=True):
             seen[self.rows, residue] += layer.of_letters(embedded)
 
 

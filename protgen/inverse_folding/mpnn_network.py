@@ -129,6 +129,11 @@ class ProteinMPNNNetwork(nn.Module):
         self.decoder_layers = nn.ModuleList([DecoderLayer() for _ in range(3)])
         self.W_out = nn.Linear(DIM, len(LETTERS))
 
+    @property
+    def decoders(self) -> list[DecoderLayer]:
+        """The layers of the decoder."""
+        return [layer for layer in self.decoder_layers if isinstance(layer, DecoderLayer)]
+
     def encode(self, atoms: Float[Tensor, "l 4 3"], chains: Chains) -> Encoded:
         """Encode one backbone.
 
