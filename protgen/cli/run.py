@@ -249,14 +249,14 @@ def finish(
     kept = write_ranking(ranking, stages.out, ranked.keep, stages.folders, dna=ranked.dna)
     page = write_ranking_page(ranking, kept, stages.out, stages.folders[0], stages.folders[2])
     if as_json:
-        counts = {"n": folder.n, "n_valid": result.n, "n_kept": len(kept), "wall_seconds": round(seconds, 2)}
+        counts = {"n": folder.n, "n_judged": result.n, "n_kept": len(kept), "wall_seconds": round(seconds, 2)}
         print_json({"folder": stages.out, "ranked_by": ranking.by, "better": ranking.better, **counts, "best": kept})
         return
     console = stdout()
     console.print(best_table(ranking, kept))
     relative = stages.predictor is not None and stages.predictor.relative
     lines = [
-        f"{folder.n} backbones, {result.n} valid, {len(kept)} kept by {ranking.by} ({ranking.better} is better), "
+        f"{folder.n} backbones, {result.n} judged, {len(kept)} kept by {ranking.by} ({ranking.better} is better), "
         f"{seconds:.0f} s in all.",
         f"Files: {stages.out}/order.csv, ranking.csv, best.html, best/, evaluation/report.html",
     ]

