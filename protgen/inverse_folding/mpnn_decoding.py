@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from protgen.inverse_folding.mpnn_network import UNKNOWN, Encoded, ProteinMPNNNetwork
+from protgen.inverse_folding.mpnn_network import Encoded, ProteinMPNNNetwork
+from protgen.inverse_folding.network_input import UNKNOWN
 
 NEVER = -1e8  # logit of a letter that is left out
 

@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from protgen.errors import UsageError
 from protgen.inverse_folding.mpnn_features import Chains, EdgeFeatures
+from protgen.inverse_folding.network_input import LETTERS
 
-LETTERS = "ACDEFGHIKLMNPQRSTVWYX"
-UNKNOWN = LETTERS.index("X")
 DIM = 128
 SCALE = 30.0  # sums over neighbours are divided by it
 UNUSED = ("W_v.", "features.node_embedding.", "features.norm_nodes.")  # in the files of weights, and read by nothing

