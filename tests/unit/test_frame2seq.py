@@ -1,5 +1,6 @@
 """Frame2seq: symmetry of its network, drawing with given letters, and the published code's own attention."""
 
+import importlib.machinery
 import importlib.metadata
 import sys
 import types
@@ -22,6 +23,11 @@ def is_installed(name):
         return bool(importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
         return False
+
+
+def mapped(call, nested):
+    """As `tree.map_structure`, of lists."""
+    return [mapped(call, each) for each in nested] if isinstance(nested, list) else call(nested)
 
 
 def network(factor=1, seed=0):
@@ -77,11 +83,11 @@ def test_given_letters_are_kept(monkeypatch):
 def test_published_code_gives_the_same_logits(number, monkeypatch):
     """Published weights through the package's own network and ours."""
     pytest.importorskip("einops")
-    for name in ("tree", "pytorch_lightning"):
-        if not is_installed({"tree": "dm-tree"}.get(name, name)):
-            stand_in = types.ModuleType(name)
-            stand_in.LightningModule = torch.nn.Module  # type: ignore[attr-defined]
-            monkeypatch.setitem(sys.modules, name, stand_in)
+    for name in ("tree", "pytorch_lightning", "pandas"):  # none is needed to run the network
+        stand_in = types.ModuleType(name)
+        stand_in.__spec__ = importlib.machinery.ModuleSpec(name, None)
+        stand_in.LightningModule, stand_in.map_structure = torch.nn.Module, mapped  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, name, stand_in)
     try:
         from frame2seq.model import Frame2seq as theirs
     except ImportError as error:
@@ -92,14 +98,14 @@ def test_published_code_gives_the_same_logits(number, monkeypatch):
 
     content = torch.load(weights_file(PACKAGE, file_of(number), MISSING), weights_only=True)
     config = content["hyper_parameters"]["config"]
-    if hasattr(torch.nn.Module, "save_hyperparameters"):
-        pytest.fail("torch has it now")
     monkeypatch.setattr(theirs.frame2seq, "save_hyperparameters", lambda self: None, raising=False)
     monkeypatch.setattr(theirs.frame2seq, "hparams", types.SimpleNamespace(config=config), raising=False)
     monkeypatch.setattr(theirs.frame2seq, "device", torch.device("cpu"), raising=False)
     made = theirs.frame2seq(config)
     made.load_state_dict(content["state_dict"])
     atoms, letters = inputs(24)
+    # Shaken: of a peptide that is flat to the last bit the published code takes omega for 0.
+    atoms = atoms + 0.05 * torch.randn(atoms.shape, generator=torch.Generator().manual_seed(0))
     letters[5] = torch.nn.functional.one_hot(torch.tensor(2), 21).float()
     with torch.no_grad():
         wanted = made.eval()(atoms[None], torch.ones(1, 24), letters[None])[0]
