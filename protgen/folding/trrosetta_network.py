@@ -89,7 +89,10 @@ def network_of(weights: Mapping[str, Tensor]) -> TrRosettaNetwork:
         network.load_state_dict(dict(weights))
     except RuntimeError as error:
         raise UsageError(f"trrosetta: its weights do not fit: {' '.join(str(error).split())[:200]}") from None
-    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):  # in the order of memory that the convolutions of a CPU want
+            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
+    return network.eval().requires_grad_(False)
 
 
 @torch.no_grad()

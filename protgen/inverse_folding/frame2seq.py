@@ -20,8 +20,6 @@ from protgen.inverse_folding.network_input import (
     LETTERS,
     UNKNOWN,
     atoms_for,
-    described,
-    drawing_of,
     letters_of,
     seed_of,
     weights_file,
@@ -84,7 +82,7 @@ class Frame2seq(SequenceModel):
         """Draw n sequences, each letter by itself; tied residues share one, drawn by the mean of their logits."""
         import torch
 
-        from protgen.inverse_folding.mpnn_decoding import Decoded, pick
+        from protgen.inverse_folding.letter_drawing import Decoded, described, drawing_of, pick
 
         drawing = drawing_of(protein, task, self.temperature, self.omit)
         logits = self.logits(protein, drawing.given)
@@ -104,7 +102,7 @@ class Frame2seq(SequenceModel):
         """Log-probabilities of the letters by the backbone alone; the seed is not used."""
         import torch
 
-        from protgen.inverse_folding.mpnn_decoding import Decoded
+        from protgen.inverse_folding.letter_drawing import Decoded, described
 
         letters = torch.stack([letters_of(protein, sequence) for sequence in sequences])
         logits = self.logits(protein, torch.full((protein.length,), -1))

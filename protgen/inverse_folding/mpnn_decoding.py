@@ -5,52 +5,14 @@ mean logits give, as in the published code. Sequence k depends on its own random
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from protgen.inverse_folding.letter_drawing import Decoded, Drawing, pick, streams
 from protgen.inverse_folding.mpnn_network import Encoded, ProteinMPNNNetwork
-from protgen.inverse_folding.network_input import UNKNOWN
-
-NEVER = -1e8  # logit of a letter that is left out
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """What is drawn, and how.
-
-    Attributes:
-        temperature: of the logits.
-        groups: (g, m) residues that share a letter, a row a group, filled up with -1; every residue is in one row.
-        given: (l,) letters by number; -1 where one is to be drawn.
-        omitted: letters, by number, that are never drawn.
-    """
-
-    temperature: float
-    groups: Int[Tensor, "g m"]
-    given: Int[Tensor, " l"]
-    omitted: tuple[int, ...] = (UNKNOWN,)
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """Sequences with the network's opinion of them.
-
-    Attributes:
-        letters: (n, l) by number.
-        log_probs: (n, l, 21) nats at temperature 1, given the letters decoded before.
-    """
-
-    letters: Int[Tensor, "n l"]
-    log_probs: Float[Tensor, "n l 21"]
-
-    @property
-    def of_letters(self) -> Float[Tensor, "n l"]:
-        """Log-probability of each letter, nats."""
-        return self.log_probs.gather(-1, self.letters[..., None])[..., 0]
 
 
 class Decoder:
@@ -154,23 +116,3 @@ def visit_group(decoder: Decoder, group: Int[Tensor, "n m"], log_probs: Tensor) 
         log_probs[decoder.rows, residue] = torch.where(present[:, None], F.log_softmax(logits, -1), before)
         total += logits * present[:, None]
     return total / (group >= 0).sum(-1, keepdim=True)
-
-
-def pick(logits: Float[Tensor, "n 21"], drawing: Drawing, uniform: Float[Tensor, " n"]) -> Int[Tensor, " n"]:
-    """One letter of each row, by inversion of its cumulative probabilities."""
-    logits = logits.clone()
-    logits[:, list(drawing.omitted)] = NEVER
-    if drawing.temperature == 0:
-        return logits.argmax(-1)
-    cumulative = F.softmax(logits.double() / drawing.temperature, -1).cumsum(-1)
-    # Scaled by the last sum, which rounding leaves a little off 1: an omitted letter at the end is never reached.
-    return torch.searchsorted(cumulative, (uniform * cumulative[:, -1])[:, None], right=True)[:, 0].clamp(max=UNKNOWN)
-
-
-def streams(drawing: Drawing, seed: int) -> tuple[Int[Tensor, " g"], Float[Tensor, " g"]]:
-    """Order of the groups, those with a given letter first, and a uniform number for each step."""
-    generator = torch.Generator().manual_seed(seed)
-    n = len(drawing.groups)
-    later = (drawing.given[drawing.groups[:, 0]] < 0).double()
-    order = (later + torch.rand(n, generator=generator, dtype=torch.float64)).argsort()
-    return order, torch.rand(n, generator=generator, dtype=torch.float64)

@@ -10,14 +10,11 @@ import numpy as np
 
 from protgen.errors import ToolError, UsageError
 from protgen.folding.base import CHAIN
-from protgen.inverse_folding.base import DesignedSequence, SequenceTask
 from protgen.structure.links import links
 from protgen.structure.protein import CA, Protein
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from protgen.inverse_folding.mpnn_decoding import Decoded, Drawing
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWYX"
 UNKNOWN = LETTERS.index("X")
@@ -99,36 +96,6 @@ def numbering(protein: Protein) -> tuple[np.ndarray, np.ndarray]:
     return numbers, chains
 
 
-def drawing_of(protein: Protein, task: SequenceTask, temperature: float, omit: str) -> "Drawing":
-    """What the decoder is to draw.
-
-    Raises:
-        ToolError: if the task does not fit the backbone, or ties residues with different letters.
-    """
-    import torch
-
-    from protgen.inverse_folding.mpnn_decoding import Drawing
-
-    given = np.full(protein.length, -1)
-    if task.fixed is not None:
-        if len(task.fixed) != protein.length:
-            raise ToolError(f"{protein.name}: {len(task.fixed)} letters are given for {protein.length} residues")
-        for k, letter in enumerate(task.fixed):
-            if letter:
-                given[k] = LETTERS.index(letter)
-    groups = tied_groups(task.tied, protein)
-    for group in groups:
-        letters = {int(given[k]) for k in group if given[k] >= 0}
-        if len(letters) > 1:
-            raise ToolError(f"{protein.name}: tied residues have different letters, {[LETTERS[k] for k in letters]}")
-        if letters:
-            given[list(group)] = letters.pop()
-    widest = max(len(group) for group in groups)
-    rows = torch.tensor([[*group, *[-1] * (widest - len(group))] for group in groups])
-    omitted = (UNKNOWN, *(LETTERS.index(letter) for letter in omit))
-    return Drawing(temperature, rows, torch.from_numpy(given), omitted)
-
-
 def tied_groups(tied: Sequence[tuple[int, ...]], protein: Protein) -> list[tuple[int, ...]]:
     """Groups of residues in order of their first members; a residue that is tied to none is a group of its own.
 
@@ -160,13 +127,3 @@ def letters_of(protein: Protein, sequence: str) -> "Tensor":
         own = torch.from_numpy(protein.chain_ids == chain)
         numbers[own] = torch.tensor([LETTERS.index(letter) for letter in part])
     return numbers
-
-
-def described(protein: Protein, decoded: "Decoded", designed: np.ndarray) -> list[DesignedSequence]:
-    """Decoded sequences as text with their log-probabilities."""
-    found = []
-    for numbers, log_probs in zip(decoded.letters.numpy(), decoded.of_letters.double().numpy(), strict=True):
-        letters = np.array(list(LETTERS))[numbers]
-        parts = ["".join(letters[protein.chain_ids == chain]) for chain in protein.chains]
-        found.append(DesignedSequence(CHAIN.join(parts), log_probs, designed))
-    return found

@@ -16,8 +16,6 @@ from protgen.errors import ConfigError
 from protgen.inverse_folding.base import DesignedSequence, SequenceModel, SequenceTask
 from protgen.inverse_folding.network_input import (
     atoms_for,
-    described,
-    drawing_of,
     letters_of,
     numbering,
     seed_of,
@@ -91,6 +89,7 @@ class ProteinMPNN(SequenceModel):
 
     def propose(self, protein: Protein, n: int, seed: int, task: SequenceTask) -> list[DesignedSequence]:
         """Draw n sequences; given letters come first in the order of decoding, as in the published code."""
+        from protgen.inverse_folding.letter_drawing import described, drawing_of
         from protgen.inverse_folding.mpnn_decoding import draw
 
         network, encoded = self.encode(protein)
@@ -102,7 +101,8 @@ class ProteinMPNN(SequenceModel):
         """Log-probabilities in a random order of decoding, one of its own for each sequence."""
         import torch
 
-        from protgen.inverse_folding.mpnn_decoding import score, streams
+        from protgen.inverse_folding.letter_drawing import described, drawing_of, streams
+        from protgen.inverse_folding.mpnn_decoding import score
 
         network, encoded = self.encode(protein)
         letters = torch.stack([letters_of(protein, sequence) for sequence in sequences])

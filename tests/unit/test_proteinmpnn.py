@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from protgen.errors import ConfigError, ToolError
 from protgen.inverse_folding.base import SequenceTask
-from protgen.inverse_folding.mpnn_decoding import Drawing, draw, pick, score
+from protgen.inverse_folding.letter_drawing import Drawing, pick, streams
+from protgen.inverse_folding.mpnn_decoding import draw, score
 from protgen.inverse_folding.mpnn_features import Chains
 from protgen.inverse_folding.mpnn_network import DIM, SCALE, ProteinMPNNNetwork
 from protgen.inverse_folding.network_input import LETTERS, UNKNOWN, atoms_for, numbering, weights_file
@@ -82,8 +83,6 @@ def test_drawn_sequences_have_the_log_probabilities_of_their_orders():
     made, protein = network(), dimer()
     encoded = encoded_of(made, protein)
     free = Drawing(0.7, torch.arange(protein.length)[:, None], torch.full((protein.length,), -1))
-    from protgen.inverse_folding.mpnn_decoding import streams
-
     found = draw(made, encoded, free, [3, 4])
     order = torch.stack([streams(free, seed)[0] for seed in (3, 4)])
     assert torch.allclose(found.log_probs, score(made, encoded, found.letters, order).log_probs, atol=1e-5)
@@ -140,8 +139,6 @@ def test_tied_logits_are_the_mean_of_the_members():
     groups = torch.tensor([[k, k + 9] for k in range(9)])
     drawing = Drawing(0.0, groups, torch.full((18,), -1))
     found = draw(made, encoded_of(made, both), drawing, [0])
-    from protgen.inverse_folding.mpnn_decoding import streams
-
     order = streams(drawing, 0)[0][None]
     letters = found.letters[:, :9]
     apart = [score(made, encoded_of(made, protein), letters, order).log_probs for protein in (one, other)]
