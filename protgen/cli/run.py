@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from protgen.cli.console import JsonOption, print_json, progress, stderr, stdout, table, warn
+from protgen.cli.interruption import Interrupted
 from protgen.cli.option_groups import grouped
 from protgen.cli.options import Asked, RunOptions, SettingsOptions, prepare_job
 from protgen.cli.sample import FileFormat, Making, make
@@ -98,17 +99,19 @@ class Stages:
         tool: designs sequences.
         settings: how.
         predictor: folds them; None for no refolds.
+        backbones: folder of structures made elsewhere; None for those of the run.
     """
 
     out: Path
     tool: "InverseFolder"
     settings: "SequenceSettings"
     predictor: "StructurePredictor | None"
+    backbones: Path | None = None
 
     @property
     def folders(self) -> tuple[Path, Path, Path]:
         """Of backbones, sequences and refolds."""
-        return self.out / "backbones", self.out / "sequences", self.out / "refolds"
+        return self.backbones or self.out / "backbones", self.out / "sequences", self.out / "refolds"
 
 
 @grouped
@@ -119,6 +122,10 @@ def run(
     how: SettingsOptions,
     sequences: SequenceOptions,
     ranked: RankingOptions,
+    backbones: Annotated[
+        Path | None,
+        typer.Option("--backbones", help="Structures made elsewhere, in place of sampling.", metavar="DIR"),
+    ] = None,
     file_format: Annotated[FileFormat, typer.Option("--format", help="File format.")] = FileFormat.PDB,
     resume: Annotated[bool, typer.Option("--resume", help="Finish a run that was interrupted.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
@@ -132,13 +139,57 @@ def run(
         raise UsageError("--resume and --overwrite exclude each other; give one of them")
     begun = time.monotonic()
     predictor = ranked.predictor()
-    stages = Stages(out, sequences.tool(), sequences.settings(sampled.seed, file_format.value), predictor)
+    settings = sequences.settings(sampled.seed, file_format.value)
+    stages = Stages(out, sequences.tool(), settings, predictor, backbones)
     if resume:
         check_unchanged(stages.folders[1], stages.tool, stages.settings, resume=True)
-    folder = sample_backbones(stages, (sampled, asked, how), file_format, resume=resume, overwrite=overwrite)
-    files = passing(folder, no_filter=ranked.no_filter)
-    result, rows = judge(stages, files)
-    finish(stages, result, rows, ranked, (folder, time.monotonic() - begun), as_json=as_json)
+    if backbones is None:
+        folder = sample_backbones(stages, (sampled, asked, how), file_format, resume=resume, overwrite=overwrite)
+        n, files = folder.n, passing(folder, no_filter=ranked.no_filter)
+    else:
+        files = made_elsewhere(stages, asked, resume=resume, overwrite=overwrite)
+        n = len(files)
+    try:
+        result, rows = judge(stages, files)
+    except Interrupted as interruption:
+        line = f"interrupted: what is made is in {out}; --resume makes the rest"
+        raise Interrupted(interruption.exit_code, line) from None
+    finish(stages, result, rows, ranked, (n, time.monotonic() - begun), as_json=as_json)
+
+
+def made_elsewhere(stages: Stages, asked: Asked, *, resume: bool, overwrite: bool) -> list[Path]:
+    """Structure files of the folder that was given.
+
+    Args:
+        stages: of the run.
+        asked: conditions, of which there are to be none.
+        resume: whether to finish an earlier run.
+        overwrite: whether to replace it.
+
+    Raises:
+        UsageError: if it is no folder of structures in its top, conditions were given, or an earlier run is there.
+    """
+    from protgen.evaluation.collect import collect_files
+
+    folder = stages.folders[0]
+    if asked.values or asked.file is not None:
+        raise UsageError("--backbones are made already; leave out the conditions, or --backbones")
+    if not folder.is_dir():
+        raise UsageError(f"--backbones {folder}: no such folder")
+    if overwrite:
+        remove_results(stages)
+    else:
+        check_unchanged(stages.folders[1], stages.tool, stages.settings, resume=resume)
+    files = [path for _, path in collect_files([folder], leave_out=[stages.out]) if path.parent == folder]
+    if not files:
+        raise UsageError(f"--backbones {folder}: its structures are in folders below it; name one of these")
+    return files
+
+
+def remove_results(stages: Stages) -> None:
+    """Remove what stages after the backbones have made."""
+    for other in (*stages.folders[1:], stages.out / "evaluation"):
+        shutil.rmtree(other, ignore_errors=True)
 
 
 def sample_backbones(
@@ -172,8 +223,7 @@ def sample_backbones(
     described = describe_request(facts, job, sampled.seed, file_format.value)
     folder = DesignFolder(stages.folders[0], file_format.value, described, sampled.n)
     if overwrite:
-        for other in (*stages.folders[1:], stages.out / "evaluation"):
-            shutil.rmtree(other, ignore_errors=True)
+        remove_results(stages)
     make(Making(folder, job, sampled.seed, facts), resume=resume, overwrite=overwrite)
     return folder
 
@@ -227,7 +277,7 @@ def finish(
     result: "EvaluationResult",
     rows: Sequence[dict[str, Any]],
     ranked: RankingOptions,
-    about: "tuple[DesignFolder, float]",
+    about: tuple[int, float],
     *,
     as_json: bool,
 ) -> None:
@@ -238,25 +288,25 @@ def finish(
         result: evaluation of the backbones.
         rows: of sequences.
         ranked: by what, and how many are kept.
-        about: the folder of backbones, and the seconds all took.
+        about: number of backbones, and the seconds all took.
         as_json: whether to print JSON.
     """
     from protgen.evaluation.ranking import rank, write_ranking
     from protgen.evaluation.ranking_page import write_ranking_page
 
-    folder, seconds = about
+    n, seconds = about
     ranking = rank(result, rows, ranked.rank_by)
     kept = write_ranking(ranking, stages.out, ranked.keep, stages.folders, dna=ranked.dna)
     page = write_ranking_page(ranking, kept, stages.out, stages.folders[0], stages.folders[2])
     if as_json:
-        counts = {"n": folder.n, "n_judged": result.n, "n_kept": len(kept), "wall_seconds": round(seconds, 2)}
+        counts = {"n": n, "n_judged": result.n, "n_kept": len(kept), "wall_seconds": round(seconds, 2)}
         print_json({"folder": stages.out, "ranked_by": ranking.by, "better": ranking.better, **counts, "best": kept})
         return
     console = stdout()
     console.print(best_table(ranking, kept))
     relative = stages.predictor is not None and stages.predictor.relative
     lines = [
-        f"{folder.n} backbones, {result.n} judged, {len(kept)} kept by {ranking.by} ({ranking.better} is better), "
+        f"{n} backbones, {result.n} judged, {len(kept)} kept by {ranking.by} ({ranking.better} is better), "
         f"{seconds:.0f} s in all.",
         f"Files: {stages.out}/order.csv, ranking.csv, best.html, best/, evaluation/report.html",
     ]

@@ -89,6 +89,22 @@ def test_from_a_request_to_an_order(tiny_model, tmp_path, cli):
     assert {row["ranked_by"] for row in read_csv(out / "ranking.csv")} == {"rama_favoured"}
 
 
+def test_backbones_of_another_tool(chains, tmp_path, cli):
+    """Sequences, refolds and a ranking of structures made elsewhere; hairpins refold, helices do not."""
+    request = ("run", "--backbones", chains, "--out", tmp_path / "run", "--sequences", 1, "--keep", 3)
+    done = cli(*request, "--json", *WRITER, *FOLDER)
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert (found["n"], found["n_kept"], found["ranked_by"]) == (12, 3, "refold_tm")
+    assert all(row["design"].startswith("hairpin") for row in found["best"])
+    again = cli(*request, *WRITER, *FOLDER)
+    assert again.code == 2
+    assert "--resume" in again.err
+    asked = cli(*request, "--length", 40, *WRITER, *FOLDER)
+    assert asked.code == 2
+    assert "leave out the conditions" in asked.err
+
+
 def test_a_run_that_cannot_work_says_so_first(tiny_model, tmp_path, cli):
     """An unknown tool, or no valid backbone, before anything else is paid for."""
     request = ("run", "--model", tiny_model, "--length", 24, "-n", 2, "--steps", 2, "--out", tmp_path / "run")
