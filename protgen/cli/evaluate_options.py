@@ -166,7 +166,7 @@ class Designability:
         str | None,
         oracle(
             "--structure-predictor",
-            "Predicts structures: esmfold, command:TEMPLATE, or module:Class.",
+            "Predicts structures: esmfold, trrosetta (relative), command:TEMPLATE, or module:Class.",
             "--folder",
             metavar="TOOL",
         ),
@@ -175,7 +175,8 @@ class Designability:
         str | None,
         oracle(
             "--inverse-folder",
-            "Designs sequences: command:TEMPLATE, or module:Class. Without it those of the files are used.",
+            "Designs sequences: proteinmpnn, frame2seq, command:TEMPLATE, or module:Class. Without it those of the "
+            "files are used.",
             metavar="TOOL",
         ),
     ] = None

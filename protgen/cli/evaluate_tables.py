@@ -82,6 +82,8 @@ def number_of(value: float | None) -> float:
 
 def designability_table(result: "EvaluationResult") -> "Table":
     """One row a set: how many structures are designable, and the means over their refolds."""
+    if result.content["designability"].get("relative"):
+        return refold_table(result)
     shown = table("<set", "designable %", "n", "scRMSD", "scTM", "pLDDT", "best of", "refolds", "F1")
     shown.columns[0].min_width = 12
     for name, content in result.content["sets"].items():
@@ -95,6 +97,23 @@ def designability_table(result: "EvaluationResult") -> "Table":
             "-".join(str(count) for count in dict.fromkeys(counts)),
             f"{found['refolds_used']} of {found['refolds_given']}",
             show_number(math.nan if found["f1"] is None else found["f1"]),
+        )
+    return shown
+
+
+def refold_table(result: "EvaluationResult") -> "Table":
+    """One row a set, of a relative judge: means over the refolds."""
+    shown = table("<set", "refold TM", "n", "refold RMSD", "< 3 Å %", "sequence score", "refolds")
+    for name, content in result.content["sets"].items():
+        found, score = content["designability"], content["metrics"].get("sequence_score", {})
+        shown.add_row(
+            escape(name),
+            show_number(found["mean_refold_tm"]),
+            f"{found['n']} of {found['n_given']}",
+            show_number(found["mean_refold_rmsd"]),
+            show_number(math.nan if found["below_3"] is None else 100 * found["below_3"]),
+            show_number(score.get("mean", math.nan)),
+            f"{found['refolds_used']} of {found['refolds_given']}",
         )
     return shown
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from protgen.cli import check, data, doctor, evaluate, models, sample, train
+from protgen.cli import check, data, design_sequences, doctor, evaluate, models, sample, train
+from protgen.cli import run as run_command
 from protgen.cli.console import plugin_warnings, say_error
 from protgen.cli.exit_codes import ALL_FAILED, DONE, INTERNAL, INTERRUPTED, USAGE
 from protgen.cli.interruption import Interrupted, interruptible
@@ -23,6 +24,8 @@ app = typer.Typer(
 )
 app.command("sample")(sample.sample)
 app.command("check")(check.check)
+app.command("design-sequences")(design_sequences.design_sequences)
+app.command("run")(run_command.run)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(data.app, name="data")
 app.command("train", context_settings=train.CONTEXT)(train.train)

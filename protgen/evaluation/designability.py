@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from protgen.errors import ProtgenError, UsageError
+from protgen.evaluation import laptop_refold
 from protgen.evaluation.collect import is_structure_file
 from protgen.evaluation.refold_names import assign_refolds
 from protgen.evaluation.refolding import Refolder, Refolds
@@ -34,6 +35,15 @@ from protgen.structure.reader import read_structure, stem
 from protgen.structure.residue_id import ResidueId, residue_ids
 
 MOST_NAMED = 20  # refolds without a design, in the summary
+SEQUENCE_QUANTITIES = (
+    Quantity(
+        "sequence_score",
+        "nats a residue",
+        "lower",
+        "mean negative log-likelihood of the designed sequences by their designer (by ProteinMPNN at temperature 0.1 "
+        "natives have 0.98, natives with loop torsions drawn anew 1.30)",
+    ),
+)
 
 Row = dict[str, Value]
 Progress = Callable[[int, int], None]
@@ -156,11 +166,28 @@ def designability(
         assert protein is not None
         motif, problem = motif_of(files[k][1], protein)
         designs.append(Design(protein, root, every[k], motif, problem))
+    relative = laptop_refold.is_relative(source)
     for outcome in run(score_design, designs, jobs=jobs):
-        died = {"refold_message": "the process that compared its refolds was killed (out of memory, or a crash)"}
-        rows[readable[outcome.index]].update(outcome.result or died)
+        died: Row = {"refold_message": "the process that compared its refolds was killed (out of memory, or a crash)"}
+        row = outcome.result or died
+        rows[readable[outcome.index]].update(laptop_refold.relative_row(row) if relative else row)
     with_motif = any(design.motif is not None or design.problem for design in designs)
-    return DesignabilityResult(about, QUANTITIES + (MOTIF_QUANTITIES if with_motif else ()))
+    return DesignabilityResult(about | {"relative": relative}, quantities_of(rows, relative, with_motif))
+
+
+def quantities_of(rows: Sequence[Row], relative: bool, with_motif: bool) -> tuple[Quantity, ...]:
+    """The columns that were written.
+
+    Args:
+        rows: of the table.
+        relative: whether the judge is a relative one.
+        with_motif: whether a design was to hold a motif.
+    """
+    first, of_motif = QUANTITIES, MOTIF_QUANTITIES
+    if relative:
+        first, of_motif = laptop_refold.QUANTITIES, laptop_refold.MOTIF_QUANTITIES
+    scored = SEQUENCE_QUANTITIES if any("sequence_score" in row for row in rows) else ()
+    return (*first, *scored, *(of_motif if with_motif else ()))
 
 
 def score_design(design: Design) -> Row:
@@ -176,6 +203,8 @@ def score_design(design: Design) -> Row:
         except (ProtgenError, OSError) as error:
             problems.append(f"{name}: {str(error).removeprefix(f'{path}: ')}")
     row = best_of(scores, design.refolds.n_given, design.motif is not None)
+    if np.isfinite(design.refolds.score):
+        row["sequence_score"] = design.refolds.score
     row["refold_message"] = describe(design, len(scores), problems)
     return row
 
@@ -241,13 +270,16 @@ def refold_folder(source: Path | Refolder) -> Path:
     return source if isinstance(source, Path) else source.cache.folder
 
 
-def describe_designability(rows: Sequence[Row], diversity: Mapping[str, Any]) -> dict[str, Any]:
+def describe_designability(rows: Sequence[Row], diversity: Mapping[str, Any], relative: bool = False) -> dict[str, Any]:
     """The designability of one set for `summary.json`.
 
     Args:
         rows: of its files that could be read.
         diversity: of the set, as in `summary.json`; empty if it was not clustered.
+        relative: whether the judge is a relative one.
     """
+    if relative:
+        return laptop_refold.describe_refolds(rows)
     values = {name: summarise([_number(row, name) for row in rows]) for name in ("designable", "sc_rmsd")}
     fraction = values["designable"]
     # F1 is of all samples: where one has no verdict, or no cluster, there is none.

@@ -14,6 +14,7 @@ TAKEN = (
     "file", "status", "message", "length", "chains", "set", "cluster", "representative", "nearest", "max_tm", "novel",
     "max_tm_training", "memorised", "sc_rmsd", "sc_mean_distance", "sc_tm", "sc_plddt", "designable",
     "designable_confident", "designable_tm", "n_refolds", "n_refolds_used", "motif_sc_rmsd", "motif_success",
+    "refold_rmsd", "refold_mean_distance", "refold_tm", "refold_confidence", "motif_refold_rmsd", "sequence_score",
     "refold_message", "nats_per_residue", "bits_per_residue", "likelihood_message",
 )  # fmt: skip
 

@@ -9,6 +9,8 @@ What cannot be read back counts as missing and is made again.
 
 import hashlib
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,8 @@ from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
 from protgen.structure.writer import write_structure
 from protgen.types import JSON
+
+_SCORE = re.compile(r" score=(\S+)$")
 
 
 class RefoldCache:
@@ -56,13 +60,17 @@ class RefoldCache:
         """Where the refold of a sequence is."""
         return self.folder / "structures" / f"{_digest({'sequence': sequence, 'tool': settings})}.pdb"
 
-    def sequences(self, path: Path, length: int) -> list[str] | None:
-        """The sequences kept there; None if there are none that fit the length."""
+    def sequences(self, path: Path, length: int) -> tuple[list[str], list[float]] | None:
+        """The sequences kept there, and their scores where all have one; None if there are none that fit the length."""
         try:
-            found = [sequence for _, sequence in read_fasta(path)]
+            records = read_fasta(path)
         except StructureError:
             return None
-        return found if found and all(len(s.replace(CHAIN, "")) == length for s in found) else None
+        found = [sequence for _, sequence in records]
+        if not found or any(len(sequence.replace(CHAIN, "")) != length for sequence in found):
+            return None
+        scores = [match for match in (_SCORE.search(header) for header, _ in records) if match]
+        return found, [float(match[1]) for match in scores] if len(scores) == len(found) else []
 
     def has_structure(self, path: Path, length: int) -> bool:
         """Whether a refold of that many residues is kept there."""
@@ -71,9 +79,17 @@ class RefoldCache:
         except StructureError:
             return False
 
-    def keep_sequences(self, path: Path, sequences: list[str]) -> None:
-        """Write sequences, whole or not at all."""
-        write_text(path, to_fasta([(str(k), sequence) for k, sequence in enumerate(sequences)]))
+    def keep_sequences(self, path: Path, sequences: Sequence[str], scores: Sequence[float] = ()) -> None:
+        """Write sequences, whole or not at all.
+
+        Args:
+            path: where to.
+            sequences: of a design.
+            scores: of each, nats a residue; empty where there are none.
+        """
+        tails = [f" score={score!r}" for score in scores] or [""] * len(sequences)
+        records = [(f"{k}{tail}", text) for k, (text, tail) in enumerate(zip(sequences, tails, strict=True))]
+        write_text(path, to_fasta(records))
 
     def keep_structure(self, path: Path, folded: Folded) -> None:
         """Write a refold, whole or not at all.

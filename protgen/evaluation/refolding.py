@@ -1,7 +1,10 @@
-"""The refolds of a design by tools: sequences by inverse folding, structures by a structure predictor, both cached."""
+"""The refolds of a design by tools: sequences by inverse folding, structures by a structure predictor, both cached.
+
+A predictor that reads alignments gets all sequences of a design at once, the best first, and makes one refold of them.
+"""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,8 +15,8 @@ import numpy as np
 from protgen import registry
 from protgen.errors import ConfigError, ProtgenError, StructureError, ToolError, UsageError
 from protgen.evaluation.refold_cache import RefoldCache
-from protgen.folding.base import CHAIN, StructurePredictor
-from protgen.inverse_folding.base import InverseFolder
+from protgen.folding.base import CHAIN, AlignmentPredictor, Folded, StructurePredictor
+from protgen.inverse_folding.base import InverseFolder, SequenceModel, SequenceTask
 from protgen.structure.protein import Protein
 from protgen.structure.residue_names import ONE_LETTER
 from protgen.types import JSON
@@ -30,11 +33,34 @@ class Refolds:
         n_given: how many there are, or were asked for.
         paths: of those there are.
         problems: one line each on what is missing.
+        score: mean negative log-likelihood of the sequences by their designer, nats a residue; NaN where it has none.
     """
 
     n_given: int
     paths: list[Path] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    score: float = np.nan
+
+
+@dataclass(frozen=True)
+class Written:
+    """The sequences of a design.
+
+    Attributes:
+        sequences: one letter a residue, chains joined by ":".
+        scores: of each, nats a residue; empty where the designer gives none.
+    """
+
+    sequences: list[str]
+    scores: list[float] = field(default_factory=list)
+
+    @property
+    def best_first(self) -> list[str]:
+        """The sequences with that of the least score in front."""
+        if not self.scores:
+            return self.sequences
+        best = int(np.argmin(self.scores))
+        return [self.sequences[best], *self.sequences[:best], *self.sequences[best + 1 :]]
 
 
 def build_tool(kind: str, text: str, **options: Any) -> Any:
@@ -98,12 +124,27 @@ class Refolder:
     def settings(self) -> JSON:
         """What was used, for the summary."""
         inverse = None if self.inverse_folder is None else self.inverse_folder.settings
-        return {
+        about: JSON = {
             "inverse_folder": inverse or "none: the sequence of each file",
             "folder": self.folder.settings,
             "sequences": 1 if inverse is None else self.n,
             "seed": self.seed,
         }
+        return about | ({"alignment": self._alignment()[1]} if self._aligns else {})
+
+    @property
+    def _aligns(self) -> bool:
+        """Whether the sequences of a design are folded together."""
+        folder = self.folder
+        return self.inverse_folder is not None and isinstance(folder, AlignmentPredictor) and folder.reads_alignments
+
+    def _alignment(self) -> tuple[InverseFolder, int]:
+        """Who writes the sequences of an alignment, and how many."""
+        assert self.inverse_folder is not None
+        assert isinstance(self.folder, AlignmentPredictor)
+        if isinstance(self.inverse_folder, SequenceModel):
+            return self.inverse_folder.at_temperature(self.folder.diversity), self.folder.depth
+        return self.inverse_folder, self.n
 
     def refold(self, protein: Protein) -> Refolds:
         """Sequences and structures of a design, from the cache where they are there already.
@@ -111,17 +152,14 @@ class Refolder:
         What a tool cannot do is a line among the problems; every refold that was made is kept at once. Tools that have
         never worked are given up after three designs, or as soon as they say that they cannot work.
         """
-        found = Refolds(1 if self.inverse_folder is None else self.n)
+        found = Refolds(1 if self.inverse_folder is None or self._aligns else self.n)
         if self._given_up:
             found.problems.append(f"not tried: {self._given_up}")
             return found
-        sequences = self._attempt(lambda: self.sequences(protein), found) or []
-        if sequences and len(sequences) < found.n_given:
-            found.problems.append(f"{len(sequences)} sequences for the {found.n_given} asked for")
-        for sequence in sequences:
+        for query in self._attempt(lambda: self._queries(protein, found), found) or []:
             if self._given_up:
                 break
-            path = self._attempt(partial(self.structure, sequence, protein.length), found)
+            path = self._attempt(partial(self.structure, query, protein.length), found)
             if path is not None:
                 found.paths.append(path)
         self._worked = self._worked or bool(found.paths)
@@ -129,6 +167,20 @@ class Refolder:
         if not self._worked and self._failures >= GIVE_UP and not self._given_up:
             self._given_up = f"the first {GIVE_UP} designs gave no refold"
         return found
+
+    def _queries(self, protein: Protein, found: Refolds) -> list[list[str]]:
+        """What is folded for a design: alignments, each of one sequence or more."""
+        if self.inverse_folder is None:
+            return [[own_sequence(protein)]]
+        if isinstance(self.inverse_folder, SequenceModel) or not self._aligns:
+            written = self.sequences(protein, self.inverse_folder, self.n)
+            found.score = float(np.mean(written.scores)) if written.scores else np.nan
+            if not self._aligns:
+                if len(written.sequences) < self.n:
+                    found.problems.append(f"{len(written.sequences)} sequences for the {self.n} asked for")
+                return [[sequence] for sequence in written.sequences]
+        designer, n = self._alignment()
+        return [self.sequences(protein, designer, n).best_first]
 
     def _attempt(self, work: Callable[[], Result], found: Refolds) -> Result | None:
         """What the work gives; None and a line among the problems if it fails."""
@@ -143,29 +195,44 @@ class Refolder:
             found.problems.append(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
         return None
 
-    def structure(self, sequence: str, length: int) -> Path:
-        """Where the refold of a sequence is, made if need be."""
-        path = self.cache.structure_path(sequence, self.folder.settings)
+    def structure(self, query: Sequence[str], length: int) -> Path:
+        """Where the refold of an alignment, or of one sequence, is; made if need be."""
+        path = self.cache.structure_path("\n".join(query), self.folder.settings)
         if not self.cache.has_structure(path, length):
-            self.cache.keep_structure(path, self.folder.fold(sequence))
+            self.cache.keep_structure(path, folded(self.folder, query))
         return path
 
-    def sequences(self, protein: Protein) -> list[str]:
-        """The sequences to fold.
+    def sequences(self, protein: Protein, designer: InverseFolder, n: int) -> Written:
+        """The sequences of a design, from the cache where they are there already.
+
+        Args:
+            protein: the design.
+            designer: who writes them.
+            n: how many.
 
         Raises:
             ProtgenError: if there are none.
         """
-        if self.inverse_folder is None:
-            return [own_sequence(protein)]
-        path = self.cache.sequences_path(protein, self.inverse_folder.settings, self.n, self.seed)
-        found = self.cache.sequences(path, protein.length)
-        if found is None:
-            found = self.inverse_folder.design(protein, self.n, self.seed)
-            if not found:
-                raise ToolError(f"{self.inverse_folder.name}: gave no sequence")
-            self.cache.keep_sequences(path, found)
+        path = self.cache.sequences_path(protein, designer.settings, n, self.seed)
+        kept = self.cache.sequences(path, protein.length)
+        if kept is not None:
+            return Written(*kept)
+        if isinstance(designer, SequenceModel):
+            proposed = designer.propose(protein, n, self.seed, SequenceTask())
+            found = Written([each.sequence for each in proposed], [each.score for each in proposed])
+        else:
+            found = Written(designer.design(protein, n, self.seed))
+        if not found.sequences:
+            raise ToolError(f"{designer.name}: gave no sequence")
+        self.cache.keep_sequences(path, found.sequences, found.scores)
         return found
+
+
+def folded(folder: StructurePredictor, query: Sequence[str]) -> Folded:
+    """The structure of the first sequence of a query; the others are its alignment."""
+    if len(query) > 1 and isinstance(folder, AlignmentPredictor):
+        return folder.fold_alignment(query)
+    return folder.fold(query[0])
 
 
 def own_sequence(protein: Protein) -> str:

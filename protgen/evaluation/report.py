@@ -60,6 +60,9 @@ SHOWN = (
     ("sc_tm", "scTM", False),
     ("sc_plddt", "pLDDT of the best refold", False),
     ("motif_success", "motif kept and designable, %", True),
+    ("refold_tm", "TM of the laptop refold", False),
+    ("refold_rmsd", "RMSD of the laptop refold, Å", False),
+    ("sequence_score", "-log p of designed sequences, nats", False),
     ("nats_per_residue", "-log p per residue, nats", False),
 )
 VIEW = "Drag to turn, scroll to come nearer. A click on a point of a plot shows its structure here."

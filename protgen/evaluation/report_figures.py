@@ -110,6 +110,12 @@ def _of_oracles(result: EvaluationResult, rows: list[dict[str, Any]], sets: list
             "CA RMSD of each design and its best refold; below 2 Å it is designable.",
             plots.histogram(rows, sets, "sc_rmsd", "scRMSD, Å"),
         )
+    if any("refold_tm" in row for row in rows):
+        figures["laptop_refold"] = (
+            "Laptop refold",
+            "TM-score of each design and its refold by a relative judge; natives have 0.65 on average.",
+            plots.histogram(rows, sets, "refold_tm", "refold TM"),
+        )
     if any("nats_per_residue" in row for row in rows):
         about = result.content["likelihood"]
         figures["likelihood"] = (

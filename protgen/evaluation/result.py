@@ -69,7 +69,8 @@ class Measured:
         """
         content: dict[str, Any] = {}
         if self.designability is not None:
-            content["designability"] = describe_designability(read, about.get("diversity", {}))
+            relative = bool(self.designability.source["relative"])
+            content["designability"] = describe_designability(read, about.get("diversity", {}), relative)
         if self.likelihood is not None:
             content["likelihood"] = self.likelihood.describe(read)
         return content

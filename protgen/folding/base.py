@@ -1,6 +1,7 @@
 """The interface of structure prediction: from a sequence to a structure and how sure the predictor is of it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -34,10 +35,13 @@ class StructurePredictor(ABC):
     Attributes:
         name: registry name, the same as the module's or the entry point's.
         self_contained: whether it works with what is installed: no program, network or weights to be fetched.
+        relative: whether its refolds are compared among designs and natives alone, because they are too far from
+            nature for the field's thresholds (scRMSD < 2 Å). Figures of such a judge have names of their own.
     """
 
     name: ClassVar[str]
     self_contained: ClassVar[bool] = True
+    relative: ClassVar[bool] = False
 
     @classmethod
     def example(cls) -> dict[str, Any]:
@@ -68,3 +72,36 @@ class StructurePredictor(ABC):
             ToolError: if this sequence cannot be folded; others may well be.
             UsageError: if nothing can, for instance because a checkpoint is missing.
         """
+
+
+class AlignmentPredictor(StructurePredictor):
+    """A structure predictor that folds one sequence with the help of others that should have the same structure.
+
+    Attributes:
+        depth: how many sequences of a backbone it wants.
+        diversity: temperature at which they are best designed.
+    """
+
+    depth: ClassVar[int] = 48
+    diversity: ClassVar[float] = 0.3
+
+    @property
+    @abstractmethod
+    def reads_alignments(self) -> bool:
+        """Whether this instance uses more than the first sequence."""
+
+    @abstractmethod
+    def fold_alignment(self, sequences: Sequence[str]) -> Folded:
+        """Predict the structure of the first sequence.
+
+        Args:
+            sequences: of one length.
+
+        Raises:
+            ToolError: if they cannot be folded.
+            UsageError: if nothing can.
+        """
+
+    def fold(self, sequence: str) -> Folded:
+        """Predict the structure of one sequence without others."""
+        return self.fold_alignment([sequence])

@@ -1,0 +1,130 @@
+"""Options of `protgen design-sequences` and `protgen run`: who designs sequences, and how."""
+
+import inspect
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from protgen.errors import UsageError
+
+if TYPE_CHECKING:
+    from protgen.evaluation.sequence_design import SequenceSettings
+    from protgen.inverse_folding.base import InverseFolder
+
+SEQUENCES = "Sequences"
+
+
+class Tied(StrEnum):
+    """Which chains share their letters."""
+
+    auto = "auto"
+    all = "all"
+    none = "none"
+
+
+@dataclass(frozen=True)
+class SequenceOptions:
+    """Who designs sequences, how many, and what is kept."""
+
+    inverse_folder: Annotated[
+        str,
+        typer.Option(
+            "--inverse-folder",
+            help="proteinmpnn, proteinmpnn:soluble, proteinmpnn:ca, command:TEMPLATE, or module:Class.",
+            metavar="TOOL",
+            rich_help_panel=SEQUENCES,
+        ),
+    ] = "proteinmpnn"
+    sequences: Annotated[
+        int, typer.Option("--sequences", min=1, help="For each backbone.", rich_help_panel=SEQUENCES)
+    ] = 8
+    sequence_temperature: Annotated[
+        float | None,
+        typer.Option(
+            "--sequence-temperature", min=0, help="Of the letters (0.1).", metavar="T", rich_help_panel=SEQUENCES
+        ),
+    ] = None
+    omit: Annotated[
+        str | None,
+        typer.Option("--omit", help="Letters never drawn, such as C.", metavar="LETTERS", rich_help_panel=SEQUENCES),
+    ] = None
+    fixed: Annotated[
+        str,
+        typer.Option(
+            "--fixed",
+            help="Residues that keep the letter of their file, such as A10-20,B5; those of motifs do anyway.",
+            metavar="RESIDUES",
+            rich_help_panel=SEQUENCES,
+        ),
+    ] = ""
+    redesign_motifs: Annotated[
+        bool, typer.Option("--redesign-motifs", help="Give motifs new letters too.", rich_help_panel=SEQUENCES)
+    ] = False
+    tied: Annotated[
+        Tied,
+        typer.Option(
+            "--tied",
+            help="Chains of one length share a sequence: auto, in designs made symmetric; all; none.",
+            rich_help_panel=SEQUENCES,
+        ),
+    ] = Tied.auto
+
+    def tool(self) -> "InverseFolder":
+        """The tool, checked.
+
+        Raises:
+            UsageError: if it cannot work here, or does not take an option that was given.
+        """
+        from protgen import registry
+        from protgen.evaluation.refolding import build_tool
+
+        typed = {"temperature": self.sequence_temperature, "omit": self.omit}
+        given = {key: value for key, value in typed.items() if value is not None}
+        tool = build_tool("inverse_folding", self.inverse_folder, **given)
+        taken = inspect.signature(type(tool)).parameters
+        for key in given:
+            if key not in taken:
+                flag = {"temperature": "--sequence-temperature", "omit": "--omit"}[key]
+                raise UsageError(f"{flag}: {registry.reference('inverse_folding', type(tool))} has no such option")
+        tool.prepare()
+        return tool
+
+    def settings(self, seed: int, suffix: str = "pdb") -> "SequenceSettings":
+        """How sequences are designed."""
+        from protgen.evaluation.sequence_design import SequenceSettings
+
+        return SequenceSettings(self.sequences, seed, self.fixed, self.tied.value, not self.redesign_motifs, suffix)
+
+
+def check_unchanged(folder: Path, tool: "InverseFolder", settings: "SequenceSettings", *, resume: bool) -> None:
+    """Raise UsageError if a folder holds sequences of another request, or any and they are not to be completed.
+
+    Args:
+        folder: of sequences.
+        tool: that is to write them.
+        settings: how.
+        resume: whether to finish what is there.
+    """
+    import json
+
+    from protgen.cli.design_folder import first_difference
+    from protgen.evaluation.sequence_design import SETTINGS, describe
+
+    old = sorted(folder.glob("*.fasta")) if folder.is_dir() else []
+    if not old:
+        return
+    if not resume:
+        raise UsageError(
+            f"{folder}: holds the sequences of {len(old)} backbones; choose another --out, or add --resume to design "
+            "what is missing or --overwrite to replace them"
+        )
+    try:
+        before = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return  # another tool's files, which are kept
+    difference = first_difference(before, json.loads(json.dumps(describe(tool, settings))))
+    if difference:
+        raise UsageError(f"{folder}: cannot resume, those sequences had {difference}; give the same options")

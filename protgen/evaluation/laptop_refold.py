@@ -1,0 +1,96 @@
+"""Figures of a relative judge: refolds that are compared among designs, natives and decoys, and with no threshold.
+
+A predictor that declares itself relative (`folding/trrosetta.py`) folds too roughly for the field's rule of 2 Å, and
+reads an alignment that comes from the design. So its figures have names of their own, and none is called designable.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from protgen.evaluation.collect import CACHE_MARKER
+from protgen.evaluation.refolding import Refolder
+from protgen.metrics.base import Quantity, Value, summarise
+
+_BEST = "the least over the refolds"
+QUANTITIES = (
+    Quantity("refold_rmsd", "Å", "lower", f"CA RMSD of design and laptop refold after superposition, {_BEST}"),
+    Quantity("refold_mean_distance", "Å", "lower", f"mean CA distance after that superposition, {_BEST}"),
+    Quantity(
+        "refold_tm",
+        "",
+        "higher",
+        "TM-score of design and laptop refold (by the design's length), the highest over the refolds; a relative "
+        "judge: by 48 ProteinMPNN sequences and one network natives have 0.65 on average, natives with loop torsions "
+        "drawn anew 0.37",
+    ),
+    Quantity(
+        "refold_confidence",
+        "",
+        "higher",
+        "lDDT of CB atoms (0-100) of the refold as the predicted distances expect it; the predictor's own opinion",
+    ),
+    Quantity("n_refolds", "count", None, "refolds given, or asked for; an alignment of many sequences gives one"),
+    Quantity("n_refolds_used", "count", None, "refolds that could be read and have as many residues as the design"),
+)
+MOTIF_QUANTITIES = (
+    Quantity(
+        "motif_refold_rmsd",
+        "Å",
+        "lower",
+        f"N, CA, C RMSD of the motif's file and those residues of the laptop refold, superposed on them, {_BEST}",
+    ),
+)
+NAMES = {
+    "sc_rmsd": "refold_rmsd",
+    "sc_mean_distance": "refold_mean_distance",
+    "sc_tm": "refold_tm",
+    "sc_plddt": "refold_confidence",
+    "motif_sc_rmsd": "motif_refold_rmsd",
+}
+DROPPED = ("designable", "designable_confident", "designable_tm", "motif_success")
+NEAR = 3.0  # Å; the share below it is printed, next to natives' 54 %
+
+Row = dict[str, Value]
+
+
+def is_relative(source: "Path | Refolder") -> bool:
+    """Whether refolds are those of a relative judge: by the tool, or by the note that `protgen run` leaves."""
+    if isinstance(source, Refolder):
+        return source.folder.relative
+    try:
+        note = json.loads((source / CACHE_MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(note, dict) and note.get("relative") is True
+
+
+def relative_row(row: Mapping[str, Value]) -> Row:
+    """The columns of self-consistency under the names of a relative judge."""
+    return {NAMES.get(name, name): value for name, value in row.items() if name not in DROPPED}
+
+
+def describe_refolds(rows: Sequence[Row]) -> dict[str, Any]:
+    """The refolds of one set for `summary.json`."""
+    tm, rmsd = (summarise([number(row, name) for row in rows]) for name in ("refold_tm", "refold_rmsd"))
+    known = np.array([number(row, "refold_rmsd") for row in rows])
+    known = known[np.isfinite(known)]
+    return {
+        "relative": True,
+        "n": tm.n,
+        "n_given": len(rows),
+        "mean_refold_tm": tm.mean,
+        "mean_refold_rmsd": rmsd.mean,
+        "below_3": float((known < NEAR).mean()) if len(known) else None,
+        "refolds_used": int(sum(number(row, "n_refolds_used") for row in rows if "n_refolds_used" in row)),
+        "refolds_given": int(sum(number(row, "n_refolds") for row in rows if "n_refolds" in row)),
+    }
+
+
+def number(row: Row, name: str) -> float:
+    """A value of a row; NaN where there is none."""
+    value = row.get(name)
+    return float(value) if isinstance(value, int | float) else np.nan

@@ -1,0 +1,291 @@
+"""Sequences for a folder of backbones: FASTA, structures with names and CB, scores and liabilities.
+
+    design_0000.fasta       a record a sequence: name, score, confidence
+    design_0000_1.pdb       the backbone with the names of the first sequence and CB; B-factors: probability, 0-100
+    sequences.csv           a row a sequence
+    sequences.json          the tool and its settings
+
+A FASTA file that is there already and fits its backbone is kept, whoever wrote it. Rows are read from the FASTA files.
+"""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from protgen.errors import ProtgenError, StructureError, ToolError, UsageError
+from protgen.evaluation.collect import SEQUENCE_MARKER
+from protgen.evaluation.tables import make_folder, write_csv, write_json, write_text
+from protgen.folding.base import CHAIN
+from protgen.inverse_folding.base import DesignedSequence, InverseFolder, SequenceModel, SequenceTask
+from protgen.inverse_folding.liabilities import liabilities
+from protgen.structure.fasta import read_fasta, to_fasta
+from protgen.structure.ideal import add_cb
+from protgen.structure.protein import CB, Protein
+from protgen.structure.reader import read_structure, stem
+from protgen.structure.residue_names import ONE_LETTER
+from protgen.structure.writer import write_structure
+from protgen.types import JSON
+
+TABLE, SETTINGS = "sequences.csv", SEQUENCE_MARKER
+COLUMNS = ("name", "design", "sequence", "length", "score", "confidence", "fixed", "liabilities")
+PROPERTIES = (
+    "molecular_weight", "charge", "isoelectric_point", "gravy", "instability", "absorbance", "cysteines",
+    "odd_cysteines", "glycosylation", "deamidation", "isomerisation", "hydrophobic_stretch", "low_complexity",
+)  # fmt: skip
+NAMES = {letter: name for name, letter in ONE_LETTER.items()}
+TIED = ("auto", "all", "none")
+_NUMBER = re.compile(r"(\w+)=(\S+)")
+_RANGE = re.compile(r"([^\W\d_]|\d)?\s*(-?\d+)(?:-(-?\d+))?")
+
+Row = dict[str, Any]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class SequenceSettings:
+    """How sequences are designed.
+
+    Attributes:
+        n: for each backbone.
+        seed: of their draws.
+        fixed: residues that keep the letter they have in the file, such as "A10-20,B5"; "" for none but motifs.
+        tied: "all" ties chains of one length, "auto" those of designs that were made symmetric, "none" nothing.
+        keep_motifs: whether residues of a motif keep their letters, as the record next to the design says.
+        suffix: "pdb" or "cif".
+    """
+
+    n: int = 8
+    seed: int = 0
+    fixed: str = ""
+    tied: str = "auto"
+    keep_motifs: bool = True
+    suffix: str = "pdb"
+
+
+def design_folder(
+    paths: Sequence[Path],
+    out: Path,
+    tool: InverseFolder,
+    settings: SequenceSettings,
+    progress: Progress | None = None,
+) -> list[Row]:
+    """Design what is missing, and return the rows of all sequences; what went wrong is in a row's `message`.
+
+    Args:
+        paths: structure files of the backbones.
+        out: folder for the sequences; made if need be.
+        tool: writes the sequences.
+        settings: how.
+        progress: called with (backbones done, backbones in all).
+
+    Raises:
+        UsageError: if the folder cannot be used, or the tool cannot work here.
+    """
+    tool.prepare()
+    make_folder(out)
+    write_json(out / SETTINGS, describe(tool, settings))
+    rows: list[Row] = []
+    for done, path in enumerate(paths, start=1):
+        try:
+            protein = read_structure(path)
+            fasta = out / f"{stem(path)}.fasta"
+            if kept_sequences(fasta, protein) is None:
+                write_design(path, protein, out, tool, settings)
+            rows += rows_of(fasta, protein)
+        except UsageError:
+            raise
+        except ProtgenError as error:
+            rows.append({"name": stem(path), "design": path.name, "message": " ".join(str(error).split())})
+        if progress is not None:
+            progress(done, len(paths))
+    write_csv(out / TABLE, [*COLUMNS, *PROPERTIES, "message"], rows)
+    return rows
+
+
+def describe(tool: InverseFolder, settings: SequenceSettings) -> JSON:
+    """All that decides the sequences, for `sequences.json`."""
+    return {"tool": tool.settings, **asdict(settings)}
+
+
+def write_design(path: Path, protein: Protein, out: Path, tool: InverseFolder, settings: SequenceSettings) -> None:
+    """Design the sequences of one backbone and write its structures, and the FASTA file last.
+
+    Args:
+        path: of the backbone.
+        protein: what it holds.
+        out: folder.
+        tool: writes the sequences.
+        settings: how.
+    """
+    found = designed(protein, tool, settings, task_of(path, protein, settings))
+    name = stem(path)
+    records = []
+    for k, each in enumerate(found, start=1):
+        known = np.isfinite(each.log_probs).all()
+        numbers = f" score={each.score:.4f} confidence={each.confidence.mean():.4f}" if known else ""
+        fixed = f" fixed={int((~each.designed).sum())}"
+        records.append((f"{name}_{k}{numbers}{fixed}", each.sequence))
+        b_factors = 100 * each.confidence if known else None
+        dressed = dress(protein, each.sequence)
+        write_structure(
+            replace(dressed, name=f"{name}_{k}"), out / f"{name}_{k}.{settings.suffix}", b_factors=b_factors
+        )
+    write_text(out / f"{name}.fasta", to_fasta(records))
+
+
+def designed(
+    protein: Protein, tool: InverseFolder, settings: SequenceSettings, task: SequenceTask
+) -> list[DesignedSequence]:
+    """The sequences of one backbone. A tool that cannot be told of given letters has them put back afterwards.
+
+    Raises:
+        ToolError: if there is none, or the tool cannot tie residues and should.
+    """
+    if isinstance(tool, SequenceModel):
+        return tool.propose(protein, settings.n, settings.seed, task)
+    if task.tied:
+        raise ToolError(f"{tool.name}: cannot tie chains; name proteinmpnn, or add --tied none")
+    found = tool.design(protein, settings.n, settings.seed)
+    if not found:
+        raise ToolError(f"{tool.name}: gave no sequence")
+    free = np.array([not letter for letter in task.fixed]) if task.fixed else np.ones(protein.length, dtype=bool)
+    unknown = np.full(protein.length, np.nan)
+    return [DesignedSequence(with_letters(protein, text, task.fixed), unknown, free) for text in found]
+
+
+def with_letters(protein: Protein, sequence: str, fixed: Sequence[str] | None) -> str:
+    """A sequence with given letters in their places."""
+    if fixed is None:
+        return sequence
+    letters = letters_by_residue(protein, sequence)
+    letters = np.where(np.array(fixed) == "", letters, np.array(fixed))
+    return CHAIN.join("".join(letters[protein.chain_ids == chain]) for chain in protein.chains)
+
+
+def letters_by_residue(protein: Protein, sequence: str) -> np.ndarray:
+    """(l,) the letter of each residue, in file order."""
+    letters = np.full(protein.length, "X")
+    for chain, part in zip(protein.chains, sequence.split(CHAIN), strict=True):
+        letters[protein.chain_ids == chain] = list(part)
+    return letters
+
+
+def dress(protein: Protein, sequence: str) -> Protein:
+    """The backbone with the residue names of a sequence, and CB where the amino acid has one."""
+    letters = letters_by_residue(protein, sequence)
+    atoms, mask = protein.atoms.copy(), protein.mask.copy()
+    has_cb = (letters != "G") & mask[:, :3].all(axis=-1)
+    atoms[:, CB] = np.where(has_cb[:, None], add_cb(np.nan_to_num(protein.backbone)), np.nan)
+    mask[:, CB] = has_cb
+    names = np.array([NAMES[letter] for letter in letters])
+    return replace(protein, atoms=atoms, mask=mask, residue_names=names, warnings=())
+
+
+def task_of(path: Path, protein: Protein, settings: SequenceSettings) -> SequenceTask:
+    """What is known of the sequences of a design: letters of motifs and of named residues, chains that are copies.
+
+    Raises:
+        UsageError: if named residues cannot be read.
+        StructureError: if one of them is not in the file, or has no letter there.
+    """
+    record = read_record(path)
+    kept = named_residues(protein, settings.fixed)
+    if settings.keep_motifs:
+        kept |= motif_residues(record, protein)
+    letters = [ONE_LETTER.get(name, "") for name in protein.residue_names.tolist()]
+    without = [k for k in sorted(kept) if not letters[k]]
+    if without:
+        raise StructureError(f"{protein.name}: residue {protein.residue_numbers[without[0]]} has no letter to keep")
+    fixed = tuple(letters[k] if k in kept else "" for k in range(protein.length)) if kept else None
+    symmetric = any(entry.get("condition") == "symmetry" for entry in record.get("requested", []))
+    tie = settings.tied == "all" or (settings.tied == "auto" and symmetric)
+    return SequenceTask(fixed, copies(protein) if tie else ())
+
+
+def read_record(path: Path) -> JSON:
+    """The record that `protgen sample` wrote next to a design; empty where there is none."""
+    try:
+        found = json.loads((path.parent / f"{stem(path)}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def motif_residues(record: JSON, protein: Protein) -> set[int]:
+    """Places of the residues of a motif."""
+    wanted = {(str(e["design"]["chain"]), int(e["design"]["residue"])) for e in record.get("motif") or []}
+    places = zip(protein.chain_ids.tolist(), protein.residue_numbers.tolist(), strict=True)
+    return {k for k, (chain, number) in enumerate(places) if (str(chain), int(number)) in wanted}
+
+
+def named_residues(protein: Protein, text: str) -> set[int]:
+    """Places of residues named as "A10-20,B5"; without a chain those of every chain.
+
+    Raises:
+        UsageError: if a part cannot be read.
+        StructureError: if it names no residue of the file.
+    """
+    found: set[int] = set()
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        match = _RANGE.fullmatch(part)
+        if match is None:
+            raise UsageError(f"--fixed {part}: write residues as A10-20,B5: chain, number or range")
+        first = int(match[2])
+        last = first if match[3] is None else int(match[3])
+        own = (protein.residue_numbers >= first) & (protein.residue_numbers <= last)
+        own &= np.full(protein.length, True) if match[1] is None else protein.chain_ids == match[1]
+        if not own.any():
+            raise StructureError(f"{protein.name}: --fixed {part} names no residue of it")
+        found |= set(np.flatnonzero(own).tolist())
+    return found
+
+
+def copies(protein: Protein) -> tuple[tuple[int, ...], ...]:
+    """Groups of residues at one place of chains of one length; none where all lengths differ."""
+    places = [np.flatnonzero(protein.chain_ids == chain) for chain in protein.chains]
+    groups: list[tuple[int, ...]] = []
+    for length in dict.fromkeys(len(own) for own in places):
+        alike = [own for own in places if len(own) == length]
+        if len(alike) > 1:
+            groups += [tuple(group) for group in np.stack(alike, 1).tolist()]
+    return tuple(groups)
+
+
+def kept_sequences(fasta: Path, protein: Protein) -> list[tuple[str, str]] | None:
+    """Header and sequence of each record of a FASTA file; None if it is not there or does not fit its backbone."""
+    try:
+        records = read_fasta(fasta)
+    except StructureError:
+        return None
+    wanted = [int((protein.chain_ids == chain).sum()) for chain in protein.chains]
+    texts = [text.upper().replace("/", CHAIN) for _, text in records]
+    fits = [[len(part) for part in text.split(CHAIN)] == wanted for text in texts]
+    known = all(set(text.replace(CHAIN, "")) <= set(NAMES) for text in texts)
+    if not records or not all(fits) or not known:
+        return None
+    return [(header, text) for (header, _), text in zip(records, texts, strict=True)]
+
+
+def rows_of(fasta: Path, protein: Protein) -> list[Row]:
+    """The rows of one design's sequences."""
+    rows = []
+    for k, (header, sequence) in enumerate(kept_sequences(fasta, protein) or [], start=1):
+        numbers = dict(_NUMBER.findall(header))
+        row: Row = {"name": f"{fasta.stem}_{k}", "design": fasta.stem, "sequence": sequence}
+        row |= {"length": len(sequence.replace(CHAIN, ""))}
+        row |= {key: as_number(numbers[key]) for key in ("score", "confidence", "fixed") if key in numbers}
+        rows.append(row | liabilities(sequence).row())
+    return rows
+
+
+def as_number(text: str) -> float:
+    """A number of a header; NaN if it is none."""
+    try:
+        return float(text.rstrip(","))
+    except ValueError:
+        return float("nan")

