@@ -36,7 +36,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from protgen.encoders.base import Encoder
@@ -49,8 +49,15 @@ from protgen.nn.precision import autocast
 from protgen.samplers.base import Denoiser
 from protgen.samplers.schedules import SCHEDULES, Brownian, Learned, Path, VarianceExploding
 from protgen.spaces.base import Space, masked
-from protgen.spaces.capabilities import auxiliary_losses, encoder_view, support_of
-from protgen.spaces.manifolds import HeatKernel
+from protgen.spaces.capabilities import (
+    auxiliary_losses,
+    defined_coordinates,
+    encoder_view,
+    freedoms,
+    held,
+    support_of,
+)
+from protgen.spaces.manifolds import HeatKernel, Manifold, Torus
 from protgen.types import Conditioning, Losses, State
 
 # EDM's normal distribution of log sigma: mean -1.2 and standard deviation 1.2 for data of std 0.5; ours have std 1.
@@ -189,7 +196,7 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
                 fields[name] = manifold.diffuse(x_data[name], self.std(t), steps)
             else:
                 fields[name] = alpha * x_data[name] + sigma * noise[name]
-        return self.space.project(State(fields, mask))
+        return held(self.space, self.space.project(State(fields, mask)), x_data)
 
     def std(self, t: Float[Tensor, " b"]) -> Float[Tensor, "b 1 1"]:
         """Standard deviation of the Brownian motion of curved fields, radians."""
@@ -277,7 +284,7 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
         if torch.rand((), generator=rng) < self.settings.self_conditioning:
             with torch.no_grad():
                 x_pred = self.predict(x_t, t, cond, None)
-        return x_t, self.predict(x_t, t, cond, x_pred)
+        return x_t, held(self.space, self.predict(x_t, t, cond, x_pred), x_data)
 
     def bound_loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
         """The bound at one time for each example.
@@ -324,7 +331,7 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
             x_t, prediction = self.noisy_and_predicted(x_data, t, cond, rng)
         else:
             x_t = self.diffuse(x_data, t, rng)
-            prediction = self.predict(x_t, t, cond, None)
+            prediction = held(self.space, self.predict(x_t, t, cond, None), x_data)
         diffusion = torch.zeros(len(mask), device=mask.device)
         rate = self.path.flat.log_snr(t).exp() * -self.path.flat.log_snr_slope(t)
         assert self.path.brownian is not None
@@ -333,12 +340,14 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
             gain = self.path.brownian.variance_slope(t) if curved else rate
             diffusion = diffusion + 0.5 * density * gain * error.sum(-1)
         prior, reconstruction = self.ends(x_data, rng)
-        return Bound(prior, reconstruction, diffusion, self.space.num_dof(mask))
+        dof = torch.stack(list(freedoms(self.space, x_data).values())).sum(0)
+        return Bound(prior, reconstruction, diffusion, dof)
 
     def ends(self, x_data: State, rng: Generator) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
         """KL(q(x_1 | x) || p_noise) and E[-log p(x | x_first)], nats."""
         mask = x_data.mask
-        dof, stds = self.space.field_dof(mask), self.space.noise_std(mask)
+        dof, stds = freedoms(self.space, x_data), self.space.noise_std(mask)
+        exists = defined_coordinates(self.space, x_data)
         one = torch.ones(len(mask), device=mask.device)
         first = first_time(self.path, self.first) * one
         last_snr, first_snr = self.path.flat.log_snr(one), self.path.flat.log_snr(first)
@@ -347,12 +356,11 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
             if isinstance(manifold, HeatKernel):
                 steps = torch.randn(*mask.shape, manifold.dim, generator=rng).to(mask.device)
                 x_1 = manifold.diffuse(x_data[name], self.std(one), steps)
-                excess = manifold.log_kernel(x_1, x_data[name], self.std(one)) + manifold.log_volume
-                prior = prior + masked(excess, mask).sum(-1)
+                prior = prior + excess(manifold, x_1, x_data[name], self.std(one), exists[name])
                 # The entropy of a normal; that of the kernel at 0.02 rad differs by less than s^2 = 4e-4 nats.
                 log_std = self.std(first)[:, 0, 0].log()
             else:
-                square = masked(x_data[name], mask).square().flatten(1).sum(-1) / stds[name].square()
+                square = (x_data[name] * exists[name]).square().flatten(1).sum(-1) / stds[name].square()
                 prior = prior + 0.5 * last_snr.exp() * square
                 log_std = stds[name].log() - first_snr / 2
                 if self.values is not None:
@@ -436,6 +444,25 @@ def exact_values(space: Space, target: str) -> Support | None:
             "which have; use target=x"
         )
     return support
+
+
+def excess(
+    manifold: HeatKernel, x_1: Tensor, x_data: Tensor, std: Tensor, exists: Bool[Tensor, "b l d"]
+) -> Float[Tensor, " b"]:
+    """log of the kernel over the uniform density at one draw, summed over the coordinates that exist.
+
+    Args:
+        manifold: of the field.
+        x_1: the draw.
+        x_data: the centre of the kernel.
+        std: of the kernel.
+        exists: which coordinates exist; only on a torus may some of a position exist and others not.
+    """
+    if isinstance(manifold, Torus):
+        each = manifold.log_kernels(x_1, x_data, std) + math.log(2 * math.pi)
+        return (each * exists).sum((1, 2))
+    assert isinstance(manifold, Manifold)
+    return masked(manifold.log_kernel(x_1, x_data, std) + manifold.log_volume, exists[..., 0]).sum(-1)
 
 
 def surprise(

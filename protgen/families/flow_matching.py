@@ -32,7 +32,7 @@ from protgen.nn.precision import autocast
 from protgen.samplers.base import Denoiser
 from protgen.samplers.schedules import Cosine, Linear, Path
 from protgen.spaces.base import Space
-from protgen.spaces.capabilities import aligned, auxiliary_losses, encoder_view
+from protgen.spaces.capabilities import aligned, auxiliary_losses, encoder_view, held
 from protgen.spaces.manifolds import Manifold
 from protgen.types import Conditioning, Losses, State
 
@@ -129,7 +129,7 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
             else alpha * x_data[name] + sigma * x_noise[name]
             for name, manifold in self.space.manifolds.items()
         }
-        return self.space.project(State(fields, x_data.mask))
+        return held(self.space, self.space.project(State(fields, x_data.mask)), x_data)
 
     def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
         """Clipped velocity error of each field, plus auxiliary losses of the space."""
@@ -149,7 +149,7 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
         if torch.rand((), generator=rng) < self.settings.self_conditioning:
             with torch.no_grad():
                 x_pred = self.predict(x_t, t, cond, None)
-        prediction = self.predict(x_t, t, cond, x_pred)
+        prediction = held(self.space, self.predict(x_t, t, cond, x_pred), x_data)
         terms = self.field_losses(x_t, prediction, x_data, t)
         terms |= auxiliary_losses(self.space, prediction, x_data, self.path.seen(t))
         total = torch.stack([term.mean() for term in terms.values()]).sum()

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 
 from protgen.errors import UsageError
 from protgen.spaces.base import Space
-from protgen.spaces.capabilities import defined_coordinates
+from protgen.spaces.capabilities import defined_coordinates, freedoms
 from protgen.types import State
 
 
@@ -137,17 +137,15 @@ class RiemannianNormal(Observation):
 
     def log_prob(self, prediction: State, x_data: State, rng: Generator | None = None) -> Float[Tensor, " b"]:
         """Sum of the fields' log-densities, and the weight of the pose."""
-        mask = x_data.mask
-        scales = self.space.scale(mask)
+        scales = self.space.scale(x_data.mask)
         fields = zip(self.space.manifolds, self.log_std, strict=True)
         stds = {name: scales[name] * log_std.exp() for name, log_std in fields}
         placed, total = moved_onto(self.space, prediction, x_data, stds, rng)
-        dof, seen = self.space.field_dof(mask), defined_coordinates(self.space, x_data)
+        dof, seen = freedoms(self.space, x_data), defined_coordinates(self.space, x_data)
         for name, manifold in self.space.manifolds.items():
             squared = manifold.logmap(placed[name], x_data[name]).square()
             squared = torch.where(seen[name], squared, 0.0).sum((1, 2))
-            unseen = mask.sum(-1) * manifold.dim - seen[name].sum((1, 2))
-            log_z = manifold.log_normaliser(stds[name]) * (dof[name] - unseen) / manifold.dim
+            log_z = manifold.log_normaliser(stds[name]) * dof[name] / manifold.dim
             total = total - squared / (2 * stds[name].square()) - log_z
         return total
 
