@@ -19,9 +19,9 @@ The bound, in nats, with r(t) = alpha^2 / sigma^2 and squared errors in units of
 
 summed over flat and curved fields: both integrands are 1/2 g^2 |score difference|^2 by Girsanov's theorem, which holds
 on any manifold. p(x | x_first) is normal about x_first / alpha with the standard deviation sigma / alpha of the first
-time, or the kernel with s(first). Where coordinates have discrete values with probabilities (binary pixels), it is the
-probability of each value given x_first, proportional to the density of x_first given the value (VDM, eq. 13), and the
-bound is one of probabilities.
+time, or the kernel with s(first). Where coordinates have discrete values (pixels), it is the probability of each value
+given x_first, proportional to the density of x_first given the value (VDM, eq. 13), and the bound is one of
+probabilities, divided by the volume of a cell where values have cells; data within a cell count as its value.
 
 References:
     Ho et al. 2020, Denoising Diffusion Probabilistic Models.
@@ -39,10 +39,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
+from protgen.device import widest
 from protgen.encoders.base import Encoder
 from protgen.errors import ConfigError
 from protgen.families.base import IterativeFamily, Likelihood, LikelihoodFamily
-from protgen.families.ode_likelihood import OdeSettings, first_time, log_prob_by_flow, warped
+from protgen.families.ode_likelihood import OdeSettings, cell_time, estimate_by_flow, first_time, snapped, warped
 from protgen.families.targets import Target, stratified
 from protgen.nn.binned import Support
 from protgen.nn.precision import autocast
@@ -67,12 +68,13 @@ FIRST = 1e-3  # smallest time of the simple weighting
 
 @dataclass(frozen=True)
 class Bound:
-    """The three parts of -log p(x), each (b,) in nats, and the degrees of freedom."""
+    """The three parts of -log p(x), each (b,) in nats, the degrees of freedom, and the standard error of the sum."""
 
     prior: Float[Tensor, " b"]
     reconstruction: Float[Tensor, " b"]
     diffusion: Float[Tensor, " b"]
     dof: Float[Tensor, " b"]
+    error: Float[Tensor, " b"] | None = None
 
     @property
     def nats(self) -> Float[Tensor, " b"]:
@@ -100,7 +102,8 @@ class DiffusionSettings:
             near the data.
         likelihood: what `log_prob` is: bound, or ode, an estimate by the probability flow. Ode is not reliable where a
             field is curved: see `protgen.families.ode_likelihood`.
-        first: first time of likelihoods where a path has no noise at t = 0. A network that predicts x has an error of
+        first: first time of likelihoods where a path has no noise at t = 0 (where grey values are discrete, the time at
+            which they are four standard deviations of the noise apart, whatever this is). A network that predicts x has an error of
             about 1 / sqrt(max_weight): with target x choose a time with at least half that noise.
 
     Raises:
@@ -160,7 +163,9 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
         self.path = Path(self.schedule, Brownian())
         self.target = Target(settings.target, self.path, space)
         self.likelihood = settings.likelihood
-        self.first = settings.first
+        self.support = support_of(space)
+        cells = cell_time(space, self.path)
+        self.first = settings.first if cells == 1 else cells
 
     def predict(self, x_t: State, t: Tensor, cond: Conditioning, x_pred: State | None) -> State:
         """Prediction of x_data, with the conventions of the space imposed.
@@ -264,7 +269,7 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
         """Times of the simple weighting from uniform numbers; on EDM's path log sigma is normal."""
         if isinstance(self.schedule, VarianceExploding):
             mean, deviation = EDM_LOG_SIGMA
-            normal = torch.special.ndtri(u.double().clamp(1e-6, 1 - 1e-6))
+            normal = torch.special.ndtri(u.to(widest(u.device)).clamp(1e-6, 1 - 1e-6))
             return self.schedule.times_of((mean + deviation * normal).exp()).float()
         return (1 - u.pow(1 / self.settings.data_bias)).clamp(FIRST, 1.0)
 
@@ -325,7 +330,9 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
             train: whether to self-condition as in training.
         """
         mask = x_data.mask
-        t, density = warped(u.double(), first_time(self.path, self.first))
+        if self.support is not None:
+            x_data = snapped(self.space, x_data, self.support)
+        t, density = warped(u.to(widest(u.device)), first_time(self.path, self.first))
         t, density = t.float(), density.float()
         if train:
             x_t, prediction = self.noisy_and_predicted(x_data, t, cond, rng)
@@ -363,8 +370,9 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
                 square = (x_data[name] * exists[name]).square().flatten(1).sum(-1) / stds[name].square()
                 prior = prior + 0.5 * last_snr.exp() * square
                 log_std = stds[name].log() - first_snr / 2
-                if self.values is not None:
-                    reconstruction = reconstruction + surprise(x_data[name], log_std, self.values, mask, rng)
+                if self.support is not None:
+                    found = surprise(x_data[name], log_std, self.support, mask, rng)
+                    reconstruction = reconstruction + found + dof[name] * math.log(self.support.volume)
                     continue
             reconstruction = reconstruction + dof[name] * (0.5 * math.log(2 * math.pi * math.e) + log_std)
         return prior, reconstruction
@@ -381,11 +389,16 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
         """
         offset = torch.rand(len(x_data.mask), generator=rng).to(x_data.mask.device)
         parts = [self.one_time(x_data, cond, (offset + k) / times, rng, train=False) for k in range(times)]
-        mean = {
-            name: torch.stack([getattr(part, name) for part in parts]).mean(0)
+        each = {
+            name: torch.stack([getattr(part, name) for part in parts])
             for name in ("prior", "reconstruction", "diffusion")
         }
-        return Bound(**mean, dof=parts[0].dof)
+        # Neighbours of a stratified grid differ by twice the variance within strata: that of a mean of such times.
+        total = torch.stack(list(each.values())).sum(0)
+        error = None
+        if times > 1:
+            error = (total[1:] - total[:-1]).square().mean(0).div(2 * times).sqrt()
+        return Bound(**{name: value.mean(0) for name, value in each.items()}, dof=parts[0].dof, error=error)
 
     def log_prob(
         self,
@@ -405,11 +418,11 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
             settings: of the probability flow, where `likelihood` is ode.
         """
         if self.likelihood == "bound":
-            return Likelihood(self.bound(x_data, cond, rng, times).nats, "lower_bound")
-        nats = log_prob_by_flow(
-            self.denoiser(), self.space, x_data, cond, rng, settings or OdeSettings(first=self.first)
-        )
-        return Likelihood(nats, "estimate")
+            bound = self.bound(x_data, cond, rng, times)
+            return Likelihood(bound.nats, "lower_bound", bound.error)
+        settings = settings or OdeSettings(first=self.first, draws=self.draws)
+        found = estimate_by_flow(self.denoiser(), self.space, x_data, cond, rng, settings)
+        return Likelihood(found.nats, "estimate", found.error)
 
     def denoiser(self) -> Denoiser:
         """The family behind the interface of samplers."""

@@ -26,7 +26,7 @@ from protgen.encoders.base import Encoder
 from protgen.errors import ConfigError
 from protgen.families.base import IterativeFamily, Likelihood, LikelihoodFamily
 from protgen.families.minibatch_ot import couple
-from protgen.families.ode_likelihood import OdeSettings, log_prob_by_flow
+from protgen.families.ode_likelihood import OdeSettings, cell_time, estimate_by_flow
 from protgen.families.targets import Target, stratified
 from protgen.nn.precision import autocast
 from protgen.samplers.base import Denoiser
@@ -51,7 +51,8 @@ class FlowSettings:
         path: linear, or variance_preserving for flat fields.
         optimal_transport: assign noise to examples by optimal transport within a batch.
         curved_error: chordal, or tangent for the exact velocity.
-        first: first time of likelihoods.
+        first: first time of likelihoods. By default `min_t`, below which errors weigh no more in training; where values
+            are discrete, the earlier time at which they are four standard deviations of the noise apart.
 
     Raises:
         ConfigError: if there is no such path or error, or `first` is not between 0 and 1.
@@ -63,7 +64,7 @@ class FlowSettings:
     path: str = "linear"
     optimal_transport: bool = False
     curved_error: Literal["chordal", "tangent"] = "chordal"
-    first: float = 1e-3
+    first: float | None = None
 
     def __post_init__(self) -> None:
         if self.path not in PATHS:
@@ -73,7 +74,7 @@ class FlowSettings:
             )
         if self.curved_error not in ("chordal", "tangent"):
             raise ConfigError(f"curved_error {self.curved_error!r}: choose chordal or tangent")
-        if not 0 < self.first < 1:
+        if self.first is not None and not 0 < self.first < 1:
             raise ConfigError(f"first {self.first}: the first time of likelihoods is between 0 and 1")
 
 
@@ -95,7 +96,8 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
         self.settings = settings
         self.space = space
         self.encoder = encoder
-        self.first = settings.first
+        by_training = min(settings.min_t, cell_time(space, self.path))
+        self.first = by_training if settings.first is None else settings.first
         self.head = space.head(encoder.scalar_dim, encoder.vector_dim)
 
     def predict(self, x_t: State, t: Tensor, cond: Conditioning, x_pred: State | None) -> State:
@@ -197,10 +199,13 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
     def log_prob(
         self, x_data: State, cond: Conditioning, rng: Generator, settings: OdeSettings | None = None
     ) -> Likelihood:
-        """log p(x | y) in nats by the probability flow; measure and method: `protgen.families.ode_likelihood`."""
-        settings = settings or OdeSettings(first=self.first)
-        nats = log_prob_by_flow(self.denoiser(), self.space, x_data, cond, rng, settings)
-        return Likelihood(nats, "estimate")
+        """log p(x | y) in nats by the probability flow from a noisy point; see `protgen.families.ode_likelihood`.
+
+        An unbiased estimate, but for the size of steps, of a lower bound of the model's log p(x | y).
+        """
+        settings = settings or OdeSettings(first=self.first, draws=self.draws)
+        found = estimate_by_flow(self.denoiser(), self.space, x_data, cond, rng, settings)
+        return Likelihood(found.nats, "estimate", found.error)
 
     def denoiser(self) -> Denoiser:
         """The family behind the interface of samplers."""

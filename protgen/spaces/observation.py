@@ -41,7 +41,7 @@ class Observation(nn.Module, ABC):
         Args:
             prediction: its centre.
             normals: (b, l, k) with k the sum of the dimensions of the fields.
-            temperature: scales the standard deviation; 0 gives the centre.
+            temperature: T times the standard deviation, or probabilities to the power 1 / T^2; 0 gives the centre.
         """
 
 
@@ -179,11 +179,11 @@ class ScaledBernoulli(Observation):
         return torch.where(x_data.mask[..., None], p.clamp(min=1e-7).log(), 0.0).sum((1, 2))
 
     def draw(self, prediction: State, normals: Float[Tensor, "b l k"], temperature: float) -> State:
-        """Pixels -1 or 1; the mean itself at temperature 0, logits divided by the temperature else."""
+        """Pixels -1 or 1; the mean itself at temperature 0, logits divided by its square else."""
         mean = prediction[self.field]
         if temperature == 0:
             return prediction
-        p = torch.sigmoid(2 * mean.clamp(-1 + 1e-6, 1 - 1e-6).atanh() / temperature)
+        p = torch.sigmoid(2 * mean.clamp(-1 + 1e-6, 1 - 1e-6).atanh() / temperature**2)
         return prediction.with_fields(**{self.field: torch.where(torch.special.ndtr(normals) < p, 1.0, -1.0)})
 
 
