@@ -162,6 +162,12 @@ def stretch_table() -> Float[Tensor, "s r"]:
     return sample_angle(uniform.expand(ROWS, -1).contiguous(), stds) / stds[:, None]
 
 
+@lru_cache(maxsize=2)
+def table_in(dtype: torch.dtype) -> Float[Tensor, "s r"]:
+    """`stretch_table` in another precision, on the CPU."""
+    return stretch_table().to(dtype)
+
+
 # The table: s from 0.01 rad, where SO(3) is flat for all purposes, to 5, where rotations are uniform; normals of a
 # length up to 6, beyond which one in 10^7 lies. Linear interpolation in it is good to 1e-3 of the angle.
 LEAST, MOST, ROWS = 0.01, 5.0, 300
@@ -176,7 +182,7 @@ def sample_rotvec(normals: Float[Tensor, "b *n 3"], std: Float[Tensor, " b"]) ->
     is s times normals.
     """
     wide = widest(normals.device)
-    table, std = stretch_table().to(normals.device, wide), std.to(wide)
+    table, std = table_in(wide).to(normals.device), std.to(wide)
     length = normals.to(wide).norm(dim=-1)
     row = (std / LEAST).log() / math.log(MOST / LEAST) * (ROWS - 1)
     row = row.clamp(0, ROWS - 1).reshape(-1, *[1] * (length.ndim - 1))

@@ -8,10 +8,10 @@ Moral, Doucet and Jasra 2006). At the end one particle is drawn in proportion to
 
 A step of the sampler is normal in the flat fields, x_s = m + d z, where noise is exchanged. It is twisted: m moves by d w,
 and the weight is multiplied by exp(-w.z - |w|^2 / 2), the ratio of the two densities, so that the law does not change
-and few particles are enough. Guides that move predictions by an energy say where to: w is the move of m that they cause.
-Without them w = -strength d dx_hat/dx grad E(x_hat), with alpha / (alpha^2 + sigma^2) for the slope dx_hat/dx, that of
-data as wide as the noise: no gradient of the network. In both cases w is cut to a length of `pull`. Curved fields and
-the last step have no fresh noise, and are not twisted. Projections belong to the sampler's steps.
+and few particles are enough: w = -strength d dx_hat/dx grad E(x_hat), with alpha / (alpha^2 + sigma^2) for the slope
+dx_hat/dx, that of data as wide as the noise, so no gradient of the network. Guides that move predictions by an energy give
+w another direction, at most as long. It is cut to a length of `pull`. Curved fields and the last step have no fresh
+noise, and are not twisted. Projections belong to the sampler's steps, and so do all guides where a task has no energy.
 
 Measured with data N(0, 1), E = 2 (x - 1)^2 and 100 steps on 20,000 samples (exact: mean 0.800, standard deviation
 0.447): MEASURED.
@@ -99,7 +99,7 @@ class SequentialMonteCarlo(Sampler):
         """
         # Guides and conditions belong to the batch. All draws of a sample come from its own stream, so it does not
         # depend on its neighbours.
-        plain = untwisted(denoiser)
+        plain = denoiser if task.energy is None else untwisted(denoiser)
         xs = [begin(plain.path, space, task) for _ in range(self.particles)]
         x_preds: list[State | None] = [None] * self.particles
         b = len(task.mask)
@@ -115,8 +115,8 @@ class SequentialMonteCarlo(Sampler):
             xs, found, x_preds = gather(xs, picks), gather(found, picks), regathered(x_preds, picks)
             before = energies.gather(1, picks)
             step = Step(t, s, plain.path, space, task)
-            goals = self.goals(denoiser, plain, xs, x_preds, found, step)
-            made = [self.propose(*row, step) for row in zip(xs, found, goals, strict=True)]
+            twists = self.twists(denoiser, plain, xs, x_preds, found, step)
+            made = [self.propose(*row, step) for row in zip(xs, found, twists, strict=True)]
             xs, logs = [x for x, _ in made], logs + torch.stack([ratio for _, ratio in made], 1)
             x_preds = list(found)
             if task.on_step is not None:
@@ -124,7 +124,7 @@ class SequentialMonteCarlo(Sampler):
         energies = self.energies(space, task, xs)
         return xs, logs - self.strength * (energies - before), energies
 
-    def goals(
+    def twists(
         self,
         denoiser: Denoiser,
         plain: Denoiser,
@@ -133,7 +133,7 @@ class SequentialMonteCarlo(Sampler):
         found: list[State],
         step: Step,
     ) -> list[dict[str, Tensor]]:
-        """By how much the prediction of each particle is to move in each flat field with fresh noise.
+        """By how much the mean of each particle's step is to move, in units of its fresh noise, field by field.
 
         Args:
             denoiser: with guides.
@@ -144,26 +144,36 @@ class SequentialMonteCarlo(Sampler):
             step: the times.
         """
         names = [name for name in step.space.manifolds if self.euler.fresh_fraction(name, step) > 0]
-        if not names or not self.pull or step.task.temperature == 0:
+        still = step.task.energy is None or step.task.temperature == 0
+        if not names or still or not self.pull or not self.strength:
             return [{} for _ in xs]
-        if plain is not denoiser:
-            times = torch.full((len(step.task.mask),), step.t, device=step.task.mask.device)
-            guided = [denoiser.denoise(x, times, step.task.cond, own) for x, own in zip(xs, x_preds, strict=True)]
-            return [{n: aim[n] - own[n] for n in names} for aim, own in zip(guided, found, strict=True)]
-        if step.task.energy is None or not self.strength:
-            return [{} for _ in xs]
-        # The move of x_hat that moves the mean of the step by -strength d^2 slope grad E.
+        down = [self.downhill(own, names, step) for own in found]
+        if plain is denoiser:
+            return down
+        times = torch.full((len(step.task.mask),), step.t, device=step.task.mask.device)
+        turned = []
+        for x, own, seen, slopes in zip(xs, found, x_preds, down, strict=True):
+            aim = denoiser.denoise(x, times, step.task.cond, seen)
+            shares = {n: self.euler.share_of_prediction(n, step) / self.width(n, step) for n in names}
+            turned.append(as_long_as({n: shares[n] * (aim[n] - own[n]) for n in names}, slopes))
+        return turned
+
+    def downhill(self, found: State, names: list[str], step: Step) -> dict[str, Tensor]:
+        """-strength d dx_hat/dx grad E(x_hat), the first-order optimal twist, for data as wide as the noise.
+
+        Args:
+            found: the prediction.
+            names: of the fields with fresh noise.
+            step: the times.
+        """
         alpha, sigma = step.flat()[:2]
-        slope, stds = alpha / (alpha**2 + sigma**2), step.space.noise_std(step.task.mask)
-        moves = []
-        for own in found:
-            gradients = self.gradients(own, names, step)
-            moves.append({})
-            for name, gradient in gradients.items():
-                d = self.euler.fresh_std(name, step) * step.task.temperature * stds[name][:, None, None]
-                share = self.euler.share_of_prediction(name, step)
-                moves[-1][name] = -self.strength * d.square() * slope * gradient / share
-        return moves
+        slope = self.strength * alpha / (alpha**2 + sigma**2)
+        return {n: -slope * self.width(n, step) * g for n, g in self.gradients(found, names, step).items()}
+
+    def width(self, name: str, step: Step) -> Float[Tensor, "b 1 1"]:
+        """Standard deviation d of the fresh noise of a step on a field."""
+        std = step.space.noise_std(step.task.mask)[name][:, None, None]
+        return self.euler.fresh_std(name, step) * step.task.temperature * std
 
     def gradients(self, found: State, names: list[str], step: Step) -> dict[str, Tensor]:
         """Gradient of the energy at a prediction, where it has one.
@@ -185,38 +195,30 @@ class SequentialMonteCarlo(Sampler):
         return {n: torch.where(g.isfinite(), g, 0.0) for n, g in zip(at, slopes, strict=True) if g is not None}
 
     def propose(
-        self, x: State, found: State, moves: dict[str, Tensor], step: Step
+        self, x: State, found: State, twist: dict[str, Tensor], step: Step
     ) -> tuple[State, Float[Tensor, " b"]]:
         """A twisted step, and the log of how much more probable it is without the twist.
 
         Args:
             x: the particle at step.t.
             found: its prediction.
-            moves: of the prediction.
+            twist: of the mean, in units of the fresh noise.
             step: the times.
         """
         after = self.euler.advance(x, found, step)
         ratio = torch.zeros(len(x.mask), device=x.mask.device)
-        if not moves:
+        if not twist:
             return after, ratio
-        stds = step.space.noise_std(x.mask)
-        tangent = {name: torch.zeros_like(found[name]) if not m.curved else x[name].new_zeros(*x.mask.shape, m.dim)
-                   for name, m in step.space.manifolds.items()}  # fmt: skip
-        twist, drawn = dict(tangent), dict(tangent)
-        for name, move in moves.items():
-            d = self.euler.fresh_std(name, step) * step.task.temperature * stds[name][:, None, None]
-            twist[name] = self.euler.share_of_prediction(name, step) * move / d
-            drawn[name] = (after[name] - self.euler.mean(name, x[name], found[name], step)) / d
+        still = {n: found[n].new_zeros(*x.mask.shape, m.dim) for n, m in step.space.manifolds.items()}
+        drawn = {n: (after[n] - self.euler.mean(n, x[n], found[n], step)) / self.width(n, step) for n in twist}
         # Both within the conventions of the space: a centre that projections take away is no move.
-        kept = step.space.project_tangent(State(twist, x.mask))
-        noise = step.space.project_tangent(State(drawn, x.mask))
-        length = sum((kept[name].square().sum((1, 2)) for name in moves), torch.zeros_like(ratio)).sqrt()
-        cut = self.pull / length.clamp(min=self.pull)
+        kept = step.space.project_tangent(State(still | twist, x.mask))
+        noise = step.space.project_tangent(State(still | drawn, x.mask))
+        cut = self.pull / length_of({n: kept[n] for n in twist}, ratio).clamp(min=self.pull)
         fields = {}
-        for name in moves:
+        for name in twist:
             w = kept[name] * cut[:, None, None]
-            d = self.euler.fresh_std(name, step) * step.task.temperature * stds[name][:, None, None]
-            fields[name] = after[name] + d * w
+            fields[name] = after[name] + self.width(name, step) * w
             ratio = ratio - (w * noise[name]).sum((1, 2)) - w.square().sum((1, 2)) / 2
         return step.space.project(after.with_fields(**fields)), ratio
 
@@ -260,3 +262,17 @@ def regathered(states: Sequence[State | None], picks: Tensor) -> list[State | No
     """The particles' earlier predictions as picked; none before the first step."""
     known = [state for state in states if state is not None]
     return list(gather(known, picks)) if known else list(states)
+
+
+def length_of(vectors: dict[str, Tensor], like: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """Length over all fields and positions; zeros like `like` where there are none."""
+    return sum((v.square().sum((1, 2)) for v in vectors.values()), torch.zeros_like(like)).sqrt()
+
+
+def as_long_as(vectors: dict[str, Tensor], others: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Vectors made no longer, as a whole, than some others; unchanged where there are no others."""
+    if not others:
+        return vectors
+    like = next(iter(vectors.values()))[:, 0, 0]
+    scale = (length_of(others, like) / length_of(vectors, like).clamp(min=1e-12)).clamp(max=1)
+    return {name: v * scale[:, None, None] for name, v in vectors.items()}
