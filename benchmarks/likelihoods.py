@@ -8,6 +8,8 @@ y unknown. The baseline is that of the noise distribution of the space: a model 
 frames and over torsions are densities over different volumes, which no constant converts: frames have a bond length
 and two angles at each joint and no angle N-CA-C, torsions the reverse.
 
+`--baselines FILE` writes the noise baselines of 100 validation chains of 40-96 residues and does nothing else.
+
 Convergence: the flow of `--flow` on the first chains, at several steps, draws and first times.
 """
 
@@ -26,17 +28,20 @@ from protgen.families.flow_matching import FlowMatching
 from protgen.families.ode_likelihood import estimate_by_flow, log_noise
 from protgen.samplers.schedules import Path as NoisePath
 from protgen.structure.protein import Protein
+from protgen.spaces.backbone import Backbone
+from protgen.spaces.torsions import Torsions
 from protgen.structure.reader import read_structure
+from protgen.types import Batch
 
 MODELS = ("flow-small", "diffusion-small", "autoregressive-small")
 SHORTEST, LONGEST = 48, 64
 
 
-def chains(folder: Path, count: int) -> list[Protein]:
+def chains(folder: Path, count: int, shortest: int = SHORTEST, longest: int = LONGEST) -> list[Protein]:
     """Validation chains without a break."""
     found = []
     for row in csv.DictReader((folder / "index.csv").open()):
-        fits = row["split"] == "validation" and SHORTEST <= int(row["length"]) <= LONGEST and row["n_breaks"] == "0"
+        fits = row["split"] == "validation" and shortest <= int(row["length"]) <= longest and row["n_breaks"] == "0"
         if fits and len(found) < count:
             found.append(read_structure(folder / row["file"]))
     return found
@@ -74,6 +79,19 @@ def of_model(name: str, proteins: list[Protein], steps: int) -> dict:
     }
 
 
+def baselines(proteins: list[Protein]) -> dict:
+    """-log p / l of natives under the noise of each space of backbones."""
+    found = {}
+    for space in (Backbone(), Torsions()):
+        values = []
+        for protein in proteins:
+            mask = torch.ones(1, protein.length, dtype=torch.bool)
+            x = space.encode(Batch({"atoms": torch.from_numpy(protein.backbone[None]).float()}, mask))
+            values.append(-float(log_noise(space, NoisePath(), x)[0]) / protein.length)
+        found[type(space).__name__.lower()] = summed(values)
+    return found
+
+
 def convergence(name: str, proteins: list[Protein], grid: list[tuple[float, int, int]]) -> list[dict]:
     """The same draws at several first times, steps and numbers of draws."""
     settings: LikelihoodSettings = open_likelihood(name)
@@ -105,9 +123,15 @@ def main() -> None:
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--steps", type=int, default=20, help="of a probability flow")
     parser.add_argument("--flow", default="flow-small", help="the model whose convergence is shown; empty for none")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--baselines", type=Path, default=None)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.baselines is not None:
+        whole = [p for p in chains(options.chains, 100, 40, 96) if not np.isnan(p.backbone).any()]
+        options.baselines.write_text(json.dumps(baselines(whole), indent=1) + "\n")
+    if options.out is None:
+        return
     proteins = chains(options.chains, options.n)
     result = json.loads(options.out.read_text()) if options.out.is_file() else {}
     result["chains"] = {"n": len(proteins), "lengths": [SHORTEST, LONGEST], "split": "validation"}
