@@ -12,10 +12,11 @@ parameters of the whole nearest to `--parameters`. Each cell writes its own JSON
 
 Measures of densities differ: on frames nats are with respect to Å^(3 (l - 1)) rad^(3 l) of centred positions and
 rotations, on torsions to radians and standardised bond angles of what exists. No constant converts one to the other: a
-joint of frames has a bond length, two angles and three torsions, one of torsions has the angles and torsions, and N-CA-C
-beside. So there is a table for each space, of -log p / l as `protgen evaluate` prints it (lower is likelier), next to the
-number of the noise of the space (`likelihoods.py --baselines`), above which a model has learned nothing. A flow over torsions sees no frames, so its one encoder is
-the plain transformer. `classical` is not here: it is fitted to descriptors and has no structures to give.
+joint of frames has a bond length, two angles and three torsions, one of torsions has the angles and torsions, and
+N-CA-C beside. So there is a table for each space, of -log p / l as `protgen evaluate` prints it (lower is likelier),
+next to the number of the noise of the space (`likelihoods.py --baselines`), above which a model has learned nothing. A
+flow over torsions sees no frames, so its one encoder is the plain transformer. `classical` is not here: it is fitted to
+descriptors and has no structures to give.
 """
 
 import argparse
@@ -124,17 +125,18 @@ def likelihood(model: Model, store: Store, seed: int, count: int = 16) -> JSON:
     family = model.family
     if not isinstance(family, LikelihoodFamily):
         return {"kind": "none"}
-    nats, noise = [], []
+    nats, noise, kind = [], [], ""
     for i in store.indices("validation")[:count]:
         batch = collate([store[int(i)]])
         state = family.space.encode(batch)
         rng = torch.Generator().manual_seed(seed)
         found = family.log_prob(state, model.conditions.unknown(batch.mask), rng)
+        kind = found.kind
         nats.append(-float(found.nats[0]) / int(batch.mask.sum()))
         noise.append(-float(log_noise(family.space, NoisePath(), state)[0]) / int(batch.mask.sum()))
     first = family.first if isinstance(family, IterativeFamily) else None
     return {
-        "kind": found.kind,
+        "kind": kind,
         "first": first,
         "-log p / l": asdict(summarise(np.array(nats))),
         "noise baseline": float(np.mean(noise)),
@@ -263,8 +265,8 @@ def released(result: JSON) -> list[str]:
         "",
         "## Released models",
         "",
-        f"Validation chains of {result['chains']['lengths'][0]}-{result['chains']['lengths'][1]} residues, few as it is "
-        "a check and no benchmark; `python benchmarks/likelihoods.py CHAINS`. Compare within a space.",
+        f"Validation chains of {result['chains']['lengths'][0]}-{result['chains']['lengths'][1]} residues, few as "
+        "it is a check and no benchmark; `python benchmarks/likelihoods.py CHAINS`. Compare within a space.",
         "",
         *lines_of(
             ["model", "space", "-log p / l", "standard error", "n", "kind of -log p", "first time", "noise"], rows

@@ -134,10 +134,7 @@ def distances(features: np.ndarray, reference: np.ndarray, seed: int = 0, repeat
         np.mean([frechet(features[rng.permutation(n)[:size]], reference) for _ in range(repeats if size < n else 1)])
         for size in sizes
     ]
-    if len(sizes) > 1:
-        slope, intercept = np.polyfit(1 / sizes, means, 1)
-    else:
-        intercept = np.nan
+    intercept = np.polyfit(1 / sizes, means, 1)[1] if len(sizes) > 1 else np.nan
     return Distances(float(means[-1]), float(intercept), kernel_distance(features, reference), n)
 
 

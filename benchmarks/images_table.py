@@ -69,8 +69,8 @@ def section(data: str, reports: dict[Path, dict], folder: Path, page: Path) -> l
         "",
         f"Binarisation: {first['binarisation'].split(',')[0]}. The reference of FID and KID is the whole test split.",
         "",
-        f"| run | parameters | CPU minutes | {unit} | of test images | FID, KID | floor at that n | class asked is class "
-        "seen | seed, samples |",
+        f"| run | parameters | CPU minutes | {unit} | of test images | FID, KID | floor at that n "
+        "| class asked is class seen | seed, samples |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for path, report in reports.items():

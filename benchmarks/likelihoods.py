@@ -27,9 +27,9 @@ from protgen.evaluation.likelihood import LikelihoodSettings, flow_settings, log
 from protgen.families.flow_matching import FlowMatching
 from protgen.families.ode_likelihood import estimate_by_flow, log_noise
 from protgen.samplers.schedules import Path as NoisePath
-from protgen.structure.protein import Protein
 from protgen.spaces.backbone import Backbone
 from protgen.spaces.torsions import Torsions
+from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
 from protgen.types import Batch
 
@@ -65,9 +65,7 @@ def of_model(name: str, proteins: list[Protein], steps: int) -> dict:
     flow, space = flow_settings(settings), settings.model.family.space
     states = [state_of(protein, settings.model) for protein in proteins]
     noise = [-float(log_noise(space, NoisePath(), x)[0]) / p.length for x, p in zip(states, proteins, strict=True)]
-    own = [
-        float(f.error[0]) / p.length for f, p in zip(found, proteins, strict=True) if f.error is not None
-    ]
+    own = [float(f.error[0]) / p.length for f, p in zip(found, proteins, strict=True) if f.error is not None]
     return {
         "space": settings.model.config["space"]["name"],
         "volume": space.volume,

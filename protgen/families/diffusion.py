@@ -103,8 +103,8 @@ class DiffusionSettings:
         likelihood: what `log_prob` is: bound, or ode, an estimate by the probability flow. Ode is not reliable where a
             field is curved: see `protgen.families.ode_likelihood`.
         first: first time of likelihoods where a path has no noise at t = 0 (where grey values are discrete, the time at
-            which they are four standard deviations of the noise apart, whatever this is). A network that predicts x has an error of
-            about 1 / sqrt(max_weight): with target x choose a time with at least half that noise.
+            which they are four standard deviations of the noise apart, whatever this is). A network that predicts x
+            has an error of about 1 / sqrt(max_weight): with target x choose a time with at least half that noise.
 
     Raises:
         ConfigError: if a value is not known or out of range, or path and weighting cannot be combined.

@@ -17,16 +17,16 @@ the conventions of the space. The measure is volume: of the subspace of centred 
 (orthonormal coordinates, as many as degrees of freedom), and of the manifold where a field is curved (8 pi^2 in total
 for rotations, (2 pi)^d for a torus). Noise has the density 1 / volume there.
 
-Where a path has no noise at t = 0, the flow of a network is not known down to it: x_hat there is as good as its training,
-which weighs errors no more below some noise, and is divided by t. A density that is read off at a smaller time is decided
-by that time and not by the data. So the integral begins at a time `first` at which the network is trained, and the model
-is closed by an observation: p(x) = integral of p(x_first) k(x | x_first), where p(x_first) is the flow's and k undoes
-the noise of that time, with no help of the network. For any k, by Jensen's inequality,
+Where a path has no noise at t = 0, the flow of a network is not known down to it: x_hat there is as good as its
+training, which weighs errors no more below some noise, and is divided by t. A density that is read off at a smaller
+time is decided by that time and not by the data. So the integral begins at a time `first` at which the network is
+trained, and the model is closed by an observation: p(x) = integral of p(x_first) k(x | x_first), where p(x_first) is
+the flow's and k undoes the noise of that time, with no help of the network. For any k, by Jensen's inequality,
 
     log p(x) >= E[log p(x_first) + log k(x | x_first) - log q(x_first | x)],    x_first drawn from the path's q(. | x).
 
-With k normal about x_first / alpha with standard deviation sigma / alpha (on curved fields: the kernel of the path, which
-is symmetric) the last two terms are a constant, the number of flat degrees of freedom times log alpha. Where
+With k normal about x_first / alpha with standard deviation sigma / alpha (on curved fields: the kernel of the path,
+which is symmetric) the last two terms are a constant, the number of flat degrees of freedom times log alpha. Where
 coordinates have discrete values, k is the probability of each value, proportional to q(x_first | value), and the bound
 is one of probabilities, here divided by the volume of a cell. Each of `draws` takes another x_first and other probes,
 and their scatter gives the standard error. Without draws, p(x) is approximated by p(x_first) at alpha x.

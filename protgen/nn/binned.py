@@ -100,7 +100,9 @@ class Binned(Density):
     def draw(
         self, features: Float[Tensor, "*n d"], uniforms: Float[Tensor, "*n u"], temperature: float
     ) -> Float[Tensor, "*n c"]:
-        """A draw; a temperature T raises probabilities to the power 1 / T^2. Within its bin a draw has the density of that bin.
+        """A draw; a temperature T raises probabilities to the power 1 / T^2.
+
+        Within its bin a draw has the density of that bin.
 
         Args:
             features: of the position.

@@ -64,7 +64,7 @@ class Euler(SteppingSampler):
         return keep * x + (alpha_s - alpha_t * keep) * x_pred
 
     def fresh_fraction(self, name: str, step: Step) -> float:
-        """The fraction of the variance of the noise that a step exchanges on a field; 0 where it integrates the flow."""
+        """The fraction of the noise's variance that a step exchanges on a field; 0 where it integrates the flow."""
         if not self.churn or step.s == 0 or step.space.manifolds[name].curved or step.geodesic(name):
             return 0.0
         return 1 - (step.s / step.t) ** self.churn

@@ -6,15 +6,17 @@ prediction of x_data, and the weight of a particle is the factor by which the ta
 over that by which its step was made more or less probable (Wu et al. 2023, Twisted Diffusion Sampler, algorithm 1; Del
 Moral, Doucet and Jasra 2006). At the end one particle is drawn in proportion to its weight.
 
-A step of the sampler is normal in the flat fields, x_s = m + d z, where noise is exchanged. It is twisted: m moves by d w,
-and the weight is multiplied by exp(-w.z - |w|^2 / 2), the ratio of the two densities, so that the law does not change
-and few particles are enough: w = -strength d dx_hat/dx grad E(x_hat), with alpha / (alpha^2 + sigma^2) for the slope
-dx_hat/dx, that of data as wide as the noise, so no gradient of the network. Guides that move predictions by an energy give
-w another direction, at most as long. It is cut to a length of `pull`. Curved fields and the last step have no fresh
-noise, and are not twisted. Projections belong to the sampler's steps, and so do all guides where a task has no energy.
+A step of the sampler is normal in the flat fields, x_s = m + d z, where noise is exchanged. It is twisted: m moves by d
+w, and the weight is multiplied by exp(-w.z - |w|^2 / 2), the ratio of the two densities, so that the law does not
+change and few particles are enough: w = -strength d dx_hat/dx grad E(x_hat), with alpha / (alpha^2 + sigma^2) for the
+slope dx_hat/dx, that of data as wide as the noise, so no gradient of the network. Guides that move predictions by an
+energy give w another direction, at most as long. It is cut to a length of `pull`. Curved fields and the last step have
+no fresh noise, and are not twisted. Projections belong to the sampler's steps, and so do all guides where a task has no
+energy.
 
-Measured with data N(0, 1), E = 2 (x - 1)^2 and 100 steps on 20,000 samples (exact: mean 0.800, standard deviation
-0.447): MEASURED.
+Measured with data N(0, 1), E = 2 (x - 1)^2 and 100 steps on 1,500 samples (exact: mean 0.800, standard deviation 0.447;
+their standard errors 0.012 and 0.008): 1 particle 0.761 and 0.486, 4 particles 0.814 and 0.440, guided 0.793 and 0.450;
+4 without a twist 0.735 and 0.506.
 """
 
 from collections.abc import Sequence

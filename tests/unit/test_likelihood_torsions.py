@@ -102,7 +102,7 @@ def test_flow_matching_has_the_exact_value(length, broken, first):
 def test_the_bound_of_diffusion_is_not_above(length, broken, first):
     """Mean over 400 chains (100 of 20 residues): at most the exact value, and within 3 errors and 0.6 nats of it.
 
-    For uniform angles the bound is tight but for the kernel at the last time, of 3 rad, which is uniform to 4 nats in 100.
+    For uniform angles the bound is tight but for the kernel at the last time, which is not quite uniform.
     """
     count = 400 if length == 5 else 100
     x = points(count, length, broken)

@@ -65,7 +65,7 @@ def test_the_sampler_s_own_steps_reach_it_with_more_particles():
 
 
 def test_the_weights_make_any_twist_right():
-    """E[w f(x)] / E[w] over one population is the tilted mean, with and without a twist: importance weights of 3,000."""
+    """E[w f(x)] / E[w] over one population is the tilted mean, with and without a twist."""
     for pull in (0.0, 1.0):
         sampler = SequentialMonteCarlo(steps=60, particles=1, pull=pull)
         xs, logs, energies = sampler.population(Standard(), LINE, task(3000, energy=energy))
