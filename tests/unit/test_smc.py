@@ -67,18 +67,18 @@ def test_the_sampler_s_own_steps_reach_it_with_more_particles():
 def test_the_weights_make_any_twist_right():
     """E[w f(x)] / E[w] over one population is the tilted mean, with and without a twist."""
     for pull in (0.0, 1.0):
-        sampler = SequentialMonteCarlo(steps=60, particles=1, pull=pull)
-        xs, logs, energies = sampler.population(Standard(), LINE, task(3000, energy=energy))
+        sampler = SequentialMonteCarlo(steps=40, particles=1, pull=pull)
+        xs, logs, energies = sampler.population(Standard(), LINE, task(800, energy=energy))
         x, w = xs[0]["x"][:, 0, 0], logs[:, 0].softmax(0)
         mean = float((w * x).sum())
-        assert abs(mean - MEAN) < 0.06
-        assert abs(float((w * (x - mean).square()).sum().sqrt()) - STD) < 0.05
+        assert abs(mean - MEAN) < 0.09
+        assert abs(float((w * (x - mean).square()).sum().sqrt()) - STD) < 0.07
         assert torch.allclose(energies[:, 0], 2 * (x - 1).square(), atol=1e-4)
 
 
 def test_the_best_particle_is_an_optimiser_under_its_own_name():
     """Of the same population the particle of least energy: its mean is near 1 and its spread below that of the law."""
-    x = drawn(count=300, sampler=BestParticle, particles=16, steps=40)[:, 0]
+    x = drawn(count=100, sampler=BestParticle, particles=8, steps=30)[:, 0]
     assert abs(float(x.mean()) - 1) < 0.1
     assert float(x.std()) < 0.6 * STD
     run = task(5, energy=energy)
