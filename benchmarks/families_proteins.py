@@ -10,9 +10,13 @@ ones, so that the learning rate falls as it should), then makes `--n` designs of
 and is asked for the log-likelihood of validation items without y. The width of the encoder is the one that brings the
 parameters of the whole nearest to `--parameters`. Each cell writes its own JSON, so a run goes on where it stopped.
 
-Measures of densities differ: on frames nats are with respect to volume (Å^3 rad^3, centred positions), on torsions to
-angles and standardised bond angles. Compare within a space. A flow over torsions sees no frames, so its one encoder is
-the plain transformer. `classical` is not here: it is fitted to descriptors and has no structures to give.
+Measures of densities differ: on frames nats are with respect to Å^(3 (l - 1)) rad^(3 l) of centred positions and
+rotations, on torsions to radians and standardised bond angles of what exists. No constant converts one to the other: a
+joint of frames has a bond length, two angles and three torsions, one of torsions has the angles and torsions, and
+N-CA-C beside. So there is a table for each space, of -log p / l as `protgen evaluate` prints it (lower is likelier),
+next to the number of the noise of the space (`likelihoods.py --baselines`), above which a model has learned nothing. A
+flow over torsions sees no frames, so its one encoder is the plain transformer. `classical` is not here: it is fitted to
+descriptors and has no structures to give.
 """
 
 import argparse
@@ -33,7 +37,8 @@ from flow_small import figures
 from protgen.conditions.length import Length
 from protgen.data.dataset import collate
 from protgen.data.store import Store
-from protgen.families.base import LikelihoodFamily
+from protgen.families.base import IterativeFamily, LikelihoodFamily
+from protgen.families.ode_likelihood import log_noise
 from protgen.generation.design import SampleSettings
 from protgen.generation.generate import generate
 from protgen.metrics.base import summarise
@@ -41,6 +46,7 @@ from protgen.metrics.diversity import Clustering, diversity
 from protgen.metrics.tm import ca_trace
 from protgen.models.blueprints import fit_store
 from protgen.models.model import Model, build_model
+from protgen.samplers.schedules import Path as NoisePath
 from protgen.structure.picture import draw_backbones
 from protgen.training.loop import train
 from protgen.training.settings import Machine, TrainSettings
@@ -63,6 +69,7 @@ FAMILIES: dict[str, JSON] = {
 }
 ON_TORSIONS = ("autoregressive", "normalizing_flow")
 TORSION_FIELDS = {"torsions": 3, "angles": 3}
+RESULTS = Path(__file__).parent / "results"
 TRIAL = 24  # steps timed to choose the number of steps
 
 
@@ -118,14 +125,22 @@ def likelihood(model: Model, store: Store, seed: int, count: int = 16) -> JSON:
     family = model.family
     if not isinstance(family, LikelihoodFamily):
         return {"kind": "none"}
-    nats = []
+    nats, noise, kind = [], [], ""
     for i in store.indices("validation")[:count]:
         batch = collate([store[int(i)]])
         state = family.space.encode(batch)
         rng = torch.Generator().manual_seed(seed)
         found = family.log_prob(state, model.conditions.unknown(batch.mask), rng)
-        nats.append(float(found.nats[0]) / int(batch.mask.sum()))
-    return {"kind": found.kind, "nats per residue": asdict(summarise(np.array(nats)))}
+        kind = found.kind
+        nats.append(-float(found.nats[0]) / int(batch.mask.sum()))
+        noise.append(-float(log_noise(family.space, NoisePath(), state)[0]) / int(batch.mask.sum()))
+    first = family.first if isinstance(family, IterativeFamily) else None
+    return {
+        "kind": kind,
+        "first": first,
+        "-log p / l": asdict(summarise(np.array(nats))),
+        "noise baseline": float(np.mean(noise)),
+    }
 
 
 def cell(family: str, encoder: str, options: argparse.Namespace) -> JSON:
@@ -166,32 +181,113 @@ COLUMNS = {
 }
 
 
-def table(results: dict[tuple[str, str], JSON], command: str) -> str:
-    """The cells as one Markdown table."""
-    heads = ["family", "encoder", "parameters", "steps", *COLUMNS, "clusters", "nats / residue", "kind", "s / sample"]
-    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
-    for (family, encoder), result in results.items():
-        if "failed" in result:
-            lines.append(f"| `{family}` | `{encoder}` | {result['failed']} |" + " |" * (len(heads) - 3))
-            continue
-        fractions = [f"{100 * result['after relaxation'][name]['mean']:.0f} %" for name in COLUMNS.values()]
-        density = result["likelihood"]
-        nats = f"{density['nats per residue']['mean']:.2f}" if "nats per residue" in density else ""
-        values = [
-            f"`{family}`",
-            f"`{encoder}`",
-            f"{result['parameters'] / 1e6:.2f} M",
-            str(result["steps"]),
-            *fractions,
-        ]
-        values += [f"{result['clusters / samples at TM 0.5']:.2f}", nats, density["kind"].replace("_", " ")]
-        lines.append(f"| {' | '.join([*values, str(result['CPU seconds per sample'])])} |")
+def row_of_designs(family: str, encoder: str, result: JSON) -> list[str]:
+    """A row of the table of designs."""
+    figures = result.get("after relaxation") or result["after clean-up"]
+    return [
+        f"`{family}`",
+        f"`{encoder}`",
+        f"{result['parameters'] / 1e6:.2f} M",
+        str(result["steps"]),
+        *(f"{100 * figures[name]['mean']:.0f} %" for name in COLUMNS.values()),
+        f"{result['clusters / samples at TM 0.5']:.2f}",
+        str(result["CPU seconds per sample"]),
+    ]
+
+
+KINDS = {"exact": "exact", "lower_bound": "upper bound", "estimate": "estimate of an upper bound"}
+
+
+def row_of_density(family: str, encoder: str, density: JSON) -> list[str]:
+    """A row of the table of one space: -log p / l, standard error, n, kind; and what an older file lacks."""
+    name = [f"`{family}`", f"`{encoder}`"]
+    found = density.get("-log p / l")
+    if found is None and family == "flow_matching":
+        return [*name, "", "", "", "to be run again: recorded before flows began at a noisy point"]
+    sign = 1 if found is not None else -1  # older files have log p / l
+    found = found or density["nats per residue"]
+    error = abs(found["ci_high"] - found["ci_low"]) / (2 * 1.96)
+    return [*name, f"{sign * found['mean']:.2f}", f"{error:.2f}", str(found["n"]), KINDS[density["kind"]]]
+
+
+def lines_of(heads: list[str], rows: list[list[str]]) -> list[str]:
+    """A Markdown table."""
+    return [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads), *(f"| {' | '.join(row)} |" for row in rows)]
+
+
+def table(results: dict[tuple[str, str], JSON], command: str, noise: JSON) -> str:
+    """The cells as Markdown: designs, then densities over each space."""
+    made = {which: result for which, result in results.items() if "failed" not in result}
+    heads = ["family", "encoder", "parameters", "steps", *COLUMNS, "clusters", "s / sample"]
+    lines = ["# Families side by side", "", *lines_of(heads, [row_of_designs(*w, r) for w, r in made.items()]), ""]
+    lines += [f"`{family}` over `{encoder}` failed: {result['failed']}" for (family, encoder), result in results.items()
+              if "failed" in result]  # fmt: skip
     first = next(iter(results.values()))
-    note = (
+    lines.append(
         f"Made by `{command}` on {first['machine']}. Figures are means over n = {first['n']} designs after relaxation"
         "; the JSON files beside the table's script have intervals, and the figures before it."
     )
-    return "\n".join(["# Families side by side", "", *lines, "", note, ""])
+    for space, words in (("backbone", "frames"), ("torsions", "torsions")):
+        rows = [
+            row_of_density(*which, result["likelihood"])
+            for which, result in made.items()
+            if result["model"]["space"]["name"] == space and result["likelihood"]["kind"] != "none"
+        ]
+        base = noise[space]
+        lines += [
+            "",
+            f"## Densities over {words}",
+            "",
+            f"-log p / l in nats of held-out natives, y unknown, lower is likelier; {VOLUMES[space]}. The noise of the "
+            f"space itself gives {base['nats per residue']:.2f} ± {base['standard error']:.2f} (n = {base['n']} "
+            "natives of 40-96 residues): a model above it has learned less than nothing. Numbers of the two spaces are "
+            "densities over different volumes and cannot be compared.",
+            "",
+            *lines_of(["family", "encoder", "-log p / l", "standard error", "n", "kind of -log p"], rows),
+        ]
+    return "\n".join([*lines, ""])
+
+
+VOLUMES = {
+    "backbone": "p is a density with respect to Å^(3 (l - 1)) rad^(3 l)",
+    "torsions": "p is a density with respect to radians and standard deviations of bond angles, of what exists",
+}
+
+
+def released(result: JSON) -> list[str]:
+    """What `likelihoods.py` found of the released models, and of how the flow's number converges."""
+    rows = [
+        [f"`{name}`", m["space"], f"{m['nats per residue']:.2f}", f"{m['standard error']:.2f}", str(m["n"]),
+         KINDS[m["kind of log p"]], "" if m["flow"] is None else f"t = {m['flow']['first']:g}, "
+         f"{m['flow']['steps']} steps, {m['flow']['draws']} draws of 1 probe", f"{m['noise baseline']:.2f}"]
+        for name, m in result["models"].items()
+    ]  # fmt: skip
+    lines = [
+        "",
+        "## Released models",
+        "",
+        f"Validation chains of {result['chains']['lengths'][0]}-{result['chains']['lengths'][1]} residues, few as "
+        "it is a check and no benchmark; `python benchmarks/likelihoods.py CHAINS`. Compare within a space.",
+        "",
+        *lines_of(
+            ["model", "space", "-log p / l", "standard error", "n", "kind of -log p", "first time", "noise"], rows
+        ),
+    ]
+    if "convergence" in result:
+        rows = [
+            [f"{r['first']:g}", str(r["steps"]), str(r["draws"]), ", ".join(f"{v:.2f}" for v in r["each"]),
+             ", ".join(f"{v:.2f}" for v in r["error of each"])]
+            for r in result["convergence"]["rows"]
+        ]  # fmt: skip
+        lines += [
+            "",
+            f"How the number of `{result['convergence']['model']}` depends on where and how finely it is integrated, "
+            "for single chains and the same draws. An earlier first time is another, valid, bound; below the clip of "
+            "the training weights (0.1) the network decides it.",
+            "",
+            *lines_of(["first time", "steps", "draws", "-log p / l of each chain", "standard error of each"], rows),
+        ]
+    return lines
 
 
 def main() -> None:
@@ -240,12 +336,16 @@ def main() -> None:
             path.write_text(json.dumps({"command": command, "machine": machine} | result, indent=1) + "\n")
         return json.loads(path.read_text())
 
+    noise = json.loads((RESULTS / "likelihood_baselines.json").read_text())
     results: dict[tuple[str, str], JSON] = {}
     with ThreadPoolExecutor(options.jobs) as pool:
         for which, result in zip(cells, pool.map(run, cells), strict=True):
             results[which] = result
-            print(table({which: result}, command).splitlines()[4], flush=True)
-    text = table(results, command)
+            print(table({which: result}, command, noise).splitlines()[4], flush=True)
+    text = table(results, command, noise)
+    if (RESULTS / "likelihoods.json").is_file():
+        lines = released(json.loads((RESULTS / "likelihoods.json").read_text()))
+        text = "\n".join([text.rstrip(), *lines, ""])
     print(text)
     if options.table is not None:
         options.table.write_text(text)

@@ -5,7 +5,8 @@
         --importance 1,50,5000 --out ...
 
 `--data NAME [FOLDER]`: digits, mnist, fashion, cifar10. `--binarise static` draws pixels once, `dynamic` anew for each
-batch, test images once (seed 0) in both. Without it pixels are dequantised uniformly and figures are bits/dim.
+batch, test images once (seed 0) in both. Without it figures are bits/dim, of pixels that are dequantised uniformly, or
+of whole grey values for flow matching and diffusion, whose likelihood is one of values.
 Presets of each family are in PRESETS; `--set family.beta=4 encoder.dim=32` changes them. `report.json` has everything,
 `samples.png` and `reconstructions.png` show it.
 """
@@ -21,14 +22,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from image_features import Evaluator, brightness, frechet, kernel_distance, train_classifier
+from image_features import Distances, Evaluator, brightness, distances, train_classifier
 from torch import Generator, Tensor
 
 from protgen import registry
 from protgen.data.images import ImageBatches, Images, binarise, binarised, dequantise, load_images, to_batch
 from protgen.encoders.base import Encoder
 from protgen.errors import ProtgenError
-from protgen.families.base import LatentFamily, LikelihoodFamily, reconstruct
+from protgen.families.base import Family, LatentFamily, LikelihoodFamily, reconstruct
+from protgen.families.diffusion import Diffusion
+from protgen.families.flow_matching import FlowMatching
 from protgen.families.vae import VAE
 from protgen.models.model import Model, build_model, load_model, save_model
 from protgen.samplers.base import SamplingTask
@@ -120,11 +123,17 @@ def literal(text: str):
         return text
 
 
+def mode_of(binarise_as: str, family: Family) -> str:
+    """How pixels are prepared: as asked for, or whole grey values for families whose likelihood is one of values."""
+    whole = isinstance(family, Diffusion | FlowMatching)
+    return "whole" if binarise_as == "none" and whole else binarise_as
+
+
 def prepare(batch: Batch, images: Images, mode: str, rng: Generator) -> Batch:
-    """Pixels as the mode says: `dynamic` binarisation, `static` (done already), or dequantised."""
+    """Pixels as the mode says: `dynamic` binarisation, `static` (done already), `whole` values, or dequantised."""
     if mode == "dynamic":
         return binarise(batch, images.levels, rng)
-    return batch if mode == "static" else dequantise(batch, rng)
+    return batch if mode in ("static", "whole") else dequantise(batch, rng)
 
 
 def trained(model: Model, images: Images, mode: str, options: argparse.Namespace) -> dict:
@@ -235,11 +244,14 @@ def evaluated(model: Model, evaluator: Evaluator, images: Images, options: argpa
     """FID and KID of unconditional samples against the test split, by sampler steps; class asked against class seen."""
     test = images.of("test")
     real = brightness(test, np.random.default_rng(0).permutation(len(test)))
-    half = len(real) // 2
     reference = evaluator.features(real)
-    floor = {"fid": frechet(evaluator.features(real[:half]), evaluator.features(real[half:]))}
+    # As many training images as there are samples: what a perfect model of the data gets.
+    train = images.of("train")
+    seen = brightness(train, np.random.default_rng(0).permutation(len(train))[: options.samples])
+    floor = shown(distances(evaluator.features(seen), reference))
     result: dict = {"feature_net": evaluator.name, "accuracy": evaluator.accuracy, "samples": options.samples}
-    result["test half against test half"] = {name: round(value, 4) for name, value in floor.items()}
+    result["reference"] = f"all {len(real)} test images"
+    result["training images against the reference"] = floor
     free, made = torch.full((options.samples,), -1), torch.zeros(0)
     steps = [int(s) for s in options.steps.split(",")] if model.family.takes_sampler else [None]
     for count in steps:
@@ -248,8 +260,7 @@ def evaluated(model: Model, evaluator: Evaluator, images: Images, options: argpa
         seconds = (time.perf_counter() - start) / len(made)
         features = evaluator.features(made)
         result["one go" if count is None else f"{options.sampler}, {count} steps"] = {
-            "fid": round(frechet(features, reference), 4),
-            "kid": round(kernel_distance(features, reference), 5),
+            **shown(distances(features, reference)),
             "seconds_per_sample": round(seconds, 4),
         }
     if model.conditions.names:
@@ -258,6 +269,16 @@ def evaluated(model: Model, evaluator: Evaluator, images: Images, options: argpa
         result["class asked is class seen"] = float((evaluator.classes(made) == asked).float().mean())
     save_grid(made[:100], options.out / "samples.png")
     return result
+
+
+def shown(found: Distances) -> dict:
+    """Distances as a report has them."""
+    return {
+        "fid": round(found.fid, 4),
+        "fid_infinity": round(found.fid_infinity, 4),
+        "kid": round(found.kid, 5),
+        "n": found.n,
+    }
 
 
 def save_grid(pictures: Tensor, path: Path, columns: int = 10) -> None:
@@ -337,7 +358,7 @@ def main() -> None:
     except ProtgenError as error:
         raise SystemExit(str(error)) from error
     options.out.mkdir(parents=True, exist_ok=True)
-    mode, seed = options.binarise, options.seed
+    mode, seed = mode_of(options.binarise, model.family), options.seed
     if options.model is None:
         training = trained(model, images, mode, options)
         save_model(model, options.out / "model", torch.float32)
@@ -349,7 +370,7 @@ def main() -> None:
     evaluator = train_classifier(evaluate_images, options.classifier_steps)
     report = {
         "data": images.name,
-        "binarisation": {"none": "none, uniform dequantisation"}.get(mode, mode),
+        "binarisation": {"none": "none, uniform dequantisation", "whole": "none, whole values"}.get(mode, mode),
         "family": options.family,
         "command": " ".join(["python", "benchmarks/images.py", *sys.argv[1:]]),
         "parameters": sum(p.numel() for p in model.family.parameters()),

@@ -22,3 +22,8 @@ def pick_device(name: str = "auto") -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"device {name!r} is not available here; use auto or cpu") from error
     return device
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """The widest floating-point type of a device: float64, but float32 on Apple's mps, which has no other."""
+    return torch.float32 if device.type == "mps" else torch.float64

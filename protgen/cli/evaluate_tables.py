@@ -137,9 +137,12 @@ def say_likelihood(result: "EvaluationResult") -> None:
     console, about = stdout(), result.content["likelihood"]
     for name, content in result.content["sets"].items():
         found = content["likelihood"]
+        error = found["nats_per_residue_error"]
+        scatter = "" if error is None else f" ± {show_number(error)} (standard error)"
         console.print(
-            f"{name}: {show_number(found['nats_per_residue'])} nats, {show_number(found['bits_per_residue'])} bits per "
-            f"residue ({about['of_minus_log_p'] or 'no structure has one'}; {about['model']}; {found['n']} of "
+            f"{name}: {show_number(found['nats_per_residue'])}{scatter} nats, "
+            f"{show_number(found['bits_per_residue'])} bits per residue "
+            f"({about['of_minus_log_p'] or 'no structure has one'}; {about['model']}; {found['n']} of "
             f"{found['n_given']}), density with respect to {about['volume']}.",
             markup=False,
             soft_wrap=True,

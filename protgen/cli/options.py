@@ -37,7 +37,11 @@ SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Design i depends
 StepsOption = Annotated[int | None, typer.Option("--steps", min=1, help="Sampler steps.", rich_help_panel=HOW)]
 TemperatureOption = Annotated[
     float | None,
-    typer.Option("--temperature", help="Scale of the noise; lower is safer and less diverse.", rich_help_panel=HOW),
+    typer.Option(
+        "--temperature",
+        help="T: standard deviations are T times the learned ones (1: as learned); lower is safer, less diverse.",
+        rich_help_panel=HOW,
+    ),
 ]
 GuidanceOption = Annotated[
     float | None,

@@ -10,7 +10,7 @@ whose log p is a lower bound gives an upper bound of this number.
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,8 @@ from protgen.types import Batch, State
 DEFINITIONS = {
     "nats_per_residue": "-log p(x | y) / l, l residues; lower is likelier",
     "bits_per_residue": "nats_per_residue / ln 2",
+    "nats_per_residue_error": "standard error of nats_per_residue by the scatter of its own draws (noisy points and "
+    "probes of a probability flow, times of a bound); empty where nothing is drawn",
     "likelihood_kind": "of log p: exact, lower_bound or estimate",
     "likelihood_message": "why a structure has no number (several chains, missing atoms), or that the model has seen "
     "no chain of its length",
@@ -83,10 +85,12 @@ class LikelihoodResult:
 
     def describe(self, rows: Sequence[dict[str, Value]]) -> dict[str, Any]:
         """The likelihood of one set, of its files that could be read, for `summary.json`."""
-        nats = summarise([float(row.get("nats_per_residue", np.nan)) for row in rows])
+        values = [float(row.get("nats_per_residue", np.nan)) for row in rows]
+        nats = summarise(values)
         return {
             "kind": self.about["kind"],
             "nats_per_residue": nats.mean,
+            "nats_per_residue_error": float(np.nanstd(values, ddof=1)) / nats.n**0.5 if nats.n > 1 else None,
             "bits_per_residue": nats.mean / math.log(2),
             "n": nats.n,
             "n_given": nats.n_given,
@@ -135,13 +139,10 @@ def open_likelihood(
 def flow_settings(settings: LikelihoodSettings) -> OdeSettings | None:
     """The settings of the probability flow; None where the family computes its likelihood in another way."""
     family = settings.model.family
-    if isinstance(family, FlowMatching):
-        usual = OdeSettings()
-    elif isinstance(family, Diffusion) and family.likelihood == "ode":
-        usual = OdeSettings(first=family.first)
-    else:
+    if not isinstance(family, FlowMatching) and not (isinstance(family, Diffusion) and family.likelihood == "ode"):
         return None
-    return OdeSettings(steps=settings.steps or usual.steps, first=usual.first)
+    usual = OdeSettings(first=family.first, draws=family.draws)
+    return usual if settings.steps is None else replace(usual, steps=settings.steps)
 
 
 def likelihood(
@@ -173,6 +174,8 @@ def likelihood(
             kinds.append(found.kind)
             said = outside_training(protein.length, settings.model)
             rows[k].update(nats_per_residue=nats, bits_per_residue=nats / math.log(2), likelihood_kind=found.kind)
+            if found.error is not None and math.isfinite(float(found.error[0])):
+                rows[k]["nats_per_residue_error"] = float(found.error[0]) / protein.length
             rows[k]["likelihood_message"] = said
         except ProtgenError as error:
             rows[k]["likelihood_message"] = " ".join(str(error).split())
@@ -239,7 +242,7 @@ def outside_training(length: int, model: Model) -> str:
 def describe(settings: LikelihoodSettings, kind: str | None) -> dict[str, Any]:
     """What the numbers are, for the summary."""
     flow = flow_settings(settings)
-    by_steps = "" if flow is None else f", {flow.steps} Heun steps of the probability flow"
+    by_steps = "" if flow is None else said_of(flow)
     return {
         "model": settings.name,
         "sha256": settings.sha256,
@@ -248,8 +251,20 @@ def describe(settings: LikelihoodSettings, kind: str | None) -> dict[str, Any]:
         "volume": settings.model.family.space.volume,
         "given": [condition.name for condition in settings.given] or "nothing but the length (all else unknown)",
         "flow_steps": None if flow is None else flow.steps,
+        "flow_first": None if flow is None else flow.first,
+        "flow_draws": None if flow is None else flow.draws,
+        "flow_probes": None if flow is None else flow.probes,
         "seed": settings.seed,
     }
+
+
+def said_of(flow: OdeSettings) -> str:
+    """How a number by the probability flow was found, in words."""
+    start = f"{flow.draws} noisy points" if flow.draws else "the point itself"
+    return (
+        f" of a lower bound of log p: {flow.steps} Heun steps of the probability flow from t = {flow.first:g}, "
+        f"{start}, {flow.probes} probe{'s' if flow.probes > 1 else ''} each"
+    )
 
 
 def quantities_of(about: dict[str, Any]) -> tuple[Quantity, ...]:
@@ -263,4 +278,5 @@ def quantities_of(about: dict[str, Any]) -> tuple[Quantity, ...]:
     return (
         Quantity("nats_per_residue", "nats", "lower", nats),
         Quantity("bits_per_residue", "bits", "lower", f"{DEFINITIONS['bits_per_residue']} ({kind})"),
+        Quantity("nats_per_residue_error", "nats", None, f"{DEFINITIONS['nats_per_residue_error']} ({kind})"),
     )

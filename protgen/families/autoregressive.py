@@ -195,7 +195,8 @@ class Autoregressive(Family, LikelihoodFamily):
         """Samples, position by position.
 
         At each position `candidates` draws are made, and one of the admissible draws is chosen (one of all draws if
-        none is admissible). Temperature T raises each position's density to about the power 1 / T. Guidance of weight w
+        none is admissible). Temperature T raises each position's density to about the power 1 / T^2:
+        standard deviations are T times theirs. Guidance of weight w
         chooses among the draws in proportion to (p(x_i | y) / p(x_i))^(w - 1). By importance resampling this is a draw
         of p(x_i)^(1 - w) p(x_i | y)^w, within the range of the candidates.
 

@@ -111,11 +111,13 @@ class IterativeFamily(Family):
     Attributes:
         path: from data to noise.
         first: first time of likelihoods where the path has no noise at t = 0.
+        draws: of the noisy point at that time, for likelihoods by a flow (`protgen.families.ode_likelihood`).
     """
 
     takes_sampler = True
     path: Path
     first: float
+    draws: int = 2
 
     @abstractmethod
     def denoiser(self) -> Denoiser:
@@ -139,10 +141,12 @@ class Likelihood:
     Attributes:
         nats: (b,) log p(x | y), with respect to the volume of the space's manifolds in its own units.
         kind: exact, a lower bound, or an estimate (unbiased or not).
+        error: (b,) standard error of nats by the scatter of its draws; None where nothing is drawn, or once.
     """
 
     nats: Float[Tensor, " b"]
     kind: LikelihoodKind
+    error: Float[Tensor, " b"] | None = None
 
 
 class LikelihoodFamily(ABC):

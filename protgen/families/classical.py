@@ -175,17 +175,17 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
 
     def shapes(self, c: int) -> tuple[Tensor, Tensor]:
         """Means (k, d) and Cholesky factors (k, d, d), or standard deviations (k, d), of a class; float64."""
-        weight = self.weights[c].double().clamp(min=1e-6)
-        mean = self.sums[c].double() / weight[:, None]
+        # On the CPU, as not every device has float64.
+        weight = self.weights[c].cpu().double().clamp(min=1e-6)
+        mean = self.sums[c].cpu().double() / weight[:, None]
         scale = torch.cat(
             [v.double() for v in self.space.scale(torch.ones(1, self.positions, dtype=torch.bool)).values()]
         )
         ridge = self.ridge * scale.repeat_interleave(torch.tensor(self.widths)).repeat(self.positions).square()
-        ridge = ridge.to(mean.device)
         if self.diagonal:
-            variance = self.products[c].double() / weight[:, None] - mean.square()
+            variance = self.products[c].cpu().double() / weight[:, None] - mean.square()
             return mean, (variance.clamp(min=0) + ridge).sqrt()
-        covariance = self.products[c].double() / weight[:, None, None] - mean[:, :, None] * mean[:, None]
+        covariance = self.products[c].cpu().double() / weight[:, None, None] - mean[:, :, None] * mean[:, None]
         # Rounding of the statistics to float32 can make an eigenvalue negative by this much.
         slack = 1e-6 * covariance.diagonal(dim1=-2, dim2=-1).amax(-1, keepdim=True)
         return mean, torch.linalg.cholesky(covariance + torch.diag_embed(ridge + slack))
@@ -194,7 +194,7 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
         """log p(x, z | y = c), nats."""
         mean, shape = self.shapes(c)
         found = []
-        for part in x.double().split(CHUNK):
+        for part in x.cpu().double().split(CHUNK):
             off = part[:, None] - mean
             if self.diagonal:
                 scaled, log_det = off / shape, shape.log().sum(-1)
@@ -202,7 +202,7 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
                 scaled = torch.linalg.solve_triangular(shape, off.permute(1, 2, 0), upper=False).permute(2, 0, 1)
                 log_det = shape.diagonal(dim1=-2, dim2=-1).log().sum(-1)
             found.append(-0.5 * scaled.square().sum(-1) - log_det - 0.5 * x.shape[1] * math.log(2 * math.pi))
-        fraction = self.weights[c].double() / self.weights[c].sum()
+        fraction = self.weights[c].cpu().double() / self.weights[c].cpu().sum()
         return (torch.cat(found) + fraction.clamp(min=1e-12).log()).to(x)
 
     def nats(self, x: State, cond: Conditioning) -> Float[Tensor, " b"]:
@@ -250,9 +250,9 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
                 c = picked(self.examples[:count], uniforms[row, 0]) if c < 0 else c
                 z = picked(self.weights[c], uniforms[row, 1])
                 mean, shape = shapes[c][0][z], shapes[c][1][z]
-                step = task.temperature * normals[row].double()
+                step = task.temperature * normals[row].cpu().double()
                 rows.append(mean + (shape * step if self.diagonal else shape @ step))
-            values = torch.stack(rows).float().unflatten(-1, (self.positions, -1))
+            values = torch.stack(rows).float().to(task.mask.device).unflatten(-1, (self.positions, -1))
             return State(dict(zip(self.space.manifolds, values.split(self.widths, -1), strict=True)), task.mask)
 
         return self.space.project(guided(self.space, make, task))

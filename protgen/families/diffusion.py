@@ -19,9 +19,9 @@ The bound, in nats, with r(t) = alpha^2 / sigma^2 and squared errors in units of
 
 summed over flat and curved fields: both integrands are 1/2 g^2 |score difference|^2 by Girsanov's theorem, which holds
 on any manifold. p(x | x_first) is normal about x_first / alpha with the standard deviation sigma / alpha of the first
-time, or the kernel with s(first). Where coordinates have discrete values with probabilities (binary pixels), it is the
-probability of each value given x_first, proportional to the density of x_first given the value (VDM, eq. 13), and the
-bound is one of probabilities.
+time, or the kernel with s(first). Where coordinates have discrete values (pixels), it is the probability of each value
+given x_first, proportional to the density of x_first given the value (VDM, eq. 13), and the bound is one of
+probabilities, divided by the volume of a cell where values have cells; data within a cell count as its value.
 
 References:
     Ho et al. 2020, Denoising Diffusion Probabilistic Models.
@@ -36,21 +36,29 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
+from protgen.device import widest
 from protgen.encoders.base import Encoder
 from protgen.errors import ConfigError
 from protgen.families.base import IterativeFamily, Likelihood, LikelihoodFamily
-from protgen.families.ode_likelihood import OdeSettings, first_time, log_prob_by_flow, warped
+from protgen.families.ode_likelihood import OdeSettings, cell_time, estimate_by_flow, first_time, snapped, warped
 from protgen.families.targets import Target, stratified
 from protgen.nn.binned import Support
 from protgen.nn.precision import autocast
 from protgen.samplers.base import Denoiser
 from protgen.samplers.schedules import SCHEDULES, Brownian, Learned, Path, VarianceExploding
 from protgen.spaces.base import Space, masked
-from protgen.spaces.capabilities import auxiliary_losses, encoder_view, support_of
-from protgen.spaces.manifolds import HeatKernel
+from protgen.spaces.capabilities import (
+    auxiliary_losses,
+    defined_coordinates,
+    encoder_view,
+    freedoms,
+    held,
+    support_of,
+)
+from protgen.spaces.manifolds import HeatKernel, Manifold, Torus
 from protgen.types import Conditioning, Losses, State
 
 # EDM's normal distribution of log sigma: mean -1.2 and standard deviation 1.2 for data of std 0.5; ours have std 1.
@@ -60,12 +68,13 @@ FIRST = 1e-3  # smallest time of the simple weighting
 
 @dataclass(frozen=True)
 class Bound:
-    """The three parts of -log p(x), each (b,) in nats, and the degrees of freedom."""
+    """The three parts of -log p(x), each (b,) in nats, the degrees of freedom, and the standard error of the sum."""
 
     prior: Float[Tensor, " b"]
     reconstruction: Float[Tensor, " b"]
     diffusion: Float[Tensor, " b"]
     dof: Float[Tensor, " b"]
+    error: Float[Tensor, " b"] | None = None
 
     @property
     def nats(self) -> Float[Tensor, " b"]:
@@ -93,8 +102,9 @@ class DiffusionSettings:
             near the data.
         likelihood: what `log_prob` is: bound, or ode, an estimate by the probability flow. Ode is not reliable where a
             field is curved: see `protgen.families.ode_likelihood`.
-        first: first time of likelihoods where a path has no noise at t = 0. A network that predicts x has an error of
-            about 1 / sqrt(max_weight): with target x choose a time with at least half that noise.
+        first: first time of likelihoods where a path has no noise at t = 0 (where grey values are discrete, the time at
+            which they are four standard deviations of the noise apart, whatever this is). A network that predicts x
+            has an error of about 1 / sqrt(max_weight): with target x choose a time with at least half that noise.
 
     Raises:
         ConfigError: if a value is not known or out of range, or path and weighting cannot be combined.
@@ -153,7 +163,9 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
         self.path = Path(self.schedule, Brownian())
         self.target = Target(settings.target, self.path, space)
         self.likelihood = settings.likelihood
-        self.first = settings.first
+        self.support = support_of(space)
+        cells = cell_time(space, self.path)
+        self.first = settings.first if cells == 1 else cells
 
     def predict(self, x_t: State, t: Tensor, cond: Conditioning, x_pred: State | None) -> State:
         """Prediction of x_data, with the conventions of the space imposed.
@@ -189,7 +201,7 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
                 fields[name] = manifold.diffuse(x_data[name], self.std(t), steps)
             else:
                 fields[name] = alpha * x_data[name] + sigma * noise[name]
-        return self.space.project(State(fields, mask))
+        return held(self.space, self.space.project(State(fields, mask)), x_data)
 
     def std(self, t: Float[Tensor, " b"]) -> Float[Tensor, "b 1 1"]:
         """Standard deviation of the Brownian motion of curved fields, radians."""
@@ -257,7 +269,7 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
         """Times of the simple weighting from uniform numbers; on EDM's path log sigma is normal."""
         if isinstance(self.schedule, VarianceExploding):
             mean, deviation = EDM_LOG_SIGMA
-            normal = torch.special.ndtri(u.double().clamp(1e-6, 1 - 1e-6))
+            normal = torch.special.ndtri(u.to(widest(u.device)).clamp(1e-6, 1 - 1e-6))
             return self.schedule.times_of((mean + deviation * normal).exp()).float()
         return (1 - u.pow(1 / self.settings.data_bias)).clamp(FIRST, 1.0)
 
@@ -277,7 +289,7 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
         if torch.rand((), generator=rng) < self.settings.self_conditioning:
             with torch.no_grad():
                 x_pred = self.predict(x_t, t, cond, None)
-        return x_t, self.predict(x_t, t, cond, x_pred)
+        return x_t, held(self.space, self.predict(x_t, t, cond, x_pred), x_data)
 
     def bound_loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
         """The bound at one time for each example.
@@ -318,13 +330,15 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
             train: whether to self-condition as in training.
         """
         mask = x_data.mask
-        t, density = warped(u.double(), first_time(self.path, self.first))
+        if self.support is not None:
+            x_data = snapped(self.space, x_data, self.support)
+        t, density = warped(u.to(widest(u.device)), first_time(self.path, self.first))
         t, density = t.float(), density.float()
         if train:
             x_t, prediction = self.noisy_and_predicted(x_data, t, cond, rng)
         else:
             x_t = self.diffuse(x_data, t, rng)
-            prediction = self.predict(x_t, t, cond, None)
+            prediction = held(self.space, self.predict(x_t, t, cond, None), x_data)
         diffusion = torch.zeros(len(mask), device=mask.device)
         rate = self.path.flat.log_snr(t).exp() * -self.path.flat.log_snr_slope(t)
         assert self.path.brownian is not None
@@ -333,12 +347,14 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
             gain = self.path.brownian.variance_slope(t) if curved else rate
             diffusion = diffusion + 0.5 * density * gain * error.sum(-1)
         prior, reconstruction = self.ends(x_data, rng)
-        return Bound(prior, reconstruction, diffusion, self.space.num_dof(mask))
+        dof = torch.stack(list(freedoms(self.space, x_data).values())).sum(0)
+        return Bound(prior, reconstruction, diffusion, dof)
 
     def ends(self, x_data: State, rng: Generator) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
         """KL(q(x_1 | x) || p_noise) and E[-log p(x | x_first)], nats."""
         mask = x_data.mask
-        dof, stds = self.space.field_dof(mask), self.space.noise_std(mask)
+        dof, stds = freedoms(self.space, x_data), self.space.noise_std(mask)
+        exists = defined_coordinates(self.space, x_data)
         one = torch.ones(len(mask), device=mask.device)
         first = first_time(self.path, self.first) * one
         last_snr, first_snr = self.path.flat.log_snr(one), self.path.flat.log_snr(first)
@@ -347,16 +363,16 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
             if isinstance(manifold, HeatKernel):
                 steps = torch.randn(*mask.shape, manifold.dim, generator=rng).to(mask.device)
                 x_1 = manifold.diffuse(x_data[name], self.std(one), steps)
-                excess = manifold.log_kernel(x_1, x_data[name], self.std(one)) + manifold.log_volume
-                prior = prior + masked(excess, mask).sum(-1)
+                prior = prior + excess(manifold, x_1, x_data[name], self.std(one), exists[name])
                 # The entropy of a normal; that of the kernel at 0.02 rad differs by less than s^2 = 4e-4 nats.
                 log_std = self.std(first)[:, 0, 0].log()
             else:
-                square = masked(x_data[name], mask).square().flatten(1).sum(-1) / stds[name].square()
+                square = (x_data[name] * exists[name]).square().flatten(1).sum(-1) / stds[name].square()
                 prior = prior + 0.5 * last_snr.exp() * square
                 log_std = stds[name].log() - first_snr / 2
-                if self.values is not None:
-                    reconstruction = reconstruction + surprise(x_data[name], log_std, self.values, mask, rng)
+                if self.support is not None:
+                    found = surprise(x_data[name], log_std, self.support, mask, rng)
+                    reconstruction = reconstruction + found + dof[name] * math.log(self.support.volume)
                     continue
             reconstruction = reconstruction + dof[name] * (0.5 * math.log(2 * math.pi * math.e) + log_std)
         return prior, reconstruction
@@ -373,11 +389,16 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
         """
         offset = torch.rand(len(x_data.mask), generator=rng).to(x_data.mask.device)
         parts = [self.one_time(x_data, cond, (offset + k) / times, rng, train=False) for k in range(times)]
-        mean = {
-            name: torch.stack([getattr(part, name) for part in parts]).mean(0)
+        each = {
+            name: torch.stack([getattr(part, name) for part in parts])
             for name in ("prior", "reconstruction", "diffusion")
         }
-        return Bound(**mean, dof=parts[0].dof)
+        # Neighbours of a stratified grid differ by twice the variance within strata: that of a mean of such times.
+        total = torch.stack(list(each.values())).sum(0)
+        error = None
+        if times > 1:
+            error = (total[1:] - total[:-1]).square().mean(0).div(2 * times).sqrt()
+        return Bound(**{name: value.mean(0) for name, value in each.items()}, dof=parts[0].dof, error=error)
 
     def log_prob(
         self,
@@ -397,11 +418,11 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
             settings: of the probability flow, where `likelihood` is ode.
         """
         if self.likelihood == "bound":
-            return Likelihood(self.bound(x_data, cond, rng, times).nats, "lower_bound")
-        nats = log_prob_by_flow(
-            self.denoiser(), self.space, x_data, cond, rng, settings or OdeSettings(first=self.first)
-        )
-        return Likelihood(nats, "estimate")
+            bound = self.bound(x_data, cond, rng, times)
+            return Likelihood(bound.nats, "lower_bound", bound.error)
+        settings = settings or OdeSettings(first=self.first, draws=self.draws)
+        found = estimate_by_flow(self.denoiser(), self.space, x_data, cond, rng, settings)
+        return Likelihood(found.nats, "estimate", found.error)
 
     def denoiser(self) -> Denoiser:
         """The family behind the interface of samplers."""
@@ -436,6 +457,25 @@ def exact_values(space: Space, target: str) -> Support | None:
             "which have; use target=x"
         )
     return support
+
+
+def excess(
+    manifold: HeatKernel, x_1: Tensor, x_data: Tensor, std: Tensor, exists: Bool[Tensor, "b l d"]
+) -> Float[Tensor, " b"]:
+    """log of the kernel over the uniform density at one draw, summed over the coordinates that exist.
+
+    Args:
+        manifold: of the field.
+        x_1: the draw.
+        x_data: the centre of the kernel.
+        std: of the kernel.
+        exists: which coordinates exist; only on a torus may some of a position exist and others not.
+    """
+    if isinstance(manifold, Torus):
+        each = manifold.log_kernels(x_1, x_data, std) + math.log(2 * math.pi)
+        return (each * exists).sum((1, 2))
+    assert isinstance(manifold, Manifold)
+    return masked(manifold.log_kernel(x_1, x_data, std) + manifold.log_volume, exists[..., 0]).sum(-1)
 
 
 def surprise(

@@ -26,13 +26,13 @@ from protgen.encoders.base import Encoder
 from protgen.errors import ConfigError
 from protgen.families.base import IterativeFamily, Likelihood, LikelihoodFamily
 from protgen.families.minibatch_ot import couple
-from protgen.families.ode_likelihood import OdeSettings, log_prob_by_flow
+from protgen.families.ode_likelihood import OdeSettings, cell_time, estimate_by_flow
 from protgen.families.targets import Target, stratified
 from protgen.nn.precision import autocast
 from protgen.samplers.base import Denoiser
 from protgen.samplers.schedules import Cosine, Linear, Path
 from protgen.spaces.base import Space
-from protgen.spaces.capabilities import aligned, auxiliary_losses, encoder_view
+from protgen.spaces.capabilities import aligned, auxiliary_losses, encoder_view, held
 from protgen.spaces.manifolds import Manifold
 from protgen.types import Conditioning, Losses, State
 
@@ -51,7 +51,8 @@ class FlowSettings:
         path: linear, or variance_preserving for flat fields.
         optimal_transport: assign noise to examples by optimal transport within a batch.
         curved_error: chordal, or tangent for the exact velocity.
-        first: first time of likelihoods.
+        first: first time of likelihoods. By default `min_t`, below which errors weigh no more in training; where values
+            are discrete, the earlier time at which they are four standard deviations of the noise apart.
 
     Raises:
         ConfigError: if there is no such path or error, or `first` is not between 0 and 1.
@@ -63,7 +64,7 @@ class FlowSettings:
     path: str = "linear"
     optimal_transport: bool = False
     curved_error: Literal["chordal", "tangent"] = "chordal"
-    first: float = 1e-3
+    first: float | None = None
 
     def __post_init__(self) -> None:
         if self.path not in PATHS:
@@ -73,7 +74,7 @@ class FlowSettings:
             )
         if self.curved_error not in ("chordal", "tangent"):
             raise ConfigError(f"curved_error {self.curved_error!r}: choose chordal or tangent")
-        if not 0 < self.first < 1:
+        if self.first is not None and not 0 < self.first < 1:
             raise ConfigError(f"first {self.first}: the first time of likelihoods is between 0 and 1")
 
 
@@ -95,7 +96,8 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
         self.settings = settings
         self.space = space
         self.encoder = encoder
-        self.first = settings.first
+        by_training = min(settings.min_t, cell_time(space, self.path))
+        self.first = by_training if settings.first is None else settings.first
         self.head = space.head(encoder.scalar_dim, encoder.vector_dim)
 
     def predict(self, x_t: State, t: Tensor, cond: Conditioning, x_pred: State | None) -> State:
@@ -129,7 +131,7 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
             else alpha * x_data[name] + sigma * x_noise[name]
             for name, manifold in self.space.manifolds.items()
         }
-        return self.space.project(State(fields, x_data.mask))
+        return held(self.space, self.space.project(State(fields, x_data.mask)), x_data)
 
     def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
         """Clipped velocity error of each field, plus auxiliary losses of the space."""
@@ -149,7 +151,7 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
         if torch.rand((), generator=rng) < self.settings.self_conditioning:
             with torch.no_grad():
                 x_pred = self.predict(x_t, t, cond, None)
-        prediction = self.predict(x_t, t, cond, x_pred)
+        prediction = held(self.space, self.predict(x_t, t, cond, x_pred), x_data)
         terms = self.field_losses(x_t, prediction, x_data, t)
         terms |= auxiliary_losses(self.space, prediction, x_data, self.path.seen(t))
         total = torch.stack([term.mean() for term in terms.values()]).sum()
@@ -197,10 +199,13 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
     def log_prob(
         self, x_data: State, cond: Conditioning, rng: Generator, settings: OdeSettings | None = None
     ) -> Likelihood:
-        """log p(x | y) in nats by the probability flow; measure and method: `protgen.families.ode_likelihood`."""
-        settings = settings or OdeSettings(first=self.first)
-        nats = log_prob_by_flow(self.denoiser(), self.space, x_data, cond, rng, settings)
-        return Likelihood(nats, "estimate")
+        """log p(x | y) in nats by the probability flow from a noisy point; see `protgen.families.ode_likelihood`.
+
+        An unbiased estimate, but for the size of steps, of a lower bound of the model's log p(x | y).
+        """
+        settings = settings or OdeSettings(first=self.first, draws=self.draws)
+        found = estimate_by_flow(self.denoiser(), self.space, x_data, cond, rng, settings)
+        return Likelihood(found.nats, "estimate", found.error)
 
     def denoiser(self) -> Denoiser:
         """The family behind the interface of samplers."""

@@ -295,6 +295,7 @@ def second_stage(first: VAE, prior: Encoder, settings: LatentSettings) -> Iterat
         # an earlier time than that of their noise would amplify it a hundredfold. So the density is that of the flow's
         # result at the time when its own noise is as large in every field.
         second.first = second.path.flat.time_of(first.noise / min(1.0, latents.axes_noise))
+        second.draws = 0  # latents have that noise already
     return second
 
 

@@ -89,33 +89,38 @@ class NormalizingFlow(Family, LikelihoodFamily):
         return State(dict(zip(self.space.manifolds, values.split(self.widths, -1), strict=True)), mask)
 
     def defined(self, mask: Bool[Tensor, "b l"]) -> Bool[Tensor, "b l c"]:
-        """The coordinates that exist: the others keep the values that the space's conventions give them."""
-        found = defined_coordinates(self.space, State({}, mask))
+        """The coordinates that exist in points without chain breaks; others keep the values of the conventions."""
+        return self.exist(State({}, mask))
+
+    def exist(self, at: State) -> Bool[Tensor, "b l c"]:
+        """The coordinates that exist at a point; the others keep the values they have there."""
+        found = defined_coordinates(self.space, at)
         return torch.cat([found[name] for name in self.space.manifolds], -1)
 
-    def moved(self, step: int, mask: Bool[Tensor, "b l"]) -> Bool[Tensor, "b l c"]:
+    def moved(self, step: int, at: State) -> Bool[Tensor, "b l c"]:
         """The coordinates that a step transforms: by its plan on a grid, every second one on a chain."""
-        length, width = mask.shape[1], len(self.circular)
+        length, width, device = at.mask.shape[1], len(self.circular), at.mask.device
         if self.plans is not None:
-            half = self.plans[step].moved.to(mask.device).view(length, width)
+            half = self.plans[step].moved.to(device).view(length, width)
         else:
-            place = torch.arange(length, device=mask.device)[:, None] + torch.arange(width, device=mask.device)
+            place = torch.arange(length, device=device)[:, None] + torch.arange(width, device=device)
             half = place % 2 == step % 2
-        return half & self.defined(mask)
+        return half & self.exist(at)
 
     def couple(
-        self, step: int, values: Tensor, mask: Tensor, cond: Conditioning, inverse: bool
+        self, step: int, values: Tensor, at: State, cond: Conditioning, inverse: bool
     ) -> tuple[Float[Tensor, "b l c"], Float[Tensor, " b"]]:
         """One half of the coordinates transformed given the other half, and the log-determinant.
 
         Args:
             step: number of the step.
             values: coordinates of all fields.
-            mask: which positions are real.
+            at: which coordinates exist.
             cond: y.
             inverse: whether to invert.
         """
-        moved = self.moved(step, mask)
+        mask = at.mask
+        moved = self.moved(step, at)
         shown = self.parted(values.masked_fill(moved, 0.0), mask)
         if any(name not in shown.fields for name in self.encoder.reads):
             shown = context_before(self.space, shown)
@@ -171,12 +176,12 @@ class NormalizingFlow(Family, LikelihoodFamily):
         values, total = self.joined(x), torch.zeros(len(x.mask), device=x.mask.device)
         for step in range(len(self.heads)):
             if step < len(self.mixes):
-                mix, groups, real = cast(Mix, self.mixes[step]), self.grouped(step, values), self.real(step, x.mask)
+                mix, groups, real = cast(Mix, self.mixes[step]), self.grouped(step, values), self.real(step, x)
                 if self.training and not bool(mix.seen):
                     mix.start(groups.detach(), real)
                 values = self.ungrouped(step, values, mix(groups), real)
                 total = total + mix.log_det() * real.sum(-1)
-            values, log_det = self.couple(step, values, x.mask, cond, inverse=False)
+            values, log_det = self.couple(step, values, x, cond, inverse=False)
             total = total + log_det
         return values, total
 
@@ -188,16 +193,17 @@ class NormalizingFlow(Family, LikelihoodFamily):
             mask: which positions are real.
             cond: y.
         """
+        at = State({}, mask)
         for step in reversed(range(len(self.heads))):
-            values, _ = self.couple(step, values, mask, cond, inverse=True)
+            values, _ = self.couple(step, values, at, cond, inverse=True)
             if step < len(self.mixes):
                 mixed = cast(Mix, self.mixes[step]).inverse(self.grouped(step, values))
-                values = self.ungrouped(step, values, mixed, self.real(step, mask))
+                values = self.ungrouped(step, values, mixed, self.real(step, at))
         return self.parted(values, mask)
 
-    def real(self, step: int, mask: Bool[Tensor, "b l"]) -> Bool[Tensor, "b g"]:
+    def real(self, step: int, at: State) -> Bool[Tensor, "b g"]:
         """Groups of which all coordinates exist."""
-        return self.grouped(step, self.defined(mask)).all(-1)
+        return self.grouped(step, self.exist(at)).all(-1)
 
     def nats(self, x: State, cond: Conditioning) -> Float[Tensor, " b"]:
         """Exact log-density of the coordinates that exist; noise is standard normal on lines, uniform on circles."""
@@ -205,7 +211,7 @@ class NormalizingFlow(Family, LikelihoodFamily):
         on_line = -0.5 * noise.square() - 0.5 * math.log(2 * math.pi)
         circle = torch.tensor(self.circular, device=noise.device)
         base = torch.where(circle, torch.full_like(noise, -math.log(2 * math.pi)), on_line)
-        return total + (base * self.defined(x.mask)).sum((1, 2))
+        return total + (base * self.exist(x)).sum((1, 2))
 
     def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
         """Negative log-likelihood in nats per position."""

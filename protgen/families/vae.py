@@ -37,7 +37,15 @@ from protgen.families.latent_descent import LONGEST, descend
 from protgen.nn.precision import autocast
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Space
-from protgen.spaces.capabilities import Observable, VectorPoints, auxiliary_losses, decoder_start, grid_of, require
+from protgen.spaces.capabilities import (
+    Observable,
+    VectorPoints,
+    auxiliary_losses,
+    decoder_start,
+    freedoms,
+    grid_of,
+    require,
+)
 from protgen.spaces.observation import observation_of
 from protgen.types import Conditioning, Features, Losses, State
 
@@ -211,7 +219,7 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         if self.training:
             beta = self.beta * min(1.0, (float(self.steps) + 1) / (self.settings.warmup + 1))
             self.steps += 1
-        dof = self.space.num_dof(x_data.mask)
+        dof = torch.stack(list(freedoms(self.space, x_data).values())).sum(0)
         count = self.settings.importance
         if count > 1:
             weights, prediction = self.log_weights(x_data, cond, count, rng)

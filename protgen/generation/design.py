@@ -19,7 +19,8 @@ class SampleSettings:
 
     Attributes:
         steps: sampler steps (80).
-        temperature: scale of all noise (0.8); 1 is the learned distribution, below 1 trades diversity for quality.
+        temperature: T times all standard deviations (0.8), and probabilities to the power 1 / T^2;
+            1 is the learned distribution, below 1 trades diversity for quality. Uniform noise on rotations stays.
         guidance: weight w of classifier-free guidance (2), x_free + w (x_asked - x_free); 1 is plain conditioning.
         sampler: registry name ("euler").
         relax: whether to relax peptide geometry and clashes of the final frames.

@@ -8,6 +8,7 @@ from protgen.errors import UsageError
 from protgen.families.base import Family, IterativeFamily
 from protgen.samplers.base import Sampler
 from protgen.samplers.smc import SequentialMonteCarlo
+from protgen.samplers.smc_best import BestParticle
 from protgen.spaces.atoms import BackboneAtoms
 from protgen.spaces.base import Space
 from protgen.spaces.capabilities import require
@@ -29,7 +30,7 @@ def require_predictions(family: Family, sampler: Sampler) -> None:
             f"a trajectory needs a model that predicts a structure at each step, and {type(family).__name__} does not; "
             "use one of flow_matching or diffusion (`protgen models`)"
         )
-    if isinstance(sampler, SequentialMonteCarlo):
+    if isinstance(sampler, SequentialMonteCarlo | BestParticle):
         raise UsageError("smc replaces particles on the way, so a design has no trajectory; choose another sampler")
 
 

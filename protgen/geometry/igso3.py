@@ -12,7 +12,8 @@ summation turns it into a sum over the images w - 2 pi k, of which a few are eno
     f(w; s) = sqrt(8 pi) s^-3 exp(s^2 / 8) w / (2 sin(w / 2)) exp(-w^2 / (2 s^2)) M(w; s),
     M(w; s) = 1 + 2 sum_{k >= 1} (-1)^k exp(-2 pi^2 k^2 / s^2) [cosh(a_k) - (2 pi k)^2 / s^2 sinh(a_k) / a_k],
 
-with a_k = 2 pi k w / s^2. Both are exact; each is used where its terms fall fast. All in double precision inside.
+with a_k = 2 pi k w / s^2. Both are exact; each is used where its terms fall fast. Inside all is in double precision,
+or in float32 on devices that know no other (mps), which costs 1e-4 of the score.
 
 References:
     Nikolayev and Savyolov 1997, Normal distribution on the rotation group SO(3), eq. 10 and 13.
@@ -26,6 +27,8 @@ from functools import lru_cache
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from protgen.device import widest
 
 CROSSOVER = 1.0  # rad; below it images, above it the series: at 1 both need 3 to 8 terms
 TERMS = 12  # of the series: exp(-12 * 13 / 2) at the crossover
@@ -43,7 +46,7 @@ def log_density(angle: Float[Tensor, "*n"], std: Float[Tensor, "*n"]) -> Float[T
     w, s = broadcast(angle, std)
     small = s < CROSSOVER
     by_images = log_by_images(w, torch.where(small, s, torch.full_like(s, 0.5)))
-    by_series = series(w, torch.where(small, torch.full_like(s, 2.0), s)).clamp(min=1e-300).log()
+    by_series = series(w, torch.where(small, torch.full_like(s, 2.0), s)).clamp(min=least(w)).log()
     return torch.where(small, by_images, by_series).to(angle.dtype)
 
 
@@ -64,9 +67,15 @@ def score_over_angle(angle: Float[Tensor, "*n"], std: Float[Tensor, "*n"]) -> Fl
 
 
 def broadcast(angle: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in double precision and of one shape; angles kept off 0, where they would divide."""
-    w, s = torch.broadcast_tensors(angle.double(), std.double())
+    """Both in the widest precision of the device and of one shape; angles kept off 0, where they would divide."""
+    wide = widest(angle.device)
+    w, s = torch.broadcast_tensors(angle.to(wide), std.to(wide))
     return w.clamp(min=SMALL), s
+
+
+def least(x: Tensor) -> float:
+    """A positive number that no density or sum here comes near, in the precision of x."""
+    return 1e-300 if x.dtype == torch.float64 else 1e-37
 
 
 def series(w: Tensor, s: Tensor) -> Tensor:
@@ -82,7 +91,7 @@ def slope_by_series(w: Tensor, s: Tensor) -> Tensor:
     weights = (2 * n + 1) * torch.exp(-n * (n + 1) * s[..., None].square() / 2)
     # sin((l + 1/2) w) / sin(w / 2) = 1 + 2 sum_{m=1}^{l} cos(m w), so nothing cancels near 0.
     slopes = (2 * n * (n * w[..., None]).sin()).cumsum(-1)
-    return (weights * slopes).sum(-1) / (series(w, s).clamp(min=1e-300) * w)
+    return (weights * slopes).sum(-1) / (series(w, s).clamp(min=least(w)) * w)
 
 
 def image_sums(w: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
@@ -105,7 +114,7 @@ def log_by_images(w: Tensor, s: Tensor) -> Tensor:
     """log f by images."""
     value, _ = image_sums(w, s)
     constant = 0.5 * math.log(8 * math.pi) - 3 * s.log() + s.square() / 8
-    return constant + (w / (2 * (w / 2).sin())).log() - w.square() / (2 * s.square()) + value.clamp(min=1e-300).log()
+    return constant + (w / (2 * (w / 2).sin())).log() - w.square() / (2 * s.square()) + value.clamp(min=least(w)).log()
 
 
 def slope_by_images(w: Tensor, s: Tensor) -> Tensor:
@@ -114,8 +123,8 @@ def slope_by_images(w: Tensor, s: Tensor) -> Tensor:
     # 1 / w - cot(w / 2) / 2 is w / 12 + w^3 / 720 + w^5 / 30240 near 0, where the difference loses its digits.
     near = w / 12 + w**3 / 720 + w**5 / 30240
     exact = 1 / w - 0.5 / (w / 2).tan()
-    frame = torch.where(w < 0.1, near, exact)
-    return 1 / s.square() - (frame + slope / value.clamp(min=1e-300)) / w
+    frame = torch.where(w < (0.1 if w.dtype == torch.float64 else 0.5), near, exact)
+    return 1 / s.square() - (frame + slope / value.clamp(min=least(w))) / w
 
 
 def sample_angle(uniform: Float[Tensor, "b n"], std: Float[Tensor, " b"]) -> Float[Tensor, "b n"]:
@@ -153,6 +162,12 @@ def stretch_table() -> Float[Tensor, "s r"]:
     return sample_angle(uniform.expand(ROWS, -1).contiguous(), stds) / stds[:, None]
 
 
+@lru_cache(maxsize=2)
+def table_in(dtype: torch.dtype) -> Float[Tensor, "s r"]:
+    """`stretch_table` in another precision, on the CPU."""
+    return stretch_table().to(dtype)
+
+
 # The table: s from 0.01 rad, where SO(3) is flat for all purposes, to 5, where rotations are uniform; normals of a
 # length up to 6, beyond which one in 10^7 lies. Linear interpolation in it is good to 1e-3 of the angle.
 LEAST, MOST, ROWS = 0.01, 5.0, 300
@@ -166,9 +181,10 @@ def sample_rotvec(normals: Float[Tensor, "b *n 3"], std: Float[Tensor, " b"]) ->
     degrees, gives the uniform number from which the angle is drawn, by a table made once: for a small s the result
     is s times normals.
     """
-    table = stretch_table().to(normals.device)
-    length = normals.double().norm(dim=-1)
-    row = (std.double() / LEAST).log() / math.log(MOST / LEAST) * (ROWS - 1)
+    wide = widest(normals.device)
+    table, std = table_in(wide).to(normals.device), std.to(wide)
+    length = normals.to(wide).norm(dim=-1)
+    row = (std / LEAST).log() / math.log(MOST / LEAST) * (ROWS - 1)
     row = row.clamp(0, ROWS - 1).reshape(-1, *[1] * (length.ndim - 1))
     column = (length / REACH * (COLUMNS - 1)).clamp(0, COLUMNS - 1)
     i, j = row.floor().long().clamp(max=ROWS - 2), column.floor().long().clamp(max=COLUMNS - 2)
@@ -176,5 +192,5 @@ def sample_rotvec(normals: Float[Tensor, "b *n 3"], std: Float[Tensor, " b"]) ->
     low = table[i, j] * (1 - b) + table[i, j + 1] * b
     high = table[i + 1, j] * (1 - b) + table[i + 1, j + 1] * b
     stretch = (1 - a) * low + a * high
-    std = std.double().clamp(max=MOST).reshape(row.shape)
-    return (normals.double() * (stretch * std / length.clamp(min=1e-12))[..., None]).to(normals.dtype)
+    std = std.clamp(max=MOST).reshape(row.shape)
+    return (normals.to(wide) * (stretch * std / length.clamp(min=1e-12))[..., None]).to(normals.dtype)

@@ -100,16 +100,18 @@ class Binned(Density):
     def draw(
         self, features: Float[Tensor, "*n d"], uniforms: Float[Tensor, "*n u"], temperature: float
     ) -> Float[Tensor, "*n c"]:
-        """A draw; a temperature divides the logits. Within its bin a draw has the density of that bin.
+        """A draw; a temperature T raises probabilities to the power 1 / T^2.
+
+        Within its bin a draw has the density of that bin.
 
         Args:
             features: of the position.
             uniforms: uniform numbers, two for each coordinate.
-            temperature: of the draw.
+            temperature: T.
         """
         drawn = []
         for number, circle in enumerate(self.circular):
-            logits = self.read[number](features).cpu().double() / max(temperature, 1e-4)
+            logits = self.read[number](features).cpu().double() / max(temperature, 1e-4) ** 2
             cumulative = logits.softmax(-1).cumsum(-1)
             chosen = (uniforms[..., 2 * number, None] > cumulative).sum(-1).clamp(max=self.bins - 1)
             unit = (chosen + uniforms[..., 2 * number + 1]) / self.bins

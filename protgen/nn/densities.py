@@ -35,10 +35,10 @@ class Density(nn.Module, ABC):
     def draw(
         self, features: Float[Tensor, "*n d"], uniforms: Float[Tensor, "*n u"], temperature: float
     ) -> Float[Tensor, "*n c"]:
-        """A draw from the density, sharpened by a temperature below 1 and flattened by one above 1.
+        """A draw from the density to the power 1 / T^2 of a temperature T: standard deviations are T times theirs.
 
         Args:
             features: of the position.
             uniforms: uniform numbers.
-            temperature: of the draw.
+            temperature: T.
         """

@@ -82,7 +82,9 @@ class Mixture(Density):
     def draw(
         self, features: Float[Tensor, "*n d"], uniforms: Float[Tensor, "*n u"], temperature: float
     ) -> Float[Tensor, "*n c"]:
-        """A draw; a temperature T raises weights and each component's density to the power 1 / T.
+        """A draw; a temperature T raises weights and each component's density to the power 1 / T^2.
+
+        So standard deviations are T times theirs: of lines exactly, of circles where they are concentrated.
 
         Args:
             features: of the position.
@@ -90,8 +92,9 @@ class Mixture(Density):
             temperature: T.
         """
         temperature = max(temperature, 1e-4)
+        square = temperature * temperature
         weights, *shapes = (p.cpu().double() for p in self.parameters_of(features))
-        cumulative = (weights / temperature).softmax(-1).cumsum(-1)
+        cumulative = (weights / square).softmax(-1).cumsum(-1)
         chosen = (uniforms[..., :1] > cumulative).sum(-1).clamp(max=self.components - 1)
         picked = [
             p.gather(-2, chosen[..., None, None].expand(*chosen.shape, 1, p.shape[-1]))[..., 0, :] for p in shapes
@@ -100,10 +103,10 @@ class Mixture(Density):
         place = 1 + 3 * TRIES * len(self.circles)
         tries = uniforms[..., 1:place].unflatten(-1, (len(self.circles), TRIES, 3))
         x = torch.zeros(*chosen.shape, len(self.circles) + len(self.lines), dtype=torch.float64)
-        rotated = direction + von_mises(concentration / temperature, tries)
+        rotated = direction + von_mises(concentration / square, tries)
         x[..., self.circles] = (rotated + math.pi).remainder(2 * math.pi) - math.pi
         normals = torch.special.ndtri(uniforms[..., place:].clamp(1e-12, 1 - 1e-12))
-        x[..., self.lines] = mean + std * math.sqrt(temperature) * normals
+        x[..., self.lines] = mean + std * temperature * normals
         return x.to(features)
 
 

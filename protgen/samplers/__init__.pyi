@@ -17,3 +17,4 @@ from protgen.samplers.heun import Heun as Heun
 from protgen.samplers.projection import Projection as Projection
 from protgen.samplers.sde import SDE as SDE
 from protgen.samplers.smc import SequentialMonteCarlo as SequentialMonteCarlo
+from protgen.samplers.smc_best import BestParticle as BestParticle

@@ -94,7 +94,8 @@ class SamplingTask:
         mask: (b, l) which positions are real.
         cond: the conditions.
         generators: b generators on the CPU.
-        temperature: scale of all noise, 1 for the learned distribution.
+        temperature: T times the standard deviation of all noise, and of densities that are drawn from (those of
+            discrete values to the power 1 / T^2); 1 for the learned distribution. Uniform noise on curved fields stays.
         on_step: called with (step, x_t, x_pred) after every step, for trajectories and progress.
         guidance: classifier-free guidance; None samples p(x | y) as learned.
         guides: each wraps a denoiser (energy gradients, projections); for families that iterate.

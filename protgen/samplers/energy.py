@@ -12,6 +12,7 @@ Both change the prediction that the next step reads by self-conditioning.
 """
 
 from collections.abc import Callable
+from copy import copy
 
 import torch
 from jaxtyping import Bool, Float
@@ -186,3 +187,17 @@ class PosteriorGuidance(Guide):
             weight = torch.as_tensor(self.weight, dtype=step.dtype, device=step.device).reshape(-1, 1, 1)
             moves[name] = found[name] + weight * step * (self.longest / size.clamp(min=self.longest))
         return self.space.project(found.with_fields(**moves))
+
+
+def untwisted(denoiser: Denoiser) -> Denoiser:
+    """The denoiser without the guides that move predictions by an energy; other guides stay around it."""
+    if not isinstance(denoiser, Guide):
+        return denoiser
+    inner = untwisted(denoiser.denoiser)
+    if isinstance(denoiser, EnergyGuidance | PosteriorGuidance):
+        return inner
+    if inner is denoiser.denoiser:
+        return denoiser
+    again = copy(denoiser)
+    again.denoiser = inner
+    return again

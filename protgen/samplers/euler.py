@@ -63,6 +63,34 @@ class Euler(SteppingSampler):
         keep = sigma_s / sigma_t
         return keep * x + (alpha_s - alpha_t * keep) * x_pred
 
+    def fresh_fraction(self, name: str, step: Step) -> float:
+        """The fraction of the noise's variance that a step exchanges on a field; 0 where it integrates the flow."""
+        if not self.churn or step.s == 0 or step.space.manifolds[name].curved or step.geodesic(name):
+            return 0.0
+        return 1 - (step.s / step.t) ** self.churn
+
+    def fresh_std(self, name: str, step: Step) -> float:
+        """Standard deviation of the fresh noise of a step, in units of the space's noise, at temperature 1."""
+        return step.flat()[3] * self.fresh_fraction(name, step) ** 0.5
+
+    def share_of_prediction(self, name: str, step: Step) -> float:
+        """Derivative of the mean of a step by the prediction, on a flat field with exchanged noise."""
+        alpha_t, sigma_t, alpha_s, sigma_s = step.flat()
+        return alpha_s - sigma_s * (1 - self.fresh_fraction(name, step)) ** 0.5 * alpha_t / sigma_t
+
+    def mean(self, name: str, x: Tensor, x_pred: Tensor, step: Step) -> Tensor:
+        """Where a step with exchanged noise ends without the fresh noise.
+
+        Args:
+            name: of the field.
+            x: its value at step.t.
+            x_pred: the prediction of x_data there.
+            step: the times, the path and the task.
+        """
+        alpha_t, sigma_t, alpha_s, sigma_s = step.flat()
+        noise = (x - alpha_t * x_pred) / sigma_t
+        return alpha_s * x_pred + sigma_s * (1 - self.fresh_fraction(name, step)) ** 0.5 * noise
+
     def exchange_noise(self, name: str, x: Tensor, x_pred: Tensor, step: Step) -> Tensor:
         """The step on a flat field with fresh noise for the fraction 1 - (s / t)^churn of its variance.
 

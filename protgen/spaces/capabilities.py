@@ -247,6 +247,42 @@ def defined_coordinates(space: Space, state: State) -> dict[str, Bool[Tensor, "b
     return {name: state.mask[..., None].expand(*state.mask.shape, m.dim) for name, m in space.manifolds.items()}
 
 
+def freedoms(space: Space, state: State) -> dict[str, Float[Tensor, " b"]]:
+    """Degrees of freedom of each field of these points: the coordinates that exist, after the conventions."""
+    if isinstance(space, PartlyDefined):
+        return {name: exists.sum((1, 2)).float() for name, exists in space.defined(state).items()}
+    return space.field_dof(state.mask)
+
+
+def tangent_of_defined(space: Space, tangent: State, at: State) -> State:
+    """The part of tangent vectors that keeps the conventions and moves only coordinates that exist.
+
+    Args:
+        space: of the point.
+        tangent: vectors (b, l, dim) of each field.
+        at: the point, which says what exists.
+    """
+    kept = space.project_tangent(tangent)
+    if not isinstance(space, PartlyDefined):
+        return kept
+    exists = space.defined(at)
+    return State({name: torch.where(exists[name], x, torch.zeros_like(x)) for name, x in kept.fields.items()}, at.mask)
+
+
+def held(space: Space, state: State, data: State) -> State:
+    """A point with the coordinates that do not exist in the data at the values that the data have there.
+
+    Args:
+        space: of both.
+        state: a noisy point, or a prediction.
+        data: the data.
+    """
+    if not isinstance(space, PartlyDefined):
+        return state
+    exists = space.defined(data)
+    return state.with_fields(**{name: torch.where(e, state[name], data[name]) for name, e in exists.items()})
+
+
 def is_admissible(space: Space, state: State) -> Bool[Tensor, " b"]:
     """Whether the last position is compatible with those before it; by default yes."""
     if isinstance(space, Admissible):

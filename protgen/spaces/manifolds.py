@@ -157,8 +157,18 @@ class Torus(Manifold, HeatKernel):
 
     def log_kernel(self, x_t: Tensor, x_data: Tensor, std: Tensor) -> Float[Tensor, "b l"]:
         """log of the sum of normal densities over the images, summed over coordinates."""
+        return self.log_kernels(x_t, x_data, std).sum(-1)
+
+    def log_kernels(self, x_t: Tensor, x_data: Tensor, std: Tensor) -> Tensor:
+        """log of the kernel of each circle by itself, (..., dim): what a torus is a product of.
+
+        Args:
+            x_t: where the density is evaluated.
+            x_data: the centre of the kernel.
+            std: of the kernel.
+        """
         _, log_weights = self.images(x_t, x_data, std)
-        return (log_weights.logsumexp(-1) - 0.5 * math.log(2 * math.pi) - std.log()).sum(-1)
+        return log_weights.logsumexp(-1) - 0.5 * math.log(2 * math.pi) - std.log()
 
     def images(self, x_t: Tensor, x_data: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
         """Differences x_data - x_t with -4 to 4 turns about the circle, and -difference^2 / (2 std^2): (..., dim, 9).

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 
 from protgen.errors import UsageError
 from protgen.spaces.base import Space
-from protgen.spaces.capabilities import defined_coordinates
+from protgen.spaces.capabilities import defined_coordinates, freedoms
 from protgen.types import State
 
 
@@ -41,7 +41,7 @@ class Observation(nn.Module, ABC):
         Args:
             prediction: its centre.
             normals: (b, l, k) with k the sum of the dimensions of the fields.
-            temperature: scales the standard deviation; 0 gives the centre.
+            temperature: T times the standard deviation, or probabilities to the power 1 / T^2; 0 gives the centre.
         """
 
 
@@ -137,17 +137,15 @@ class RiemannianNormal(Observation):
 
     def log_prob(self, prediction: State, x_data: State, rng: Generator | None = None) -> Float[Tensor, " b"]:
         """Sum of the fields' log-densities, and the weight of the pose."""
-        mask = x_data.mask
-        scales = self.space.scale(mask)
+        scales = self.space.scale(x_data.mask)
         fields = zip(self.space.manifolds, self.log_std, strict=True)
         stds = {name: scales[name] * log_std.exp() for name, log_std in fields}
         placed, total = moved_onto(self.space, prediction, x_data, stds, rng)
-        dof, seen = self.space.field_dof(mask), defined_coordinates(self.space, x_data)
+        dof, seen = freedoms(self.space, x_data), defined_coordinates(self.space, x_data)
         for name, manifold in self.space.manifolds.items():
             squared = manifold.logmap(placed[name], x_data[name]).square()
             squared = torch.where(seen[name], squared, 0.0).sum((1, 2))
-            unseen = mask.sum(-1) * manifold.dim - seen[name].sum((1, 2))
-            log_z = manifold.log_normaliser(stds[name]) * (dof[name] - unseen) / manifold.dim
+            log_z = manifold.log_normaliser(stds[name]) * dof[name] / manifold.dim
             total = total - squared / (2 * stds[name].square()) - log_z
         return total
 
@@ -181,11 +179,11 @@ class ScaledBernoulli(Observation):
         return torch.where(x_data.mask[..., None], p.clamp(min=1e-7).log(), 0.0).sum((1, 2))
 
     def draw(self, prediction: State, normals: Float[Tensor, "b l k"], temperature: float) -> State:
-        """Pixels -1 or 1; the mean itself at temperature 0, logits divided by the temperature else."""
+        """Pixels -1 or 1; the mean itself at temperature 0, logits divided by its square else."""
         mean = prediction[self.field]
         if temperature == 0:
             return prediction
-        p = torch.sigmoid(2 * mean.clamp(-1 + 1e-6, 1 - 1e-6).atanh() / temperature)
+        p = torch.sigmoid(2 * mean.clamp(-1 + 1e-6, 1 - 1e-6).atanh() / temperature**2)
         return prediction.with_fields(**{self.field: torch.where(torch.special.ndtr(normals) < p, 1.0, -1.0)})
 
 

@@ -151,6 +151,18 @@ class Torsions(Space, BackboneAtoms, PositionalContext, PartlyDefined, Admissibl
         fields = dict(state.fields) | {"torsions": torsions, "angles": angles}
         return State({name: masked(x, state.mask) for name, x in fields.items()}, state.mask)
 
+    def project_tangent(self, tangent: State) -> State:
+        """Tangent vectors that leave the coordinates which chain ends leave undefined where they are."""
+        exists = within(tangent.mask)
+        parts = {"torsions": exists[..., :3], "angles": exists[..., 3:]}
+        fields = {name: torch.where(parts[name], x, torch.zeros_like(x)) for name, x in tangent.fields.items()}
+        return State(fields, tangent.mask)
+
+    def field_dof(self, mask: Bool[Tensor, "b l"]) -> dict[str, Float[Tensor, " b"]]:
+        """Three torsions and three angles a residue, less the first phi, last psi and omega, and two last angles."""
+        exists = within(mask).sum(1).float()
+        return {"torsions": exists[:, :3].sum(-1), "angles": exists[:, 3:].sum(-1)}
+
     def head(self, scalar_dim: int, vector_dim: int) -> nn.Module:
         """Coordinates from an encoder's invariant scalars."""
         return TorsionHead(scalar_dim)
