@@ -4,8 +4,8 @@ TM is normalised by the sample's length, so that a sample that is a piece of a l
 long that is. A reference of less than half the sample's length cannot reach 0.5, and is left out.
 
 Thousands of references are too many for a full search each. Two prefilters come first, and the result counts what
-passed each: the distances within fragments (`fragments.py`) leave an eighth of the references, 800 at least, and a
-quick TM-score (fewer starts, one round of improvement) the 60 best of these. The loss can be measured: call with
+passed each: the distances within fragments (`fragments.py`) leave a fifth of the references, 1,200 at least, and a
+quick TM-score (fewer starts, one round of improvement) the 250 best of these. The loss can be measured: call with
 `keep=None`, and compare (`benchmarks/evaluation.py --parts novelty`).
 """
 
@@ -21,8 +21,8 @@ from protgen.parallel import run
 
 NOVEL = 0.5  # below it the fold is another one
 SHORTEST = NOVEL  # of the sample's length: TM cannot exceed reference length over sample length
-SCREENED = (800, 8)  # references that the fragments leave: so many, or all divided by so many if that is more
-KEEP = 60  # references of each sample that the full search sees
+SCREENED = (1200, 5)  # references that the fragments leave: so many, or all divided by so many if that is more
+KEEP = 250  # references of each sample that the full search sees
 CHUNK = 1000  # references whose fragments are held at once: some 10 MB
 
 
