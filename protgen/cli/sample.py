@@ -201,6 +201,9 @@ def report(folder: "DesignFolder", seconds: float) -> None:
     good = sum(not verdict(record) for record in records)
     last = folder.files(records[-1]["index"])[0].name
     first = folder.files(records[0]["index"])[0].name
+    gly = "every residue is a placeholder"
+    if any(record["motif"] for record in records):
+        gly = "residues outside the motif are placeholders"
     files = first if len(records) == 1 else f"{first} to {last}"
     for line in (
         *legend(records),
@@ -208,8 +211,8 @@ def report(folder: "DesignFolder", seconds: float) -> None:
         f"{good} of {len(records)} good, {seconds:.0f} s in all.",
         f"Files: {folder.path}/{files}, a .json beside each, and run.json",
         *motif_lines(records),
-        "Next:  these are backbones, every residue a placeholder (GLY). Design sequences",
-        "       for them (e.g. with ProteinMPNN), fold those, and keep what comes back.",
+        f"Next:  protgen design-sequences {folder.path}",
+        f"       These are backbones: {gly} (GLY).",
     ):
         console.print(line, markup=False, soft_wrap=True)
 

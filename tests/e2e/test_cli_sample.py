@@ -42,7 +42,8 @@ def test_writes_designs_records_and_a_table_of_80_columns(cli, tiny_model, tmp_p
     assert max(map(len, table.splitlines())) <= 80
     rows = [line.split() for line in table.splitlines()]
     assert [row[0] for row in rows if row[1:2] == ["20"]] == ["0000", "0001", "0002"]
-    assert "ProteinMPNN" in done.out
+    assert f"Next:  protgen design-sequences {out}" in done.out.replace("\n", "")
+    assert "every residue is a placeholder (GLY)" in done.out
 
 
 def test_mmcif_and_a_range_of_lengths(cli, tiny_model, tmp_path):
