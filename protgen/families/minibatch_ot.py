@@ -12,7 +12,6 @@ References:
 
 import torch
 from jaxtyping import Float
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from protgen.spaces.base import Space
@@ -44,6 +43,8 @@ def couple(space: Space, noise: State, data: State) -> State:
         noise: points to reorder.
         data: points that they are assigned to.
     """
+    from scipy.optimize import linear_sum_assignment  # here, as sampling needs none of it
+
     order = torch.arange(len(data.mask))
     masks = data.mask.cpu()
     _, group = torch.unique(masks, dim=0, return_inverse=True)
