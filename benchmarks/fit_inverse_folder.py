@@ -85,7 +85,7 @@ def read_natives(folder: Path) -> Natives:
     for row in rows:
         try:
             protein = read_structure(folder / row["file"])
-            protein = protein.select(protein.mask[:, :3].all(axis=1))
+            protein = protein.select(np.asarray(protein.mask[:, :3].all(axis=1)))
             if protein.length < SHORTEST:
                 continue
             xyz = atoms_for(protein, "fit")
@@ -93,13 +93,12 @@ def read_natives(folder: Path) -> Natives:
             continue
         steps = np.round((xyz - xyz[:, 1].mean(axis=0)) / GRID)
         atoms.append(torch.from_numpy(steps.astype(np.int16)))
-        names = [ONE_LETTER.get(str(name), "X") for name in protein.residue_names]
+        names = [ONE_LETTER.get(name, "X") for name in protein.residue_names.tolist()]
         letters.append(torch.tensor([LETTERS.index(letter) for letter in names], dtype=torch.uint8))
         numbers.append(torch.from_numpy(numbering(protein)[0]).int())
         training.append(row["split"] == "train")
     offsets = torch.tensor([0, *np.cumsum([len(part) for part in letters])])
-    joined = (torch.cat(parts) for parts in (atoms, letters, numbers))
-    return Natives(*joined, offsets, torch.tensor(training))
+    return Natives(torch.cat(atoms), torch.cat(letters), torch.cat(numbers), offsets, torch.tensor(training))
 
 
 def natives_of(folder: Path, run: Path) -> Natives:

@@ -72,7 +72,7 @@ def validation(folder: Path, n: int) -> list[Protein]:
             protein = read_structure(folder / file)
         except ProtgenError:
             continue
-        protein = protein.select(protein.mask[:, :3].all(axis=1))
+        protein = protein.select(np.asarray(protein.mask[:, :3].all(axis=1)))
         if protein.length >= 30:
             found.append(protein)
         if len(found) == n:
@@ -84,7 +84,7 @@ def recovery(tool: SequenceModel, natives: list[Protein], seed: int) -> Recovere
     """Right letters of one drawn sequence for each native."""
     right, known = [], []
     for protein in natives:
-        native = np.array([ONE_LETTER.get(str(name), "") for name in protein.residue_names])
+        native = np.array([ONE_LETTER.get(name, "") for name in protein.residue_names.tolist()])
         drawn = np.array(list(tool.design(protein, 1, seed)[0].replace(CHAIN, "")))
         right.append(int((native == drawn).sum()))
         known.append(int((native != "").sum()))
