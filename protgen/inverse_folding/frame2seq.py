@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from protgen.errors import ConfigError, ToolError
+from protgen.errors import ToolError
 from protgen.inverse_folding.base import DesignedSequence, SequenceModel, SequenceTask
 from protgen.inverse_folding.network_input import (
     LETTERS,
     UNKNOWN,
     atoms_for,
+    drawn_letters,
     letters_of,
     seed_of,
     weights_file,
 )
 from protgen.structure.ideal import place_atom
 from protgen.structure.protein import Protein
-from protgen.structure.residue_names import ONE_LETTER
 from protgen.types import JSON
 
 if TYPE_CHECKING:
@@ -55,12 +55,7 @@ class Frame2seq(SequenceModel):
     self_contained = False  # its weights are a package of their own
 
     def __init__(self, temperature: float = 0.1, omit: str = "") -> None:
-        if not 0 <= float(temperature) <= 10:
-            raise ConfigError(f"frame2seq: temperature {temperature} is outside 0 to 10")
-        if set(omit.upper()) - set(ONE_LETTER.values()) or len(set(omit.upper())) > 19:
-            raise ConfigError(f"frame2seq: omit {omit!r}: give letters of amino acids, not all of them")
-        self.temperature = float(temperature)
-        self.omit = "".join(sorted(set(omit.upper())))
+        self.temperature, self.omit = drawn_letters(self.name, temperature, omit)
         self._networks: list[Frame2seqNetwork] = []
 
     @property

@@ -1,4 +1,4 @@
-"""Draw sequences from ProteinMPNN, or score given ones: residue by residue, in an order of its own for each sequence.
+"""Draw sequences from a network, or score given ones: residue by residue, in an order of its own for each sequence.
 
 Residues with a given letter come first. Tied residues are decoded one after the other and share the letter that their
 mean logits give, as in the published code. Sequence k depends on its own random stream alone.
@@ -12,19 +12,21 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from protgen.inverse_folding.letter_drawing import Decoded, Drawing, pick, streams
-from protgen.inverse_folding.mpnn_network import Encoded, ProteinMPNNNetwork
+from protgen.inverse_folding.letter_network import LetterNetwork
+from protgen.inverse_folding.mpnn_network import Encoded
+from protgen.inverse_folding.network_input import LETTERS
 
 
 class Decoder:
     """The state of decoding n sequences of one backbone.
 
     Args:
-        network: of ProteinMPNN.
+        network: that gives letters.
         encoded: the backbone.
         n: number of sequences.
     """
 
-    def __init__(self, network: ProteinMPNNNetwork, encoded: Encoded, n: int) -> None:
+    def __init__(self, network: LetterNetwork, encoded: Encoded, n: int) -> None:
         self.network = network
         self.encoded = encoded
         self.rows = torch.arange(n)
@@ -46,21 +48,21 @@ class Decoder:
             given = layer.of_neighbours(node)
             seen[self.rows, residue] = torch.where(present[:, None], given, seen[self.rows, residue])
             node = after
-        return self.network.W_out(node)
+        return self.network.logits(node)
 
     def write(self, residue: Int[Tensor, " n"], letter: Int[Tensor, " n"], present: Tensor) -> None:
         """Let the neighbours of a residue see its letter."""
-        embedded = self.network.W_s(letter) * present[:, None]
+        embedded = self.network.embed(letter) * present[:, None]
         for layer, seen in zip(self.network.decoders, self.seen, strict=True):
             seen[self.rows, residue] += layer.of_letters(embedded)
 
 
 @torch.no_grad()
-def draw(network: ProteinMPNNNetwork, encoded: Encoded, drawing: Drawing, seeds: Sequence[int]) -> Decoded:
+def draw(network: LetterNetwork, encoded: Encoded, drawing: Drawing, seeds: Sequence[int]) -> Decoded:
     """One sequence for each seed.
 
     Args:
-        network: of ProteinMPNN.
+        network: that gives letters.
         encoded: the backbone.
         drawing: what is drawn, and how.
         seeds: of each sequence.
@@ -69,7 +71,7 @@ def draw(network: ProteinMPNNNetwork, encoded: Encoded, drawing: Drawing, seeds:
     order, uniform = torch.stack(orders), torch.stack(uniforms)
     decoder = Decoder(network, encoded, len(seeds))
     letters = torch.zeros(len(seeds), len(encoded.nodes), dtype=torch.long)
-    log_probs = torch.zeros(len(seeds), len(encoded.nodes), network.W_out.out_features)
+    log_probs = torch.zeros(len(seeds), len(encoded.nodes), len(LETTERS))
     for step in range(order.shape[1]):
         group = drawing.groups[order[:, step]]
         mean = visit_group(decoder, group, log_probs)
@@ -84,19 +86,17 @@ def draw(network: ProteinMPNNNetwork, encoded: Encoded, drawing: Drawing, seeds:
 
 
 @torch.no_grad()
-def score(
-    network: ProteinMPNNNetwork, encoded: Encoded, letters: Int[Tensor, "n l"], order: Int[Tensor, "n l"]
-) -> Decoded:
+def score(network: LetterNetwork, encoded: Encoded, letters: Int[Tensor, "n l"], order: Int[Tensor, "n l"]) -> Decoded:
     """The network's opinion of given sequences.
 
     Args:
-        network: of ProteinMPNN.
+        network: that gives letters.
         encoded: the backbone.
         letters: by number.
         order: residues of each sequence in the order of decoding.
     """
     decoder = Decoder(network, encoded, len(letters))
-    log_probs = torch.zeros(*letters.shape, network.W_out.out_features)
+    log_probs = torch.zeros(*letters.shape, len(LETTERS))
     everywhere = torch.ones(len(letters), dtype=torch.bool)
     for step in range(order.shape[1]):
         residue = order[:, step]

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from protgen.errors import UsageError
+from protgen.inverse_folding.letter_network import LetterLayer, LetterNetwork
 from protgen.inverse_folding.mpnn_features import Chains, EdgeFeatures
 from protgen.inverse_folding.network_input import LETTERS
 
@@ -61,7 +62,7 @@ class EncoderLayer(nn.Module):
         return nodes, self.norm3(edges + self.W13(F.gelu(self.W12(F.gelu(self.W11(seen()))))))
 
 
-class DecoderLayer(nn.Module):
+class DecoderLayer(LetterLayer):
     """Messages to one residue of each sequence."""
 
     def __init__(self) -> None:
@@ -111,7 +112,7 @@ class Encoded:
     neighbours: Int[Tensor, "l k"]
 
 
-class ProteinMPNNNetwork(nn.Module):
+class ProteinMPNNNetwork(LetterNetwork):
     """Encoder and decoder with three layers each.
 
     Args:
@@ -129,9 +130,17 @@ class ProteinMPNNNetwork(nn.Module):
         self.W_out = nn.Linear(DIM, len(LETTERS))
 
     @property
-    def decoders(self) -> list[DecoderLayer]:
+    def decoders(self) -> list[LetterLayer]:
         """The layers of the decoder."""
-        return [layer for layer in self.decoder_layers if isinstance(layer, DecoderLayer)]
+        return [layer for layer in self.decoder_layers if isinstance(layer, LetterLayer)]
+
+    def embed(self, letters: Int[Tensor, "*n"]) -> Float[Tensor, "*n d"]:
+        """Letters as the decoder reads them."""
+        return self.W_s(letters)
+
+    def logits(self, nodes: Float[Tensor, "*n d"]) -> Float[Tensor, "*n 21"]:
+        """Logits of decoded nodes."""
+        return self.W_out(nodes)
 
     def encode(self, atoms: Float[Tensor, "l 4 3"], chains: Chains) -> Encoded:
         """Encode one backbone.

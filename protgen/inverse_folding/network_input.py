@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from protgen.errors import ToolError, UsageError
+from protgen.errors import ConfigError, ToolError, UsageError
 from protgen.folding.base import CHAIN
 from protgen.structure.links import links
 from protgen.structure.protein import CA, Protein
+from protgen.structure.residue_names import ONE_LETTER
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,6 +45,20 @@ def weights_file(package: str, name: str, missing: str) -> Path:
 def seed_of(seed: int, k: int) -> int:
     """Seed of sequence k of a run."""
     return int.from_bytes(hashlib.sha256(f"sequence {seed} {k}".encode()).digest()[:7], "big")
+
+
+def drawn_letters(tool: str, temperature: float, omit: str) -> tuple[float, str]:
+    """A temperature, and letters that are never drawn, as a tool keeps them.
+
+    Raises:
+        ConfigError: if they make no sense.
+    """
+    if not 0 <= float(temperature) <= 10:
+        raise ConfigError(f"{tool}: temperature {temperature} is outside 0 to 10")
+    letters = set(omit.upper())
+    if letters - set(ONE_LETTER.values()) or len(letters) > 19:
+        raise ConfigError(f"{tool}: omit {omit!r}: give letters of amino acids, not all of them")
+    return float(temperature), "".join(sorted(letters))
 
 
 def atoms_for(protein: Protein, tool: str, *, ca_only: bool = False) -> np.ndarray:

@@ -16,13 +16,13 @@ from protgen.errors import ConfigError
 from protgen.inverse_folding.base import DesignedSequence, SequenceModel, SequenceTask
 from protgen.inverse_folding.network_input import (
     atoms_for,
+    drawn_letters,
     letters_of,
     numbering,
     seed_of,
     weights_file,
 )
 from protgen.structure.protein import Protein
-from protgen.structure.residue_names import ONE_LETTER
 from protgen.types import JSON
 
 if TYPE_CHECKING:
@@ -56,14 +56,8 @@ class ProteinMPNN(SequenceModel):
                 f"proteinmpnn: no weights {weights!r} with noise {noise!r}; there are {', '.join(WEIGHTS)} with "
                 f"{', '.join(NOISE)} (ca: up to 020)"
             )
-        if not 0 <= temperature <= 10:
-            raise ConfigError(f"proteinmpnn: temperature {temperature} is outside 0 to 10")
-        odd = set(omit.upper()) - set(ONE_LETTER.values())
-        if odd or len(set(omit.upper())) > 19:
-            raise ConfigError(f"proteinmpnn: omit {omit!r}: give letters of amino acids, not all of them")
         self.weights = weights
-        self.temperature = temperature
-        self.omit = "".join(sorted(set(omit.upper())))
+        self.temperature, self.omit = drawn_letters(self.name, temperature, omit)
         self.noise = noise
         self._network: ProteinMPNNNetwork | None = None
 

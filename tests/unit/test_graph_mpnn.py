@@ -1,0 +1,232 @@
+"""Our graph network of letters: its features by value, its symmetries, what it may see, and the tool about it."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save
+
+from protgen.errors import ConfigError, ToolError, UsageError
+from protgen.geometry.angles import backbone_torsions
+from protgen.inverse_folding.base import SequenceTask
+from protgen.inverse_folding.graph_features import (
+    EDGE_INPUTS,
+    FARTHEST,
+    NEAREST,
+    NODE_INPUTS,
+    PLACES,
+    RADIAL,
+    WIDTH,
+    edge_inputs,
+    nearest,
+    node_inputs,
+    places_of,
+)
+from protgen.inverse_folding.graph_mpnn import SHAPE, WEIGHTS, GraphMPNN
+from protgen.inverse_folding.graph_network import GraphNetwork, GraphShape
+from protgen.inverse_folding.mpnn_decoding import score
+from protgen.inverse_folding.mpnn_features import Chains
+from protgen.inverse_folding.network_input import LETTERS, atoms_for, numbering
+from protgen.structure.ideal import ideal_hairpin, ideal_helix
+from protgen.structure.protein import Protein
+
+TINY = GraphShape(dim=16, k=6, encoder_layers=2, decoder_layers=2)
+
+
+def network(shape=TINY, seed=0):
+    torch.manual_seed(seed)
+    return GraphNetwork(shape).eval().requires_grad_(False)
+
+
+def dimer(n=14, m=11):
+    """Two hairpins side by side, with a gap in the numbers of the first."""
+    xyz = np.concatenate([ideal_hairpin(n), ideal_hairpin(m) + np.array([9.0, 0.0, 2.0])])
+    numbers = np.concatenate([np.arange(1, n + 1) + 5 * (np.arange(n) > 6), np.arange(1, m + 1)])
+    return Protein.from_backbone(xyz, chain_ids=np.repeat(["A", "B"], [n, m]), residue_numbers=numbers)
+
+
+def inputs(protein):
+    numbers, chains = numbering(protein)
+    atoms = torch.from_numpy(atoms_for(protein, "test")).float()
+    return atoms, Chains(torch.from_numpy(numbers), torch.from_numpy(chains))
+
+
+def random_order(length, seed=1):
+    """Letters, a rank for each residue."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 20, (length,), generator=generator), torch.rand(length, generator=generator)
+
+
+def written(folder, made):
+    """The folder with the weights of a network."""
+    (folder / WEIGHTS).write_bytes(save(made.state_dict()))
+    (folder / SHAPE).write_text(json.dumps({"shape": made.shape.to_json()}))
+    return folder
+
+
+def test_edges_tell_distances_directions_and_rotations():
+    """By value: CA-CA of a helix's neighbours, where N is in a residue's own frame, the rotation to itself."""
+    atoms, _ = inputs(Protein.from_backbone(ideal_helix(8)))
+    neighbours = nearest(atoms[:, 1], 4)
+    assert torch.equal(neighbours[:, 0], torch.arange(8))
+    found = edge_inputs(atoms, neighbours)
+    assert found.shape == (8, 4, EDGE_INPUTS)
+    ca_ca = found[..., (1 * 5 + 1) * RADIAL :][..., :RADIAL]  # CA is the second of five atoms
+    apart = (atoms[:, None, 1] - atoms[neighbours, 1]).norm(dim=-1)
+    centres = torch.linspace(NEAREST, FARTHEST, RADIAL)
+    wanted = (-(((apart[..., None] - centres) / WIDTH) ** 2)).exp()
+    assert (ca_ca - wanted).abs().max() < 1e-3
+    own_c = found[:, 0, 25 * RADIAL + 2 * 3 :][:, :3]  # the frame's first axis is along CA-C
+    assert (own_c - torch.tensor([1.0, 0.0, 0.0])).abs().max() < 1e-4
+    own_n = found[:, 0, 25 * RADIAL :][:, :3]  # its second lies in the plane of N
+    assert own_n[:, 2].abs().max() < 1e-4
+    assert (own_n[:, 1] > 0.8).all()
+    assert (found[:, 0, -9:].unflatten(-1, (3, 3)) - torch.eye(3)).abs().max() < 1e-5
+
+
+def test_nodes_tell_torsions_where_there_are_any():
+    """Sines and cosines of phi, psi and the omega before; 0 at ends, and at the gap between chains."""
+    atoms, chains = inputs(Protein.from_backbone(ideal_helix(9)))
+    found = node_inputs(atoms, chains)
+    assert found.shape == (9, NODE_INPUTS)
+    phi, psi, omega = backbone_torsions(atoms)
+    assert (found[1:, 0] - phi[1:].sin()).abs().max() < 1e-5
+    assert (found[:-1, 4] - psi[:-1].cos()).abs().max() < 1e-5
+    assert (found[1:, 5] - omega[:-1].cos()).abs().max() < 1e-5
+    assert (found[0, [0, 2, 3, 5]] == 0).all()
+    two = node_inputs(*inputs(dimer()))
+    assert (two[14, [0, 2, 3, 5, 7]] == 0).all()
+    assert two[13, 8] == 0
+    assert (two[1:13, 7:9] == 1).all()
+
+
+def test_places_tell_chains_and_gaps():
+    _, chains = inputs(dimer())
+    neighbours = torch.tensor([[0, 1, 7, 14]]).expand(25, -1)
+    found = places_of(chains, neighbours)
+    assert found[0].tolist() == [32, 31, 32 - 12, PLACES - 1]  # residue 7 is numbered 13, after a gap of five
+
+
+def test_logits_do_not_turn_with_the_backbone():
+    """Rotations and translations change nothing, a mirror image does."""
+    made, (atoms, chains) = network(), inputs(dimer())
+    # Off the ideal geometry, where neighbours are equally near and rounding decides which are taken.
+    atoms = atoms + 0.05 * torch.randn(atoms.shape, generator=torch.Generator().manual_seed(2))
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0))).Q
+    turn = turn * torch.linalg.det(turn)
+    letters, rank = random_order(len(atoms))
+
+    def logits(xyz):
+        encoded = made.encode(xyz, chains)
+        return made(encoded, letters, rank[encoded.neighbours] < rank[:, None])
+
+    found = logits(atoms)
+    assert (logits(atoms @ turn.T + 7.0) - found).abs().max() < 1e-4
+    assert (logits(atoms * torch.tensor([-1.0, 1.0, 1.0])) - found).abs().max() > 1e-3
+
+
+def test_all_residues_at_once_equal_one_after_the_other():
+    """The pass of training against the decoder that draws, in an order of its own for each of three sequences."""
+    made, (atoms, chains) = network(), inputs(dimer())
+    encoded = made.encode(atoms, chains)
+    letters, ranks = zip(*(random_order(len(atoms), seed) for seed in range(3)), strict=True)
+    one_by_one = score(made, encoded, torch.stack(letters), torch.stack([rank.argsort() for rank in ranks]))
+    for k in range(3):
+        before = ranks[k][encoded.neighbours] < ranks[k][:, None]
+        found = made(encoded, letters[k], before).log_softmax(-1)
+        assert (found - one_by_one.log_probs[k]).abs().max() < 1e-5
+
+
+def test_a_residue_sees_only_letters_before_it():
+    """A letter's gradient of 0 is one that is not seen: nothing flows from later letters, nor from its own."""
+    made, (atoms, chains) = network(), inputs(dimer())
+    encoded = made.encode(atoms, chains)
+    letters, rank = random_order(len(atoms))
+    before = rank[encoded.neighbours] < rank[:, None]
+    for changed in (0, 9, 20):
+        other = letters.clone()
+        other[changed] = (letters[changed] + 7) % 20
+        moved = (made(encoded, other, before) - made(encoded, letters, before)).abs().amax(-1) > 0
+        assert not moved[rank <= rank[changed]].any()
+        assert moved.any() or rank[changed] == rank.max()
+
+
+def test_backbones_side_by_side_do_not_mix():
+    """Two in one graph give what each gives alone."""
+    made = network()
+    parts = [inputs(Protein.from_backbone(xyz)) for xyz in (ideal_helix(12), ideal_hairpin(10))]
+    alone = [made.encode(*part) for part in parts]
+    atoms = torch.cat([part[0] for part in parts])
+    chains = Chains(torch.cat([part[1].number for part in parts]), torch.repeat_interleave(torch.tensor([12, 10])))
+    neighbours = torch.cat([alone[0].neighbours, alone[1].neighbours + 12])
+    both = made.encode(atoms, chains, neighbours)
+    assert (both.nodes - torch.cat([one.nodes for one in alone])).abs().max() < 1e-5
+    assert (both.edges - torch.cat([one.edges for one in alone])).abs().max() < 1e-5
+
+
+def test_it_learns_letters_by_heart():
+    """Every residue of a small fold, from the backbone alone: no letter is seen before another."""
+    torch.manual_seed(0)
+    made = GraphNetwork(TINY)
+    atoms, chains = inputs(dimer())
+    letters, _ = random_order(len(atoms))
+    optimizer = torch.optim.Adam(made.parameters(), 1e-2)
+    logits = torch.zeros(())
+    for _ in range(80):
+        encoded = made.encode(atoms, chains)
+        logits = made(encoded, letters, torch.zeros_like(encoded.neighbours, dtype=torch.bool))
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(logits, letters).backward()
+        optimizer.step()
+    assert torch.equal(logits.argmax(-1), letters)
+
+
+def test_the_tool_keeps_given_letters_and_ties(tmp_path):
+    """Fixed letters stay, tied ones are the same, omitted ones never come; scores are those of the network."""
+    tool = GraphMPNN(written(tmp_path, network()), temperature=1.0, omit="cw")
+    protein = dimer(12, 12)
+    fixed = ("M", *[""] * 11, *[""] * 12)
+    task = SequenceTask(fixed, tuple((k, k + 12) for k in range(12)))
+    found = tool.propose(protein, 3, 5, task)
+    for one in found:
+        first, second = one.sequence.split(":")
+        assert first == second
+        assert first[0] == "M"
+        assert not set(first) & set("CW")
+        assert one.designed.tolist() == [False, *[True] * 11, False, *[True] * 11]
+    assert tool.propose(protein, 2, 5, task)[1].sequence == found[1].sequence
+    scored = tool.score(protein, [one.sequence for one in found], 3)
+    assert [one.sequence for one in scored] == [one.sequence for one in found]
+    assert all((one.log_probs < 0).all() for one in scored)
+    cold = tool.at_temperature(0.0)
+    assert cold.propose(protein, 1, 1, task)[0].score <= np.mean([one.score for one in found])
+
+
+def test_weights_are_those_of_the_folder(tmp_path):
+    """Other weights, other settings; missing ones and those of another shape are one line."""
+    with pytest.raises(UsageError, match=r"graph_mpnn: .*has no network\.safetensors; train them"):
+        GraphMPNN(tmp_path / "none").prepare()
+    tool = GraphMPNN(written(tmp_path, network()))
+    before = tool.settings
+    assert (tool.network().letter_out.weight - network().letter_out.weight).abs().max() == 0
+    assert GraphMPNN(written(tmp_path, network(seed=1))).settings != before
+    (tmp_path / SHAPE).write_text(json.dumps({"shape": GraphShape().to_json()}))
+    with pytest.raises(UsageError, match="weights that do not fit") as caught:
+        GraphMPNN(tmp_path).network()
+    assert "\n" not in str(caught.value)
+
+
+def test_what_makes_no_sense_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="graph_mpnn: temperature -1 is outside 0 to 10"):
+        GraphMPNN(tmp_path, temperature=-1)
+    with pytest.raises(ConfigError, match="give letters of amino acids"):
+        GraphMPNN(tmp_path, omit="B")
+    with pytest.raises(ToolError, match="a sequence of 3 letters for 12"):
+        GraphMPNN(written(tmp_path, network())).score(Protein.from_backbone(ideal_helix(12)), ["AAA"], 0)
+
+
+def test_the_shape_of_the_released_size_has_under_two_million_parameters():
+    n = sum(parameter.numel() for parameter in network(GraphShape()).parameters())
+    assert 1_000_000 < n < 2_000_000
+    assert len(LETTERS) == 21
