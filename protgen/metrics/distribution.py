@@ -147,7 +147,7 @@ def jensen_shannon(first: np.ndarray, second: np.ndarray) -> float:
     p, q = (np.asarray(part, dtype=float).reshape(-1) for part in (first, second))
     if p.sum() <= 0 or q.sum() <= 0:
         return float("nan")
-    return float(js_discrete(p, q)) / np.log(2.0)
+    return float(js_discrete(p, q) / np.log(2.0))
 
 
 def length_matched(

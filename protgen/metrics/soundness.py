@@ -166,7 +166,7 @@ class Soundness(Metric):
     Examples:
         >>> from protgen.structure.ideal import ideal_helix
         >>> Soundness().measure(Protein.from_backbone(ideal_helix(60)))["faults"]
-        'open, no core'
+        'open, no core, in pieces'
     """
 
     name = "soundness"

@@ -36,7 +36,9 @@ def test_a_motif_with_other_conditions(cli, tiny_model, motif, tmp_path):
         assert met["length"]["difference"] == 0
         protein = read_structure(out / f"design_{index:04d}.pdb")
         assert 16 <= protein.length <= 20
-        assert [entry["motif"] for entry in record["motif"]] == [{"chain": "A", "residue": n} for n in range(55, 63)]
+        assert [entry["motif"] for entry in record["motif"]] == [
+            {"chain": "A", "residue": n, "insertion": ""} for n in range(55, 63)
+        ]
         first = record["motif"][0]["design"]
         place = int(np.flatnonzero(protein.residue_numbers == first["residue"])[0])
         own = ideal_helix(20)[4:12, 1]
