@@ -11,7 +11,7 @@ among them.
 
 Designs are the backbones of a folder. The first tool draws four sequences for each, every tool scores them, and r is
 the Pearson correlation of mean log-likelihoods with those of the first tool: over all sequences, over backbones (means
-of their sequences), and within backbones (what is left after those means). One tool's sequences and not all tools': each
+of their sequences), within backbones (what is left after those means). One tool's sequences and not all tools': each
 prefers its own, and that difference would decide r.
 """
 
