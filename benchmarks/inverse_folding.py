@@ -1,7 +1,7 @@
 """Recovery of native letters by sequence designers, and how their likelihoods agree on designs.
 
     python benchmarks/inverse_folding.py --natives CHAINS --tools graph_mpnn:RUN/weights proteinmpnn [--n 200]
-    python benchmarks/inverse_folding.py --designs FOLDER --tools graph_mpnn:RUN/weights proteinmpnn
+    python benchmarks/inverse_folding.py --designs FOLDER --tools proteinmpnn graph_mpnn:RUN/weights
 
 Natives are the first N chains of the validation split of `CHAINS/index.csv`, in the order of their files. Each tool
 draws one sequence for each at temperature 0.1. Recovery is the fraction of residues whose drawn letter is that of the
@@ -9,9 +9,10 @@ file; residues of unknown type are left out. The figures are the median over cha
 bootstrap 95 % intervals over chains. ProteinMPNN and Frame2seq were trained on much of the PDB, these chains probably
 among them.
 
-Designs are the backbones of a folder. Each tool draws two sequences for each, every tool scores all of them, and r is
-the Pearson correlation of their mean log-likelihoods over all sequences, and of what is left of them after the mean of
-each backbone is taken away.
+Designs are the backbones of a folder. The first tool draws four sequences for each, every tool scores them, and r is
+the Pearson correlation of mean log-likelihoods with those of the first tool: over all sequences, over backbones (means
+of their sequences), within backbones (what is left after those means). One tool's sequences and not all tools': each
+prefers its own, and that difference would decide r.
 """
 
 import argparse
@@ -34,7 +35,7 @@ from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
 from protgen.structure.residue_names import ONE_LETTER
 
-DRAWN = 2  # sequences of each tool for each design
+DRAWN = 4  # sequences of the first tool for each design
 RESAMPLED = 2_000
 
 
@@ -92,21 +93,22 @@ def recovery(tool: SequenceModel, natives: list[Protein], seed: int) -> Recovere
 
 
 def agreement(tools: dict[str, SequenceModel], designs: list[Protein], seed: int) -> dict[str, object]:
-    """Correlations of the tools' mean log-likelihoods, with the first tool."""
+    """Correlations of the tools' mean log-likelihoods with those of the first, of sequences that it draws."""
     scores: dict[str, list[list[float]]] = {name: [] for name in tools}
+    first, *others = tools
     for protein in designs:
-        sequences = [text for tool in tools.values() for text in tool.design(protein, DRAWN, seed)]
+        sequences = tools[first].design(protein, DRAWN, seed)
         for name, tool in tools.items():
             scores[name].append([-found.score for found in tool.score(protein, sequences, seed)])
     values = {name: np.array(rows) for name, rows in scores.items()}
-    first, *others = values
     found: dict[str, object] = {"designs": len(designs), "sequences": int(values[first].size)}
     for other in others:
-        pairs = values[first], values[other]
-        centred = [value - value.mean(axis=1, keepdims=True) for value in pairs]
+        pair = values[first], values[other]
+        means = [value.mean(axis=1, keepdims=True) for value in pair]
         found[other] = {
-            "r over sequences": round(correlation(*pairs), 3),
-            "r within backbones": round(correlation(*centred), 3),
+            "r over sequences": round(correlation(*pair), 3),
+            "r over backbones": round(correlation(*means), 3),
+            "r within backbones": round(correlation(*(v - m for v, m in zip(pair, means, strict=True))), 3),
         }
     return found
 
