@@ -8,10 +8,12 @@ import torch
 
 from protgen.geometry import constants
 from protgen.geometry.internal import UNDEFINED_TORSIONS, internal_coordinates
-from protgen.metrics import packing, tm_numpy
+from protgen.geometry.superposition import Motion, superpose
+from protgen.metrics import novelty, packing, tm_numpy
 from protgen.metrics.chirality import helical_turns, is_mirror_image
 from protgen.metrics.clashscore import overlapping
-from protgen.metrics.fold_network import read_geometry
+from protgen.metrics.distribution import length_matched
+from protgen.metrics.fold_network import FoldNetwork, read_geometry
 from protgen.metrics.fragments import LENGTH, PAIRS, SCALE, fragment_table
 from protgen.metrics.ramachandran import Ramachandran
 from protgen.metrics.self_consistency import RefoldScore, best_of
@@ -152,3 +154,81 @@ def test_the_middle_of_a_whole_chain_is_four_fifths():
     stretch = _middle(Stretch(np.array([0, 5]), np.array([100, 20])), np.array([100, 100]))
     assert stretch.first.tolist() == [10, 5]
     assert stretch.count.tolist() == [80, 20]
+
+
+def test_novelty_searches_sixty_references():
+    """The number that the report states."""
+    assert novelty.KEEP == 60
+
+
+def test_features_of_a_residue_are_those_of_the_definition():
+    """The twelve numbers of each residue of a random trace, against numpy in a loop."""
+    rng = np.random.default_rng(1)
+    n = 11
+    trace = np.cumsum(rng.normal(size=(n, 3)) * 2.2, axis=0)
+    ca = torch.from_numpy(trace)[None]
+    found = read_geometry(ca, torch.ones(1, n, dtype=torch.bool), torch.arange(n)[None])[0][0].numpy()
+
+    def unit(vector: np.ndarray) -> np.ndarray:
+        return vector / np.linalg.norm(vector)
+
+    for i in range(n):
+        row = [np.linalg.norm(trace[i + k] - trace[i]) / (3 * k) if i + k < n else 0.0 for k in (2, 3, 4, 5)]
+        bonds = [unit(trace[k + 1] - trace[k]) for k in range(i, min(i + 3, n - 1))]
+        row.append(bonds[0] @ bonds[1] if len(bonds) > 1 else 0.0)
+        if len(bonds) == 3:
+            normals = [unit(np.cross(bonds[0], bonds[1])), unit(np.cross(bonds[1], bonds[2]))]
+            row += [normals[0] @ normals[1], bonds[0] @ normals[1]]
+        else:
+            row += [0.0, 0.0]
+        between = np.linalg.norm(trace - trace[i], axis=1)
+        row += [(1 / (1 + np.exp(between - r))).sum() / scale for r, scale in ((8.0, 8), (12.0, 24), (16.0, 50))]
+        row += [1 / (1 + 0.2 * i), 1 / (1 + 0.2 * (n - 1 - i))]
+        assert found[i] == pytest.approx(row, abs=1e-6)
+
+
+def test_an_embedding_is_standardised():
+    """(raw - centre) / std with centre 1 and deviation 4."""
+    torch.manual_seed(0)
+    network = FoldNetwork(classes=3).eval()
+    ca = torch.from_numpy(ideal_helix(12)[:, 1]).float()[None]
+    batch = (ca, torch.ones(1, 12, dtype=torch.bool), torch.arange(12)[None])
+    with torch.no_grad():
+        raw = network.embed(*batch)
+        network.centre.fill_(1.0)
+        network.std.fill_(4.0)
+        assert network.embed(*batch).numpy() == pytest.approx((raw.numpy() - 1) / 4, abs=1e-6)
+
+
+def test_matched_lengths_index_their_own_sets():
+    """Strata of 20: of lengths 5, 41, 8 one goes with 3, by index; 41 and 65 have no partner."""
+    first, second = length_matched(np.array([5, 41, 8]), np.array([65, 26, 3]))
+    assert second.tolist() == [2]
+    assert first.tolist() in ([0], [2])
+    first, second = length_matched(np.array([50, 51]), np.array([9, 52, 53, 54]))
+    assert first.tolist() == [0, 1]
+    assert len(second) == 2
+    assert set(second.tolist()) <= {1, 2, 3}
+
+
+def test_a_motion_is_a_matrix_and_a_shift():
+    """R x + t of one motion that is no rotation, by hand."""
+    rotation = np.arange(1.0, 10.0).reshape(3, 3)
+    moved = Motion(rotation[:, :, None], np.array([[1.0], [2.0], [3.0]])).apply(
+        np.array([2.0, 3.0, 5.0])[:, None, None]
+    )
+    assert moved[:, 0, 0].tolist() == [2 + 6 + 15 + 1, 8 + 15 + 30 + 2, 14 + 24 + 45 + 3]
+
+
+@pytest.mark.parametrize("turned", ["round", "line", "point"])
+def test_the_best_rotation_of_points_that_leave_it_open(turned):
+    """Points in general place, on a line, and all at one place: the rotation is proper, and fits."""
+    rng = np.random.default_rng(2)
+    spread = {"round": np.eye(3), "point": np.zeros((3, 3))}.get(turned, np.diag([1.0, 0.0, 0.0]))
+    x = rng.normal(size=(9, 3)) @ spread
+    y = x[:, [1, 0, 2]] if turned == "line" else x[:, [1, 2, 0]]
+    motion = superpose(x.T[:, :, None], y.T[:, :, None], np.ones((9, 1)))
+    turn = motion.rotation[:, :, 0]
+    assert np.linalg.det(turn) == pytest.approx(1.0, abs=1e-6)
+    assert turn @ turn.T == pytest.approx(np.eye(3), abs=1e-6)
+    assert pytest.approx(y, abs=1e-5) == motion.apply(x.T[:, :, None])[:, :, 0].T
