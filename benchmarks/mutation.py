@@ -235,6 +235,16 @@ def statements(file: str) -> list[tuple[int, int]]:
     return sorted(spans, key=lambda span: span[0] - span[1])
 
 
+@cache
+def function_lines(file: str) -> set[int]:
+    """Lines inside the body of a function: the others run when the file is imported, by whichever test is first."""
+    found: set[int] = set()
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        if isinstance(node, ast.FunctionDef):
+            found.update(range(node.body[0].lineno, (node.end_lineno or 0) + 1))
+    return found
+
+
 def tests_for(mutant: Mutant, table: dict[str, Any]) -> list[str]:
     """Tests that reach the statement, or for one that runs on import all that reach the file; fastest first."""
     spans = [span for span in statements(mutant.file) if span[0] <= mutant.line <= span[1]]
@@ -246,7 +256,7 @@ def tests_for(mutant: Mutant, table: dict[str, Any]) -> list[str]:
             by_line[int(line)].update(t for t in tests if t in seconds)
     named = Path(mutant.file).stem
     tests = set().union(*(by_line[line] for line in range(first, last + 1)))
-    if not tests:
+    if first not in function_lines(mutant.file) or not tests:
         tests = set().union(*by_line.values())
     if not tests:  # a file of constants
         tests = {

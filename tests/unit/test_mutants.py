@@ -11,6 +11,7 @@ from protgen.geometry.internal import UNDEFINED_TORSIONS, internal_coordinates
 from protgen.geometry.superposition import Motion, superpose
 from protgen.metrics import novelty, packing, tm_numpy
 from protgen.metrics.chirality import helical_turns, is_mirror_image
+from protgen.metrics.clashes import closed_ends
 from protgen.metrics.clashscore import overlapping
 from protgen.metrics.distribution import length_matched
 from protgen.metrics.fold_network import FoldNetwork, read_geometry
@@ -19,6 +20,7 @@ from protgen.metrics.ramachandran import Ramachandran
 from protgen.metrics.self_consistency import RefoldScore, best_of
 from protgen.metrics.soundness import measures
 from protgen.metrics.tm import tm_scores
+from protgen.metrics.tm_library import NoLibraryError, _run
 from protgen.metrics.tm_starts import Stretch, _jump, _middle
 from protgen.structure.ideal import add_cb, build_from_torsions, ideal_hairpin, ideal_helix, mirror
 from protgen.structure.protein import Protein
@@ -232,3 +234,32 @@ def test_the_best_rotation_of_points_that_leave_it_open(turned):
     assert np.linalg.det(turn) == pytest.approx(1.0, abs=1e-6)
     assert turn @ turn.T == pytest.approx(np.eye(3), abs=1e-6)
     assert pytest.approx(y, abs=1e-5) == motion.apply(x.T[:, :, None])[:, :, 0].T
+
+
+def test_ends_of_a_ring_are_found():
+    """C of the last on N of the first at 1.3 Å, in two chains; not at 3 Å, and not in a chain of four."""
+
+    def closed(n: int, apart: float) -> np.ndarray:
+        backbone = ideal_helix(n)
+        backbone[-1, 2] = backbone[0, 0] + [apart, 0.0, 0.0]
+        return backbone
+
+    ring = np.concatenate([closed(5, 1.3), closed(6, 1.3) + 50.0])
+    assert closed_ends(Protein.from_backbone(ring, chain_ids=np.repeat(["A", "B"], [5, 6]))) == [(0, 4), (5, 10)]
+    assert closed_ends(Protein.from_backbone(closed(6, 3.0))) == []
+    assert closed_ends(Protein.from_backbone(closed(4, 1.3))) == []
+
+
+def test_a_joint_has_a_fifth_of_the_chain_on_either_side():
+    """Fifteen of a hundred residues lie 200 Å off: a loose end and no joint, which is looked for from 20 to 80."""
+    backbone = ideal_hairpin(100)
+    backbone[85:] += 200.0
+    protein = Protein.from_backbone(backbone)
+    expected = packing.weakest_joint(packing.touching(protein), 100, 20)
+    assert measures(protein)["joint"] == pytest.approx(expected, abs=1e-12)
+    assert expected > 0 == packing.weakest_joint(packing.touching(protein), 100, 12)
+
+
+def test_a_compiler_is_told_by_its_first_line():
+    with pytest.raises(NoLibraryError, match=r"^sh failed: one$"):
+        _run(["sh", "-c", "printf 'one\\ntwo\\n' >&2; exit 1"])
