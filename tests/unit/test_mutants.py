@@ -158,9 +158,9 @@ def test_the_middle_of_a_whole_chain_is_four_fifths():
     assert stretch.count.tolist() == [80, 20]
 
 
-def test_novelty_searches_sixty_references():
+def test_novelty_searches_250_references():
     """The number that the report states."""
-    assert novelty.KEEP == 60
+    assert novelty.KEEP == 250
 
 
 def test_features_of_a_residue_are_those_of_the_definition():

@@ -260,19 +260,17 @@ def test_sequential_monte_carlo_without_energy_keeps_the_distribution():
 
 @pytest.mark.slow
 def test_sequential_monte_carlo_tilts_towards_low_energy():
-    """The product of N(1, s^2) and exp(-a x) has its mean at 1 - a s^2; the more particles, the nearer."""
+    """The product of N(1, s^2) and exp(-a x) is N(1 - a s^2, s^2): of 400 samples the mean within four errors, 0.1."""
 
     def energy(x, mask):
         return 2.0 * x[:, 0, 0]
 
-    means = []
     for particles in (1, 4, 16):
         run = task(400, energy=energy)
         samples = SequentialMonteCarlo(steps=40, particles=particles, churn=2.0).sample(ExactGaussian(), Line(), run)
-        means.append(samples["x"][:, 0, 0].mean().item())
+        assert samples["x"][:, 0, 0].mean().item() == pytest.approx(1 - 2 * STD**2, abs=0.1)
+        assert samples["x"][:, 0, 0].std().item() == pytest.approx(STD, abs=0.1)
         assert abs(samples["x"][:, 0, 1].mean() - 1) < 0.1  # the other axis knows nothing of it
-    assert means[0] == pytest.approx(1.0, abs=0.1)
-    assert means[0] - 0.2 > means[1] > means[2]
 
 
 def test_particles_of_a_sample_do_not_depend_on_its_neighbours():
