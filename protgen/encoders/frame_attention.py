@@ -14,8 +14,15 @@ from torch import Tensor, nn
 
 from protgen.encoders.base import Encoder
 from protgen.errors import ConfigError
-from protgen.nn.embedding import fourier_features
-from protgen.nn.frame_attention import FrameAttention, FrameUpdate, LocalJoints, PairBias, PairFeatures
+from protgen.nn.embedding import chain_places, fourier_features
+from protgen.nn.frame_attention import (
+    FrameAttention,
+    FrameUpdate,
+    LocalJoints,
+    PairBias,
+    PairFeatures,
+    frame_vectors,
+)
 from protgen.types import Conditioning, Features, State
 
 
@@ -129,16 +136,11 @@ class FrameAttentionEncoder(Encoder):
         mask = state.mask
         frames = state["rots"], state["trans"]
         dtype = self.embed_residue.weight.dtype
-        b, length = mask.shape
         globals = self.embed_global(
             torch.cat([cond.globals.to(dtype), fourier_features(t * 1000, 64).to(dtype)], dim=-1)
         )
 
-        # Places along the chain, counted from both ends so that padding does not matter.
-        index = torch.arange(length, device=mask.device, dtype=torch.float32)
-        lengths = mask.sum(-1, keepdim=True)
-        ends = torch.stack([index.expand(b, -1), lengths - 1 - index], dim=-1)
-        place = fourier_features(ends, 8, max_period=100.0).flatten(-2).to(dtype)
+        place = chain_places(mask).to(dtype)
         known = torch.full_like(place[..., :1], float(x_pred is not None))
         scalars = self.embed_residue(torch.cat([cond.residue.to(dtype), place, known], dim=-1)) + globals[:, None]
         scalars = scalars + self.joints_noisy(*frames, mask)
@@ -158,7 +160,4 @@ class FrameAttentionEncoder(Encoder):
                 bias += self.bias_refreshed(pair).unbind(1)
             scalars, frames = block(scalars, globals, (pair, bias[number]), frames, mask, step)
 
-        rots, trans = frames
-        rotated = (rots - state["rots"])[..., :2].transpose(-1, -2)
-        vectors = torch.cat([(trans - state["trans"])[:, :, None], rotated], dim=2)
-        return Features(scalars, vectors)
+        return Features(scalars, frame_vectors((state["rots"], state["trans"]), frames))

@@ -16,10 +16,9 @@ from torch import Tensor, nn
 
 from protgen.encoders.base import Encoder
 from protgen.errors import ConfigError
-from protgen.nn.embedding import fourier_features
-from protgen.nn.frame_attention import FrameUpdate, LocalJoints
+from protgen.nn.embedding import chain_places, fourier_features
+from protgen.nn.frame_attention import FrameUpdate, LocalJoints, frame_vectors, placed, seen_from
 from protgen.nn.pair_planes import PairPlanes
-from protgen.nn.precision import full_precision
 from protgen.types import Conditioning, Features, State
 
 POINTS = 4  # of each head
@@ -90,31 +89,6 @@ class Layer(nn.Module):
         norms = (local.square().sum(-1) + 1e-6).sqrt()
         parts = [scalar.flatten(-2), local.flatten(-2), norms]
         return self.out(torch.cat([part.to(v.dtype) for part in parts], dim=-1))
-
-
-@full_precision
-def placed(local: Tensor, rots: Tensor, trans: Tensor) -> Float[Tensor, "b l k 3"]:
-    """Points in the axes of residues -> common axes, in nm, so that features are of order one.
-
-    Args:
-        local: (b, l, 3 k).
-        rots: rotations of residues.
-        trans: positions, Å.
-    """
-    points = local.to(trans.dtype).unflatten(-1, (-1, 3))
-    return points @ rots.transpose(-1, -2) + trans[:, :, None] / 10
-
-
-@full_precision
-def seen_from(points: Float[Tensor, "b l k 3"], rots: Tensor, trans: Tensor) -> Float[Tensor, "b l k 3"]:
-    """Points (nm) in the axes of each residue.
-
-    Args:
-        points: in common axes.
-        rots: rotations of residues.
-        trans: positions, Å.
-    """
-    return (points.to(trans.dtype) - trans[:, :, None] / 10) @ rots
 
 
 class Block(nn.Module):
@@ -242,14 +216,9 @@ class FrameTransformerEncoder(Encoder):
         dtype = self.embed_residue.weight.dtype
         known = torch.cat([cond.globals.to(dtype), fourier_features(t * 1000, 64).to(dtype)], dim=-1)
         globals = self.embed_global(known)
-        own = torch.cat(
-            [
-                cond.residue.to(dtype),
-                places(mask).to(dtype),
-                mask.new_full((*mask.shape, 1), x_pred is not None).to(dtype),
-            ],
-            -1,
-        )
+        place = chain_places(mask).to(dtype)
+        guessed = torch.full_like(place[..., :1], float(x_pred is not None))
+        own = torch.cat([cond.residue.to(dtype), place, guessed], dim=-1)
         scalars = self.embed_residue(own) + self.global_to_residue(globals)[:, None] + self.joints_noisy(*frames, mask)
         if guess is not None:
             scalars = scalars + self.joints_x_pred(*guess, mask)
@@ -259,14 +228,4 @@ class FrameTransformerEncoder(Encoder):
         for number, block in enumerate(self.blocks):
             seen = [frames, guess] if number == 0 else [(flow.frames[0].detach(), flow.frames[1].detach())]
             flow = block(flow, seen, cond.pair)
-        rots, trans = flow.frames
-        rotated = (rots - state["rots"])[..., :2].transpose(-1, -2)
-        vectors = torch.cat([(trans - state["trans"])[:, :, None], rotated], dim=2)
-        return Features(self.norm(flow.scalars), vectors)
-
-
-def places(mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l 16"]:
-    """Places along the chain, counted from both ends so that padding does not matter."""
-    index = torch.arange(mask.shape[1], device=mask.device, dtype=torch.float32)
-    ends = torch.stack([index.expand(mask.shape), mask.sum(-1, keepdim=True) - 1 - index], dim=-1)
-    return fourier_features(ends, 8, max_period=100.0).flatten(-2)
+        return Features(self.norm(flow.scalars), frame_vectors(frames, flow.frames))

@@ -36,7 +36,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Generator, Tensor
 
 from protgen.device import widest
@@ -45,6 +45,7 @@ from protgen.errors import ConfigError
 from protgen.families.base import IterativeFamily, Likelihood, LikelihoodFamily
 from protgen.families.ode_likelihood import OdeSettings, cell_time, estimate_by_flow, first_time, snapped, warped
 from protgen.families.targets import Target, stratified
+from protgen.families.variational_bound import Bound, surprise
 from protgen.nn.binned import Support
 from protgen.nn.precision import autocast
 from protgen.samplers.base import Denoiser
@@ -56,35 +57,15 @@ from protgen.spaces.capabilities import (
     encoder_view,
     freedoms,
     held,
+    num_freedoms,
     support_of,
 )
-from protgen.spaces.manifolds import HeatKernel, Manifold, Torus
+from protgen.spaces.manifolds import HeatKernel
 from protgen.types import Conditioning, Losses, State
 
 # EDM's normal distribution of log sigma: mean -1.2 and standard deviation 1.2 for data of std 0.5; ours have std 1.
 EDM_LOG_SIGMA = (-1.2 + math.log(2), 1.2)
 FIRST = 1e-3  # smallest time of the simple weighting
-
-
-@dataclass(frozen=True)
-class Bound:
-    """The three parts of -log p(x), each (b,) in nats, the degrees of freedom, and the standard error of the sum."""
-
-    prior: Float[Tensor, " b"]
-    reconstruction: Float[Tensor, " b"]
-    diffusion: Float[Tensor, " b"]
-    dof: Float[Tensor, " b"]
-    error: Float[Tensor, " b"] | None = None
-
-    @property
-    def nats(self) -> Float[Tensor, " b"]:
-        """Lower bound of log p(x)."""
-        return -(self.prior + self.reconstruction + self.diffusion)
-
-    @property
-    def bits_per_dim(self) -> Float[Tensor, " b"]:
-        """Upper bound of -log2 p(x) for each degree of freedom."""
-        return -self.nats / self.dof / math.log(2)
 
 
 @dataclass(frozen=True)
@@ -347,8 +328,7 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
             gain = self.path.brownian.variance_slope(t) if curved else rate
             diffusion = diffusion + 0.5 * density * gain * error.sum(-1)
         prior, reconstruction = self.ends(x_data, rng)
-        dof = torch.stack(list(freedoms(self.space, x_data).values())).sum(0)
-        return Bound(prior, reconstruction, diffusion, dof)
+        return Bound(prior, reconstruction, diffusion, num_freedoms(self.space, x_data))
 
     def ends(self, x_data: State, rng: Generator) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
         """KL(q(x_1 | x) || p_noise) and E[-log p(x | x_first)], nats."""
@@ -363,7 +343,7 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
             if isinstance(manifold, HeatKernel):
                 steps = torch.randn(*mask.shape, manifold.dim, generator=rng).to(mask.device)
                 x_1 = manifold.diffuse(x_data[name], self.std(one), steps)
-                prior = prior + excess(manifold, x_1, x_data[name], self.std(one), exists[name])
+                prior = prior + manifold.log_ratio(x_1, x_data[name], self.std(one), exists[name]).sum(-1)
                 # The entropy of a normal; that of the kernel at 0.02 rad differs by less than s^2 = 4e-4 nats.
                 log_std = self.std(first)[:, 0, 0].log()
             else:
@@ -457,46 +437,6 @@ def exact_values(space: Space, target: str) -> Support | None:
             "which have; use target=x"
         )
     return support
-
-
-def excess(
-    manifold: HeatKernel, x_1: Tensor, x_data: Tensor, std: Tensor, exists: Bool[Tensor, "b l d"]
-) -> Float[Tensor, " b"]:
-    """log of the kernel over the uniform density at one draw, summed over the coordinates that exist.
-
-    Args:
-        manifold: of the field.
-        x_1: the draw.
-        x_data: the centre of the kernel.
-        std: of the kernel.
-        exists: which coordinates exist; only on a torus may some of a position exist and others not.
-    """
-    if isinstance(manifold, Torus):
-        each = manifold.log_kernels(x_1, x_data, std) + math.log(2 * math.pi)
-        return (each * exists).sum((1, 2))
-    assert isinstance(manifold, Manifold)
-    return masked(manifold.log_kernel(x_1, x_data, std) + manifold.log_volume, exists[..., 0]).sum(-1)
-
-
-def surprise(
-    x_data: Float[Tensor, "b l c"], log_std: Float[Tensor, " b"], support: Support, mask: Tensor, rng: Generator
-) -> Float[Tensor, " b"]:
-    """-log p(x | x_first) of discrete coordinates, at one draw of x_first / alpha, which is normal about x.
-
-    Args:
-        x_data: coordinates.
-        log_std: log standard deviation of x_first / alpha.
-        support: the values that coordinates take.
-        mask: which positions are real.
-        rng: of the draw.
-    """
-    std = log_std.exp()[:, None, None]
-    seen = x_data + std * torch.randn(x_data.shape, generator=rng).to(x_data)
-    values = support.least + support.step * torch.arange(support.count, device=x_data.device)
-    logits = -0.5 * ((seen[..., None] - values) / std[..., None]).square()
-    chosen = ((x_data - support.least) / support.step).round().long()
-    found = logits.log_softmax(-1).gather(-1, chosen[..., None])[..., 0]
-    return -masked(found, mask).flatten(1).sum(-1)
 
 
 class DiffusionDenoiser(Denoiser):

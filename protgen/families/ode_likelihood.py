@@ -51,12 +51,11 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from protgen.nn.binned import Support
-from protgen.samplers.base import Denoiser
+from protgen.samplers.base import Denoiser, between
 from protgen.samplers.curved import kernel_score
 from protgen.samplers.schedules import Path
 from protgen.spaces.base import Space, masked
 from protgen.spaces.capabilities import defined_coordinates, freedoms, held, support_of, tangent_of_defined
-from protgen.spaces.manifolds import HeatKernel
 from protgen.types import Conditioning, State
 
 # Standard deviations of the noise between two values. At 4 noise hides which value it is in 5 % of coordinates, for 0.1
@@ -225,30 +224,20 @@ def noisy_start(path: Path, space: Space, x_data: State, first: float, rng: Gene
         first: the time.
         rng: of the draw.
     """
-    mask, device = x_data.mask, x_data.mask.device
-    noise = space.noise(mask, torch.randn(*mask.shape, space.normals_per_position, generator=rng).to(device))
-    alpha, sigma = path.flat.at(first)
-    fields = {}
-    for name, manifold in space.manifolds.items():
-        if not manifold.curved:
-            fields[name] = alpha * x_data[name] + sigma * noise[name]
-        elif path.brownian is None:
-            fields[name] = manifold.geodesic(x_data[name], noise[name], torch.tensor(first, device=device))
-        else:
-            assert isinstance(manifold, HeatKernel)
-            std = torch.full((len(mask), 1, 1), path.brownian.at(first), device=device)
-            steps = torch.randn(*mask.shape, manifold.dim, generator=rng).to(device)
-            fields[name] = manifold.diffuse(x_data[name], std, steps)
-    return held(space, space.project(State(fields, mask)), x_data)
+
+    def normals(width: int) -> Tensor:
+        return torch.randn(*x_data.mask.shape, width, generator=rng).to(x_data.mask.device)
+
+    noise = space.noise(x_data.mask, normals(space.normals_per_position))
+    return held(space, between(path, space, x_data, noise, first, normals), x_data)
 
 
 def snapped(space: Space, x_data: State, support: Support) -> State:
     """Discrete coordinates at the values of their cells, for data that are dequantised."""
-    fields = {
-        name: support.least + support.step * ((x_data[name] - support.least) / support.step).round()
-        for name in space.manifolds
-    }
-    return State({name: masked(x, x_data.mask) for name, x in fields.items()}, x_data.mask)
+    values = support.values(x_data.mask.device)
+    return State(
+        {name: masked(values[support.index(x_data[name])], x_data.mask) for name in space.manifolds}, x_data.mask
+    )
 
 
 def values_given(space: Space, x: State, support: Support, levels: tuple[float, float]) -> Float[Tensor, " b"]:
@@ -264,7 +253,7 @@ def values_given(space: Space, x: State, support: Support, levels: tuple[float, 
     """
     alpha, sigma = levels
     total = torch.zeros(len(x.mask), device=x.mask.device)
-    values = support.least + support.step * torch.arange(support.count, device=x.mask.device)
+    values = support.values(x.mask.device)
     for name, std in space.noise_std(x.mask).items():
         width = (sigma * std)[:, None, None]
         log_q = -0.5 * ((x[name][..., None] - alpha * values) / width[..., None]).square()

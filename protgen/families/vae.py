@@ -42,8 +42,8 @@ from protgen.spaces.capabilities import (
     VectorPoints,
     auxiliary_losses,
     decoder_start,
-    freedoms,
     grid_of,
+    num_freedoms,
     require,
 )
 from protgen.spaces.observation import observation_of
@@ -219,7 +219,7 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         if self.training:
             beta = self.beta * min(1.0, (float(self.steps) + 1) / (self.settings.warmup + 1))
             self.steps += 1
-        dof = torch.stack(list(freedoms(self.space, x_data).values())).sum(0)
+        dof = num_freedoms(self.space, x_data)
         count = self.settings.importance
         if count > 1:
             weights, prediction = self.log_weights(x_data, cond, count, rng)

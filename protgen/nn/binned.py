@@ -36,6 +36,14 @@ class Support:
     count: int
     volume: float
 
+    def values(self, device: torch.device) -> Float[Tensor, " v"]:
+        """All of them, ascending."""
+        return self.least + self.step * torch.arange(self.count, device=device)
+
+    def index(self, x: Tensor) -> Int[Tensor, "..."]:
+        """The number of the nearest value, from 0."""
+        return ((x - self.least) / self.step).round().long().clamp(0, self.count - 1)
+
 
 class Binned(Density):
     """A product of histograms, each conditioned on the bins of the coordinates before it.

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 
@@ -19,6 +19,13 @@ def fourier_features(x: Float[Tensor, "*n"], dim: int, max_period: float = 1000.
     frequencies = torch.exp(-math.log(max_period) * torch.arange(half, device=x.device, dtype=torch.float32) / half)
     angles = x[..., None].float() * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+def chain_places(mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l 16"]:
+    """Fourier features of places along the chain, counted from both ends so that padding does not matter."""
+    index = torch.arange(mask.shape[1], device=mask.device, dtype=torch.float32)
+    ends = torch.stack([index.expand(mask.shape), mask.sum(-1, keepdim=True) - 1 - index], dim=-1)
+    return fourier_features(ends, 8, max_period=100.0).flatten(-2)
 
 
 class RadialBasis(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from protgen.geometry import frames
 from protgen.nn.embedding import RadialBasis, RelativePosition
-from protgen.nn.precision import full_precision
+from protgen.nn.precision import full_precision, product_dtype
 
 # Of what is asked of pairs. Its weights begin at zero and hear of a few pairs in a thousand: so they grow as fast as at
 # 32 times the learning rate. At 8 times they were hardly used after 800 steps.
@@ -69,7 +69,7 @@ class PairFeatures(nn.Module):
         """Pair features; a set of frames that is None adds nothing, nor do requests that are None."""
         # Terms that broadcast are summed before: every pass over (b, l, l, hidden) is expensive.
         rows = self.left(scalars)[:, :, None] + self.offset(scalars.shape[1], scalars.device).to(scalars.dtype)
-        hidden = (rows + self.right(scalars)[:, None]).to(self.low_dtype(scalars))
+        hidden = (rows + self.right(scalars)[:, None]).to(product_dtype(scalars))
         for read, one in zip(self.geometry, sets, strict=True):
             if one is not None:
                 hidden = hidden + read(self.invariants(*one, dtype=hidden.dtype))
@@ -90,12 +90,6 @@ class PairFeatures(nn.Module):
         distance, direction, rotation = relative_frames(rots, trans)
         parts = [self.radial(distance), torch.log1p(distance)[..., None] / 3, direction, rotation]
         return torch.cat([part.to(dtype) for part in parts], dim=-1)
-
-    @staticmethod
-    def low_dtype(x: Tensor) -> torch.dtype:
-        """The dtype of matrix products here: autocast's where it is on."""
-        device = x.device.type
-        return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
 
 class LocalJoints(nn.Module):
@@ -156,6 +150,31 @@ class PairBias(nn.Module):
         b, length = pair.shape[:2]
         bias = self.weight @ pair.flatten(1, 2).transpose(1, 2)
         return bias.reshape(b, self.blocks, self.heads, length, length)
+
+
+@full_precision
+def placed(local: Tensor, rots: Tensor, trans: Tensor) -> Float[Tensor, "b l k 3"]:
+    """Points in the axes of residues -> common axes, in nm, so that features are of order one.
+
+    Args:
+        local: (b, l, 3 k).
+        rots: rotations of residues.
+        trans: positions, Å.
+    """
+    points = local.to(trans.dtype).unflatten(-1, (-1, 3))
+    return points @ rots.transpose(-1, -2) + trans[:, :, None] / 10
+
+
+@full_precision
+def seen_from(points: Float[Tensor, "b l k 3"], rots: Tensor, trans: Tensor) -> Float[Tensor, "b l k 3"]:
+    """Points (nm) in the axes of each residue.
+
+    Args:
+        points: in common axes.
+        rots: rotations of residues.
+        trans: positions, Å.
+    """
+    return (points.to(trans.dtype) - trans[:, :, None] / 10) @ rots
 
 
 class FrameAttention(nn.Module):
@@ -236,7 +255,6 @@ class FrameAttention(nn.Module):
         keys = torch.cat([k.to(dtype), k_points, from_key], -1)
         return (queries @ keys.transpose(-1, -2) + bias).softmax(-1)
 
-    @full_precision
     def place_points(self, local: Tensor, rots: Tensor, trans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key (b, h, l, 3 p) and value points (b, h, l, 6 p), in nm, so that weights are of order one.
 
@@ -246,10 +264,8 @@ class FrameAttention(nn.Module):
             trans: positions, Å.
         """
         b, length, _ = trans.shape
-        local = local.to(trans.dtype).reshape(b, length, self.heads * self.points * 4, 3)
-        placed = local @ rots.transpose(-1, -2) + trans[:, :, None] / 10
-        placed = placed.reshape(b, length, self.heads, self.points * 4, 3).transpose(1, 2)
-        q, k, v = placed.split([self.points, self.points, 2 * self.points], dim=-2)
+        points = placed(local, rots, trans).reshape(b, length, self.heads, self.points * 4, 3).transpose(1, 2)
+        q, k, v = points.split([self.points, self.points, 2 * self.points], dim=-2)
         return q.flatten(-2), k.flatten(-2), v.flatten(-2)
 
     @full_precision
@@ -264,8 +280,18 @@ class FrameAttention(nn.Module):
         """
         b, _, length, _ = attention.shape
         seen = (attention.to(trans.dtype) @ v_points).reshape(b, self.heads, length, 2 * self.points, 3)
-        seen = seen.permute(0, 2, 1, 3, 4).flatten(2, 3)
-        return (seen - trans[:, :, None] / 10) @ rots
+        return seen_from(seen.permute(0, 2, 1, 3, 4).flatten(2, 3), rots, trans)
+
+
+def frame_vectors(start: tuple[Tensor, Tensor], end: tuple[Tensor, Tensor]) -> Float[Tensor, "b l 3 3"]:
+    """The three vectors that a frame head reads: displacement (Å), changes of the x and y axes.
+
+    Args:
+        start: rotations and positions before.
+        end: after.
+    """
+    turned = (end[0] - start[0])[..., :2].transpose(-1, -2)
+    return torch.cat([(end[1] - start[1])[:, :, None], turned], dim=2)
 
 
 class FrameUpdate(nn.Module):

@@ -316,20 +316,38 @@ def noised(path: Path, space: Space, task: SamplingTask, data: State, noise: Sta
     """
     if path.brownian is None:
         noise = aligned(space, noise, data)  # flow matching is trained on paths to noise aligned with the data
-    time = task.start_time
+    return between(path, space, data, noise, task.start_time, lambda width: draw_normals(task, width))
+
+
+def between(
+    path: Path, space: Space, data: State, noise: State, time: float, normals: Callable[[int], Tensor]
+) -> State:
+    """The point of a path at one time between data and noise.
+
+    Args:
+        path: of a denoiser.
+        space: of the points.
+        data: x_data.
+        noise: x_noise.
+        time: 0 at the data, 1 at the noise.
+        normals: (b, l, width) standard normals of a given width, for fields that diffuse.
+
+    Raises:
+        UsageError: if a curved field is to diffuse on a manifold without a heat kernel.
+    """
     fields = {}
     for name, manifold in space.manifolds.items():
         if not manifold.curved:
             alpha, sigma = path.flat.at(time)
             fields[name] = alpha * data[name] + sigma * noise[name]
         elif path.brownian is None:
-            fields[name] = manifold.geodesic(data[name], noise[name], torch.tensor(time, device=task.mask.device))
+            fields[name] = manifold.geodesic(data[name], noise[name], torch.tensor(time, device=data.mask.device))
         elif isinstance(manifold, HeatKernel):
-            std = data[name].new_full((len(task.mask), 1, 1), path.brownian.at(time))
-            fields[name] = manifold.diffuse(data[name], std, draw_normals(task, manifold.dim))
+            std = data[name].new_full((len(data.mask), 1, 1), path.brownian.at(time))
+            fields[name] = manifold.diffuse(data[name], std, normals(manifold.dim))
         else:
             raise UsageError(f"no Brownian motion is known on {type(manifold).__name__}; use flow_matching")
-    return space.project(State(fields, task.mask))
+    return space.project(State(fields, data.mask))
 
 
 def draw_normals(task: SamplingTask, width: int) -> Float[Tensor, "b l k"]:

@@ -100,8 +100,4 @@ class Euler(SteppingSampler):
             x_pred: the prediction of x_data there.
             step: the times, the path and the task.
         """
-        alpha_t, sigma_t, alpha_s, sigma_s = step.flat()
-        noise = (x - alpha_t * x_pred) / sigma_t
-        fresh_fraction = 1 - (step.s / step.t) ** self.churn
-        noise = (1 - fresh_fraction) ** 0.5 * noise + fresh_fraction**0.5 * step.fresh(name)
-        return alpha_s * x_pred + sigma_s * noise
+        return self.mean(name, x, x_pred, step) + self.fresh_std(name, step) * step.fresh(name)

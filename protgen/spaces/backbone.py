@@ -75,6 +75,12 @@ class Rotations(Manifold, HeatKernel):
         angle = so3.angle_between(x_data, x_t)
         return igso3.log_density(angle, std[..., 0]) - self.log_volume
 
+    def log_ratio(
+        self, x_t: Tensor, x_data: Tensor, std: Tensor, exists: Bool[Tensor, "b l d"]
+    ) -> Float[Tensor, "b l"]:
+        """IGSO(3) over the Haar measure; 0 where a rotation does not exist."""
+        return masked(self.log_kernel(x_t, x_data, std) + self.log_volume, exists[..., 0])
+
 
 class FrameHead(nn.Module):
     """Predicts x_data from the first equivariant vectors: a displacement, and new x and y axes by Gram-Schmidt.

@@ -254,6 +254,11 @@ def freedoms(space: Space, state: State) -> dict[str, Float[Tensor, " b"]]:
     return space.field_dof(state.mask)
 
 
+def num_freedoms(space: Space, state: State) -> Float[Tensor, " b"]:
+    """Degrees of freedom of these points, all fields together."""
+    return torch.stack(list(freedoms(space, state).values())).sum(0)
+
+
 def tangent_of_defined(space: Space, tangent: State, at: State) -> State:
     """The part of tangent vectors that keeps the conventions and moves only coordinates that exist.
 

@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 
@@ -92,6 +92,19 @@ class HeatKernel(ABC):
             std: of the kernel.
         """
 
+    @abstractmethod
+    def log_ratio(
+        self, x_t: Tensor, x_data: Tensor, std: Tensor, exists: Bool[Tensor, "b l d"]
+    ) -> Float[Tensor, "b l"]:
+        """log of k(x_t | x_data; std) over the uniform density, of the coordinates that exist.
+
+        Args:
+            x_t: where the densities are evaluated.
+            x_data: the centre of the kernel.
+            std: of the kernel.
+            exists: which coordinates exist; unless a manifold is a product of circles, all of a position or none.
+        """
+
 
 class Euclidean(Manifold):
     """R^dim with the usual distance."""
@@ -158,6 +171,12 @@ class Torus(Manifold, HeatKernel):
     def log_kernel(self, x_t: Tensor, x_data: Tensor, std: Tensor) -> Float[Tensor, "b l"]:
         """log of the sum of normal densities over the images, summed over coordinates."""
         return self.log_kernels(x_t, x_data, std).sum(-1)
+
+    def log_ratio(
+        self, x_t: Tensor, x_data: Tensor, std: Tensor, exists: Bool[Tensor, "b l d"]
+    ) -> Float[Tensor, "b l"]:
+        """Summed over the circles that exist."""
+        return ((self.log_kernels(x_t, x_data, std) + math.log(2 * math.pi)) * exists).sum(-1)
 
     def log_kernels(self, x_t: Tensor, x_data: Tensor, std: Tensor) -> Tensor:
         """log of the kernel of each circle by itself, (..., dim): what a torus is a product of.

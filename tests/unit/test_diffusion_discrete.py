@@ -47,7 +47,7 @@ def test_with_the_exact_denoiser_the_bound_is_the_entropy(path, rng):
 
 
 def test_values_are_certain_where_little_noise_is_left_and_a_coin_toss_where_nothing_else_is(rng):
-    from protgen.families.diffusion import surprise
+    from protgen.families.variational_bound import surprise
 
     space = Image(1, 2, 1, binary=True)
     x = torch.tensor([[[1.0], [-1.0]]])
