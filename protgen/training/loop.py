@@ -20,7 +20,7 @@ from protgen.training.batches import Batches, source_of
 from protgen.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from protgen.training.curve import LossCurve
 from protgen.training.ema import ExponentialMovingAverage
-from protgen.training.optimizers import make_optimizer
+from protgen.training.optimizers import make_optimizer, set_rate
 from protgen.training.requirements import require_extra
 from protgen.training.schedule import Budget, learning_rate
 from protgen.training.settings import Machine, TrainSettings
@@ -240,8 +240,7 @@ class Training:
             step: from 0.
             rate: learning rate.
         """
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["scale"]
+        set_rate(self.optimizer, rate)
         rng = step_generator(self.settings.seed, step, self.fabric.global_rank)
         given = StepInput(batch.to(self.fabric.device), rng)
         terms = train_step(self.fabric, self.loss, self.optimizer, given, self.settings.clip)

@@ -43,6 +43,12 @@ def make_optimizer(module: nn.Module, settings: TrainSettings, betas: tuple[floa
     return Together([muon, adam])
 
 
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give each group its learning rate, for a rate of AdamW."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["scale"]
+
+
 def hidden_matrices(module: nn.Module) -> list[nn.Parameter]:
     """The weights of linear layers whose inputs and outputs are both wide."""
     linear = {id(layer.weight) for layer in module.modules() if isinstance(layer, nn.Linear)}

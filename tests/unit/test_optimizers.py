@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from protgen.training.optimizers import HIDDEN, hidden_matrices, make_optimizer
+from protgen.training.optimizers import HIDDEN, hidden_matrices, make_optimizer, set_rate
 from protgen.training.settings import TrainSettings
 
 BETAS = (0.9, 0.999)
@@ -56,9 +56,21 @@ def test_muon_takes_hidden_matrices_alone_and_moves_them_by_its_rate():
     # The gradient of a batch of 16 has rank 16, or 7, that of the input; each singular value becomes one, within 30 %.
     values = torch.linalg.svdvals(moved["1.weight"])[:3] / (3e-3 * 0.2 * (2 * HIDDEN) ** 0.5)
     assert ((values > 0.65) & (values < 1.35)).all(), values
+    alone = network()
+    reference = torch.optim.Muon([alone[1].weight], lr=3e-3, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+    step_of(alone, reference)
+    assert torch.equal(alone[1].weight, module[1].weight)
     # AdamW's first step is its rate for every weight.
     assert moved["0.weight"].abs().median() == pytest.approx(1e-3, rel=1e-3)
     assert len(optimizer.state) == 6
+
+
+def test_the_rate_of_muon_keeps_its_ratio():
+    module = network()
+    optimizer = make_optimizer(module, TrainSettings(lr=1e-3, muon_lr=3e-3), BETAS)
+    set_rate(optimizer, 2e-4)
+    assert [group["lr"] for group in optimizer.param_groups] == [pytest.approx(6e-4), 2e-4, 2e-4]
+    assert [group["lr"] for part in optimizer.parts for group in part.param_groups] == [pytest.approx(6e-4), 2e-4, 2e-4]
 
 
 def test_its_state_is_that_of_both_and_can_be_put_back():
