@@ -92,7 +92,7 @@ def test_overlaps_count_from_their_limit(kinds, limit, monkeypatch):
     for gap, clashes in ((limit - 1e-6, 1), (limit + 1e-6, 0)):
         xyz = np.full((2, 7, 3), np.nan)
         xyz[0, kinds[0]], xyz[1, kinds[1]] = 0.0, [gap, 0.0, 0.0]
-        monkeypatch.setattr("protgen.metrics.clashscore.all_atoms", lambda protein, xyz=xyz: xyz)
+        monkeypatch.setattr("protgen.metrics.clashscore.all_atoms", lambda protein, joints, xyz=xyz: xyz)
         assert overlapping(Protein.from_backbone(ideal_helix(2), chain_ids=np.array(["A", "B"]))) == (clashes, 2)
 
 
@@ -103,7 +103,7 @@ def test_bonds_are_counted_along_the_chain():
         xyz = np.full((2, 7, 3), np.nan)
         xyz[0, kinds[0]], xyz[1, kinds[1]] = 0.0, [1.0, 0.0, 0.0]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("protgen.metrics.clashscore.all_atoms", lambda protein, xyz=xyz: xyz)
+            patch.setattr("protgen.metrics.clashscore.all_atoms", lambda protein, joints, xyz=xyz: xyz)
             assert overlapping(helix)[0] == clashes
 
 
@@ -113,7 +113,7 @@ def test_clashscore_is_per_thousand_atoms():
     assert Clashscore().measure(Protein.from_backbone(helix))["clashscore_h"] == 0
     two = Protein.from_backbone(np.concatenate([helix, helix + 0.1]), chain_ids=np.repeat(["A", "B"], 20))
     clashes, atoms = overlapping(two)
-    assert atoms == 2 * (20 * 5 + 19) == np.isfinite(all_atoms(two)).all(-1).sum()
+    assert atoms == 2 * (20 * 5 + 19) == np.isfinite(all_atoms(two, links(two))).all(-1).sum()
     assert Clashscore().measure(two)["clashscore_h"] == pytest.approx(1000 * clashes / atoms)
     assert clashes > atoms
 
