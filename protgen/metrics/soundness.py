@@ -7,7 +7,6 @@ with what other chains add to their packing, and the worst one counts.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from protgen.metrics.base import Metric, Quantity, Value
 from protgen.metrics.compactness import radius_of_gyration
 from protgen.metrics.packing import bare_end, share_apart, side_neighbours, touching, weakest_joint
 from protgen.metrics.reference_data import soundness_reference, typical_radius_of_gyration
-from protgen.metrics.secondary_structure import p_sea, secondary_structure
+from protgen.metrics.secondary_structure import p_sea, runs, secondary_structure
 from protgen.structure.dssp import UNASSIGNED
 from protgen.structure.protein import BACKBONE, Protein
 
@@ -122,17 +121,6 @@ def _of_chain(
         "coil_end": float(bare_end(structured)),
         "unpaired_strands": float(unpaired(own, extended[members])),
     }
-
-
-def runs(codes: np.ndarray, letter: str, least: int) -> list[tuple[int, int]]:
-    """(first, one past the last) of the runs of one letter that are long enough."""
-    found, place = [], 0
-    for code, group in groupby(codes.tolist()):
-        n = len(list(group))
-        if code == letter and n >= least:
-            found.append((place, place + n))
-        place += n
-    return found
 
 
 def unpaired(codes: np.ndarray, extended: np.ndarray) -> int:
