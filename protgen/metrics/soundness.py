@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from protgen.metrics.base import Metric, Quantity, Value
+from protgen.metrics.base import Metric, Quantity, Value, number_of
 from protgen.metrics.compactness import radius_of_gyration
 from protgen.metrics.packing import bare_end, share_apart, side_neighbours, touching, weakest_joint
 from protgen.metrics.reference_data import soundness_reference, typical_radius_of_gyration
@@ -139,13 +139,9 @@ def faults_of(values: Mapping[str, Value | None], length: float) -> list[str]:
     found = [
         fault.word
         for fault in FAULTS
-        if fault.sign * _number(values.get(fault.column)) > fault.sign * reference.at(fault.column, length)
+        if fault.sign * number_of(values.get(fault.column)) > fault.sign * reference.at(fault.column, length)
     ]
     return list(dict.fromkeys(found))
-
-
-def _number(value: Value | None) -> float:
-    return float(value) if isinstance(value, int | float) else np.nan
 
 
 class Soundness(Metric):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from protgen.errors import StructureError
 from protgen.metrics.bonds import Bonds
 from protgen.metrics.cb_deviation import GENERAL, CbDeviation, cb_deviations, ideal_cb
 from protgen.metrics.clashscore import Clashscore, all_atoms, overlapping
@@ -165,3 +166,9 @@ def test_the_shipped_levels_agree_with_ramalyze_within_a_point():
     for entry in json.loads(results.read_text(encoding="utf-8"))["agreement"].values():
         for name in ("favoured", "outliers", "whole_favoured", "whole_outliers"):
             assert abs(entry[name] - entry[f"{name}_molprobity"]) < 0.01
+
+
+def test_a_collapsed_structure_is_refused():
+    """Its pairs would fill the memory: 1,700 residues on one place have 36 million."""
+    with pytest.raises(StructureError, match="on top of each other"):
+        Clashscore().measure(Protein.from_backbone(np.repeat(ideal_helix(1), 1700, axis=0)))

@@ -112,7 +112,7 @@ def test_what_the_reader_noticed_in_a_file_of_a_condition_is_said(tmp_path):
 
 def test_notes_of_a_reference_name_what_was_left_out():
     notes = load_reference(CASES / "assembly").notes
-    assert any("multi_model in 1 files" in note for note in notes)
+    assert any("multi_model in 1 file (" in note for note in notes)
     assert not load_reference(CASES / "assembly").training
 
 
