@@ -15,8 +15,8 @@ from protgen.errors import DataError, UsageError
 from protgen.evaluation.collect import collect_files, skipped_files
 from protgen.evaluation.reference import load_reference
 from protgen.evaluation.runner import Settings, evaluate
-from protgen.structure.bridges import arc
 from protgen.structure.file_names import is_structure_name, stem
+from protgen.structure.gaps import arc
 from protgen.structure.ideal import build_from_torsions, ideal_helix
 from protgen.structure.protein import Protein
 from protgen.structure.reader import count_models, read_structure
@@ -108,6 +108,10 @@ def test_what_the_reader_noticed_in_a_file_of_a_condition_is_said(tmp_path):
     assert len(lines) == 1
     assert "chain_break (2" in lines[0]
     assert Motif(str(CASES / "ins_kabat.pdb"), "5/A50-54/5").cautions([16]) == []
+    path = tmp_path / "chain_break.pdb"
+    path.write_bytes((CASES / "assembly" / "copy.pdb1").read_bytes())
+    (line,) = Partial(str(path)).cautions([24])
+    assert "multi_model (2" in line
 
 
 def test_notes_of_a_reference_name_what_was_left_out():
