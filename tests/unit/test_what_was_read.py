@@ -101,6 +101,12 @@ def test_missing_residues_lie_on_an_arc():
     ca = np.concatenate([ends[:1, 1], built[:, 1], far[None, 1]])
     assert np.abs(np.linalg.norm(np.diff(ca, axis=0), axis=-1) - 3.8).max() < 1e-6
     assert np.abs(np.linalg.norm(built[:, [0, 2]] - built[:, 1:2], axis=-1) - np.hypot(1.2, 0.8)).max() < 1e-9
+    # The middle lies above that of the chord, where the arc was to bulge to, and N comes before C.
+    chord = (far[1] - ends[0, 1]) / np.linalg.norm(far[1] - ends[0, 1])
+    up = np.array([0.0, 1.0, 0.0]) - chord[1] * chord
+    bulge = built[4, 1] - (far[1] + ends[0, 1]) / 2
+    assert bulge / np.linalg.norm(bulge) == pytest.approx(up / np.linalg.norm(up), abs=1e-6)
+    assert (built[4, 2] - built[4, 0]) @ chord == pytest.approx(2.4, abs=1e-6)
 
 
 def test_what_the_reader_noticed_in_a_file_of_a_condition_is_said(tmp_path):
