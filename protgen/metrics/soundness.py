@@ -96,7 +96,7 @@ def _of_chain(
         members: (n,) rows of the chain, in order.
         codes: (l,) secondary structure of all residues.
         extended: (l,) the same by P-SEA.
-        around: (l,) neighbours before each side chain.
+        around: (l,) neighbours in front of each side chain.
         pairs: (m, 2) touching pairs.
     """
     length = len(members)
