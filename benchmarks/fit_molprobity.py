@@ -19,9 +19,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from fit_reference import fit_density
 
 from protgen.errors import StructureError
-from protgen.metrics.bonds import OUTLIER_Z, TARGETS, covalent_geometry
+from protgen.metrics.bonds import Bonds
 from protgen.metrics.ramachandran import UNCLASSIFIED, log_density, placeholder_glycines
 from protgen.metrics.ramachandran_molprobity import CLASSES, SCALE, molprobity_classes, molprobity_verdicts
 from protgen.metrics.reference_data import ramachandran_reference
@@ -33,12 +34,9 @@ from protgen.structure.writer import write_structure
 FAVOURED = 0.02  # score
 ALLOWED = np.array([0.0005, 0.001, 0.002, 0.001, 0.001, 0.001])  # by class
 RESOLUTION = 1.8  # Å
-GRID = 120  # cells of 3 degrees
 BANDWIDTHS = np.array([2.0, 3.0, 4.0, 5.0, 6.5, 8.0, 10.0, 12.0, 15.0])  # degrees
 MIDDLE_BANDWIDTH, FITTED_AT = 3.0, 75_000  # degrees, for so many residues; it falls as n^(-1/6) (Scott, 1992)
 SENSITIVITY = 0.15  # power of the pilot density by which bandwidths differ; these two agree best with ramalyze
-PILOT_BANDWIDTH = 8.0  # degrees
-BACKGROUND = 1e-9  # density per cell that keeps the logarithm finite far from every native
 MAX_OUTLIERS = 0.01  # of lengths and angles beyond 4 sigma
 WHOLE = 20  # files of each set that ramalyze reads itself
 SCORES = """
@@ -69,9 +67,7 @@ def torsions(protein: Protein) -> np.ndarray:
 
 def good(protein: Protein) -> bool:
     """Whether at most one in a hundred lengths and angles is an outlier."""
-    values = covalent_geometry(protein)
-    z = np.concatenate([(v - TARGETS[k].ideal) / TARGETS[k].sigma for k, v in values.items()])
-    return len(z) > 0 and bool((np.abs(z) > OUTLIER_Z).mean() <= MAX_OUTLIERS)
+    return Bonds().measure(protein)["geometry_outliers"] <= MAX_OUTLIERS
 
 
 def natives(chains: Path, split: str, resolution: float | None = None) -> list[Protein]:
@@ -98,33 +94,10 @@ def scores(rows: np.ndarray, python: str) -> np.ndarray:
         return np.load(file)
 
 
-def smooth(counts: np.ndarray, bandwidth: float) -> np.ndarray:
-    """Convolve a periodic histogram with a wrapped Gaussian of `bandwidth` degrees, by Fourier series."""
-    frequency = np.fft.fftfreq(GRID, d=1.0 / GRID)
-    decay = np.exp(-0.5 * (np.deg2rad(bandwidth) * frequency) ** 2)
-    return np.clip(np.fft.ifft2(np.fft.fft2(counts) * decay[:, None] * decay[None, :]).real, 0.0, None)
-
-
-def histogram(degrees: np.ndarray) -> np.ndarray:
-    """Counts of (2, n) phi and psi on the grid, each point shared between its four cells (linear binning)."""
-    x, y = (degrees + 180.0) / 360.0 * GRID
-    i, j = np.floor(x).astype(int), np.floor(y).astype(int)
-    counts = np.zeros((GRID, GRID))
-    for di, wx in ((0, 1 - (x - i)), (1, x - i)):
-        for dj, wy in ((0, 1 - (y - j)), (1, y - j)):
-            np.add.at(counts, ((i + di) % GRID, (j + dj) % GRID), wx * wy)
-    return counts
-
-
 def density_of(degrees: np.ndarray) -> np.ndarray:
     """(g, g) log density of (2, n) phi and psi: a kernel density whose bandwidth falls with a pilot density."""
-    n = degrees.shape[1]
-    pilot = np.log(smooth(histogram(degrees), PILOT_BANDWIDTH) / n + BACKGROUND)
-    here = log_density(*np.deg2rad(degrees), np.zeros(n, int), pilot[None])
-    wanted = MIDDLE_BANDWIDTH * (n / FITTED_AT) ** (-1 / 6) * np.exp(-SENSITIVITY * (here - here.mean()))
-    nearest = np.abs(np.log(wanted[:, None] / BANDWIDTHS)).argmin(axis=1)
-    parts = [smooth(histogram(degrees[:, nearest == k]), width) for k, width in enumerate(BANDWIDTHS)]
-    return np.log(np.sum(parts, axis=0) / n + BACKGROUND).astype(np.float16)
+    middle = MIDDLE_BANDWIDTH * (degrees.shape[1] / FITTED_AT) ** (-1 / 6)
+    return fit_density(*np.deg2rad(degrees), middle, SENSITIVITY, BANDWIDTHS).astype(np.float16)
 
 
 def fit(rows: np.ndarray, python: str) -> dict[str, np.ndarray]:

@@ -132,18 +132,31 @@ def _histogram(phi: np.ndarray, psi: np.ndarray) -> np.ndarray:
     return counts
 
 
-def fit_density(phi: np.ndarray, psi: np.ndarray) -> np.ndarray:
-    """Adaptive kernel density (Abramson, 1982): bandwidth falls as the square root of a pilot density.
+def fit_density(
+    phi: np.ndarray,
+    psi: np.ndarray,
+    middle: float = 5.0,
+    sensitivity: float = 0.5,
+    bandwidths: np.ndarray = BANDWIDTHS,
+) -> np.ndarray:
+    """Adaptive kernel density (Abramson, 1982): bandwidth falls as a power of a pilot density.
+
+    Args:
+        phi: (n,) radians.
+        psi: (n,) radians.
+        middle: degrees, where the pilot density has its mean logarithm.
+        sensitivity: the power; Abramson's is 1/2.
+        bandwidths: degrees, those that are used.
 
     Returns:
         (g, g) natural log of the density per cell.
     """
     pilot = np.log(_smooth(_histogram(phi, psi), PILOT_BANDWIDTH) / len(phi) + BACKGROUND)
     here = log_density(phi, psi, np.zeros(len(phi), int), pilot[None])
-    wanted = 5.0 * np.exp(-0.5 * (here - here.mean()))
-    nearest = np.abs(np.log(wanted[:, None] / BANDWIDTHS)).argmin(axis=1)
+    wanted = middle * np.exp(-sensitivity * (here - here.mean()))
+    nearest = np.abs(np.log(wanted[:, None] / bandwidths)).argmin(axis=1)
     density = sum(
-        _smooth(_histogram(phi[nearest == k], psi[nearest == k]), width) for k, width in enumerate(BANDWIDTHS)
+        _smooth(_histogram(phi[nearest == k], psi[nearest == k]), width) for k, width in enumerate(bandwidths)
     )
     return np.log(np.asarray(density) / len(phi) + BACKGROUND)
 

@@ -14,9 +14,7 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from protgen.errors import StructureError
 from protgen.metrics.bonds import Bonds
 from protgen.metrics.reference_data import SoundnessReference
 from protgen.metrics.soundness import FAULTS, measures
+from protgen.parallel import run
 from protgen.structure.reader import read_structure
 
 SHARE = 0.05  # of natives that stand on their own beyond each limit, at most
@@ -69,9 +68,8 @@ def alone(row: Row) -> bool:
 
 def measure_all(paths: Sequence[Path], jobs: int) -> list[Row]:
     """The chains that could be measured."""
-    with ProcessPoolExecutor(jobs) if jobs > 1 else nullcontext() as pool:
-        found: Iterable[Row | None] = pool.map(measure, paths, chunksize=32) if pool else map(measure, paths)
-        return [row for row in found if row is not None]
+    outcomes = sorted(run(measure, paths, jobs=jobs), key=lambda outcome: outcome.index)
+    return [outcome.result for outcome in outcomes if outcome.result is not None]
 
 
 def column(rows: Sequence[Row], name: str) -> np.ndarray:
@@ -101,7 +99,6 @@ def beyond(rows: Sequence[Row], reference: SoundnessReference) -> dict[str, np.n
             [fault.sign * row[fault.column] > fault.sign * reference.at(fault.column, row["length"]) for row in rows]
         )
         for fault in FAULTS
-        if fault.column in reference.curves
     }
 
 

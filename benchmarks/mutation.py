@@ -41,6 +41,7 @@ from typing import Any
 import coverage
 import pytest
 from mutation_places import PACKAGES, ROOT, Mutant, draw, mutated
+from scipy.stats import binomtest
 
 RESULT = ROOT / "benchmarks/results/mutation.json"
 EQUIVALENT = ROOT / "benchmarks/mutation_equivalent.json"
@@ -290,13 +291,6 @@ def judge(mutant: Mutant, tests: list[str], table: dict[str, Any], work: Path, t
     print(*words, f"{time.time() - start:.0f} s", flush=True)
 
 
-def wilson(k: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share (Wilson 1927, doi:10.1080/01621459.1927.10502953)."""
-    z = 1.959964
-    middle, half = k / n + z * z / (2 * n), z * (k / n * (1 - k / n) / n + z * z / (4 * n * n)) ** 0.5
-    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
-
-
 def report(mutants: list[Mutant], seed: int, out: Path) -> None:
     """Prints the share killed by package and writes everything down."""
     reasons: dict[str, str] = json.loads(EQUIVALENT.read_text()) if EQUIVALENT.exists() else {}
@@ -311,7 +305,7 @@ def report(mutants: list[Mutant], seed: int, out: Path) -> None:
         n_equivalent = sum(m.key in reasons for m in alive)
         n, killed = len(judged) - n_equivalent, len(judged) - len(alive)
         if n:
-            low, high = wilson(killed, n)
+            low, high = binomtest(killed, n).proportion_ci(method="wilson")
             shares[name] = {"mutants": len(judged), "equivalent": n_equivalent, "killed": killed}
             shares[name] |= {"share": round(killed / n, 4), "interval_95": [round(low, 4), round(high, 4)]}
             print(

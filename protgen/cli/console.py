@@ -63,17 +63,22 @@ def say_error(message: str) -> None:
     stderr().print(f"[bold red]error:[/] {escape(line)}", soft_wrap=True)
 
 
+def number_of(value: float | None) -> float:
+    """A number from JSON, where null stands for one that does not exist."""
+    return math.nan if value is None else float(value)
+
+
 def warn(message: str) -> None:
     """One line of warning."""
     stderr().print(f"[yellow]warning:[/] {escape(message)}", soft_wrap=True)
 
 
 def warnings_in_words(counts: Mapping[str, int]) -> str:
-    """Reader warnings in one line: `chain_break in 3 files (neighbours in a chain are not bonded)`."""
-    from protgen.structure.read_warnings import CODES
+    """Reader warnings in one line, the most frequent first."""
+    from protgen.structure.read_warnings import noticed
 
     ranked = sorted(counts.items(), key=lambda entry: -entry[1])
-    return "; ".join(f"{code} in {n} file{'' if n == 1 else 's'} ({CODES.get(code, '')})" for code, n in ranked)
+    return "; ".join(noticed(code, n) for code, n in ranked)
 
 
 @contextmanager

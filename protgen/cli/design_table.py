@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from protgen.cli.console import table
+from protgen.cli.console import number_of, table
 from protgen.types import JSON
 
 SS = "secondary_structure"
@@ -27,7 +27,7 @@ def verdict(record: JSON) -> list[str]:
         ("broken", v["chain_breaks"]),
         ("clash", v["n_clashes"]),
         ("left-handed", v["left_handed_helices"]),
-        ("Rama", number(v["rama_favoured"]) < RAMA_LOW),
+        ("Rama", number_of(v["rama_favoured"]) < RAMA_LOW),
     ]
     faults = str(v.get("faults") or "")  # a record of protgen 0.3 or older has none
     missed = [m["condition"] for m in record["measured"] if m["condition"] in asked_for(record) and not m["satisfied"]]
@@ -44,11 +44,6 @@ def verdict(record: JSON) -> list[str]:
 def asked_for(record: JSON) -> set[str]:
     """Names of the conditions of the request."""
     return {entry["condition"] for entry in record["requested"]}
-
-
-def number(value: float | None) -> float:
-    """A number from JSON, where null stands for one that does not exist."""
-    return math.nan if value is None else float(value)
 
 
 def percent(value: float | None) -> str:
@@ -127,13 +122,13 @@ def asked_and_got_in_brief(met: JSON) -> tuple[str, str]:
     """What was asked of a condition and what came out; of a motif its contig and its RMSD."""
     asked, got = met["asked"], met["got"]
     if met["condition"] == "motif" and isinstance(got, dict) and "rmsd" in got:
-        return brief(str(asked).partition(" ")[2], 30), f"RMSD {number(got['rmsd']):.2f} Å"
+        return brief(str(asked).partition(" ")[2], 30), f"RMSD {number_of(got['rmsd']):.2f} Å"
     return brief(asked), brief(got)
 
 
 def off_by(value: float | None) -> str:
     """A difference as it is read: what is left by rounding, below a millionth, is 0."""
-    off = number(value)
+    off = number_of(value)
     return "-" if math.isnan(off) else "0" if off < LEAST_OFF else f"{off:.3g}"
 
 

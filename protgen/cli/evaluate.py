@@ -88,7 +88,7 @@ def write_pages(
     if output.figures:
         from protgen.evaluation.figures import write_figures
 
-        files["figures"] = write_figures(result, out, settings.reference)
+        files["figures"] = write_figures(result, out, settings.reference, control)
     return files
 
 

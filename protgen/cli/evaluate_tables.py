@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
-from protgen.cli.console import escape, stdout, table, warn, warnings_in_words
+from protgen.cli.console import escape, number_of, stdout, table, warn, warnings_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,11 +73,6 @@ def interval_of(summary: "Mapping[str, Any]", scale: float) -> str:
     """The ends of an interval; empty where there is none."""
     ends = [show_number(scale * number_of(summary.get(end))) for end in ("ci_low", "ci_high")]
     return "" if "-" in ends else " to ".join(ends)
-
-
-def number_of(value: float | None) -> float:
-    """A number of `summary.json`, where null stands for none."""
-    return math.nan if value is None else float(value)
 
 
 def designability_table(result: "EvaluationResult") -> "Table":

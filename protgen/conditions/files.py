@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,14 +32,16 @@ def structure_of(path: str) -> Protein:
     return _read(str(path), changed)
 
 
-def file_cautions(name: str, path: str) -> list[str]:
+def file_cautions(name: str, path: str, but: Sequence[str] = ()) -> list[str]:
     """What the reader noticed in a structure file that may change what is taken from it, a line each.
 
     Args:
         name: of the condition.
         path: of the file.
+        but: codes that are left out.
     """
-    return [f"{name}: {path}: {entry}" for entry in structure_of(path).warnings if entry.code in REMARKABLE]
+    told = REMARKABLE.difference(but)
+    return [f"{name}: {path}: {entry}" for entry in structure_of(path).warnings if entry.code in told]
 
 
 def checksum(array: np.ndarray) -> str:

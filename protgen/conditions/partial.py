@@ -14,8 +14,8 @@ from protgen.conditions.quantities import ca_of, check_number, parse_number
 from protgen.conditions.roles import Anchor, StartingStructure
 from protgen.errors import ConflictError, UsageError
 from protgen.metrics.tm import tm_score
-from protgen.structure.bridges import Bridged, bridged, gaps_in_words
 from protgen.structure.dssp import UNASSIGNED, dssp
+from protgen.structure.gaps import Filled, filled, gaps_in_words
 from protgen.structure.protein import Protein
 
 GAPS = ("refuse", "fill")
@@ -66,7 +66,7 @@ class Partial(Condition, StartingStructure):
             raise UsageError(f"gaps {self.gaps!r} of the partial structure: choose {' or '.join(GAPS)}")
         object.__setattr__(self, "file", str(self.file))
         found = checksum(self.protein().backbone[:, :3])
-        self.bridged()
+        self.filled()
         object.__setattr__(self, "checksum", confirm(self.checksum, found, self.file))
 
     @classmethod
@@ -100,7 +100,7 @@ class Partial(Condition, StartingStructure):
             raise UsageError(f"{self.file}: lacks N, CA or C of a residue, or has fewer than 5; give a complete chain")
         return own
 
-    def bridged(self) -> Bridged:
+    def filled(self) -> Filled:
         """The chain, with a start for the residues that are missing.
 
         Raises:
@@ -111,17 +111,17 @@ class Partial(Condition, StartingStructure):
         if missing and self.gaps == "refuse":
             raise UsageError(f"{self.file}: {missing}; add --gaps fill to build them, or give a complete chain")
         try:
-            return bridged(own)
+            return filled(own)
         except UsageError as error:
             raise UsageError(f"{self.file}: {error}") from None
 
     def backbone(self) -> np.ndarray:
         """(l, 3, 3) N, CA, C of the structure, residues that were missing on an arc between their neighbours, Å."""
-        return self.bridged().backbone
+        return self.filled().backbone
 
     def codes(self) -> str:
         """DSSP codes of the chain: H, E, L, and X for residues that it lacks."""
-        found = self.bridged()
+        found = self.filled()
         own = iter(dssp(self.protein()).replace(UNASSIGNED, "C").replace("C", "L"))
         return "".join(next(own) if known else "X" for known in found.known)
 
@@ -129,7 +129,7 @@ class Partial(Condition, StartingStructure):
         """What the reader noticed in the file, and which residues are built."""
         missing = gaps_in_words(self.protein())
         built = [f"{self.name}: {self.file}: {missing}; they are built anew"] if missing else []
-        return [line for line in file_cautions(self.name, self.file) if "chain_break" not in line] + built
+        return file_cautions(self.name, self.file, but=("chain_break",)) + built
 
     @property
     def length(self) -> int:
@@ -146,7 +146,7 @@ class Partial(Condition, StartingStructure):
 
     def anchor(self) -> Anchor:
         """Every residue of the file, where it has it."""
-        found = self.bridged()
+        found = self.filled()
         return Anchor(tuple(np.flatnonzero(found.known).tolist()), found.backbone[found.known])
 
     def check_length(self, length: int) -> None:
@@ -158,7 +158,7 @@ class Partial(Condition, StartingStructure):
 
     def adherence(self, structure: Any) -> Adherence:
         """1 - TM-score to the given structure, over the residues that the file has."""
-        ca, found = ca_of(structure, self.name), self.bridged()
+        ca, found = ca_of(structure, self.name), self.filled()
         ca = ca[found.known] if len(ca) == len(found.known) else ca
         off = max(0.0, 1 - tm_score(ca, found.backbone[found.known, 1])[1])
         asked = f"{self.file}, noise {self.noise:g}"

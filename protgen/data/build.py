@@ -25,8 +25,8 @@ from protgen.geometry.constants import RG_EXPONENT, RG_SCALE
 from protgen.structure.dssp import dssp, to_labels
 from protgen.structure.file_names import SUFFIXES, is_structure_name, skipped, skipped_in_words, stem
 from protgen.structure.links import links
+from protgen.structure.parts import models_of, read_part
 from protgen.structure.protein import CA, Protein
-from protgen.structure.reader import count_models, read_structure
 from protgen.structure.residue_names import STANDARD
 from protgen.structure.trace import radius_of_gyration
 from protgen.types import JSON
@@ -105,10 +105,7 @@ def every_model(sources: Sequence[Source]) -> list[Source]:
     """A source for each model of each file; files that cannot be read stay as they are."""
     found = []
     for source in sources:
-        try:
-            n = count_models(source.path)
-        except StructureError:
-            n = 1
+        n = models_of(source.path)
         found += [source] if n == 1 else [replace(source, id=f"{source.id}_model{k + 1}", model=k) for k in range(n)]
     return found
 
@@ -303,11 +300,11 @@ class Reading:
             columns: labels whose texts the items get.
         """
         try:
-            protein = read_structure(source.path, model=source.model)
+            protein = read_part(source.path, model=source.model if self.models else None)
         except StructureError as error:
             self.unreadable += 1
             return self.drop(source, f"unreadable: {error}")
-        self.warnings.update(w.code for w in protein.warnings if not (self.models and w.code == "multi_model"))
+        self.warnings.update(warning.code for warning in protein.warnings)
         if self.chain:
             if self.chain not in protein.chains:
                 return self.drop(source, f"no chain {self.chain}: it has {', '.join(protein.chains)}")

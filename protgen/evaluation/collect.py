@@ -14,11 +14,6 @@ CACHE_MARKER = "refolds.json"  # a folder with this file holds refolds of ours, 
 SEQUENCE_MARKER = "sequences.json"  # and one with this file the designs again, with sequences
 
 
-def is_structure_file(path: Path) -> bool:
-    """Whether a file has the suffix of a structure file."""
-    return is_structure_name(path)
-
-
 def skipped_files(paths: Sequence[str | PathLike[str]]) -> Counter[str]:
     """How many files of the folders among the paths are no structures by their names, by suffix."""
     folders = [Path(path) for path in paths if Path(path).is_dir()]
@@ -56,12 +51,12 @@ def collect_files(
                 Path(os.path.abspath(path.parent)) for path in below if path.name in (CACHE_MARKER, SEQUENCE_MARKER)
             }
             strange = (others | kept) - {Path(os.path.abspath(given))}
-            files = [p for p in below if is_structure_file(p) and strange.isdisjoint(Path(os.path.abspath(p)).parents)]
+            files = [p for p in below if is_structure_name(p) and strange.isdisjoint(Path(os.path.abspath(p)).parents)]
             if not files:
-                others = skipped_in_words(skipped(below))
+                passed_over = skipped_in_words(skipped(below))
                 raise UsageError(
                     f"{given}: no structure files here ({', '.join(SUFFIXES)}, also with .gz)"
-                    + (f"; {others}" if others else "")
+                    + (f"; {passed_over}" if passed_over else "")
                 )
             entries = [(p.relative_to(given).as_posix(), p) for p in files]
         elif given.exists():

@@ -9,6 +9,7 @@ from typing import Any
 
 from protgen.evaluation.reference import Reference
 from protgen.evaluation.result import Measured
+from protgen.evaluation.set_summary import Row
 from protgen.metrics.base import Quantity
 from protgen.metrics.secondary_structure import DSSP, P_SEA, SecondaryStructure, method_of
 from protgen.structure.protein import Protein
@@ -35,10 +36,15 @@ def unify(measured: Measured, reference: Reference | None) -> None:
         reference: natives, if there are any.
     """
     measured.ss_method = common_method(measured.proteins, reference)
-    metric = SecondaryStructure()
     for row, protein in zip(measured.rows, measured.proteins, strict=True):
-        if protein is not None and row.get("ss_method") != measured.ss_method:
-            row.update(metric.measure_by(protein, measured.ss_method))
+        if protein is not None:
+            unify_row(row, protein, measured.ss_method)
+
+
+def unify_row(row: Row, protein: Protein, method: str) -> None:
+    """Write the columns of secondary structure of one protein anew if another method made them."""
+    if row.get("ss_method") != method:
+        row.update(SecondaryStructure().measure_by(protein, method))
 
 
 def named(quantities: Sequence[Quantity], method: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 from scipy.stats import mannwhitneyu
 
-from protgen.metrics.base import Value
+from protgen.metrics.base import Value, number_of
 from protgen.metrics.intervals import Stratum, difference_interval
 
 COLUMNS = (
@@ -62,7 +62,7 @@ def compare_sets(
     strata = np.floor(lengths / STRATUM)
     table = []
     for metric in metrics:
-        values = np.array([_number(row.get(metric)) for row in rows])
+        values = np.array([number_of(row.get(metric)) for row in rows])
         for first, second in combinations(sets, 2):
             parts = [np.flatnonzero((of_set == name) & np.isfinite(values)) for name in (first, second)]
             if min(map(len, parts)) < _FEWEST:
@@ -111,7 +111,3 @@ def matched_difference(
     strata = [Stratum(*pair, weight) for pair, weight in zip(pairs, (weights / weights.sum()).tolist(), strict=True)]
     value = sum(stratum.weight * stratum.difference for stratum in strata)
     return Difference(value, *difference_interval(strata)), len(shared)
-
-
-def _number(value: Value | None) -> float:
-    return float(value) if isinstance(value, int | float) else np.nan

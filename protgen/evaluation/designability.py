@@ -14,7 +14,6 @@ import numpy as np
 
 from protgen.errors import ProtgenError, UsageError
 from protgen.evaluation import laptop_refold
-from protgen.evaluation.collect import is_structure_file
 from protgen.evaluation.refold_names import assign_refolds
 from protgen.evaluation.refolding import Refolder, Refolds
 from protgen.metrics.base import Quantity, Value, summarise
@@ -30,6 +29,7 @@ from protgen.metrics.self_consistency import (
 )
 from protgen.parallel import run
 from protgen.structure.b_factors import plddt_of, read_b_factors
+from protgen.structure.file_names import is_structure_name
 from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure, stem
 from protgen.structure.residue_id import ResidueId, residue_ids
@@ -103,7 +103,7 @@ def refolds_of(
     """
     if not folder.is_dir():
         raise UsageError(f"--refolds {folder}: no such folder")
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and is_structure_file(path))
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and is_structure_name(path))
     if not files:
         raise UsageError(f"--refolds {folder}: no structure files here")
     same = {path.resolve() for path in files} & {path.resolve() for _, path in designs}

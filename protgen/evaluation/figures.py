@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from protgen.evaluation.native_control import native_control
+from protgen.evaluation.native_control import NativeControl, native_control
 from protgen.evaluation.plots import PANELS
 from protgen.evaluation.reference import Reference
 from protgen.evaluation.report_figures import report_figures
@@ -24,13 +24,19 @@ MOST_DRAWN = 8  # ribbons
 GREY = "#8a9099"
 
 
-def write_figures(result: EvaluationResult, out: str | PathLike[str], reference: Reference | None = None) -> Path:
+def write_figures(
+    result: EvaluationResult,
+    out: str | PathLike[str],
+    reference: Reference | None = None,
+    control: NativeControl | None = None,
+) -> Path:
     """Write every plot of the report, and ribbons of the structures it shows, into `figures/`.
 
     Args:
         result: of an evaluation with at least one structure that could be read.
         out: folder of the results.
         reference: natives, for the control in the plot of folds.
+        control: these natives measured, if that is done already.
 
     Returns:
         The folder.
@@ -40,7 +46,7 @@ def write_figures(result: EvaluationResult, out: str | PathLike[str], reference:
     """
     folder = Path(out) / "figures"
     make_folder(folder)
-    for name, (_, _, figure) in report_figures(result, native_control(result, reference)).items():
+    for name, (_, _, figure) in report_figures(result, control or native_control(result, reference)).items():
         _draw(figure.to_plotly_json(), folder / name)
     drawn = ribbons_of(result)
     if drawn:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from protgen.evaluation.common_method import unify_row
 from protgen.evaluation.features import Features
 from protgen.evaluation.folds import describe_folds
 from protgen.evaluation.reference import TRAIN, Reference
@@ -13,7 +14,7 @@ from protgen.evaluation.result import EvaluationResult
 from protgen.evaluation.set_summary import ERROR
 from protgen.evaluation.validity import validity
 from protgen.metrics.base import summarise
-from protgen.metrics.secondary_structure import DSSP, SecondaryStructure
+from protgen.metrics.secondary_structure import DSSP
 
 MOST = 200  # natives measured
 
@@ -50,26 +51,19 @@ def native_control(result: EvaluationResult, reference: Reference | None) -> Nat
     lengths = [int(row["length"]) for row in result.rows if row["status"] != ERROR]
     if not lengths:
         return None
-    fits = [
-        k
-        for k, protein in enumerate(reference.proteins)
-        if min(lengths) <= protein.length <= max(lengths)
-    ]  # fmt: skip
+    low, high = min(lengths), max(lengths)
+    fits = [k for k, protein in enumerate(reference.proteins) if low <= protein.length <= high]
     held_out = [k for k in fits if reference.splits[k] != TRAIN]
     chosen = held_out or fits
     if not chosen:
         return None
-    picked = [chosen[i] for i in np.unique(np.linspace(0, len(chosen) - 1, min(MOST, len(chosen))).astype(int))]
+    even = np.unique(np.linspace(0, len(chosen) - 1, min(MOST, len(chosen))).astype(int))
+    picked = [reference.proteins[chosen[i]] for i in even]
     with np.errstate(all="ignore"):
-        rows = [validity(reference.proteins[k]) for k in picked]
-        by = str(result.content.get("ss_method", DSSP))
-        rows = [
-            row | SecondaryStructure().measure_by(reference.proteins[k], by)
-            for row, k in zip(rows, picked, strict=True)
-        ]
+        rows = [validity(protein) for protein in picked]
+        for row, protein in zip(rows, picked, strict=True):
+            unify_row(row, protein, str(result.content.get("ss_method", DSSP)))
     names = [name for name, value in rows[0].items() if isinstance(value, int | float)]
     metrics = {name: asdict(summarise([float(row[name]) for row in rows])) for name in names}
-    folds = (
-        describe_folds(Features([reference.proteins[k] for k in picked])) if "fold_network" in result.content else {}
-    )
+    folds = describe_folds(Features(picked)) if "fold_network" in result.content else {}
     return NativeControl(reference.name, len(rows), metrics, folds)

@@ -16,7 +16,7 @@ from protgen.metrics.tm import MIN_LENGTH, ca_trace
 from protgen.parallel import run
 from protgen.structure.file_names import skipped_in_words
 from protgen.structure.protein import Protein
-from protgen.structure.read_warnings import CODES, REMARKABLE, count_codes
+from protgen.structure.read_warnings import REMARKABLE, count_codes, noticed
 from protgen.structure.reader import read_structure
 
 SEARCHED = "PROTGEN_REFERENCES"  # environment variable: a folder whose sub-folders can be named without a path
@@ -117,11 +117,11 @@ def _of_store(path: Path, title: str) -> Reference:
 
 def _notes(path: Path, n_files: int, proteins: Sequence[Protein]) -> tuple[str, ...]:
     """What of a reference was skipped, could not be used, or was noticed where it may change what is compared."""
-    noticed = count_codes(protein.warnings for protein in proteins)
+    found = count_codes(protein.warnings for protein in proteins)
     lines = [skipped_in_words(skipped_files([path]))]
     if len(proteins) < n_files:
         lines.append(f"{n_files - len(proteins)} of {n_files} files could not be read or are too short")
-    lines += [f"{code} in {n} files ({CODES[code]})" for code, n in noticed.items() if code in REMARKABLE]
+    lines += [noticed(code, n) for code, n in found.items() if code in REMARKABLE]
     return tuple(line for line in lines if line)
 
 

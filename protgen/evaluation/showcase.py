@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from protgen.metrics.base import Value
+from protgen.metrics.base import Value, number_of
 
 BEST, WORST, CLUSTERS = 2, 3, 4  # shown of each set
 MOST_SHOWN = 24
@@ -61,7 +61,7 @@ def choose(rows: Sequence[dict[str, Value]], sets: Sequence[str]) -> list[Shown]
     for name in names:
         readable = [k for k, row in enumerate(rows) if sets[k] == name and row["status"] != "error"]
         severity = {k: faults(rows[k])[0] for k in readable}
-        ranked = sorted(readable, key=lambda k: (severity[k], -_number(rows[k].get("rama_favoured")), k))
+        ranked = sorted(readable, key=lambda k: (severity[k], -number_of(rows[k].get("rama_favoured")), k))
         picks = [Shown(k, "best", describe(rows[k])) for k in ranked[:BEST]]
         worst = [k for k in reversed(ranked) if severity[k] > 0 and k not in ranked[:BEST]][:WORST]
         picks += [Shown(k, "worst", "; ".join(faults(rows[k])[1])) for k in worst]
@@ -79,12 +79,8 @@ def choose(rows: Sequence[dict[str, Value]], sets: Sequence[str]) -> list[Shown]
 def describe(row: dict[str, Value]) -> str:
     """The faults of a structure in a line, or that it has none."""
     words = faults(row)[1]
-    fraction = _number(row.get("rama_favoured"))
+    fraction = number_of(row.get("rama_favoured"))
     good = (
         f"{100 * fraction:.0f} % Ramachandran favoured, no faults found" if np.isfinite(fraction) else "no faults found"
     )
     return "; ".join(words) if words else good
-
-
-def _number(value: Value | None) -> float:
-    return float(value) if isinstance(value, int | float) else float("nan")

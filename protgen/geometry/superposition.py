@@ -145,6 +145,10 @@ def _by_line(b: np.ndarray) -> np.ndarray:
     half, cosine = to + of, 1.0 + (to * of).sum(axis=1)
     outer = np.einsum("pi,pj->pij", half, half) / np.maximum(cosine, 1e-6)[:, None, None]
     turn = np.eye(3) - outer + 2.0 * np.einsum("pi,pj->pij", to, of)
-    none = (np.abs(b).sum(axis=(0, 1)) < 0.5) | (cosine < 1e-6)
-    turn[none] = np.eye(3)
+    back = cosine < 1e-6  # half a turn, about any axis across the line: 2 p p^T - 1
+    across = np.eye(3)[np.abs(of).argmin(axis=1)]
+    across -= (across * of).sum(axis=1, keepdims=True) * of
+    across /= np.linalg.norm(across, axis=1, keepdims=True)
+    turn[back] = 2.0 * np.einsum("pi,pj->pij", across, across)[back] - np.eye(3)
+    turn[np.abs(b).sum(axis=(0, 1)) < 0.5] = np.eye(3)  # one point
     return np.moveaxis(turn, 0, -1)

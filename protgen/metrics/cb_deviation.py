@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from protgen.metrics.base import Metric, Quantity
+from protgen.structure.ideal import place_atom
 from protgen.structure.protein import CA, CB, C, N, Protein
 
 OUTLIER = 0.25  # Å
@@ -44,24 +45,10 @@ def ideal_cb(n: np.ndarray, ca: np.ndarray, c: np.ndarray, ideal: IdealCb) -> np
     Returns:
         (k, 3) Å.
     """
-    first = _placed(n, c, ca, ideal.bond, ideal.c_ca_cb, ideal.from_n)
-    second = _placed(c, n, ca, ideal.bond, ideal.n_ca_cb, ideal.from_c)
+    first = place_atom(n, c, ca, ideal.bond, np.deg2rad(ideal.c_ca_cb), np.deg2rad(ideal.from_n))
+    second = place_atom(c, n, ca, ideal.bond, np.deg2rad(ideal.n_ca_cb), np.deg2rad(ideal.from_c))
     along = (first + second) / 2 - ca  # the mean of two points is nearer than either: back to the bond length
     return ca + ideal.bond * along / np.linalg.norm(along, axis=-1, keepdims=True)
-
-
-def _placed(a: np.ndarray, b: np.ndarray, c: np.ndarray, length: float, angle: float, torsion: float) -> np.ndarray:
-    """(k, 3) d with |cd| = length, angle b-c-d and dihedral a-b-c-d in degrees."""
-    angle, torsion = np.deg2rad(angle), np.deg2rad(torsion)
-    axis = _unit(c - b)
-    normal = _unit(np.cross(b - a, axis))
-    across = np.cross(normal, axis)
-    sine = length * np.sin(angle)
-    return c - length * np.cos(angle) * axis + sine * (np.cos(torsion) * across + np.sin(torsion) * normal)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
 def cb_deviations(protein: Protein) -> np.ndarray:

@@ -4,11 +4,10 @@ Models of CA traces do not distinguish a fold from its mirror image, and make le
 check finds them.
 """
 
-from itertools import groupby
-
 import numpy as np
 
 from protgen.metrics.base import Metric, Quantity
+from protgen.metrics.secondary_structure import runs
 from protgen.structure.angles import distance
 from protgen.structure.links import backbone_torsions, ca_dihedrals
 from protgen.structure.protein import CA, CB, C, N, Protein
@@ -43,7 +42,7 @@ def helical_turns(protein: Protein) -> np.ndarray:
 
 def count_helices(turns: np.ndarray, hand: int) -> int:
     """Number of runs of at least four turns of one hand (+1 right, -1 left)."""
-    return sum(key == hand and len(list(group)) >= MIN_RUN for key, group in groupby(turns.tolist()))
+    return len(runs(turns.tolist(), hand, MIN_RUN))
 
 
 def is_mirror_image(protein: Protein) -> bool | None:

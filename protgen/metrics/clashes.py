@@ -39,7 +39,7 @@ def close_pairs(protein: Protein) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     xyz = protein.atoms[residue, kind]
     if len(xyz) < 2:
         return np.empty(0, int), np.empty(0, int), np.empty(0)
-    first, second = _neighbours(xyz, _REACH, protein.name)
+    first, second = near_pairs(xyz, _REACH, protein.name)
     i, j = residue[first], residue[second]
     apart = (np.abs(i - j) > 1) | (protein.chain_ids[i] != protein.chain_ids[j])
     for start, end in closed_ends(protein):
@@ -70,7 +70,17 @@ def ca_clashes(protein: Protein, limit: float) -> int:
     return int((tree.count_neighbors(tree, below) - len(xyz)) // 2)
 
 
-def _neighbours(xyz: np.ndarray, reach: float, name: str) -> tuple[np.ndarray, np.ndarray]:
+def near_pairs(xyz: np.ndarray, reach: float, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs of points within reach: two (n,) arrays of their indices.
+
+    Args:
+        xyz: (m, 3) Å.
+        reach: Å.
+        name: of the structure, for the message.
+
+    Raises:
+        StructureError: if the points are so collapsed that the pairs cannot be listed.
+    """
     tree = KDTree(xyz)
     if len(xyz) ** 2 > _MAX_PAIRS and tree.count_neighbors(tree, reach) > 2 * _MAX_PAIRS:
         raise StructureError(f"{name}: {len(xyz)} atoms lie on top of each other; check units and coordinates")

@@ -6,11 +6,11 @@ are not in it, so it is near 0 for good natives and does not compare with clashs
 """
 
 import numpy as np
-from scipy.spatial import KDTree
 
 from protgen.metrics.base import Metric, Quantity
+from protgen.metrics.clashes import near_pairs
 from protgen.metrics.hydrogens import alpha_hydrogens, amide_hydrogens
-from protgen.structure.links import links
+from protgen.structure.links import Links, links
 from protgen.structure.protein import BACKBONE, Protein
 
 OVERLAP = 0.4  # Å
@@ -24,22 +24,23 @@ OXYGEN, AMIDE, ALPHA = 3, 5, 6
 _REACH = 2 * float(RADII.max()) - OVERLAP
 
 
-def all_atoms(protein: Protein) -> np.ndarray:
+def all_atoms(protein: Protein, joints: Links) -> np.ndarray:
     """(l, 7, 3) Å; N, CA, C, O, CB, H, HA, NaN where missing."""
     heavy = np.where(protein.mask[..., None], protein.atoms, np.nan)
-    hydrogens = [amide_hydrogens(protein, links(protein)), alpha_hydrogens(protein)]
+    hydrogens = [amide_hydrogens(protein, joints), alpha_hydrogens(protein)]
     return np.concatenate([heavy, np.stack(hydrogens, axis=1)], axis=1)
 
 
 def overlapping(protein: Protein) -> tuple[int, int]:
     """Number of clashing pairs of atoms, and of atoms."""
-    xyz = all_atoms(protein)
+    joints = links(protein)
+    xyz = all_atoms(protein, joints)
     residue, kind = np.nonzero(np.isfinite(xyz).all(axis=-1))
     points = xyz[residue, kind]
     if len(points) < 2:
         return 0, len(points)
-    a, b = KDTree(points).query_pairs(_REACH, output_type="ndarray").T
-    segment = np.concatenate([[0], np.cumsum(~links(protein).bonded)])  # of residues joined by peptide bonds
+    a, b = near_pairs(points, _REACH, protein.name)
+    segment = np.concatenate([[0], np.cumsum(~joints.bonded)])  # of residues joined by peptide bonds
     place = 3 * residue + PLACE[kind]
     apart = np.abs(place[a] - place[b]) + DEPTH[kind[a]] + DEPTH[kind[b]]
     hydrogen = (kind[a] >= AMIDE) | (kind[b] >= AMIDE)

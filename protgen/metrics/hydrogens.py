@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from protgen.structure.ideal import add_cb
+from protgen.structure.angles import angle
+from protgen.structure.ideal import add_cb, place_atom
 from protgen.structure.links import Links
 from protgen.structure.protein import BACKBONE, CA, C, N, Protein
 
@@ -14,13 +15,10 @@ OUTER = 0.52  # C-N-H over the outer angle of C-N-CA, as `reduce` places H
 def amide_hydrogens(protein: Protein, joints: Links) -> np.ndarray:
     """(l, 3) Å; H in the plane of C(i-1), N and CA. NaN for prolines and where no C is bonded to N."""
     xyz, result = protein.atoms, np.full((protein.length, 3), np.nan)
-    n = xyz[1:, N]
-    to_c, to_ca = _unit(xyz[:-1, C] - n), _unit(xyz[1:, CA] - n)
-    cosine = np.einsum("li,li->l", to_c, to_ca)
-    across = _unit(to_ca - cosine[:, None] * to_c)
-    turn = OUTER * (2 * np.pi - np.arccos(np.clip(cosine, -1.0, 1.0)))[:, None]
+    c, n, ca = xyz[:-1, C], xyz[1:, N], xyz[1:, CA]
+    bend = OUTER * (2 * np.pi - angle(c, n, ca))[:, None]
+    placed = place_atom(ca, c, n, N_H, bend, np.pi)
     bonded = joints.bonded & (protein.residue_names[1:] != "PRO")
-    placed = n + N_H * (np.cos(turn) * to_c - np.sin(turn) * across)
     result[1:] = np.where(bonded[:, None], placed, np.nan)
     return result
 

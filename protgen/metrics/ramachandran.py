@@ -14,7 +14,7 @@ counts as a placeholder and is classified by the general density. No natural glo
 import numpy as np
 
 from protgen.metrics.base import Metric, Quantity
-from protgen.metrics.reference_data import RAMACHANDRAN_CLASSES, ramachandran_reference
+from protgen.metrics.reference_data import RAMACHANDRAN_CLASSES, RamachandranReference, ramachandran_reference
 from protgen.structure.links import Links, backbone_torsions, links
 from protgen.structure.protein import Protein
 
@@ -70,25 +70,36 @@ def log_density(phi: np.ndarray, psi: np.ndarray, classes: np.ndarray, grid: np.
     )
 
 
-def ramachandran(protein: Protein, joints: Links | None = None) -> np.ndarray:
-    """The verdict on every residue.
+def verdicts(phi: np.ndarray, psi: np.ndarray, classes: np.ndarray, reference: RamachandranReference) -> np.ndarray:
+    """The verdict on every residue by the densities of a reference.
 
     Args:
-        protein: any protein.
-        joints: `links(protein)` when it is at hand.
+        phi: (l,) radians; NaN where unknown.
+        psi: (l,) likewise.
+        classes: (l,) first index into the densities.
+        reference: the densities and their levels.
 
     Returns:
         (l,) int: 2 favoured, 1 allowed, 0 outlier, -1 unclassified (chain ends, breaks, missing atoms).
     """
+    known = np.isfinite(phi) & np.isfinite(psi)
+    own = classes[known]
+    density = log_density(phi[known], psi[known], own, reference.log_density)
+    verdict = np.full(len(phi), UNCLASSIFIED)
+    verdict[known] = (density >= reference.allowed[own]).astype(int) + (density >= reference.favoured[own])
+    return verdict
+
+
+def ramachandran(protein: Protein, joints: Links | None = None) -> np.ndarray:
+    """The verdict on every residue, as `verdicts` has it, by the densities of the training natives.
+
+    Args:
+        protein: any protein.
+        joints: `links(protein)` when it is at hand.
+    """
     joints = links(protein) if joints is None else joints
     phi, psi, _ = backbone_torsions(protein, joints)
-    known = np.isfinite(phi) & np.isfinite(psi)
-    classes = residue_classes(protein, joints)[known]
-    reference = ramachandran_reference()
-    density = log_density(phi[known], psi[known], classes, reference.log_density)
-    verdict = np.full(protein.length, UNCLASSIFIED)
-    verdict[known] = (density >= reference.allowed[classes]).astype(int) + (density >= reference.favoured[classes])
-    return verdict
+    return verdicts(phi, psi, residue_classes(protein, joints), ramachandran_reference())
 
 
 class Ramachandran(Metric):

@@ -12,7 +12,7 @@ References: Lovell et al., Proteins 50, 437 (2003); Williams et al., Protein Sci
 import numpy as np
 
 from protgen.metrics.base import Metric, Quantity
-from protgen.metrics.ramachandran import FAVOURED, OUTLIER, UNCLASSIFIED, log_density, placeholder_glycines
+from protgen.metrics.ramachandran import FAVOURED, OUTLIER, UNCLASSIFIED, placeholder_glycines, verdicts
 from protgen.metrics.reference_data import ramachandran_reference
 from protgen.structure.links import CIS_WIDTH, Links, backbone_torsions, links
 from protgen.structure.protein import Protein
@@ -43,16 +43,10 @@ def molprobity_classes(protein: Protein, omega: np.ndarray, joints: Links) -> np
 
 
 def molprobity_verdicts(protein: Protein) -> np.ndarray:
-    """(l,) int: 2 favoured, 1 allowed, 0 outlier, -1 unclassified (chain ends, breaks, missing atoms)."""
+    """(l,) the verdict on every residue, as `ramachandran.verdicts` has it."""
     joints = links(protein)
     phi, psi, omega = backbone_torsions(protein, joints)
-    known = np.isfinite(phi) & np.isfinite(psi)
-    classes = molprobity_classes(protein, omega, joints)[known]
-    reference = ramachandran_reference(SCALE)
-    density = log_density(phi[known], psi[known], classes, reference.log_density)
-    verdict = np.full(protein.length, UNCLASSIFIED)
-    verdict[known] = (density >= reference.allowed[classes]).astype(int) + (density >= reference.favoured[classes])
-    return verdict
+    return verdicts(phi, psi, molprobity_classes(protein, omega, joints), ramachandran_reference(SCALE))
 
 
 class RamachandranMolprobity(Metric):

@@ -56,18 +56,22 @@ def ramachandran_reference(name: str = "ramachandran") -> RamachandranReference:
         raise DataError(f"reference/{name}.npz of the installed package: {error}; reinstall protgen") from error
 
 
-@cache
-def native_statistics() -> dict[str, Any]:
-    """Geometry and Rg-by-length statistics of the training natives.
+def _shipped(name: str) -> dict[str, Any]:
+    """The content of a JSON file of the reference tables.
 
     Raises:
         DataError: if the file is missing from the installation or damaged.
     """
     try:
-        text = resources.files("protgen.metrics").joinpath("reference/natives.json").read_text(encoding="utf-8")
-        return json.loads(text)
+        return json.loads(resources.files("protgen.metrics").joinpath(f"reference/{name}").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"reference/natives.json of the installed package: {error}; reinstall protgen") from error
+        raise DataError(f"reference/{name} of the installed package: {error}; reinstall protgen") from error
+
+
+@cache
+def native_statistics() -> dict[str, Any]:
+    """Geometry and Rg-by-length statistics of the training natives."""
+    return _shipped("natives.json")
 
 
 @dataclass(frozen=True)
@@ -91,18 +95,10 @@ class SoundnessReference:
 
 @cache
 def soundness_reference() -> SoundnessReference:
-    """The shipped limits of `metrics/soundness.py`.
-
-    Raises:
-        DataError: if the file is missing from the installation or damaged.
-    """
-    try:
-        text = resources.files("protgen.metrics").joinpath("reference/soundness.json").read_text(encoding="utf-8")
-        table = json.loads(text)
-        curves = {column: np.array(values, float) for column, values in table["curves"].items()}
-        return SoundnessReference(np.array(table["length"], float), curves, table["beyond"])
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"reference/soundness.json of the installed package: {error}; reinstall protgen") from error
+    """The shipped limits of `metrics/soundness.py`."""
+    table = _shipped("soundness.json")
+    curves = {column: np.array(values, float) for column, values in table["curves"].items()}
+    return SoundnessReference(np.array(table["length"], float), curves, table["beyond"])
 
 
 def typical_radius_of_gyration(length: int) -> float:

@@ -4,7 +4,9 @@ Three states: H (helix: alpha, 3-10, pi), E (strand: extended, isolated bridge),
 residue that lacks the atoms the method needs.
 """
 
+from collections.abc import Iterable
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +18,6 @@ from protgen.structure.protein import BACKBONE, CA, Protein
 
 HELIX_CLASS = 0.15  # Nakashima, Nishikawa & Ooi, J. Biochem. 99, 153 (1986): helix at least 15 % of the residues
 STRAND_CLASS = 0.10  # and strand at least 10 %
-
 
 DSSP, P_SEA = "dssp", "p-sea"  # methods
 
@@ -66,8 +67,8 @@ def p_sea(protein: Protein) -> str:
     strand = (_within(d2, _STRAND_D2) & extended & _within(d4, _STRAND_D4)) | (
         _within(bend, _STRAND_ANGLE) & _within(turn, _STRAND_DIHEDRAL)
     )
-    helix = _grow(_runs(helix, 5), near | close)
-    strand = _grow(_runs(strand, 4), extended)
+    helix = _grow(_in_runs(helix, 5), near | close)
+    strand = _grow(_in_runs(strand, 4), extended)
     codes[helix & (codes == "C")] = "H"
     codes[strand & ~helix & (codes == "C")] = "E"
     return "".join(codes)
@@ -96,13 +97,28 @@ def _within(values: np.ndarray, about: tuple[float, float]) -> np.ndarray:
         return np.abs((values - mean + 180.0) % 360.0 - 180.0) <= tolerance
 
 
-def _runs(mask: np.ndarray, minimum: int) -> np.ndarray:
-    """The part of a mask in runs of at least `minimum`."""
-    keep = [
-        [value] * n if not value or n >= minimum else [False] * n
-        for value, n in ((value, len(list(group))) for value, group in groupby(mask.tolist()))
-    ]
-    return np.array([value for run in keep for value in run], dtype=bool)
+def runs(codes: Iterable[Any], wanted: Any, least: int = 1) -> list[tuple[int, int]]:
+    """(first, one past the last) of the runs of one value that are long enough.
+
+    Examples:
+        >>> runs("CEEECCE", "E", 2)
+        [(1, 4)]
+    """
+    found, place = [], 0
+    for code, group in groupby(codes):
+        n = len(list(group))
+        if code == wanted and n >= least:
+            found.append((place, place + n))
+        place += n
+    return found
+
+
+def _in_runs(mask: np.ndarray, least: int) -> np.ndarray:
+    """The part of a mask in runs of at least so many."""
+    kept = np.zeros(len(mask), dtype=bool)
+    for start, stop in runs(mask.tolist(), True, least):
+        kept[start:stop] = True
+    return kept
 
 
 def _grow(core: np.ndarray, allowed: np.ndarray) -> np.ndarray:
@@ -123,7 +139,7 @@ def fractions(codes: str) -> dict[str, float]:
 
 def longest_run(codes: str, letter: str = "H") -> int:
     """Length of the longest run of one letter."""
-    return max((len(list(group)) for code, group in groupby(codes) if code == letter), default=0)
+    return max((stop - start for start, stop in runs(codes, letter)), default=0)
 
 
 def fold_class(codes: str) -> str:
@@ -161,11 +177,10 @@ class SecondaryStructure(Metric):
         """The same by a given method: "dssp" or "p-sea"."""
         codes = secondary_structure(sample, method)
         known = len(codes) > codes.count(UNASSIGNED)
-        strands = sum(code == "E" and len(list(group)) >= 3 for code, group in groupby(codes))
         return {
             **fractions(codes),
             "longest_helix": float(longest_run(codes)) if known else np.nan,
-            "n_strands": float(strands) if known else np.nan,
+            "n_strands": float(len(runs(codes, "E", 3))) if known else np.nan,
             "ss_method": method,
             "fold_class": fold_class(codes),
             "ss": codes,

@@ -7,15 +7,14 @@ with what other chains add to their packing, and the worst one counts.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 
-from protgen.metrics.base import Metric, Quantity, Value
+from protgen.metrics.base import Metric, Quantity, Value, number_of
 from protgen.metrics.compactness import radius_of_gyration
 from protgen.metrics.packing import bare_end, share_apart, side_neighbours, touching, weakest_joint
 from protgen.metrics.reference_data import soundness_reference, typical_radius_of_gyration
-from protgen.metrics.secondary_structure import p_sea, secondary_structure
+from protgen.metrics.secondary_structure import p_sea, runs, secondary_structure
 from protgen.structure.dssp import UNASSIGNED
 from protgen.structure.protein import BACKBONE, Protein
 
@@ -97,7 +96,7 @@ def _of_chain(
         members: (n,) rows of the chain, in order.
         codes: (l,) secondary structure of all residues.
         extended: (l,) the same by P-SEA.
-        around: (l,) neighbours before each side chain.
+        around: (l,) neighbours in front of each side chain.
         pairs: (m, 2) touching pairs.
     """
     length = len(members)
@@ -124,17 +123,6 @@ def _of_chain(
     }
 
 
-def runs(codes: np.ndarray, letter: str, least: int) -> list[tuple[int, int]]:
-    """(first, one past the last) of the runs of one letter that are long enough."""
-    found, place = [], 0
-    for code, group in groupby(codes.tolist()):
-        n = len(list(group))
-        if code == letter and n >= least:
-            found.append((place, place + n))
-        place += n
-    return found
-
-
 def unpaired(codes: np.ndarray, extended: np.ndarray) -> int:
     """Number of strands by P-SEA, five residues or more, in which DSSP finds no residue with a partner."""
     return sum(not (codes[start:stop] == "E").any() for start, stop in runs(extended, "E", EXTENDED))
@@ -151,13 +139,9 @@ def faults_of(values: Mapping[str, Value | None], length: float) -> list[str]:
     found = [
         fault.word
         for fault in FAULTS
-        if fault.sign * _number(values.get(fault.column)) > fault.sign * reference.at(fault.column, length)
+        if fault.sign * number_of(values.get(fault.column)) > fault.sign * reference.at(fault.column, length)
     ]
     return list(dict.fromkeys(found))
-
-
-def _number(value: Value | None) -> float:
-    return float(value) if isinstance(value, int | float) else np.nan
 
 
 class Soundness(Metric):

@@ -50,7 +50,9 @@ def build_from_torsions(phi: np.ndarray, psi: np.ndarray, omega: np.ndarray | fl
     return xyz - xyz[:, 1].mean(axis=0)
 
 
-def place_atom(a: np.ndarray, b: np.ndarray, c: np.ndarray, length: float, angle: float, torsion: float) -> np.ndarray:
+def place_atom(
+    a: np.ndarray, b: np.ndarray, c: np.ndarray, length: float, angle: float | np.ndarray, torsion: float
+) -> np.ndarray:
     """The fourth atom d of a-b-c-d, from the bond c-d (Å), the angle b-c-d and the torsion a-b-c-d (radians).
 
     Args:
@@ -58,7 +60,7 @@ def place_atom(a: np.ndarray, b: np.ndarray, c: np.ndarray, length: float, angle
         b: second atom.
         c: third atom, to which the new one is bonded.
         length: Å.
-        angle: radians.
+        angle: radians; one, or (..., 1).
         torsion: radians.
     """
     bc = c - b

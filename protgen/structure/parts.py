@@ -35,6 +35,14 @@ def read_part(path: Path, chain: str = "", model: int | None = None, strict: boo
     return protein.select(protein.chain_ids == chain)
 
 
+def models_of(path: Path) -> int:
+    """How many models a file holds; 1 for one that cannot be read."""
+    try:
+        return count_models(path)
+    except (StructureError, OSError):
+        return 1
+
+
 def every_model(
     files: Sequence[Labelled], places: Sequence[Labelled], sets: Sequence[str]
 ) -> tuple[list[Labelled], list[Labelled], list[str], list[int]]:
@@ -52,10 +60,7 @@ def every_model(
     names: list[str] = []
     models: list[int] = []
     for (label, path), (inner, _), name in zip(files, places, sets, strict=True):
-        try:
-            n = count_models(path)
-        except (StructureError, OSError):
-            n = 1
+        n = models_of(path)
         for k in range(n):
             ending = f"_model{k + 1}" if n > 1 else ""
             labelled.append((_with(label, ending), path))

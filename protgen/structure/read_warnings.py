@@ -98,6 +98,11 @@ class WarningLog:
         return tuple(ReadWarning(code, *self._entries[code]) for code in CODES if code in self._entries)
 
 
+def noticed(code: str, n_files: int) -> str:
+    """A code and in how many files it was met, in words: `chain_break in 3 files (neighbours in a chain ...)`."""
+    return f"{code} in {n_files} file{'' if n_files == 1 else 's'} ({CODES.get(code, '')})"
+
+
 def count_codes(files: Iterable[tuple[ReadWarning, ...]]) -> Counter[str]:
     """In how many files each code was met, the most frequent first."""
     found = Counter(warning.code for warnings in files for warning in warnings)

@@ -136,6 +136,10 @@ def test_two_sets_of_one_fold_each():
         assert near[name] < apart[name]
     assert near["js_fold_c_corrected_ci_low"] <= near["js_fold_c_corrected"]
     assert near["js_fold_c_corrected"] <= near["js_fold_c_corrected_ci_high"]
+    assert near["js_fold_c_corrected_ci_high"] < 1e-4
+    assert (
+        0.9 < apart["js_fold_c_corrected_ci_low"] < apart["js_fold_c_corrected"] < apart["js_fold_c_corrected_ci_high"]
+    )
     assert "js_fold_t_corrected" not in near  # 60 structures are too few for 51 classes
     scores = {name: describe_folds(features) for name, features in sets.items()}
     assert scores["both"]["fold_score_t"] > max(scores[name]["fold_score_t"] for name in ("helices", "hairpins"))
@@ -148,6 +152,8 @@ def test_two_sets_of_one_fold_each():
     assert row["p_value"] < 0.05
     coarse = next(r for r in table if r["metric"] == "fold_score_c" and r["first"] == "helices")
     assert coarse["ci_low"] <= coarse["ci_high"]
+    mixed = next(r for r in table if r["metric"] == "fold_score_c" and (r["first"], r["second"]) == ("helices", "both"))
+    assert 0.8 < mixed["ci_low"] < mixed["difference"] < mixed["ci_high"] < 1.0  # two classes less one
 
 
 def test_few_are_refused():

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from protgen.errors import StructureError
 from protgen.metrics.bonds import Bonds
 from protgen.metrics.cb_deviation import GENERAL, CbDeviation, cb_deviations, ideal_cb
 from protgen.metrics.clashscore import Clashscore, all_atoms, overlapping
@@ -92,7 +93,7 @@ def test_overlaps_count_from_their_limit(kinds, limit, monkeypatch):
     for gap, clashes in ((limit - 1e-6, 1), (limit + 1e-6, 0)):
         xyz = np.full((2, 7, 3), np.nan)
         xyz[0, kinds[0]], xyz[1, kinds[1]] = 0.0, [gap, 0.0, 0.0]
-        monkeypatch.setattr("protgen.metrics.clashscore.all_atoms", lambda protein, xyz=xyz: xyz)
+        monkeypatch.setattr("protgen.metrics.clashscore.all_atoms", lambda protein, joints, xyz=xyz: xyz)
         assert overlapping(Protein.from_backbone(ideal_helix(2), chain_ids=np.array(["A", "B"]))) == (clashes, 2)
 
 
@@ -103,7 +104,7 @@ def test_bonds_are_counted_along_the_chain():
         xyz = np.full((2, 7, 3), np.nan)
         xyz[0, kinds[0]], xyz[1, kinds[1]] = 0.0, [1.0, 0.0, 0.0]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("protgen.metrics.clashscore.all_atoms", lambda protein, xyz=xyz: xyz)
+            patch.setattr("protgen.metrics.clashscore.all_atoms", lambda protein, joints, xyz=xyz: xyz)
             assert overlapping(helix)[0] == clashes
 
 
@@ -113,7 +114,7 @@ def test_clashscore_is_per_thousand_atoms():
     assert Clashscore().measure(Protein.from_backbone(helix))["clashscore_h"] == 0
     two = Protein.from_backbone(np.concatenate([helix, helix + 0.1]), chain_ids=np.repeat(["A", "B"], 20))
     clashes, atoms = overlapping(two)
-    assert atoms == 2 * (20 * 5 + 19) == np.isfinite(all_atoms(two)).all(-1).sum()
+    assert atoms == 2 * (20 * 5 + 19) == np.isfinite(all_atoms(two, links(two))).all(-1).sum()
     assert Clashscore().measure(two)["clashscore_h"] == pytest.approx(1000 * clashes / atoms)
     assert clashes > atoms
 
@@ -165,3 +166,9 @@ def test_the_shipped_levels_agree_with_ramalyze_within_a_point():
     for entry in json.loads(results.read_text(encoding="utf-8"))["agreement"].values():
         for name in ("favoured", "outliers", "whole_favoured", "whole_outliers"):
             assert abs(entry[name] - entry[f"{name}_molprobity"]) < 0.01
+
+
+def test_a_collapsed_structure_is_refused():
+    """Its pairs would fill the memory: 1,700 residues on one place have 36 million."""
+    with pytest.raises(StructureError, match="on top of each other"):
+        Clashscore().measure(Protein.from_backbone(np.repeat(ideal_helix(1), 1700, axis=0)))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from protgen.metrics import packing
-from protgen.metrics.reference_data import soundness_reference
+from protgen.metrics.reference_data import soundness_reference, typical_radius_of_gyration
 from protgen.metrics.soundness import FAULTS, Soundness, faults_of, measures, unpaired
 from protgen.structure.ideal import add_cb, ideal_hairpin, ideal_helix
 from protgen.structure.protein import Protein
@@ -110,13 +110,17 @@ def test_each_limit_has_its_word(fault, length):
 
 
 def test_a_lone_helix_is_no_fold():
-    """Sixty residues of helix: Rg is 90 Å / sqrt(12), the ends are held by nothing but are no coil."""
+    """Sixty residues of helix: Rg is near 90 Å / sqrt(12), the ends are held by nothing but are no coil."""
     row = Soundness().measure(Protein.from_backbone(ideal_helix(60)))
     assert row["faults"] == "open, no core, in pieces"
     assert row["sound"] == 0
     assert row["coil_end"] == 1
     assert row["unpaired_strands"] == 0
     assert row["apart"] == 0
+    ca = ideal_helix(60)[:, 1]
+    radius = np.sqrt(np.square(ca[:, None] - ca).sum(-1).mean() / 2)
+    assert radius == pytest.approx(90 / 12**0.5, rel=0.05)
+    assert row["rg_chain_ratio"] == pytest.approx(radius / typical_radius_of_gyration(60))
 
 
 def test_the_worst_chain_counts_and_other_chains_add_to_the_packing():
@@ -133,6 +137,8 @@ def test_the_worst_chain_counts_and_other_chains_add_to_the_packing():
     near, far = pair(9.0), pair(200.0)
     assert far["neighbours"] == pytest.approx(alone["neighbours"])
     assert near["neighbours"] > far["neighbours"] + 0.3
+    counts = one_by_one(np.concatenate([helix, helix + np.array([0.0, 9.0, 0.0])]))
+    assert near["neighbours"] == pytest.approx(counts.reshape(2, 40).mean(1).min(), abs=2e-3)
     assert near["rg_chain_ratio"] == pytest.approx(alone["rg_chain_ratio"])
 
 
@@ -143,8 +149,11 @@ def test_what_has_no_value():
     assert np.isnan(peptide["sound"])
     assert np.isnan(peptide["rg_chain_ratio"])
     backbone = ideal_helix(60)
+    whole = Soundness().measure(Protein.from_backbone(backbone))
     backbone[:, [0, 2, 3]] = np.nan
     trace = Soundness().measure(Protein.from_backbone(backbone))
     assert np.isnan(trace["packing"])
     assert np.isnan(trace["sound"])
     assert np.isfinite(trace["rg_chain_ratio"])
+    for name in ("rg_chain_ratio", "joint"):
+        assert trace[name] == whole[name]

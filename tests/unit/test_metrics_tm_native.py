@@ -209,3 +209,16 @@ def test_arithmetic_of_the_process_is_untouched(library):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout.strip(), done.stderr) == ("True", "")
+
+
+@pytest.mark.parametrize("engine", ["C", "numpy"])
+@pytest.mark.parametrize("line", [[1.0, 0.0, 0.0], [0.0, 0.6, 0.8]])
+def test_a_line_turned_by_half_a_turn_is_the_same_line(library, engine, line, monkeypatch):
+    """CA on a line and at the opposite places: no axis of the half turn is named by the points, and TM is 1."""
+    if engine == "C":
+        monkeypatch.setattr(tm_native, "NATIVE", library.parent)
+    else:
+        monkeypatch.setenv("PROTGEN_NATIVE", "0")
+    assert (tm_native.native_search() is None) == (engine == "numpy")
+    trace = 3.8 * np.arange(30.0)[:, None] * np.array(line)
+    assert tm_score(trace, -trace) == pytest.approx((1.0, 1.0), abs=1e-6)

@@ -222,13 +222,13 @@ def test_a_motion_is_a_matrix_and_a_shift():
     assert moved[:, 0, 0].tolist() == [2 + 6 + 15 + 1, 8 + 15 + 30 + 2, 14 + 24 + 45 + 3]
 
 
-@pytest.mark.parametrize("turned", ["round", "line", "point"])
+@pytest.mark.parametrize("turned", ["round", "line", "back", "point"])
 def test_the_best_rotation_of_points_that_leave_it_open(turned):
-    """Points in general place, on a line, and all at one place: the rotation is proper, and fits."""
+    """Points in general place, on a line (turned by a quarter, or by a half), at one place: it is proper, and fits."""
     rng = np.random.default_rng(2)
     spread = {"round": np.eye(3), "point": np.zeros((3, 3))}.get(turned, np.diag([1.0, 0.0, 0.0]))
     x = rng.normal(size=(9, 3)) @ spread
-    y = x[:, [1, 0, 2]] if turned == "line" else x[:, [1, 2, 0]]
+    y = {"line": x[:, [1, 0, 2]], "back": -x}.get(turned, x[:, [1, 2, 0]])
     motion = superpose(x.T[:, :, None], y.T[:, :, None], np.ones((9, 1)))
     turn = motion.rotation[:, :, 0]
     assert np.linalg.det(turn) == pytest.approx(1.0, abs=1e-6)

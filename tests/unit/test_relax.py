@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from protgen.generation.relax import joint_energy, relax_frames, with_closing_oxygen
+from protgen.generation.relax import closing_energy, joint_energy, near_pairs, relax_frames, with_closing_oxygen
 from protgen.geometry import so3
 from protgen.metrics.clashes import Clashes
 from protgen.spaces.backbone import Backbone
@@ -121,6 +121,54 @@ def test_energies_without_a_slope_do_no_harm(rng):
         SPACE, bad, kept=lambda xyz, mask: (xyz[:, 0, 1] - xyz[:, 0, 1]).norm(dim=-1) + (0 * xyz).sum((1, 2, 3)).sqrt()
     )
     assert all(x.isfinite().all() for x in good.fields.values())
+
+
+def ends_apart(last: tuple, n: tuple) -> torch.Tensor:
+    """Five residues 20 Å apart, of which the last has CA at one place, C at the origin, and the first N at another."""
+    atoms = 20.0 + 20.0 * torch.arange(5.0)[:, None, None] + torch.arange(4.0)[:, None]
+    atoms = atoms.expand(5, 4, 3).clone()
+    atoms[4, 1], atoms[4, 2], atoms[0, 0] = torch.tensor(last), torch.zeros(3), torch.tensor(n)
+    return atoms
+
+
+def test_the_oxygen_of_a_closing_peptide_is_opposite_to_both_bonds():
+    """CA and N at 120 degrees about C: O is 1.231 Å along the third direction; of a ring alone, and of its last one."""
+    half = 3**0.5 / 2
+    atoms = ends_apart((-0.75, 1.5 * half, 0.0), (-0.65, -1.3 * half, 0.0)).expand(3, 5, 4, 3).clone()
+    atoms = torch.cat([atoms, atoms[:, -1:] + 50.0], dim=1)  # padding behind the last residue
+    mask = torch.arange(6).expand(3, 6) < 5
+    rings = torch.tensor([True, False, True])
+    found = with_closing_oxygen(atoms, mask, rings)
+    assert found[0, 4, 3].tolist() == pytest.approx([1.231, 0.0, 0.0], abs=1e-6)
+    changed = (found != atoms).any(-1).nonzero().tolist()
+    assert changed == [[0, 4, 3], [2, 4, 3]]
+
+
+def test_the_joint_of_a_ring_costs_what_any_joint_does():
+    """The same two residues in the middle of a chain and as the ends of a ring."""
+    bad = ideal_helix(6)
+    bad[3:] += [0.2, -0.1, 0.3]
+    chain = torch.from_numpy(bad).float()[None]
+    turned = torch.cat([chain[:, 3:], chain[:, :3]], dim=1)  # the bad joint is between the last and the first now
+    joined = torch.zeros(1, 5, dtype=torch.bool)
+    joined[0, 2] = True
+    mask = torch.ones(1, 6, dtype=torch.bool)
+    expected = joint_energy(chain, joined)[0].item()
+    assert closing_energy(turned, mask, torch.tensor([True])).item() == pytest.approx(expected, rel=1e-5)
+    assert closing_energy(turned, mask, torch.tensor([False])).item() == 0
+    assert expected > 0.3
+
+
+def test_the_ends_of_a_ring_are_neighbours():
+    """Pairs of the last residue and the first are left out in a ring alone; no other pair is."""
+    atoms = torch.from_numpy(ideal_helix(6)).float().expand(2, 6, 4, 3).clone()
+    atoms[:, 4] = atoms[:, 0] + 2.0
+    mask = torch.arange(6).expand(2, 6) < 5
+    pairs = near_pairs(atoms, mask, torch.tensor([True, False]))
+    residues = torch.stack([pairs.first, pairs.second], dim=-1) // 4
+    ring, chain = ({(a - 6 * k, b - 6 * k) for a, b in residues.tolist() if a // 6 == k} for k in (0, 1))
+    assert (0, 4) in chain
+    assert ring == chain - {(0, 4)}
 
 
 def test_a_ring_closes_and_keeps_its_last_oxygen_off_the_first_residue():

@@ -15,8 +15,8 @@ from protgen.errors import DataError, UsageError
 from protgen.evaluation.collect import collect_files, skipped_files
 from protgen.evaluation.reference import load_reference
 from protgen.evaluation.runner import Settings, evaluate
-from protgen.structure.bridges import arc
 from protgen.structure.file_names import is_structure_name, stem
+from protgen.structure.gaps import arc
 from protgen.structure.ideal import build_from_torsions, ideal_helix
 from protgen.structure.protein import Protein
 from protgen.structure.reader import count_models, read_structure
@@ -101,6 +101,12 @@ def test_missing_residues_lie_on_an_arc():
     ca = np.concatenate([ends[:1, 1], built[:, 1], far[None, 1]])
     assert np.abs(np.linalg.norm(np.diff(ca, axis=0), axis=-1) - 3.8).max() < 1e-6
     assert np.abs(np.linalg.norm(built[:, [0, 2]] - built[:, 1:2], axis=-1) - np.hypot(1.2, 0.8)).max() < 1e-9
+    # The middle lies above that of the chord, where the arc was to bulge to, and N comes before C.
+    chord = (far[1] - ends[0, 1]) / np.linalg.norm(far[1] - ends[0, 1])
+    up = np.array([0.0, 1.0, 0.0]) - chord[1] * chord
+    bulge = built[4, 1] - (far[1] + ends[0, 1]) / 2
+    assert bulge / np.linalg.norm(bulge) == pytest.approx(up / np.linalg.norm(up), abs=1e-6)
+    assert (built[4, 2] - built[4, 0]) @ chord == pytest.approx(2.4, abs=1e-6)
 
 
 def test_what_the_reader_noticed_in_a_file_of_a_condition_is_said(tmp_path):
@@ -108,11 +114,15 @@ def test_what_the_reader_noticed_in_a_file_of_a_condition_is_said(tmp_path):
     assert len(lines) == 1
     assert "chain_break (2" in lines[0]
     assert Motif(str(CASES / "ins_kabat.pdb"), "5/A50-54/5").cautions([16]) == []
+    path = tmp_path / "chain_break.pdb"
+    path.write_bytes((CASES / "assembly" / "copy.pdb1").read_bytes())
+    (line,) = Partial(str(path)).cautions([24])
+    assert "multi_model (2" in line
 
 
 def test_notes_of_a_reference_name_what_was_left_out():
     notes = load_reference(CASES / "assembly").notes
-    assert any("multi_model in 1 files" in note for note in notes)
+    assert any("multi_model in 1 file (" in note for note in notes)
     assert not load_reference(CASES / "assembly").training
 
 

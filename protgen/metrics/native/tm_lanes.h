@@ -81,10 +81,18 @@ static void turn_line(const double *b, double *turn)
     size = sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2]) + 1e-300;
     for (int i = 0; i < 3; i++) v[i] /= size;
     double c = 1 + u[0] * v[0] + u[1] * v[1] + u[2] * v[2], half[3]; /* two reflections: by u + v, and along u */
+    if (c < 1e-6) { /* half a turn, about any axis across the line: 2 p p^T - 1 */
+        int least = fabs(u[1]) < fabs(u[0]) ? 1 : 0;
+        if (fabs(u[2]) < fabs(u[least])) least = 2;
+        size = sqrt(1 - u[least] * u[least]);
+        for (int i = 0; i < 3; i++) half[i] = ((i == least) - u[least] * u[i]) / size;
+        for (int i = 0; i < 3; i++)
+            for (int j = 0; j < 3; j++) turn[3 * i + j] = 2 * half[i] * half[j] - (i == j);
+        return;
+    }
     for (int i = 0; i < 3; i++) half[i] = u[i] + v[i];
     for (int i = 0; i < 3; i++)
-        for (int j = 0; j < 3; j++)
-            turn[3 * i + j] = c < 1e-6 ? (i == j) : (i == j) - half[i] * half[j] / c + 2 * v[i] * u[j];
+        for (int j = 0; j < 3; j++) turn[3 * i + j] = (i == j) - half[i] * half[j] / c + 2 * v[i] * u[j];
 }
 
 /* Rotations that maximise sum y . R x (Markley 1993, eq. 16; Newton's method for the root as Theobald 2005), and shifts

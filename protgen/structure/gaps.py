@@ -18,7 +18,7 @@ _HALF_TURN = np.pi - 1e-3
 
 
 @dataclass(frozen=True)
-class Bridged:
+class Filled:
     """A chain without gaps.
 
     Attributes:
@@ -42,7 +42,7 @@ def gaps_in_words(protein: Protein) -> str:
     return "; ".join(texts)
 
 
-def bridged(protein: Protein) -> Bridged:
+def filled(protein: Protein) -> Filled:
     """One chain with a start for its missing residues, as many as its numbers say.
 
     Args:
@@ -64,7 +64,7 @@ def bridged(protein: Protein) -> Bridged:
         pieces += [xyz[done : row + 1], arc(xyz[row], xyz[row + 1], count, away)]
         known += [True] * (row + 1 - done) + [False] * count
         done = row + 1
-    return Bridged(np.concatenate([*pieces, xyz[done:]]), np.array(known + [True] * (len(xyz) - done)))
+    return Filled(np.concatenate([*pieces, xyz[done:]]), np.array(known + [True] * (len(xyz) - done)))
 
 
 def _missing_after(protein: Protein, row: int) -> int:
