@@ -180,9 +180,10 @@ def expected_lddt(found: "Distributions", backbone: "Tensor") -> np.ndarray:
     """
     import torch
 
-    from protgen.folding.pair_potential import FIRST, STEP, c_beta
+    from protgen.folding.pair_potential import FIRST, STEP
+    from protgen.geometry.frames import virtual_cb
 
-    cb = c_beta(*backbone[:, :3].unbind(1))
+    cb = virtual_cb(*backbone[:, :3].unbind(1))
     distance = torch.cdist(cb, cb)
     place = torch.arange(len(cb))
     counted = (distance < LDDT_REACH) & ((place[:, None] - place).abs() >= 3)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from protgen.geometry.angles import backbone_torsions, bond_angle
 from protgen.geometry.frames import frames_from_backbone
-from protgen.inverse_folding.mpnn_features import Chains, c_beta
+from protgen.inverse_folding.mpnn_features import Chains, with_cb
 
 ATOMS = 5  # N, CA, C, O, CB
 RADIAL, NEAREST, FARTHEST = 10, 2.0, 20.0  # number of radial functions, and the range of their centres in Å
@@ -31,7 +31,7 @@ def edge_inputs(atoms: Float[Tensor, "l 4 3"], neighbours: Int[Tensor, "l k"]) -
         neighbours: of each residue.
     """
     rots, ca = frames_from_backbone(atoms)
-    points = torch.cat([atoms, c_beta(atoms)[:, None]], 1)
+    points = with_cb(atoms)
     others, turned = points[neighbours], rots[neighbours]  # (l, k, 5, 3), (l, k, 3, 3)
     theirs = within(others - ca[:, None, None], rots[:, None, None])
     ours = within(points[:, None] - ca[neighbours][:, :, None], turned[:, :, None])

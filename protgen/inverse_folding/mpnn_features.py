@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from protgen.geometry.frames import virtual_cb
+
 REACH = 32  # residues along the chain that are told apart
 PLACES = 2 * REACH + 2  # classes of how far along the chain a neighbour is; the last is for other chains
 RADIAL, NEAREST, FARTHEST = 16, 2.0, 22.0  # number of radial functions, and the range of their centres in Å
@@ -86,7 +88,7 @@ class EdgeFeatures(nn.Module):
         if self.ca_only:
             parts = [radial_of(beside(ca), CA_PAIRS, neighbours), orientations(ca, neighbours)]
         else:
-            parts = [radial_of(torch.cat([atoms, c_beta(atoms)[:, None]], 1), PAIRS, neighbours)]
+            parts = [radial_of(with_cb(atoms), PAIRS, neighbours)]
         features = torch.cat([self.embeddings(chains, neighbours), *parts], -1)
         return self.norm_edges(self.edge_embedding(features)), neighbours
 
@@ -114,10 +116,9 @@ def radial_of(
     return (-(((distance[..., None] - centres) / ((FARTHEST - NEAREST) / RADIAL)) ** 2)).exp().flatten(-2)
 
 
-def c_beta(atoms: Float[Tensor, "l 4 3"]) -> Float[Tensor, "l 3"]:
-    """Where CB of an L amino acid would be, Å (as `structure.ideal.add_cb`)."""
-    b, c = atoms[:, 1] - atoms[:, 0], atoms[:, 2] - atoms[:, 1]
-    return -0.58273431 * torch.linalg.cross(b, c) + 0.56802827 * b - 0.54067466 * c + atoms[:, 1]
+def with_cb(atoms: Float[Tensor, "l 4 3"]) -> Float[Tensor, "l 5 3"]:
+    """N, CA, C, O, and where CB of an L amino acid would be; Å."""
+    return torch.cat([atoms, virtual_cb(*atoms[:, :3].unbind(1))[:, None]], 1)
 
 
 def beside(ca: Float[Tensor, "l 3"]) -> Float[Tensor, "l 3 3"]:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from protgen.errors import ConfigError, ToolError
 from protgen.folding.base import CHAIN
-from protgen.folding.pair_potential import FIRST, STEP, TURN, PairPotential, Table, bend, c_beta
+from protgen.folding.pair_potential import FIRST, STEP, TURN, PairPotential, Table, bend
 from protgen.folding.torsion_descent import DescentSettings, build, descend, start
 from protgen.folding.trrosetta import TrRosetta, expected_lddt, numbers_of
 from protgen.folding.trrosetta_network import (
@@ -23,6 +23,7 @@ from protgen.folding.trrosetta_network import (
     weights_of,
 )
 from protgen.geometry.angles import dihedral
+from protgen.geometry.frames import virtual_cb
 from protgen.metrics.self_consistency import score_refold
 from protgen.structure.ideal import build_from_torsions
 from protgen.structure.protein import Protein
@@ -54,7 +55,7 @@ def distributions_of(backbone, sharpness=0.7):
     """Distributions about the geometry of a known structure, as a good prediction would have them."""
     xyz = torch.from_numpy(backbone).float()
     n, ca, c = xyz[:, 0], xyz[:, 1], xyz[:, 2]
-    cb = c_beta(n, ca, c)
+    cb = virtual_cb(n, ca, c)
     length = len(xyz)
     i, j = torch.meshgrid(torch.arange(length), torch.arange(length), indexing="ij")
     distance = torch.cdist(cb, cb)
