@@ -15,8 +15,9 @@ import numpy as np
 from protgen import registry
 from protgen.errors import ConfigError, ProtgenError, StructureError, ToolError, UsageError
 from protgen.evaluation.refold_cache import RefoldCache
-from protgen.folding.base import CHAIN, AlignmentPredictor, Folded, StructurePredictor
+from protgen.folding.base import AlignmentPredictor, Folded, StructurePredictor
 from protgen.inverse_folding.base import InverseFolder, SequenceModel, SequenceTask
+from protgen.inverse_folding.chain_letters import joined
 from protgen.structure.protein import Protein
 from protgen.structure.residue_names import ONE_LETTER
 from protgen.types import JSON
@@ -245,4 +246,4 @@ def own_sequence(protein: Protein) -> str:
     if (letters == "X").any() or (letters == "G").all():
         what = "a residue of unknown type" if (letters == "X").any() else "glycine throughout, a placeholder"
         raise StructureError(f"{protein.name}: has {what}; name an --inverse-folder to write its sequence")
-    return CHAIN.join("".join(letters[protein.chain_ids == chain]) for chain in protein.chains)
+    return joined(protein, letters)

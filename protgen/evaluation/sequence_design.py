@@ -22,12 +22,13 @@ from protgen.evaluation.collect import SEQUENCE_MARKER
 from protgen.evaluation.tables import make_folder, write_csv, write_json, write_text
 from protgen.folding.base import CHAIN
 from protgen.inverse_folding.base import DesignedSequence, InverseFolder, SequenceModel, SequenceTask
+from protgen.inverse_folding.chain_letters import by_residue, chain_lengths, joined
 from protgen.inverse_folding.liabilities import liabilities
 from protgen.structure.fasta import read_fasta, to_fasta
 from protgen.structure.ideal import add_cb
 from protgen.structure.protein import CB, Protein
 from protgen.structure.reader import read_structure, stem
-from protgen.structure.residue_names import ONE_LETTER
+from protgen.structure.residue_names import ONE_LETTER, THREE_LETTER
 from protgen.structure.writer import write_structure
 from protgen.types import JSON
 
@@ -37,7 +38,6 @@ PROPERTIES = (
     "molecular_weight", "charge", "isoelectric_point", "gravy", "instability", "absorbance", "cysteines",
     "odd_cysteines", "glycosylation", "deamidation", "isomerisation", "hydrophobic_stretch", "low_complexity",
 )  # fmt: skip
-NAMES = {letter: name for name, letter in ONE_LETTER.items()}
 TIED = ("auto", "all", "none")
 _NUMBER = re.compile(r"(\w+)=(\S+)")
 _RANGE = re.compile(r"([^\W\d_]|\d)?\s*(-?\d+)(?:-(-?\d+))?")
@@ -162,27 +162,17 @@ def with_letters(protein: Protein, sequence: str, fixed: Sequence[str] | None) -
     """A sequence with given letters in their places."""
     if fixed is None:
         return sequence
-    letters = letters_by_residue(protein, sequence)
-    letters = np.where(np.array(fixed) == "", letters, np.array(fixed))
-    return CHAIN.join("".join(letters[protein.chain_ids == chain]) for chain in protein.chains)
-
-
-def letters_by_residue(protein: Protein, sequence: str) -> np.ndarray:
-    """(l,) the letter of each residue, in file order."""
-    letters = np.full(protein.length, "X")
-    for chain, part in zip(protein.chains, sequence.split(CHAIN), strict=True):
-        letters[protein.chain_ids == chain] = list(part)
-    return letters
+    return joined(protein, np.where(np.array(fixed) == "", by_residue(protein, sequence), np.array(fixed)))
 
 
 def dress(protein: Protein, sequence: str) -> Protein:
     """The backbone with the residue names of a sequence, and CB where the amino acid has one."""
-    letters = letters_by_residue(protein, sequence)
+    letters = by_residue(protein, sequence)
     atoms, mask = protein.atoms.copy(), protein.mask.copy()
     has_cb = (letters != "G") & mask[:, :3].all(axis=-1)
     atoms[:, CB] = np.where(has_cb[:, None], add_cb(np.nan_to_num(protein.backbone)), np.nan)
     mask[:, CB] = has_cb
-    names = np.array([NAMES[letter] for letter in letters])
+    names = np.array([THREE_LETTER[letter] for letter in letters])
     return replace(protein, atoms=atoms, mask=mask, residue_names=names, warnings=())
 
 
@@ -262,10 +252,10 @@ def kept_sequences(fasta: Path, protein: Protein) -> list[tuple[str, str]] | Non
         records = read_fasta(fasta)
     except StructureError:
         return None
-    wanted = [int((protein.chain_ids == chain).sum()) for chain in protein.chains]
+    wanted = chain_lengths(protein)
     texts = [text.upper().replace("/", CHAIN) for _, text in records]
     fits = [[len(part) for part in text.split(CHAIN)] == wanted for text in texts]
-    known = all(set(text.replace(CHAIN, "")) <= set(NAMES) for text in texts)
+    known = all(set(text.replace(CHAIN, "")) <= set(THREE_LETTER) for text in texts)
     if not records or not all(fits) or not known:
         return None
     return [(header, text) for (header, _), text in zip(records, texts, strict=True)]

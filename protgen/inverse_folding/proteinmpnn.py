@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from protgen.errors import ConfigError
-from protgen.inverse_folding.network_input import drawn_letters, weights_file
+from protgen.folding.weights_file import weights_file
+from protgen.inverse_folding.network_input import drawn_letters
 from protgen.inverse_folding.ordered_model import OrderedModel
 from protgen.types import JSON
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from protgen.errors import ConfigError, ToolError
+from protgen.folding.weights_file import weights_file
 from protgen.inverse_folding.base import SequenceTask
-from protgen.inverse_folding.frame2seq import Frame2seq, atoms_with_cb, file_of
+from protgen.inverse_folding.frame2seq import MISSING, PACKAGE, Frame2seq, atoms_with_cb, file_of
 from protgen.inverse_folding.frame2seq_network import Frame2seqNetwork
 from protgen.inverse_folding.network_input import UNKNOWN
 from protgen.structure.ideal import add_cb, ideal_hairpin, ideal_helix
@@ -94,8 +95,6 @@ def test_published_code_gives_the_same_logits(number, monkeypatch):
         pytest.skip(f"the package's own dependencies are missing: {error}")
     tool = Frame2seq()
     ours = tool.networks()[number - 1]
-    from protgen.inverse_folding.frame2seq import MISSING, PACKAGE, weights_file
-
     content = torch.load(weights_file(PACKAGE, file_of(number), MISSING), weights_only=True)
     config = content["hyper_parameters"]["config"]
     monkeypatch.setattr(theirs.frame2seq, "save_hyperparameters", lambda self: None, raising=False)
