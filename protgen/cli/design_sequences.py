@@ -105,7 +105,7 @@ def remove_old(folder: Path) -> None:
 
 def sequences_table(rows: Sequence[Row]) -> "Table":
     """One line a backbone: its best sequence, and what to look at."""
-    from protgen.evaluation.sequence_refolds import best_sequences
+    from protgen.evaluation.sequence_design import best_sequences
 
     shown = table("<design", "n", "score", "conf. %", "charge", "pI", "<liabilities", "<best sequence")
     for design, row in list(best_sequences(rows).items())[:MOST_SHOWN]:

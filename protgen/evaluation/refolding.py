@@ -14,7 +14,7 @@ import numpy as np
 
 from protgen import registry
 from protgen.errors import ConfigError, ProtgenError, StructureError, ToolError, UsageError
-from protgen.evaluation.refold_cache import RefoldCache
+from protgen.evaluation.refold_cache import RefoldCache, has_structure
 from protgen.folding.base import AlignmentPredictor, Folded, StructurePredictor
 from protgen.inverse_folding.base import InverseFolder, SequenceModel, SequenceTask
 from protgen.inverse_folding.chain_letters import joined
@@ -199,7 +199,7 @@ class Refolder:
     def structure(self, query: Sequence[str], length: int) -> Path:
         """Where the refold of an alignment, or of one sequence, is; made if need be."""
         path = self.cache.structure_path("\n".join(query), self.folder.settings)
-        if not self.cache.has_structure(path, length):
+        if not has_structure(path, length):
             self.cache.keep_structure(path, folded(self.folder, query))
         return path
 

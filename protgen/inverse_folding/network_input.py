@@ -11,6 +11,7 @@ from protgen.folding.base import CHAIN
 from protgen.inverse_folding.chain_letters import by_residue, chain_lengths
 from protgen.structure.links import links
 from protgen.structure.protein import CA, Protein
+from protgen.structure.residue_id import residue_id
 from protgen.structure.residue_names import ONE_LETTER
 
 if TYPE_CHECKING:
@@ -60,10 +61,9 @@ def atoms_for(protein: Protein, tool: str, *, ca_only: bool = False) -> np.ndarr
     whole = needed.all(axis=-1)
     if not whole.all():
         k = int(np.argmin(whole))
-        place = f"{protein.chain_ids[k]}{protein.residue_numbers[k]}{protein.insertion_codes[k]}"
         what = "CA" if ca_only else "N, CA or C"
         hint = "" if ca_only else ", or name proteinmpnn:ca, which reads CA atoms alone"
-        raise ToolError(f"{tool}: {protein.name}: residue {place} lacks {what}; complete it{hint}")
+        raise ToolError(f"{tool}: {protein.name}: residue {residue_id(protein, k)} lacks {what}; complete it{hint}")
     atoms = protein.backbone.copy()
     lacking = ~protein.mask[:, 3]
     if lacking.any() and not ca_only:

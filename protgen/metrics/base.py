@@ -86,6 +86,11 @@ class Metric(ABC, Generic[Sample]):
         return columns | {label: np.array([row[label] for row in rows], dtype=np.str_) for label in self.labels}
 
 
+def number_of(value: Value | None) -> float:
+    """A value of a row as a number; NaN for words, and where there is none."""
+    return float(value) if isinstance(value, int | float) else np.nan
+
+
 def summarise(
     values: Sequence[float] | np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL
 ) -> Summary:
