@@ -28,7 +28,7 @@ TABLE = (
 )  # fmt: skip
 
 
-def write_ranking_page(ranking: Ranking, kept: Sequence[Row], out: Path, backbones: Path, refolds: Path) -> Path:
+def write_ranking_page(ranking: Ranking, kept: Sequence[Row], out: Path, backbones: Path, refolds: Path) -> None:
     """Write `best.html`.
 
     Args:
@@ -37,14 +37,9 @@ def write_ranking_page(ranking: Ranking, kept: Sequence[Row], out: Path, backbon
         out: folder of the run.
         backbones: folder of the designs.
         refolds: folder of the refolds.
-
-    Returns:
-        The page's path.
     """
     pairs = [(row, *structures_of(row, backbones, refolds)) for row in kept[:MOST]]
-    path = out / "best.html"
-    write_text(path, page(ranking, kept, figure([pair for pair in pairs if pair[1] is not None])))
-    return path
+    write_text(out / "best.html", page(ranking, kept, figure([pair for pair in pairs if pair[1] is not None])))
 
 
 def structures_of(row: Row, backbones: Path, refolds: Path) -> tuple[Protein | None, Protein | None]:
