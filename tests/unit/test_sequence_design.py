@@ -258,11 +258,24 @@ def test_liabilities():
     assert (found.cysteines, found.odd_cysteines, found.hydrophobic_stretch) == (2, 2, 4)
     assert found.words[:4] == ["odd Cys", "2 N-glyc", "1 NG", "1 DG"]
     assert "no absorbance at 280 nm" in found.words
-    assert liabilities("K" * 10).charge > 8
+    example = liabilities(
+        "MAEGEITTFTALTEKFNLPPGNYKKPKLLYCSNGGHFLRILPDGTVDGTRDRSDQHIQLQLSAESVGEVYIKSTETGQYLAMDTSGLLYGSQTPSEEC"
+        "LFLERLEENHYNTYTSKKHAEKNWFVGLKKNGSCKRGPRTHYGQKAILFLPLPV"
+    )  # of ProtParam's documentation in Biopython
+    assert example.molecular_weight == pytest.approx(17103.16, abs=0.01)
+    assert example.instability == pytest.approx(41.98, abs=0.01)
+    assert example.isoelectric_point == pytest.approx(7.72, abs=0.01)
+    assert example.absorbance == pytest.approx(17420 / 17103.16, abs=1e-4)
+    # By pKa 10.0 of lysine, 7.5 and 3.55 of the ends (Bjellqvist et al. 1993).
+    wanted = 10 / (1 + 10**-3.0) + 1 / (1 + 10**-0.5) - 1 / (1 + 10**-3.45)
+    assert liabilities("K" * 10).charge == pytest.approx(wanted, abs=1e-3)
     assert liabilities("AAAKAAAW").gravy == pytest.approx((6 * 1.8 - 3.9 - 0.9) / 8)
     assert liabilities("WWAG").absorbance == pytest.approx(2 * 5500 / liabilities("WWAG").molecular_weight)
     assert low_complexity("A" * 6 + "E" * 6) == 12  # one bit
     assert low_complexity("ACDEFGHIKLMN") == 0
+    assert low_complexity("AAAAEEEKKKLM") == 12  # 2.13 bits
+    assert low_complexity("AAAEEEKKLLMM") == 0  # 2.29 bits
+    assert low_complexity("A" * 12 + "CDEFGHIKLMNP") == 12 + 5  # the last low window has seven A, 1.95 bits
 
 
 def test_dna():
@@ -296,6 +309,9 @@ def test_refolds_and_ranking(backbones, tmp_path):
     assert not {"designable", "sc_rmsd", "sc_tm"} & set(good)
     about = result.content["sets"]["files"]["designability"]
     assert about["below_3"] == 0.5
+    assert about["mean_refold_tm"] == pytest.approx((good["refold_tm"] + bad["refold_tm"]) / 2)
+    assert about["mean_refold_rmsd"] == pytest.approx((good["refold_rmsd"] + bad["refold_rmsd"]) / 2)
+    assert (about["n"], about["refolds_used"], about["refolds_given"]) == (2, 2, 2)
     assert "designable_fraction" not in about
     ranking = rank(result, rows)
     assert (ranking.by, ranking.better) == ("refold_tm", "higher")
