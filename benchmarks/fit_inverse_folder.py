@@ -27,9 +27,8 @@ from torch import Tensor
 
 from protgen.atomic import write_text
 from protgen.errors import ProtgenError
-from protgen.inverse_folding.graph_features import nearest
 from protgen.inverse_folding.graph_network import GraphNetwork, GraphShape
-from protgen.inverse_folding.mpnn_features import Chains
+from protgen.inverse_folding.mpnn_features import Chains, nearest
 from protgen.inverse_folding.network_input import LETTERS, UNKNOWN, atoms_for, numbering
 from protgen.models.files import load_json, load_tensors, save_json, save_tensors
 from protgen.structure.reader import read_structure

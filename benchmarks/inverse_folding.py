@@ -29,8 +29,8 @@ from protgen.atomic import write_text
 from protgen.errors import ProtgenError
 from protgen.evaluation.collect import collect_files
 from protgen.evaluation.refolding import build_tool
-from protgen.folding.base import CHAIN
 from protgen.inverse_folding.base import SequenceModel
+from protgen.inverse_folding.chain_letters import by_residue
 from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
 from protgen.structure.residue_names import ONE_LETTER
@@ -86,7 +86,7 @@ def recovery(tool: SequenceModel, natives: list[Protein], seed: int) -> Recovere
     right, known = [], []
     for protein in natives:
         native = np.array([ONE_LETTER.get(name, "") for name in protein.residue_names.tolist()])
-        drawn = np.array(list(tool.design(protein, 1, seed)[0].replace(CHAIN, "")))
+        drawn = by_residue(protein, tool.design(protein, 1, seed)[0])
         right.append(int((native == drawn).sum()))
         known.append(int((native != "").sum()))
     return Recovered(np.array(right), np.array(known))

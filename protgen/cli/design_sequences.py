@@ -10,7 +10,7 @@ import typer
 from protgen.cli.console import JsonOption, print_json, progress, say_error, stdout, table
 from protgen.cli.exit_codes import of_failures
 from protgen.cli.option_groups import grouped
-from protgen.cli.sample import FileFormat
+from protgen.cli.sample import FileFormat, check_restart
 from protgen.cli.sequence_options import SequenceOptions, check_unchanged
 from protgen.errors import UsageError
 
@@ -39,8 +39,7 @@ def design_sequences(
 
     protgen design-sequences designs --sequences 8
     """
-    if resume and overwrite:
-        raise UsageError("--resume and --overwrite exclude each other; give one of them")
+    check_restart(resume=resume, overwrite=overwrite)
     begun = time.monotonic()
     from protgen.evaluation.collect import collect_files
     from protgen.evaluation.sequence_design import design_folder
@@ -105,7 +104,7 @@ def remove_old(folder: Path) -> None:
 
 def sequences_table(rows: Sequence[Row]) -> "Table":
     """One line a backbone: its best sequence, and what to look at."""
-    from protgen.evaluation.sequence_refolds import best_sequences
+    from protgen.evaluation.sequence_design import best_sequences
 
     shown = table("<design", "n", "score", "conf. %", "charge", "pI", "<liabilities", "<best sequence")
     for design, row in list(best_sequences(rows).items())[:MOST_SHOWN]:

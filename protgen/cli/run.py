@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from protgen.cli.console import JsonOption, print_json, progress, stderr, stdout, table, warn
+from protgen.cli.console import JsonOption, print_json, progress, stdout, table, warn
 from protgen.cli.interruption import Interrupted
 from protgen.cli.option_groups import grouped
-from protgen.cli.options import Asked, RunOptions, SettingsOptions, prepare_job
-from protgen.cli.sample import FileFormat, Making, make
+from protgen.cli.options import Asked, RunOptions, SettingsOptions
+from protgen.cli.sample import FileFormat, check_restart, make, plan
 from protgen.cli.sequence_options import SequenceOptions, check_unchanged
 from protgen.errors import AllFailedError, UsageError
 
@@ -135,8 +135,7 @@ def run(
 
     protgen run --ss L2H16L4H16L4H16L2 -n 20 --keep 5 --out run
     """
-    if resume and overwrite:
-        raise UsageError("--resume and --overwrite exclude each other; give one of them")
+    check_restart(resume=resume, overwrite=overwrite)
     begun = time.monotonic()
     predictor = ranked.predictor()
     settings = sequences.settings(sampled.seed, file_format.value)
@@ -209,23 +208,11 @@ def sample_backbones(
         resume: whether to finish an earlier run.
         overwrite: whether to replace it.
     """
-    sampled, asked, how = request
-    with stderr().status("loading the model"):
-        from protgen.cli.design_folder import DesignFolder
-        from protgen.cli.design_record import describe_model, describe_request
-        from protgen.models.released import DEFAULT, find_model
-
-        job = prepare_job(sampled, asked, how)
-        name = sampled.model or DEFAULT
-        facts = describe_model(name, find_model(name))
-    for line in job.warnings:
-        warn(line)
-    described = describe_request(facts, job, sampled.seed, file_format.value)
-    folder = DesignFolder(stages.folders[0], file_format.value, described, sampled.n)
+    planned = plan(stages.folders[0], *request, file_format)
     if overwrite:
         remove_results(stages)
-    make(Making(folder, job, sampled.seed, facts), resume=resume, overwrite=overwrite)
-    return folder
+    make(planned, resume=resume, overwrite=overwrite)
+    return planned.folder
 
 
 def passing(folder: "DesignFolder", *, no_filter: bool) -> list[Path]:
@@ -297,7 +284,7 @@ def finish(
     n, seconds = about
     ranking = rank(result, rows, ranked.rank_by)
     kept = write_ranking(ranking, stages.out, ranked.keep, stages.folders, dna=ranked.dna)
-    page = write_ranking_page(ranking, kept, stages.out, stages.folders[0], stages.folders[2])
+    write_ranking_page(ranking, kept, stages.out, stages.folders[0], stages.folders[2])
     if as_json:
         counts = {"n": n, "n_judged": result.n, "n_kept": len(kept), "wall_seconds": round(seconds, 2)}
         print_json({"folder": stages.out, "ranked_by": ranking.by, "better": ranking.better, **counts, "best": kept})
@@ -312,7 +299,7 @@ def finish(
     ]
     if relative:
         lines.append("refold TM is a relative judge's, lax on helices: natives 0.65, scrambled natives 0.37.")
-    if page.is_file() and ranking.by == "score":
+    if ranked.rank_by is None and ranking.by == "score":
         lines.append("No refold: ranked by the designer's own score.")
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)

@@ -48,30 +48,21 @@ def sample(
 
     protgen sample --ss L2H16L4H16L4H16L2 -n 4 --out designs
     """
-    if resume and overwrite:
-        raise UsageError("--resume and --overwrite exclude each other; give one of them")
+    check_restart(resume=resume, overwrite=overwrite)
     begun = time.monotonic()
-    with stderr().status("loading the model"):
-        from protgen.cli.design_folder import DesignFolder
-        from protgen.cli.design_record import describe_model, describe_request
-        from protgen.models.released import DEFAULT, find_model
-
-        job = prepare_job(run, asked, settings)
-        name = run.model or DEFAULT
-        facts = describe_model(name, find_model(name))
-    for line in job.warnings:
-        warn(line)
-    request = describe_request(facts, job, run.seed, file_format.value)
-    if keep_numbering:
-        check_numbering(job, run, file_format)
-        request["keep_numbering"] = True
-    folder = DesignFolder(out, file_format.value, request, run.n)
-    make(Making(folder, job, run.seed, facts, trajectory, keep_numbering), resume=resume, overwrite=overwrite)
+    planned = plan(out, run, asked, settings, file_format, trajectory=trajectory, keep_numbering=keep_numbering)
+    make(planned, resume=resume, overwrite=overwrite)
     seconds = time.monotonic() - begun
     if as_json:
-        print_json(summary(folder, job, seconds))
+        print_json(summary(planned.folder, planned.job, seconds))
     else:
-        report(folder, seconds)
+        report(planned.folder, seconds)
+
+
+def check_restart(*, resume: bool, overwrite: bool) -> None:
+    """Raise UsageError if an earlier run is to be finished and replaced."""
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite exclude each other; give one of them")
 
 
 def check_numbering(job: "Job", run: RunOptions, file_format: FileFormat) -> None:
@@ -104,6 +95,45 @@ class Making:
     model: "JSON"
     trajectory: bool = False
     keep_numbering: bool = False
+
+
+def plan(
+    out: Path,
+    run: RunOptions,
+    asked: Asked,
+    settings: SettingsOptions,
+    file_format: FileFormat,
+    *,
+    trajectory: bool = False,
+    keep_numbering: bool = False,
+) -> Making:
+    """The run of the options, checked; its warnings are said. Nothing is made yet.
+
+    Args:
+        out: folder for the designs.
+        run: model, number and seed.
+        asked: conditions.
+        settings: how to make them.
+        file_format: of the designs.
+        trajectory: whether to write what the sampler predicts at each step.
+        keep_numbering: whether motifs keep the chain and numbers of their own files.
+    """
+    with stderr().status("loading the model"):
+        from protgen.cli.design_folder import DesignFolder
+        from protgen.cli.design_record import describe_model, describe_request
+        from protgen.models.released import DEFAULT, find_model
+
+        job = prepare_job(run, asked, settings)
+        name = run.model or DEFAULT
+        facts = describe_model(name, find_model(name))
+    for line in job.warnings:
+        warn(line)
+    request = describe_request(facts, job, run.seed, file_format.value)
+    if keep_numbering:
+        check_numbering(job, run, file_format)
+        request["keep_numbering"] = True
+    folder = DesignFolder(out, file_format.value, request, run.n)
+    return Making(folder, job, run.seed, facts, trajectory, keep_numbering)
 
 
 def make(run: Making, *, resume: bool, overwrite: bool) -> None:

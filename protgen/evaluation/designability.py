@@ -4,7 +4,6 @@ Refolds come from a folder of files, or from tools. Each design keeps the best v
 number. A refold that cannot be used is counted and named. A design without a refold has no value, which is not 0.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,10 @@ import numpy as np
 
 from protgen.errors import ProtgenError, UsageError
 from protgen.evaluation import laptop_refold
+from protgen.evaluation.design_records import read_record, recorded_residue
 from protgen.evaluation.refold_names import assign_refolds
 from protgen.evaluation.refolding import Refolder, Refolds
-from protgen.metrics.base import Quantity, Value, summarise
+from protgen.metrics.base import Quantity, Value, number_of, summarise
 from protgen.metrics.self_consistency import (
     LABELS,
     MOTIF_QUANTITIES,
@@ -31,7 +31,7 @@ from protgen.parallel import run
 from protgen.structure.b_factors import plddt_of, read_b_factors
 from protgen.structure.file_names import is_structure_name
 from protgen.structure.protein import Protein
-from protgen.structure.reader import read_structure, stem
+from protgen.structure.reader import read_structure
 from protgen.structure.residue_id import ResidueId, residue_ids
 
 MOST_NAMED = 20  # refolds without a design, in the summary
@@ -229,14 +229,13 @@ def describe(design: Design, n_used: int, problems: Sequence[str]) -> str:
 def motif_of(path: Path, protein: Protein) -> tuple[MotifTarget | None, str]:
     """The motif that the record of a design names, and the reason if it cannot be used.
 
-    `protgen sample` writes `design_0003.json` next to `design_0003.pdb`, with the motif's file and which residue of the
-    design is which of the motif's.
+    The record has the motif's file, and which residue of the design is which of the motif's.
     """
+    record = read_record(path)
     try:
-        record = json.loads((path.parent / f"{stem(path)}.json").read_text(encoding="utf-8"))
         mapping = record["motif"]
         asked = [entry for entry in record["requested"] if entry["condition"] == "motif"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return None, ""
     if not mapping or len(asked) != 1:
         return None, ""
@@ -247,18 +246,13 @@ def motif_of(path: Path, protein: Protein) -> tuple[MotifTarget | None, str]:
         residues = Motif(**fields).residues()  # which confirms that the file is the one of the request
         native = _places(residues)
         own = _places(protein)
-        rows = [native[_named(entry["motif"])] for entry in mapping]
-        indices = [own[_named(entry["design"])] for entry in mapping]
+        rows = [native[recorded_residue(entry["motif"])] for entry in mapping]
+        indices = [own[recorded_residue(entry["design"])] for entry in mapping]
     except ProtgenError as error:
         return None, str(error)
     except (KeyError, TypeError, ValueError):
         return None, "the record does not fit its design and motif file"
     return MotifTarget(np.array(indices), residues.backbone[rows, :3]), ""
-
-
-def _named(entry: Mapping[str, Any]) -> ResidueId:
-    """The residue that a record names; older records have no insertion codes."""
-    return ResidueId(str(entry["chain"]), int(entry["residue"]), str(entry.get("insertion", "")))
 
 
 def _places(protein: Protein) -> dict[ResidueId, int]:
@@ -280,11 +274,12 @@ def describe_designability(rows: Sequence[Row], diversity: Mapping[str, Any], re
     """
     if relative:
         return laptop_refold.describe_refolds(rows)
-    values = {name: summarise([_number(row, name) for row in rows]) for name in ("designable", "sc_rmsd")}
+    values = {name: summarise([number_of(row.get(name)) for row in rows]) for name in ("designable", "sc_rmsd")}
     fraction = values["designable"]
     # F1 is of all samples: where one has no verdict, or no cluster, there is none.
     whole = 0 < fraction.n == len(rows) == diversity.get("n")
-    counts = sorted({int(_number(row, "n_refolds_used")) for row in rows if _number(row, "n_refolds_used") > 0})
+    used = [number_of(row.get("n_refolds_used")) for row in rows]
+    counts = sorted({int(n) for n in used if n > 0})
     return {
         "n": fraction.n,
         "n_given": len(rows),
@@ -292,13 +287,8 @@ def describe_designability(rows: Sequence[Row], diversity: Mapping[str, Any], re
         "designable_fraction_ci_low": fraction.ci_low,
         "designable_fraction_ci_high": fraction.ci_high,
         "mean_sc_rmsd": values["sc_rmsd"].mean,
-        "refolds_used": int(sum(_number(row, "n_refolds_used") for row in rows if "n_refolds_used" in row)),
-        "refolds_given": int(sum(_number(row, "n_refolds") for row in rows if "n_refolds" in row)),
+        "refolds_used": laptop_refold.count_of(rows, "n_refolds_used"),
+        "refolds_given": laptop_refold.count_of(rows, "n_refolds"),
         "best_of": [counts[0], counts[-1]] if counts else None,
         "f1": f1(fraction.mean, diversity["clusters_per_sample"]) if whole else None,
     }
-
-
-def _number(row: Row, name: str) -> float:
-    value = row.get(name)
-    return float(value) if isinstance(value, int | float) else np.nan

@@ -13,7 +13,7 @@ import numpy as np
 
 from protgen.evaluation.collect import CACHE_MARKER
 from protgen.evaluation.refolding import Refolder
-from protgen.metrics.base import Quantity, Value, summarise
+from protgen.metrics.base import Quantity, Value, number_of, summarise
 
 _BEST = "the least over the refolds"
 QUANTITIES = (
@@ -75,8 +75,8 @@ def relative_row(row: Mapping[str, Value]) -> Row:
 
 def describe_refolds(rows: Sequence[Row]) -> dict[str, Any]:
     """The refolds of one set for `summary.json`."""
-    tm, rmsd = (summarise([number(row, name) for row in rows]) for name in ("refold_tm", "refold_rmsd"))
-    known = np.array([number(row, "refold_rmsd") for row in rows])
+    tm, rmsd = (summarise([number_of(row.get(name)) for row in rows]) for name in ("refold_tm", "refold_rmsd"))
+    known = np.array([number_of(row.get("refold_rmsd")) for row in rows])
     known = known[np.isfinite(known)]
     return {
         "relative": True,
@@ -85,12 +85,11 @@ def describe_refolds(rows: Sequence[Row]) -> dict[str, Any]:
         "mean_refold_tm": tm.mean,
         "mean_refold_rmsd": rmsd.mean,
         "below_3": float((known < NEAR).mean()) if len(known) else None,
-        "refolds_used": int(sum(number(row, "n_refolds_used") for row in rows if "n_refolds_used" in row)),
-        "refolds_given": int(sum(number(row, "n_refolds") for row in rows if "n_refolds" in row)),
+        "refolds_used": count_of(rows, "n_refolds_used"),
+        "refolds_given": count_of(rows, "n_refolds"),
     }
 
 
-def number(row: Row, name: str) -> float:
-    """A value of a row; NaN where there is none."""
-    value = row.get(name)
-    return float(value) if isinstance(value, int | float) else np.nan
+def count_of(rows: Sequence[Row], name: str) -> int:
+    """The sum of a count over the rows that have it."""
+    return int(sum(number_of(row[name]) for row in rows if name in row))

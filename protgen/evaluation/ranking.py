@@ -14,7 +14,7 @@ from typing import Any
 
 from protgen.errors import UsageError
 from protgen.evaluation.result import EvaluationResult
-from protgen.evaluation.sequence_refolds import best_sequences
+from protgen.evaluation.sequence_design import best_sequences
 from protgen.evaluation.tables import make_folder, write_csv, write_text
 from protgen.folding.base import CHAIN
 from protgen.inverse_folding.dna import to_dna

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from protgen.errors import ProtgenError
 from protgen.evaluation.ranking import Ranking, Row, is_number
 from protgen.evaluation.report_tables import show
+from protgen.evaluation.ribbon_mesh import UNIT, triangles_of
 from protgen.evaluation.tables import write_text
 from protgen.geometry.superposition import superpose
 from protgen.structure.picture import ribbon
@@ -27,7 +28,7 @@ TABLE = (
 )  # fmt: skip
 
 
-def write_ranking_page(ranking: Ranking, kept: Sequence[Row], out: Path, backbones: Path, refolds: Path) -> Path:
+def write_ranking_page(ranking: Ranking, kept: Sequence[Row], out: Path, backbones: Path, refolds: Path) -> None:
     """Write `best.html`.
 
     Args:
@@ -36,14 +37,9 @@ def write_ranking_page(ranking: Ranking, kept: Sequence[Row], out: Path, backbon
         out: folder of the run.
         backbones: folder of the designs.
         refolds: folder of the refolds.
-
-    Returns:
-        The page's path.
     """
     pairs = [(row, *structures_of(row, backbones, refolds)) for row in kept[:MOST]]
-    path = out / "best.html"
-    write_text(path, page(ranking, kept, figure([pair for pair in pairs if pair[1] is not None])))
-    return path
+    write_text(out / "best.html", page(ranking, kept, figure([pair for pair in pairs if pair[1] is not None])))
 
 
 def structures_of(row: Row, backbones: Path, refolds: Path) -> tuple[Protein | None, Protein | None]:
@@ -95,13 +91,10 @@ def figure(pairs: Sequence[tuple[Row, Protein | None, Protein | None]]) -> go.Fi
 
 
 def mesh(protein: Protein, colour: str, name: str, *, visible: bool) -> go.Mesh3d:
-    """The ribbon of a protein in one colour."""
-    corners = ribbon(protein, per_residue=4, around=6).corners.reshape(-1, 3)
-    first = 4 * np.arange(len(corners) // 4)
-    i = np.concatenate([first, first])
-    j = np.concatenate([first + 1, first + 2])
-    k = np.concatenate([first + 2, first + 3])
-    x, y, z = np.round(corners, 2).astype(np.float32).T
+    """The ribbon of a protein in one colour, where its coordinates are."""
+    points, triangles = triangles_of(ribbon(protein, per_residue=4, around=6, turned=False))
+    x, y, z = (points * UNIT).astype(np.float32).T
+    i, j, k = triangles.T
     return go.Mesh3d(
         x=x, y=y, z=z, i=i, j=j, k=k, color=colour, name=name, visible=visible, showlegend=True, hoverinfo="name"
     )

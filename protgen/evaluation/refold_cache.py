@@ -72,13 +72,6 @@ class RefoldCache:
         scores = [match for match in (_SCORE.search(header) for header, _ in records) if match]
         return found, [float(match[1]) for match in scores] if len(scores) == len(found) else []
 
-    def has_structure(self, path: Path, length: int) -> bool:
-        """Whether a refold of that many residues is kept there."""
-        try:
-            return path.is_file() and read_structure(path).length == length
-        except StructureError:
-            return False
-
     def keep_sequences(self, path: Path, sequences: Sequence[str], scores: Sequence[float] = ()) -> None:
         """Write sequences, whole or not at all.
 
@@ -98,6 +91,14 @@ class RefoldCache:
             StructureError: if the format cannot hold it.
         """
         write_structure(folded.protein, path, b_factors=folded.plddt)
+
+
+def has_structure(path: Path, length: int) -> bool:
+    """Whether a structure of that many residues is there."""
+    try:
+        return path.is_file() and read_structure(path).length == length
+    except StructureError:
+        return False
 
 
 def structure_hash(protein: Protein) -> str:

@@ -14,9 +14,10 @@ import numpy as np
 
 from protgen import registry
 from protgen.errors import ConfigError, ProtgenError, StructureError, ToolError, UsageError
-from protgen.evaluation.refold_cache import RefoldCache
-from protgen.folding.base import CHAIN, AlignmentPredictor, Folded, StructurePredictor
+from protgen.evaluation.refold_cache import RefoldCache, has_structure
+from protgen.folding.base import AlignmentPredictor, Folded, StructurePredictor
 from protgen.inverse_folding.base import InverseFolder, SequenceModel, SequenceTask
+from protgen.inverse_folding.chain_letters import joined
 from protgen.structure.protein import Protein
 from protgen.structure.residue_names import ONE_LETTER
 from protgen.types import JSON
@@ -198,7 +199,7 @@ class Refolder:
     def structure(self, query: Sequence[str], length: int) -> Path:
         """Where the refold of an alignment, or of one sequence, is; made if need be."""
         path = self.cache.structure_path("\n".join(query), self.folder.settings)
-        if not self.cache.has_structure(path, length):
+        if not has_structure(path, length):
             self.cache.keep_structure(path, folded(self.folder, query))
         return path
 
@@ -245,4 +246,4 @@ def own_sequence(protein: Protein) -> str:
     if (letters == "X").any() or (letters == "G").all():
         what = "a residue of unknown type" if (letters == "X").any() else "glycine throughout, a placeholder"
         raise StructureError(f"{protein.name}: has {what}; name an --inverse-folder to write its sequence")
-    return CHAIN.join("".join(letters[protein.chain_ids == chain]) for chain in protein.chains)
+    return joined(protein, letters)

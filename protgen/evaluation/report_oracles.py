@@ -1,7 +1,7 @@
 """The sections of a report on oracles and likelihood models: designability and likelihood."""
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from protgen.evaluation.report_tables import show, table
@@ -28,12 +28,7 @@ def designability_section(content: Content) -> tuple[str, str]:
         ("F1 of designability and diversity", "f1", False),
     )
     sets = [entry["designability"] for entry in content["sets"].values()]
-    body = []
-    for heading, key, percent in figures:
-        cells = "".join(
-            f"<td>{show(entry[key], percent)}<small>n {entry['n']} of {entry['n_given']}</small></td>" for entry in sets
-        )
-        body.append(f"<tr><td>{heading}</td>{cells}</tr>")
+    body = [_row(heading, sets, key, percent) for heading, key, percent in figures]
     best = "".join(f"<td>{_range(entry['best_of'])}</td>" for entry in sets)
     body.append(f"<tr><td>best of so many refolds</td>{best}</tr>")
     used = "".join(f"<td>{entry['refolds_used']} of {entry['refolds_given']}</td>" for entry in sets)
@@ -56,12 +51,7 @@ def refold_section(content: Content) -> tuple[str, str]:
         ("refold RMSD below 3 Å, %", "below_3", True),
     )
     sets = [entry["designability"] for entry in content["sets"].values()]
-    body = []
-    for heading, key, percent in figures:
-        cells = "".join(
-            f"<td>{show(entry[key], percent)}<small>n {entry['n']} of {entry['n_given']}</small></td>" for entry in sets
-        )
-        body.append(f"<tr><td>{heading}</td>{cells}</tr>")
+    body = [_row(heading, sets, key, percent) for heading, key, percent in figures]
     return lead, table(_heads(content), body)
 
 
@@ -76,14 +66,17 @@ def likelihood_section(content: Content) -> tuple[str, str]:
         "Numbers of two models can be compared only if their spaces are the same."
     )
     sets = [entry["likelihood"] for entry in content["sets"].values()]
-    body = []
-    for unit in ("nats", "bits"):
-        cells = "".join(
-            f"<td>{show(entry[f'{unit}_per_residue'])}<small>n {entry['n']} of {entry['n_given']}</small></td>"
-            for entry in sets
-        )
-        body.append(f"<tr><td>{unit} per residue ({about['kind'] or 'no'} log p)</td>{cells}</tr>")
+    said = f"{about['kind'] or 'no'} log p"
+    body = [_row(f"{unit} per residue ({said})", sets, f"{unit}_per_residue") for unit in ("nats", "bits")]
     return lead, table(_heads(content), body)
+
+
+def _row(heading: str, sets: Sequence[Mapping[str, Any]], key: str, percent: bool = False) -> str:
+    """A figure of every set, with how many of its structures have it."""
+    cells = "".join(
+        f"<td>{show(entry[key], percent)}<small>n {entry['n']} of {entry['n_given']}</small></td>" for entry in sets
+    )
+    return f"<tr><td>{heading}</td>{cells}</tr>"
 
 
 def _heads(content: Content) -> str:

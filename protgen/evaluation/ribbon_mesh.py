@@ -7,11 +7,11 @@ import numpy as np
 
 from protgen.structure.dssp import UNASSIGNED, dssp
 from protgen.structure.links import links
-from protgen.structure.picture import COLOURS, ribbon, tidy, view
+from protgen.structure.picture import COLOURS, Facets, ribbon, tidy, view
 from protgen.structure.protein import CA, Protein
 
 CODES = tuple(COLOURS)  # a facet's number is its place here
-_UNIT = 0.01  # Å; coordinates are whole numbers of it, half the bytes of single precision
+UNIT = 0.01  # Å; coordinates are whole numbers of it, half the bytes of single precision
 _AROUND = 8  # points around a cross-section; the page shades smoothly between them
 _LONG = 200  # residues; the ribbons of longer chains are coarser, as they are seen from further away
 
@@ -27,12 +27,9 @@ def ribbon_mesh(protein: Protein) -> dict[str, Any]:
     facets = ribbon(protein, per_residue=5 if protein.length <= _LONG else 3, around=_AROUND)
     if not len(facets.corners):
         return ca_line(protein)
-    corners = np.round(facets.corners / _UNIT).astype(int)
-    n = len(corners)
-    points, index = np.unique(corners.reshape(-1, 3), axis=0, return_inverse=True)
+    n = len(facets.corners)
+    points, triangles = triangles_of(facets)
     place = np.int16 if np.abs(points).max() < 32768 else np.int32
-    quads = index.reshape(n, 4)
-    triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
     palette = np.array([[int(COLOURS[code][at : at + 2], 16) / 255 for at in (1, 3, 5)] for code in CODES])
     code = np.abs(facets.colours[:, None] - palette).sum(axis=-1).argmin(axis=1)
     along = np.arange(n) * 255 // max(1, n - 1)
@@ -44,6 +41,14 @@ def ribbon_mesh(protein: Protein) -> dict[str, Any]:
         "along": packed(np.tile(along, 2).astype(np.uint8)),
         "span": np.maximum(np.ptp(points, axis=0), 1).tolist(),
     }
+
+
+def triangles_of(facets: Facets) -> tuple[np.ndarray, np.ndarray]:
+    """(p, 3) vertices in units of 0.01 Å, and (t, 3) the vertices of each triangle, two a facet."""
+    corners = np.round(facets.corners / UNIT).astype(int)
+    points, index = np.unique(corners.reshape(-1, 3), axis=0, return_inverse=True)
+    quads = index.reshape(-1, 4)
+    return points, np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
 
 
 def ca_line(protein: Protein) -> dict[str, Any]:

@@ -8,10 +8,11 @@
 A FASTA file that is there already and fits its backbone is kept, whoever wrote it. Rows are read from the FASTA files.
 """
 
-import json
+import contextlib
+import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +20,26 @@ import numpy as np
 
 from protgen.errors import ProtgenError, StructureError, ToolError, UsageError
 from protgen.evaluation.collect import SEQUENCE_MARKER
+from protgen.evaluation.design_records import read_record, recorded_residue
 from protgen.evaluation.tables import make_folder, write_csv, write_json, write_text
 from protgen.folding.base import CHAIN
 from protgen.inverse_folding.base import DesignedSequence, InverseFolder, SequenceModel, SequenceTask
-from protgen.inverse_folding.liabilities import liabilities
+from protgen.inverse_folding.chain_letters import by_residue, chain_lengths, joined
+from protgen.inverse_folding.liabilities import Liabilities, liabilities
 from protgen.structure.fasta import read_fasta, to_fasta
 from protgen.structure.ideal import add_cb
 from protgen.structure.protein import CB, Protein
 from protgen.structure.reader import read_structure, stem
-from protgen.structure.residue_names import ONE_LETTER
+from protgen.structure.residue_id import residue_id, residue_ids
+from protgen.structure.residue_names import ONE_LETTER, THREE_LETTER
 from protgen.structure.writer import write_structure
 from protgen.types import JSON
 
 TABLE, SETTINGS = "sequences.csv", SEQUENCE_MARKER
 COLUMNS = ("name", "design", "sequence", "length", "score", "confidence", "fixed", "liabilities")
-PROPERTIES = (
-    "molecular_weight", "charge", "isoelectric_point", "gravy", "instability", "absorbance", "cysteines",
-    "odd_cysteines", "glycosylation", "deamidation", "isomerisation", "hydrophobic_stretch", "low_complexity",
-)  # fmt: skip
-NAMES = {letter: name for name, letter in ONE_LETTER.items()}
+PROPERTIES = tuple(each.name for each in fields(Liabilities))
 TIED = ("auto", "all", "none")
-_NUMBER = re.compile(r"(\w+)=(\S+)")
+_NUMBER = re.compile(r"(\w+)=([^\s,]+)")
 _RANGE = re.compile(r"([^\W\d_]|\d)?\s*(-?\d+)(?:-(-?\d+))?")
 
 Row = dict[str, Any]
@@ -131,10 +131,8 @@ def write_design(path: Path, protein: Protein, out: Path, tool: InverseFolder, s
         fixed = f" fixed={int((~each.designed).sum())}"
         records.append((f"{name}_{k}{numbers}{fixed}", each.sequence))
         b_factors = 100 * each.confidence if known else None
-        dressed = dress(protein, each.sequence)
-        write_structure(
-            replace(dressed, name=f"{name}_{k}"), out / f"{name}_{k}.{settings.suffix}", b_factors=b_factors
-        )
+        named = with_sequence(protein, each.sequence)
+        write_structure(replace(named, name=f"{name}_{k}"), out / f"{name}_{k}.{settings.suffix}", b_factors=b_factors)
     write_text(out / f"{name}.fasta", to_fasta(records))
 
 
@@ -162,27 +160,17 @@ def with_letters(protein: Protein, sequence: str, fixed: Sequence[str] | None) -
     """A sequence with given letters in their places."""
     if fixed is None:
         return sequence
-    letters = letters_by_residue(protein, sequence)
-    letters = np.where(np.array(fixed) == "", letters, np.array(fixed))
-    return CHAIN.join("".join(letters[protein.chain_ids == chain]) for chain in protein.chains)
+    return joined(protein, np.where(np.array(fixed) == "", by_residue(protein, sequence), np.array(fixed)))
 
 
-def letters_by_residue(protein: Protein, sequence: str) -> np.ndarray:
-    """(l,) the letter of each residue, in file order."""
-    letters = np.full(protein.length, "X")
-    for chain, part in zip(protein.chains, sequence.split(CHAIN), strict=True):
-        letters[protein.chain_ids == chain] = list(part)
-    return letters
-
-
-def dress(protein: Protein, sequence: str) -> Protein:
+def with_sequence(protein: Protein, sequence: str) -> Protein:
     """The backbone with the residue names of a sequence, and CB where the amino acid has one."""
-    letters = letters_by_residue(protein, sequence)
+    letters = by_residue(protein, sequence)
     atoms, mask = protein.atoms.copy(), protein.mask.copy()
     has_cb = (letters != "G") & mask[:, :3].all(axis=-1)
     atoms[:, CB] = np.where(has_cb[:, None], add_cb(np.nan_to_num(protein.backbone)), np.nan)
     mask[:, CB] = has_cb
-    names = np.array([NAMES[letter] for letter in letters])
+    names = np.array([THREE_LETTER[letter] for letter in letters])
     return replace(protein, atoms=atoms, mask=mask, residue_names=names, warnings=())
 
 
@@ -200,27 +188,17 @@ def task_of(path: Path, protein: Protein, settings: SequenceSettings) -> Sequenc
     letters = [ONE_LETTER.get(name, "") for name in protein.residue_names.tolist()]
     without = [k for k in sorted(kept) if not letters[k]]
     if without:
-        raise StructureError(f"{protein.name}: residue {protein.residue_numbers[without[0]]} has no letter to keep")
+        raise StructureError(f"{protein.name}: residue {residue_id(protein, without[0])} has no letter to keep")
     fixed = tuple(letters[k] if k in kept else "" for k in range(protein.length)) if kept else None
     symmetric = any(entry.get("condition") == "symmetry" for entry in record.get("requested", []))
     tie = settings.tied == "all" or (settings.tied == "auto" and symmetric)
     return SequenceTask(fixed, copies(protein) if tie else ())
 
 
-def read_record(path: Path) -> JSON:
-    """The record that `protgen sample` wrote next to a design; empty where there is none."""
-    try:
-        found = json.loads((path.parent / f"{stem(path)}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def motif_residues(record: JSON, protein: Protein) -> set[int]:
     """Places of the residues of a motif."""
-    wanted = {(str(e["design"]["chain"]), int(e["design"]["residue"])) for e in record.get("motif") or []}
-    places = zip(protein.chain_ids.tolist(), protein.residue_numbers.tolist(), strict=True)
-    return {k for k, (chain, number) in enumerate(places) if (str(chain), int(number)) in wanted}
+    wanted = {recorded_residue(entry["design"]) for entry in record.get("motif") or []}
+    return {k for k, own in enumerate(residue_ids(protein)) if own in wanted}
 
 
 def named_residues(protein: Protein, text: str) -> set[int]:
@@ -262,10 +240,10 @@ def kept_sequences(fasta: Path, protein: Protein) -> list[tuple[str, str]] | Non
         records = read_fasta(fasta)
     except StructureError:
         return None
-    wanted = [int((protein.chain_ids == chain).sum()) for chain in protein.chains]
+    wanted = chain_lengths(protein)
     texts = [text.upper().replace("/", CHAIN) for _, text in records]
     fits = [[len(part) for part in text.split(CHAIN)] == wanted for text in texts]
-    known = all(set(text.replace(CHAIN, "")) <= set(NAMES) for text in texts)
+    known = all(set(text.replace(CHAIN, "")) <= set(THREE_LETTER) for text in texts)
     if not records or not all(fits) or not known:
         return None
     return [(header, text) for (header, _), text in zip(records, texts, strict=True)]
@@ -275,17 +253,28 @@ def rows_of(fasta: Path, protein: Protein) -> list[Row]:
     """The rows of one design's sequences."""
     rows = []
     for k, (header, sequence) in enumerate(kept_sequences(fasta, protein) or [], start=1):
-        numbers = dict(_NUMBER.findall(header))
         row: Row = {"name": f"{fasta.stem}_{k}", "design": fasta.stem, "sequence": sequence}
         row |= {"length": len(sequence.replace(CHAIN, ""))}
-        row |= {key: as_number(numbers[key]) for key in ("score", "confidence", "fixed") if key in numbers}
-        rows.append(row | liabilities(sequence).row())
+        rows.append(row | numbers_of(header) | liabilities(sequence).row())
     return rows
 
 
-def as_number(text: str) -> float:
-    """A number of a header; NaN if it is none."""
-    try:
-        return float(text.rstrip(","))
-    except ValueError:
-        return float("nan")
+def numbers_of(header: str) -> dict[str, float]:
+    """The score, the confidence and the number of given letters, as far as a header has them."""
+    found = {}
+    for key, text in _NUMBER.findall(header):
+        with contextlib.suppress(ValueError):
+            found[key] = float(text)
+    return {key: found[key] for key in ("score", "confidence", "fixed") if math.isfinite(found.get(key, math.nan))}
+
+
+def best_sequences(rows: Sequence[Row]) -> dict[str, Row]:
+    """The sequence with the least score of each design, by the design's name; the first where none has a score."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        if "sequence" not in row:
+            continue
+        best = found.setdefault(str(row["design"]), row)
+        if row.get("score", math.inf) < best.get("score", math.inf):
+            found[str(row["design"])] = row
+    return found

@@ -11,20 +11,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from protgen.errors import ProtgenError, StructureError, ToolError, UsageError
+from protgen.errors import ProtgenError, ToolError, UsageError
 from protgen.evaluation.collect import CACHE_MARKER
+from protgen.evaluation.refold_cache import has_structure
 from protgen.evaluation.refolding import folded
 from protgen.evaluation.sequence_design import (
-    Row,
     SequenceSettings,
-    as_number,
-    kept_sequences,
+    best_sequences,
+    rows_of,
     task_of,
 )
 from protgen.evaluation.tables import make_folder, write_json
 from protgen.folding.base import AlignmentPredictor, StructurePredictor
 from protgen.inverse_folding.base import InverseFolder, SequenceModel
-from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure, stem
 from protgen.structure.writer import write_structure
 
@@ -85,60 +84,25 @@ def refold(
         ProtgenError: if it has no sequence, or one cannot be folded.
     """
     protein, name = read_structure(path), stem(path)
-    records = kept_sequences(sequences / f"{name}.fasta", protein)
-    if records is None:
+    rows = rows_of(sequences / f"{name}.fasta", protein)
+    if not rows:
         raise ToolError(f"{name}: no sequences that fit it in {sequences}")
     tool, settings = writer
     if isinstance(folder, AlignmentPredictor) and folder.reads_alignments and isinstance(tool, SequenceModel):
         place = out / f"{name}.pdb"
-        if not fits(place, protein):
+        if not has_structure(place, protein.length):
             model = tool.at_temperature(folder.diversity)
             task = task_of(path, protein, settings)
             more = [each.sequence for each in model.propose(protein, folder.depth, settings.seed, task)]
-            write_refold(folder, [best_of(records), *more], place)
+            write_refold(folder, [best_sequences(rows)[name]["sequence"], *more], place)
         return
-    for k, (_, sequence) in enumerate(records, start=1):
-        place = out / f"{name}_{k}.pdb"
-        if not fits(place, protein):
-            write_refold(folder, [sequence], place)
+    for row in rows:
+        place = out / f"{row['name']}.pdb"
+        if not has_structure(place, protein.length):
+            write_refold(folder, [row["sequence"]], place)
 
 
 def write_refold(folder: StructurePredictor, query: Sequence[str], place: Path) -> None:
     """Fold a query and write the structure, with the predictor's confidence as B-factors."""
     found = folded(folder, query)
     write_structure(found.protein, place, b_factors=found.plddt)
-
-
-def best_of(records: Sequence[tuple[str, str]]) -> str:
-    """The sequence with the least score in its header; the first where none has one."""
-    scores = [score_in(header) for header, _ in records]
-    known = [k for k, score in enumerate(scores) if score == score]
-    return records[min(known, key=lambda k: scores[k]) if known else 0][1]
-
-
-def score_in(header: str) -> float:
-    """The score that a header of FASTA states; NaN where it states none."""
-    for word in header.replace(",", " ").split():
-        if word.startswith("score="):
-            return as_number(word.removeprefix("score="))
-    return float("nan")
-
-
-def fits(path: Path, protein: Protein) -> bool:
-    """Whether a structure of as many residues is there."""
-    try:
-        return path.is_file() and read_structure(path).length == protein.length
-    except StructureError:
-        return False
-
-
-def best_sequences(rows: Sequence[Row]) -> dict[str, Row]:
-    """The sequence with the least score of each design, by the design's name."""
-    found: dict[str, Row] = {}
-    for row in rows:
-        if "sequence" not in row:
-            continue
-        best = found.get(str(row["design"]))
-        if best is None or row.get("score", float("inf")) < best.get("score", float("inf")):
-            found[str(row["design"])] = row
-    return found

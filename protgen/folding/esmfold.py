@@ -16,10 +16,9 @@ import numpy as np
 from protgen.errors import ConfigError, ToolError, UsageError
 from protgen.folding.base import CHAIN, Folded, StructurePredictor
 from protgen.structure.protein import CA, Protein
-from protgen.structure.residue_names import ONE_LETTER
+from protgen.structure.residue_names import ONE_LETTER, THREE_LETTER
 from protgen.types import JSON
 
-NAMES = {letter: name for name, letter in ONE_LETTER.items()}
 MISSING = "esmfold: transformers is missing; pip install 'protgen[esmfold]'"
 LETTERS = "".join(ONE_LETTER.values())  # in the order of AlphaFold's residue types
 
@@ -86,7 +85,7 @@ class ESMFold(StructurePredictor):
         plddt = 100.0 * found["plddt"][0, :, CA].double().cpu().numpy()
         if not np.isfinite(backbone).all():
             raise ToolError("esmfold: gave positions that are not finite")
-        names = np.array([NAMES[letter] for letter in sequence])
+        names = np.array([THREE_LETTER[letter] for letter in sequence])
         return Folded(Protein.from_backbone(backbone, name="esmfold", residue_names=names), plddt)
 
     def network(self) -> Any:

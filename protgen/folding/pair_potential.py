@@ -13,6 +13,7 @@ from torch import Tensor
 
 from protgen.folding.trrosetta_network import Distributions
 from protgen.geometry.angles import dihedral
+from protgen.geometry.frames import virtual_cb
 
 FIRST, STEP = 2.25, 0.5  # Å: middle of the first class of distances, and their width
 TURN = math.pi / 12  # width of a class of angles
@@ -96,7 +97,7 @@ class PairPotential:
             generator: of those draws.
         """
         n, ca, c = atoms[:, :, 0], atoms[:, :, 1], atoms[:, :, 2]
-        cb = c_beta(n, ca, c)
+        cb = virtual_cb(n, ca, c)
 
         def chosen(table: Table) -> Tensor:
             kept = (table.first - table.second).abs() <= reach
@@ -150,12 +151,6 @@ def smoothed(energies: Float[Tensor, "p c"], *, wraps: bool) -> Float[Tensor, "p
         before = torch.cat([energies[:, :1], energies[:, :-1]], 1)
         after = torch.cat([energies[:, 1:], energies[:, -1:]], 1)
     return 0.5 * energies + 0.25 * (before + after)
-
-
-def c_beta(n: Float[Tensor, "*b 3"], ca: Float[Tensor, "*b 3"], c: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3"]:
-    """Where CB of an L amino acid would be, Å (as `structure.ideal.add_cb`)."""
-    b, d = ca - n, c - ca
-    return -0.58273431 * torch.linalg.cross(b, d) + 0.56802827 * b - 0.54067466 * d + ca
 
 
 def bend(a: Float[Tensor, "*b 3"], b: Float[Tensor, "*b 3"], c: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b"]:

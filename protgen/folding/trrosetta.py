@@ -10,7 +10,6 @@ archive of weights is read and nothing else; nothing is unpacked on the disk.
 References: Yang et al. 2020, PNAS 117, 1496; design with it: Anishchenko et al. 2021, Nature 600, 547.
 """
 
-import importlib.metadata
 import io
 import tarfile
 from collections.abc import Sequence
@@ -21,8 +20,9 @@ import numpy as np
 
 from protgen.errors import ConfigError, ToolError, UsageError
 from protgen.folding.base import CHAIN, AlignmentPredictor, Folded
+from protgen.folding.weights_file import weights_file
 from protgen.structure.protein import Protein
-from protgen.structure.residue_names import ONE_LETTER
+from protgen.structure.residue_names import THREE_LETTER
 from protgen.types import JSON
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ MISSING = f"trrosetta: the package {PACKAGE} with its weights is missing; pip in
 MODES = ("profile", "single")
 NETWORKS = "abcde"
 SHORTEST = 8  # residues
-NAMES = {letter: name for name, letter in ONE_LETTER.items()}
 LDDT_REACH = 15.0  # Å, between CB atoms of the structure found
 LDDT_WITHIN = (0.5, 1.0, 2.0, 4.0)  # Å
 
@@ -89,7 +88,7 @@ class TrRosetta(AlignmentPredictor):
 
     def prepare(self) -> None:
         """Look for the package of weights."""
-        weights_archive()
+        weights_file(PACKAGE, ARCHIVE, MISSING)
 
     def fold_alignment(self, sequences: Sequence[str]) -> Folded:
         """Predict the structure of the first sequence; the others are its alignment."""
@@ -99,7 +98,7 @@ class TrRosetta(AlignmentPredictor):
         used = list(sequences) if self.reads_alignments else list(sequences[:1])
         found = predict(self.networks(), numbers_of(used))
         backbone = descend(found, DescentSettings(restarts=self.restarts), self.seed)
-        names = np.array([NAMES[letter] for letter in used[0]])
+        names = np.array([THREE_LETTER[letter] for letter in used[0]])
         protein = Protein.from_backbone(backbone.double().numpy(), name="trrosetta", residue_names=names)
         return Folded(protein, 100 * expected_lddt(found, backbone))
 
@@ -110,24 +109,9 @@ class TrRosetta(AlignmentPredictor):
             UsageError: if their weights are missing, or are others.
         """
         if not self._networks:
-            self._networks = [read_network(weights_archive(), letter) for letter in self.letters]
+            archive = weights_file(PACKAGE, ARCHIVE, MISSING)
+            self._networks = [read_network(archive, letter) for letter in self.letters]
         return self._networks
-
-
-def weights_archive() -> Path:
-    """The archive of weights in the package that has it; the package itself is not imported.
-
-    Raises:
-        UsageError: if it is not installed, or lacks the archive.
-    """
-    try:
-        files = importlib.metadata.files(PACKAGE) or []
-    except importlib.metadata.PackageNotFoundError:
-        raise UsageError(MISSING) from None
-    for file in files:
-        if file.as_posix() == ARCHIVE and Path(str(file.locate())).is_file():
-            return Path(str(file.locate()))
-    raise UsageError(f"trrosetta: {PACKAGE} has no {ARCHIVE}; install it anew: pip install 'protgen[refold]'")
 
 
 def read_network(archive: Path, letter: str) -> "TrRosettaNetwork":
@@ -166,7 +150,7 @@ def numbers_of(sequences: Sequence[str]) -> "Tensor":
         raise ToolError("trrosetta: folds single chains; fold several elsewhere and give their files by --refolds")
     if len(sequences[0]) < SHORTEST:
         raise ToolError(f"trrosetta: {len(sequences[0])} residues are too few; it takes {SHORTEST} or more")
-    odd = set("".join(sequences)) - set(NAMES)
+    odd = set("".join(sequences)) - set(THREE_LETTER)
     if odd:
         raise ToolError(f"trrosetta: {''.join(sorted(odd))}: no amino acids it knows")
     return torch.tensor([[LETTERS.index(letter) for letter in sequence] for sequence in sequences])
@@ -180,9 +164,10 @@ def expected_lddt(found: "Distributions", backbone: "Tensor") -> np.ndarray:
     """
     import torch
 
-    from protgen.folding.pair_potential import FIRST, STEP, c_beta
+    from protgen.folding.pair_potential import FIRST, STEP
+    from protgen.geometry.frames import virtual_cb
 
-    cb = c_beta(*backbone[:, :3].unbind(1))
+    cb = virtual_cb(*backbone[:, :3].unbind(1))
     distance = torch.cdist(cb, cb)
     place = torch.arange(len(cb))
     counted = (distance < LDDT_REACH) & ((place[:, None] - place).abs() >= 3)

@@ -16,6 +16,9 @@ N_CA_C = math.radians(111.0)
 CA_C_N = math.radians(117.2)
 C_N_CA = math.radians(121.7)
 CA_C_O = math.radians(120.1)
+# CB from the cross product of CA - N and C - CA, and these two: tetrahedral geometry with a CA-CB bond of 1.53 Å, as in
+# ProteinMPNN (Dauparas et al., Science 378:49, 2022).
+VIRTUAL_CB = (-0.58273431, 0.56802827, -0.54067466)
 
 # Sigmas of the same source, used as widths of penalties.
 C_N_SIGMA = 0.014

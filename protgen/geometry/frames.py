@@ -88,6 +88,13 @@ def place_carbonyl_oxygen(
     return c + ideal.C_O * (math.cos(angle) * axes[..., 0] - math.sin(angle) * axes[..., 1])
 
 
+def virtual_cb(n: Float[Tensor, "*n 3"], ca: Float[Tensor, "*n 3"], c: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
+    """Where CB of an L amino acid would be, Å."""
+    b, d = ca - n, c - ca
+    across, before, after = ideal.VIRTUAL_CB
+    return across * torch.linalg.cross(b, d) + before * b + after * d + ca
+
+
 def rotation_from_small_quaternion(bcd: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3 3"]:
     """Rotation of the normalised quaternion (1, b, c, d): smooth, the identity at 0 (Jumper et al. 2021, alg. 23)."""
     norm = (1 + bcd.square().sum(-1, keepdim=True)).rsqrt()

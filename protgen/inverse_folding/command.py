@@ -19,6 +19,7 @@ from protgen.errors import ToolError
 from protgen.external import ExternalCommand
 from protgen.folding.base import CHAIN
 from protgen.inverse_folding.base import InverseFolder
+from protgen.inverse_folding.chain_letters import chain_lengths
 from protgen.structure.fasta import read_fasta
 from protgen.structure.protein import Protein
 from protgen.structure.residue_names import ONE_LETTER
@@ -103,7 +104,7 @@ def sequences_for(protein: Protein, records: list[tuple[str, str]], program: str
     """
     marked = [record for record in records if _MARKED.search(record[0])]
     found = []
-    wanted = [int((protein.chain_ids == chain).sum()) for chain in protein.chains]
+    wanted = chain_lengths(protein)
     for header, text in marked or records:
         chains = [part.translate(_GAPS) for part in text.upper().replace("/", CHAIN).split(CHAIN)]
         if [len(chain) for chain in chains] != wanted:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from protgen.errors import ToolError
+from protgen.folding.weights_file import weights_file
 from protgen.inverse_folding.base import DesignedSequence, SequenceModel, SequenceTask
 from protgen.inverse_folding.network_input import (
     LETTERS,
@@ -23,7 +24,6 @@ from protgen.inverse_folding.network_input import (
     drawn_letters,
     letters_of,
     seed_of,
-    weights_file,
 )
 from protgen.structure.ideal import place_atom
 from protgen.structure.protein import Protein

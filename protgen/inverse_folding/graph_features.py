@@ -9,31 +9,17 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from protgen.geometry.angles import bond_angle, dihedral
+from protgen.geometry.angles import backbone_torsions, bond_angle
 from protgen.geometry.frames import frames_from_backbone
-from protgen.inverse_folding.mpnn_features import Chains, c_beta, distances
+from protgen.inverse_folding.mpnn_features import Chains, with_cb
 
 ATOMS = 5  # N, CA, C, O, CB
 RADIAL, NEAREST, FARTHEST = 10, 2.0, 20.0  # number of radial functions, and the range of their centres in Å
 WIDTH = 2.0  # Å, of a radial function: that of the space between them
 BONDED = 2.5  # Å, largest C-N distance of residues that follow one another
-REACH = 32  # residues along the chain that are told apart
-PLACES = 2 * REACH + 2  # the last is for neighbours in other chains
 DIRECTIONS = 6 * ATOMS + 9
 EDGE_INPUTS = ATOMS * ATOMS * RADIAL + DIRECTIONS
 NODE_INPUTS = 9
-
-
-def nearest(ca: Float[Tensor, "l 3"], k: int) -> Int[Tensor, "l k"]:
-    """The k residues that are nearest to each, itself first; all, where there are fewer than k."""
-    return distances(ca, ca).topk(min(k, len(ca)), dim=-1, largest=False).indices
-
-
-def places_of(chains: Chains, neighbours: Int[Tensor, "l k"]) -> Int[Tensor, "l k"]:
-    """Class of how far along the chain a neighbour is, 0 to `PLACES` - 1."""
-    offset = (chains.number[:, None] - chains.number[neighbours] + REACH).clamp(0, 2 * REACH)
-    same = chains.chain[:, None] == chains.chain[neighbours]
-    return torch.where(same, offset, torch.full_like(offset, PLACES - 1))
 
 
 @torch.no_grad()
@@ -45,7 +31,7 @@ def edge_inputs(atoms: Float[Tensor, "l 4 3"], neighbours: Int[Tensor, "l k"]) -
         neighbours: of each residue.
     """
     rots, ca = frames_from_backbone(atoms)
-    points = torch.cat([atoms, c_beta(atoms)[:, None]], 1)
+    points = with_cb(atoms)
     others, turned = points[neighbours], rots[neighbours]  # (l, k, 5, 3), (l, k, 3, 3)
     theirs = within(others - ca[:, None, None], rots[:, None, None])
     ours = within(points[:, None] - ca[neighbours][:, :, None], turned[:, :, None])
@@ -78,10 +64,8 @@ def node_inputs(atoms: Float[Tensor, "l 4 3"], chains: Chains) -> Float[Tensor, 
     n, ca, c = atoms[:, 0], atoms[:, 1], atoms[:, 2]
     joined = follows(atoms, chains)
     before, after = F.pad(joined, (1, 0)), F.pad(joined, (0, 1))
-    phi = dihedral(c[:-1], n[1:], ca[1:], c[1:])
-    psi = dihedral(n[:-1], ca[:-1], c[:-1], n[1:])
-    omega = dihedral(ca[:-1], c[:-1], n[1:], ca[1:])
-    angles = torch.stack([F.pad(phi, (1, 0)), F.pad(psi, (0, 1)), F.pad(omega, (1, 0))], -1)
+    phi, psi, omega = backbone_torsions(atoms)
+    angles = torch.stack([phi, psi, omega.roll(1)], -1).nan_to_num(0.0)
     known = torch.stack([before, after, before], -1).to(atoms.dtype)
     tau = (bond_angle(n, ca, c) - 1.94)[:, None] * 10  # about 0, of about 1: from 111 degrees, in units of 0.1 radian
     ends = torch.stack([before, after], -1).to(atoms.dtype)

@@ -4,27 +4,22 @@ It reads N, CA, C and O of each residue and its nearest ones, and gives letters 
 as ProteinMPNN does. Its weights are read from a folder: `graph_mpnn:FOLDER` on the command line.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
 from protgen.errors import UsageError
-from protgen.inverse_folding.base import DesignedSequence, SequenceModel, SequenceTask
-from protgen.inverse_folding.network_input import atoms_for, drawn_letters, letters_of, numbering, seed_of
-from protgen.structure.protein import Protein
+from protgen.inverse_folding.network_input import drawn_letters
+from protgen.inverse_folding.ordered_model import OrderedModel
 from protgen.types import JSON
 
 if TYPE_CHECKING:
     from protgen.inverse_folding.graph_network import GraphNetwork
-    from protgen.inverse_folding.mpnn_network import Encoded
 
 WEIGHTS, SHAPE = "network.safetensors", "network.json"
 MISSING = "train them with benchmarks/fit_inverse_folder.py, or name another inverse folder"
 
 
-class GraphMPNN(SequenceModel):
+class GraphMPNN(OrderedModel):
     """Our graph network.
 
     Args:
@@ -71,50 +66,6 @@ class GraphMPNN(SequenceModel):
         for name in (WEIGHTS, SHAPE):
             if not (self.folder / name).is_file():
                 raise UsageError(f"{self.name}: {self.folder} has no {name}; {MISSING}")
-
-    def propose(self, protein: Protein, n: int, seed: int, task: SequenceTask) -> list[DesignedSequence]:
-        """Draw n sequences; given letters come first in the order of decoding."""
-        from protgen.inverse_folding.letter_drawing import described, drawing_of
-        from protgen.inverse_folding.mpnn_decoding import draw
-
-        network, encoded = self.encode(protein)
-        drawing = drawing_of(protein, task, self.temperature, self.omit)
-        decoded = draw(network, encoded, drawing, [seed_of(seed, k) for k in range(n)])
-        return described(protein, decoded, (drawing.given < 0).numpy())
-
-    def score(self, protein: Protein, sequences: Sequence[str], seed: int) -> list[DesignedSequence]:
-        """Log-probabilities in a random order of decoding, one of its own for each sequence."""
-        import torch
-
-        from protgen.inverse_folding.letter_drawing import Decoded, described, drawing_of, streams
-
-        network, encoded = self.encode(protein)
-        drawing = drawing_of(protein, SequenceTask(), self.temperature, self.omit)
-        letters = torch.stack([letters_of(protein, sequence) for sequence in sequences])
-        log_probs = []
-        for k, sequence in enumerate(letters):
-            rank = streams(drawing, seed_of(seed, k))[0].argsort()
-            with torch.no_grad():
-                logits = network(encoded, sequence, rank[encoded.neighbours] < rank[:, None])
-            log_probs.append(logits.log_softmax(-1))
-        return described(protein, Decoded(letters, torch.stack(log_probs)), np.ones(protein.length, dtype=bool))
-
-    def encode(self, protein: Protein) -> "tuple[GraphNetwork, Encoded]":
-        """The network, and what it makes of a backbone.
-
-        Raises:
-            ToolError: if a residue lacks N, CA or C.
-            UsageError: if the weights are missing.
-        """
-        import torch
-
-        from protgen.inverse_folding.mpnn_features import Chains
-
-        atoms = torch.from_numpy(atoms_for(protein, self.name)).float()
-        numbers, chains = numbering(protein)
-        network = self.network()
-        with torch.no_grad():
-            return network, network.encode(atoms, Chains(torch.from_numpy(numbers), torch.from_numpy(chains)))
 
     def network(self) -> "GraphNetwork":
         """The network, loaded when it is first asked for.

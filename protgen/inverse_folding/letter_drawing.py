@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from protgen.errors import ToolError
-from protgen.folding.base import CHAIN
 from protgen.inverse_folding.base import DesignedSequence, SequenceTask
+from protgen.inverse_folding.chain_letters import joined
 from protgen.inverse_folding.network_input import LETTERS, UNKNOWN, tied_groups
 from protgen.structure.protein import Protein
 
@@ -103,6 +103,5 @@ def described(protein: Protein, decoded: Decoded, designed: np.ndarray) -> list[
     found = []
     for numbers, log_probs in zip(decoded.letters.numpy(), decoded.of_letters.double().numpy(), strict=True):
         letters = np.array(list(LETTERS))[numbers]
-        parts = ["".join(letters[protein.chain_ids == chain]) for chain in protein.chains]
-        found.append(DesignedSequence(CHAIN.join(parts), log_probs, designed))
+        found.append(DesignedSequence(joined(protein, letters), log_probs, designed))
     return found

@@ -1,4 +1,4 @@
-"""Draw sequences from a network, or score given ones: residue by residue, in an order of its own for each sequence.
+"""Draw sequences from a network residue by residue, or score given ones, in an order of its own for each sequence.
 
 Residues with a given letter come first. Tied residues are decoded one after the other and share the letter that their
 mean logits give, as in the published code. Sequence k depends on its own random stream alone.
@@ -12,8 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from protgen.inverse_folding.letter_drawing import Decoded, Drawing, pick, streams
-from protgen.inverse_folding.letter_network import LetterNetwork
-from protgen.inverse_folding.mpnn_network import Encoded
+from protgen.inverse_folding.letter_network import Encoded, LetterNetwork
 from protgen.inverse_folding.network_input import LETTERS
 
 
@@ -95,14 +94,10 @@ def score(network: LetterNetwork, encoded: Encoded, letters: Int[Tensor, "n l"],
         letters: by number.
         order: residues of each sequence in the order of decoding.
     """
-    decoder = Decoder(network, encoded, len(letters))
-    log_probs = torch.zeros(*letters.shape, len(LETTERS))
-    everywhere = torch.ones(len(letters), dtype=torch.bool)
-    for step in range(order.shape[1]):
-        residue = order[:, step]
-        visit_group(decoder, residue[:, None], log_probs)
-        decoder.write(residue, letters[decoder.rows, residue], everywhere)
-    return Decoded(letters, log_probs)
+    place = order.argsort(-1)
+    before = place[:, encoded.neighbours] < place[..., None]
+    logits = [network(encoded, *each) for each in zip(letters, before, strict=True)]
+    return Decoded(letters, torch.stack(logits).log_softmax(-1))
 
 
 def visit_group(decoder: Decoder, group: Int[Tensor, "n m"], log_probs: Tensor) -> Float[Tensor, "n 21"]:

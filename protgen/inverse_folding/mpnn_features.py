@@ -11,7 +11,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from protgen.geometry.frames import virtual_cb
+
 REACH = 32  # residues along the chain that are told apart
+PLACES = 2 * REACH + 2  # classes of how far along the chain a neighbour is; the last is for other chains
 RADIAL, NEAREST, FARTHEST = 16, 2.0, 22.0  # number of radial functions, and the range of their centres in Å
 # Order of the 25 pairs of atoms: N 0, CA 1, C 2, O 3, CB 4.
 PAIRS = (
@@ -41,14 +44,18 @@ class Positions(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.linear = nn.Linear(2 * REACH + 2, 16)
+        self.linear = nn.Linear(PLACES, 16)
 
     def forward(self, chains: Chains, neighbours: Int[Tensor, "l k"]) -> Float[Tensor, "l k 16"]:
         """Embed the place of each neighbour."""
-        offset = (chains.number[:, None] - chains.number[neighbours] + REACH).clamp(0, 2 * REACH)
-        same = chains.chain[:, None] == chains.chain[neighbours]
-        kind = torch.where(same, offset, torch.full_like(offset, 2 * REACH + 1))
-        return self.linear(F.one_hot(kind, 2 * REACH + 2).to(self.linear.weight.dtype))
+        return self.linear(F.one_hot(places_of(chains, neighbours), PLACES).to(self.linear.weight.dtype))
+
+
+def places_of(chains: Chains, neighbours: Int[Tensor, "l k"]) -> Int[Tensor, "l k"]:
+    """Class of how far along the chain a neighbour is, 0 to `PLACES` - 1."""
+    offset = (chains.number[:, None] - chains.number[neighbours] + REACH).clamp(0, 2 * REACH)
+    same = chains.chain[:, None] == chains.chain[neighbours]
+    return torch.where(same, offset, torch.full_like(offset, PLACES - 1))
 
 
 class EdgeFeatures(nn.Module):
@@ -77,18 +84,19 @@ class EdgeFeatures(nn.Module):
             chains: where the residues are.
         """
         ca = atoms[:, 1]
-        neighbours = distances(ca, ca).topk(min(self.k, len(ca)), dim=-1, largest=False).indices
+        neighbours = nearest(ca, self.k)
         if self.ca_only:
             parts = [radial_of(beside(ca), CA_PAIRS, neighbours), orientations(ca, neighbours)]
         else:
-            parts = [radial_of(torch.cat([atoms, c_beta(atoms)[:, None]], 1), PAIRS, neighbours)]
+            parts = [radial_of(with_cb(atoms), PAIRS, neighbours)]
         features = torch.cat([self.embeddings(chains, neighbours), *parts], -1)
         return self.norm_edges(self.edge_embedding(features)), neighbours
 
 
-def distances(a: Float[Tensor, "l 3"], b: Float[Tensor, "l 3"]) -> Float[Tensor, "l l"]:
-    """Å between every point of a and every one of b; the published code adds 1e-6 under the root."""
-    return ((a[:, None] - b[None]).square().sum(-1) + 1e-6).sqrt()
+def nearest(ca: Float[Tensor, "l 3"], k: int) -> Int[Tensor, "l k"]:
+    """The k residues that are nearest to each, itself first; all, where there are fewer than k."""
+    distance = ((ca[:, None] - ca).square().sum(-1) + 1e-6).sqrt()  # as the published code has it
+    return distance.topk(min(k, len(ca)), dim=-1, largest=False).indices
 
 
 def radial_of(
@@ -108,10 +116,9 @@ def radial_of(
     return (-(((distance[..., None] - centres) / ((FARTHEST - NEAREST) / RADIAL)) ** 2)).exp().flatten(-2)
 
 
-def c_beta(atoms: Float[Tensor, "l 4 3"]) -> Float[Tensor, "l 3"]:
-    """Where CB of an L amino acid would be, Å (as `structure.ideal.add_cb`)."""
-    b, c = atoms[:, 1] - atoms[:, 0], atoms[:, 2] - atoms[:, 1]
-    return -0.58273431 * torch.linalg.cross(b, c) + 0.56802827 * b - 0.54067466 * c + atoms[:, 1]
+def with_cb(atoms: Float[Tensor, "l 4 3"]) -> Float[Tensor, "l 5 3"]:
+    """N, CA, C, O, and where CB of an L amino acid would be; Å."""
+    return torch.cat([atoms, virtual_cb(*atoms[:, :3].unbind(1))[:, None]], 1)
 
 
 def beside(ca: Float[Tensor, "l 3"]) -> Float[Tensor, "l 3 3"]:

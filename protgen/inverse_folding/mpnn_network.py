@@ -8,7 +8,6 @@ References: Dauparas et al. 2022, Science 378, 49. Names of parameters are those
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from protgen.errors import UsageError
-from protgen.inverse_folding.letter_network import LetterLayer, LetterNetwork
+from protgen.inverse_folding.letter_network import Encoded, LetterLayer, LetterNetwork
 from protgen.inverse_folding.mpnn_features import Chains, EdgeFeatures
 from protgen.inverse_folding.network_input import LETTERS
 
@@ -95,21 +94,6 @@ class DecoderLayer(LetterLayer):
         message = F.linear(message, self.W3.weight) + first.shape[-2] * self.W3.bias
         node = self.norm1(node + message / SCALE)
         return self.norm2(node + self.dense(node))
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A backbone after the encoder.
-
-    Attributes:
-        nodes: (l, d).
-        edges: (l, k, d).
-        neighbours: (l, k) of each residue, nearest first, itself among them.
-    """
-
-    nodes: Float[Tensor, "l d"]
-    edges: Float[Tensor, "l k d"]
-    neighbours: Int[Tensor, "l k"]
 
 
 class ProteinMPNNNetwork(LetterNetwork):

@@ -1,17 +1,17 @@
-"""What sequence networks share: atoms and numbers of a backbone, letters, what is given and tied, files of weights."""
+"""What sequence networks share: atoms and numbers of a backbone, letters, what is given and tied."""
 
 import hashlib
-import importlib.metadata
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from protgen.errors import ConfigError, ToolError, UsageError
+from protgen.errors import ConfigError, ToolError
 from protgen.folding.base import CHAIN
+from protgen.inverse_folding.chain_letters import by_residue, chain_lengths
 from protgen.structure.links import links
 from protgen.structure.protein import CA, Protein
+from protgen.structure.residue_id import residue_id
 from protgen.structure.residue_names import ONE_LETTER
 
 if TYPE_CHECKING:
@@ -19,27 +19,6 @@ if TYPE_CHECKING:
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWYX"
 UNKNOWN = LETTERS.index("X")
-
-
-def weights_file(package: str, name: str, missing: str) -> Path:
-    """A file of an installed package, which is not imported.
-
-    Args:
-        package: the distribution.
-        name: the file's path within it.
-        missing: what to say where the package is not installed.
-
-    Raises:
-        UsageError: if it is not installed, or lacks the file.
-    """
-    try:
-        files = importlib.metadata.files(package) or []
-    except importlib.metadata.PackageNotFoundError:
-        raise UsageError(missing) from None
-    for file in files:
-        if file.as_posix() == name and Path(str(file.locate())).is_file():
-            return Path(str(file.locate()))
-    raise UsageError(f"{missing.partition(':')[0]}: {package} has no {name}; install it anew")
 
 
 def seed_of(seed: int, k: int) -> int:
@@ -82,10 +61,9 @@ def atoms_for(protein: Protein, tool: str, *, ca_only: bool = False) -> np.ndarr
     whole = needed.all(axis=-1)
     if not whole.all():
         k = int(np.argmin(whole))
-        place = f"{protein.chain_ids[k]}{protein.residue_numbers[k]}{protein.insertion_codes[k]}"
         what = "CA" if ca_only else "N, CA or C"
         hint = "" if ca_only else ", or name proteinmpnn:ca, which reads CA atoms alone"
-        raise ToolError(f"{tool}: {protein.name}: residue {place} lacks {what}; complete it{hint}")
+        raise ToolError(f"{tool}: {protein.name}: residue {residue_id(protein, k)} lacks {what}; complete it{hint}")
     atoms = protein.backbone.copy()
     lacking = ~protein.mask[:, 3]
     if lacking.any() and not ca_only:
@@ -133,12 +111,8 @@ def letters_of(protein: Protein, sequence: str) -> "Tensor":
     import torch
 
     parts = sequence.split(CHAIN)
-    wanted = [int((protein.chain_ids == chain).sum()) for chain in protein.chains]
+    wanted = chain_lengths(protein)
     if [len(part) for part in parts] != wanted or set("".join(parts)) - set(LETTERS):
         got = "+".join(str(len(part)) for part in parts)
         raise ToolError(f"{protein.name}: a sequence of {got} letters for {'+'.join(map(str, wanted))} residues")
-    numbers = torch.zeros(protein.length, dtype=torch.long)
-    for chain, part in zip(protein.chains, parts, strict=True):
-        own = torch.from_numpy(protein.chain_ids == chain)
-        numbers[own] = torch.tensor([LETTERS.index(letter) for letter in part])
-    return numbers
+    return torch.tensor([LETTERS.index(letter) for letter in by_residue(protein, sequence)])

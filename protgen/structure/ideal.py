@@ -8,7 +8,7 @@ Torsions of the helix and strand are the usual averages (Creighton, Proteins, 19
 import numpy as np
 
 from protgen.errors import UsageError
-from protgen.geometry.constants import C_N, C_N_CA, C_O, CA_C, CA_C_N, CA_C_O, N_CA, N_CA_C
+from protgen.geometry.constants import C_N, C_N_CA, C_O, CA_C, CA_C_N, CA_C_O, N_CA, N_CA_C, VIRTUAL_CB
 
 HELIX = np.radians([-57.8, -47.0])  # phi, psi
 STRAND = np.radians([-120.0, 130.0])
@@ -99,14 +99,11 @@ def ideal_hairpin(n: int) -> np.ndarray:
 
 
 def add_cb(backbone: np.ndarray) -> np.ndarray:
-    """(l, 3) Å; where the C-beta of an L amino acid would be, from N, CA and C.
-
-    The three weights reproduce tetrahedral geometry with a CA-CB bond of 1.53 Å, as in ProteinMPNN
-    (Dauparas et al., Science 378:49, 2022).
-    """
+    """(l, 3) Å; where the C-beta of an L amino acid would be, from N, CA and C."""
     n, ca, c = backbone[:, 0], backbone[:, 1], backbone[:, 2]
     b, d = ca - n, c - ca
-    return -0.58273431 * np.cross(b, d) + 0.56802827 * b - 0.54067466 * d + ca
+    across, before, after = VIRTUAL_CB
+    return across * np.cross(b, d) + before * b + after * d + ca
 
 
 def mirror(xyz: np.ndarray) -> np.ndarray:

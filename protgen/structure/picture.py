@@ -91,20 +91,21 @@ def draw_backbones(
     figure.savefig(path)
 
 
-def ribbon(protein: Protein, *, per_residue: int = PER_RESIDUE, around: int = AROUND) -> Facets:
-    """The facets of one protein, in view coordinates.
+def ribbon(protein: Protein, *, per_residue: int = PER_RESIDUE, around: int = AROUND, turned: bool = True) -> Facets:
+    """The facets of one protein.
 
     Args:
         protein: with whole backbones where it is to be seen.
         per_residue: cross-sections a residue.
         around: points around a cross-section.
+        turned: whether in view coordinates; else in those of the protein, as for several that lie on each other.
     """
     complete = np.asarray(protein.mask[:, :4].all(axis=1))
     seen = protein.select(complete)
     if seen.length < 2:
         return NOTHING
     codes = tidy(dssp(seen))
-    backbone = view(seen.backbone)
+    backbone = view(seen.backbone) if turned else seen.backbone
     joints = links(seen)
     starts = [0, *(np.flatnonzero(joints.broken | ~joints.same_chain) + 1).tolist(), len(backbone)]
     pieces = [tube(backbone[a:b], codes[a:b], per_residue, around) for a, b in pairwise(starts) if b - a > 1]

@@ -9,7 +9,8 @@ STANDARD = (  # in alphabetical order of their full names
     "LEU", "LYS", "MET", "PHE", "PRO", "SER", "THR", "TRP", "TYR", "VAL",
 )  # fmt: skip
 ONE_LETTER = dict(zip(STANDARD, "ARNDCQEGHILKMFPSTWYV", strict=True))
-_PARENT_OF_LETTER = {letter: name for name, letter in ONE_LETTER.items()} | {
+THREE_LETTER = {letter: name for name, letter in ONE_LETTER.items()}
+_PARENT_OF_LETTER = THREE_LETTER | {
     "U": "CYS",  # selenocysteine
     "O": "LYS",  # pyrrolysine
 }

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from protgen.errors import ConfigError, ToolError
+from protgen.folding.weights_file import weights_file
 from protgen.inverse_folding.base import SequenceTask
-from protgen.inverse_folding.frame2seq import Frame2seq, atoms_with_cb, file_of
+from protgen.inverse_folding.frame2seq import MISSING, PACKAGE, Frame2seq, atoms_with_cb, file_of
 from protgen.inverse_folding.frame2seq_network import Frame2seqNetwork
-from protgen.inverse_folding.network_input import UNKNOWN
+from protgen.inverse_folding.network_input import UNKNOWN, letters_of
 from protgen.structure.ideal import add_cb, ideal_hairpin, ideal_helix
 from protgen.structure.protein import Protein
 
@@ -70,6 +71,14 @@ def test_given_letters_are_kept(monkeypatch):
     assert found[0].score == pytest.approx(-found[0].log_probs[found[0].designed].mean())
     tool = Frame2seq()
     free = tool.propose(protein, 1, 0, SequenceTask())[0]
+    logits = tool.logits(protein, torch.full((16,), -1))
+    numbers = letters_of(protein, free.sequence)
+    wanted = logits.log_softmax(-1).gather(1, numbers[:, None])[:, 0]
+    assert free.log_probs == pytest.approx(wanted.numpy(), abs=1e-6)
+    logits[:, UNKNOWN] = -torch.inf
+    coldest = Frame2seq(0.0).propose(protein, 1, 0, SequenceTask(None, ((2, 9),)))[0]
+    logits[[2, 9]] = logits[[2, 9]].mean(0)  # tied residues share the letter of their mean logits
+    assert torch.equal(letters_of(protein, coldest.sequence), logits.argmax(-1))
     assert tool.score(protein, [free.sequence], 0)[0].score == pytest.approx(free.score)
     two = Protein.from_backbone(ideal_hairpin(16), chain_ids=np.repeat(["A", "B"], 8))
     with pytest.raises(ToolError, match="2 chains"):
@@ -94,8 +103,6 @@ def test_published_code_gives_the_same_logits(number, monkeypatch):
         pytest.skip(f"the package's own dependencies are missing: {error}")
     tool = Frame2seq()
     ours = tool.networks()[number - 1]
-    from protgen.inverse_folding.frame2seq import MISSING, PACKAGE, weights_file
-
     content = torch.load(weights_file(PACKAGE, file_of(number), MISSING), weights_only=True)
     config = content["hyper_parameters"]["config"]
     monkeypatch.setattr(theirs.frame2seq, "save_hyperparameters", lambda self: None, raising=False)

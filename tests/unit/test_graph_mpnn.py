@@ -5,30 +5,30 @@ import json
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save
 
 from protgen.errors import ConfigError, ToolError, UsageError
 from protgen.geometry.angles import backbone_torsions
+from protgen.geometry.frames import frames_from_backbone
 from protgen.inverse_folding.base import SequenceTask
 from protgen.inverse_folding.graph_features import (
     EDGE_INPUTS,
     FARTHEST,
     NEAREST,
     NODE_INPUTS,
-    PLACES,
     RADIAL,
     WIDTH,
     edge_inputs,
-    nearest,
     node_inputs,
-    places_of,
 )
 from protgen.inverse_folding.graph_mpnn import SHAPE, WEIGHTS, GraphMPNN
 from protgen.inverse_folding.graph_network import GraphNetwork, GraphShape
-from protgen.inverse_folding.mpnn_decoding import score
-from protgen.inverse_folding.mpnn_features import Chains
+from protgen.inverse_folding.letter_drawing import Drawing, streams
+from protgen.inverse_folding.mpnn_decoding import draw, score
+from protgen.inverse_folding.mpnn_features import PLACES, Chains, nearest, places_of
 from protgen.inverse_folding.network_input import LETTERS, atoms_for, numbering
-from protgen.structure.ideal import ideal_hairpin, ideal_helix
+from protgen.structure.ideal import add_cb, ideal_hairpin, ideal_helix
 from protgen.structure.protein import Protein
 
 TINY = GraphShape(dim=16, k=6, encoder_layers=2, decoder_layers=2)
@@ -65,36 +65,43 @@ def written(folder, made):
     return folder
 
 
+def shaken(protein):
+    """Off the ideal geometry, where torsions are alike and rounding decides which residues are nearest."""
+    atoms, chains = inputs(protein)
+    return atoms + 0.05 * torch.randn(atoms.shape, generator=torch.Generator().manual_seed(2)), chains
+
+
 def test_edges_tell_distances_directions_and_rotations():
-    """By value: CA-CA of a helix's neighbours, where N is in a residue's own frame, the rotation to itself."""
-    atoms, _ = inputs(Protein.from_backbone(ideal_helix(8)))
+    """By value, of every pair of atoms: distances, directions in both residues' frames, and the rotation between."""
+    atoms, _ = shaken(Protein.from_backbone(ideal_helix(8)))
     neighbours = nearest(atoms[:, 1], 4)
     assert torch.equal(neighbours[:, 0], torch.arange(8))
     found = edge_inputs(atoms, neighbours)
     assert found.shape == (8, 4, EDGE_INPUTS)
-    ca_ca = found[..., (1 * 5 + 1) * RADIAL :][..., :RADIAL]  # CA is the second of five atoms
-    apart = (atoms[:, None, 1] - atoms[neighbours, 1]).norm(dim=-1)
+    rots, ca = frames_from_backbone(atoms)
+    points = torch.cat([atoms, torch.from_numpy(add_cb(atoms.numpy()))[:, None]], 1)
     centres = torch.linspace(NEAREST, FARTHEST, RADIAL)
-    wanted = (-(((apart[..., None] - centres) / WIDTH) ** 2)).exp()
-    assert (ca_ca - wanted).abs().max() < 1e-3
-    own_c = found[:, 0, 25 * RADIAL + 2 * 3 :][:, :3]  # the frame's first axis is along CA-C
-    assert (own_c - torch.tensor([1.0, 0.0, 0.0])).abs().max() < 1e-4
-    own_n = found[:, 0, 25 * RADIAL :][:, :3]  # its second lies in the plane of N
-    assert own_n[:, 2].abs().max() < 1e-4
-    assert (own_n[:, 1] > 0.8).all()
-    assert (found[:, 0, -9:].unflatten(-1, (3, 3)) - torch.eye(3)).abs().max() < 1e-5
+    for i, k in ((0, 0), (2, 1), (5, 3)):
+        j = int(neighbours[i, k])
+        apart = torch.cdist(points[i], points[j]).flatten()
+        radial = (-(((apart[:, None] - centres) / WIDTH) ** 2)).exp().flatten()
+        theirs = F.normalize((points[j] - ca[i]) @ rots[i], dim=-1).flatten()
+        ours = F.normalize((points[i] - ca[j]) @ rots[j], dim=-1).flatten()
+        turned = (rots[i].T @ rots[j]).T.flatten()  # a row is an axis of the neighbour
+        assert (found[i, k] - torch.cat([radial, theirs, ours, turned])).abs().max() < 2e-3
 
 
 def test_nodes_tell_torsions_where_there_are_any():
     """Sines and cosines of phi, psi and the omega before; 0 at ends, and at the gap between chains."""
-    atoms, chains = inputs(Protein.from_backbone(ideal_helix(9)))
+    atoms, chains = shaken(Protein.from_backbone(ideal_helix(9)))
     found = node_inputs(atoms, chains)
     assert found.shape == (9, NODE_INPUTS)
     phi, psi, omega = backbone_torsions(atoms)
-    assert (found[1:, 0] - phi[1:].sin()).abs().max() < 1e-5
-    assert (found[:-1, 4] - psi[:-1].cos()).abs().max() < 1e-5
-    assert (found[1:, 5] - omega[:-1].cos()).abs().max() < 1e-5
-    assert (found[0, [0, 2, 3, 5]] == 0).all()
+    angles = torch.stack([phi, psi, torch.cat([torch.tensor([torch.nan]), omega[:-1]])], -1)
+    assert (found[:, :6] - torch.cat([angles.sin(), angles.cos()], -1).nan_to_num(0.0)).abs().max() < 1e-5
+    u, v = (F.normalize(atoms[:, other] - atoms[:, 1], dim=-1) for other in (0, 2))
+    assert (found[:, 6] - 10 * ((u * v).sum(-1).arccos() - 1.94)).abs().max() < 1e-4
+    assert found[:, 7:].T.tolist() == [[0.0] + [1.0] * 8, [1.0] * 8 + [0.0]]
     two = node_inputs(*inputs(dimer()))
     assert (two[14, [0, 2, 3, 5, 7]] == 0).all()
     assert two[13, 8] == 0
@@ -110,9 +117,7 @@ def test_places_tell_chains_and_gaps():
 
 def test_logits_do_not_turn_with_the_backbone():
     """Rotations and translations change nothing, a mirror image does."""
-    made, (atoms, chains) = network(), inputs(dimer())
-    # Off the ideal geometry, where neighbours are equally near and rounding decides which are taken.
-    atoms = atoms + 0.05 * torch.randn(atoms.shape, generator=torch.Generator().manual_seed(2))
+    made, (atoms, chains) = network(), shaken(dimer())
     turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0))).Q
     turn = turn * torch.linalg.det(turn)
     letters, rank = random_order(len(atoms))
@@ -127,15 +132,20 @@ def test_logits_do_not_turn_with_the_backbone():
 
 
 def test_all_residues_at_once_equal_one_after_the_other():
-    """The pass of training against the decoder that draws, in an order of its own for each of three sequences."""
+    """The pass of training and scoring against the decoder that draws; three sequences, each in its own order."""
     made, (atoms, chains) = network(), inputs(dimer())
     encoded = made.encode(atoms, chains)
-    letters, ranks = zip(*(random_order(len(atoms), seed) for seed in range(3)), strict=True)
-    one_by_one = score(made, encoded, torch.stack(letters), torch.stack([rank.argsort() for rank in ranks]))
-    for k in range(3):
-        before = ranks[k][encoded.neighbours] < ranks[k][:, None]
-        found = made(encoded, letters[k], before).log_softmax(-1)
-        assert (found - one_by_one.log_probs[k]).abs().max() < 1e-5
+    letters, orders, one_by_one = [], [], []
+    for seed in range(3):
+        letters.append(random_order(len(atoms), seed)[0])
+        given = Drawing(1.0, torch.arange(len(atoms))[:, None], letters[-1])
+        orders.append(streams(given, seed)[0])
+        one_by_one.append(draw(made, encoded, given, [seed]).log_probs[0])
+    found = score(made, encoded, torch.stack(letters), torch.stack(orders)).log_probs
+    assert (found - torch.stack(one_by_one)).abs().max() < 1e-5
+    rank = orders[2].argsort()
+    alone = made(encoded, letters[2], rank[encoded.neighbours] < rank[:, None]).log_softmax(-1)
+    assert torch.equal(alone, found[2])
 
 
 def test_a_residue_sees_only_letters_before_it():

@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 
 from protgen.errors import ConfigError, ToolError
+from protgen.folding.weights_file import weights_file
 from protgen.inverse_folding.base import SequenceTask
 from protgen.inverse_folding.letter_drawing import Drawing, pick, streams
 from protgen.inverse_folding.mpnn_decoding import draw, score
 from protgen.inverse_folding.mpnn_features import Chains
 from protgen.inverse_folding.mpnn_network import DIM, SCALE, ProteinMPNNNetwork
-from protgen.inverse_folding.network_input import LETTERS, UNKNOWN, atoms_for, numbering, weights_file
+from protgen.inverse_folding.network_input import LETTERS, UNKNOWN, atoms_for, numbering
 from protgen.inverse_folding.proteinmpnn import ProteinMPNN
 from protgen.structure.ideal import ideal_hairpin, ideal_helix
 from protgen.structure.protein import Protein

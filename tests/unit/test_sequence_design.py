@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,26 +11,31 @@ from protgen.errors import StructureError, UsageError
 from protgen.evaluation.collect import collect_files
 from protgen.evaluation.laptop_refold import relative_row
 from protgen.evaluation.ranking import rank, write_ranking
+from protgen.evaluation.ranking_page import figure, laid_onto
 from protgen.evaluation.refold_cache import RefoldCache
 from protgen.evaluation.refolding import Refolder
 from protgen.evaluation.runner import Settings, evaluate
 from protgen.evaluation.sequence_design import (
     SequenceSettings,
+    best_sequences,
     copies,
     design_folder,
-    dress,
+    motif_residues,
     named_residues,
+    numbers_of,
     task_of,
+    with_sequence,
 )
-from protgen.evaluation.sequence_refolds import best_of, refold_folder
+from protgen.evaluation.sequence_refolds import refold_folder
 from protgen.folding.base import AlignmentPredictor, Folded
 from protgen.inverse_folding.base import DesignedSequence, InverseFolder, SequenceModel
 from protgen.inverse_folding.dna import CODONS, to_dna
 from protgen.inverse_folding.liabilities import liabilities, low_complexity
+from protgen.metrics.self_consistency import score_refold
 from protgen.structure.b_factors import read_b_factors
 from protgen.structure.fasta import read_fasta
 from protgen.structure.ideal import add_cb, ideal_hairpin, ideal_helix
-from protgen.structure.protein import CB, Protein
+from protgen.structure.protein import CA, CB, Protein
 from protgen.structure.reader import read_structure
 from protgen.structure.writer import write_structure
 
@@ -159,6 +165,48 @@ def test_what_a_design_keeps_and_ties(backbones):
         named_residues(dimer, "C3")
 
 
+def test_motifs_keep_residues_by_their_insertion_codes():
+    """Residue 5A is of the motif, 5 is not."""
+    protein = Protein.from_backbone(
+        ideal_helix(8), residue_numbers=np.array([1, 2, 3, 4, 5, 5, 6, 7]), residue_names=np.array(["TRP"] * 8)
+    )
+    protein = replace(protein, insertion_codes=np.array(["", "", "", "", "", "A", "", ""]))
+    own = {"chain": "A", "residue": 5, "insertion": "A"}
+    assert motif_residues({"motif": [{"design": own, "motif": own}]}, protein) == {5}
+    assert motif_residues({"motif": [{"design": {"chain": "A", "residue": 5}, "motif": own}]}, protein) == {4}
+    assert motif_residues({}, protein) == set()
+
+
+def test_numbers_of_headers():
+    """Those of ours and of ProteinMPNN; what is no number is left out, and the best is the least score there is."""
+    assert numbers_of("d_1 score=0.8123 confidence=0.5000 fixed=4") == {"score": 0.8123, "confidence": 0.5, "fixed": 4}
+    assert numbers_of("T=0.1, sample=1, score=0.9, global_score=1.2, seq_recovery=0.4") == {"score": 0.9}
+    assert numbers_of("d score=nan confidence=high") == {}
+    rows = [{"design": "d", "sequence": text} | about for text, about in zip(
+        "ABCD", ({}, {"score": 0.9}, {"score": 0.7}, {"score": 0.8}), strict=True
+    )]  # fmt: skip
+    assert best_sequences([*rows, {"design": "e", "message": "none"}]) == {"d": rows[2]}
+    assert best_sequences(rows[:1]) == {"d": rows[0]}
+
+
+def test_a_refold_is_drawn_onto_its_design():
+    """Turned, shifted and bent, it comes back: each vertex is about the CA trace it belongs to, where the design is."""
+    design = Protein.from_backbone(ideal_hairpin(20) + np.array([30.0, -10.0, 5.0]))
+    turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    bent = design.backbone.copy()
+    bent[16:] += np.array([0.0, 0.0, 1.5])
+    refold = laid_onto(Protein.from_backbone(bent @ turn.T + 50.0), design)
+    off = np.linalg.norm(refold.backbone[:, CA] - design.backbone[:, CA], axis=-1)
+    assert np.sqrt(np.mean(off**2)) == pytest.approx(score_refold(design, refold, np.full(20, np.nan)).rmsd, abs=1e-6)
+    drawn = figure([({"rank": 1, "design": "d"}, design, refold)])
+    for trace, protein in zip(drawn.data, (design, refold), strict=True):
+        vertices = np.stack([trace.x, trace.y, trace.z], -1)
+        apart = np.linalg.norm(vertices[:, None] - protein.backbone[None, :, CA], axis=-1)
+        assert apart.min(axis=1).max() < 3.0
+        assert apart.min(axis=0).max() < 2.0
+        assert np.unique([trace.i, trace.j, trace.k]).tolist() == list(range(len(vertices)))
+
+
 def test_a_folder_gets_sequences(backbones, tmp_path):
     """FASTA with scores, structures with names, CB and probabilities, a table; and a second run makes nothing anew."""
     folder, dimer = backbones
@@ -200,7 +248,7 @@ def test_a_tool_without_scores(backbones):
     rows = design_folder(files, out, Plain(), SequenceSettings(n=1, tied="none"))
     assert rows[2]["sequence"] == f"AAAAWH{'A' * 6}:AAAAWH{'A' * 6}"
     assert "score" not in rows[2]
-    assert dress(dimer, "G" * 12 + ":" + "A" * 12).mask[:, CB].tolist() == [False] * 12 + [True] * 12
+    assert with_sequence(dimer, "G" * 12 + ":" + "A" * 12).mask[:, CB].tolist() == [False] * 12 + [True] * 12
 
 
 def test_liabilities():
@@ -210,11 +258,24 @@ def test_liabilities():
     assert (found.cysteines, found.odd_cysteines, found.hydrophobic_stretch) == (2, 2, 4)
     assert found.words[:4] == ["odd Cys", "2 N-glyc", "1 NG", "1 DG"]
     assert "no absorbance at 280 nm" in found.words
-    assert liabilities("K" * 10).charge > 8
+    example = liabilities(
+        "MAEGEITTFTALTEKFNLPPGNYKKPKLLYCSNGGHFLRILPDGTVDGTRDRSDQHIQLQLSAESVGEVYIKSTETGQYLAMDTSGLLYGSQTPSEEC"
+        "LFLERLEENHYNTYTSKKHAEKNWFVGLKKNGSCKRGPRTHYGQKAILFLPLPV"
+    )  # of ProtParam's documentation in Biopython
+    assert example.molecular_weight == pytest.approx(17103.16, abs=0.01)
+    assert example.instability == pytest.approx(41.98, abs=0.01)
+    assert example.isoelectric_point == pytest.approx(7.72, abs=0.01)
+    assert example.absorbance == pytest.approx(17420 / 17103.16, abs=1e-4)
+    # By pKa 10.0 of lysine, 7.5 and 3.55 of the ends (Bjellqvist et al. 1993).
+    wanted = 10 / (1 + 10**-3.0) + 1 / (1 + 10**-0.5) - 1 / (1 + 10**-3.45)
+    assert liabilities("K" * 10).charge == pytest.approx(wanted, abs=1e-3)
     assert liabilities("AAAKAAAW").gravy == pytest.approx((6 * 1.8 - 3.9 - 0.9) / 8)
     assert liabilities("WWAG").absorbance == pytest.approx(2 * 5500 / liabilities("WWAG").molecular_weight)
     assert low_complexity("A" * 6 + "E" * 6) == 12  # one bit
     assert low_complexity("ACDEFGHIKLMN") == 0
+    assert low_complexity("AAAAEEEKKKLM") == 12  # 2.13 bits
+    assert low_complexity("AAAEEEKKLLMM") == 0  # 2.29 bits
+    assert low_complexity("A" * 12 + "CDEFGHIKLMNP") == 12 + 5  # the last low window has seven A, 1.95 bits
 
 
 def test_dna():
@@ -236,7 +297,7 @@ def test_refolds_and_ranking(backbones, tmp_path):
     assert refold_folder(files, sequences, refolds, tool, (Writer(), settings)) == {}
     assert [len(query) for query in tool.given] == [6, 6]
     records = read_fasta(sequences / "design_0000.fasta")
-    assert tool.given[0][0] == best_of(records) == records[2][1]
+    assert tool.given[0][0] == records[2][1]
     refold_folder(files, sequences, refolds, tool, (Writer(), settings))
     assert len(tool.given) == 2  # files that fit are kept
     result = evaluate(files, tmp_path / "evaluation", settings=Settings(refolds=refolds))
@@ -248,6 +309,9 @@ def test_refolds_and_ranking(backbones, tmp_path):
     assert not {"designable", "sc_rmsd", "sc_tm"} & set(good)
     about = result.content["sets"]["files"]["designability"]
     assert about["below_3"] == 0.5
+    assert about["mean_refold_tm"] == pytest.approx((good["refold_tm"] + bad["refold_tm"]) / 2)
+    assert about["mean_refold_rmsd"] == pytest.approx((good["refold_rmsd"] + bad["refold_rmsd"]) / 2)
+    assert (about["n"], about["refolds_used"], about["refolds_given"]) == (2, 2, 2)
     assert "designable_fraction" not in about
     ranking = rank(result, rows)
     assert (ranking.by, ranking.better) == ("refold_tm", "higher")

@@ -1,6 +1,7 @@
 """trRosetta: what its network reads, the energy of its distributions, the descent, and the published code."""
 
 import importlib.metadata
+import itertools
 import math
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 
 from protgen.errors import ConfigError, ToolError
 from protgen.folding.base import CHAIN
-from protgen.folding.pair_potential import FIRST, STEP, TURN, PairPotential, Table, bend, c_beta
+from protgen.folding.pair_potential import FIRST, STEP, TURN, PairPotential, Table, angle_table, bend, distance_table
 from protgen.folding.torsion_descent import DescentSettings, build, descend, start
 from protgen.folding.trrosetta import TrRosetta, expected_lddt, numbers_of
 from protgen.folding.trrosetta_network import (
@@ -23,6 +24,7 @@ from protgen.folding.trrosetta_network import (
     weights_of,
 )
 from protgen.geometry.angles import dihedral
+from protgen.geometry.frames import virtual_cb
 from protgen.metrics.self_consistency import score_refold
 from protgen.structure.ideal import build_from_torsions
 from protgen.structure.protein import Protein
@@ -54,7 +56,7 @@ def distributions_of(backbone, sharpness=0.7):
     """Distributions about the geometry of a known structure, as a good prediction would have them."""
     xyz = torch.from_numpy(backbone).float()
     n, ca, c = xyz[:, 0], xyz[:, 1], xyz[:, 2]
-    cb = c_beta(n, ca, c)
+    cb = virtual_cb(n, ca, c)
     length = len(xyz)
     i, j = torch.meshgrid(torch.arange(length), torch.arange(length), indexing="ij")
     distance = torch.cdist(cb, cb)
@@ -103,6 +105,8 @@ def test_sequences_that_are_alike_share_a_weight():
     """Two of three sequences equal: half the weight each; the profile follows."""
     alignment = torch.tensor([[0] * 10, [0] * 10, [1] * 10])
     assert weights_of(F.one_hot(alignment, 21).float()).tolist() == [0.5, 0.5, 1.0]
+    partly = torch.tensor([[0] * 10, [0] * 9 + [1], [0] * 8 + [1] * 2])  # the first and last share 80 % and no more
+    assert weights_of(F.one_hot(partly, 21).float()).tolist() == pytest.approx([1 / 2, 1 / 3, 1 / 2])
     found = features(alignment)
     assert found.shape == (10, 10, 526)
     assert found[0, 3, 20:22].tolist() == pytest.approx([0.5, 0.5])
@@ -118,6 +122,79 @@ def test_tables_are_interpolated():
     assert table.total(torch.tensor([[9.0]]), False).item() == pytest.approx(3.0, abs=0.01)
     assert table.total(torch.tensor([[2.5]]), True).item() == pytest.approx(1.5)
     assert table.total(torch.tensor([[-0.5]]), True).item() == pytest.approx(1.5)
+
+
+def test_energies_of_classes():
+    """Logarithms of probabilities by hand: a reference for distances, a mean for angles, neighbours in quarters."""
+    p = torch.rand(5, 5, 37, generator=torch.Generator().manual_seed(0))
+    i, j = torch.tensor([0, 1]), torch.tensor([3, 4])
+    table = distance_table(p, i, j)
+    middles = 2.25 + 0.5 * np.arange(36)
+    shares = p[0, 3, 1:].numpy() + 1e-4
+    raw = -np.log(shares / shares[-1]) + 1.57 * np.log(middles / middles[-1])
+    raw[:4] = np.maximum(raw[:4], raw[4]) + np.array([6, 4, 2, 1])
+    padded = np.concatenate([raw[:1], raw, raw[-1:]])
+    wanted = 0.5 * raw + 0.25 * (padded[:-2] + padded[2:])
+    assert table.energies[0].numpy() == pytest.approx(wanted, abs=1e-5)
+    assert table.weight.tolist() == [1.0, 1.0]
+    raw = -np.log(p[1, 4, 1:].numpy() + 1e-4)
+    raw -= raw.mean()
+    angles = angle_table(p, i, j, torch.full((5, 5), 0.7), wraps=True)
+    assert angles.energies[1].numpy() == pytest.approx(
+        0.5 * raw + 0.25 * (np.roll(raw, 1) + np.roll(raw, -1)), abs=1e-5
+    )
+    assert angles.weight.tolist() == pytest.approx([0.7, 0.7])
+
+
+def test_the_energy_is_a_sum_over_pairs():
+    """Pair by pair with interpolation by numpy: weights, thresholds, both directions of theta and phi, overlaps."""
+    found = distributions_of(three_helices()[:12])
+    near = torch.rand(12, 12, generator=torch.Generator().manual_seed(1))
+    near = near.triu() + near.triu(1).T
+    distance = torch.cat([1 - near[..., None], near[..., None] * found.distance[..., 1:]], -1)
+    found = Distributions(distance, found.omega, found.theta, found.phi)
+    # Crowded, so that CA atoms repel.
+    bent = 0.4 * build(start(found.distance, 1, torch.Generator().manual_seed(3)))
+    n, ca, c = (bent[0, :, k] for k in range(3))
+    cb = virtual_cb(n, ca, c)
+
+    def energy_of(table, place, wraps):
+        energies = table.energies[0].numpy()
+        return float(np.interp(place, np.arange(len(energies)), energies, period=len(energies) if wraps else None))
+
+    def of_angle(probability, i, j, place, wraps):
+        table = angle_table(probability, torch.tensor([i]), torch.tensor([j]), near, wraps=wraps)
+        return float(near[i, j]) * energy_of(table, place, wraps)
+
+    total = 0.0
+    for i, j in itertools.combinations(range(12), 2):
+        if near[i, j] > 0.1:
+            table = distance_table(found.distance, torch.tensor([i]), torch.tensor([j]))
+            total += 5 * energy_of(table, (float((cb[i] - cb[j]).norm()) - 2.25) / 0.5, False)
+        if near[i, j] > 0.5:
+            turn = float(dihedral(ca[i], cb[i], cb[j], ca[j]))
+            total += of_angle(found.omega, i, j, (turn + math.pi) / TURN - 0.5, True)
+            for a, b in ((i, j), (j, i)):
+                turn = float(dihedral(n[a], ca[a], cb[a], cb[b]))
+                total += of_angle(found.theta, a, b, (turn + math.pi) / TURN - 0.5, True)
+                total += of_angle(found.phi, a, b, float(bend(ca[a], cb[a], cb[b])) / TURN - 0.5, False)
+        if j - i > 2:
+            total += 5 * max(0.0, 4 - float((ca[i] - ca[j]).norm())) ** 2
+    assert PairPotential(found).energy(bent, 10**6, 1.0, torch.Generator()).item() == pytest.approx(total, rel=1e-4)
+
+
+def test_expected_lddt_by_value():
+    """Each pair 0, 1.5, 3 or 4.5 Å off: the share of thresholds that reach, over pairs neither too near nor too far."""
+    native = torch.from_numpy(three_helices()[:14]).float()
+    cb = virtual_cb(*native[:, :3].unbind(1))
+    place, apart = torch.arange(14), torch.cdist(cb, cb)
+    off = torch.randint(0, 4, (14, 14), generator=torch.Generator().manual_seed(0))
+    classes = ((apart - FIRST) / STEP).round().long().clamp(min=0) + 3 * off
+    distance = F.one_hot(classes.clamp(max=35) + 1, 37).float()
+    found = Distributions(distance, *(torch.zeros(14, 14, n) for n in (25, 25, 13)))
+    counted = ((place[:, None] - place).abs() >= 3) & (apart < 15)
+    wanted = (torch.tensor([1.0, 0.5, 0.25, 0.0])[off] * counted).sum(1) / counted.sum(1)
+    assert expected_lddt(found, native) == pytest.approx(wanted.numpy())
 
 
 def test_the_energy_has_the_gradient_of_its_differences():
@@ -204,6 +281,20 @@ def test_published_code_gives_the_same_probabilities():
         (found.theta, theta), (found.phi, phi), (found.distance, distance), (found.omega, omega),
     ):  # fmt: skip
         assert (ours - each[0].permute(2, 1, 0)).abs().max() < 1e-4
+
+
+@published
+@pytest.mark.parametrize("n", [1, 6])
+def test_published_code_reads_the_same_of_an_alignment(n, tmp_path, monkeypatch):
+    """The package's features of a file, on a CPU, and ours."""
+    from tr_rosetta_pytorch import utils
+
+    monkeypatch.setattr(utils, "d", lambda tensor=None: "cpu")
+    alignment = random_alignment(n=n, length=12)
+    text = "".join(f">{k}\n{''.join(LETTERS[letter] for letter in row)}\n" for k, row in enumerate(alignment))
+    (tmp_path / "a.a3m").write_text(text)
+    wanted = utils.preprocess(str(tmp_path / "a.a3m"))
+    assert (features(alignment).permute(2, 1, 0)[None] - wanted).abs().max() < 1e-4
 
 
 @published
