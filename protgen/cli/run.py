@@ -298,7 +298,9 @@ def finish(
         f"Files: {stages.out}/order.csv, ranking.csv, best.html, best/, evaluation/report.html",
     ]
     if relative:
-        lines.append("refold TM is a relative judge's, lax on helices: natives 0.65, scrambled natives 0.37.")
+        from protgen.evaluation.laptop_refold import MEASURED
+
+        lines.append(f"refold TM is a relative judge's, lax on helices: {MEASURED}.")
     if ranked.rank_by is None and ranking.by == "score":
         lines.append("No refold: ranked by the designer's own score.")
     for line in lines:

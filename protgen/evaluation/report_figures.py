@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from protgen.evaluation import plots
 from protgen.evaluation.common_method import NAMES
+from protgen.evaluation.laptop_refold import NATIVES
 from protgen.evaluation.native_control import NativeControl
 from protgen.evaluation.result import EvaluationResult
 from protgen.evaluation.set_summary import ERROR
@@ -113,7 +114,7 @@ def _of_oracles(result: EvaluationResult, rows: list[dict[str, Any]], sets: list
     if any("refold_tm" in row for row in rows):
         figures["laptop_refold"] = (
             "Laptop refold",
-            "TM-score of each design and its refold by a relative judge; natives have 0.65 on average.",
+            f"TM-score of each design and its refold by a relative judge; natives have {NATIVES:.2f} on average.",
             plots.histogram(rows, sets, "refold_tm", "refold TM"),
         )
     if any("nats_per_residue" in row for row in rows):

@@ -4,6 +4,7 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from protgen.evaluation.laptop_refold import MEASURED
 from protgen.evaluation.report_tables import show, table
 
 Content = Mapping[str, Any]
@@ -42,7 +43,7 @@ def refold_section(content: Content) -> tuple[str, str]:
     made = f"Files in {html.escape(about['refolds'])}" if "refolds" in about else _tool(about["folder"])
     lead = (
         f"Laptop refold: {made}. A relative judge, lax on helices: compare designs with natives and decoys at equal "
-        "secondary structure (natives: TM 0.65, 54 % below 3 Å; natives with loop torsions drawn anew: 0.37, 0 %). It "
+        f"secondary structure ({MEASURED}). It "
         "is not designability, which wants a structure predictor of today and single sequences."
     )
     figures = (
