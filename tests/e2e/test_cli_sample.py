@@ -249,3 +249,43 @@ def test_check_says_what_was_understood_and_makes_nothing(cli, tiny_model, tmp_p
     assert "No conflicts" in done.out
     assert not list(tmp_path.iterdir())
     cli("check", "--model", tiny_model, "--ss", "H10", "--length", 20).assert_failed(2, "20", "10")
+
+
+def test_the_best_are_copied_and_all_stay(cli, tiny_model, tmp_path):
+    """The table has the best in order; resuming with another number makes nothing anew."""
+    request = ("sample", "--model", tiny_model, "--length", 24, "-n", 4, "--out", tmp_path, *FAST)
+    done = cli(*request, "--best", 2, "--rank-by", "ca_ca_deviation")
+    assert done.code == 0, done.err
+    records = [json.loads((tmp_path / f"design_000{i}.json").read_text()) for i in range(4)]
+    values = [record["validity"]["ca_ca_deviation"] for record in records]
+    order = sorted(range(4), key=lambda i: values[i])  # designs of random weights all have faults
+    assert [p.name for p in sorted((tmp_path / "best").glob("*.pdb"))] == [
+        f"{place:03d}_design_000{i}.pdb" for place, i in enumerate(order[:2], start=1)
+    ]
+    assert "The 2 best of 4: good ones first, then by ca_ca_deviation (lower is better)." in done.out
+    assert f"protgen design-sequences {tmp_path}/best" in done.out.replace("\n", "")
+    table = done.out.split("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in table if " 24 " in line] == [f"000{i}" for i in order[:2]]
+    assert max(map(len, table)) <= 80
+    before = (tmp_path / "design_0000.pdb").stat().st_mtime_ns
+    again = cli(*request, "--best", 3, "--rank-by", "bonded", "--resume", "--json")
+    assert again.code == 0, again.err
+    best = json.loads(again.out)["best"]
+    assert (best["ranked_by"], best["better"], len(best["designs"])) == ("bonded", "higher", 3)
+    assert len(list((tmp_path / "best").glob("*.json"))) == 4  # three records, and what the folder is
+    assert (tmp_path / "design_0000.pdb").stat().st_mtime_ns == before
+    assert cli(*request, "--overwrite").code == 0
+    assert not (tmp_path / "best").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--best", 3, "-n", 2), ("--best 3 of -n 2",)),
+        (("--rank-by", "packing"), ("--rank-by", "--best")),
+        (("--best", 1, "--rank-by", "pakcing"), ("did you mean 'packing'",)),
+    ],
+)
+def test_strange_wishes_for_the_best_are_refused(cli, tiny_model, tmp_path, arguments, words):
+    cli("sample", "--model", tiny_model, "--length", 20, "--out", tmp_path / "o", *arguments).assert_failed(2, *words)
+    assert not (tmp_path / "o").exists()
