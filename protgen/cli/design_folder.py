@@ -42,7 +42,9 @@ class DesignFolder:
         self.records: dict[int, JSON] = {}
         self.begun = time.time()
         self.facts: JSON = {}
-        self.stale: list[Path] = []  # files and folders of the run being replaced: they go when the first new design is at hand
+        self.stale: list[
+            Path
+        ] = []  # files and folders of the run being replaced: they go when the first new design is at hand
 
     def open(self, *, resume: bool, overwrite: bool) -> list[int]:
         """Make the folder ready and return the indices still to be made.

@@ -71,8 +71,8 @@ class Symmetry(Condition, Assembly):
         return cls(text)
 
     def mechanisms(self, model: Capabilities) -> frozenset[str]:
-        """Copies of one chain are laid about the axes."""
-        return frozenset({"construction"})
+        """Copies are made together where the model can, else those of one chain are laid about the axes."""
+        return frozenset({"construction"} | ({"assembly"} if model.assemblies else set()))
 
     def describe(self) -> str:
         """The group."""

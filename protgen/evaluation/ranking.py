@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from protgen.errors import UsageError
-from protgen.evaluation.result import EvaluationResult
 from protgen.evaluation.collect import BEST_MARKER
+from protgen.evaluation.result import EvaluationResult
 from protgen.evaluation.sequence_design import best_sequences
 from protgen.evaluation.tables import make_folder, write_csv, write_json, write_text
 from protgen.folding.base import CHAIN

@@ -163,7 +163,9 @@ def test_conflicts_with_a_motif(helix):
             check_conditions([motif if other.name != "partial" else Motif(helix, "30/A101-112"), other])
         assert all(word in str(caught.value) for word in words)
     check_conditions([motif, SecondaryStructure("X" * 20)])
-    with pytest.raises(UsageError, match=r"has a chain break \(/0 \): designs of several chains, .* are not offered; write a linker"):
+    with pytest.raises(
+        UsageError, match=r"has a chain break \(/0 \): designs of several chains, .* are not offered; write a linker"
+    ):
         check_conditions([Motif(helix, "5/A101-112/0 5/A113-114")])
 
 
