@@ -82,8 +82,8 @@ class Kept:
 
     @property
     def values(self) -> dict[int, float]:
-        """The figure of each of the best, by index."""
-        return {row["index"]: row["value"] for row in self.ranking.rows[: len(self.indices)]}
+        """The figure of each design, by index, best first."""
+        return {row["index"]: row["value"] for row in self.ranking.rows}
 
     def line(self) -> str:
         """What was kept, in words."""

@@ -16,7 +16,7 @@ from protgen.types import JSON
 
 RUN = "run.json"
 FIXED = "fixed_positions.jsonl"  # where motifs lie, for ProteinMPNN's --fixed_positions_jsonl
-DERIVED = ("ranking.csv", "best")  # what is made of all designs at the end
+DERIVED = ("ranking.csv", "best", "designs.png", "designs.html")  # what is made of all designs at the end
 _OURS = re.compile(r"design_\d{4,}\.(pdb|cif|json|xtc)")
 
 
@@ -42,9 +42,7 @@ class DesignFolder:
         self.records: dict[int, JSON] = {}
         self.begun = time.time()
         self.facts: JSON = {}
-        self.stale: list[
-            Path
-        ] = []  # files and folders of the run being replaced: they go when the first new design is at hand
+        self.stale: list[Path] = []  # of the run being replaced: they go when the first new design is at hand
 
     def open(self, *, resume: bool, overwrite: bool) -> list[int]:
         """Make the folder ready and return the indices still to be made.

@@ -44,6 +44,7 @@ def sample(
     keep_numbering: Annotated[
         bool, typer.Option("--keep-numbering", help="Write the motif with the chain and numbers of its own file.")
     ] = False,
+    no_pictures: Annotated[bool, typer.Option("--no-pictures", help="Leave out designs.png and designs.html.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Generate protein backbones from constraints.
@@ -56,11 +57,13 @@ def sample(
     planned = plan(out, run, asked, settings, file_format, trajectory=trajectory, keep_numbering=keep_numbering)
     make(planned, resume=resume, overwrite=overwrite)
     kept = None if by is None or best.best is None else keep_best(planned.folder, by, best.best)
+    if not no_pictures:
+        draw(planned.folder, kept)
     seconds = time.monotonic() - begun
     if as_json:
         print_json(summary(planned.folder, planned.job, seconds, kept))
     else:
-        report(planned.folder, seconds, kept)
+        report(planned.folder, seconds, kept, pictures=not no_pictures)
 
 
 def check_restart(*, resume: bool, overwrite: bool) -> None:
@@ -220,13 +223,40 @@ def ranked(folder: "DesignFolder", kept: Kept) -> "JSON":
     return {"folder": kept.folder, "ranked_by": ranking.by, "better": ranking.better, "designs": designs}
 
 
-def report(folder: "DesignFolder", seconds: float, kept: Kept | None = None) -> None:
+def draw(folder: "DesignFolder", kept: Kept | None) -> None:
+    """Write the picture and the page of all designs, in their order or from the best on."""
+    from protgen.cli.design_table import verdict
+    from protgen.evaluation.design_page import Shown, write_pictures
+    from protgen.structure.reader import read_structure
+
+    values = dict.fromkeys(sorted(folder.records)) if kept is None else kept.values
+    best = [] if kept is None else kept.indices
+    with stderr().status("drawing"):
+        designs = [
+            Shown(
+                name=f"{index:04d}",
+                file=folder.files(index)[0].name,
+                protein=read_structure(folder.files(index)[0]),
+                figures=folder.records[index]["validity"],
+                verdict=", ".join(verdict(folder.records[index])) or "good",
+                best=index in best,
+                value=value,
+            )
+            for index, value in values.items()
+        ]
+        good = sum(one.verdict == "good" for one in designs)
+        about = f"{len(designs)} designs, {good} good" + ("" if kept is None else f". {kept.line()}")
+        write_pictures(designs, folder.path, about, "" if kept is None else kept.ranking.by)
+
+
+def report(folder: "DesignFolder", seconds: float, kept: Kept | None = None, *, pictures: bool = True) -> None:
     """The table of designs, where the files are, and what to do next.
 
     Args:
         folder: with the designs.
         seconds: it took.
         kept: the best, where they were asked for: the table has these alone, best first.
+        pictures: whether there are a picture and a page.
     """
     from protgen.cli.design_table import (
         asked_and_got,
@@ -256,14 +286,14 @@ def report(folder: "DesignFolder", seconds: float, kept: Kept | None = None) -> 
         "",
         *([] if kept is None else [kept.line()]),
         f"{good} of {len(every)} good, {seconds:.0f} s in all.",
-        *file_lines(folder, kept),
+        *file_lines(folder, kept, pictures=pictures),
         *next_lines(every, folder.path if kept is None else kept.folder),
     ):
         console.print(line, markup=False, soft_wrap=True)
 
 
-def file_lines(folder: "DesignFolder", kept: Kept | None) -> list[str]:
-    """Where everything is."""
+def file_lines(folder: "DesignFolder", kept: Kept | None, *, pictures: bool) -> list[str]:
+    """Where everything is; arguments as of `report`."""
     from protgen.cli.design_folder import FIXED
 
     names = [folder.files(index)[0].name for index in sorted(folder.records)]
@@ -271,6 +301,8 @@ def file_lines(folder: "DesignFolder", kept: Kept | None) -> list[str]:
     lines = [f"Files: {folder.path}/{files}, a .json beside each, and run.json"]
     if any(record.get("motif") for record in folder.records.values()):
         lines.append(f"       {FIXED}: the motif's positions, for ProteinMPNN")
+    if pictures:
+        lines.append("       designs.png: a picture, designs.html: all of them to turn, offline")
     if kept is not None:
         lines.append("       best/: copies of the best, ranking.csv: all of them in order")
     return lines

@@ -123,13 +123,9 @@ class Block(nn.Module):
             seen: frames that biases are computed from.
             cond: requests of pairs, and chains.
         """
-        bias = (
-            self.pairs(flow.globals, seen, cond.pair, flow.mask, cond.chains)
-            .unflatten(0, (LAYERS, self.heads))
-            .unbind(0)
-        )
+        bias = self.pairs(flow.globals, seen, cond.pair, flow.mask, cond.chains)
         scalars = flow.scalars
-        for layer, own in zip(self.layers, bias, strict=True):
+        for layer, own in zip(self.layers, bias.unflatten(0, (LAYERS, self.heads)).unbind(0), strict=True):
             scalars = layer(scalars, flow.globals, own, flow.frames)
         frames = self.update(self.norm(scalars), *flow.frames, flow.step)
         if self.joints is not None:

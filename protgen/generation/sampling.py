@@ -157,7 +157,8 @@ def design_of(plan: Plan, seed: int, frames: Sequence[np.ndarray]) -> Design:
     Args:
         plan: of the design.
         seed: of the run.
-        frames: (p, 4, 3) as it is handed out, as it was sampled, and as it was predicted at each step if that was recorded.
+        frames: (p, 4, 3) as it is handed out, as it was sampled, and as it was predicted at each step if that was
+            recorded.
     """
     proteins = [finish(plan, atoms[: plan.positions].astype(np.float64)) for atoms in frames]
     return Design(

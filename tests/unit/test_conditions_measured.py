@@ -229,7 +229,7 @@ def test_chains_in_another_order_are_found():
 
 @pytest.mark.parametrize("text", ["C1", "X3", "C", "D1", "C99", "C25", "D13", "", "C3.5", "С3", "T3"])
 def test_strange_groups_are_refused(text):
-    with pytest.raises(UsageError, match="choose C2 to C24 or D2 to D12$"):
+    with pytest.raises(UsageError, match=r"choose C2 to C24 or D2 to D12$"):
         Symmetry.parse(text)
 
 
