@@ -319,7 +319,7 @@ def next_lines(records: "list[JSON]", folder: Path) -> list[str]:
     lines = ["These are backbones: every residue is a placeholder (GLY)."]
     if motif:
         lines = [
-            "Residues of the motif keep their names, there and in their sequences;",
+            "Residues of the motif keep their names, and their letters in sequences;",
             "all others are placeholders (GLY).",
         ]
     return [f"Next:  protgen design-sequences {folder}", *(f"       {line}" for line in lines)]
