@@ -25,15 +25,17 @@ def with_docking(
     Raises:
         UsageError: if that was enforced, and cannot be.
     """
-    made = [entry for entry in assignments if entry.mechanism == TOGETHER]
-    reason = why_docked(assignments, lengths, trained) if made else ""
+    made = next((entry for entry in assignments if isinstance(entry.condition, Assembly)), None)
+    if made is None or (made.mechanism != TOGETHER and TOGETHER in made.options):
+        return tuple(assignments), ()
+    reason = why_docked(assignments, lengths, trained) if made.mechanism == TOGETHER else "with this model"
     if not reason:
         return tuple(assignments), ()
-    name = made[0].condition.name
+    name = made.condition.name
     if enforced:
         raise UsageError(f"enforce {name}={TOGETHER}: {reason}")
-    docked = tuple(replace(entry, mechanism=DOCKED) if entry in made else entry for entry in assignments)
-    return docked, (f"{name} {made[0].condition.describe()}: {reason}: one chain is made, and its copies are docked",)
+    docked = tuple(replace(entry, mechanism=DOCKED) if entry is made else entry for entry in assignments)
+    return docked, (f"{name} {made.condition.describe()}: {reason}: one chain is made, and its copies are docked",)
 
 
 def copies_together(assignments: Sequence[Assignment]) -> int:

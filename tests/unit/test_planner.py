@@ -34,8 +34,9 @@ from protgen.generation.energies import BatchEnergy
 from protgen.generation.generate import generate, generate_each
 from protgen.generation.job import prepare
 from protgen.generation.plan import plan_design
-from protgen.generation.planner import assign, candidates_of, guidance_weights
+from protgen.generation.planner import Assignment, assign, candidates_of, guidance_weights
 from protgen.generation.sampling import Run, make_batch, sample_batch
+from protgen.generation.together import with_docking
 from protgen.models.blueprints import fit_blueprints
 from protgen.models.model import Model, build_model
 from protgen.structure.ideal import ideal_hairpin, ideal_helix
@@ -303,6 +304,12 @@ def test_copies_are_docked_where_they_cannot_be_made_together(model, helix):
         assert re.search(f"symmetry C[23]: {words}.*: one chain is made, and its copies are docked", line)
         with pytest.raises(UsageError, match=f"enforce symmetry=assembly: {words}"):
             prepare(told, asked, replace(FAST, enforce={"symmetry": "assembly"}))
+    docked = Assignment(Symmetry("C2"), 1.0, "construction", ("construction",))
+    assert with_docking([docked], [20], None, enforced=False) == (
+        (docked,),
+        ("symmetry C2: with this model: one chain is made, and its copies are docked",),
+    )
+    assert with_docking([replace(docked, options=("assembly", "construction"))], [20], None, enforced=False)[1] == ()
     plan = plan_design(prepare(told, [Length(10), Symmetry("D2")], FAST), 0, 0)
     assert (plan.length, plan.positions, len(plan.operations)) == (10, 4 * 10 + 3 * 3, 4)
     docked = prepare(told, [Length(10), Symmetry("D2")], replace(FAST, enforce={"symmetry": "construction"}))
