@@ -49,6 +49,7 @@ LOW, HIGH = 60, 100
 PAIRS, LEAST_APART, NATIVE_CONTACT = 5, 6, 8.0  # contacts asked for: of residues at least 6 apart, CA within 8 Å
 SCALES = (0.9, 1.0, 1.15)  # of the native mean radius of gyration
 GROUPS = ("C2", "C3", "C4", "D2")
+INTERFACE, LEAST_INTERFACE = 8.0, 8  # Å between CA atoms of two chains, and residues of a protomer
 VALIDITY = ("chain_breaks_rfdiffusion3", "n_clashes", "rama_favoured")  # kept of each scaffold
 UNITS = {
     "contacts": "Å beyond 8 Å",
@@ -302,18 +303,33 @@ def motifbench(bench: Bench) -> dict:
     return scaffold(bench, problems, "motifbench")
 
 
+def interface(protein: Protein) -> int:
+    """Residues of the first chain whose CA is within 8 Å of another chain's."""
+    ca, first = protein.backbone[:, 1], protein.chain_ids == protein.chains[0]
+    distance = np.linalg.norm(ca[first][:, None] - ca[~first][None], axis=-1)
+    return int((distance < INTERFACE).any(1).sum())
+
+
 def symmetry(bench: Bench) -> dict:
-    """Distance from perfect symmetry and clashes between chains, protomers of 50 to 80 residues."""
+    """Distance from perfect symmetry, interfaces and clashes of copies made together, and of docked ones.
+
+    Chains that are made together have as many residues as fit the model, docked ones 50 to 80.
+    """
     result = {}
     for group in GROUPS:
-        asked = [Length(50, 80), Symmetry(group)]
-        designs = list(generate(bench.model, asked, bench.n, bench.seed, bench.settings))
-        rows = [validity(design.protein) for design in designs]
-        result[group] = {
-            "RMSD to perfect symmetry, Å": interval(measured(design, "symmetry")[0] for design in designs),
-            "no clash": interval(row["n_clashes"] == 0 for row in rows),
-            "validity": valid([design.protein for design in designs]),
-        }
+        together = Length(bench.reach[1] // Symmetry(group).copies)
+        for mechanism, length in (("assembly", together), ("construction", Length(50, 80))):
+            settings = replace(bench.settings, enforce={"symmetry": mechanism})
+            designs = list(generate(bench.model, [length, Symmetry(group)], bench.n, bench.seed, settings))
+            rows = [validity(design.protein) for design in designs]
+            touching = [interface(design.protein) for design in designs]
+            result[f"{group}, {mechanism}"] = {
+                "RMSD to perfect symmetry, Å": interval(measured(design, "symmetry")[0] for design in designs),
+                "residues of an interface": interval(touching),
+                "8 residues or more": interval(n >= LEAST_INTERFACE for n in touching),
+                "no clash": interval(row["n_clashes"] == 0 for row in rows),
+                "validity": valid([design.protein for design in designs]),
+            }
     return result
 
 

@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from protgen.errors import DataError
+
+CHAIN_GAP = 3  # positions: no residue has one of another chain among its neighbours along the chain
 
 
 @dataclass(frozen=True)
@@ -75,16 +77,22 @@ class Conditioning:
         residue: (b, l, c) features of each residue.
         globals: (b, g) features of the whole structure.
         pair: (b, l, l, p) features of pairs of residues, for encoders that read them; None for none.
+        chains: (b, l) number of the chain of each position, from 0 and ascending, for encoders that tell chains apart;
+            None for one chain. Between two chains are `CHAIN_GAP` positions that are not real.
     """
 
     residue: Float[Tensor, "b l c"]
     globals: Float[Tensor, "b g"]
     pair: Float[Tensor, "b l l p"] | None = None
+    chains: Int[Tensor, "b l"] | None = None
 
     def rows(self, change: Callable[[Tensor], Tensor]) -> "Conditioning":
         """The conditioning with a change of the first axis, the batch, made to each of its parts."""
         return Conditioning(
-            change(self.residue), change(self.globals), None if self.pair is None else change(self.pair)
+            change(self.residue),
+            change(self.globals),
+            None if self.pair is None else change(self.pair),
+            None if self.chains is None else change(self.chains),
         )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from protgen.types import JSON
 
 RUN = "run.json"
 FIXED = "fixed_positions.jsonl"  # where motifs lie, for ProteinMPNN's --fixed_positions_jsonl
+DERIVED = ("ranking.csv", "best", "designs.png", "designs.html")  # what is made of all designs at the end
 _OURS = re.compile(r"design_\d{4,}\.(pdb|cif|json|xtc)")
 
 
@@ -40,7 +42,7 @@ class DesignFolder:
         self.records: dict[int, JSON] = {}
         self.begun = time.time()
         self.facts: JSON = {}
-        self.stale: list[Path] = []  # files of the run being replaced: they go when the first new design is at hand
+        self.stale: list[Path] = []  # of the run being replaced: they go when the first new design is at hand
 
     def open(self, *, resume: bool, overwrite: bool) -> list[int]:
         """Make the folder ready and return the indices still to be made.
@@ -51,7 +53,7 @@ class DesignFolder:
         """
         old = sorted(entry for entry in self.path.iterdir() if _OURS.fullmatch(entry.name))
         if old and overwrite:
-            self.stale = [*old, self.path / RUN, self.path / FIXED]
+            self.stale = [*old, *(self.path / name for name in (RUN, FIXED, *DERIVED))]
         elif old and resume:
             self.check_same_request()
             self.records = self.read_records()
@@ -93,11 +95,19 @@ class DesignFolder:
         stem = f"design_{index:04d}"
         return self.path / f"{stem}.{self.suffix}", self.path / f"{stem}.json"
 
+    def files_of_design(self, index: int) -> list[Path]:
+        """All files that a design can have: structure, record and trajectory."""
+        structure, record = self.files(index)
+        return [structure, record, structure.with_suffix(".xtc")]
+
     def add(self, design: Design, record: JSON) -> None:
         """Write a design; its record comes last, so that a design with a record is whole."""
         if self.stale:
             for entry in self.stale:
-                entry.unlink(missing_ok=True)
+                if entry.is_dir():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink(missing_ok=True)
             self.stale = []
             self.write_run("running")
         structure, record_path = self.files(design.index)

@@ -1,7 +1,7 @@
 """The table `protgen sample` ends with: each design, what was asked, what came out, is it good."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -12,6 +12,7 @@ from protgen.types import JSON
 SS = "secondary_structure"
 LEAST_OFF = 1e-6  # differences below it are of rounding
 VERDICT_WIDTH = 20  # characters; the table is 79 columns wide
+VALUE_WIDTH = 6  # of it, for what designs are ranked by
 BLUEPRINT = "blueprint off"
 RAMA_LOW = 0.90  # natives have 0.98 on average and hardly any of them less than this
 
@@ -65,13 +66,22 @@ def ratio(value: float | None) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.2f}"
 
 
-def designs_table(records: Sequence[JSON]) -> Table:
-    """One line a design, 79 columns wide at the most."""
-    result = table("design", "len", "SS%", "H/E/C%", "Rg/nat", "packing", "ends", "Rama%", "<verdict")
+Ranked = tuple[str, Mapping[int, float]]  # a figure, and its value of each design by index
+
+
+def designs_table(records: Sequence[JSON], ranked: Ranked | None = None) -> Table:
+    """One line a design, 79 columns wide at the most.
+
+    Args:
+        records: of the designs, in the order of the lines.
+        ranked: what they are ranked by: it has a column of its own.
+    """
+    by = [] if ranked is None else [ranked[0][:VALUE_WIDTH]]
+    result = table("design", "len", "SS%", "H/E/C%", "Rg/nat", "packing", "ends", "Rama%", *by, "<verdict")
     for record in records:
         v = record["validity"]
         problems = verdict(record)
-        word = Text("good", "green") if not problems else Text(in_brief(problems), "yellow")
+        word = Text("good", "green") if not problems else Text(in_brief(problems, verdict_width(ranked)), "yellow")
         result.add_row(
             f"{record['index']:04d}",
             str(v["length"]),
@@ -81,15 +91,22 @@ def designs_table(records: Sequence[JSON]) -> Table:
             ratio(v.get("packing")),
             "-" if v.get("coil_end") is None else f"{v['coil_end']:.0f}",
             percent(v["rama_favoured"]),
+            *([] if ranked is None else [ratio(ranked[1][record["index"]])]),
             word,
         )
     return result
 
 
-def in_full(records: Sequence[JSON]) -> list[str]:
+def verdict_width(ranked: Ranked | None) -> int:
+    """Characters that are left for a verdict."""
+    return VERDICT_WIDTH if ranked is None else VERDICT_WIDTH - VALUE_WIDTH - 2
+
+
+def in_full(records: Sequence[JSON], ranked: Ranked | None = None) -> list[str]:
     """The problems of each design whose verdict the table cuts."""
+    most = verdict_width(ranked)
     found = [(record["index"], verdict(record)) for record in records]
-    return [f"  {index:04d}: {', '.join(words)}" for index, words in found if in_brief(words) != ", ".join(words)]
+    return [f"  {index:04d}: {', '.join(words)}" for index, words in found if in_brief(words, most) != ", ".join(words)]
 
 
 SHOWN_ABOVE = (SS, "length", "fractions")  # conditions the table of designs refers to already

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from protgen.cli.best import BestOptions, Kept, keep_best
 from protgen.cli.console import JsonOption, print_json, progress, stderr, stdout, warn
 from protgen.cli.interruption import Interrupted
 from protgen.cli.option_groups import grouped
@@ -33,6 +34,7 @@ def sample(
     run: RunOptions,
     asked: Asked,
     settings: SettingsOptions,
+    best: BestOptions,
     file_format: Annotated[FileFormat, typer.Option("--format", help="File format.")] = FileFormat.PDB,
     resume: Annotated[bool, typer.Option("--resume", help="Finish a run that was interrupted.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the designs in the folder.")] = False,
@@ -42,6 +44,7 @@ def sample(
     keep_numbering: Annotated[
         bool, typer.Option("--keep-numbering", help="Write the motif with the chain and numbers of its own file.")
     ] = False,
+    no_pictures: Annotated[bool, typer.Option("--no-pictures", help="Leave out designs.png and designs.html.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Generate protein backbones from constraints.
@@ -50,13 +53,17 @@ def sample(
     """
     check_restart(resume=resume, overwrite=overwrite)
     begun = time.monotonic()
+    by = best.ranking(run.n)
     planned = plan(out, run, asked, settings, file_format, trajectory=trajectory, keep_numbering=keep_numbering)
     make(planned, resume=resume, overwrite=overwrite)
+    kept = None if by is None or best.best is None else keep_best(planned.folder, by, best.best)
+    if not no_pictures:
+        draw(planned.folder, kept)
     seconds = time.monotonic() - begun
     if as_json:
-        print_json(summary(planned.folder, planned.job, seconds))
+        print_json(summary(planned.folder, planned.job, seconds, kept))
     else:
-        report(planned.folder, seconds)
+        report(planned.folder, seconds, kept, pictures=not no_pictures)
 
 
 def check_restart(*, resume: bool, overwrite: bool) -> None:
@@ -179,18 +186,20 @@ def make(run: Making, *, resume: bool, overwrite: bool) -> None:
     folder.write_run("done")
 
 
-def summary(folder: "DesignFolder", job: "Job", seconds: float) -> "JSON":
+def summary(folder: "DesignFolder", job: "Job", seconds: float, kept: Kept | None = None) -> "JSON":
     """What `--json` prints: the request, and the record of each design with its path and what is wrong with it.
 
     Args:
         folder: with the designs.
         job: the request.
         seconds: it took.
+        kept: the best, where they were asked for.
     """
     from protgen.cli.design_table import verdict
 
     records = [folder.records[index] for index in sorted(folder.records)]
     problems = [verdict(record) for record in records]
+    best = {} if kept is None else {"best": ranked(folder, kept)}
     return {
         "folder": folder.path,
         "n": folder.n,
@@ -203,11 +212,52 @@ def summary(folder: "DesignFolder", job: "Job", seconds: float) -> "JSON":
             {"path": folder.files(record["index"])[0], "problems": entry} | record
             for record, entry in zip(records, problems, strict=True)
         ],
+        **best,
     }
 
 
-def report(folder: "DesignFolder", seconds: float) -> None:
-    """The table of designs, where the files are, and what to do next."""
+def ranked(folder: "DesignFolder", kept: Kept) -> "JSON":
+    """The best of a run as `--json` has them, in their order."""
+    ranking = kept.ranking
+    designs = [{"path": folder.files(index)[0], "index": index, "value": kept.values[index]} for index in kept.indices]
+    return {"folder": kept.folder, "ranked_by": ranking.by, "better": ranking.better, "designs": designs}
+
+
+def draw(folder: "DesignFolder", kept: Kept | None) -> None:
+    """Write the picture and the page of all designs, in their order or from the best on."""
+    from protgen.cli.design_table import verdict
+    from protgen.evaluation.design_page import Shown, write_pictures
+    from protgen.structure.reader import read_structure
+
+    values = dict.fromkeys(sorted(folder.records)) if kept is None else kept.values
+    best = [] if kept is None else kept.indices
+    with stderr().status("drawing"):
+        designs = [
+            Shown(
+                name=f"{index:04d}",
+                file=folder.files(index)[0].name,
+                protein=read_structure(folder.files(index)[0]),
+                figures=folder.records[index]["validity"],
+                verdict=", ".join(verdict(folder.records[index])) or "good",
+                best=index in best,
+                value=value,
+            )
+            for index, value in values.items()
+        ]
+        good = sum(one.verdict == "good" for one in designs)
+        about = f"{len(designs)} designs, {good} good" + ("" if kept is None else f". {kept.line()}")
+        write_pictures(designs, folder.path, about, "" if kept is None else kept.ranking.by)
+
+
+def report(folder: "DesignFolder", seconds: float, kept: Kept | None = None, *, pictures: bool = True) -> None:
+    """The table of designs, where the files are, and what to do next.
+
+    Args:
+        folder: with the designs.
+        seconds: it took.
+        kept: the best, where they were asked for: the table has these alone, best first.
+        pictures: whether there are a picture and a page.
+    """
     from protgen.cli.design_table import (
         asked_and_got,
         conditions_table,
@@ -219,36 +269,57 @@ def report(folder: "DesignFolder", seconds: float) -> None:
     )
 
     console = stdout()
-    records = [folder.records[index] for index in sorted(folder.records)]
-    console.print(designs_table(records))
-    for line in in_full(records):
+    every = [folder.records[index] for index in sorted(folder.records)]
+    records = every if kept is None else [folder.records[index] for index in kept.indices]
+    ranked = None if kept is None else (kept.ranking.by, kept.values)
+    console.print(designs_table(records, ranked))
+    for line in in_full(records, ranked):
         console.print(line, markup=False, soft_wrap=True)
     for record in records:
         for line in asked_and_got(record, min(console.width, 100)):
             console.print(line, markup=False)
     if others(records):
         console.print(conditions_table(records))
-    good = sum(not verdict(record) for record in records)
-    last = folder.files(records[-1]["index"])[0].name
-    first = folder.files(records[0]["index"])[0].name
-    gly = "every residue is a placeholder"
-    if any(record["motif"] for record in records):
-        gly = "residues outside the motif are placeholders"
-    files = first if len(records) == 1 else f"{first} to {last}"
+    good = sum(not verdict(record) for record in every)
     for line in (
         *legend(records),
         "",
-        f"{good} of {len(records)} good, {seconds:.0f} s in all.",
-        f"Files: {folder.path}/{files}, a .json beside each, and run.json",
-        *motif_lines(records),
-        f"Next:  protgen design-sequences {folder.path}",
-        f"       These are backbones: {gly} (GLY).",
+        *([] if kept is None else [kept.line()]),
+        f"{good} of {len(every)} good, {seconds:.0f} s in all.",
+        *file_lines(folder, kept, pictures=pictures),
+        *next_lines(every, folder.path if kept is None else kept.folder),
     ):
         console.print(line, markup=False, soft_wrap=True)
 
 
-def motif_lines(records: "list[JSON]") -> list[str]:
-    """Which file holds the positions of motifs, where there are any."""
+def file_lines(folder: "DesignFolder", kept: Kept | None, *, pictures: bool) -> list[str]:
+    """Where everything is; arguments as of `report`."""
     from protgen.cli.design_folder import FIXED
 
-    return [f"       {FIXED}: the motif's positions, for ProteinMPNN"] if any(r.get("motif") for r in records) else []
+    names = [folder.files(index)[0].name for index in sorted(folder.records)]
+    files = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+    lines = [f"Files: {folder.path}/{files}, a .json beside each, and run.json"]
+    if any(record.get("motif") for record in folder.records.values()):
+        lines.append(f"       {FIXED}: the motif's positions, for ProteinMPNN")
+    if pictures:
+        lines.append("       designs.png: a picture, designs.html: all of them to turn, offline")
+    if kept is not None:
+        lines.append("       best/: copies of the best, ranking.csv: all of them in order")
+    return lines
+
+
+def next_lines(records: "list[JSON]", folder: Path) -> list[str]:
+    """What to do next, and which residues have no name yet.
+
+    Args:
+        records: of the designs.
+        folder: of those to go on with.
+    """
+    motif = any(record.get("motif") for record in records)
+    lines = ["These are backbones: every residue is a placeholder (GLY)."]
+    if motif:
+        lines = [
+            "Residues of the motif keep their names, and their letters in sequences;",
+            "all others are placeholders (GLY).",
+        ]
+    return [f"Next:  protgen design-sequences {folder}", *(f"       {line}" for line in lines)]

@@ -1,5 +1,6 @@
 """The mechanisms by which a condition can be met, and what a model offers of them.
 
+    assembly       all copies of a symmetric assembly are made together (`generation/copies.py`)
     construction   it holds by the way a design is made: length, the structure it starts from, copies about an axis
     learned        features the network was trained on, with classifier-free guidance
     blueprint      secondary structure is drawn so that it holds, and given to the network
@@ -13,7 +14,7 @@ Generation takes the first that is possible, in this order; `--enforce NAME=MECH
 
 from dataclasses import dataclass
 
-MECHANISMS = ("construction", "learned", "blueprint", "projection", "energy", "rank")
+MECHANISMS = ("assembly", "construction", "learned", "blueprint", "projection", "energy", "rank")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Capabilities:
         blueprints: whether blueprints of secondary structure are drawn for its designs.
         starts: whether its samples can start from a given structure.
         projections: whether its predicted structures can be changed between steps.
+        assemblies: whether several chains can be made together.
         energies: whether gradients of an energy can act on its samples.
     """
 
@@ -32,4 +34,5 @@ class Capabilities:
     blueprints: bool = False
     starts: bool = False
     projections: bool = False
+    assemblies: bool = False
     energies: bool = False

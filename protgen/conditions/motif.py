@@ -131,7 +131,8 @@ class Motif(EnergyCondition, FixedResidues):
         """Raise UsageError for a contig with a chain break."""
         if len(self.parsed.chains) > 1:
             raise UsageError(
-                f"contig {self.contig} has a chain break, and one chain is made at a time; ask for one chain"
+                f"contig {self.contig} has a chain break (/0 ): designs of several chains, such as binders, are not "
+                "offered; write a linker in its place, such as /10-20/, or ask for one chain"
             )
 
     def describe(self) -> str:

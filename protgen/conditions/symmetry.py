@@ -17,6 +17,7 @@ from protgen.errors import UsageError
 from protgen.geometry.superposition import best_rotation
 
 MOST_COPIES = 24
+POLYHEDRAL = ("T", "O", "I", "TETRAHEDRAL", "OCTAHEDRAL", "ICOSAHEDRAL")  # RFdiffusion takes these words too
 MOST_REORDERED = 6  # chains whose orders are all tried where the file's own order does not fit
 
 
@@ -50,6 +51,11 @@ class Symmetry(Condition, Assembly):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "group", str(self.group).strip().upper())
+        if self.group in POLYHEDRAL:
+            raise UsageError(
+                f"symmetry {self.group!r}: tetrahedral, octahedral and icosahedral cages are not offered; choose C2 to "
+                f"C{MOST_COPIES} or D2 to D{MOST_COPIES // 2}, such as C3, the trimer that a cage of group T is made of"
+            )
         found = re.fullmatch(r"([CD])([0-9]{1,2})", self.group, flags=re.ASCII)
         if not found or int(found.group(2)) < 2 or self.copies > MOST_COPIES:
             raise UsageError(f"symmetry {self.group!r}: choose C2 to C{MOST_COPIES} or D2 to D{MOST_COPIES // 2}")
@@ -65,8 +71,8 @@ class Symmetry(Condition, Assembly):
         return cls(text)
 
     def mechanisms(self, model: Capabilities) -> frozenset[str]:
-        """Copies of one chain are laid about the axes."""
-        return frozenset({"construction"})
+        """Copies are made together where the model can, else those of one chain are laid about the axes."""
+        return frozenset({"construction"} | ({"assembly"} if model.assemblies else set()))
 
     def describe(self) -> str:
         """The group."""

@@ -43,6 +43,7 @@ class Encoder(nn.Module, ABC):
             keyword `causal=True` (optional), or always.
         exact_gradients: whether its derivatives by coordinates are those of its output. An encoder may cut some, for
             speed.
+        tells_chains_apart: whether it reads the chains of a state (`Conditioning.chains`); for the others there is one.
         local: whether a change at one position is felt most near it, as in convolutions.
     """
 
@@ -52,6 +53,7 @@ class Encoder(nn.Module, ABC):
     reads: tuple[str, ...] = ()
     causality: ClassVar[Causality] = "never"
     exact_gradients: ClassVar[bool] = True
+    tells_chains_apart: ClassVar[bool] = False
     local: ClassVar[bool] = False
 
     @classmethod

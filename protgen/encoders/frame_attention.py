@@ -94,6 +94,7 @@ class FrameAttentionEncoder(Encoder):
     symmetry = "SE3"
     reads = ("trans", "rots")
     vector_dim = 3
+    tells_chains_apart = True
     exact_gradients = False  # some by coordinates are cut, for speed
 
     @classmethod
@@ -140,14 +141,14 @@ class FrameAttentionEncoder(Encoder):
             torch.cat([cond.globals.to(dtype), fourier_features(t * 1000, 64).to(dtype)], dim=-1)
         )
 
-        place = chain_places(mask).to(dtype)
+        place = chain_places(mask, cond.chains).to(dtype)
         known = torch.full_like(place[..., :1], float(x_pred is not None))
         scalars = self.embed_residue(torch.cat([cond.residue.to(dtype), place, known], dim=-1)) + globals[:, None]
         scalars = scalars + self.joints_noisy(*frames, mask)
         if x_pred is not None:
             scalars = scalars + self.joints_x_pred(x_pred["rots"], x_pred["trans"], mask)
         guess = None if x_pred is None else (x_pred["rots"], x_pred["trans"])
-        pair = self.pair(scalars, frames, guess, asked=cond.pair)
+        pair = self.pair(scalars, frames, guess, asked=cond.pair, chains=cond.chains)
 
         # A unit output moves a frame by about what is still unknown at this noise level.
         step = (0.3 + 6.0 * t.to(frames[1].dtype))[:, None, None]
@@ -156,7 +157,7 @@ class FrameAttentionEncoder(Encoder):
             if number == self.refresh:
                 # Detached: gradients reach the frames through the blocks; through all pairs they cost too much.
                 seen = frames[0].detach(), frames[1].detach()
-                pair = pair + self.pair_refreshed(scalars, seen, asked=cond.pair)
+                pair = pair + self.pair_refreshed(scalars, seen, asked=cond.pair, chains=cond.chains)
                 bias += self.bias_refreshed(pair).unbind(1)
             scalars, frames = block(scalars, globals, (pair, bias[number]), frames, mask, step)
 

@@ -115,17 +115,17 @@ class Block(nn.Module):
         self.update = FrameUpdate(dim)
         self.joints = None if last else LocalJoints(dim)
 
-    def forward(self, flow: "Flow", seen: list[Frames | None], asked: Tensor | None) -> "Flow":
+    def forward(self, flow: "Flow", seen: list[Frames | None], cond: Conditioning) -> "Flow":
         """What flows through the blocks, one block on.
 
         Args:
             flow: scalars, frames and what goes with them.
             seen: frames that biases are computed from.
-            asked: requests of pairs.
+            cond: requests of pairs, and chains.
         """
-        bias = self.pairs(flow.globals, seen, asked, flow.mask).unflatten(0, (LAYERS, self.heads)).unbind(0)
+        bias = self.pairs(flow.globals, seen, cond.pair, flow.mask, cond.chains)
         scalars = flow.scalars
-        for layer, own in zip(self.layers, bias, strict=True):
+        for layer, own in zip(self.layers, bias.unflatten(0, (LAYERS, self.heads)).unbind(0), strict=True):
             scalars = layer(scalars, flow.globals, own, flow.frames)
         frames = self.update(self.norm(scalars), *flow.frames, flow.step)
         if self.joints is not None:
@@ -171,6 +171,7 @@ class FrameTransformerEncoder(Encoder):
     symmetry = "SE3"
     reads = ("trans", "rots")
     vector_dim = 3
+    tells_chains_apart = True
     exact_gradients = False  # those through the frames of later blocks to biases are cut, for speed
 
     @classmethod
@@ -216,7 +217,7 @@ class FrameTransformerEncoder(Encoder):
         dtype = self.embed_residue.weight.dtype
         known = torch.cat([cond.globals.to(dtype), fourier_features(t * 1000, 64).to(dtype)], dim=-1)
         globals = self.embed_global(known)
-        place = chain_places(mask).to(dtype)
+        place = chain_places(mask, cond.chains).to(dtype)
         guessed = torch.full_like(place[..., :1], float(x_pred is not None))
         own = torch.cat([cond.residue.to(dtype), place, guessed], dim=-1)
         scalars = self.embed_residue(own) + self.global_to_residue(globals)[:, None] + self.joints_noisy(*frames, mask)
@@ -227,5 +228,5 @@ class FrameTransformerEncoder(Encoder):
         flow = Flow(scalars, frames, globals, step, mask)
         for number, block in enumerate(self.blocks):
             seen = [frames, guess] if number == 0 else [(flow.frames[0].detach(), flow.frames[1].detach())]
-            flow = block(flow, seen, cond.pair)
+            flow = block(flow, seen, cond)
         return Features(self.norm(flow.scalars), frame_vectors(frames, flow.frames))

@@ -12,6 +12,8 @@ from protgen.structure.file_names import SUFFIXES, is_structure_name, skipped, s
 LOOSE = "files"  # the set of files that are named outright
 CACHE_MARKER = "refolds.json"  # a folder with this file holds refolds of ours, which are no designs
 SEQUENCE_MARKER = "sequences.json"  # and one with this file the designs again, with sequences
+BEST_MARKER = "best.json"  # and one with this file copies of the best of them
+MARKERS = (CACHE_MARKER, SEQUENCE_MARKER, BEST_MARKER)
 
 
 def skipped_files(paths: Sequence[str | PathLike[str]]) -> Counter[str]:
@@ -26,8 +28,8 @@ def collect_files(
     """Structure files of the given files and folders.
 
     A folder gives every file in it and below whose name ends in .pdb, .ent, .brk, .cif, .mmcif or .bcif (also with .gz,
-    and .pdb1 of assemblies), in sorted order, but for refolds and sequences made of them earlier; a file that is
-    named outright is taken whatever its name. Each file comes once.
+    and .pdb1 of assemblies), in sorted order, but for refolds, sequences and copies of the best made of them earlier;
+    a file that is named outright is taken whatever its name. Each file comes once.
 
     Args:
         paths: the files and folders.
@@ -47,9 +49,7 @@ def collect_files(
     for given in map(Path, paths):
         if given.is_dir():
             below = sorted(path for path in given.rglob("*") if path.is_file())
-            kept = {
-                Path(os.path.abspath(path.parent)) for path in below if path.name in (CACHE_MARKER, SEQUENCE_MARKER)
-            }
+            kept = {Path(os.path.abspath(path.parent)) for path in below if path.name in MARKERS}
             strange = (others | kept) - {Path(os.path.abspath(given))}
             files = [p for p in below if is_structure_name(p) and strange.isdisjoint(Path(os.path.abspath(p)).parents)]
             if not files:

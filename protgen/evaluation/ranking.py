@@ -3,19 +3,22 @@
 ranking.csv     a row a design, best first: place, score, validity, refold and sequence
 order.csv       the best: name, sequence, scores, and DNA where it is asked for
 best/           their backbones with sequence, the refolds, and one FASTA file
+
+`protgen sample --best` ranks backbones in the same way (`backbone_ranking.py`): ranking.csv, and best/ with copies.
 """
 
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from protgen.errors import UsageError
+from protgen.evaluation.collect import BEST_MARKER
 from protgen.evaluation.result import EvaluationResult
 from protgen.evaluation.sequence_design import best_sequences
-from protgen.evaluation.tables import make_folder, write_csv, write_text
+from protgen.evaluation.tables import make_folder, write_csv, write_json, write_text
 from protgen.folding.base import CHAIN
 from protgen.inverse_folding.dna import to_dna
 from protgen.metrics.base import Quantity
@@ -78,16 +81,47 @@ def rank(result: EvaluationResult, sequences: Sequence[Row], by: str | None = No
     known = {quantity.name: quantity for quantity in (*result.quantities, *OF_SEQUENCES)}
     if by is None:
         by = next((name for name in DEFAULTS if any(is_number(row.get(name)) for row in rows)), "rama_favoured")
+    return Ranking(by, better := better_of(by, known.values()), ordered(rows, by, better))
+
+
+def better_of(by: str, figures: Iterable[Quantity]) -> str:
+    """Which values of a figure are better: "higher" or "lower".
+
+    Args:
+        by: name of the figure.
+        figures: those that designs can be ranked by.
+
+    Raises:
+        UsageError: if it is none of them, or nothing says which way is better.
+    """
+    known = {quantity.name: quantity.better for quantity in figures}
     if by not in known:
         raise UsageError(f"--rank-by {by}: no such figure; {nearest(by, sorted(known))}")
-    better = known[by].better
+    better = known[by]
     if better not in ("higher", "lower"):
         raise UsageError(f"--rank-by {by}: neither high nor low values of it are better; choose another figure")
+    return better
+
+
+def ordered(rows: Iterable[Row], by: str, better: str, first: str = "") -> list[Row]:
+    """Rows from the best on, each with its place; those without a value come last, and equal ones by name.
+
+    Args:
+        rows: of designs.
+        by: the column they are ranked by.
+        better: "higher" or "lower".
+        first: a column whose true rows come before all others, "" for none.
+    """
     sign = -1.0 if better == "higher" else 1.0
-    rows.sort(key=lambda row: (sign * row[by] if is_number(row.get(by)) else math.inf, row["design"]))
-    for place, row in enumerate(rows, start=1):
-        row |= {"rank": place, "ranked_by": by, "value": row.get(by)}
-    return Ranking(by, better, rows)
+
+    def key(row: Row) -> tuple[bool, float, str]:
+        value = sign * row[by] if is_number(row.get(by)) else math.inf
+        return bool(first) and not row[first], value, row["design"]
+
+    return [
+        row | {"rank": place, "ranked_by": by, "value": row.get(by)}
+        for place, row in enumerate(sorted(rows, key=key), start=1)
+    ]
 
 
 def is_number(value: object) -> bool:
@@ -113,14 +147,28 @@ def write_ranking(ranking: Ranking, out: Path, keep: int, folders: tuple[Path, P
     write_csv(out / "ranking.csv", shown, ranking.rows)
     columns = [name for name in ORDERED if any(name in row for row in kept)] + (["dna"] if dna else [])
     write_csv(out / "order.csv", columns, [row | ({"dna": dna_of(row)} if dna else {}) for row in kept])
-    best = out / "best"
-    if best.is_dir():
-        shutil.rmtree(best)
-    make_folder(best)
+    best = fresh_best(out, ranking, len(kept))
     for row in kept:
         copy_files(row, best, folders)
     write_text(best / "best.fasta", to_fasta([(str(row["name"]), str(row["sequence"])) for row in kept]))
     return kept
+
+
+def fresh_best(out: Path, ranking: Ranking, kept: int) -> Path:
+    """An empty folder for copies of the best, with a file that says so; what an earlier ranking left is removed.
+
+    Args:
+        out: folder of the run.
+        ranking: of all designs.
+        kept: how many are the best.
+    """
+    best = out / "best"
+    if best.is_dir():
+        shutil.rmtree(best)
+    make_folder(best)
+    about = {"ranked_by": ranking.by, "better": ranking.better, "n": len(ranking.rows), "kept": kept}
+    write_json(best / BEST_MARKER, about)
+    return best
 
 
 def dna_of(row: Row) -> str:

@@ -6,31 +6,29 @@ plotly.js is inlined once. Nothing is loaded from anywhere, so the page works fr
 import html
 import json
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
-from plotly.offline import get_plotlyjs
 
 from protgen.evaluation import plots
 from protgen.evaluation.native_control import NativeControl, native_control
+from protgen.evaluation.page_frame import Section, framed, section
 from protgen.evaluation.reasons import notes, why_missing
 from protgen.evaluation.reference import Reference
 from protgen.evaluation.report_figures import report_figures
 from protgen.evaluation.report_oracles import designability_section, likelihood_section
 from protgen.evaluation.report_sets import differences_table, distributions_table, folds_section
 from protgen.evaluation.report_tables import cell, show, table
-from protgen.evaluation.report_viewer import viewed, viewer
+from protgen.evaluation.report_viewer import viewed
 from protgen.evaluation.result import EvaluationResult
-from protgen.evaluation.ribbon_mesh import CODES as DRAWN_CODES
 from protgen.evaluation.set_summary import ERROR
 from protgen.evaluation.sets import FOLDSEEK
+from protgen.evaluation.structure_view import PALETTE, viewer
 from protgen.evaluation.tables import write_text
 from protgen.metrics.fold import LEVEL_NAMES
 from protgen.structure.file_names import in_words
-from protgen.structure.picture import COLOURS
 from protgen.structure.read_warnings import CODES
 
 # The figures of the first table, in this order: column, heading, percent.
@@ -100,40 +98,34 @@ def page(result: EvaluationResult, control: NativeControl | None) -> str:
     shown = viewed(result)
     data = {
         "figures": {name: {"data": f["data"], "layout": _bare(f["layout"])} for name, f in _as_json(figures).items()},
-        "palette": [COLOURS[code] for code in DRAWN_CODES],
+        "palette": PALETTE,
         "structures": shown,
     }
     names = list(result.content["sets"])
     cards = "".join(_card(name, title, text, figure) for name, (title, text, figure) in figures.items())
     sections = [
-        _section("Summary", _lead(result, control), f"{_tiles(result, names)}{_summary(result, control, names)}", "s"),
-        _section("Structures", VIEW, viewer(shown, result.n - result.n_failed), "v"),
-        _section("Plots", "Click a set to hide or show it.", f'{_chips(names)}<div class="grid">{cards}</div>', "p"),
+        section("Summary", _lead(result, control), f"{_tiles(result, names)}{_summary(result, control, names)}", "s"),
+        section("Structures", VIEW, viewer(shown, result.n - result.n_failed), "v"),
+        section("Plots", "Click a set to hide or show it.", f'{_chips(names)}<div class="grid">{cards}</div>', "p"),
     ]
     sections += _sections_of_sets(result, control)
     if "designability" in result.content:
-        sections.append(_section("Designability", *designability_section(result.content), "o"))
+        sections.append(section("Designability", *designability_section(result.content), "o"))
     if "likelihood" in result.content:
-        sections.append(_section("Likelihood", *likelihood_section(result.content), "l"))
+        sections.append(section("Likelihood", *likelihood_section(result.content), "l"))
     if noticed := _noticed(result):
         sections.append(
-            _section("What the reader noticed", "In how many files; structures.csv names them.", noticed, "w")
+            section("What the reader noticed", "In how many files; structures.csv names them.", noticed, "w")
         )
     if result.n_failed:
-        sections.append(_section("Files that could not be read", "", _failures(result), "f"))
-    sections.append(_section("Definitions", "Every figure and its definition.", _definitions(result), "m"))
-    title = html.escape(", ".join(names[:4]) + (" and more" if len(names) > 4 else ""))
-    return _PAGE.format(
-        title=title,
-        subtitle=html.escape(_subtitle(result)),
-        css=_resource("page.css"),
-        nav="".join(f'<a href="#{key}">{label}</a>' for label, key in _headings(sections)),
-        body="".join(text for _, _, text in sections),
-        data=_script_safe(json.dumps(data, separators=(",", ":"), allow_nan=False)),
-        plotly=_script_safe(get_plotlyjs()),
-        js=_resource("page.js"),
-        interval=html.escape(result.content["interval"]),
+        sections.append(section("Files that could not be read", "", _failures(result), "f"))
+    sections.append(section("Definitions", "Every figure and its definition.", _definitions(result), "m"))
+    title = ", ".join(names[:4]) + (" and more" if len(names) > 4 else "")
+    footer = (
+        f"Made by protgen evaluate. Intervals are {html.escape(result.content['interval'])};\n"
+        "n is the number of structures that have the figure, of those read."
     )
+    return framed(title, _subtitle(result), sections, data, footer)
 
 
 def _card(name: str, title: str, text: str, figure: go.Figure) -> str:
@@ -147,41 +139,6 @@ def _card(name: str, title: str, text: str, figure: go.Figure) -> str:
     )
 
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en" data-theme="light">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:;
- style-src 'unsafe-inline'; img-src data: blob:; worker-src blob:">
-<title>{title}: protgen evaluation</title>
-<style>{css}</style>
-</head>
-<body>
-<header><h1>{title}</h1><p>{subtitle}</p><button id="theme" type="button">Light or dark</button></header>
-<nav>{nav}</nav>
-<main>{body}</main>
-<footer>Made by protgen evaluate. Intervals are {interval};
-n is the number of structures that have the figure, of those read.</footer>
-<script type="application/json" id="data">{data}</script>
-<script>{plotly}</script>
-<script>{js}</script>
-</body>
-</html>
-"""
-
-Section = tuple[str, str, str]
-
-
-def _section(title: str, text: str, body: str, key: str) -> Section:
-    lead = f"<p>{text}</p>" if text else ""
-    return title, key, f'<section id="{key}"><h2>{html.escape(title)}</h2>{lead}{body}</section>'
-
-
-def _headings(sections: Sequence[Section]) -> list[tuple[str, str]]:
-    return [(html.escape(title), key) for title, key, _ in sections]
-
-
 def _sections_of_sets(result: EvaluationResult, control: NativeControl | None) -> list[Section]:
     """Sets compared with each other and with natives, as far as there are figures."""
     content, sections = result.content, []
@@ -193,20 +150,20 @@ def _sections_of_sets(result: EvaluationResult, control: NativeControl | None) -
         shown = {name: (heading, percent) for name, heading, percent in SHOWN if is_shown(result, name)} | {
             f"fold_score_{level}": (f"fold score, {name}", False) for level, name in LEVEL_NAMES.items()
         }
-        sections.append(_section("Differences", text, differences_table(result.differences, shown), "d"))
+        sections.append(section("Differences", text, differences_table(result.differences, shown), "d"))
     if any("fold_score_c" in entry.get("folds", {}) for entry in content["sets"].values()):
-        sections.append(_section("Folds", *folds_section(content, control), "k"))
+        sections.append(section("Folds", *folds_section(content, control), "k"))
     against = {name: entry.get("distribution", {}) for name, entry in content["sets"].items()}
     if any("frechet" in entry for entry in against.values()):
         text = "Each set against as many natives of like length; point at a figure for its definition."
         sections.append(
-            _section("Distributions", text, distributions_table(against, content["distribution_definitions"]), "t")
+            section("Distributions", text, distributions_table(against, content["distribution_definitions"]), "t")
         )
     between = {f"{entry['first']} : {entry['second']}": entry for entry in content.get("between", [])}
     if any("frechet" in entry for entry in between.values()):
         text = "Each set against each that was named after it, which takes the place of the natives, length for length."
         sections.append(
-            _section("Between sets", text, distributions_table(between, content["distribution_definitions"]), "b")
+            section("Between sets", text, distributions_table(between, content["distribution_definitions"]), "b")
         )
     return sections
 
@@ -345,12 +302,3 @@ def _as_json(figures: Mapping[str, tuple[str, str, go.Figure]]) -> dict[str, dic
 def _bare(layout: dict[str, Any]) -> dict[str, Any]:
     """A layout without plotly's own template: the page sets colours by its theme."""
     return {key: value for key, value in layout.items() if key != "template"}
-
-
-def _script_safe(text: str) -> str:
-    """Text that cannot end the script it stands in."""
-    return text.replace("</", "<\\/")
-
-
-def _resource(name: str) -> str:
-    return resources.files("protgen.evaluation").joinpath(f"page/{name}").read_text(encoding="utf-8")

@@ -1,5 +1,7 @@
 """From sampled points to backbone atoms, for every space whose points are backbones."""
 
+from collections.abc import Callable
+
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -34,6 +36,7 @@ def finished_atoms(
     held: Bool[Tensor, "b l"] | None = None,
     kept: Energy | None = None,
     rings: Bool[Tensor, " b"] | None = None,
+    tied: Callable[[State], State] | None = None,
 ) -> tuple[Float[Tensor, "b l 4 3"], Float[Tensor, "b l 4 3"]]:
     """Backbone atoms of sampled points as they are handed out, and as they were sampled; Å.
 
@@ -47,6 +50,7 @@ def finished_atoms(
         held: residues that the relaxation leaves where they are, such as those of a motif.
         kept: what the relaxation is not to make worse.
         rings: chains whose last residue is bonded to the first.
+        tied: makes copies of a chain, of frames whose chains are to stay alike.
     """
     sampled = with_closing_oxygen(require(space, BackboneAtoms, "sampling").observe(raw), raw.mask, rings)
     if not relax:
@@ -57,7 +61,7 @@ def finished_atoms(
         start = State({"trans": trans, "rots": rots}, raw.mask)
     else:
         start = frames.encode(Batch({"atoms": sampled}, raw.mask))
-    relaxed = frames.observe(relax_frames(frames, start, held=held, kept=kept, rings=rings))
+    relaxed = frames.observe(relax_frames(frames, start, held=held, kept=kept, rings=rings, tied=tied))
     return with_closing_oxygen(relaxed, raw.mask, rings), sampled
 
 

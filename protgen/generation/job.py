@@ -22,6 +22,7 @@ from protgen.generation.planner import (
     guidance_weights,
 )
 from protgen.generation.reach import fractions_out_of_reach
+from protgen.generation.together import TOGETHER, copies_together, with_docking
 from protgen.models.blueprints import BlueprintPrior
 from protgen.models.model import Model
 from protgen.models.released import load
@@ -95,7 +96,10 @@ def prepare(model: Model | str | Path, conditions: object, settings: Settings | 
     complete = resolved(settings, loaded)
     check_settings(complete)
     assignments = assign(asked, loaded, complete.enforce, complete.blueprint == "auto")
-    warnings = length_warnings(lengths, loaded.trained_lengths) + cautions(asked, lengths)
+    trained, enforced = loaded.trained_lengths, TOGETHER in complete.enforce.values()
+    assignments, docked = with_docking(assignments, lengths, trained, enforced)
+    seen = [copies_together(assignments) * length for length in (lengths[0], lengths[-1])]
+    warnings = length_warnings(seen, trained) + cautions(asked, lengths) + docked
     job = Job(loaded, asked, complete, assignments, lengths, warnings)
     beyond = fractions_out_of_reach(asked, lengths, job.blueprints, job.topologies)
     return replace(job, warnings=warnings + beyond)

@@ -13,6 +13,8 @@ from protgen.generation.conflicts import find
 from protgen.generation.drawing import draw_open, draw_topology, fixed_codes
 from protgen.generation.job import Job
 from protgen.generation.planner import Assignment, GuidanceWeights
+from protgen.generation.together import TOGETHER
+from protgen.types import CHAIN_GAP
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Plan:
         job: the request it is of.
         index: i of design i.
         candidate: 0, or the number of a further candidate for the same design.
-        length: residues of the chain the network makes.
+        length: residues of one chain.
         assignments: those of the job, of conditions with what they left open drawn.
         drawn: conditions added.
         rng: the generator its noise comes from.
@@ -91,6 +93,17 @@ class Plan:
     def assembly(self) -> Assembly | None:
         """What makes copies of the chain."""
         return find(self.asked, Assembly)
+
+    @property
+    def operations(self) -> np.ndarray:
+        """(n, 3, 3) rotations that place the chains the network makes at once: of all copies, or of one chain."""
+        together = any(entry.mechanism == TOGETHER for entry in self.assignments)
+        return self.assembly.operations() if together and self.assembly is not None else np.eye(3)[None]
+
+    @property
+    def positions(self) -> int:
+        """Of these chains, with the gaps between them."""
+        return len(self.operations) * (self.length + CHAIN_GAP) - CHAIN_GAP
 
     def anchor(self) -> Anchor | None:
         """What ties the design to the frame of a file: a motif first."""

@@ -72,6 +72,7 @@ def capabilities_of(model: Model, blueprints: bool) -> Capabilities:
         blueprints=blueprints,
         starts=iterative and backbones,
         projections=iterative and isinstance(space, ResidueFrames),
+        assemblies=iterative and isinstance(space, ResidueFrames) and family.encoder.tells_chains_apart,
         energies=(iterative or isinstance(family, LatentFamily)) and backbones,
     )
 

@@ -5,6 +5,7 @@ geometry of a peptide bond and atoms that overlap apart. Gradient descent by Ada
 state is per coordinate, so a design does not depend on the others of its batch.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -144,6 +145,7 @@ def relax_frames(
     held: Bool[Tensor, "b l"] | None = None,
     kept: Energy | None = None,
     rings: Bool[Tensor, " b"] | None = None,
+    tied: Callable[[State], State] | None = None,
 ) -> State:
     """Relax peptide joints and overlaps.
 
@@ -156,6 +158,7 @@ def relax_frames(
         kept: what was asked for, as an energy of atoms, which the relaxation is not to raise. Lowering it is the
             sampler's task.
         rings: chains whose last residue is bonded to the first.
+        tied: makes copies of a chain, where chains are to stay alike: the others follow the first.
 
     Returns:
         The relaxed frames, rotations exact.
@@ -175,7 +178,7 @@ def relax_frames(
             for group in optimizer.param_groups:
                 group["lr"] = rate * (1 - step / steps)
             optimizer.zero_grad()
-            moved = displace(state, move)
+            moved = displace(state, move) if tied is None else tied(displace(state, move))
             atoms = with_closing_oxygen(space.observe(moved), state.mask, rings)
             total = energy(moved, atoms, state, pairs, pull)
             if rings is not None:
@@ -187,7 +190,8 @@ def relax_frames(
             if kept is not None and move.grad is not None:
                 move.grad.nan_to_num_(0.0, 0.0, 0.0)  # a user's function may have no slope somewhere
             optimizer.step()
-        relaxed = space.project(displace(state, move.detach()))
+        moved = displace(state, move.detach())
+        relaxed = space.project(moved if tied is None else tied(moved))
         return relaxed if kept is None else taken_back(space, relaxed, kept, before)
 
 

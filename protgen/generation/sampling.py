@@ -15,6 +15,7 @@ from protgen.device import pick_device
 from protgen.families.base import Family, LatentFamily
 from protgen.generation.assembly import assemble
 from protgen.generation.backbones import finished_atoms, steps_of
+from protgen.generation.copies import SymmetricCopies
 from protgen.generation.design import Design, ResolvedSettings
 from protgen.generation.energies import BatchEnergy, moved_to
 from protgen.generation.guides import guides_of
@@ -23,9 +24,12 @@ from protgen.generation.plan import Plan
 from protgen.generation.threads import in_order
 from protgen.generation.trajectory import Recorder, require_predictions
 from protgen.samplers.base import Guidance, Sampler, SamplingTask
+from protgen.spaces.atoms import ResidueFrames
+from protgen.spaces.backbone import Backbone
 from protgen.spaces.base import Space
+from protgen.spaces.capabilities import require
 from protgen.structure.protein import Protein
-from protgen.types import Batch, Conditioning, State
+from protgen.types import CHAIN_GAP, Batch, Conditioning, State
 
 GUIDE_UNTIL = 0.25  # time below which guidance rests: by then secondary structure stands, and joints are being set
 CHAIN_NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -130,14 +134,16 @@ def make_batch(run: Run, plans: Sequence[Plan], report: Report) -> list[tuple[Pl
     """
     space = run.family.space
     recorder = Recorder(space, report)
-    raw = sample_batch(run, plans, recorder if run.trajectory else report)
+    copies = copies_of(space, plans, run.device)
+    raw = sample_batch(run, plans, recorder if run.trajectory else report, copies)
     # A radius drifts as joints are relaxed all along the chain. What a few residues are to do is done by then, and to
     # hold it as well bends them: Ramachandran favoured fell from 91 to 89 % with five contacts held besides.
     anchors = [plan.anchor() for plan in plans]
     whole = BatchEnergy.of_kind([plan.energies for plan in plans], anchors, local=False)
     held, kept = held_residues(plans, raw.mask), None if whole.empty else whole
     rings = torch.tensor([plan.ring for plan in plans], device=raw.mask.device)
-    finished = finished_atoms(space, raw, run.settings.relax, held, kept, rings if bool(rings.any()) else None)
+    tied = None if copies is None else SymmetricCopies(Backbone(), plans, run.device).spread
+    finished = finished_atoms(space, raw, run.settings.relax, held, kept, rings if bool(rings.any()) else None, tied)
     final, sampled = (atoms.cpu().numpy() for atoms in finished)
     return [
         (plan, design_of(plan, run.seed, [final[row], sampled[row], *recorder.of(row)]))
@@ -146,14 +152,15 @@ def make_batch(run: Run, plans: Sequence[Plan], report: Report) -> list[tuple[Pl
 
 
 def design_of(plan: Plan, seed: int, frames: Sequence[np.ndarray]) -> Design:
-    """The design of a plan from its atoms, each (l, 4, 3) with padding behind.
+    """The design of a plan from its atoms, each with padding behind.
 
     Args:
         plan: of the design.
         seed: of the run.
-        frames: as it is handed out, as it was sampled, and as it was predicted at each step if that was recorded.
+        frames: (p, 4, 3) as it is handed out, as it was sampled, and as it was predicted at each step if that was
+            recorded.
     """
-    proteins = [finish(plan, atoms[: plan.length].astype(np.float64)) for atoms in frames]
+    proteins = [finish(plan, atoms[: plan.positions].astype(np.float64)) for atoms in frames]
     return Design(
         index=plan.index,
         protein=proteins[0],
@@ -176,18 +183,32 @@ def held_residues(plans: Sequence[Plan], mask: Bool[Tensor, "b l"]) -> Bool[Tens
     return held if bool(held.any()) else None
 
 
-def sample_batch(run: Run, plans: Sequence[Plan], report: Report) -> State:
+def copies_of(space: Space, plans: Sequence[Plan], device: torch.device) -> SymmetricCopies | None:
+    """The copies of a batch that are made together; None where each design is one chain."""
+    if all(len(plan.operations) == 1 for plan in plans):
+        return None
+    return SymmetricCopies(require(space, ResidueFrames, "a symmetric assembly"), plans, device)
+
+
+def sample_batch(run: Run, plans: Sequence[Plan], report: Report, copies: SymmetricCopies | None = None) -> State:
     """Points of the space, one for each plan of a batch.
 
     Args:
         run: what batches share.
         plans: of this batch.
         report: called after each step of the sampler.
+        copies: of chains that are made together.
     """
     mask = torch.zeros(len(plans), max(plan.length for plan in plans), dtype=torch.bool, device=run.device)
     for row, plan in enumerate(plans):
         mask[row, : plan.length] = True
+    mask = mask if copies is None else copies.mask()
     cond, guidance = conditioning_of(run, plans, mask)
+    guides = guides_of(run.family, plans, run.settings, run.device)
+    if copies is not None:
+        cond = copies.conditioning(cond)
+        guidance = None if guidance is None else guidance.changed(copies.conditioning)
+        guides = [*guides, copies.guide]
     energy = BatchEnergy([plan.energies for plan in plans], [plan.anchor() for plan in plans])
     # Particles are weighed by energies whether or not these move them as well; latents know only the latter.
     off = run.settings.energy_scale == 0 and isinstance(run.family, LatentFamily)
@@ -199,7 +220,7 @@ def sample_batch(run: Run, plans: Sequence[Plan], report: Report) -> State:
         temperature=run.settings.temperature,
         on_step=report,
         guidance=guidance,
-        guides=guides_of(run.family, plans, run.settings, run.device),
+        guides=guides,
         start=start,
         start_time=time,
         energy=None if energy.empty or off else energy,
@@ -250,23 +271,38 @@ def starting_point(space: Space, plans: Sequence[Plan], mask: Tensor) -> tuple[S
 
 
 def finish(plan: Plan, atoms: np.ndarray) -> Protein:
-    """The protein of a plan: in the frame of its motif or start, with the motif's residue names, copies about axes."""
+    """The protein of a plan: in the frame of its motif or start, with the motif's residue names, copies about axes.
+
+    Args:
+        plan: of the design.
+        atoms: (p, 4, 3) of the chains that the network made, gaps between them, Å.
+    """
     name = f"design_{plan.index:04d}"
     anchor = plan.anchor()
-    names = np.full(len(atoms), "GLY")
+    names = np.full(plan.length, "GLY")
     if plan.motif is not None:
         names[plan.motif.indices()] = plan.motif.residue_names()
     if plan.assembly is None:
         placed = atoms if anchor is None else moved_to(atoms, anchor)
         return Protein.from_backbone(placed, name=name, residue_names=names)
+    copies = chains_of(plan, atoms)
+    return Protein.from_backbone(
+        copies.reshape(-1, 4, 3),
+        name=name,
+        chain_ids=np.repeat(list(CHAIN_NAMES[: len(copies)]), plan.length),
+        residue_numbers=np.tile(np.arange(1, plan.length + 1), len(copies)),
+        residue_names=np.tile(names, len(copies)),
+    )
+
+
+def chains_of(plan: Plan, atoms: np.ndarray) -> np.ndarray:
+    """(n, l, 4, 3) all copies of an assembly, as the network made them, or one chain docked."""
+    assert plan.assembly is not None
+    if len(plan.operations) > 1:
+        starts = np.arange(len(plan.operations)) * (plan.length + CHAIN_GAP)
+        return atoms[starts[:, None] + np.arange(plan.length)]
     # Its own stream, the same for the raw and the final frames, so that both stand alike.
     state = plan.rng.get_state()
     copies = assemble(atoms, plan.assembly, plan.rng)
     plan.rng.set_state(state)
-    return Protein.from_backbone(
-        copies.reshape(-1, 4, 3),
-        name=name,
-        chain_ids=np.repeat(list(CHAIN_NAMES[: len(copies)]), len(atoms)),
-        residue_numbers=np.tile(np.arange(1, len(atoms) + 1), len(copies)),
-        residue_names=np.tile(names, len(copies)),
-    )
+    return copies

@@ -3,8 +3,10 @@
 import math
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+
+CHAINS_APART = 100  # residues between two chains, of the offsets that a network sees: farther than it tells apart
 
 
 def fourier_features(x: Float[Tensor, "*n"], dim: int, max_period: float = 1000.0) -> Float[Tensor, "*n dim"]:
@@ -21,11 +23,37 @@ def fourier_features(x: Float[Tensor, "*n"], dim: int, max_period: float = 1000.
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
-def chain_places(mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l 16"]:
-    """Fourier features of places along the chain, counted from both ends so that padding does not matter."""
+def chain_places(mask: Bool[Tensor, "b l"], chains: Int[Tensor, "b l"] | None = None) -> Float[Tensor, "b l 16"]:
+    """Fourier features of places along the chain, counted from both ends so that padding does not matter.
+
+    Args:
+        mask: which residues are real.
+        chains: number of the chain of each position; None for one chain.
+    """
     index = torch.arange(mask.shape[1], device=mask.device, dtype=torch.float32)
-    ends = torch.stack([index.expand(mask.shape), mask.sum(-1, keepdim=True) - 1 - index], dim=-1)
-    return fourier_features(ends, 8, max_period=100.0).flatten(-2)
+    if chains is None:
+        before, after = index.expand(mask.shape), mask.sum(-1, keepdim=True) - 1 - index
+    else:
+        own = (chains[:, :, None] == chains[:, None]) & mask[:, None]
+        before = (own & (index < index[:, None])).sum(-1).float()
+        after = own.sum(-1) - 1 - before
+    return fourier_features(torch.stack([before, after], dim=-1), 8, max_period=100.0).flatten(-2)
+
+
+def chain_offsets(
+    length: int, device: torch.device, chains: Int[Tensor, "b l"] | None = None
+) -> Int[Tensor, "l l"] | Int[Tensor, "b l l"]:
+    """Offsets j - i along the chain; chains lie `CHAINS_APART` residues from each other.
+
+    Args:
+        length: positions.
+        device: of the result.
+        chains: number of the chain of each position; None for one chain, the same in all examples.
+    """
+    index = torch.arange(length, device=device)
+    if chains is not None:
+        index = index + CHAINS_APART * chains
+    return index[..., None, :] - index[..., :, None]
 
 
 class RadialBasis(nn.Module):
@@ -50,7 +78,7 @@ class RadialBasis(nn.Module):
 
 
 class RelativePosition(nn.Module):
-    """Learned embedding of the clipped offset j - i along the chain: (l,) -> (l, l, dim).
+    """Learned embedding of the clipped offset j - i along the chain: (l,) -> (l, l, dim), or (b, l, l, dim).
 
     Reference: Jumper et al. 2021, supplement algorithm 4.
     """
@@ -60,8 +88,9 @@ class RelativePosition(nn.Module):
         self.reach = reach
         self.table = nn.Embedding(2 * reach + 1, dim)
 
-    def forward(self, length: int, device: torch.device) -> Float[Tensor, "l l dim"]:
-        """Embeddings of all offsets of a chain of that length."""
-        index = torch.arange(length, device=device)
-        offset = (index[None, :] - index[:, None]).clamp(-self.reach, self.reach)
+    def forward(
+        self, length: int, device: torch.device, chains: Int[Tensor, "b l"] | None = None
+    ) -> Float[Tensor, "l l dim"] | Float[Tensor, "b l l dim"]:
+        """Embeddings of all offsets of a chain of that length; arguments as of `chain_offsets`."""
+        offset = chain_offsets(length, device, chains).clamp(-self.reach, self.reach)
         return self.table(offset + self.reach)

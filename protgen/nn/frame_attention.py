@@ -6,7 +6,7 @@ under autocast only the matrix products run in bfloat16.
 """
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from protgen.geometry import frames
@@ -65,10 +65,18 @@ class PairFeatures(nn.Module):
         scalars: Float[Tensor, "b l d"],
         *sets: tuple[Tensor, Tensor] | None,
         asked: Float[Tensor, "b l l p"] | None = None,
+        chains: Int[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "b l l dim"]:
-        """Pair features; a set of frames that is None adds nothing, nor do requests that are None."""
+        """Pair features; a set of frames that is None adds nothing, nor do requests that are None.
+
+        Args:
+            scalars: of residues.
+            sets: rotations and positions of residues.
+            asked: of pairs.
+            chains: number of the chain of each position; None for one chain.
+        """
         # Terms that broadcast are summed before: every pass over (b, l, l, hidden) is expensive.
-        rows = self.left(scalars)[:, :, None] + self.offset(scalars.shape[1], scalars.device).to(scalars.dtype)
+        rows = self.left(scalars)[:, :, None] + self.offset(scalars.shape[1], scalars.device, chains).to(scalars.dtype)
         hidden = (rows + self.right(scalars)[:, None]).to(product_dtype(scalars))
         for read, one in zip(self.geometry, sets, strict=True):
             if one is not None:

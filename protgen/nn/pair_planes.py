@@ -5,10 +5,11 @@ alone needs no gradient where the frames need none.
 """
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from protgen.geometry import frames
+from protgen.nn.embedding import chain_offsets
 from protgen.nn.precision import full_precision, product_dtype
 
 HIDDEN_KEY = -1e4  # bias of a key that is no residue; bfloat16 holds it
@@ -22,17 +23,19 @@ OFFSETS = 2 * NEAR + 1 + 2 * len(SCALES)
 ASKED_GAIN = 8.0
 
 
-def offset_planes(length: int, like: Tensor) -> Float[Tensor, "c l l"]:
+def offset_planes(
+    length: int, like: Tensor, chains: Int[Tensor, "b l"] | None = None
+) -> Float[Tensor, "c l l"] | Float[Tensor, "c b l l"]:
     """Functions of the offset j - i along the chain: indicators of near ones, smooth ones of sign and size.
 
     Args:
         length: residues.
         like: a tensor on the device and in the dtype of the result.
+        chains: number of the chain of each position; None for one chain, the same in all examples.
     """
-    index = torch.arange(length, device=like.device)
-    offset = index[None, :] - index[:, None]
+    offset = chain_offsets(length, like.device, chains)
     near = torch.arange(-NEAR, NEAR + 1, device=like.device)
-    planes = [(offset == near[:, None, None]).float()]
+    planes = [torch.stack([offset == one for one in near]).float()]
     for scale in SCALES:
         planes += [torch.tanh(offset / scale)[None], torch.exp(-offset.abs() / scale)[None]]
     return torch.cat(planes).to(like.dtype)
@@ -104,6 +107,7 @@ class PairPlanes(nn.Module):
         sets: list[tuple[Tensor, Tensor] | None],
         asked: Float[Tensor, "b l l p"] | None,
         mask: Bool[Tensor, "b l"],
+        chains: Int[Tensor, "b l"] | None = None,
     ) -> Float[Tensor, "n b l l"]:
         """Biases; a set of frames that is None adds nothing, nor do requests that are None.
 
@@ -112,10 +116,13 @@ class PairPlanes(nn.Module):
             sets: frames.
             asked: of pairs.
             mask: which residues are real.
+            chains: number of the chain of each position; None for one chain.
         """
         b, length = mask.shape
         dtype = product_dtype(globals)
-        offsets = offset_planes(length, globals.new_empty(0, dtype=dtype))[:, None].expand(-1, b, -1, -1)
+        offsets = offset_planes(length, globals.new_empty(0, dtype=dtype), chains)
+        if chains is None:
+            offsets = offsets[:, None].expand(-1, b, -1, -1)
         first, *others = self.read.split([OFFSETS, *[PLANES] * len(sets)], 1)
         planes, weights = [offsets], [first]
         for one, weight in zip(sets, others, strict=True):

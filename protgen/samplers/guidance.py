@@ -39,10 +39,12 @@ class ClassifierFreeGuidance(Guide):
             return self.denoiser.denoise(x_t, t, cond, x_pred)
         conds, count = [cond, *(free for free, _ in self.parts)], len(self.parts) + 1
         pairs = [c.pair for c in conds if c.pair is not None]
+        chains = [c.chains for c in conds if c.chains is not None]
         joined = Conditioning(
             torch.cat([c.residue for c in conds]),
             torch.cat([c.globals for c in conds]),
             torch.cat(pairs) if pairs else None,
+            torch.cat(chains) if chains else None,
         )
         found = self.denoiser.denoise(
             times(x_t, count), t.repeat(count), joined, None if x_pred is None else times(x_pred, count)

@@ -21,16 +21,21 @@ class Projection(Guide):
     Args:
         denoiser: what to guide.
         project: the nearest point that meets the constraint, a function of a state.
-        inputs: whether x_t is projected before the network reads it: for constraints that noise can meet too, such as
-            symmetry.
+        inputs: what is done to x_t before the network reads it, for constraints that noise can meet too, such as
+            symmetry; None for nothing. Where `project` is a mean it is something else: noise keeps its size.
     """
 
-    def __init__(self, denoiser: Denoiser, project: Callable[[State], State], inputs: bool = False) -> None:
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        project: Callable[[State], State],
+        inputs: Callable[[State], State] | None = None,
+    ) -> None:
         super().__init__(denoiser)
         self.project = project
         self.inputs = inputs
 
     def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None) -> State:
         """E[x_data | x_t, y], projected."""
-        seen = self.project(x_t) if self.inputs else x_t
+        seen = x_t if self.inputs is None else self.inputs(x_t)
         return self.project(self.denoiser.denoise(seen, t, cond, x_pred))

@@ -1,7 +1,7 @@
 """Ribbon pictures of backbones: helices red, strands blue with arrows, loops grey; near is crisp, far fades.
 
 A chain becomes a tube whose cross-section follows its secondary structure; the tube becomes small
-quadrilaterals, shaded, sorted by depth and painted from back to front. No viewer, no GPU: matplotlib alone.
+quadrilaterals, shaded, sorted by depth and painted from back to front. No viewer, no GPU.
 
 References: Carson & Bugg, J. Mol. Graph. 4:121 (1986), for ribbons along the peptide planes.
 """
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from os import PathLike
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -28,6 +29,9 @@ AROUND = 10  # points around a cross-section, on paper
 LIGHT = np.array([-0.35, 0.55, 0.76])
 FOG = 0.5  # fraction of white at the far end
 CELL = 2.7  # inches, width of one drawing
+DPI = 160
+VECTOR = (".svg", ".pdf")  # by matplotlib, whose import takes longer than all drawings of a PNG
+TITLE_GREY, ENDS_GREY = "#333333", "#555555"
 OUTLINE_DEPTH = 0.9  # Å; a surface this far behind another gets a dark outline between them
 
 
@@ -66,28 +70,74 @@ def draw_backbones(
         raise UsageError("no protein to draw; give at least one")
     if titles is not None and len(titles) != len(proteins):
         raise UsageError(f"{len(titles)} titles for {len(proteins)} proteins; give one each")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     drawings = [ribbon(protein) for protein in proteins]
     x, y = (
         2.0 + max(float(np.abs(drawing.corners[..., axis]).max(initial=1.0)) for drawing in drawings) for axis in (0, 1)
     )
-    columns = min(columns, len(proteins))
-    rows = -(-len(proteins) // columns)
-    title_height = 0.25 if titles is not None else 0.0  # inches
-    height = CELL * y / x + title_height
-    figure = Figure(figsize=(CELL * columns, height * rows), dpi=160, facecolor="white")
+    grid = Grid(len(proteins), min(columns, len(proteins)), x, y, titles)
+    painted = [shaded(drawing) for drawing in drawings]
+    if isinstance(path, str | PathLike) and Path(path).suffix.lower() in VECTOR:
+        save_by_matplotlib(painted, grid, path)
+    else:
+        from protgen.structure.raster import save_png
+
+        save_png(painted, grid, path)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where drawings stand.
+
+    Attributes:
+        n, columns: number of drawings, and of those in a row.
+        x, y: half the width and height of each, Å.
+        titles: a line above each; None for none.
+    """
+
+    n: int
+    columns: int
+    x: float
+    y: float
+    titles: Sequence[str] | None
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return -(-self.n // self.columns)
+
+    @property
+    def title_height(self) -> float:
+        """Inches."""
+        return 0.25 if self.titles is not None else 0.0
+
+    @property
+    def height(self) -> float:
+        """Inches, of one drawing with its title."""
+        return CELL * self.y / self.x + self.title_height
+
+
+def save_by_matplotlib(painted: "Sequence[Shaded]", grid: Grid, path: str | PathLike[str]) -> None:
+    """Write an SVG or a PDF.
+
+    Args:
+        painted: the drawings.
+        grid: where they stand.
+        path: the file.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(CELL * grid.columns, grid.height * grid.rows), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
-    for number, drawing in enumerate(drawings):
-        axes = figure.add_subplot(rows, columns, number + 1)
+    for number, drawing in enumerate(painted):
+        axes = figure.add_subplot(grid.rows, grid.columns, number + 1)
         paint(axes, drawing)
-        axes.set(xlim=(-x, x), ylim=(-y, y), aspect="equal")
+        axes.set(xlim=(-grid.x, grid.x), ylim=(-grid.y, grid.y), aspect="equal")
         axes.axis("off")
-        if titles is not None:
-            axes.set_title(titles[number], fontsize=8, color="#333333", pad=3)
-    top = 1 - title_height / (height * rows)
-    figure.subplots_adjust(0, 0, 1, top, wspace=0, hspace=title_height / (height - title_height))
+        if grid.titles is not None:
+            axes.set_title(grid.titles[number], fontsize=8, color=TITLE_GREY, pad=3)
+    top = 1 - grid.title_height / (grid.height * grid.rows)
+    figure.subplots_adjust(0, 0, 1, top, wspace=0, hspace=grid.title_height / (grid.height - grid.title_height))
     figure.savefig(path)
 
 
@@ -228,17 +278,30 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
 
 
-def paint(axes: Any, drawing: Facets) -> None:
-    """Paint facets from back to front, those at the silhouette with a dark outline behind; name the ends."""
-    from matplotlib.collections import PolyCollection
+@dataclass(frozen=True)
+class Shaded:
+    """What is painted of one drawing, from back to front.
 
-    if not len(drawing.corners):
-        return
+    Attributes:
+        corners: (n, 4, 2) Å, across and up.
+        colours: (n, 3) of 0 to 1.
+        widths: (n,) points, of the line around each; wide behind those at the silhouette.
+        ends: (2, 2) where the names of the chain ends stand, N and C, Å.
+    """
+
+    corners: np.ndarray
+    colours: np.ndarray
+    widths: np.ndarray
+    ends: np.ndarray
+
+
+def shaded(drawing: Facets) -> Shaded:
+    """Facets with light and fog, those at the silhouette with a dark outline behind."""
     normals = unit(
         np.cross(drawing.corners[:, 2] - drawing.corners[:, 0], drawing.corners[:, 3] - drawing.corners[:, 1])
     )
     depth = drawing.corners[..., 2].mean(axis=1)
-    low, high = depth.min(), depth.max()
+    low, high = depth.min(initial=0.0), depth.max(initial=0.0)
     fog = (FOG * (high - depth) / max(high - low, 1e-9))[:, None]
     light = unit(LIGHT[None])[0]
     facing = normals[:, 2] > -0.05
@@ -252,15 +315,23 @@ def paint(axes: Any, drawing: Facets) -> None:
     order = np.argsort(np.concatenate([depth[silhouette] - OUTLINE_DEPTH, depth[facing]]), kind="stable")
     colours = np.concatenate([edges[silhouette], faces[facing]])
     widths = np.concatenate([np.full(int(silhouette.sum()), 1.1), np.full(int(facing.sum()), 0.25)])
+    ends = drawing.ends[:, :2]
+    away = ends / np.maximum(np.linalg.norm(ends, axis=1, keepdims=True), 1e-9)
+    return Shaded(corners[order], colours[order], widths[order], ends + 1.6 * away)
+
+
+def paint(axes: Any, drawing: Shaded) -> None:
+    """Paint facets with matplotlib, and name the ends."""
+    from matplotlib.collections import PolyCollection
+
     axes.add_collection(
         PolyCollection(
-            list(corners[order]),
-            facecolors=colours[order],
-            edgecolors=colours[order],
-            linewidths=widths[order],
+            list(drawing.corners),
+            facecolors=drawing.colours,
+            edgecolors=drawing.colours,
+            linewidths=drawing.widths,
             rasterized=True,  # a picture of thousands of facets within an SVG or PDF: as shapes they take 20 MB
         )
     )
-    for letter, end in zip("NC", drawing.ends, strict=True):
-        away = end[:2] / max(float(np.linalg.norm(end[:2])), 1e-9)
-        axes.text(*(end[:2] + 1.6 * away), letter, fontsize=6, color="#555555", ha="center", va="center")
+    for letter, end in zip("NC", drawing.ends, strict=False):
+        axes.text(*end, letter, fontsize=6, color=ENDS_GREY, ha="center", va="center")

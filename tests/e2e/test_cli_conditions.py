@@ -27,6 +27,8 @@ def test_a_motif_with_other_conditions(cli, tiny_model, motif, tmp_path):
     flags = ("--motif", motif, "--contig", "3-8/A55-62/3-8", "--rg", "7.5", "--length", "16-20")
     done = cli("sample", "--model", tiny_model, *flags, "-n", 2, "--out", out, *FAST)
     assert done.code == 0, done.err
+    assert "Residues of the motif keep their names, and their letters in sequences;" in done.out
+    assert "every residue is a placeholder" not in done.out
     for index in range(2):
         record = json.loads((out / f"design_{index:04d}.json").read_text())
         met = {entry["condition"]: entry for entry in record["measured"]}

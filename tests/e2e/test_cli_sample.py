@@ -1,17 +1,21 @@
 """`protgen sample`: what it writes, what it refuses, and that nothing made is ever lost."""
 
 import json
+import re
 import shutil
 import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from protgen.cli.design_folder import DesignFolder
 from protgen.structure.reader import read_structure
+from tests.e2e.test_report import Page
 
-FAST = ("--steps", 2, "--no-relax", "--blueprint", "free")
+MADE = ("--steps", 2, "--no-relax", "--blueprint", "free")
+FAST = (*MADE, "--no-pictures")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -249,3 +253,69 @@ def test_check_says_what_was_understood_and_makes_nothing(cli, tiny_model, tmp_p
     assert "No conflicts" in done.out
     assert not list(tmp_path.iterdir())
     cli("check", "--model", tiny_model, "--ss", "H10", "--length", 20).assert_failed(2, "20", "10")
+
+
+def test_the_best_are_copied_and_all_stay(cli, tiny_model, tmp_path):
+    """The table has the best in order; resuming with another number makes nothing anew."""
+    request = ("sample", "--model", tiny_model, "--length", 24, "-n", 4, "--out", tmp_path, *FAST)
+    done = cli(*request, "--best", 2, "--rank-by", "ca_ca_deviation")
+    assert done.code == 0, done.err
+    records = [json.loads((tmp_path / f"design_000{i}.json").read_text()) for i in range(4)]
+    values = [record["validity"]["ca_ca_deviation"] for record in records]
+    order = sorted(range(4), key=lambda i: values[i])  # designs of random weights all have faults
+    assert [p.name for p in sorted((tmp_path / "best").glob("*.pdb"))] == [
+        f"{place:03d}_design_000{i}.pdb" for place, i in enumerate(order[:2], start=1)
+    ]
+    assert "The 2 best of 4: good ones first, then by ca_ca_deviation (lower is better)." in done.out
+    assert f"protgen design-sequences {tmp_path}/best" in done.out.replace("\n", "")
+    table = done.out.split("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in table if " 24 " in line] == [f"000{i}" for i in order[:2]]
+    assert max(map(len, table)) <= 80
+    before = (tmp_path / "design_0000.pdb").stat().st_mtime_ns
+    again = cli(*request, "--best", 3, "--rank-by", "bonded", "--resume", "--json")
+    assert again.code == 0, again.err
+    best = json.loads(again.out)["best"]
+    assert (best["ranked_by"], best["better"], len(best["designs"])) == ("bonded", "higher", 3)
+    assert len(list((tmp_path / "best").glob("*.json"))) == 4  # three records, and what the folder is
+    assert (tmp_path / "design_0000.pdb").stat().st_mtime_ns == before
+    assert cli(*request, "--overwrite").code == 0
+    assert not (tmp_path / "best").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--best", 3, "-n", 2), ("--best 3 of -n 2",)),
+        (("--rank-by", "packing"), ("--rank-by", "--best")),
+        (("--best", 1, "--rank-by", "pakcing"), ("did you mean 'packing'",)),
+    ],
+)
+def test_strange_wishes_for_the_best_are_refused(cli, tiny_model, tmp_path, arguments, words):
+    cli("sample", "--model", tiny_model, "--length", 20, "--out", tmp_path / "o", *arguments).assert_failed(2, *words)
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_picture_and_a_page_of_all_designs(cli, tiny_model, tmp_path):
+    """The page loads nothing from elsewhere and has every design, best first; `--overwrite` takes both away."""
+    request = ("sample", "--model", tiny_model, "--length", 24, "-n", 3, "--out", tmp_path, *MADE)
+    done = cli(*request, "--best", 1, "--rank-by", "ca_ca_deviation")
+    assert done.code == 0, done.err
+    assert "designs.png: a picture, designs.html" in done.out
+    width, height = Image.open(tmp_path / "designs.png").size
+    assert width == 3 * 432  # 2.7 inches of 160 pixels each
+    assert height > 40
+    text = (tmp_path / "designs.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert (page.open, page.loads) == ([], [])
+    assert {"view", "which", "theme"} <= page.ids
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S).group(1).replace("<\\/", "</"))
+    ranking = (tmp_path / "ranking.csv").read_text().splitlines()[1:]
+    shown = [one["file"].removesuffix(".pdb") for one in data["structures"]]
+    assert shown == [line.split(",")[1] for line in ranking]
+    assert [one["kind"] for one in data["structures"]] == ["best", "", ""]
+    assert "3 designs, 0 good. The 1 best of 3: good ones first, then by ca_ca_deviation" in text
+    rows = re.findall(r"<tr><td>(design_000\d\.pdb)</td><td>24.0</td>", text)
+    assert [row.removesuffix(".pdb") for row in rows] == shown
+    assert cli(*request, "--overwrite", "--no-pictures").code == 0
+    assert not (tmp_path / "designs.png").exists()
+    assert not (tmp_path / "designs.html").exists()

@@ -227,9 +227,15 @@ def test_chains_in_another_order_are_found():
     assert Symmetry("C4").adherence(shuffled).satisfied
 
 
-@pytest.mark.parametrize("text", ["C1", "X3", "C", "D1", "C99", "T", "", "C3.5", "С3"])
+@pytest.mark.parametrize("text", ["C1", "X3", "C", "D1", "C99", "C25", "D13", "", "C3.5", "С3", "T3"])
 def test_strange_groups_are_refused(text):
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match=r"choose C2 to C24 or D2 to D12$"):
+        Symmetry.parse(text)
+
+
+@pytest.mark.parametrize("text", ["T", "o", "I", "tetrahedral", "icosahedral"])
+def test_cages_are_said_not_to_be_offered(text):
+    with pytest.raises(UsageError, match="tetrahedral, octahedral and icosahedral cages are not offered; choose C2"):
         Symmetry.parse(text)
 
 

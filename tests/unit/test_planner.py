@@ -1,6 +1,7 @@
 """From requests to designs: how conditions act, conflicts by name, and what holds by construction."""
 
 import copy
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -33,8 +34,9 @@ from protgen.generation.energies import BatchEnergy
 from protgen.generation.generate import generate, generate_each
 from protgen.generation.job import prepare
 from protgen.generation.plan import plan_design
-from protgen.generation.planner import assign, candidates_of, guidance_weights
-from protgen.generation.sampling import Run, sample_batch
+from protgen.generation.planner import Assignment, assign, candidates_of, guidance_weights
+from protgen.generation.sampling import Run, make_batch, sample_batch
+from protgen.generation.together import with_docking
 from protgen.models.blueprints import fit_blueprints
 from protgen.models.model import Model, build_model
 from protgen.structure.ideal import ideal_hairpin, ideal_helix
@@ -87,7 +89,7 @@ def test_each_condition_acts_in_the_best_way_there_is(model, helix):
         "contacts": "energy",
         "motif": "projection",
         "fold_class": "blueprint",
-        "symmetry": "construction",
+        "symmetry": "assembly",
     }
     fixed = assign([SecondaryStructure("H" * 30), FoldClass("alpha")], model)
     assert [entry.mechanism for entry in fixed] == ["learned", "rank"]  # no blueprint is drawn where one is given
@@ -163,7 +165,9 @@ def test_conflicts_with_a_motif(helix):
             check_conditions([motif if other.name != "partial" else Motif(helix, "30/A101-112"), other])
         assert all(word in str(caught.value) for word in words)
     check_conditions([motif, SecondaryStructure("X" * 20)])
-    with pytest.raises(UsageError, match="chain break"):
+    with pytest.raises(
+        UsageError, match=r"has a chain break \(/0 \): designs of several chains, .* are not offered; write a linker"
+    ):
         check_conditions([Motif(helix, "5/A101-112/0 5/A113-114")])
 
 
@@ -281,6 +285,53 @@ def test_symmetric_assemblies_are_perfect_and_free_of_clashes(model, group):
     met = {evaluator.name: evaluator.adherence(design.protein) for evaluator in evaluators(design.asked)}
     assert met["symmetry"].difference < 1e-3
     assert met["length"].satisfied  # of the protomer
+
+
+def test_copies_are_docked_where_they_cannot_be_made_together(model, helix):
+    """The request says why, in a line; `--enforce symmetry=assembly` makes it an error."""
+    told = replace(model, config=model.config | {"about": {"lengths": [10, 60]}})
+    job = prepare(told, [Length(20), Symmetry("C3")], FAST)
+    assert [entry.mechanism for entry in job.assignments] == ["construction", "assembly"]
+    assert job.warnings == ()
+    for asked, words in (
+        ([Length(15, 21), Symmetry("C3")], "3 chains of 21 residues are more than the 60 .* up to 20 a chain"),
+        ([Length(20), RadiusOfGyration(8.0), Symmetry("C2")], "radius_of_gyration acts on a single chain"),
+        ([Partial(helix), Symmetry("C2")], "partial acts on a single chain"),
+    ):
+        job = prepare(told, asked, FAST)
+        assert job.assignments[-1].mechanism == "construction"
+        (line,) = job.warnings
+        assert re.search(f"symmetry C[23]: {words}.*: one chain is made, and its copies are docked", line)
+        with pytest.raises(UsageError, match=f"enforce symmetry=assembly: {words}"):
+            prepare(told, asked, replace(FAST, enforce={"symmetry": "assembly"}))
+    docked = Assignment(Symmetry("C2"), 1.0, "construction", ("construction",))
+    assert with_docking([docked], [20], None, enforced=False) == (
+        (docked,),
+        ("symmetry C2: with this model: one chain is made, and its copies are docked",),
+    )
+    assert with_docking([replace(docked, options=("assembly", "construction"))], [20], None, enforced=False)[1] == ()
+    plan = plan_design(prepare(told, [Length(10), Symmetry("D2")], FAST), 0, 0)
+    assert (plan.length, plan.positions, len(plan.operations)) == (10, 4 * 10 + 3 * 3, 4)
+    docked = prepare(told, [Length(10), Symmetry("D2")], replace(FAST, enforce={"symmetry": "construction"}))
+    assert plan_design(docked, 0, 0).positions == 10
+
+
+def test_chains_made_together_are_not_those_of_one_chain_docked(model):
+    """Each is an assembly of the group; the network saw other chains; alone and in a batch it is the same design."""
+    asked = [Length(12), Symmetry("C2")]
+    (together,) = generate(model, asked, 1, 0, replace(FAST, relax=True))
+    (docked,) = generate(model, asked, 1, 0, replace(FAST, enforce={"symmetry": "construction"}))
+    assert together.protein.chains == docked.protein.chains == ["A", "B"]
+    for frame in (together.protein, together.raw):
+        assert Symmetry("C2").adherence(frame).difference < 1e-3
+    requests = [[Length(9)], asked]
+    plans = [plan_design(prepare(model, request, FAST), 0, i) for i, request in enumerate(requests)]
+    run = Run.of(plans[0].job, 0)
+    both = [design.raw.backbone for _, design in make_batch(run, plans, lambda *_: None)]
+    again = [plan_design(prepare(model, request, FAST), 0, i) for i, request in enumerate(requests)]
+    for plan, found in zip(again, both, strict=True):
+        ((_, alone),) = make_batch(run, [plan], lambda *_: None)
+        assert np.abs(alone.raw.backbone - found).max() < 2e-3
 
 
 @pytest.mark.parametrize("group", ["C2", "C4", "D2", "D3"])

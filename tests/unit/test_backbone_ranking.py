@@ -1,0 +1,75 @@
+"""`protgen sample --best`: the order, the figures it is by, and what is copied."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from protgen.errors import UsageError
+from protgen.evaluation.backbone_ranking import BackboneRanking, bonded, write_backbone_ranking
+from protgen.evaluation.collect import collect_files
+from protgen.evaluation.ranking import ordered
+from protgen.structure.ideal import ideal_helix
+from protgen.structure.protein import Protein
+from protgen.structure.writer import write_structure
+
+
+def row(design: str, good: bool, value: float) -> dict:
+    return {"design": design, "good": good, "rg": 0.0, "packing": value}
+
+
+def test_good_ones_come_first_then_the_figure_then_the_name():
+    rows = [row("a", False, 9.0), row("b", True, 1.0), row("c", True, math.nan), row("e", True, 2.0), row("d", True, 2)]
+    assert [r["design"] for r in ordered(rows, "packing", "higher", first="good")] == ["d", "e", "b", "c", "a"]
+    assert [r["design"] for r in ordered(rows, "packing", "lower", first="good")] == ["b", "d", "e", "c", "a"]
+    assert [r["design"] for r in ordered(rows, "packing", "higher")] == ["a", "d", "e", "b", "c"]
+    assert [(r["rank"], r["value"]) for r in ordered(rows[:2], "packing", "lower")] == [(1, 1.0), (2, 9.0)]
+
+
+def test_bonded_is_the_share_of_amides_with_a_bond():
+    """In a helix of n residues N-H of residues 5 to n are bonded: n - 4, and the same again in a second chain."""
+    assert bonded(Protein.from_backbone(ideal_helix(20))) == pytest.approx(16 / 20)
+    two = np.concatenate([ideal_helix(20), ideal_helix(10) + 50.0])
+    chains = np.repeat(["A", "B"], [20, 10])
+    assert bonded(Protein.from_backbone(two, chain_ids=chains)) == pytest.approx((16 / 20 + 6 / 10) / 2)
+
+
+def test_figures_that_say_nothing_are_refused():
+    with pytest.raises(UsageError, match="--rank-by packng: no such figure; did you mean 'packing'"):
+        BackboneRanking("packng")
+    with pytest.raises(UsageError, match="--rank-by rg: neither high nor low"):
+        BackboneRanking("rg")
+    assert BackboneRanking("packing").describe() == "packing (higher is better)"
+    assert BackboneRanking("bonded").describe() == "share of bonded N-H (higher is better)"
+
+
+def test_without_a_designer_bonded_amides_are_the_default(monkeypatch):
+    def missing(self):
+        raise UsageError("install protgen[design]")
+
+    monkeypatch.setattr("protgen.inverse_folding.proteinmpnn.ProteinMPNN.prepare", missing)
+    assert BackboneRanking().by == "bonded"
+    with pytest.raises(UsageError, match="design"):
+        BackboneRanking("score")
+
+
+def test_all_are_listed_and_the_best_copied(tmp_path):
+    """Copies have their place before their name, and are no designs of their own to `evaluate`."""
+    lengths = {"design_0000": 12, "design_0001": 30, "design_0002": 20}
+    for name, length in lengths.items():
+        write_structure(Protein.from_backbone(ideal_helix(length)), tmp_path / f"{name}.pdb")
+    rows = [{"design": name, "good": True} for name in lengths]
+    ranking = BackboneRanking("bonded").rank(rows, lambda r: tmp_path / f"{r['design']}.pdb")
+    assert [r["value"] for r in ranking.rows] == pytest.approx([26 / 30, 16 / 20, 8 / 12])
+    best = write_backbone_ranking(ranking, tmp_path, 2, lambda r: [tmp_path / f"{r['design']}.pdb"])
+    assert sorted(path.name for path in best.glob("*.pdb")) == ["001_design_0001.pdb", "002_design_0002.pdb"]
+    assert (best / "001_design_0001.pdb").read_bytes() == (tmp_path / "design_0001.pdb").read_bytes()
+    assert json.loads((best / "best.json").read_text()) == {
+        "ranked_by": "bonded", "better": "higher", "n": 3, "kept": 2,
+    }  # fmt: skip
+    table = (tmp_path / "ranking.csv").read_text().splitlines()
+    assert table[0].startswith("rank,design,verdict,ranked_by,value")
+    assert [line.split(",")[1] for line in table[1:]] == ["design_0001", "design_0002", "design_0000"]
+    assert len(collect_files([tmp_path])) == 3
+    assert len(collect_files([best])) == 2
