@@ -82,22 +82,22 @@ def warnings_in_words(counts: Mapping[str, int]) -> str:
 
 
 @contextmanager
-def plugin_warnings() -> Iterator[None]:
-    """Print warnings about plug-ins of other packages as lines of ours; other warnings stay as Python prints them."""
-    from protgen.errors import PluginWarning
+def own_warnings() -> Iterator[None]:
+    """Print warnings of ours as lines, each once; other warnings stay as Python prints them."""
+    from protgen.errors import ProtgenWarning
 
     said: set[str] = set()
     with warnings.catch_warnings():
         before = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-            if not issubclass(category, PluginWarning):
+            if not issubclass(category, ProtgenWarning):
                 before(message, category, *where, **more)
             elif str(message) not in said:
                 said.add(str(message))
                 warn(str(message))
 
-        warnings.simplefilter("always", PluginWarning)
+        warnings.simplefilter("always", ProtgenWarning)
         warnings.showwarning = show
         yield
 
