@@ -41,20 +41,11 @@ def print_json(content: Mapping[str, Any]) -> None:
     Args:
         content: the object; paths and other values without a JSON form are written as text.
     """
+    from protgen.evaluation.tables import finite
+
     json.dump(finite(content), sys.stdout, ensure_ascii=False, indent=2, default=str, allow_nan=False)
     sys.stdout.write("\n")
     sys.stdout.flush()
-
-
-def finite(value: Any) -> Any:
-    """A JSON value with null in place of NaN and infinities, which JSON does not have."""
-    if isinstance(value, Mapping):
-        return {str(key): finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(entry) for entry in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def say_error(message: str) -> None:

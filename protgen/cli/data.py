@@ -69,7 +69,7 @@ def build(
     from protgen.data.build import build as build_store
     from protgen.data.labels import LabelColumn, check_columns
     from protgen.errors import UsageError
-    from protgen.evaluation.tables import make_folder
+    from protgen.evaluation.tables import output_folder
 
     if min_length > max_length:
         raise UsageError(f"--min-length {min_length} is above --max-length {max_length}; swap them")
@@ -78,8 +78,7 @@ def build(
     columns += [LabelColumn.parse(text, "number") for text in quantity or []]
     # Report an empty folder or a missing column before making an output folder.
     check_columns(columns, find_sources(folder)[0].columns, str(folder / "index.csv"))
-    make_folder(out)
-    with progress("reading") as show:
+    with output_folder(out, "protgen data build"), progress("reading") as show:
         counts = build_store(
             folder,
             out,

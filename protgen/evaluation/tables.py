@@ -1,16 +1,19 @@
 """Write tables and summaries, atomically."""
 
+import contextlib
 import csv
 import io
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from protgen import atomic
 from protgen.errors import UsageError
+from protgen.folder_lock import locked
 
 
 def make_folder(path: Path) -> None:
@@ -25,6 +28,29 @@ def make_folder(path: Path) -> None:
         raise UsageError(f"{path}: cannot be used for output: {error.strerror or error}") from None
     if not os.access(path, os.W_OK):
         raise UsageError(f"{path}: cannot be written to; choose another --out")
+
+
+@contextmanager
+def output_folder(path: Path, task: str) -> Iterator[None]:
+    """Create a folder for output and hold its lock; one that was made for nothing is removed.
+
+    Args:
+        path: the folder.
+        task: what is done there, such as "protgen evaluate".
+
+    Raises:
+        UsageError: if it cannot be made or written to.
+        LockedError: if another run uses it.
+    """
+    is_new = not path.exists()
+    make_folder(path)
+    try:
+        with locked(path, task):
+            yield
+    finally:
+        if is_new:
+            with contextlib.suppress(OSError):  # it holds something
+                path.rmdir()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -65,14 +91,15 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON that every parser reads: NaN and infinity become null."""
-    write_text(path, json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A JSON value with null in place of NaN and infinities, which JSON does not have."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value

@@ -295,15 +295,14 @@ class Training:
         except DivergedError as error:
             number = step * self.fabric.world_size + self.fabric.global_rank
             items = items_of(source, number)
-            some = ", ".join(items[:4]) + (f" and {len(items) - 4} more" if len(items) > 4 else "")
-            where = f"batch {number}" + (f" ({some})" if items else "")
             if self.run is not None:
+                about = {"step": step + 1, "reason": str(error), "batch": number, "items": items}
                 with writing(self.run):
-                    save_json({"step": step + 1, "reason": str(error), "batch": number, "items": items},
-                              self.run / "diverged.json")  # fmt: skip
-            raise DivergedError(
-                f"step {step + 1}: {error}, at {where}; {what_is_kept(self.run)}. Look at these items, or lower train.lr"
-            ) from None
+                    save_json(about, self.run / "diverged.json")
+            some = ", ".join(items[:4]) + (f" and {len(items) - 4} more" if len(items) > 4 else "")
+            where = f"batch {number} ({some})" if items else f"batch {number}"
+            advice = "Look at these items, or lower train.lr"
+            raise DivergedError(f"step {step + 1}: {error}, at {where}; {what_is_kept(self.run)}. {advice}") from None
 
     def step(self, batch: Batch, step: int, rate: float) -> dict[str, float]:
         """One optimizer step; returns the loss and its parts.

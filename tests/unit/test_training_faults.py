@@ -21,7 +21,6 @@ from protgen.training.settings import TrainSettings
 from protgen.types import Batch
 
 
-
 def cut(run, steps: int, **settings):
     """A run of six steps that is stopped after some of them, with a checkpoint at each."""
     asked = iter([False] * (steps - 1) + [True])
