@@ -41,7 +41,7 @@ def print_json(content: Mapping[str, Any]) -> None:
     Args:
         content: the object; paths and other values without a JSON form are written as text.
     """
-    from protgen.evaluation.tables import finite
+    from protgen.documents import finite
 
     json.dump(finite(content), sys.stdout, ensure_ascii=False, indent=2, default=str, allow_nan=False)
     sys.stdout.write("\n")

@@ -145,7 +145,7 @@ def describe_store(folder: Path) -> "JSON":
     kept, splits = store.manifest["kept"], {}
     for split in sorted({entry["split"] for entry in kept}):
         own = [entry for entry in kept if entry["split"] == split]
-        lengths = [int(entry["length"]) for entry in own]
+        lengths = store.lengths[store.indices(split)].tolist()
         clusters = len({entry["cluster"] for entry in own})
         splits[split] = {"structures": len(own), "clusters": clusters, "residues": sum(lengths)}
         splits[split] |= {"shortest": min(lengths), "longest": max(lengths)}
@@ -177,9 +177,9 @@ def kept_table(store: "Store") -> "Table":
     kept = table("<split", "structures", "clusters", "residues", "lengths", "helix %", "strand %")
     for split in sorted({entry["split"] for entry in store.manifest["kept"]}, reverse=False):
         entries = [entry for entry in store.manifest["kept"] if entry["split"] == split]
-        lengths = np.array([entry["length"] for entry in entries])
-        weights = lengths / lengths.sum()
-        fractions = [100 * float(np.dot(weights, [entry[kind] for entry in entries])) for kind in ("helix", "strand")]
+        lengths = store.lengths[store.indices(split)]
+        labels = np.concatenate([store[int(i)].labels for i in store.indices(split)])
+        fractions = [100 * float((labels == code).mean()) for code in (1, 2)]
         kept.add_row(
             split,
             f"{len(entries):,}",

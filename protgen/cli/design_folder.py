@@ -7,9 +7,9 @@ from pathlib import Path
 
 import protgen
 from protgen.cli.console import warn
-from protgen.documents import read_json
+from protgen.documents import finite, read_json
 from protgen.errors import DocumentError, UsageError
-from protgen.evaluation.tables import finite, make_folder, write_json, write_text
+from protgen.evaluation.tables import make_folder, write_json, write_text
 from protgen.generation.design import Design
 from protgen.integrity import damage, fingerprints, is_sealed, sealed
 from protgen.structure.trajectory import write_trajectory

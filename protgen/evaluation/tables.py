@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from protgen import atomic
+from protgen.documents import finite
 from protgen.errors import UsageError
 from protgen.folder_lock import locked
 
@@ -92,14 +93,3 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
 def write_json(path: Path, content: Any) -> None:
     """Write JSON that every parser reads: NaN and infinity become null."""
     write_text(path, json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def finite(value: Any) -> Any:
-    """A JSON value with null in place of NaN and infinities, which JSON does not have."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return value
