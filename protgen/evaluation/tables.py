@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from protgen import atomic
-from protgen.documents import finite
+from protgen.documents import finite, number_in
 from protgen.errors import UsageError
 from protgen.folder_lock import locked
 
@@ -72,7 +72,26 @@ def format_value(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return format(value, ".6g")
-    return str(value)
+    return plain_cell(value) if isinstance(value, str) else str(value)
+
+
+def plain_cell(text: str) -> str:
+    """A text that no spreadsheet takes for a formula: a ' goes before =, +, -, @, a tab and a line's end.
+
+    Numbers stay as they are. A carriage return, which would end the row, is written as \\r.
+
+    Examples:
+        >>> [plain_cell(text) for text in ("=1+1", "-2", "-x.pdb", "a=b")]
+        ["'=1+1", '-2', "'-x.pdb", 'a=b']
+    """
+    text = text.replace("\r", "\\r")
+    if not text.startswith(("=", "+", "-", "@", "\t", "\n")):
+        return text
+    try:
+        number_in(text)
+    except ValueError:
+        return "'" + text
+    return text
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -1,6 +1,8 @@
 """What commands do where files are damaged, folders are in use, or names are hostile."""
 
+import csv
 import json
+import os
 import shutil
 
 import pytest
@@ -106,3 +108,44 @@ def test_a_folder_in_use_is_refused_by_name(cli, chains, tiny_model, tiny_store,
         before = sorted(path.name for path in tmp_path.iterdir())
         cli(*given).assert_failed(2, "in use by the first run, process")
         assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_names_that_are_no_files_have_a_row_each(cli, designs, tmp_path):
+    """A link to nothing, a pipe and a folder of such names beside one design: four rows, exit 3, and no waiting."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    shutil.copy(designs / "design_0000.pdb", folder / "a.pdb")
+    os.mkfifo(folder / "pipe.pdb")
+    (folder / "link.cif").symlink_to(folder / "nothing.cif")
+    (folder / "folder.pdb").mkdir()
+    done = cli("evaluate", folder, "--out", tmp_path / "out", "--no-report")
+    assert done.code == 3, done.err
+    with (tmp_path / "out" / "structures.csv").open() as lines:
+        rows = {row["file"]: row for row in csv.DictReader(lines)}
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "a.pdb": rows["a.pdb"]["status"], "pipe.pdb": "error", "link.cif": "error", "folder.pdb": "error"
+    }  # fmt: skip
+    assert rows["a.pdb"]["status"] != "error"
+    assert "is not a file" in rows["pipe.pdb"]["message"]
+    assert "no such file" in rows["link.cif"]["message"]
+
+
+def test_a_name_cannot_become_html_or_a_formula(cli, designs, tmp_path):
+    """The page's data are still JSON, no name is markup, and the table has no formula."""
+    folder = tmp_path / "<img src=x>"
+    folder.mkdir()
+    names = ("<!--<script>.pdb", "=cmd|x.pdb", "-2+3.pdb", "a&b'\".pdb")
+    for name in names:
+        shutil.copy(designs / "design_0000.pdb", folder / name)
+    done = cli("evaluate", folder, "--out", tmp_path / "out")
+    assert done.code == 0, done.err
+    page = (tmp_path / "out" / "report.html").read_text()
+    data = page.split('id="data">', 1)[1].split("</script>", 1)[0]
+    assert "<" not in data
+    assert {one["file"] for one in json.loads(data)["structures"]} >= {"<!--<script>.pdb"}
+    body = page.split('id="data">', 1)[0]
+    assert "<!--<script>" not in body
+    assert "<img src=x>" not in body
+    with (tmp_path / "out" / "structures.csv").open(newline="") as lines:
+        files = sorted(row["file"] for row in csv.DictReader(lines))
+    assert files == sorted(["<!--<script>.pdb", "'=cmd|x.pdb", "'-2+3.pdb", "a&b'\".pdb"])
