@@ -12,10 +12,12 @@ import re
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from protgen.errors import DocumentError
-from protgen.types import JSON
+
+if TYPE_CHECKING:
+    from protgen.types import JSON
 
 MAX_BYTES = 100_000_000  # a manifest of 200,000 chains takes about 50 MB
 MAX_SMALL = 5_000_000  # of what a person writes: conditions, layouts
@@ -60,7 +62,7 @@ def read_text(path: str | PathLike[str], most: int = MAX_SMALL) -> str:
         raise DocumentError(f"{path}: is no UTF-8 text (byte {error.start})") from None
 
 
-def read_json(path: str | PathLike[str], most: int = MAX_BYTES) -> JSON:
+def read_json(path: str | PathLike[str], most: int = MAX_BYTES) -> "JSON":
     """The JSON object of a file.
 
     Args:

@@ -4,15 +4,17 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from protgen.types import JSON
+if TYPE_CHECKING:
+    from protgen.types import JSON
+
 
 SEAL = "seal"  # the key of a document's own checksum
 _BLOCK = 1 << 20
 
 
-def fingerprint(path: Path) -> JSON:
+def fingerprint(path: Path) -> "JSON":
     """The size of a file in bytes and its SHA-256.
 
     Raises:
@@ -26,7 +28,7 @@ def fingerprint(path: Path) -> JSON:
     return {"bytes": size, "sha256": digest.hexdigest()}
 
 
-def fingerprints(folder: Path, names: Iterable[str]) -> JSON:
+def fingerprints(folder: Path, names: Iterable[str]) -> "JSON":
     """The fingerprint of each file of a folder, by name."""
     return {name: fingerprint(folder / name) for name in names}
 
@@ -57,7 +59,7 @@ def damage(folder: Path, known: Any) -> str:
     return ""
 
 
-def sealed(content: JSON) -> JSON:
+def sealed(content: "JSON") -> "JSON":
     """A document with its own checksum, by which a changed or reordered one is known.
 
     Examples:
@@ -69,12 +71,12 @@ def sealed(content: JSON) -> JSON:
     return content | {SEAL: _checksum(content)}
 
 
-def is_sealed(content: JSON) -> bool:
+def is_sealed(content: "JSON") -> bool:
     """Whether a document is what was sealed."""
     return content.get(SEAL) == _checksum(content)
 
 
-def _checksum(content: JSON) -> str:
+def _checksum(content: "JSON") -> str:
     # Keys in their order: a document that lists things means them in that order.
     bare = {key: value for key, value in content.items() if key != SEAL}
     return hashlib.sha256(json.dumps(bare, separators=(",", ":")).encode()).hexdigest()
