@@ -1,5 +1,6 @@
-"""Write files whole or not at all: a temporary file next to the target replaces it."""
+"""Write files whole or not at all: a temporary file next to the target replaces it, once it is on the disk."""
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 def replacing(path: str | PathLike[str]) -> Iterator[Path]:
     """A temporary path in the folder of `path`, which replaces `path` when the block ends.
 
+    The content is on the disk before the name changes: after a power cut there is the old file or the new one, whole.
     Where the block raises, the temporary file is removed and `path` stays as it was. Each writer has a temporary file
     of its own, so that several processes may write one path; the last one wins.
 
@@ -37,9 +39,44 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
     temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         yield temporary
+        sync(temporary)
         os.replace(temporary, target)
+        sync(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk.
+
+    Raises:
+        OSError: if they cannot be written, as on a full disk.
+    """
+    is_folder = path.is_dir()
+    try:
+        handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
+    except OSError:
+        if is_folder:  # Windows opens none, and one that may not be listed cannot be opened either
+            return
+        raise
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # file systems that do not sync
+            raise
+    finally:
+        os.close(handle)
+
+
+def move_folder(source: Path, target: Path) -> None:
+    """Give a finished folder its name, which no other has.
+
+    Raises:
+        OSError: if it cannot be moved.
+    """
+    sync(source)
+    source.rename(target)
+    sync(target.parent)
 
 
 def write_bytes(path: str | PathLike[str], content: bytes) -> None:

@@ -29,6 +29,18 @@ class CheckpointError(ProtgenError):
     """A checkpoint that is missing, damaged, or does not fit the code."""
 
 
+class DocumentError(DataError):
+    """A file of text, JSON or a table that cannot be read within its limits; the message names file and place."""
+
+
+class LockedError(UsageError):
+    """An output folder that another run is using; the message names its host, its process, and since when."""
+
+
+class DivergedError(ProtgenError):
+    """A training whose loss is not finite or explodes; the message names the step and the items of its batch."""
+
+
 class AllFailedError(DataError):
     """Every input of a run failed (exit code 4); the message names the first and its reason."""
 
@@ -37,5 +49,13 @@ class ToolError(ProtgenError):
     """An external program or oracle that failed or gave what cannot be used; the message names it and the reason."""
 
 
-class PluginWarning(UserWarning):
+class ProtgenWarning(UserWarning):
+    """Base of what is noticed on the way; the command line prints it as one line."""
+
+
+class RecoveredWarning(ProtgenWarning):
+    """Something damaged in whose place something older is used; the message names both."""
+
+
+class PluginWarning(ProtgenWarning):
     """A plug-in of another package that is left out; the message names the package and the reason."""

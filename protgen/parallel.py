@@ -1,11 +1,14 @@
 """Run one function over many items, in this process or in several; a process that dies costs its own item alone."""
 
 import multiprocessing
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing import connection
 from typing import Generic, TypeVar
 
 from protgen.errors import UsageError
@@ -62,7 +65,19 @@ def _apply(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Re
 
 def _pool(jobs: int) -> ProcessPoolExecutor:
     # spawn, not fork: a parent with threads (torch, a progress bar) cannot be forked safely
-    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent is gone: one that was killed cannot tell its workers to stop."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_wait_for, args=(parent.sentinel,), daemon=True).start()
+
+
+def _wait_for(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)
 
 
 def _run_in_processes(

@@ -41,20 +41,11 @@ def print_json(content: Mapping[str, Any]) -> None:
     Args:
         content: the object; paths and other values without a JSON form are written as text.
     """
+    from protgen.documents import finite
+
     json.dump(finite(content), sys.stdout, ensure_ascii=False, indent=2, default=str, allow_nan=False)
     sys.stdout.write("\n")
     sys.stdout.flush()
-
-
-def finite(value: Any) -> Any:
-    """A JSON value with null in place of NaN and infinities, which JSON does not have."""
-    if isinstance(value, Mapping):
-        return {str(key): finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(entry) for entry in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def say_error(message: str) -> None:
@@ -82,22 +73,22 @@ def warnings_in_words(counts: Mapping[str, int]) -> str:
 
 
 @contextmanager
-def plugin_warnings() -> Iterator[None]:
-    """Print warnings about plug-ins of other packages as lines of ours; other warnings stay as Python prints them."""
-    from protgen.errors import PluginWarning
+def own_warnings() -> Iterator[None]:
+    """Print warnings of ours as lines, each once; other warnings stay as Python prints them."""
+    from protgen.errors import ProtgenWarning
 
     said: set[str] = set()
     with warnings.catch_warnings():
         before = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-            if not issubclass(category, PluginWarning):
+            if not issubclass(category, ProtgenWarning):
                 before(message, category, *where, **more)
             elif str(message) not in said:
                 said.add(str(message))
                 warn(str(message))
 
-        warnings.simplefilter("always", PluginWarning)
+        warnings.simplefilter("always", ProtgenWarning)
         warnings.showwarning = show
         yield
 

@@ -69,7 +69,7 @@ def build(
     from protgen.data.build import build as build_store
     from protgen.data.labels import LabelColumn, check_columns
     from protgen.errors import UsageError
-    from protgen.evaluation.tables import make_folder
+    from protgen.evaluation.tables import output_folder
 
     if min_length > max_length:
         raise UsageError(f"--min-length {min_length} is above --max-length {max_length}; swap them")
@@ -78,8 +78,7 @@ def build(
     columns += [LabelColumn.parse(text, "number") for text in quantity or []]
     # Report an empty folder or a missing column before making an output folder.
     check_columns(columns, find_sources(folder)[0].columns, str(folder / "index.csv"))
-    make_folder(out)
-    with progress("reading") as show:
+    with output_folder(out, "protgen data build"), progress("reading") as show:
         counts = build_store(
             folder,
             out,
@@ -146,7 +145,7 @@ def describe_store(folder: Path) -> "JSON":
     kept, splits = store.manifest["kept"], {}
     for split in sorted({entry["split"] for entry in kept}):
         own = [entry for entry in kept if entry["split"] == split]
-        lengths = [int(entry["length"]) for entry in own]
+        lengths = store.lengths[store.indices(split)].tolist()
         clusters = len({entry["cluster"] for entry in own})
         splits[split] = {"structures": len(own), "clusters": clusters, "residues": sum(lengths)}
         splits[split] |= {"shortest": min(lengths), "longest": max(lengths)}
@@ -178,9 +177,9 @@ def kept_table(store: "Store") -> "Table":
     kept = table("<split", "structures", "clusters", "residues", "lengths", "helix %", "strand %")
     for split in sorted({entry["split"] for entry in store.manifest["kept"]}, reverse=False):
         entries = [entry for entry in store.manifest["kept"] if entry["split"] == split]
-        lengths = np.array([entry["length"] for entry in entries])
-        weights = lengths / lengths.sum()
-        fractions = [100 * float(np.dot(weights, [entry[kind] for entry in entries])) for kind in ("helix", "strand")]
+        lengths = store.lengths[store.indices(split)]
+        labels = np.concatenate([store[int(i)].labels for i in store.indices(split)])
+        fractions = [100 * float((labels == code).mean()) for code in (1, 2)]
         kept.add_row(
             split,
             f"{len(entries):,}",

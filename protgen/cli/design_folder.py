@@ -7,9 +7,12 @@ import time
 from pathlib import Path
 
 import protgen
-from protgen.errors import UsageError
+from protgen.cli.console import warn
+from protgen.documents import finite, read_json
+from protgen.errors import DocumentError, UsageError
 from protgen.evaluation.tables import make_folder, write_json, write_text
 from protgen.generation.design import Design
+from protgen.integrity import damage, fingerprints, is_sealed, sealed
 from protgen.structure.trajectory import write_trajectory
 from protgen.structure.writer import write_structure
 from protgen.types import JSON
@@ -67,8 +70,8 @@ class DesignFolder:
     def check_same_request(self) -> None:
         """Raise UsageError unless the run in the folder was made with the same request."""
         try:
-            before = json.loads((self.path / RUN).read_text(encoding="utf-8"))["request"]
-        except (OSError, ValueError, KeyError, TypeError):
+            before = read_json(self.path / RUN)["request"]
+        except (DocumentError, KeyError):
             raise UsageError(
                 f"{self.path / RUN}: missing or damaged, so the run cannot be resumed; "
                 "choose another --out, or --overwrite"
@@ -78,17 +81,31 @@ class DesignFolder:
             raise UsageError(f"{self.path}: cannot resume, that run had {difference}; give the same options")
 
     def read_records(self) -> dict[int, JSON]:
-        """Records of the designs that are complete: JSON readable, structure file there."""
+        """Records of the designs that are complete: record and files are what was written. Others are named."""
         found: dict[int, JSON] = {}
         for index in range(self.n):
-            structure, record = self.files(index)
-            try:
-                content = json.loads(record.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
+            record = self.files(index)[1]
+            if not record.exists():
                 continue
-            if structure.is_file() and isinstance(content, dict) and content.get("index") == index:
+            try:
+                content = read_json(record)
+                problem = self.damage(index, content)
+            except DocumentError as error:
+                content, problem = {}, str(error)
+            if problem:
+                warn(f"{record.stem}: {problem}; the design is made anew")
+            else:
                 found[index] = content
         return found
+
+    def damage(self, index: int, record: JSON) -> str:
+        """What is wrong with a design, in words; "" if its record and its files are what was written."""
+        files = record.get("files")
+        if not isinstance(files, dict) or self.files(index)[0].name not in files:
+            return "its record has no checksum of the structure"
+        if record.get("index") != index or not is_sealed(record):
+            return "its record has other content than was written"
+        return damage(self.path, files)
 
     def files(self, index: int) -> tuple[Path, Path]:
         """Structure file and record of a design."""
@@ -116,6 +133,8 @@ class DesignFolder:
             frames = structure.with_suffix(".xtc")  # the design itself is its topology: the atoms are the same
             write_trajectory(design.trajectory, frames)
             record = record | {"trajectory": frames.name}
+        names = [structure.name, *([record["trajectory"]] if design.trajectory else [])]
+        record = sealed(finite(record | {"files": fingerprints(self.path, names)}))
         write_json(record_path, record)
         self.records[design.index] = record
         if design.motif:

@@ -9,7 +9,7 @@ import typer
 
 from protgen.cli import check, data, design_sequences, doctor, evaluate, models, sample, train
 from protgen.cli import run as run_command
-from protgen.cli.console import plugin_warnings, say_error
+from protgen.cli.console import own_warnings, say_error
 from protgen.cli.exit_codes import ALL_FAILED, DONE, INTERNAL, INTERRUPTED, USAGE
 from protgen.cli.interruption import Interrupted, interruptible
 from protgen.errors import AllFailedError, ProtgenError
@@ -57,7 +57,7 @@ def options(
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; prints at most one line of error."""
     try:
-        with interruptible(), plugin_warnings():
+        with interruptible(), own_warnings():
             result = app(args=list(arguments), prog_name="protgen", standalone_mode=False)
         return result if isinstance(result, int) else DONE
     except AllFailedError as error:

@@ -135,25 +135,28 @@ def run(
 
     protgen run --ss L2H16L4H16L4H16L2 -n 20 --keep 5 --out run
     """
+    from protgen.evaluation.tables import output_folder
+
     check_restart(resume=resume, overwrite=overwrite)
     begun = time.monotonic()
     predictor = ranked.predictor()
     settings = sequences.settings(sampled.seed, file_format.value)
     stages = Stages(out, sequences.tool(), settings, predictor, backbones)
-    if resume:
-        check_unchanged(stages.folders[1], stages.tool, stages.settings, resume=True)
-    if backbones is None:
-        folder = sample_backbones(stages, (sampled, asked, how), file_format, resume=resume, overwrite=overwrite)
-        n, files = folder.n, passing(folder, no_filter=ranked.no_filter)
-    else:
-        files = made_elsewhere(stages, asked, resume=resume, overwrite=overwrite)
-        n = len(files)
-    try:
-        result, rows = judge(stages, files)
-    except Interrupted as interruption:
-        line = f"interrupted: what is made is in {out}; --resume makes the rest"
-        raise Interrupted(interruption.exit_code, line) from None
-    finish(stages, result, rows, ranked, (n, time.monotonic() - begun), as_json=as_json)
+    with output_folder(out, "protgen run"):
+        if resume:
+            check_unchanged(stages.folders[1], stages.tool, stages.settings, resume=True)
+        if backbones is None:
+            folder = sample_backbones(stages, (sampled, asked, how), file_format, resume=resume, overwrite=overwrite)
+            n, files = folder.n, passing(folder, no_filter=ranked.no_filter)
+        else:
+            files = made_elsewhere(stages, asked, resume=resume, overwrite=overwrite)
+            n = len(files)
+        try:
+            result, rows = judge(stages, files)
+        except Interrupted as interruption:
+            line = f"interrupted: what is made is in {out}; --resume makes the rest"
+            raise Interrupted(interruption.exit_code, line) from None
+        finish(stages, result, rows, ranked, (n, time.monotonic() - begun), as_json=as_json)
 
 
 def made_elsewhere(stages: Stages, asked: Asked, *, resume: bool, overwrite: bool) -> list[Path]:

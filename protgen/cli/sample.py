@@ -150,7 +150,18 @@ def make(run: Making, *, resume: bool, overwrite: bool) -> None:
         run: the run.
         resume: whether to finish an earlier one.
         overwrite: whether to replace an earlier one.
+
+    Raises:
+        LockedError: if another run fills the folder.
     """
+    from protgen.folder_lock import locked
+
+    with locked(run.folder.path, "protgen sample"):
+        fill(run, resume=resume, overwrite=overwrite)
+
+
+def fill(run: Making, *, resume: bool, overwrite: bool) -> None:
+    """`make` in a folder that no other run uses."""
     import torch
 
     from protgen.cli.design_record import record_of

@@ -1,7 +1,5 @@
 """Contacts: pairs of residues with bounds on the distance of their CA atoms."""
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +15,8 @@ from protgen.conditions.base import Adherence, EnergyCondition
 from protgen.conditions.flags import Flag
 from protgen.conditions.quantities import ca_of, check_number, pair_distances
 from protgen.conditions.roles import BlueprintScore
-from protgen.errors import ConflictError, UsageError
+from protgen.documents import MAX_SMALL, number_in, read_table, whole_number_in
+from protgen.errors import ConflictError, DocumentError, UsageError
 from protgen.geometry.constants import CA_CA
 
 UPPER = 8.0  # Å, CA-CA: the usual definition of a contact
@@ -100,21 +99,19 @@ class Contacts(EnergyCondition, BlueprintScore):
             UsageError: naming the file and the line that cannot be read.
         """
         try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{path}: cannot be read as a CSV file of contacts ({type(error).__name__})") from error
-        reader = csv.DictReader(io.StringIO(text))
-        columns = [str(name).strip() for name in reader.fieldnames or ()]
+            rows = [{key.strip(): cell for key, cell in row.items()} for row in read_table(path, MAX_SMALL)]
+        except DocumentError as error:
+            raise UsageError(f"{error}; give a CSV file of contacts") from error
+        columns = list(rows[0]) if rows else []
         if not {"i", "j"} <= set(columns) or set(columns) - {"i", "j", "upper", "lower"}:
             raise UsageError(f"{path}: has the columns {', '.join(columns)}; expected i,j and optionally lower,upper")
-        reader.fieldnames = columns
         pairs = []
-        try:
-            for row in reader:
-                lower, upper = (float(row.get(key) or value) for key, value in (("lower", 0), ("upper", UPPER)))
-                pairs.append((int(row["i"]), int(row["j"]), lower, upper))
-        except (ValueError, TypeError, csv.Error):
-            raise UsageError(f"{path}: line {reader.line_num}: expected numbers; see the other lines") from None
+        for number, row in enumerate(rows, start=2):
+            try:
+                bounds = [number_in(row.get(key) or str(value)) for key, value in (("lower", 0), ("upper", UPPER))]
+                pairs.append((whole_number_in(row["i"]), whole_number_in(row["j"]), *bounds))
+            except ValueError:
+                raise UsageError(f"{path}: line {number}: expected numbers; see the other lines") from None
         try:
             return cls(tuple(pairs))
         except UsageError as error:

@@ -1,6 +1,5 @@
 """Keep out: volumes no backbone atom may enter, such as a binding partner next to a motif, or a channel."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,7 +14,8 @@ from protgen.conditions.files import checksum, confirm, structure_of
 from protgen.conditions.flags import Flag
 from protgen.conditions.quantities import backbone_of, check_number, pair_distances, parse_number
 from protgen.conditions.roles import Assembly
-from protgen.errors import UsageError
+from protgen.documents import number_in, read_table
+from protgen.errors import DocumentError, UsageError
 
 ATOM = 3.2  # Å: how near to an atom of a structure file no other atom may come; hydrogen bonds are 2.6 to 3.2 Å
 
@@ -104,9 +104,9 @@ class KeepOut(EnergyCondition):
             return np.array(self.spheres, dtype=float)
         if self.file.lower().endswith(".csv"):
             try:
-                with open(self.file, encoding="utf-8-sig", newline="") as handle:
-                    return np.array([[float(row[key]) for key in "xyzr"] for row in csv.DictReader(handle)])
-            except (OSError, ValueError, KeyError, TypeError) as error:
+                rows = read_table(self.file)
+                return np.array([[number_in(row[key]) for key in "xyzr"] for row in rows])
+            except (DocumentError, ValueError, KeyError) as error:
                 raise UsageError(
                     f"{self.file}: cannot be read as spheres; a CSV file with x,y,z,r is needed"
                 ) from error

@@ -12,6 +12,7 @@ The same as a list, where a condition may come more than once under a `name:` of
 """
 
 import functools
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -22,9 +23,11 @@ from typing import Any
 from protgen import registry
 from protgen.conditions.base import Condition, Conditions
 from protgen.conditions.plain import frozen, shorten, thawed
-from protgen.errors import ProtgenError, UsageError
+from protgen.documents import read_text
+from protgen.errors import DocumentError, ProtgenError, UsageError
 from protgen.types import JSON
 
+FLOAT = r"[-+]?(([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)"
 LARGEST_FILE = 1_000_000  # bytes; a file of conditions is a page of text
 TAKEN = "give a condition such as Length(80), a list of conditions, or the text of --ss such as L2H16L4H16L2"
 PATHS = ("file", "points")  # fields that name a file, also looked for next to the file of conditions
@@ -136,11 +139,9 @@ def read_conditions(path: Path) -> Conditions:
     import yaml
 
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise UsageError(f"{path}: larger than {LARGEST_FILE} bytes; is this a file of conditions?")
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=strict_loader())
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read ({type(error).__name__}); give a YAML file of conditions") from error
+        document = yaml.load(read_text(path, LARGEST_FILE), Loader=strict_loader())
+    except DocumentError as error:
+        raise UsageError(f"{error}; give a YAML file of conditions") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""
@@ -155,11 +156,22 @@ def read_conditions(path: Path) -> Conditions:
     return conditions
 
 
+@functools.cache
 def strict_loader() -> type:
-    """PyYAML's safe loader, which in addition refuses a key given twice."""
+    """PyYAML's safe loader, with numbers as JSON has them and without what a page of conditions does not need.
+
+    It refuses a key given twice, and references, with which a page can stand for gigabytes. `1:00`, `0x10`, `010`,
+    `1_0` and dates, all numbers or more to YAML 1.1, are text.
+    """
     import yaml
 
     class Strict(yaml.SafeLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.events.AliasEvent):
+                mark = self.peek_event().start_mark
+                raise yaml.constructor.ConstructorError(None, None, "references (*) are not read", mark)
+            return super().compose_node(parent, index)
+
         def construct_mapping(self, node: Any, deep: bool = False) -> dict:
             seen = set()
             for key, _ in node.value:
@@ -169,6 +181,13 @@ def strict_loader() -> type:
                     seen.add(key.value)
             return super().construct_mapping(node, deep)
 
+    words = {"bool", "null", "merge"}
+    Strict.yaml_implicit_resolvers = {
+        first: [(tag, found) for tag, found in resolvers if tag.rpartition(":")[2] in words]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    for tag, number in (("int", r"[-+]?(0|[1-9][0-9]*)"), ("float", FLOAT)):
+        Strict.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(f"(?:{number})$"), list("-+.0123456789"))
     return Strict
 
 

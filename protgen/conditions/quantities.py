@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from protgen.documents import number_in
 from protgen.errors import UsageError
 
 
@@ -23,12 +24,9 @@ def parse_number(text: str, what: str, example: str) -> float:
         UsageError: for anything else, naming what was to be read.
     """
     try:
-        value = float(text.strip())
+        return number_in(text)
     except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or not text.isascii() or "_" in text:
-        raise UsageError(f"{what} {text.strip()!r}: give a number such as {example}")
-    return value
+        raise UsageError(f"{what} {text.strip()!r}: give a number such as {example}") from None
 
 
 def check_number(value: Any, what: str, low: float, high: float = math.inf) -> None:

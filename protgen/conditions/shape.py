@@ -1,6 +1,5 @@
 """Shape: how far from round a design is, the ellipsoid it fills, or a cloud of points it resembles."""
 
-import csv
 import functools
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ from protgen.conditions.files import checksum, confirm, structure_of
 from protgen.conditions.flags import Flag
 from protgen.conditions.quantities import ca_of, check_number, pair_distances, parse_number
 from protgen.conditions.radius_of_gyration import RadiusOfGyration
-from protgen.errors import ProtgenError, UsageError
+from protgen.documents import number_in, read_table
+from protgen.errors import DocumentError, ProtgenError, UsageError
 from protgen.geometry.size import gyration_variances
 
 QUANTILES = 64  # of the distribution of pair distances
@@ -175,9 +175,8 @@ def read_points(path: str) -> Float[np.ndarray, "n 3"]:
     """
     if path.lower().endswith(".csv"):
         try:
-            with open(path, encoding="utf-8-sig", newline="") as handle:
-                points = np.array([[float(row[axis]) for axis in "xyz"] for row in csv.DictReader(handle)])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            points = np.array([[number_in(row[axis]) for axis in "xyz"] for row in read_table(path)])
+        except (DocumentError, ValueError, KeyError) as error:
             raise UsageError(
                 f"{path}: cannot be read as points; a CSV file with columns x,y,z (Å) is needed"
             ) from error

@@ -5,11 +5,9 @@ breaks, no loopy chains, no extended ones. Splits go by cluster, so that no rela
 on: the index's own (column cluster40), else chains of one sequence or of nearly one backbone (`data/relatives.py`).
 """
 
-import csv
 import hashlib
-import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from protgen.data.fields import AATYPE
 from protgen.data.labels import LabelColumn, check_columns, encode_labels
 from protgen.data.relatives import Chain, Relatives, relatives_of
 from protgen.data.store import Item, write_store
+from protgen.documents import number_in, read_table
 from protgen.errors import AllFailedError, DataError, StructureError
 from protgen.geometry.constants import RG_EXPONENT, RG_SCALE
 from protgen.structure.dssp import dssp, to_labels
@@ -35,6 +34,9 @@ UNKNOWN_RESOLUTIONS = (
     "", ".", "?", "-", "na", "n/a", "nan", "none", "null", "unknown", "not available", "not applicable",
     "nmr", "solution nmr", "solid-state nmr", "model", "predicted", "afdb", "alphafold",
 )  # fmt: skip
+
+
+SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,10 @@ def find_sources(folder: Path) -> list[Source]:
         raise DataError(f"{folder}: no such folder; give one with structure files")
     index = folder / "index.csv"
     if index.is_file():
-        with index.open(newline="", encoding="utf-8-sig") as lines:
-            rows = list(csv.DictReader(lines))
+        rows = read_table(index)
         if rows and "file" not in rows[0]:
             raise DataError(f"{index}: no column `file`; name the structure files in one")
+        check_names(rows, index)
         for number, row in enumerate(rows, start=1):
             resolution_of(row.get("resolution"), f"{index}: row {number}, column resolution")
         sources = [Source(folder / row["file"], stem(Path(row["file"])), row) for row in rows]
@@ -99,6 +101,19 @@ def find_sources(folder: Path) -> list[Source]:
             f"{folder}: no structure files ({', '.join(SUFFIXES)}, also .gz){'; ' if others else ''}{others}"
         )
     return sources
+
+
+def check_names(rows: Sequence[Mapping[str, str]], index: Path) -> None:
+    """Check the files and splits that an index names.
+
+    Raises:
+        DataError: if a row names no file, or a split that is none of ours.
+    """
+    for number, row in enumerate(rows, start=1):
+        if not row["file"].strip() or "\0" in row["file"]:
+            raise DataError(f"{index}: row {number}: names no file; give one, or leave the row out")
+        if row.get("split") and row["split"] not in SPLITS:
+            raise DataError(f"{index}: row {number}: split {row['split']!r}; give {', '.join(SPLITS)}, or nothing")
 
 
 def every_model(sources: Sequence[Source]) -> list[Source]:
@@ -135,10 +150,10 @@ def resolution_of(text: str | None, where: str) -> float | None:
     if bare.lower() in UNKNOWN_RESOLUTIONS:
         return None
     try:
-        value = float(bare)
+        value = number_in(bare)
     except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
+        value = 0.0
+    if value <= 0:
         raise DataError(f"{where}: {bare!r} is no resolution; give Å, or NMR, NA or nothing where there is none")
     return value
 

@@ -92,12 +92,19 @@ class StoreBatches:
 
     def __call__(self, step: int) -> Batch:
         """Batch number `step`, from 0."""
+        return collate([self.store[i] for i in self.rows(step)])
+
+    def rows(self, step: int) -> list[int]:
+        """Rows of the store that are batch number `step`."""
         if step < self._first:
             self._enter(0, 0)
         while step >= self._first + len(self._batches):
             self._enter(self._epoch + 1, self._first + len(self._batches))
-        rows = self._batches[step - self._first]
-        return collate([self.store[int(i)] for i in self.indices[rows]])
+        return [int(i) for i in self.indices[self._batches[step - self._first]]]
+
+    def names(self, step: int) -> list[str]:
+        """Names of the items of batch number `step`."""
+        return [str(self.store.manifest["kept"][i]["id"]) for i in self.rows(step)]
 
     def _enter(self, epoch: int, first: int) -> None:
         """Go to an epoch, whose first batch has that number."""

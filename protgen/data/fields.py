@@ -9,10 +9,17 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from protgen.errors import DataError
 from protgen.types import JSON
+
+DTYPES = (
+    "bool",
+    *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)),
+    "float16",
+    "float32",
+    "float64",
+)
+WIDEST = 1_000_000  # values of one residue or chain along an axis
 
 
 @dataclass(frozen=True)
@@ -64,20 +71,27 @@ class Field:
             per = plain["per"]
             if per not in ("residue", "chain"):
                 raise ValueError(f"per is {per!r}")
-            np.dtype(plain["dtype"])
+            if plain["dtype"] not in DTYPES:
+                raise ValueError(f"dtype is {plain['dtype']!r}")
+            shape = plain["shape"]
+            if len(shape) > 4 or not all(type(n) is int and 0 < n <= WIDEST for n in shape):
+                raise ValueError(f"shape is {shape!r}")
+            scale = plain.get("mean"), plain.get("std")
+            if not all(x is None or type(x) in (int, float) for x in scale):
+                raise ValueError(f"mean and std are {scale!r}")
             values = plain.get("values")
             return cls(
                 name=checked_name(plain["name"]),
                 per=per,
                 dtype=plain["dtype"],
-                shape=tuple(int(n) for n in plain["shape"]),
-                about=plain.get("about", ""),
+                shape=tuple(shape),
+                about=str(plain.get("about", "")),
                 values=None if values is None else tuple(str(value) for value in values),
-                mean=plain.get("mean"),
-                std=plain.get("std"),
+                mean=scale[0],
+                std=scale[1],
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"{where}: field {plain!r} is damaged ({error}); build the store again") from error
+            raise DataError(f"{where}: field {str(plain)[:80]} is damaged ({error}); build the store again") from error
 
 
 STRUCTURE = (

@@ -8,6 +8,8 @@ import gzip
 import io
 import itertools
 import tarfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +26,7 @@ from protgen.types import Batch
 Split = Literal["train", "validation", "test"]
 CIFAR_BINARY = "cifar-10-binary.tar.gz"
 CIFAR_RECORD = 1 + 3 * 32 * 32  # bytes: a label, and 3 planes of 32 x 32
+MOST_BYTES = 200_000_000  # that a file may unpack to; the images of MNIST, the largest, take 47 MB
 
 
 @dataclass(frozen=True)
@@ -130,9 +133,12 @@ def read_idx(path: Path, axes: int) -> np.ndarray:
         DataError: if it is anything else.
     """
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, ValueError) as error:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            raw = file.read(MOST_BYTES + 1)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read ({error}); get it again") from error
+    if len(raw) > MOST_BYTES:
+        raise DataError(f"{path}: holds more than {MOST_BYTES:,} bytes; no set of images that is read here does")
     if raw[:4] != bytes([0, 0, 8, axes]) or len(raw) < 4 + 4 * axes:
         raise DataError(f"{path}: is no IDX file of bytes with {axes} axes; get it again")
     shape = np.frombuffer(raw, ">u4", axes, 4).astype(np.int64)
@@ -182,6 +188,9 @@ def read_cifar_files(path: Path, names: Sequence[str]) -> list[bytes]:
             missing = [name for name in names if name not in members]
             if missing:
                 raise DataError(f"{path}: has no {missing[0]}; get {CIFAR_BINARY} again")
+            large = [name for name in names if members[name].size > MOST_BYTES]
+            if large:
+                raise DataError(f"{path}: {large[0]} holds more than {MOST_BYTES:,} bytes; get {CIFAR_BINARY} again")
             raw = [archive.extractfile(members[name]).read() for name in names]  # pyright: ignore - is a file
     except (tarfile.TarError, OSError, EOFError) as error:
         raise DataError(f"{path}: cannot be read ({error}); get {CIFAR_BINARY} again") from error
@@ -202,11 +211,15 @@ def load_jpeg_npz(path: Path, held_out: int = 500) -> Images:
     from PIL import Image as Picture
 
     try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > MOST_BYTES:
+            raise DataError(f"{path}: unpacks to {size:,} bytes, more than {MOST_BYTES:,}; get it again")
         with np.load(path, allow_pickle=False) as file:
             data, offset, label, test = (file[name] for name in ("jpeg", "offset", "label", "is_test"))
         blobs = [data[a:b].tobytes() for a, b in itertools.pairwise(offset)]
         pixels = np.stack([np.asarray(Picture.open(io.BytesIO(blob)).convert("RGB")) for blob in blobs])
-    except (OSError, KeyError, ValueError, EOFError) as error:
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: is no set of JPEG pictures ({error}); get it again") from error
     return cifar_set("cifar10-jpeg", pixels, label, test.astype(bool), held_out)
 

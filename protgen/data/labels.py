@@ -9,6 +9,7 @@ import numpy as np
 
 from protgen.data.fields import AATYPE, STRUCTURE, Field, checked_name
 from protgen.data.store import Item
+from protgen.documents import number_in
 from protgen.errors import DataError, UsageError
 
 MOST_CATEGORIES = 1_000  # a column of more is free text or numbers, too many for a one-hot code
@@ -127,12 +128,11 @@ def encode_numbers(column: LabelColumn, texts: Sequence[str], items: Sequence[It
     numbers = []
     for text, item in zip(texts, items, strict=True):
         try:
-            number = float(text) if text else math.nan
+            numbers.append(number_in(text) if text else math.nan)
         except ValueError:
-            number = math.inf
-        if math.isinf(number):
-            raise DataError(f"label {column.column}: {item.id} has {text!r}, which is no number; use --label for words")
-        numbers.append(number)
+            raise DataError(
+                f"label {column.column}: {item.id} has {text!r}, which is no number; use --label for words"
+            ) from None
     known = [number for number, item in zip(numbers, items, strict=True) if item.split == "train" and number == number]
     if not known or np.std(known) == 0:
         raise DataError(f"label {column.column}: its numbers do not differ within the training split; leave it out")

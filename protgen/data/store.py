@@ -3,24 +3,34 @@
 A folder of `.npy` files. `offsets` (n + 1,) are the places of the chains; every field is a file of its own, with an
 entry for each residue (`atoms`, `labels`, `numbers`, `aatype`) or for each chain (labels of a laboratory). Reading an
 item is slicing: microseconds, and processes share the pages. `manifest.json` declares the fields (`data/fields.py`),
-names every structure kept, why the others were dropped, and the settings of the build.
+names every structure kept, why the others were dropped, the settings of the build, and the folder of the arrays, whose
+name is their checksum. So a rebuild writes new arrays beside the old ones, and the store changes at once, with the
+manifest.
 """
 
+import hashlib
 import json
 import os
+import shutil
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from protgen.atomic import replacing, write_text
+from protgen.atomic import move_folder, replacing, write_text
 from protgen.data.fields import STRUCTURE, Field
+from protgen.data.store_checks import check_manifest, check_offsets, check_values
+from protgen.documents import finite, read_json
 from protgen.errors import DataError
+from protgen.integrity import damage, fingerprints, sealed
 from protgen.types import JSON
 
-VERSION = 2
-READABLE = (1, 2)  # stores of version 1 declare no fields: theirs are those of every structure
+VERSION = 3
+READABLE = (1, 2, 3)  # 1 declares no fields: theirs are those of every structure; neither 1 nor 2 has checksums
+MANIFEST = "manifest.json"
+MOST_BYTES = 2_000_000_000  # of a manifest: one of 200,000 chains takes 50 MB
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,7 @@ class Item:
 def write_store(
     folder: Path, items: Sequence[Item], dropped: Sequence[JSON], settings: JSON, fields: Sequence[Field] = ()
 ) -> None:
-    """Write a store; the manifest comes last, so a store without one is known to be half-written.
+    """Write a store, in place of one that is there; if that fails, the old one is as it was.
 
     Args:
         folder: of the store.
@@ -68,33 +78,65 @@ def write_store(
         fields: declarations of the further fields of items.
 
     Raises:
-        DataError: if there is nothing to write, an item lacks a field, or the folder cannot be written.
+        DataError: if there is nothing to write, an item lacks a field or has a value that its field cannot have, or
+            the folder cannot be written.
     """
     if not items:
         raise DataError(f"{folder}: no structure passed the filters; see the reasons, or loosen them")
     declared = [*STRUCTURE, *fields]
     arrays = {own.name: column(own, items) for own in declared}
+    check_values(declared, arrays, str(folder))
+    arrays["offsets"] = np.cumsum([0] + [len(item.atoms) for item in items]).astype(np.int64)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "manifest.json").unlink(missing_ok=True)
-        offsets = np.cumsum([0] + [len(item.atoms) for item in items])
-        save(folder / "offsets.npy", offsets.astype(np.int64))
-        for name, array in arrays.items():
-            save(folder / f"{name}.npy", array)
+        name, files = write_arrays(folder, arrays)
         manifest = {
             "version": VERSION,
+            "arrays": name,
             "settings": settings,
             "fields": [own.to_json() for own in declared],
             "n_kept": len(items),
             "n_dropped": len(dropped),
             "kept": [{"id": i.id, "split": i.split, "cluster": i.cluster, **i.facts} for i in items],
             "dropped": list(dropped),
+            "files": files,
         }
-        write_text(folder / "manifest.json", json.dumps(manifest, indent=1))
+        write_text(folder / MANIFEST, json.dumps(sealed(finite(manifest)), indent=1))
+        remove_others(folder, name, declared)
     except OSError as error:
         raise DataError(
             f"{folder}: cannot write the store ({error.strerror}); choose a folder you can write"
         ) from error
+
+
+def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> tuple[str, JSON]:
+    """Write arrays into a folder of their own in that of the store, named after what they hold.
+
+    Returns:
+        Its name, and size and SHA-256 of each file.
+    """
+    temporary = folder / f".arrays-{uuid.uuid4().hex}.tmp"
+    temporary.mkdir()
+    try:
+        for name, array in arrays.items():
+            save(temporary / f"{name}.npy", array)
+        files = fingerprints(temporary, [f"{name}.npy" for name in arrays])
+        name = f"arrays-{hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]}"
+        if not (folder / name).is_dir() or damage(folder / name, files):
+            shutil.rmtree(folder / name, ignore_errors=True)
+            move_folder(temporary, folder / name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return name, files
+
+
+def remove_others(folder: Path, name: str, declared: Sequence[Field]) -> None:
+    """Remove the arrays of former builds, finished or not; other files stay."""
+    for other in [*folder.glob("arrays-*"), *folder.glob(".arrays-*.tmp")]:
+        if other.name != name and other.is_dir():
+            shutil.rmtree(other, ignore_errors=True)
+    for former in ["offsets", *(own.name for own in declared)]:  # stores of version 1 and 2 had them here
+        (folder / f"{former}.npy").unlink(missing_ok=True)
 
 
 def column(own: Field, items: Sequence[Item]) -> np.ndarray:
@@ -123,45 +165,67 @@ def save(path: Path, array: np.ndarray) -> None:
         np.save(file, array, allow_pickle=False)
 
 
+def load(path: Path, *, mapped: bool = False) -> np.ndarray:
+    """Read one array, or map it into memory.
+
+    Raises:
+        DataError: if it is missing or damaged.
+    """
+    try:
+        if not path.is_file():
+            raise FileNotFoundError(f"{path.name} is missing")
+        return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except (OSError, ValueError, EOFError, TypeError, SyntaxError, MemoryError, OverflowError) as error:
+        # The header of an array is text, which NumPy reads as Python's literals.
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"{path.parent}: not a complete store ({reason or 'no array'}); make one with `protgen data build`"
+        ) from error
+
+
 class Store:
     """A store opened for reading.
 
     Args:
         folder: where `write_store` left it.
+        verify: whether to compare the arrays with their checksums, which reads them once.
 
     Attributes:
         fields: the declared fields by name.
 
     Raises:
-        DataError: if it is missing, half-written, of another version, or its arrays disagree.
+        DataError: if it is missing, of another version, or not what was written.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], *, verify: bool = True) -> None:
         self.folder = Path(folder)
         try:
-            self.manifest = json.loads((self.folder / "manifest.json").read_text())
-            self.offsets = np.load(self.folder / "offsets.npy", allow_pickle=False)
-        except (OSError, ValueError) as error:
+            self.manifest = read_json(self.folder / MANIFEST, MOST_BYTES)
+        except DataError as error:
             raise DataError(
                 f"{self.folder}: not a complete store ({error}); make one with `protgen data build`"
             ) from error
         version = self.manifest.get("version")
         if version not in READABLE:
-            raise DataError(f"{self.folder}: store version {version}, this code reads 1 and 2; build the store again")
+            raise DataError(
+                f"{self.folder}: store version {version}, this code reads 1 to {VERSION}; build the store again"
+            )
+        check_manifest(self.manifest, version, str(self.folder))
         declared = [Field.from_json(plain, str(folder)) for plain in self.manifest.get("fields", [])] or STRUCTURE
         self.fields = {own.name: own for own in declared}
-        self.arrays = {name: self._load(own) for name, own in self.fields.items()}
-        if len(self.offsets) != len(self.manifest["kept"]) + 1:
-            raise DataError(f"{self.folder}: arrays and manifest disagree; build the store again")
+        place = self.folder / self.manifest["arrays"] if version >= 3 else self.folder
+        problem = damage(place, self.manifest["files"]) if verify and version >= 3 else ""
+        if problem:
+            raise DataError(f"{self.folder}: {problem}; build the store again")
+        self.offsets = load(place / "offsets.npy")
+        check_offsets(self.offsets, len(self.manifest["kept"]), str(self.folder))
+        self.arrays = {name: self._array(own, place) for name, own in self.fields.items()}
+        if version < 3:
+            check_values(declared, self.arrays, str(self.folder))
 
-    def _load(self, own: Field) -> np.ndarray:
+    def _array(self, own: Field, place: Path) -> np.ndarray:
         """The array of a field, mapped into memory."""
-        try:
-            array = np.load(self.folder / f"{own.name}.npy", mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"{self.folder}: not a complete store ({error}); make one with `protgen data build`"
-            ) from error
+        array = load(place / f"{own.name}.npy", mapped=True)
         rows = self.offsets[-1] if own.per == "residue" else len(self.offsets) - 1
         if array.shape != (rows, *own.shape) or array.dtype != np.dtype(own.dtype):
             raise DataError(f"{self.folder}: {own.name} and the manifest disagree; build the store again")

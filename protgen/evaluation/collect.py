@@ -29,7 +29,8 @@ def collect_files(
 
     A folder gives every file in it and below whose name ends in .pdb, .ent, .brk, .cif, .mmcif or .bcif (also with .gz,
     and .pdb1 of assemblies), in sorted order, but for refolds, sequences and copies of the best made of them earlier;
-    a file that is named outright is taken whatever its name. Each file comes once.
+    a file that is named outright is taken whatever its name. What has such a name and is no file, as a link to nothing,
+    comes too. Each file comes once.
 
     Args:
         paths: the files and folders.
@@ -48,10 +49,13 @@ def collect_files(
     others = {Path(os.path.abspath(path)) for path in leave_out}
     for given in map(Path, paths):
         if given.is_dir():
-            below = sorted(path for path in given.rglob("*") if path.is_file())
+            everything = sorted(given.rglob("*"))
+            below = [path for path in everything if path.is_file()]
             kept = {Path(os.path.abspath(path.parent)) for path in below if path.name in MARKERS}
             strange = (others | kept) - {Path(os.path.abspath(given))}
-            files = [p for p in below if is_structure_name(p) and strange.isdisjoint(Path(os.path.abspath(p)).parents)]
+            # Links to nothing, pipes and folders of such names too: reading them says what they are.
+            named = [path for path in everything if is_structure_name(path)]
+            files = [path for path in named if strange.isdisjoint(Path(os.path.abspath(path)).parents)]
             if not files:
                 passed_over = skipped_in_words(skipped(below))
                 raise UsageError(

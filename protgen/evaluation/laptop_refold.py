@@ -20,8 +20,8 @@ NEAR = 3.0  # Å; the share below it is printed
 NATIVES, DECOYS = 0.67, 0.30  # mean TM of natives, and of natives whose loops have torsions of other loops
 NATIVES_NEAR, DECOYS_NEAR = 0.43, 0.0
 MEASURED = (
-    f"natives have TM {NATIVES:.2f} on average and {100 * NATIVES_NEAR:.0f} % below {NEAR:g} Å, natives with loop torsions "
-    f"drawn anew {DECOYS:.2f} and {100 * DECOYS_NEAR:.0f} %"
+    f"natives have TM {NATIVES:.2f} on average and {100 * NATIVES_NEAR:.0f} % below {NEAR:g} Å, natives with loop "
+    f"torsions drawn anew {DECOYS:.2f} and {100 * DECOYS_NEAR:.0f} %"
 )
 
 _BEST = "the least over the refolds"

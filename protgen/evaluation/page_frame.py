@@ -29,7 +29,8 @@ def framed(title: str, subtitle: str, sections: Sequence[Section], data: Mapping
         css=_resource("page.css"),
         nav="".join(f'<a href="#{key}">{html.escape(label)}</a>' for label, key, _ in sections),
         body="".join(text for _, _, text in sections),
-        data=_script_safe(json.dumps(data, separators=(",", ":"), allow_nan=False)),
+        # No < at all: `<!--<script>` in a name would keep the script open to the end of the page.
+        data=json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
         plotly=_script_safe(get_plotlyjs()),
         js=_resource("page.js"),
         footer=footer,

@@ -1,6 +1,5 @@
 """The structures that a set is compared with: a store, or a folder of structure files."""
 
-import csv
 import os
 import re
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from protgen.data.store import Store
+from protgen.documents import read_table
 from protgen.errors import ProtgenError, UsageError
 from protgen.evaluation.collect import collect_files, skipped_files
 from protgen.metrics.tm import MIN_LENGTH, ca_trace
@@ -138,5 +138,4 @@ def _read_splits(folder: Path) -> dict[str, str]:
     index = folder / "index.csv"
     if not index.is_file():
         return {}
-    with index.open(newline="", encoding="utf-8") as handle:
-        return {row["file"]: row["split"] for row in csv.DictReader(handle) if row.get("file") and row.get("split")}
+    return {row["file"]: row["split"] for row in read_table(index) if row.get("file") and row.get("split")}

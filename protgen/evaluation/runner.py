@@ -19,7 +19,7 @@ from protgen.evaluation.set_summary import ERROR, OK, WARNING, Row
 from protgen.evaluation.sets import FOLDSEEK, cluster_columns, compare_all, nearest_columns
 from protgen.evaluation.settings import EvaluationSettings, Settings
 from protgen.evaluation.summary import columns_of, differences, features_by_set, summarise
-from protgen.evaluation.tables import make_folder, write_csv, write_json
+from protgen.evaluation.tables import output_folder, write_csv, write_json
 from protgen.evaluation.validity import measured as measure_all
 from protgen.metrics.base import Summary
 from protgen.metrics.foldseek import foldseek_version
@@ -95,13 +95,13 @@ def _evaluate(
         files, places, sets, models = every_model(files, places, sets)
     _check_tools(chosen, places, sets)
     folder = Path(out)
-    make_folder(folder)
-    measured = _measure(files, models, sets, chosen, progress)
-    measured.skipped = dict(skipped_files(paths))
-    unify(measured, chosen.reference)
-    _compare(measured, chosen)
-    _ask_oracles(measured, places, chosen, progress)
-    return _write(measured, folder, chosen)
+    with output_folder(folder, "protgen evaluate"):
+        measured = _measure(files, models, sets, chosen, progress)
+        measured.skipped = dict(skipped_files(paths))
+        unify(measured, chosen.reference)
+        _compare(measured, chosen)
+        _ask_oracles(measured, places, chosen, progress)
+        return _write(measured, folder, chosen)
 
 
 def _check_tools(settings: EvaluationSettings, places: Sequence[tuple[str, Path]], sets: Sequence[str]) -> None:

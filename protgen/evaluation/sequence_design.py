@@ -21,7 +21,7 @@ import numpy as np
 from protgen.errors import ProtgenError, StructureError, ToolError, UsageError
 from protgen.evaluation.collect import SEQUENCE_MARKER
 from protgen.evaluation.design_records import read_record, recorded_residue
-from protgen.evaluation.tables import make_folder, write_csv, write_json, write_text
+from protgen.evaluation.tables import output_folder, write_csv, write_json, write_text
 from protgen.folding.base import CHAIN
 from protgen.inverse_folding.base import DesignedSequence, InverseFolder, SequenceModel, SequenceTask
 from protgen.inverse_folding.chain_letters import by_residue, chain_lengths, joined
@@ -87,23 +87,23 @@ def design_folder(
         UsageError: if the folder cannot be used, or the tool cannot work here.
     """
     tool.prepare()
-    make_folder(out)
-    write_json(out / SETTINGS, describe(tool, settings))
-    rows: list[Row] = []
-    for done, path in enumerate(paths, start=1):
-        try:
-            protein = read_structure(path)
-            fasta = out / f"{stem(path)}.fasta"
-            if kept_sequences(fasta, protein) is None:
-                write_design(path, protein, out, tool, settings)
-            rows += rows_of(fasta, protein)
-        except UsageError:
-            raise
-        except ProtgenError as error:
-            rows.append({"name": stem(path), "design": path.name, "message": " ".join(str(error).split())})
-        if progress is not None:
-            progress(done, len(paths))
-    write_csv(out / TABLE, [*COLUMNS, *PROPERTIES, "message"], rows)
+    with output_folder(out, "protgen design-sequences"):
+        write_json(out / SETTINGS, describe(tool, settings))
+        rows: list[Row] = []
+        for done, path in enumerate(paths, start=1):
+            try:
+                protein = read_structure(path)
+                fasta = out / f"{stem(path)}.fasta"
+                if kept_sequences(fasta, protein) is None:
+                    write_design(path, protein, out, tool, settings)
+                rows += rows_of(fasta, protein)
+            except UsageError:
+                raise
+            except ProtgenError as error:
+                rows.append({"name": stem(path), "design": path.name, "message": " ".join(str(error).split())})
+            if progress is not None:
+                progress(done, len(paths))
+        write_csv(out / TABLE, [*COLUMNS, *PROPERTIES, "message"], rows)
     return rows
 
 

@@ -1,16 +1,20 @@
 """Write tables and summaries, atomically."""
 
+import contextlib
 import csv
 import io
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from protgen import atomic
+from protgen.documents import finite, number_in
 from protgen.errors import UsageError
+from protgen.folder_lock import locked
 
 
 def make_folder(path: Path) -> None:
@@ -25,6 +29,29 @@ def make_folder(path: Path) -> None:
         raise UsageError(f"{path}: cannot be used for output: {error.strerror or error}") from None
     if not os.access(path, os.W_OK):
         raise UsageError(f"{path}: cannot be written to; choose another --out")
+
+
+@contextmanager
+def output_folder(path: Path, task: str) -> Iterator[None]:
+    """Create a folder for output and hold its lock; one that was made for nothing is removed.
+
+    Args:
+        path: the folder.
+        task: what is done there, such as "protgen evaluate".
+
+    Raises:
+        UsageError: if it cannot be made or written to.
+        LockedError: if another run uses it.
+    """
+    is_new = not path.exists()
+    make_folder(path)
+    try:
+        with locked(path, task):
+            yield
+    finally:
+        if is_new:
+            with contextlib.suppress(OSError):  # it holds something
+                path.rmdir()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -45,7 +72,26 @@ def format_value(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return format(value, ".6g")
-    return str(value)
+    return plain_cell(value) if isinstance(value, str) else str(value)
+
+
+def plain_cell(text: str) -> str:
+    """A text that no spreadsheet takes for a formula: a ' goes before =, +, -, @, a tab and a line's end.
+
+    Numbers stay as they are. A carriage return, which would end the row, is written as \\r.
+
+    Examples:
+        >>> [plain_cell(text) for text in ("=1+1", "-2", "-x.pdb", "a=b")]
+        ["'=1+1", '-2', "'-x.pdb", 'a=b']
+    """
+    text = text.replace("\r", "\\r")
+    if not text.startswith(("=", "+", "-", "@", "\t", "\n")):
+        return text
+    try:
+        number_in(text)
+    except ValueError:
+        return "'" + text
+    return text
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -65,14 +111,4 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON that every parser reads: NaN and infinity become null."""
-    write_text(path, json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
+    write_text(path, json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")

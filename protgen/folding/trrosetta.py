@@ -20,7 +20,7 @@ import numpy as np
 
 from protgen.errors import ConfigError, ToolError, UsageError
 from protgen.folding.base import CHAIN, AlignmentPredictor, Folded
-from protgen.folding.weights_file import weights_file
+from protgen.folding.weights_file import read_weights, weights_file
 from protgen.structure.protein import Protein
 from protgen.structure.residue_names import THREE_LETTER
 from protgen.types import JSON
@@ -120,7 +120,6 @@ def read_network(archive: Path, letter: str) -> "TrRosettaNetwork":
     Raises:
         UsageError: if it is not there, or is another.
     """
-    import torch
 
     from protgen.folding.trrosetta_network import network_of
 
@@ -131,7 +130,7 @@ def read_network(archive: Path, letter: str) -> "TrRosettaNetwork":
             content = b"" if member is None else member.read()
     except (tarfile.TarError, KeyError, OSError) as error:
         raise UsageError(f"trrosetta: {archive}: {name} cannot be read: {error}") from None
-    return network_of(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+    return network_of(read_weights(io.BytesIO(content), f"{archive}: {name}"))
 
 
 def numbers_of(sequences: Sequence[str]) -> "Tensor":

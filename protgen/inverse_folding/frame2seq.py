@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from protgen.errors import ToolError
-from protgen.folding.weights_file import weights_file
+from protgen.folding.weights_file import read_weights, weights_file
 from protgen.inverse_folding.base import DesignedSequence, SequenceModel, SequenceTask
 from protgen.inverse_folding.network_input import (
     LETTERS,
@@ -132,13 +132,11 @@ class Frame2seq(SequenceModel):
             UsageError: if their weights are missing, or are others.
         """
         if not self._networks:
-            import torch
-
             from protgen.inverse_folding.frame2seq_network import network_of
 
             for number in range(1, MODELS + 1):
                 path = weights_file(PACKAGE, file_of(number), MISSING)
-                content = torch.load(path, map_location="cpu", weights_only=True)
+                content = read_weights(path, str(path))
                 self._networks.append(network_of(content["state_dict"]))
         return self._networks
 

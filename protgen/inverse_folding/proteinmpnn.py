@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from protgen.errors import ConfigError
-from protgen.folding.weights_file import weights_file
+from protgen.folding.weights_file import read_weights, weights_file
 from protgen.inverse_folding.network_input import drawn_letters
 from protgen.inverse_folding.ordered_model import OrderedModel
 from protgen.types import JSON
@@ -79,11 +79,9 @@ class ProteinMPNN(OrderedModel):
             UsageError: if its weights are missing, or are others.
         """
         if self._network is None:
-            import torch
-
             from protgen.inverse_folding.mpnn_network import network_of
 
-            content = torch.load(self._file(), map_location="cpu", weights_only=True)
+            content = read_weights(self._file(), str(self._file()))
             self._network = network_of(content["model_state_dict"], content["num_edges"], self.ca_only)
         return self._network
 

@@ -35,6 +35,9 @@ _X86 = {
 _COMPILE_SECONDS = 120.0
 
 
+SEAL = hashlib.sha256().digest_size  # bytes at the end of a library: the SHA-256 of the others, which loaders pass over
+
+
 class NoLibraryError(Exception):
     """Why the library cannot be built."""
 
@@ -47,10 +50,21 @@ def variants() -> dict[str, tuple[str, ...]]:
 def library_name(native: Path | None = None) -> str:
     """File name of the library of these sources on this system: other sources or another system have another name."""
     native = native or NATIVE
-    digest = hashlib.sha256(repr((_FLAGS, _X86)).encode())
+    digest = hashlib.sha256(repr((_FLAGS, _X86, SEAL)).encode())
     for name in (_SEARCH, _CHOICE, *_HEADERS):
         digest.update((native / name).read_bytes())
     return f"tm_search-{digest.hexdigest()[:16]}-{platform.system().lower()}-{platform.machine().lower()}.so"
+
+
+def sealed(content: bytes) -> bytes:
+    """A library with its checksum at its end; on macOS, whose signatures cover the whole file, as it is."""
+    return content if platform.system() == "Darwin" else content + hashlib.sha256(content).digest()
+
+
+def is_whole(library: Path) -> bool:
+    """Whether a library is what was built: loading one that is cut ends the process by a signal."""
+    data = library.read_bytes()
+    return platform.system() == "Darwin" or hashlib.sha256(data[:-SEAL]).digest() == data[-SEAL:]
 
 
 def build(folder: Path, native: Path | None = None) -> Path:
@@ -81,7 +95,7 @@ def build(folder: Path, native: Path | None = None) -> Path:
         _run([*compiler, *_FLAGS, "-shared", "-o", os.fspath(linked), *objects, os.fspath(native / _CHOICE), "-lm"])
         temporary = folder / f".{made.name}.{os.getpid()}"
         try:
-            shutil.copyfile(linked, temporary)
+            temporary.write_bytes(sealed(linked.read_bytes()))
             temporary.chmod(0o755)
             os.replace(temporary, made)
         except OSError as error:
@@ -97,7 +111,7 @@ def build_in_place() -> Path:
         NoLibraryError: as `build`.
     """
     made = NATIVE / library_name()
-    if not made.is_file():
+    if not (made.is_file() and is_whole(made)):
         build(NATIVE)
         for old in NATIVE.glob("tm_search-*.so"):
             if old.name != made.name:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from protgen.metrics.tm_library import NATIVE, library_name
+from protgen.metrics.tm_library import NATIVE, is_whole, library_name
 from protgen.metrics.tm_plan import QUICK, Prefilter, SearchPlan
 
 _BUILD = "python -m protgen.metrics.tm_library"
@@ -99,6 +99,8 @@ def _found() -> tuple[NativeSearch | None, str]:
         library = NATIVE / library_name()
         if not library.is_file():
             raise _UnavailableError(f"not compiled; with a C compiler at hand, `{_BUILD}` compiles it")
+        if not is_whole(library):
+            raise _UnavailableError(f"{library.name} is damaged; `{_BUILD}` compiles it anew")
         search = NativeSearch(library)
         _check(search)
     except Exception as error:  # the compiled search only saves time, so nothing on the way to it may stop the work

@@ -220,5 +220,5 @@ def load_blueprints(folder: Path) -> BlueprintPrior | None:
         return BlueprintPrior(
             kinds=value["kinds"], elements=value["elements"], loops=value["loops"], longest=value.get("longest", 1.0)
         )
-    except KeyError as error:
-        raise CheckpointError(f"{path}: damaged, no entry {error}; get the model again") from error
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: damaged ({type(error).__name__}: {error}); get the model again") from error

@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from protgen.atomic import write_bytes, write_text
-from protgen.errors import CheckpointError
+from protgen.documents import read_json
+from protgen.errors import CheckpointError, DocumentError
 from protgen.types import JSON
 
 
@@ -45,11 +46,6 @@ def load_json(path: Path) -> JSON:
         CheckpointError: if it is missing or damaged.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot read ({error.strerror}); `protgen models` lists the models") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path}: damaged, not JSON ({error}); get or train it again") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: damaged, holds no JSON object; get or train it again")
-    return value
+        return read_json(path)
+    except DocumentError as error:
+        raise CheckpointError(f"{error}; get or train it again (`protgen models` lists the models)") from error

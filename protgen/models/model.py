@@ -20,6 +20,7 @@ from protgen.errors import CheckpointError, ConfigError
 from protgen.families.base import Family
 from protgen.models.blueprints import FILE as BLUEPRINTS
 from protgen.models.blueprints import BlueprintPrior, load_blueprints
+from protgen.models.bounds import check_about, check_shapes, check_sizes, is_large
 from protgen.models.files import load_json, load_tensors, save_json, save_tensors
 from protgen.models.fits import require_fit
 from protgen.models.renamed import current_config, current_tensors
@@ -73,8 +74,9 @@ def build_model(config: JSON) -> Model:
             networks (see `networks`).
 
     Raises:
-        ConfigError: if a name or keyword is unknown, or a part is missing.
+        ConfigError: if a name or keyword is unknown, a part is missing, or a size is beyond any model's.
     """
+    check_sizes(config)
     parts = {}
     for part in ("space", "encoder", "family"):
         entry = config.get(part)
@@ -216,10 +218,18 @@ def load_model(folder: Path) -> Model:
     """
     config = current_config(load_json(folder / CONFIG))
     try:
+        check_about(config)
+        check_sizes(config)
+        if is_large(config):
+            with torch.device("meta"):  # shapes alone: a size of a strange file must not fill the memory
+                shapes = {name: x.shape for name, x in build_model(config).family.state_dict().items()}
+            check_shapes(shapes, folder / WEIGHTS)
         model = build_model(config)
-    except (ConfigError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except CheckpointError:
+        raise
+    except Exception as error:
         # Unknown names, and values of the wrong type or size, for which networks raise errors of their own.
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{folder / CONFIG}: {reason}; get or train the model again") from error
     load_weights(model.family, load_tensors(folder / WEIGHTS), folder / WEIGHTS)
     model.family.eval()

@@ -9,6 +9,7 @@ from typing import Any
 from protgen.errors import StructureError
 
 MAX_DEPTH = 64  # BinaryCIF nests about ten deep
+MAX_ENTRIES = 100_000  # of a list or a map: categories, columns, encodings; values are packed as bytes
 _NUMBERS = {
     0xCA: ">f", 0xCB: ">d", 0xCC: ">B", 0xCD: ">H", 0xCE: ">I",
     0xCF: ">Q", 0xD0: ">b", 0xD1: ">h", 0xD2: ">i", 0xD3: ">q",
@@ -67,6 +68,8 @@ def _value(data: bytes, at: int, depth: int) -> tuple[Any, int]:
 def _sized(data: bytes, at: int, depth: int, kind: str, size: int) -> tuple[Any, int]:
     if size > len(data) - at:  # every entry takes at least a byte
         raise IndexError
+    if size > MAX_ENTRIES and kind in ("list", "dict"):
+        raise StructureError(f"the MessagePack data have a {kind} of {size:,} entries; not a BinaryCIF file")
     if kind in ("bytes", "str"):
         raw = data[at : at + size]
         return (raw if kind == "bytes" else raw.decode("utf-8")), at + size

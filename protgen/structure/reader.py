@@ -133,7 +133,9 @@ def count_models(path: str | PathLike[str], *, max_bytes: int = MAX_BYTES) -> in
 
 def _scan(path: Path, log: WarningLog, max_bytes: int) -> PdbScan | CifScan:
     payload = load(path, log, max_bytes)
-    return {"pdb": scan_pdb, "cif": scan_cif, "bcif": scan_bcif}[payload.kind](payload.data, log)
+    if payload.kind == "bcif":
+        return scan_bcif(payload.data, log, max_bytes)
+    return (scan_pdb if payload.kind == "pdb" else scan_cif)(payload.data, log)
 
 
 def _read(

@@ -9,7 +9,7 @@ from pathlib import Path
 from protgen.errors import StructureError
 from protgen.structure.read_warnings import WarningLog
 
-MAX_BYTES = 2_000_000_000  # unpacked; a gzip bomb stops here
+MAX_BYTES = 200_000_000  # unpacked; a gzip bomb stops here, and two million atoms do not
 MAX_LINE = 1_000_000  # bytes; longer than any line of a real PDB or mmCIF file
 CHUNK = 1 << 20
 

@@ -34,6 +34,16 @@ def source_of(batches: Batches, settings: TrainSettings) -> Callable[[int], Batc
     )
 
 
+def items_of(source: Callable[[int], Batch], number: int) -> list[str]:
+    """Names of the items of a batch, where the source knows them; else none.
+
+    Args:
+        source: as `source_of` gives it.
+        number: of the batch.
+    """
+    return source.names(number) if isinstance(source, StoreBatches) else []
+
+
 class IterableBatches:
     """The batches of an iterable by number, in rising order; those in between are passed over.
 

@@ -1,19 +1,47 @@
 """Checkpoints of a run: everything that makes resuming exact, written so that one is always whole.
 
 `<run>/checkpoints/step_00001000/` holds weights, averaged weights and optimizer moments as safetensors and the
-counters as JSON. It is written under another name and renamed when complete; older ones go after that.
+counters as JSON, with the size and SHA-256 of each file. It is written under another name and renamed when it is on the
+disk; older ones go after that. One that is not what was written is passed over for the one before it.
 """
 
+import math
+import re
 import shutil
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from protgen.errors import CheckpointError
+from protgen.atomic import move_folder
+from protgen.errors import CheckpointError, DivergedError, RecoveredWarning
+from protgen.integrity import damage, fingerprints, is_sealed, sealed
 from protgen.models.files import load_json, load_tensors, save_json, save_tensors
 from protgen.training.ema import ExponentialMovingAverage
 from protgen.types import JSON
+
+_STEP = re.compile(r"step_([0-9]{8,12})")
+PARTS = ("weights", "ema", "optimizer")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds.
+
+    Attributes:
+        folder: where it is.
+        state: its counters.
+        weights, ema, optimizer: tensors by name; those of the optimizer are named `PARAMETER|KEY`.
+    """
+
+    folder: Path
+    state: JSON
+    weights: Mapping[str, Tensor]
+    ema: Mapping[str, Tensor]
+    optimizer: Mapping[str, Tensor]
 
 
 def save_checkpoint(
@@ -26,6 +54,8 @@ def save_checkpoint(
 ) -> Path:
     """Write a checkpoint and delete all but the newest.
 
+    Those of later steps go too: a run that writes step 5 while there is a step 8 has not begun from that.
+
     Args:
         run: folder of the run.
         counters: `step` and whatever else a resumed run needs, as JSON.
@@ -33,63 +63,177 @@ def save_checkpoint(
         ema: its averages.
         optimizer: its moments.
         keep: number of checkpoints kept.
+
+    Raises:
+        DivergedError: if a value is not finite; the checkpoints before it stay.
+        OSError: if it cannot be written; the checkpoints before it stay.
     """
     folder = run / "checkpoints"
     temporary = folder / "writing.tmp"
+    tensors = {"weights": module.state_dict(), "ema": ema.shadow, "optimizer": moments_of(module, optimizer)}
+    for part, held in tensors.items():
+        name = not_finite(held)
+        if name:
+            raise DivergedError(f"{part}: {name} holds values that are not finite")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    save_tensors(module.state_dict(), temporary / "weights.safetensors")
-    save_tensors(ema.shadow, temporary / "ema.safetensors")
-    names = {id(p): name for name, p in module.named_parameters()}
-    moments = {
-        f"{names[id(p)]}|{key}": value
-        for p, state in optimizer.state.items()
-        for key, value in state.items()
-        if isinstance(value, torch.Tensor)
-    }
-    save_tensors(moments, temporary / "optimizer.safetensors")
-    save_json(counters | {"ema_updates": ema.updates}, temporary / "state.json")
+    for part, held in tensors.items():
+        save_tensors(held, temporary / f"{part}.safetensors")
+    files = fingerprints(temporary, [f"{part}.safetensors" for part in PARTS])
+    save_json(sealed(counters | {"ema_updates": ema.updates, "files": files}), temporary / "state.json")
     final = folder / f"step_{counters['step']:08d}"
-    shutil.rmtree(final, ignore_errors=True)
-    temporary.rename(final)
-    for old in sorted(folder.glob("step_*"))[:-keep]:
+    if final.exists():
+        shutil.rmtree(final)
+    move_folder(temporary, final)
+    known = checkpoints(run)
+    here = known.index(final)
+    for old in [*known[: max(0, here + 1 - keep)], *known[here + 1 :]]:
         shutil.rmtree(old, ignore_errors=True)
     return final
 
 
+def moments_of(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The tensors an optimizer keeps for each parameter, as `PARAMETER|KEY`."""
+    names = {id(p): name for name, p in module.named_parameters()}
+    return {
+        f"{names[id(p)]}|{key}": value
+        for p, state in optimizer.state.items()
+        for key, value in state.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> str:
+    """The first tensor that holds a value that is not finite; "" for none."""
+    for name, value in tensors.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            return name
+    return ""
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The folders of a run's checkpoints, the oldest first; whatever else lies there is left alone."""
+    found = {path: step_of(path) for path in (run / "checkpoints").glob("step_*") if path.is_dir()}
+    return sorted((path for path, step in found.items() if step is not None), key=lambda path: int(path.name[5:]))
+
+
+def step_of(folder: Path) -> int | None:
+    """The step a checkpoint's folder is named after, None for another name."""
+    found = _STEP.fullmatch(folder.name)
+    return None if found is None else int(found[1])
+
+
 def newest_checkpoint(run: Path) -> Path | None:
-    """The last complete checkpoint of a run, None if it has none."""
-    found = sorted((run / "checkpoints").glob("step_*"))
+    """The last checkpoint of a run, None if it has none."""
+    found = checkpoints(run)
     return found[-1] if found else None
 
 
-def load_checkpoint(
-    folder: Path, module: nn.Module, ema: ExponentialMovingAverage, optimizer: torch.optim.Optimizer
-) -> JSON:
-    """Restore weights, averages and moments in place; returns the counters.
+def restore(
+    run: Path, module: nn.Module, ema: ExponentialMovingAverage, optimizer: torch.optim.Optimizer
+) -> JSON | None:
+    """Restore the newest checkpoint that is whole; returns its counters, None where there is no checkpoint.
 
     Args:
-        folder: of the checkpoint.
+        run: folder of the run.
         module, ema, optimizer: what is restored.
 
     Raises:
-        CheckpointError: if a file is missing or damaged, or does not fit the model.
+        CheckpointError: if all are damaged, or the one that is not does not fit the model.
+    """
+    problems: list[str] = []
+    for folder in reversed(checkpoints(run)):
+        try:
+            found = read_checkpoint(folder)
+        except CheckpointError as error:
+            problems.append(str(error))
+            continue
+        put(found, module, ema, optimizer)
+        if problems:
+            warnings.warn(f"{problems[0]}; going on from {folder}", RecoveredWarning, stacklevel=2)
+        return found.state
+    if problems:
+        raise CheckpointError(
+            f"{problems[0]}; no checkpoint before it can be used; choose another run=, or remove {run / 'checkpoints'} "
+            "to begin anew"
+        )
+    return None
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Read a checkpoint and look whether it is what was written.
+
+    Raises:
+        CheckpointError: if it is not, or holds what no checkpoint of that name holds.
     """
     state = load_json(folder / "state.json")
-    try:
-        module.load_state_dict(load_tensors(folder / "weights.safetensors"))
-        shadow = load_tensors(folder / "ema.safetensors")
-        for name, value in ema.shadow.items():
-            value.copy_(shadow[name])
-        moments = load_tensors(folder / "optimizer.safetensors")
-        for name, p in module.named_parameters():
-            entries = {k.split("|")[1]: v for k, v in moments.items() if k.split("|")[0] == name}
-            if entries:
-                optimizer.state[p] = {k: v.to(p.device) if v.ndim else v.clone() for k, v in entries.items()}
-    except (RuntimeError, KeyError) as error:
-        first = str(error).splitlines()[0]
-        raise CheckpointError(
-            f"{folder}: does not fit this model ({first}); use the run's own configuration"
-        ) from error
-    ema.updates = int(state["ema_updates"])
-    return state
+    if "seal" in state or "files" in state:  # checkpoints of release 0.1 have neither
+        if not is_sealed(state):
+            raise CheckpointError(f"{folder / 'state.json'}: has other content than was written")
+        problem = damage(folder, state["files"])
+        if problem:
+            raise CheckpointError(f"{folder}: {problem}")
+    check_counters(state, folder)
+    tensors = [load_tensors(folder / f"{part}.safetensors") for part in PARTS]
+    for part, held in zip(PARTS, tensors, strict=True):
+        name = not_finite(held)
+        if name:
+            raise CheckpointError(f"{folder}: {part}: {name} holds values that are not finite")
+    return Checkpoint(folder, state, *tensors)
+
+
+def check_counters(state: JSON, folder: Path) -> None:
+    """Check the counters that every checkpoint has.
+
+    Raises:
+        CheckpointError: if one is missing or cannot be, or the step is not the folder's.
+    """
+    for name, kind in (("step", int), ("ema_updates", int), ("minutes", int | float)):
+        value = state.get(name, 0 if name == "minutes" else None)
+        if not isinstance(value, kind) or isinstance(value, bool) or not 0 <= value < math.inf:
+            raise CheckpointError(f"{folder / 'state.json'}: {name} is {str(value)[:40]}")
+    if state["step"] != step_of(folder):
+        raise CheckpointError(f"{folder / 'state.json'}: is of step {state['step']}")
+
+
+def put(
+    checkpoint: Checkpoint, module: nn.Module, ema: ExponentialMovingAverage, optimizer: torch.optim.Optimizer
+) -> None:
+    """Put a checkpoint's weights, averages and moments in place; nothing changes where they do not fit.
+
+    Raises:
+        CheckpointError: if they are of another model.
+    """
+    parameters = dict(module.named_parameters())
+    by_name: dict[str, dict[str, Tensor]] = {}
+    for name, value in checkpoint.optimizer.items():
+        owner, _, key = name.rpartition("|")
+        by_name.setdefault(owner, {})[key] = value
+    for wanted, held in ((module.state_dict(), checkpoint.weights), (ema.shadow, checkpoint.ema)):
+        check_shapes({name: value.shape for name, value in wanted.items()}, held, checkpoint.folder)
+    for name, entries in by_name.items():
+        shape = parameters[name].shape if name in parameters else None
+        if shape is None or any(value.ndim and value.shape != shape for value in entries.values()):
+            raise CheckpointError(_misfit(checkpoint.folder, f"moments of {name}"))
+    module.load_state_dict(dict(checkpoint.weights))
+    for name, value in ema.shadow.items():
+        value.copy_(checkpoint.ema[name])
+    for name, entries in by_name.items():
+        p = parameters[name]
+        optimizer.state[p] = {k: v.to(p.device) if v.ndim else v.clone() for k, v in entries.items()}
+    ema.updates = int(checkpoint.state["ema_updates"])
+
+
+def check_shapes(wanted: Mapping[str, torch.Size], held: Mapping[str, Tensor], folder: Path) -> None:
+    """Check that tensors have the names and shapes of a model's.
+
+    Raises:
+        CheckpointError: if they have not.
+    """
+    for name in sorted(wanted.keys() | held.keys()):
+        if name not in wanted or name not in held or held[name].shape != wanted[name]:
+            raise CheckpointError(_misfit(folder, name))
+
+
+def _misfit(folder: Path, what: str) -> str:
+    return f"{folder}: does not fit this model ({what}); use the run's own configuration"

@@ -5,7 +5,8 @@ the same weights. Lightning's Fabric places the model (CPU, GPU, several of them
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,15 @@ import torch
 from torch import Generator, Tensor, nn
 
 from protgen.data.dataset import StoreBatches
+from protgen.errors import CheckpointError, DivergedError
+from protgen.folder_lock import locked
 from protgen.models.files import save_json
 from protgen.models.model import Model, save_model
-from protgen.training.batches import Batches, source_of
-from protgen.training.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from protgen.training.batches import Batches, items_of, source_of
+from protgen.training.checkpoint import newest_checkpoint, restore, save_checkpoint
 from protgen.training.curve import LossCurve
 from protgen.training.ema import ExponentialMovingAverage
+from protgen.training.guard import LossGuard
 from protgen.training.optimizers import make_optimizer, set_rate
 from protgen.training.requirements import require_extra
 from protgen.training.schedule import Budget, learning_rate
@@ -111,18 +115,52 @@ def train(
     Raises:
         DataError: if there are no batches, or too few.
         ConfigError: if the batches lack a field that a condition of the model is learned from, or a dropout is wrong.
+        LockedError: if another process trains in that folder.
+        CheckpointError: if the run has checkpoints and none can be used, or the folder cannot be written.
+        DivergedError: if a loss is not finite or explodes; the last good checkpoint stays.
     """
     require_extra()
     settings = settings or TrainSettings()
     source = source_of(batches, settings)
     fabric = launched(machine or Machine())
     folder = None if run is None else Path(run)
-    if folder is not None and fabric.is_global_zero:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_json(about(model, source, settings, fabric.world_size), folder / "run.json")
-    training = Training(model, settings, fabric, folder)
     calls = Calls(on_progress, on_validation, should_stop)
-    return training.fit(source, calls)
+    with held(folder if fabric.is_global_zero else None):
+        if folder is not None and fabric.is_global_zero:
+            with writing(folder):
+                save_json(about(model, source, settings, fabric.world_size), folder / "run.json")
+        return Training(model, settings, fabric, folder).fit(source, calls)
+
+
+def held(folder: Path | None) -> AbstractContextManager[None]:
+    """The lock of a run's folder, which is made if need be; nothing for no folder."""
+    if folder is None:
+        return nullcontext()
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return locked(folder, "protgen train")
+
+
+@contextmanager
+def writing(run: Path) -> Iterator[None]:
+    """Turn a full disk, or a folder that cannot be written, into one line that says what is left.
+
+    Raises:
+        CheckpointError: in place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"{run}: cannot be written ({error.strerror or error}); {what_is_kept(run)}. Make room or the folder "
+            "writable, and give the same command again"
+        ) from error
+
+
+def what_is_kept(run: Path | None) -> str:
+    """The last checkpoint of a run, in words."""
+    newest = None if run is None else newest_checkpoint(run)
+    return "there is no checkpoint yet" if newest is None else f"{newest} is kept"
 
 
 def launched(machine: Machine) -> "Fabric":
@@ -156,12 +194,21 @@ class Calls:
 
 
 class Averages:
-    """Means of the losses since the last logged step, and the speed."""
+    """Means of the losses since the last logged step, and the speed.
 
-    def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
-        self.count = 0
+    Args:
+        before: what `to_json` gave in the process that began this stretch; None for a new one.
+    """
+
+    def __init__(self, before: JSON | None = None) -> None:
+        before = before or {}
+        self.sums: dict[str, float] = {name: float.fromhex(x) for name, x in before.get("sums", {}).items()}
+        self.count = int(before.get("count", 0))
         self.since = time.monotonic()
+
+    def to_json(self) -> JSON:
+        """All that a resumed run needs for the same means; hexadecimal, as a gradient's norm may be infinite."""
+        return {"sums": {name: x.hex() for name, x in self.sums.items()}, "count": self.count}
 
     def add(self, terms: Mapping[str, float]) -> None:
         """Take in one step."""
@@ -198,16 +245,18 @@ class Training:
         loss = TrainingLoss(model, settings.dropout)
         optimizer = make_optimizer(model.family, settings, model.family.adam_betas)
         self.ema = ExponentialMovingAverage(self.family, settings.ema)
-        self.start, spent = 0, 0.0
-        if run is not None and (checkpoint := newest_checkpoint(run)) is not None:
-            state = load_checkpoint(checkpoint, self.family, self.ema, optimizer)
-            self.start, spent = int(state["step"]), float(state.get("minutes", 0.0))
-        self.budget = Budget(settings.steps, settings.warmup, settings.minutes, spent)
+        state = (None if run is None else restore(run, self.family, self.ema, optimizer)) or {"step": 0}
+        self.start = int(state["step"])
+        self.budget = Budget(settings.steps, settings.warmup, settings.minutes, float(state.get("minutes", 0.0)))
         # Fabric gives the optimizer back as a wrapper of it.
         self.loss, self.optimizer = fabric.setup(loss, optimizer)
         self.ema.shadow = {name: value.to(fabric.device) for name, value in self.ema.shadow.items()}
-        self.curve = LossCurve(run, self.start) if run is not None and fabric.is_global_zero else None
-        self.averages = Averages()
+        self.curve: LossCurve | None = None
+        if run is not None and fabric.is_global_zero:
+            with writing(run):
+                self.curve = LossCurve(run, self.start)
+        self.averages = Averages(state.get("averages"))
+        self.guard = LossGuard()
         self.saved = time.monotonic()
 
     def fit(self, source: Callable[[int], Batch], calls: Calls) -> Model:
@@ -220,6 +269,7 @@ class Training:
             progress = self.budget.progress(step)
             rate = learning_rate(self.settings.lr, step, self.settings.warmup, progress, self.settings.cooldown)
             terms = self.step(batch, step, rate)
+            self.look(terms, step, source)
             last = self.is_last(step + 1, calls.should_stop)
             if self.fabric.is_global_zero:
                 self.averages.add(terms)
@@ -229,8 +279,30 @@ class Training:
         self.family.load_state_dict(self.ema.shadow)
         self.family.eval()
         if self.run is not None and self.fabric.is_global_zero:
-            save_model(self.model, self.run / "model")
+            with writing(self.run):
+                save_model(self.model, self.run / "model")
         return self.model
+
+    def look(self, terms: Mapping[str, float], step: int, source: Callable[[int], Batch]) -> None:
+        """Stop a run that has lost its way.
+
+        Raises:
+            DivergedError: with the step, the items of its batch, and the checkpoint that is kept. `diverged.json` of
+                the run names all items.
+        """
+        try:
+            self.guard.look(terms)
+        except DivergedError as error:
+            number = step * self.fabric.world_size + self.fabric.global_rank
+            items = items_of(source, number)
+            if self.run is not None:
+                about = {"step": step + 1, "reason": str(error), "batch": number, "items": items}
+                with writing(self.run):
+                    save_json(about, self.run / "diverged.json")
+            some = ", ".join(items[:4]) + (f" and {len(items) - 4} more" if len(items) > 4 else "")
+            where = f"batch {number} ({some})" if items else f"batch {number}"
+            advice = "Look at these items, or lower train.lr"
+            raise DivergedError(f"step {step + 1}: {error}, at {where}; {what_is_kept(self.run)}. {advice}") from None
 
     def step(self, batch: Batch, step: int, rate: float) -> dict[str, float]:
         """One optimizer step; returns the loss and its parts.
@@ -264,33 +336,42 @@ class Training:
             last: whether the run ends here.
             calls: callbacks to the caller.
         """
-        if done % self.settings.log_every == 0 or last:
+        ends = done == self.settings.steps or (last and self.budget.is_spent())
+        if done % self.settings.log_every == 0 or ends:
             progress = self.averages.take(done, rate)
             self.note(done, progress.losses)
             calls.on_progress(progress)
-        if last or time.monotonic() - self.saved > 60 * self.settings.checkpoint_minutes:
-            self.save(done)
-        ends = done == self.settings.steps or (last and self.budget.is_spent())
         if ends or done % self.settings.validate_every == 0:
             self.validate(done, calls)
+        # After all that is written of this step: a run that is resumed here does not write it again.
+        due = time.monotonic() - self.saved > 60 * self.settings.checkpoint_minutes
+        if last or (due and not self.guard.suspicious):
+            self.save(done)
 
     def note(self, done: int, values: Mapping[str, float]) -> None:
         """Add a point to the curves."""
         if self.curve is not None:
-            self.curve.add(done, values)
+            with writing(self.curve.path.parent):
+                self.curve.add(done, values)
 
     def save(self, done: int) -> None:
         """Write a checkpoint."""
         if self.run is not None:
-            counters = {"step": done, "minutes": self.budget.spent()}
-            save_checkpoint(self.run, counters, self.family, self.ema, self.optimizer, self.settings.keep)
+            counters = {"step": done, "minutes": self.budget.spent(), "averages": self.averages.to_json()}
+            with writing(self.run):
+                if self.curve is not None:
+                    self.curve.sync()
+                try:
+                    save_checkpoint(self.run, counters, self.family, self.ema, self.optimizer, self.settings.keep)
+                except DivergedError as error:
+                    raise DivergedError(f"step {done}: {error}; {what_is_kept(self.run)}. Lower train.lr") from None
         self.saved = time.monotonic()
 
     def validate(self, done: int, calls: Calls) -> None:
         """Show the averaged model to the caller."""
         if calls.on_validation is None:
             return
-        with self.ema.applied(self.family):
+        with self.ema.applied(self.family), nullcontext() if self.run is None else writing(self.run):
             self.family.eval()
             if self.run is not None:
                 save_model(self.model, self.run / "model")

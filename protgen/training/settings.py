@@ -1,9 +1,31 @@
 """Settings of a training run, and the machine it runs on."""
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
 from typing import Any
+
+from protgen.errors import ConfigError
+
+MOST = 10**12  # steps, pairs and the like; more is a slip of the finger
+RANGES: Mapping[str, tuple[float, float]] = {
+    "steps": (1, MOST),
+    "minutes": (0, MOST),
+    "max_pairs_per_batch": (1, MOST),
+    "lr": (0, 10),
+    "muon_lr": (0, 10),
+    "warmup": (0, MOST),
+    "cooldown": (0, 1),
+    "weight_decay": (0, 100),
+    "clip": (1e-12, math.inf),  # inf clips nothing
+    "ema": (0, 1 - 1e-9),  # at 1 the averages would stay at the weights of the first step
+    "seed": (0, 2**63 - 1),
+    "checkpoint_minutes": (0, MOST),
+    "log_every": (1, MOST),
+    "validate_every": (1, MOST),
+    "keep": (1, 10_000),
+}  # least and most of each setting
 
 
 @dataclass(frozen=True)
@@ -32,6 +54,9 @@ class TrainSettings:
         validate_every: steps between validations.
         keep: checkpoints kept.
         pairs: the former name of `max_pairs_per_batch`.
+
+    Raises:
+        ConfigError: if a number is outside its range (`RANGES`).
     """
 
     steps: int = 10_000
@@ -57,6 +82,10 @@ class TrainSettings:
         if pairs is not None:
             warnings.warn("pairs is now max_pairs_per_batch", DeprecationWarning, stacklevel=3)
             object.__setattr__(self, "max_pairs_per_batch", pairs)
+        for name, (least, most) in RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:  # NaN is within no range
+                raise ConfigError(f"train.{name} is {value}; give a number from {least:g} to {most:g}")
 
 
 def renamed(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -222,3 +222,19 @@ def test_a_line_turned_by_half_a_turn_is_the_same_line(library, engine, line, mo
     assert (tm_native.native_search() is None) == (engine == "numpy")
     trace = 3.8 * np.arange(30.0)[:, None] * np.array(line)
     assert tm_score(trace, -trace) == pytest.approx((1.0, 1.0), abs=1e-6)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
+@pytest.mark.skipif(sys.platform == "darwin", reason="libraries carry signatures there")
+def test_a_damaged_library_is_not_loaded(library, monkeypatch, tmp_path, damage):
+    """Loading one that is cut would end the process by SIGBUS; numpy searches in its place, and says why."""
+    path = Path(shutil.copy(library, tmp_path))
+    data = bytearray(path.read_bytes())
+    if damage == "flipped":
+        data[len(data) // 2] ^= 1
+    path.write_bytes({"cut": data[: len(data) // 2], "flipped": data, "empty": b""}[damage])
+    monkeypatch.setattr(tm_native, "NATIVE", tmp_path)
+    monkeypatch.setattr(tm_native, "library_name", lambda: path.name)
+    assert tm_native.native_search() is None
+    assert "is damaged" in tm_native.engine()
+    assert tm_library.is_whole(library)

@@ -1,6 +1,10 @@
 """Order, results and the death of a worker."""
 
 import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +47,44 @@ def test_exceptions_are_raised():
     """A bug in the function is not hidden."""
     with pytest.raises(TypeError):
         list(run(square, ["a", "b"], jobs=1))
+
+
+def wait_long(folder: str) -> None:
+    """Leave the number of this process, and work for a minute."""
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(60)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_workers_end_with_a_killed_parent(tmp_path):
+    """`kill -9` of the parent: both workers are gone within seconds, in the middle of their work."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from protgen.parallel import run\nfrom test_parallel import wait_long\n"
+        f"if __name__ == '__main__':\n    list(run(wait_long, [{str(tmp_path)!r}] * 2, jobs=2))\n"
+    )
+    script = tmp_path / "parent.py"
+    script.write_text(code)
+    (tmp_path / "found").mkdir()
+    script.write_text(code.replace(repr(str(tmp_path)), repr(str(tmp_path / "found"))))
+    parent = subprocess.Popen([sys.executable, str(script)])
+    deadline = time.monotonic() + 60
+    while len(list((tmp_path / "found").iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    workers = [int(path.name) for path in (tmp_path / "found").iterdir()]
+    assert len(workers) == 2
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 20
+    while any(map(is_running, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(is_running, workers))
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and not only waiting for its parent to ask."""
+    try:
+        os.kill(pid, 0)
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False

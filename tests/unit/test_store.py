@@ -89,13 +89,23 @@ def test_an_item_without_a_declared_field_is_refused(items, tmp_path):
         write_store(tmp_path, given, [], {}, [Field("site", "chain", "int64")])
 
 
+def as_version(folder, version: int, **changed) -> None:
+    """The store as an earlier release has written it: arrays beside the manifest, and no checksums."""
+    manifest = folder / "manifest.json"
+    plain = json.loads(manifest.read_text())
+    arrays = folder / plain["arrays"]
+    for path in arrays.iterdir():
+        path.rename(folder / path.name)
+    arrays.rmdir()
+    later = ["arrays", "files", "seal", *(["fields"] if version == 1 else [])]
+    plain = {key: value for key, value in plain.items() if key not in later}
+    manifest.write_text(json.dumps(plain | {"version": version} | changed))
+
+
 def test_a_store_of_version_1_opens(items, tmp_path):
     """It declares no fields: its own are those of every structure, and its batches carry them."""
     write_store(tmp_path, items, [], {})
-    manifest = tmp_path / "manifest.json"
-    plain = json.loads(manifest.read_text())
-    del plain["fields"]
-    manifest.write_text(json.dumps(plain | {"version": 1}))
+    as_version(tmp_path, 1)
     store = Store(tmp_path)
     assert list(store.fields) == ["atoms", "labels", "numbers"]
     np.testing.assert_array_equal(store[1].atoms, items[1].atoms)
@@ -109,11 +119,18 @@ def test_nothing_to_write_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damage", ["no manifest", "bad manifest", "no atoms", "short labels", "other version", "bad field"]
-)
-def test_a_damaged_store_is_refused(items, tmp_path, damage):
+    "damage", ["no manifest", "bad manifest", "no atoms", "short labels", "other version", "bad field", "empty offsets",
+               "objects", "NaN", "label 3", "falling offsets", "number for a name"]
+)  # fmt: skip
+def test_a_damaged_store_of_version_2_is_refused(items, tmp_path, damage):
     """Half-written, cut off or from another time: one DataError that names the folder."""
     write_store(tmp_path, items, [], {})
+    fields = (
+        [{"name": "../atoms"}]
+        if damage == "bad field"
+        else json.loads((tmp_path / "manifest.json").read_text())["fields"]
+    )
+    as_version(tmp_path, 99 if damage == "other version" else 2, fields=fields)
     manifest = tmp_path / "manifest.json"
     if damage == "no manifest":
         manifest.unlink()
@@ -123,9 +140,120 @@ def test_a_damaged_store_is_refused(items, tmp_path, damage):
         (tmp_path / "atoms.npy").unlink()
     elif damage == "short labels":
         np.save(tmp_path / "labels.npy", np.zeros(3, dtype=np.uint8))
-    elif damage == "bad field":
-        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"fields": [{"name": "../atoms"}]}))
-    else:
-        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"version": 99}))
+    elif damage == "empty offsets":
+        (tmp_path / "offsets.npy").write_bytes(b"")
+    elif damage == "objects":
+        np.save(tmp_path / "offsets.npy", np.array([{}], dtype=object), allow_pickle=True)
+    elif damage == "NaN":
+        change(tmp_path / "atoms.npy", (3, 1, 2), np.nan)
+    elif damage == "label 3":
+        change(tmp_path / "labels.npy", 19, 3)
+    elif damage == "falling offsets":
+        change(tmp_path / "offsets.npy", 1, 12)
+    elif damage == "number for a name":
+        manifest.write_text(manifest.read_text().replace('"id": "a"', '"id": 7'))
     with pytest.raises(DataError, match=str(tmp_path)):
         Store(tmp_path)
+
+
+def change(path, place, value) -> None:
+    """Change one value of an array on disk."""
+    array = np.load(path)
+    array[place] = value
+    np.save(path, array)
+
+
+def flip(path, at: int = -1) -> None:
+    """Change one bit of a file."""
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("name", ["atoms", "labels", "numbers", "offsets"])
+def test_a_flipped_bit_of_an_array_is_found(items, tmp_path, name):
+    """By its checksum; who has no time to read all may leave that out, and then the bit is used."""
+    write_store(tmp_path, items, [], {})
+    flip(next(tmp_path.glob(f"arrays-*/{name}.npy")), -9)
+    with pytest.raises(DataError, match=f"{name}.npy has other bytes than were written"):
+        Store(tmp_path)
+    if name == "numbers":
+        assert any((a.numbers != b.numbers).any() for a, b in zip(Store(tmp_path, verify=False), items, strict=True))
+
+
+def test_a_changed_or_reordered_manifest_is_found(tmp_path):
+    """Two chains of one length in exchanged places, an edited split, and a lost checksum."""
+    write_store(tmp_path, [make_item("a", 7), make_item("b", 7, "validation")], [], {})
+    manifest = tmp_path / "manifest.json"
+    whole = json.loads(manifest.read_text())
+    kept = whole["kept"]
+    for changed in (
+        {"kept": kept[::-1]},
+        {"kept": [kept[0], kept[1] | {"split": "train"}]},
+        {"seal": None},
+        {"files": {name: whole["files"][name] for name in list(whole["files"])[:-1]}},
+    ):
+        manifest.write_text(json.dumps(whole | changed))
+        with pytest.raises(DataError, match="other content than was written"):
+            Store(tmp_path)
+    manifest.write_text(json.dumps(whole))
+    assert Store(tmp_path).indices("validation").tolist() == [1]
+
+
+@pytest.mark.parametrize("fails", ["write_text", "save", "move_folder"])
+def test_a_rebuild_that_fails_leaves_the_store_as_it_was(items, tmp_path, monkeypatch, fails):
+    """A full disk at any point; the next rebuild replaces it, and leaves nothing of the others but strange files."""
+    write_store(tmp_path, items, [], {})
+    (tmp_path / "notes.txt").write_text("mine")
+    before = sorted(path.name for path in tmp_path.iterdir())
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(f"protgen.data.store.{fails}", full)
+    with pytest.raises(DataError, match="No space left on device"):
+        write_store(tmp_path, items[1:], [], {})
+    monkeypatch.undo()
+    assert [item.id for item in Store(tmp_path)] == ["a", "b", "c"]
+    if fails != "write_text":
+        assert sorted(path.name for path in tmp_path.iterdir()) == before
+    write_store(tmp_path, items[1:], [], {})
+    assert [item.id for item in Store(tmp_path)] == ["b", "c"]
+    assert sorted(path.name.partition("-")[0] for path in tmp_path.iterdir()) == [
+        "arrays",
+        "manifest.json",
+        "notes.txt",
+    ]
+
+
+def test_the_same_items_give_the_same_bytes(items, tmp_path):
+    """And a rebuild mends arrays that were damaged."""
+    write_store(tmp_path / "one", items, [], {"limit": np.inf})
+    write_store(tmp_path / "two", items, [], {"limit": np.inf})
+    flip(next((tmp_path / "two").glob("arrays-*/atoms.npy")))
+    write_store(tmp_path / "two", items, [], {"limit": np.inf})
+    one, two = (
+        {p.relative_to(tmp_path / n): p.read_bytes() for p in (tmp_path / n).rglob("*.*")} for n in ("one", "two")
+    )
+    assert one == two
+    assert len(one) == 5
+    assert Store(tmp_path / "two").manifest["settings"] == {"limit": None}
+
+
+@pytest.mark.parametrize(
+    ("field", "place", "value"), [("atoms", (2, 1, 0), np.nan), ("atoms", (0, 0, 0), 2e5), ("labels", 3, 3)]
+)
+def test_values_that_no_structure_has_are_not_written(items, tmp_path, field, place, value):
+    """Atoms without numbers or out of this world, and labels without a meaning."""
+    getattr(items[0], field)[place] = value
+    with pytest.raises(DataError, match=f"{field} holds values outside"):
+        write_store(tmp_path, items, [], {})
+
+
+def test_a_store_version_1_is_replaced_whole(items, tmp_path):
+    """Its arrays go when the new ones are in place."""
+    write_store(tmp_path, items, [], {})
+    as_version(tmp_path, 2)
+    write_store(tmp_path, items[:2], [], {})
+    assert sorted(path.name.partition("-")[0] for path in tmp_path.iterdir()) == ["arrays", "manifest.json"]
+    assert len(Store(tmp_path)) == 2

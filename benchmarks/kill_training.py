@@ -1,0 +1,117 @@
+"""Kill a training by SIGKILL at many places, resume it each time, and compare it with an unbroken one, byte by byte.
+
+    python benchmarks/kill_training.py --kills 20 --out benchmarks/results/kill_training.json
+
+A small VAE on scikit-learn's digits; a checkpoint after every step. A third of the kills fall between steps, the
+others into a save: between two of its files, or after the new checkpoint has its name and before older ones go.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+STEPS = 12
+PLACES = ("step", "file", "name")
+CONFIG = {
+    "space": {"name": "image", "height": 8, "width": 8, "channels": 1, "levels": 2, "binary": True},
+    "encoder": {"name": "perceptron", "height": 8, "width": 8, "channels": 1, "scalar_dim": 1, "dim": 16},
+    "family": {"name": "vae", "latent_dim": 4, "pool": True, "warmup": 0},
+    "conditions": ["class_label"],
+}
+
+
+def work(run: Path, place: str, number: int) -> None:
+    """Train to the end, or to the kill.
+
+    Args:
+        run: folder of the run.
+        place: where the kill falls; "" for none.
+        number: of the passes of that place before it.
+    """
+    import torch
+
+    from protgen.data.images import ImageBatches, binarise, load_images
+    from protgen.models.model import build_model
+    from protgen.training import checkpoint
+    from protgen.training.loop import train
+    from protgen.training.settings import Machine, TrainSettings
+
+    left = [number]
+
+    def passed(here: str) -> None:
+        left[0] -= here == place
+        if place and left[0] < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    save, move = checkpoint.save_tensors, checkpoint.move_folder
+    checkpoint.save_tensors = lambda tensors, path: (save(tensors, path), passed("file"))
+    checkpoint.move_folder = lambda source, target: (move(source, target), passed("name"))
+    images = load_images("digits").of("train")
+    batches = ImageBatches(images, 50, 3, lambda batch, rng: binarise(batch, images.levels, rng))
+    torch.manual_seed(0)
+    settings = TrainSettings(steps=STEPS, warmup=1, bf16=False, log_every=3, checkpoint_minutes=0)
+    on_progress = lambda _: passed("step")  # noqa: E731
+    train(build_model(CONFIG), batches, settings, run=run, machine=Machine("cpu"), on_progress=on_progress)
+
+
+def started(run: Path, place: str = "", number: int = 0) -> int:
+    """The exit status of a process that trains."""
+    command = [sys.executable, __file__, "--work", str(run), place, str(number)]
+    return subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    """What is compared: the last checkpoint's tensors, the curve and the model."""
+    last = run / "checkpoints" / f"step_{STEPS:08d}"
+    files = [*last.glob("*.safetensors"), run / "losses.csv", *(run / "model").iterdir()]
+    return {path.relative_to(run).as_posix(): path.read_bytes() for path in sorted(files)}
+
+
+def kill_and_compare(folder: Path, kills: int, seed: int) -> dict[str, int | bool | list[str]]:
+    """Kill a run many times, and compare it with an unbroken one.
+
+    Args:
+        folder: for both.
+        kills: how many; each falls within the next few steps.
+        seed: of their places.
+    """
+    rng, places = random.Random(seed), []
+    assert started(folder / "straight") == 0
+    cut = folder / "cut"
+    for k in range(kills):
+        # A kill that comes before the first checkpoint of its process is one more try of the same step.
+        places.append(PLACES[k % len(PLACES)])
+        status = started(cut, places[-1], 0 if places[-1] != "file" else rng.randrange(3))
+        assert status in (-signal.SIGKILL, 0), status
+    assert started(cut) == 0
+    same = contents(folder / "straight") == contents(cut)
+    return {"kills": kills, "steps": STEPS, "places": places, "same_bytes": same}
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--work", nargs=3)
+    options = parser.parse_args()
+    if options.work:
+        work(Path(options.work[0]), options.work[1], int(options.work[2]))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        found = kill_and_compare(Path(folder), options.kills, options.seed)
+    print(json.dumps(found))
+    if options.out:
+        options.out.write_text(json.dumps(found, indent=1) + "\n")
+    assert found["same_bytes"]
+
+
+if __name__ == "__main__":
+    main()
