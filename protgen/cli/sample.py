@@ -14,11 +14,14 @@ from protgen.cli.interruption import Interrupted
 from protgen.cli.option_groups import grouped
 from protgen.cli.options import Asked, RunOptions, SettingsOptions, prepare_job
 from protgen.errors import ProtgenError, UsageError
+from protgen.folder_lock import locked
 
 if TYPE_CHECKING:
     from protgen.cli.design_folder import DesignFolder
     from protgen.generation.job import Job
     from protgen.types import JSON
+
+TASK = "protgen sample"  # as the lock of its folder names it
 
 
 class FileFormat(StrEnum):
@@ -55,10 +58,11 @@ def sample(
     begun = time.monotonic()
     by = best.ranking(run.n)
     planned = plan(out, run, asked, settings, file_format, trajectory=trajectory, keep_numbering=keep_numbering)
-    make(planned, resume=resume, overwrite=overwrite)
-    kept = None if by is None or best.best is None else keep_best(planned.folder, by, best.best)
-    if not no_pictures:
-        draw(planned.folder, kept)
+    with locked(planned.folder.path, TASK):
+        fill(planned, resume=resume, overwrite=overwrite)
+        kept = None if by is None or best.best is None else keep_best(planned.folder, by, best.best)
+        if not no_pictures:
+            draw(planned.folder, kept)
     seconds = time.monotonic() - begun
     if as_json:
         print_json(summary(planned.folder, planned.job, seconds, kept))
@@ -154,9 +158,7 @@ def make(run: Making, *, resume: bool, overwrite: bool) -> None:
     Raises:
         LockedError: if another run fills the folder.
     """
-    from protgen.folder_lock import locked
-
-    with locked(run.folder.path, "protgen sample"):
+    with locked(run.folder.path, TASK):
         fill(run, resume=resume, overwrite=overwrite)
 
 
