@@ -80,7 +80,7 @@ def check_about(config: JSON) -> None:
         ConfigError: if it cannot be read.
     """
     about = config.get("about", {})
-    bounds = about.get("lengths", [1, 1]) if isinstance(about, Mapping) else None
-    good = isinstance(bounds, list | tuple) and len(bounds) == 2 and all(type(x) is int and x > 0 for x in bounds)
-    if not good or bounds[0] > bounds[1]:
+    bounds = about.get("lengths", [1, 1]) if isinstance(about, Mapping) else []
+    whole = isinstance(bounds, list | tuple) and len(bounds) == 2 and all(type(x) is int for x in bounds)
+    if not whole or not 0 < bounds[0] <= bounds[1]:
         raise ConfigError("about: lengths are two whole numbers, the shorter first")

@@ -179,3 +179,15 @@ def test_class_label_learns_is_dropped_and_is_measured(rng):
         ClassLabel(7).adherence(object())
     with pytest.raises(UsageError, match="0 to 9"):
         ClassLabel(10)
+
+
+def test_images_are_unpacked_to_the_limit_alone(tmp_path, monkeypatch):
+    """A gzipped file of exactly the limit is read, one byte more is not; 200 MB by default."""
+    path = tmp_path / "labels.gz"
+    path.write_bytes(gzip.compress(bytes([0, 0, 8, 1]) + (92).to_bytes(4, "big") + bytes(92)))
+    assert images.MOST_BYTES == 200_000_000
+    monkeypatch.setattr("protgen.data.images.MOST_BYTES", 100)
+    assert images.read_idx(path, 1).shape == (92,)
+    monkeypatch.setattr("protgen.data.images.MOST_BYTES", 99)
+    with pytest.raises(DataError, match="holds more than 99 bytes"):
+        images.read_idx(path, 1)
