@@ -1,7 +1,7 @@
 """Adam over one tensor of coordinates.
 
-To the bit the steps of `torch.optim.Adam` on a CPU. That optimizer imports torch's compiler when it is made, which takes
-longer than one design.
+To the bit the steps of `torch.optim.Adam` on a CPU. That optimizer imports torch's compiler when it is made, which
+takes longer than one design.
 """
 
 import torch

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 
@@ -50,7 +50,7 @@ class RadialBasis(nn.Module):
 
 
 class RelativePosition(nn.Module):
-    """Learned embedding of the clipped offset j - i along the chain: (l,) -> (l, l, dim).
+    """Learned embedding of the clipped offset j - i along the chain: (*n) -> (*n, dim).
 
     Reference: Jumper et al. 2021, supplement algorithm 4.
     """
@@ -60,8 +60,6 @@ class RelativePosition(nn.Module):
         self.reach = reach
         self.table = nn.Embedding(2 * reach + 1, dim)
 
-    def forward(self, length: int, device: torch.device) -> Float[Tensor, "l l dim"]:
-        """Embeddings of all offsets of a chain of that length."""
-        index = torch.arange(length, device=device)
-        offset = (index[None, :] - index[:, None]).clamp(-self.reach, self.reach)
-        return self.table(offset + self.reach)
+    def forward(self, offset: Int[Tensor, "*n"]) -> Float[Tensor, "*n dim"]:
+        """Embeddings of offsets."""
+        return self.table(offset.clamp(-self.reach, self.reach) + self.reach)
