@@ -1,7 +1,7 @@
 """Memory of the encoders on a long chain, and memory and CPU time side by side at equal parameters.
 
     python benchmarks/encoders.py --out benchmarks/results/encoders [--parts memory,scaling] [--seed 0]
-        [--lengths 100,250,500,1000] [--parameters 1000000] [--names egnn,gvp]
+        [--lengths 100,250,500,1000] [--parameters 1000000] [--names egnn,frame_attention:neighbours=32]
 
 Both parts run a forward and a backward pass over random backbone frames with an estimate for self-conditioning, in
 float32 on one thread of a CPU, each encoder and length in a process of its own. `memory` takes the longest chain and
@@ -39,7 +39,7 @@ BAR = 4096  # MB, forward and backward of 1,000 residues by a graph encoder
 
 
 def build(name: str, **keywords: object) -> Encoder:
-    return registry.build("encoders", name, residue_dim=RESIDUE, global_dim=WHOLE, **keywords)
+    return registry.build("encoders", name.partition(":")[0], residue_dim=RESIDUE, global_dim=WHOLE, **keywords)
 
 
 def count(encoder: Encoder) -> int:
@@ -47,8 +47,10 @@ def count(encoder: Encoder) -> int:
 
 
 def configured(name: str) -> dict:
-    """Keywords of the encoder's configuration file."""
-    config = load_config([f"encoder={name}", "data.store=none", "run=none"]).model["encoder"]
+    """Keywords of the encoder's configuration file, one of them changed by a name such as `egnn:blocks=4`."""
+    name, _, change = name.partition(":")
+    changes = [f"encoder.{change}"] if change else []
+    config = load_config([f"encoder={name}", *changes, "data.store=none", "run=none"]).model["encoder"]
     return {key: value for key, value in config.items() if key != "name"}
 
 

@@ -1,23 +1,30 @@
-"""Time and memory to read 100,000 atoms, half and twice that, and a chain of 100 residues as .pdb.gz.
+"""Time and memory to read 100,000 atoms, half and twice that, and processor time of small files beside gemmi's.
 
-Run: python benchmarks/reader.py [--atoms 100000]. Writes a table to standard output. Each large read runs in
-a process of its own, so that its peak memory above the import is its own.
+Run: python benchmarks/reader.py [--atoms 100000] [--files FOLDER]. Writes tables to standard output. Each large read
+runs in a process of its own, so that its peak memory above the import is its own. The small files are those of a
+folder, 200 at most, or else a chain of 100 residues as .pdb.gz. Both readers take turns file by file, so that other
+work on the machine is the same for both.
 """
 
 import argparse
 import multiprocessing
+import random
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import gemmi
 import numpy as np
 
+from protgen.structure.file_names import is_structure_name
 from protgen.structure.ideal import add_cb, ideal_helix
 from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
 from protgen.structure.writer import write_cif, write_pdb
 
 CHAIN = 500  # residues a chain
+SMALL = 200  # small files read
 
 
 def make_protein(n_atoms: int) -> Protein:
@@ -73,32 +80,51 @@ def in_own_process(path: Path) -> tuple[float, float, int]:
     return answer
 
 
+def small_files(folder: str | None, chain: Path) -> list[Path]:
+    """200 files of a folder, by a seed, or else one chain so many times."""
+    if folder is None:
+        write_pdb(Protein.from_backbone(ideal_helix(100)), chain)
+        return [chain] * SMALL
+    files = sorted(path for path in Path(folder).rglob("*") if is_structure_name(path))
+    return random.Random(0).sample(files, min(SMALL, len(files)))
+
+
+def cpu_ms(read: Callable[[str], object], path: Path) -> float:
+    start = time.process_time()
+    read(str(path))
+    return 1e3 * (time.process_time() - start)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--atoms", type=int, default=100_000)
-    n_atoms = parser.parse_args().atoms
+    parser.add_argument("--files", help="folder of small files; 0 atoms leave out the large ones")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        print("| file | atoms | s | MB above import |\n|---|---|---|---|")
-        for factor in (0.5, 1, 2):
-            protein = make_protein(int(n_atoms * factor))
-            for suffix in (".pdb", ".cif", ".cif.gz"):
-                path = Path(folder) / f"x{suffix}"
-                if suffix != ".pdb":
-                    write_cif(protein, path)
-                elif len(protein.chains) > 62:
-                    continue  # no names left for the chains
-                else:
-                    write_large_pdb(protein, path)
-                seconds, megabytes, atoms = in_own_process(path)
-                print(f"| {suffix} | {atoms:,} | {seconds:.2f} | {megabytes:.0f} |")
-        path = Path(folder) / "small.pdb.gz"
-        write_pdb(Protein.from_backbone(ideal_helix(100)), path)
-        times = []
-        for _ in range(200):
-            start = time.perf_counter()
+        if options.atoms:
+            print("| file | atoms | s | MB above import |\n|---|---|---|---|")
+            for factor in (0.5, 1, 2):
+                large_files(make_protein(int(options.atoms * factor)), Path(folder))
+        files = small_files(options.files, Path(folder) / "small.pdb.gz")
+        for path in files[:20]:
             read_structure(path)
-            times.append(time.perf_counter() - start)
-        print(f"\n100 residues, .pdb.gz: median {1e3 * float(np.median(times)):.1f} ms")
+        times = np.array([[cpu_ms(read, path) for read in (read_structure, gemmi.read_structure)] for path in files])
+        ours, theirs = np.median(times, axis=0)
+        print(f"\n{len(files)} small files, CPU ms each (median): {ours:.2f}, gemmi {theirs:.2f}")
+
+
+def large_files(protein: Protein, folder: Path) -> None:
+    """Print a row for each format."""
+    for suffix in (".pdb", ".cif", ".cif.gz"):
+        path = folder / f"x{suffix}"
+        if suffix != ".pdb":
+            write_cif(protein, path)
+        elif len(protein.chains) > 62:
+            continue  # no names left for the chains
+        else:
+            write_large_pdb(protein, path)
+        seconds, megabytes, atoms = in_own_process(path)
+        print(f"| {suffix} | {atoms:,} | {seconds:.2f} | {megabytes:.0f} |")
 
 
 if __name__ == "__main__":

@@ -17,10 +17,12 @@ import importlib
 import importlib.metadata
 import inspect
 import multiprocessing
+import os
 import pkgutil
 import re
 import sys
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,9 +97,15 @@ def own_plugins(kind: str) -> dict[str, Plugin]:
     """The plug-ins in protgen's package of a kind, found by reading its files."""
     if kind not in BASES:
         raise ConfigError(f"no kind of plug-in {kind!r}: {nearest(kind, sorted(BASES))}")
-    package = importlib.import_module(f"protgen.{kind}")
+    folders = tuple(importlib.import_module(f"protgen.{kind}").__path__)
+    return dict(_own_plugins(kind, folders, state_of(folders)))
+
+
+@functools.lru_cache(maxsize=len(BASES))
+def _own_plugins(kind: str, folders: tuple[str, ...], state: tuple[tuple[str, int, int], ...]) -> dict[str, Plugin]:
+    """The same, found once for each state of the files: a command asks for the plug-ins of a kind time and again."""
     found: dict[str, Plugin] = {}
-    for module in pkgutil.iter_modules(package.__path__):
+    for module in pkgutil.iter_modules(folders):
         if module.name == "base" or module.name.startswith("_"):
             continue
         base = (f"protgen.{kind}.base", BASES[kind])
@@ -108,6 +116,12 @@ def own_plugins(kind: str) -> dict[str, Plugin]:
                 )
             found[each.name] = Plugin(each.name, each.module, each.attribute)
     return found
+
+
+def state_of(folders: Sequence[str]) -> tuple[tuple[str, int, int], ...]:
+    """Name, time and size of what lies in folders, but for what begins with an underscore."""
+    entries = [entry for folder in folders for entry in os.scandir(folder) if not entry.name.startswith("_")]
+    return tuple(sorted((entry.path, entry.stat().st_mtime_ns, entry.stat().st_size) for entry in entries))
 
 
 def other_plugins(kind: str, own: dict[str, Plugin]) -> dict[str, Plugin]:

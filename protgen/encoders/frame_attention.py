@@ -1,8 +1,10 @@
 """Frame attention over residues: an SE(3)-equivariant encoder of noisy backbone frames.
 
-Invariant point attention with dense pair features, alternating with exact relative frames of chain neighbours and a
+Invariant point attention with pair features, alternating with exact relative frames of chain neighbours and a
 move of the frames; the frames a block sees are those the last one moved. Exactly equivariant: all learned functions
-act on invariants of relative frames.
+act on invariants of relative frames. By default every residue sees every other, at a cost that grows with the square
+of the length; with `neighbours` each sees its neighbours, at a cost that grows with the length. The weights are the
+same for both.
 """
 
 from dataclasses import dataclass
@@ -23,6 +25,8 @@ from protgen.nn.frame_attention import (
     PairFeatures,
     frame_vectors,
 )
+from protgen.nn.graph import Wiring
+from protgen.nn.pairs import AllPairs, Pairs, neighbours_of
 from protgen.types import Conditioning, Features, State
 
 
@@ -50,12 +54,13 @@ class Block(nn.Module):
         frames: tuple[Tensor, Tensor],
         mask: Tensor,
         step: Tensor,
+        pairs: Pairs,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Updated scalars and frames; `pair` is pair features and this block's attention bias."""
         rots, trans = frames
         scale_a, shift_a, scale_t, shift_t = self.modulation(globals)[:, None].chunk(4, dim=-1)
         x = self.norm_attention(scalars) * (1 + scale_a) + shift_a
-        scalars = scalars + self.attention(x, *pair, rots, trans, mask)
+        scalars = scalars + self.attention(x, *pair, rots, trans, mask, pairs)
         scalars = scalars + self.joints(rots, trans, mask)
         x = self.norm_transition(scalars) * (1 + scale_t) + shift_t
         scalars = scalars + self.transition(x)
@@ -69,14 +74,17 @@ class PairSettings:
     Attributes:
         pair_dim: their width.
         refresh: block before which they are computed anew from the frames moved so far; at least 1.
+        neighbours: how many of the nearest residues each residue sees; it also sees some along the chain
+            (`nn/graph.py`) and those of which a pair is asked. None: it sees all.
     """
 
     pair_dim: int = 32
     refresh: int = 3
+    neighbours: int | None = None
 
 
 class FrameAttentionEncoder(Encoder):
-    """Frame attention (IPA-like) over all pairs of residues.
+    """Frame attention (IPA-like) over all pairs of residues, or over neighbours.
 
     Args:
         residue_dim, global_dim: widths of the conditioning it reads.
@@ -88,7 +96,7 @@ class FrameAttentionEncoder(Encoder):
         asked_dim: width of what is asked of pairs of residues.
 
     Raises:
-        ConfigError: if `refresh` names no block.
+        ConfigError: if `refresh` names no block, or `neighbours` is no positive number.
     """
 
     symmetry = "SE3"
@@ -118,8 +126,11 @@ class FrameAttentionEncoder(Encoder):
         pair_dim, refresh = pairs.pair_dim, pairs.refresh
         if not 1 <= refresh <= blocks:
             raise ConfigError(f"refresh is {refresh} and blocks is {blocks}; give a refresh from 1 to blocks")
+        if pairs.neighbours is not None and pairs.neighbours < 1:
+            raise ConfigError(f"neighbours is {pairs.neighbours}; give 1 or more, or null for all residues")
         self.scalar_dim = dim
         self.refresh = refresh
+        self.wiring = None if pairs.neighbours is None else Wiring(nearest=pairs.neighbours)
         self.embed_residue = nn.Linear(residue_dim + 16 + 1, dim)
         self.embed_global = nn.Sequential(nn.Linear(global_dim + 64, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.joints_noisy = LocalJoints(dim)
@@ -148,7 +159,8 @@ class FrameAttentionEncoder(Encoder):
         if x_pred is not None:
             scalars = scalars + self.joints_x_pred(x_pred["rots"], x_pred["trans"], mask)
         guess = None if x_pred is None else (x_pred["rots"], x_pred["trans"])
-        pair = self.pair(scalars, frames, guess, asked=cond.pair, chains=cond.chains)
+        pairs = self.pairs(mask, [frames[1]] if guess is None else [frames[1], guess[1]], cond)
+        pair = self.pair(scalars, frames, guess, pairs=pairs, asked=cond.pair)
 
         # A unit output moves a frame by about what is still unknown at this noise level.
         step = (0.3 + 6.0 * t.to(frames[1].dtype))[:, None, None]
@@ -157,8 +169,24 @@ class FrameAttentionEncoder(Encoder):
             if number == self.refresh:
                 # Detached: gradients reach the frames through the blocks; through all pairs they cost too much.
                 seen = frames[0].detach(), frames[1].detach()
-                pair = pair + self.pair_refreshed(scalars, seen, asked=cond.pair, chains=cond.chains)
+                pair = pair + self.pair_refreshed(scalars, seen, pairs=pairs, asked=cond.pair)
                 bias += self.bias_refreshed(pair).unbind(1)
-            scalars, frames = block(scalars, globals, (pair, bias[number]), frames, mask, step)
+            scalars, frames = block(scalars, globals, (pair, bias[number]), frames, mask, step, pairs)
 
         return Features(scalars, frame_vectors((state["rots"], state["trans"]), frames))
+
+    def pairs(self, mask: Tensor, positions: list[Tensor], cond: Conditioning) -> Pairs:
+        """Which pairs of residues it looks at.
+
+        Neighbours are near in the noisy state or in an estimate: at high noise only the estimate predicts the final
+        neighbours.
+
+        Args:
+            mask: (b, l) which residues are real.
+            positions: (b, l, 3) each, Å.
+            cond: requests of pairs, and chains.
+        """
+        if self.wiring is None:
+            return AllPairs(mask.shape[1], mask.device, cond.chains)
+        wanted = None if cond.pair is None or self.pair.asked is None else (cond.pair != 0).any(-1)
+        return neighbours_of(mask, positions, self.wiring, wanted, cond.chains)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from protgen.folding.pair_potential import FIRST, STEP, PairPotential
 from protgen.folding.trrosetta_network import Distributions
+from protgen.geometry.adam import Adam
 from protgen.geometry.internal import IDEAL_ANGLES, place
 
 HELIX, STRAND, TURNED = (-62.0, -42.0), (-110.0, 130.0), (-70.0, -30.0)  # degrees: phi, psi of the starts
@@ -53,16 +54,14 @@ def descend(found: Distributions, settings: DescentSettings, seed: int = 0) -> F
     generator = torch.Generator().manual_seed(seed)
     potential = PairPotential(found)
     torsions = start(found.distance, settings.restarts, generator).requires_grad_()
-    optimizer = torch.optim.Adam([torsions], lr=settings.rate, betas=(0.9, 0.98))
+    adam = Adam(torsions, betas=(0.9, 0.98))
     steps = [reach for n, reach in settings.stages for _ in range(n)]
     for step, reach in enumerate(steps):
         done = step / len(steps)
-        optimizer.param_groups[0]["lr"] = settings.rate * (0.05 + 0.475 * (1 + math.cos(math.pi * done)))
-        optimizer.zero_grad()
         share = settings.share if done < 0.75 else 1.0
         energy = potential.energy(build(torsions), reach, share, generator) + pull(torsions)
-        energy.sum().backward()
-        optimizer.step()
+        (slope,) = torch.autograd.grad(energy.sum(), torsions)
+        adam.step(slope, settings.rate * (0.05 + 0.475 * (1 + math.cos(math.pi * done))))
         if done < 0.6:
             with torch.no_grad():
                 torsions += settings.noise * torch.randn(torsions.shape, generator=generator)

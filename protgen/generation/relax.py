@@ -14,6 +14,7 @@ from torch import Tensor
 
 from protgen.geometry import constants as ideal
 from protgen.geometry import frames, so3
+from protgen.geometry.adam import Adam
 from protgen.samplers.energy import Energy
 from protgen.spaces.backbone import Backbone
 from protgen.types import State
@@ -173,11 +174,8 @@ def relax_frames(
         move = torch.zeros(b, length, 6, device=state.mask.device, requires_grad=True)
         # eps of the size of a gradient worth following: with the usual 1e-8, residues that are fine would move by
         # the sign of rounding errors.
-        optimizer = torch.optim.Adam([move], lr=rate, betas=(0.9, 0.95), eps=1.0)
+        adam = Adam(move, betas=(0.9, 0.95), epsilon=1.0)
         for step in range(steps):
-            for group in optimizer.param_groups:
-                group["lr"] = rate * (1 - step / steps)
-            optimizer.zero_grad()
             moved = displace(state, move) if tied is None else tied(displace(state, move))
             atoms = with_closing_oxygen(space.observe(moved), state.mask, rings)
             total = energy(moved, atoms, state, pairs, pull)
@@ -186,10 +184,10 @@ def relax_frames(
             if kept is not None:
                 risen = (kept(atoms, state.mask) - before).clamp(min=0)
                 total = total + (KEPT_WEIGHT * risen / (1 + before)).sum()
-            total.backward()
-            if kept is not None and move.grad is not None:
-                move.grad.nan_to_num_(0.0, 0.0, 0.0)  # a user's function may have no slope somewhere
-            optimizer.step()
+            (slope,) = torch.autograd.grad(total, move)
+            if kept is not None:
+                slope.nan_to_num_(0.0, 0.0, 0.0)  # a user's function may have no slope somewhere
+            adam.step(slope, rate * (1 - step / steps))
         moved = displace(state, move.detach())
         relaxed = space.project(moved if tied is None else tied(moved))
         return relaxed if kept is None else taken_back(space, relaxed, kept, before)

@@ -50,10 +50,16 @@ def chain_offsets(
         device: of the result.
         chains: number of the chain of each position; None for one chain, the same in all examples.
     """
+    spots = chain_spots(length, device, chains)
+    return spots[..., None, :] - spots[..., :, None]
+
+
+def chain_spots(
+    length: int, device: torch.device, chains: Int[Tensor, "b l"] | None = None
+) -> Int[Tensor, "l"] | Int[Tensor, "b l"]:
+    """Places along a chain from which offsets are counted; arguments as of `chain_offsets`."""
     index = torch.arange(length, device=device)
-    if chains is not None:
-        index = index + CHAINS_APART * chains
-    return index[..., None, :] - index[..., :, None]
+    return index if chains is None else index + CHAINS_APART * chains
 
 
 class RadialBasis(nn.Module):
@@ -78,7 +84,7 @@ class RadialBasis(nn.Module):
 
 
 class RelativePosition(nn.Module):
-    """Learned embedding of the clipped offset j - i along the chain: (l,) -> (l, l, dim), or (b, l, l, dim).
+    """Learned embedding of the clipped offset j - i along the chain: (*n) -> (*n, dim).
 
     Reference: Jumper et al. 2021, supplement algorithm 4.
     """
@@ -88,9 +94,6 @@ class RelativePosition(nn.Module):
         self.reach = reach
         self.table = nn.Embedding(2 * reach + 1, dim)
 
-    def forward(
-        self, length: int, device: torch.device, chains: Int[Tensor, "b l"] | None = None
-    ) -> Float[Tensor, "l l dim"] | Float[Tensor, "b l l dim"]:
-        """Embeddings of all offsets of a chain of that length; arguments as of `chain_offsets`."""
-        offset = chain_offsets(length, device, chains).clamp(-self.reach, self.reach)
-        return self.table(offset + self.reach)
+    def forward(self, offset: Int[Tensor, "*n"]) -> Float[Tensor, "*n dim"]:
+        """Embeddings of offsets."""
+        return self.table(offset.clamp(-self.reach, self.reach) + self.reach)

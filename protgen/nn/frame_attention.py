@@ -6,11 +6,12 @@ under autocast only the matrix products run in bfloat16.
 """
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from protgen.geometry import frames
 from protgen.nn.embedding import RadialBasis, RelativePosition
+from protgen.nn.pairs import Pairs
 from protgen.nn.precision import full_precision, product_dtype
 
 # Of what is asked of pairs. Its weights begin at zero and hear of a few pairs in a thousand: so they grow as fast as at
@@ -19,24 +20,8 @@ ASKED_GAIN = 32.0
 NEIGHBOURS = (-3, -2, -1, 1, 2, 3)  # chain offsets whose exact relative frames every residue sees
 
 
-@full_precision
-def relative_frames(
-    rots: Float[Tensor, "b l 3 3"], trans: Float[Tensor, "b l 3"]
-) -> tuple[Float[Tensor, "b l l"], Float[Tensor, "b l l 3"], Float[Tensor, "b l l 9"]]:
-    """For each pair: CA distance (Å), the unit direction of j seen from i, and the rotation from i to j."""
-    batch, length = trans.shape[:2]
-    difference = trans[:, None, :] - trans[:, :, None]
-    distance = (difference.square().sum(-1) + 1e-6).sqrt()
-    direction = torch.einsum("bijk,bikc->bijc", difference / distance[..., None], rots)
-    # All R_i^T R_j at once, as one matrix product.
-    rows = rots.transpose(-1, -2).reshape(batch, length * 3, 3)
-    columns = rots.permute(0, 2, 1, 3).reshape(batch, 3, length * 3)
-    rotation = (rows @ columns).reshape(batch, length, 3, length, 3).transpose(2, 3)
-    return distance, direction, rotation.reshape(batch, length, length, 9)
-
-
 class PairFeatures(nn.Module):
-    """Pair features from relative frames, chain offset, the two residues' scalars and y: (b, l, l, dim).
+    """Pair features from relative frames, chain offset, the two residues' scalars and y: (b, l, m, dim).
 
     Args:
         scalar_dim: width of residue scalars.
@@ -64,38 +49,32 @@ class PairFeatures(nn.Module):
         self,
         scalars: Float[Tensor, "b l d"],
         *sets: tuple[Tensor, Tensor] | None,
+        pairs: Pairs,
         asked: Float[Tensor, "b l l p"] | None = None,
-        chains: Int[Tensor, "b l"] | None = None,
-    ) -> Float[Tensor, "b l l dim"]:
-        """Pair features; a set of frames that is None adds nothing, nor do requests that are None.
-
-        Args:
-            scalars: of residues.
-            sets: rotations and positions of residues.
-            asked: of pairs.
-            chains: number of the chain of each position; None for one chain.
-        """
-        # Terms that broadcast are summed before: every pass over (b, l, l, hidden) is expensive.
-        rows = self.left(scalars)[:, :, None] + self.offset(scalars.shape[1], scalars.device, chains).to(scalars.dtype)
-        hidden = (rows + self.right(scalars)[:, None]).to(product_dtype(scalars))
+    ) -> Float[Tensor, "b l m dim"]:
+        """Features of the pairs; a set of frames that is None adds nothing, nor do requests that are None."""
+        # Terms that broadcast are summed before: every pass over (b, l, m, hidden) is expensive.
+        rows = self.left(scalars)[:, :, None] + self.offset(pairs.offsets()).to(scalars.dtype)
+        hidden = (rows + pairs.seen(self.right(scalars))).to(product_dtype(scalars))
         for read, one in zip(self.geometry, sets, strict=True):
             if one is not None:
-                hidden = hidden + read(self.invariants(*one, dtype=hidden.dtype))
+                hidden = hidden + read(self.invariants(*one, pairs, dtype=hidden.dtype))
         if self.asked is None or asked is None:
             return self.out(nn.functional.relu(hidden))
         widths = [hidden.shape[-1], self.out.out_features]
-        inner, outer = self.asked(asked.to(hidden.dtype) * ASKED_GAIN).split(widths, dim=-1)
+        inner, outer = self.asked(pairs.asked(asked).to(hidden.dtype) * ASKED_GAIN).split(widths, dim=-1)
         return self.out(nn.functional.relu(hidden + inner)) + outer
 
-    def invariants(self, rots: Tensor, trans: Tensor, dtype: torch.dtype) -> Float[Tensor, "b l l k"]:
+    def invariants(self, rots: Tensor, trans: Tensor, pairs: Pairs, dtype: torch.dtype) -> Float[Tensor, "b l m k"]:
         """Radial functions of the distance, direction and rotation of each pair.
 
         Args:
             rots: rotations of residues.
             trans: positions, Å.
+            pairs: which.
             dtype: of the result.
         """
-        distance, direction, rotation = relative_frames(rots, trans)
+        distance, direction, rotation = pairs.relative_frames(rots, trans)
         parts = [self.radial(distance), torch.log1p(distance)[..., None] / 3, direction, rotation]
         return torch.cat([part.to(dtype) for part in parts], dim=-1)
 
@@ -146,18 +125,17 @@ class LocalJoints(nn.Module):
 
 
 class PairBias(nn.Module):
-    """Attention biases of several blocks from pair features, in one matrix product: (b, blocks, h, l, l)."""
+    """Attention biases of several blocks from pair features, in one matrix product: (b, blocks, h, l, m)."""
 
     def __init__(self, pair_dim: int, blocks: int, heads: int) -> None:
         super().__init__()
         self.blocks, self.heads = blocks, heads
         self.weight = nn.Parameter(torch.randn(blocks * heads, pair_dim) * pair_dim**-0.5)
 
-    def forward(self, pair: Float[Tensor, "b l l p"]) -> Float[Tensor, "b n h l l"]:
+    def forward(self, pair: Float[Tensor, "b l m p"]) -> Float[Tensor, "b n h l m"]:
         """Biases, one set for each block."""
-        b, length = pair.shape[:2]
         bias = self.weight @ pair.flatten(1, 2).transpose(1, 2)
-        return bias.reshape(b, self.blocks, self.heads, length, length)
+        return bias.reshape(len(pair), self.blocks, self.heads, *pair.shape[1:3])
 
 
 @full_precision
@@ -207,11 +185,12 @@ class FrameAttention(nn.Module):
     def forward(
         self,
         scalars: Float[Tensor, "b l d"],
-        pair: Float[Tensor, "b l l p"],
-        bias: Float[Tensor, "b h l l"],
+        pair: Float[Tensor, "b l m p"],
+        bias: Float[Tensor, "b h l m"],
         rots: Float[Tensor, "b l 3 3"],
         trans: Float[Tensor, "b l 3"],
         mask: Bool[Tensor, "b l"],
+        pairs: Pairs,
     ) -> Float[Tensor, "b l d"]:
         """Update of the scalars.
 
@@ -221,14 +200,15 @@ class FrameAttention(nn.Module):
             bias: of attention, from pairs.
             rots, trans: frames, Å.
             mask: which residues are real.
+            pairs: which residues see each other.
         """
         b, length, _ = scalars.shape
         q, k, v = self.qkv(scalars).reshape(b, length, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
         q_points, k_points, v_points = self.place_points(self.make_points(scalars), rots, trans)
-        attention = self.attend(q, k, q_points, k_points, bias, mask)
+        attention = self.attend(q, k, q_points, k_points, bias, mask, pairs)
 
-        scalar_out = (attention.to(v.dtype) @ v).transpose(1, 2).flatten(-2)
-        seen = self.gather_points(attention, v_points, rots, trans)
+        scalar_out = pairs.mixed(attention.to(v.dtype), v).transpose(1, 2).flatten(-2)
+        seen = self.gather_points(attention, v_points, rots, trans, pairs)
         norms = (seen.square().sum(-1) + 1e-8).sqrt()
         pair_out = (attention.to(pair.dtype).transpose(1, 2) @ pair).flatten(-2)
         parts = [scalar_out, seen.flatten(-2), norms, pair_out]
@@ -243,7 +223,8 @@ class FrameAttention(nn.Module):
         k_points: Tensor,
         bias: Tensor,
         mask: Bool[Tensor, "b l"],
-    ) -> Float[Tensor, "b h l l"]:
+        pairs: Pairs,
+    ) -> Float[Tensor, "b h l m"]:
         """Attention weights: softmax of q.k / sqrt(d) - w |q_points - k_points|^2 + bias.
 
         One matrix product gives all terms but the bias: |q|^2 is the same for every key and cancels in the softmax, and
@@ -254,6 +235,7 @@ class FrameAttention(nn.Module):
             q_points, k_points: query and key points, nm.
             bias: of pairs.
             mask: which residues are real.
+            pairs: which residues see each other.
         """
         dtype = q_points.dtype
         weight = nn.functional.softplus(self.point_weight)[:, None, None].to(dtype)
@@ -261,7 +243,7 @@ class FrameAttention(nn.Module):
         from_key = hidden - weight * k_points.square().sum(-1, keepdim=True)
         queries = torch.cat([q.to(dtype) * self.head_dim**-0.5, 2 * weight * q_points, torch.ones_like(from_key)], -1)
         keys = torch.cat([k.to(dtype), k_points, from_key], -1)
-        return (queries @ keys.transpose(-1, -2) + bias).softmax(-1)
+        return (pairs.scores(queries, keys) + bias).softmax(-1)
 
     def place_points(self, local: Tensor, rots: Tensor, trans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key (b, h, l, 3 p) and value points (b, h, l, 6 p), in nm, so that weights are of order one.
@@ -277,7 +259,7 @@ class FrameAttention(nn.Module):
         return q.flatten(-2), k.flatten(-2), v.flatten(-2)
 
     @full_precision
-    def gather_points(self, attention: Tensor, v_points: Tensor, rots: Tensor, trans: Tensor) -> Tensor:
+    def gather_points(self, attention: Tensor, v_points: Tensor, rots: Tensor, trans: Tensor, pairs: Pairs) -> Tensor:
         """Attended value points in the frame of the querying residue: (b, l, h * 2 p, 3), nm.
 
         Args:
@@ -285,9 +267,10 @@ class FrameAttention(nn.Module):
             v_points: value points, nm.
             rots: rotations of residues.
             trans: positions, Å.
+            pairs: which residues see each other.
         """
         b, _, length, _ = attention.shape
-        seen = (attention.to(trans.dtype) @ v_points).reshape(b, self.heads, length, 2 * self.points, 3)
+        seen = pairs.mixed(attention.to(trans.dtype), v_points).reshape(b, self.heads, length, 2 * self.points, 3)
         return seen_from(seen.permute(0, 2, 1, 3, 4).flatten(2, 3), rots, trans)
 
 

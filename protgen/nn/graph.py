@@ -97,18 +97,23 @@ class Graph:
 
 @full_precision
 def build_graph(
-    mask: Bool[Tensor, "b l"], positions: Positions, wiring: Wiring, index: Int[Tensor, "b l"] | None = None
+    mask: Bool[Tensor, "b l"],
+    positions: Positions,
+    wiring: Wiring,
+    index: Int[Tensor, "b l"] | None = None,
+    asked: Bool[Tensor, "b l l"] | None = None,
 ) -> Graph:
     """The edges of a batch.
 
-    The number of edges depends on the mask alone, so an encoder on a causal graph gives an earlier residue the same
-    bits whatever the later ones are.
+    The number of edges depends on the mask, and on what is asked, alone. So an encoder on a causal graph gives an
+    earlier residue the same bits whatever the later ones are.
 
     Args:
         mask: which residues are real.
         positions: one or more (b, l, 3), Å: two residues are as near as they are in the nearest of these.
         wiring: how many edges of each kind.
         index: (b, l) places along the chain; 0, 1, ... by default.
+        asked: (b, i, j) residues i that receive an edge from j whatever their distance; none by default.
     """
     b, length = mask.shape
     if index is None:
@@ -116,7 +121,7 @@ def build_graph(
     index = index.expand(b, -1)
     rows = range(0, length, ROWS)
     with torch.no_grad():
-        blocks = [choose(mask, positions, wiring, index, slice(start, start + ROWS)) for start in rows]
+        blocks = [choose(mask, positions, wiring, index, slice(start, start + ROWS), asked) for start in rows]
     example = torch.cat([edges[:, 0] for edges, _, _ in blocks])
     row = torch.cat([edges[:, 1] + start for (edges, _, _), start in zip(blocks, rows, strict=True)])
     column = torch.cat([edges[:, 2] for edges, _, _ in blocks])
@@ -138,7 +143,7 @@ def build_graph(
 
 
 def choose(
-    mask: Tensor, positions: Positions, wiring: Wiring, index: Tensor, rows: slice
+    mask: Tensor, positions: Positions, wiring: Wiring, index: Tensor, rows: slice, asked: Tensor | None
 ) -> tuple[Int[Tensor, "e 3"], Bool[Tensor, " e"], Int[Tensor, "b c"]]:
     """Edges (example, row, column) of a block of rows, which are fixed, and the cutoff of each row (itself: none)."""
     length = mask.shape[1]
@@ -147,6 +152,8 @@ def choose(
     if wiring.causal:
         allowed = allowed & (offset < 0)
     fixed = allowed & (offset.abs() <= wiring.sequence)
+    if asked is not None:
+        fixed = fixed | (allowed & asked[:, rows])
     fixed = fixed | draw_long_range(allowed & ~fixed, index, rows, wiring.long_range)
 
     distance = torch.stack([torch.cdist(x[:, rows], x, compute_mode="donot_use_mm_for_euclid_dist") for x in positions])

@@ -13,7 +13,7 @@ from protgen.structure.protein import ATOM_NAMES, CA, C, N, Protein
 from protgen.structure.read_warnings import WarningLog
 from protgen.structure.residue_names import STANDARD, UNKNOWN, is_foreign, parent
 
-_ELEMENT_OF = {"N": ("N",), "CA": ("C",), "C": ("C",), "O": ("O",), "CB": ("C",)}
+_ELEMENT_OF = {"N": "N", "CA": "C", "C": "C", "O": "O", "CB": "C"}
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,16 @@ def _standard(table: AtomTable, name: str) -> str:
 
 
 def _possible_rows(table: AtomTable) -> np.ndarray:
-    names, inverse = np.unique(table.residue_name, return_inverse=True)
-    possible = np.array([not is_foreign(name) for name in names.tolist()])
-    return np.flatnonzero(possible[inverse])
+    foreign = [name for name in set(table.residue_name.tolist()) if is_foreign(name)]
+    return np.flatnonzero(~np.isin(table.residue_name, foreign))
 
 
 def _slots(table: AtomTable) -> np.ndarray:
     """(n,) the place of each atom on the axis of `Protein`; -1 for others, a wrong element, no position."""
     slot = np.full(len(table), -1)
     for k, name in enumerate(ATOM_NAMES):
-        slot[(table.name == name) & np.isin(table.element, ("", *_ELEMENT_OF[name]))] = k
+        element = table.element
+        slot[(table.name == name) & ((element == "") | (element == _ELEMENT_OF[name]))] = k
     slot[np.isnan(table.xyz).any(axis=1)] = -1
     return slot
 
@@ -120,20 +120,20 @@ def _odd_runs(table: AtomTable, rows: np.ndarray, run: np.ndarray, start: np.nda
     odd = np.zeros(len(start), dtype=bool)
     odd[run[table.altloc[rows] != ""]] = True
     name = table.residue_name[rows]
-    odd[run[name != name[start][run]]] = True
+    odd[run[1:][(name[1:] != name[:-1]) & (run[1:] == run[:-1])]] = True
     ours = slot[rows] >= 0
-    counts = np.bincount(run[ours] * 5 + slot[rows][ours], minlength=5 * len(start))
-    return odd | (counts.reshape(-1, 5) > 1).any(axis=1)
+    counts = np.bincount(run[ours] * 5 + slot[rows][ours])
+    odd[np.flatnonzero(counts > 1) // 5] = True
+    return odd
 
 
 def _repeated_ids(table: AtomTable, first_rows: np.ndarray, odd: np.ndarray) -> dict[int, list[int]]:
     """Runs that share a residue id, as first run -> all its runs; they are marked odd."""
-    keys = zip(
-        table.chain[first_rows].tolist(),
-        table.number[first_rows].tolist(),
-        table.insertion[first_rows].tolist(),
-        strict=True,
-    )
+    keys = [
+        *zip(*(column[first_rows].tolist() for column in (table.chain, table.number, table.insertion)), strict=True)
+    ]
+    if len(set(keys)) == len(keys):
+        return {}
     seen: dict[tuple, list[int]] = {}
     for k, key in enumerate(keys):
         seen.setdefault(key, []).append(k)
@@ -189,9 +189,8 @@ def _replace_odd(
 
 def _belongs(table: AtomTable, residues: _Residues) -> np.ndarray:
     """(r,) bool; True for residues of a protein chain, False for ligands, free amino acids and the like."""
-    names, inverse = np.unique(table.residue_name[residues.row], return_inverse=True)
-    amino = np.array([parent(name) is not None or name in table.header.parents for name in names.tolist()], dtype=bool)
-    known = amino[inverse]
+    names = table.residue_name[residues.row].tolist()
+    known = np.array([parent(name) is not None or name in table.header.parents for name in names], dtype=bool)
     ca_only = residues.mask[:, CA] & (residues.n_atoms == 1)
     shaped = residues.mask[:, [N, CA, C]].all(axis=1) | ca_only
     hetero = table.hetero[residues.row]

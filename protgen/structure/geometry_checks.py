@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from protgen.structure.angles import dihedral
-from protgen.structure.links import backbone_torsions, links
+from protgen.structure.angles import cross, dihedral
+from protgen.structure.links import Links, links, phi_torsions
 from protgen.structure.protein import CA, CB, C, N, O, Protein
 from protgen.structure.read_warnings import WarningLog
 
@@ -14,6 +14,9 @@ FAR_BOND = 3.0  # Å; N-CA, CA-C or C-O twice their length
 NM_RANGE = (0.2, 0.6)  # CA to next CA, were the file in nm (0.38)
 MIN_SIGNS = 5  # residues needed to determine handedness
 WRONG_HANDED = 0.6  # fraction of wrong signs from which a structure counts as a mirror image
+_FIRST, _SECOND = np.triu_indices(5, 1)  # the pairs of atoms of a residue
+_BONDS = {(N, CA), (CA, C), (C, O), (CA, CB)}
+_MOST_APART = np.array([FAR_BOND if pair in _BONDS else np.inf for pair in zip(_FIRST, _SECOND, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,14 @@ class ChainBreak:
     n_missing: int
 
 
-def chain_breaks(protein: Protein) -> tuple[ChainBreak, ...]:
+def chain_breaks(protein: Protein, joints: Links | None = None) -> tuple[ChainBreak, ...]:
     """The chain breaks of a protein, by the definition of `protgen.structure.links`.
 
     Args:
         protein: of any number of chains.
+        joints: `links(protein)` when it is at hand.
     """
-    joints = links(protein)
+    joints = links(protein) if joints is None else joints
     jump = np.diff(protein.residue_numbers)
     distance = np.where(np.isnan(joints.ca_distance), joints.cn_distance, joints.ca_distance)
     return tuple(
@@ -52,7 +56,8 @@ def check_geometry(protein: Protein, log: WarningLog) -> None:
         protein: what was read.
         log: takes the warnings.
     """
-    breaks = chain_breaks(protein)
+    joints = links(protein)
+    breaks = chain_breaks(protein, joints)
     if breaks:
         first = breaks[0]
         cause = f"{first.n_missing} residues missing by number" if first.n_missing else "the numbering runs on"
@@ -67,7 +72,7 @@ def check_geometry(protein: Protein, log: WarningLog) -> None:
         bad = _degenerate(protein)
         if bad.any():
             log.add("degenerate_coordinates", residue_place(protein, int(np.flatnonzero(bad)[0])), int(bad.sum()))
-    if is_mirror_image(protein):
+    if is_mirror_image(protein, joints):
         log.add("mirror_image", f"{protein.name} as a whole")
 
 
@@ -87,12 +92,8 @@ def scale_looks_nm(protein: Protein) -> bool:
 def _degenerate(protein: Protein) -> np.ndarray:
     """(l,) bool; residues with atoms on top of each other or torn apart; all if the whole lies in a plane."""
     xyz = protein.atoms
-    bad = np.zeros(protein.length, dtype=bool)
-    for a in range(5):
-        for b in range(a + 1, 5):
-            bad |= np.linalg.norm(xyz[:, a] - xyz[:, b], axis=-1) < COINCIDENT
-    for a, b in ((N, CA), (CA, C), (C, O), (CA, CB)):
-        bad |= np.linalg.norm(xyz[:, a] - xyz[:, b], axis=-1) > FAR_BOND
+    apart = np.linalg.norm(xyz[:, _FIRST] - xyz[:, _SECOND], axis=-1)
+    bad = (apart < COINCIDENT).any(axis=1) | (apart > _MOST_APART).any(axis=1)
     bad[1:] |= np.linalg.norm(np.diff(xyz[:, CA], axis=0), axis=-1) < COINCIDENT
     present = xyz[protein.mask]
     if len(present) >= 8 and (np.ptp(present, axis=0) < 1e-6).any():
@@ -100,14 +101,19 @@ def _degenerate(protein: Protein) -> np.ndarray:
     return bad
 
 
-def is_mirror_image(protein: Protein) -> bool:
-    """True if handedness is wrong mostly: at CB if there are any, else by phi, else in CA helices."""
+def is_mirror_image(protein: Protein, joints: Links | None = None) -> bool:
+    """True if handedness is wrong mostly: at CB if there are any, else by phi, else in CA helices.
+
+    Args:
+        protein: of any number of chains.
+        joints: `links(protein)` when it is at hand.
+    """
     xyz = protein.atoms
     n, ca, c, cb = (xyz[:, k] for k in (N, CA, C, CB))
-    volume = np.einsum("ij,ij->i", cb - ca, np.cross(n - ca, c - ca))  # positive for L amino acids
+    volume = np.einsum("ij,ij->i", cb - ca, cross(n - ca, c - ca))  # positive for L amino acids
     signs = volume[np.isfinite(volume)]
     if len(signs) < MIN_SIGNS:
-        phi = backbone_torsions(protein)[0]
+        phi = phi_torsions(protein, links(protein) if joints is None else joints)
         signs = -phi[np.isfinite(phi) & (protein.residue_names != "GLY")]  # phi is negative for L
         if len(signs) < 2 * MIN_SIGNS:  # all glycine: a placeholder in designs, so it counts here
             signs = -phi[np.isfinite(phi)]

@@ -64,10 +64,12 @@ def links(protein: Protein) -> Links:
 
 def _ca_joined(xyz: np.ndarray, ca_distance: np.ndarray) -> np.ndarray:
     """(l - 1,) bool; CA-CA is that of a trans or of a cis peptide."""
-    omega = dihedral(xyz[:-1, CA], xyz[:-1, C], xyz[1:, N], xyz[1:, CA])
-    bonded = distance(xyz[1:, N], xyz[:-1, C]) <= PEPTIDE_BOND_LIMIT
-    turned = np.isnan(omega) | (bonded & (np.abs(omega) <= CIS_WIDTH))
-    return is_trans(ca_distance) | (is_cis(ca_distance) & turned)
+    joined, cis = is_trans(ca_distance), np.flatnonzero(is_cis(ca_distance))
+    before, after = xyz[cis], xyz[cis + 1]
+    omega = dihedral(before[:, CA], before[:, C], after[:, N], after[:, CA])
+    bonded = distance(after[:, N], before[:, C]) <= PEPTIDE_BOND_LIMIT
+    joined[cis] |= np.isnan(omega) | (bonded & (np.abs(omega) <= CIS_WIDTH))
+    return joined
 
 
 def is_trans(ca_distance: np.ndarray) -> np.ndarray:
@@ -96,11 +98,24 @@ def backbone_torsions(protein: Protein, joints: Links | None = None) -> tuple[np
     joints = links(protein) if joints is None else joints
     xyz = protein.atoms
     n, ca, c = xyz[:, N], xyz[:, CA], xyz[:, C]
-    phi, psi, omega = (np.full(protein.length, np.nan) for _ in range(3))
-    phi[1:] = np.where(joints.bonded, dihedral(c[:-1], n[1:], ca[1:], c[1:]), np.nan)
+    psi, omega = (np.full(protein.length, np.nan) for _ in range(2))
     psi[:-1] = np.where(joints.bonded, dihedral(n[:-1], ca[:-1], c[:-1], n[1:]), np.nan)
     omega[:-1] = np.where(joints.bonded, dihedral(ca[:-1], c[:-1], n[1:], ca[1:]), np.nan)
-    return phi, psi, omega
+    return phi_torsions(protein, joints), psi, omega
+
+
+def phi_torsions(protein: Protein, joints: Links) -> np.ndarray:
+    """(l,) the torsions phi of `backbone_torsions`, radians.
+
+    Args:
+        protein: any protein.
+        joints: `links(protein)`.
+    """
+    xyz = protein.atoms
+    phi = np.full(protein.length, np.nan)
+    turn = dihedral(xyz[:-1, C], xyz[1:, N], xyz[1:, CA], xyz[1:, C])
+    phi[1:] = np.where(joints.bonded, turn, np.nan)
+    return phi
 
 
 def ca_dihedrals(protein: Protein, joints: Links | None = None) -> np.ndarray:

@@ -1,12 +1,17 @@
-"""Turn the atom records of one PDB model into columns, each checked as raw text before it is a number."""
+"""Turn the atom records of one PDB model into columns, each checked as raw text before it is a number.
+
+A column holds few distinct texts, and coordinates few distinct shapes of text, so that what is said of a text is worked
+out once for each.
+"""
 
 import re
+from collections.abc import Callable
 
 import gemmi
 import numpy as np
 
 from protgen.errors import StructureError
-from protgen.structure.atom_table import NUMBER, AtomTable, check_range, map_unique, occupancy_of
+from protgen.structure.atom_table import NUMBER, AtomTable, check_range, occupancy_of
 from protgen.structure.pdb_scan import PdbScan
 from protgen.structure.read_warnings import WarningLog
 
@@ -16,6 +21,11 @@ _INTEGER = re.compile(rb" *-?\d+ *")
 _HYBRID36 = re.compile(rb"[A-Z][0-9A-Z]{3}|[a-z][0-9a-z]{3}")
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _AXES = "xyz"
+_LETTERS = np.array([chr(code).strip() for code in range(128)])
+_VALUES = np.zeros(128)  # of digits; 0 of other characters
+_VALUES[ord("0") : ord("9") + 1] = range(10)
+_SHAPES = np.arange(128, dtype=np.uint8)  # 0 for every digit; other characters as they are
+_SHAPES[ord("0") : ord("9") + 1] = ord("0")
 
 
 def pdb_table(scan: PdbScan, model: int, log: WarningLog) -> AtomTable:
@@ -31,34 +41,31 @@ def pdb_table(scan: PdbScan, model: int, log: WarningLog) -> AtomTable:
     """
     rows = scan.models[model]
     grid = _grid(scan, rows)
-    altloc, chain, insertion = (_text(grid, k, k + 1) for k in (16, 21, 26))
-    raw_name = _text(grid, 12, 16)
-    occupancy = map_unique(_text(grid, 54, 60), occupancy_of)
-    element = _elements(grid, raw_name, rows, log)
     return AtomTable(
-        name=np.char.upper(np.char.strip(raw_name)),
-        altloc=np.char.strip(altloc),
-        residue_name=np.char.upper(np.char.strip(_text(grid, 17, 20))),
-        chain=_chain_names(np.char.strip(chain), rows, log),
-        number=_numbers(grid, rows),
-        insertion=np.char.strip(insertion),
-        xyz=_coordinates(grid, rows),
-        occupancy=occupancy,
-        element=element,
+        name=_mapped(grid[:, 12:16], lambda text: text.strip().upper()),
+        altloc=_LETTERS[grid[:, 16]],
+        residue_name=_mapped(grid[:, 17:20], lambda text: text.strip().upper()),
+        chain=_chain_names(_LETTERS[grid[:, 21]], rows, log),
+        number=_numbers(grid[:, 22:26], rows),
+        insertion=_LETTERS[grid[:, 26]],
+        xyz=_coordinates(grid[:, 30:54], rows),
+        occupancy=_mapped(grid[:, 54:60], occupancy_of),
+        element=_elements(grid, rows, log),
         hetero=grid[:, 0] == ord("H"),
-        in_polymer=_before_ter(chain, scan.ters[model]),
+        in_polymer=_before_ter(_LETTERS[grid[:, 21]], scan.ters[model]),
         header=scan.header,
     )
 
 
 def _grid(scan: PdbScan, rows: list[int]) -> np.ndarray:
     """(n, 80) bytes; refuses what is not printable ASCII in the columns that matter."""
-    lines = scan.lines
-    grid = np.frombuffer(b"".join([lines[i][:WIDTH].ljust(WIDTH) for i in rows]), np.uint8).reshape(-1, WIDTH)
-    odd = ((grid < 32) | (grid > 126)).any(axis=1)
+    lines = [scan.lines[i] for i in rows]
+    whole = b"".join([line if len(line) == WIDTH else line[:WIDTH].ljust(WIDTH) for line in lines])
+    grid = np.frombuffer(whole, np.uint8).reshape(-1, WIDTH)
+    odd = (grid < 32) | (grid > 126)
     if odd.any():
-        i = int(np.flatnonzero(odd)[0])
-        column = int(np.flatnonzero((grid[i] < 32) | (grid[i] > 126))[0]) + 1
+        i = int(np.flatnonzero(odd.any(axis=1))[0])
+        column = int(np.flatnonzero(odd[i])[0]) + 1
         raise StructureError(
             f"line {rows[i] + 1}, column {column}: a tab, control or non-ASCII character in an atom record; "
             "its columns must be plain text and spaces"
@@ -70,44 +77,69 @@ def _grid(scan: PdbScan, rows: list[int]) -> np.ndarray:
     return grid
 
 
-def _bytes(grid: np.ndarray, start: int, stop: int) -> np.ndarray:
-    return np.ascontiguousarray(grid[:, start:stop]).view(f"S{stop - start}").ravel()
+def _distinct(columns: np.ndarray) -> tuple[list[bytes], np.ndarray, np.ndarray]:
+    """The distinct texts of n fields of k <= 8 bytes in order, the first field of each, and (n,) which a field has."""
+    n, k = columns.shape
+    padded = np.zeros((n, 8), np.uint8)
+    padded[:, :k] = columns
+    codes, first, inverse = np.unique(
+        padded.view(">u8").ravel().astype(np.uint64), return_index=True, return_inverse=True
+    )
+    raw = codes.astype(">u8").tobytes()
+    return [raw[8 * i : 8 * i + k] for i in range(len(codes))], first, inverse
 
 
-def _text(grid: np.ndarray, start: int, stop: int) -> np.ndarray:
-    return _bytes(grid, start, stop).astype(f"U{stop - start}")
+def _mapped(columns: np.ndarray, convert: Callable[[str], object]) -> np.ndarray:
+    """(n,) what `convert` makes of the text of each field of (n, k) bytes."""
+    texts, _, inverse = _distinct(columns)
+    return np.array([convert(text.decode("ascii")) for text in texts])[inverse]
 
 
-def _coordinates(grid: np.ndarray, rows: list[int]) -> np.ndarray:
-    """(n, 3) Å; every field must be a plain decimal number, its point where the rest of the file has it."""
-    fields = np.ascontiguousarray(grid[:, 30:54]).view("S8").ravel().tolist()
-    good = _COORDINATE.fullmatch
-    for k, text in enumerate(fields):
-        if not good(text):
-            shown = text.decode("ascii")
-            why = "blank" if not shown.strip() else "not a number"
-            raise StructureError(f"{_field_place(rows, k)} is {shown!r}, {why}")
-    _check_points(grid, rows)
-    xyz = np.array(fields).astype(float).reshape(-1, 3)
+def _coordinates(columns: np.ndarray, rows: list[int]) -> np.ndarray:
+    """(n, 3) Å; every field must be a plain decimal number, its point where the rest of the file has it.
+
+    A number is that of its digits, which is exact, by a power of ten: rounded once, as `float` rounds.
+    """
+    raw = np.ascontiguousarray(columns).reshape(-1, 8)
+    shapes, first, inverse = _distinct(_SHAPES[raw])
+    bad = [k for k, shape in zip(first.tolist(), shapes, strict=True) if not _COORDINATE.fullmatch(shape)]
+    if bad:
+        shown = raw[min(bad)].tobytes().decode("ascii")
+        why = "blank" if not shown.strip() else "not a number"
+        raise StructureError(f"{_field_place(rows, min(bad))} is {shown!r}, {why}")
+    _check_points(raw, shapes, inverse, rows)
+    weights = np.array([_weights(shape) for shape in shapes])
+    units = np.array([_unit(shape) for shape in shapes])
+    xyz = (np.einsum("kc,kc->k", _VALUES[raw], weights[inverse]) / units[inverse]).reshape(-1, 3)
     check_range(xyz, lambda i: f"line {rows[i] + 1}")
     return xyz
 
 
-def _check_points(grid: np.ndarray, rows: list[int]) -> None:
+def _weights(shape: bytes) -> list[float]:
+    """(8,) powers of ten of the characters of a number without its point."""
+    return [10.0 ** shape[k + 1 :].count(b"0") for k in range(len(shape))]
+
+
+def _unit(shape: bytes) -> float:
+    """What the digits of a number are divided by: a power of ten with its sign."""
+    return (-1.0 if b"-" in shape else 1.0) * 10.0 ** shape.partition(b".")[2].count(b"0")
+
+
+def _check_points(raw: np.ndarray, shapes: list[bytes], inverse: np.ndarray, rows: list[int]) -> None:
     """Raise where a lost or added character shows in the place of the decimal point, or at a field's end.
 
     Where most fields have a point in one column, one without a point is damaged; where most are flush right,
     one that ends in a blank is. Fewer or more decimals, flush right, are how some programs write.
     """
-    raw = np.ascontiguousarray(grid[:, 30:54]).reshape(-1, 8)
-    is_point, blank_end = raw == ord("."), raw[:, 7] == ord(" ")
-    pointless = ~is_point.any(axis=1)
-    fraction = np.bincount(is_point.argmax(axis=1)[~pointless], minlength=8).max() / len(raw)
+    counts = np.bincount(inverse)
+    points = np.array([shape.find(b".") for shape in shapes])
+    pointless, blank_end = points < 0, np.array([shape.endswith(b" ") for shape in shapes])
+    fraction = np.bincount(points[~pointless], counts[~pointless], minlength=8).max() / len(raw)
     if fraction < 0.75:  # no common column to compare single fields with
         return
-    odd = pointless | blank_end if blank_end.mean() <= 0.1 else pointless
+    odd = pointless | blank_end if counts[blank_end].sum() <= 0.1 * len(raw) else pointless
     if odd.any():
-        k = int(np.flatnonzero(odd)[0])
+        k = int(np.flatnonzero(odd[inverse])[0])
         raise StructureError(
             f"{_field_place(rows, k)} is {raw[k].tobytes().decode('ascii')!r}, its decimal point or end not "
             "where the rest of the file has it; the line looks damaged or shifted"
@@ -120,15 +152,14 @@ def _field_place(rows: list[int], k: int) -> str:
     return f"line {rows[k // 3] + 1}, columns {start}-{start + 7}: {_AXES[k % 3]}"
 
 
-def _numbers(grid: np.ndarray, rows: list[int]) -> np.ndarray:
-    raw = _bytes(grid, 22, 26)
-    distinct, first, inverse = np.unique(raw, return_index=True, return_inverse=True)
-    numbers = []
-    for text, k in zip(distinct.tolist(), first.tolist(), strict=True):
-        number = residue_number(text)
-        if number is None:
-            raise StructureError(f"line {rows[k] + 1}, columns 23-26: {text.decode('ascii')!r} is no residue number")
-        numbers.append(number)
+def _numbers(columns: np.ndarray, rows: list[int]) -> np.ndarray:
+    texts, first, inverse = _distinct(columns)
+    numbers = [residue_number(text) for text in texts]
+    if None in numbers:
+        k = numbers.index(None)
+        raise StructureError(
+            f"line {rows[first[k]] + 1}, columns 23-26: {texts[k].decode('ascii')!r} is no residue number"
+        )
     return np.array(numbers, dtype=np.int64)[inverse]
 
 
@@ -148,12 +179,13 @@ def residue_number(text: bytes) -> int | None:
     return value - 10 * 36**3 + 10**4 + (26 * 36**3 if shown[0].islower() else 0)
 
 
-def _elements(grid: np.ndarray, raw_name: np.ndarray, rows: list[int], log: WarningLog) -> np.ndarray:
+def _elements(grid: np.ndarray, rows: list[int], log: WarningLog) -> np.ndarray:
     """(n,) element symbols, "" where not given; calcium and C-alpha are distinguished by their column if need be."""
-    element = map_unique(_text(grid, 76, 78), _element_of)
+    element = _mapped(grid[:, 76:78], _element_of)
     blank = element == ""
     if blank.any():
         log.add("element_inferred", f"line {rows[int(np.flatnonzero(blank)[0])] + 1}", int(blank.sum()))
+        raw_name = _mapped(grid[:, 12:16], str)
         if np.isin(raw_name, [" N  ", " C  ", " O  "]).any():  # this file keeps element columns within atom names
             element = np.where(blank & np.char.startswith(raw_name, "CA"), "CA", element)
     return element

@@ -15,6 +15,9 @@ from reader_files import (
 )
 
 from protgen.errors import StructureError
+from protgen.structure.pdb_scan import scan_pdb
+from protgen.structure.pdb_table import pdb_table
+from protgen.structure.read_warnings import WarningLog
 from protgen.structure.reader import read_models
 
 
@@ -30,6 +33,22 @@ def test_clean_file_has_no_warning(tmp_path):
     assert result.warnings == ()
     assert result.protein.residue_names[:2].tolist() == ["ALA", "LEU"]
     assert result.protein.mask.all()
+
+
+def test_coordinates_are_to_the_bit_what_float_reads(tmp_path):
+    """Signs, points and decimals anywhere: every kind of field that is allowed, beside those of ordinary files."""
+    fields = [
+        "  12.345", "  -0.001", "  -0.000", "   0.000", "+1.50000", "-1234.56", "99999.99", "   -.500", "     .25",
+        "     12.", "      -7", "1.234567", "-.123456", " 0000.10", "   8.3  ", "12345   ", "-98765.4", "   1.100",
+    ]  # fmt: skip
+    values = np.random.default_rng(0).uniform(-999, 9999, size=33)
+    lines, texts = pdb_lines(6), [*fields, *(f"{value:8.3f}" for value in values)]
+    texts += [f"{k:8.2f}" for k in range(3 * len(lines) - len(texts))]
+    for k, text in enumerate(texts):
+        lines[k // 3] = replace_field(lines[k // 3], 31 + k % 3 * 8, text)
+    table = pdb_table(scan_pdb(pdb_text(lines).encode(), WarningLog()), 0, WarningLog())
+    expected = np.array([float(text) for text in texts]).reshape(-1, 3)
+    assert table.xyz.tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import torch
 
 from protgen.generation.relax import closing_energy, joint_energy, near_pairs, relax_frames, with_closing_oxygen
 from protgen.geometry import so3
+from protgen.geometry.adam import Adam
 from protgen.metrics.clashes import Clashes
 from protgen.spaces.backbone import Backbone
 from protgen.structure.ideal import ideal_hairpin, ideal_helix
@@ -194,3 +195,17 @@ def test_a_ring_closes_and_keeps_its_last_oxygen_off_the_first_residue():
     open_chain = relax_frames(SPACE, state, steps=400)
     unchanged = relax_frames(SPACE, state, steps=400, rings=torch.tensor([False]))
     assert torch.equal(open_chain["trans"], unchanged["trans"])
+
+
+@pytest.mark.parametrize(("betas", "epsilon"), [((0.9, 0.95), 1.0), ((0.9, 0.98), 1e-8)])
+def test_adam_takes_the_steps_of_torch_to_the_bit(betas, epsilon, rng):
+    """Sixty slopes at a rate that falls."""
+    ours = torch.randn(3, 7, 6, generator=rng)
+    theirs = ours.clone().requires_grad_()
+    adam, reference = Adam(ours, betas, epsilon), torch.optim.Adam([theirs], betas=betas, eps=epsilon)
+    for step in range(60):
+        slope, rate = torch.randn(3, 7, 6, generator=rng), 0.03 * (1 - step / 60)
+        theirs.grad, reference.param_groups[0]["lr"] = slope.clone(), rate
+        reference.step()
+        adam.step(slope, rate)
+    assert torch.equal(ours, theirs.detach())
