@@ -172,7 +172,7 @@ class Clashscore(Metric):
             "lower",
             "pairs of N, CA, C, O, CB and placed H and HA, more than 3 bonds apart (4 with H), whose radii by Probe "
             "overlap by >= 0.4 Å (H...O by >= 1 Å) with no joined atom between, per 1000 atoms; no side chains, so it "
-            "is below MolProbity's clashscore of a whole model; means of sets are within 0.3 of its of these atoms",
+            "is below MolProbity's clashscore of a whole model; of these atoms alone both agree, within 0.3 over a set",
         ),
     )
 
