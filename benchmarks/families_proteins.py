@@ -291,7 +291,8 @@ def released(result: JSON) -> list[str]:
             "for single chains and the same draws. An earlier first time is another, valid, bound; below the clip of "
             "the training weights (0.1) the network decides it. Fewer steps give too low a number: from 20 to 40 "
             "that of the first chain still rises by 0.4, which is about the standard error of two draws. The default "
-            "is 50; more than 40 were not compared. EDM's grid, used before, has fewer steps at t > 0.5, where it differs.",
+            "is 50; more than 40 were not compared. EDM's grid, used before, has fewer steps at t > 0.5, where it "
+            "differs.",
             "",
             *lines_of(["first time", "steps", "draws", "-log p / l of each chain", "standard error of each"], rows),
         ]
