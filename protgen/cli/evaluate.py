@@ -132,10 +132,11 @@ def print_tables(result: "EvaluationResult", settings: "Settings", control: "Nat
         console.print(tables.adherence_table(result, [evaluator.name for evaluator in settings.conditions]))
     if tables.has_set_table(result, settings):
         console.print(tables.set_table(result, settings))
+    if settings.refolds is not None:
+        console.print(tables.designability_table(result))
     for line in tables.missing_notes(result, settings):
         console.print(line, markup=False, soft_wrap=True)
     if settings.refolds is not None:
-        console.print(tables.designability_table(result))
         tables.warn_of_missing(result)
     if settings.likelihood is not None:
         tables.say_likelihood(result)

@@ -220,29 +220,70 @@ def over_interval(summary: "Mapping[str, Any]", scale: float) -> str:
 
 
 def missing_notes(result: "EvaluationResult", settings: "Settings") -> list[str]:
-    """Why there is a dash, a line each reason, for the tables of means and of sets."""
-    from protgen.evaluation.reasons import notes, why_missing, why_no_interval, why_not_clustered
+    """Why there is a dash, a line each reason, for all tables."""
+    from protgen.evaluation.reasons import notes
 
     found: list[tuple[str, str]] = []
     several = len(result.content["sets"]) > 1
-    for own, content in result.content["sets"].items():
-        of = f" of {own}" if several else ""
-        for name, heading, _ in SHOWN:
-            entry = content["metrics"].get(name)
-            if entry is not None and not entry["n"]:
-                found.append((f"{heading}{of}", why_missing(result, own, name)))
-            elif entry is not None and not interval_of(entry, 1):
-                found.append((f"intervals{of}", why_no_interval(entry)))
-        if not has_set_table(result, settings):
-            continue
-        if settings.tm != "none" and "diversity" not in content:
-            found.append((f"clusters{of}", why_not_clustered(result, own)))
-        elif "diversity" in content and not math.isfinite(number_of(content["diversity"]["mean_pairwise_tm"])):
-            why = "foldseek gives no scores of all pairs" if settings.tm == "foldseek" else "one structure has no pairs"
-            found.append((f"mean TM{of}", why))
-        if settings.reference is not None and not content["novelty"]["n"]:
-            found.append((f"max TM{of}", why_missing(result, own, "max_tm")))
+    names = [f"{one.name}_{part}" for one in settings.conditions for part in ("satisfied", "difference")]
+    shown = {name: heading for name, heading, _ in SHOWN} | {name: name.replace("_", " ") for name in names}
+    for own in result.content["sets"]:
+        missing = _missing_means(result, own, shown)
+        if has_set_table(result, settings):
+            missing += _missing_of_sets(result, own, settings)
+        if settings.refolds is not None:
+            missing += _missing_refolds(result, own)
+        found += [(f"{what} of {own}" if several else what, why) for what, why in missing]
     return notes(found)
+
+
+def _missing_means(result: "EvaluationResult", own: str, shown: "Mapping[str, str]") -> "list[tuple[str, str]]":
+    """The means and intervals that a set lacks, of the columns shown, with the reasons."""
+    from protgen.evaluation.reasons import why_missing, why_no_interval
+
+    found = []
+    for name, heading in shown.items():
+        entry = result.content["sets"][own]["metrics"].get(name)
+        if entry is not None and not entry["n"]:
+            found.append((heading, why_missing(result, own, name)))
+        elif entry is not None and not interval_of(entry, 1):
+            found.append(("intervals", why_no_interval(entry)))
+    return found
+
+
+def _missing_of_sets(result: "EvaluationResult", own: str, settings: "Settings") -> "list[tuple[str, str]]":
+    """What a set lacks in the table of sets, with the reasons."""
+    from protgen.evaluation.reasons import why_missing, why_not_clustered
+
+    content, found = result.content["sets"][own], []
+    if settings.tm != "none" and "diversity" not in content:
+        found.append(("clusters", why_not_clustered(result, own)))
+    elif "diversity" in content and not math.isfinite(number_of(content["diversity"]["mean_pairwise_tm"])):
+        why = "foldseek gives no scores of all pairs" if settings.tm == "foldseek" else "one structure has no pairs"
+        found.append(("mean TM", why))
+    if settings.reference is not None and not content["novelty"]["n"]:
+        found.append(("max TM", why_missing(result, own, "max_tm")))
+    return found
+
+
+def _missing_refolds(result: "EvaluationResult", own: str) -> "list[tuple[str, str]]":
+    """What a set lacks in the table of designability, with the reasons."""
+    from protgen.evaluation.reasons import why_missing, why_no_f1
+
+    content = result.content["sets"][own]
+    found, metrics = content["designability"], content["metrics"]
+    relative = bool(result.content["designability"].get("relative"))
+    shown = {"refold_tm": "refold TM", "refold_rmsd": "refold RMSD", "sequence_score": "sequence score"}
+    if not relative:
+        shown = {"designable": "designable", "sc_rmsd": "scRMSD", "sc_tm": "scTM", "sc_plddt": "pLDDT"}
+    missing = [
+        (heading, why_missing(result, own, name))
+        for name, heading in shown.items()
+        if not metrics.get(name, {}).get("n")
+    ]
+    if not relative and found["f1"] is None:
+        missing.append(("F1", why_no_f1(result, own)))
+    return missing
 
 
 def has_set_table(result: "EvaluationResult", settings: "Settings") -> bool:

@@ -15,12 +15,12 @@ import plotly.graph_objects as go
 from protgen.evaluation import plots
 from protgen.evaluation.native_control import NativeControl, native_control
 from protgen.evaluation.page_frame import Section, framed, section
-from protgen.evaluation.reasons import notes, why_missing
+from protgen.evaluation.reasons import why_missing
 from protgen.evaluation.reference import Reference
 from protgen.evaluation.report_figures import report_figures
 from protgen.evaluation.report_oracles import designability_section, likelihood_section
 from protgen.evaluation.report_sets import differences_table, distributions_table, folds_section
-from protgen.evaluation.report_tables import cell, show, table
+from protgen.evaluation.report_tables import Missing, cell, show, table
 from protgen.evaluation.report_viewer import viewed
 from protgen.evaluation.result import EvaluationResult
 from protgen.evaluation.set_summary import ERROR
@@ -110,9 +110,9 @@ def page(result: EvaluationResult, control: NativeControl | None) -> str:
     ]
     sections += _sections_of_sets(result, control)
     if "designability" in result.content:
-        sections.append(section("Designability", *designability_section(result.content), "o"))
+        sections.append(section("Designability", *designability_section(result), "o"))
     if "likelihood" in result.content:
-        sections.append(section("Likelihood", *likelihood_section(result.content), "l"))
+        sections.append(section("Likelihood", *likelihood_section(result), "l"))
     if noticed := _noticed(result):
         sections.append(
             section("What the reader noticed", "In how many files; structures.csv names them.", noticed, "w")
@@ -245,25 +245,27 @@ def _summary(result: EvaluationResult, control: NativeControl | None, names: Seq
     head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
     if control is not None:
         head += f"<th>natives<small>{html.escape(control.name)}, n {control.n}</small></th>"
-    body, missing = [], []
+    body, missing = [], Missing()
     for metric, heading, percent in SHOWN:
         if metric not in definitions or not is_shown(result, metric):
             continue
-        cells = []
+        cells, what = [], heading.partition(",")[0]
         for name in names:
             summary = result.content["sets"][name]["metrics"][metric]
-            why = "" if summary["n"] else why_missing(result, name, metric)
-            missing += [(f"{heading.partition(',')[0]} of {name}", why)] if why else []
-            cells.append(cell(summary, percent, why=why))
+            cells.append(
+                cell(summary, percent)
+                if summary["n"]
+                else missing.dash(f"{what} of {name}", why_missing(result, name, metric))
+            )
         if control is not None:
             own = control.metrics.get(metric, {})
-            why = "" if own.get("n") else "it compares the designs themselves with the reference, or with refolds"
-            missing += [(f"{heading.partition(',')[0]} of natives", why)] if why else []
-            cells.append(cell(own, percent, "native", why))
+            why = "it compares the designs themselves with the reference, or with refolds"
+            cells.append(
+                cell(own, percent, "native") if own.get("n") else missing.dash(f"{what} of natives", why, "native")
+            )
         tip = html.escape(definitions[metric]["definition"], quote=True)
         body.append(f'<tr><td title="{tip}">{heading}</td>{"".join(cells)}</tr>')
-    lines = "".join(f"<li>{html.escape(line)}</li>" for line in notes(missing))
-    return table(head, body) + (f'<ul class="missing">{lines}</ul>' if lines else "")
+    return table(head, body) + missing.listed()
 
 
 def is_shown(result: EvaluationResult, metric: str) -> bool:

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from protgen.evaluation.native_control import NativeControl
-from protgen.evaluation.report_tables import show, table
-from protgen.metrics.base import Value
+from protgen.evaluation.reasons import why_no_distance, why_no_fold_score, why_not_matched
+from protgen.evaluation.report_tables import DASH, Missing, show, table
+from protgen.metrics.base import Value, number_of
 from protgen.metrics.fold import LEVEL_NAMES, LEVELS
 
 Content = Mapping[str, Any]
@@ -40,25 +41,31 @@ def differences_table(differences: Sequence[Mapping[str, Value]], shown: Mapping
         differences: the rows.
         shown: heading of each metric, and whether it is a fraction shown in percent.
     """
-    pairs: dict[tuple[str, str], list[str]] = {}
+    pairs: dict[tuple[str, str], tuple[list[str], Missing]] = {}
     for row in differences:
         if row["metric"] not in shown:
             continue
         heading, percent = shown[str(row["metric"])]
-        cells = []
-        for stem in ("", "matched_"):
-            low, high = (show(row.get(f"{stem}ci_{end}"), percent) for end in ("low", "high"))
-            ends = "" if "–" in (low, high) else f"<small>{low} to {high}</small>"
-            cells.append(f"<td>{show(row.get(f'{stem}difference'), percent)}{ends}</td>")
-        cells.append(f"<td>{show_p(float(row['p_value']))}</td><td>{row['n_first']}, {row['n_second']}</td>")
-        line = f"<tr><td>{html.escape(heading)}</td>{''.join(cells)}</tr>"
-        pairs.setdefault((str(row["first"]), str(row["second"])), []).append(line)
+        body, missing = pairs.setdefault((str(row["first"]), str(row["second"])), ([], Missing()))
+        body.append(f"<tr><td>{html.escape(heading)}</td>{_difference_cells(row, heading, percent, missing)}</tr>")
     head = "".join(f"<th>{text}</th>" for text in ("difference", "matched by length", "p", "n"))
     return "".join(
         f"<details{' open' if place == 0 else ''}><summary>{html.escape(second)} less {html.escape(first)}</summary>"
-        f"{table(head, body)}</details>"
-        for place, ((first, second), body) in enumerate(pairs.items())
+        f"{table(head, body)}{missing.listed()}</details>"
+        for place, ((first, second), (body, missing)) in enumerate(pairs.items())
     )
+
+
+def _difference_cells(row: Mapping[str, Value], heading: str, percent: bool, missing: Missing) -> str:
+    """A difference, the same matched by length, its p-value and the counts."""
+    cells = []
+    for stem in ("", "matched_"):
+        value, low, high = (show(row.get(f"{stem}{key}"), percent) for key in ("difference", "ci_low", "ci_high"))
+        ends = "" if DASH in (low, high) else f"<small>{low} to {high}</small>"
+        what = f"{heading.partition(',')[0]}, matched"
+        cells.append(missing.dash(what, why_not_matched(row)) if value == DASH else f"<td>{value}{ends}</td>")
+    cells.append(f"<td>{show_p(float(row['p_value']))}</td><td>{row['n_first']}, {row['n_second']}</td>")
+    return "".join(cells)
 
 
 def folds_section(content: Content, control: NativeControl | None) -> tuple[str, str]:
@@ -73,24 +80,26 @@ def folds_section(content: Content, control: NativeControl | None) -> tuple[str,
         f"{n} held-out native domains: {right}. Fold score: 1 if all folds are alike. These figures compare with one "
         "another, not with those of other networks."
     )
-    entries = [entry["folds"] for entry in content["sets"].values()]
-    heads = [f"<th>{html.escape(name)}</th>" for name in content["sets"]]
+    entries = [(name, entry["folds"]) for name, entry in content["sets"].items()]
     if control is not None and control.folds:
-        entries.append(control.folds)
-        heads.append("<th>natives</th>")
-    body = []
+        entries.append(("natives", control.folds))
+    heads = [f"<th>{html.escape(name)}</th>" for name, _ in entries]
+    body, missing = [], Missing()
     for level in LEVELS:
         headings = {f"fold_score_{level}": f"fold score, {LEVEL_NAMES[level]}"}
         headings[f"fold_score_{level}_corrected"] = f"fold score, {LEVEL_NAMES[level]}, corrected"
         for name, heading in headings.items():
-            if not any(name in entry for entry in entries):
+            if not any(name in entry for _, entry in entries):
                 continue
-            cells = "".join(f"<td>{_with_ends(entry, name)}</td>" for entry in entries)
+            cells = "".join(
+                _with_ends(entry, name) or missing.dash(f"{heading} of {own}", why_no_fold_score(entry, name))
+                for own, entry in entries
+            )
             tip = html.escape(content["fold_definitions"][name], quote=True)
             body.append(f'<tr><td title="{tip}">{heading}</td>{cells}</tr>')
-    used = "".join(f"<td>{entry['n']} of {entry['n_given']}</td>" for entry in entries)
+    used = "".join(f"<td>{entry['n']} of {entry['n_given']}</td>" for _, entry in entries)
     body.append(f"<tr><td>structures read</td>{used}</tr>")
-    return lead, table("".join(heads), body)
+    return lead, table("".join(heads), body) + missing.listed()
 
 
 def distributions_table(entries: Mapping[str, Content], definitions: Mapping[str, str]) -> str:
@@ -100,22 +109,33 @@ def distributions_table(entries: Mapping[str, Content], definitions: Mapping[str
         entries: figures by heading of the column.
         definitions: of the figures, in their order.
     """
-    body = []
+    body, missing = [], Missing()
     for figure, definition in definitions.items():
         if figure == "n_natives" or not any(figure in entry for entry in entries.values()):
             continue
-        cells = []
-        for entry in entries.values():
-            if figure == "n":
-                given = f" of {entry['n_given']}" if "n_given" in entry else ""
-                cells.append(f"<td>{entry.get('n', '–')}{given}</td>")
-            elif figure.endswith("_natives") and figure in entry:
-                cells.append(f"<td>{show(entry[figure])}<small>n {entry['n_natives']}</small></td>")
-            else:
-                cells.append(f"<td>{_with_ends(entry, figure, 1000.0 if figure == 'mmd' else 1.0)}</td>")
+        heading, cells = HEADINGS.get(figure, figure), []
+        for name, entry in entries.items():
+            why = why_no_distance(entry, figure)
+            cells.append(_distance(entry, figure) or missing.dash(f"{_short(figure)} of {name}", why))
         tip = html.escape(definition, quote=True)
-        body.append(f'<tr><td title="{tip}">{HEADINGS.get(figure, figure)}</td>{"".join(cells)}</tr>')
-    return table("".join(f"<th>{html.escape(name)}</th>" for name in entries), body)
+        body.append(f'<tr><td title="{tip}">{heading}</td>{"".join(cells)}</tr>')
+    return table("".join(f"<th>{html.escape(name)}</th>" for name in entries), body) + missing.listed()
+
+
+def _distance(entry: Content, figure: str) -> str:
+    """A figure of a distribution as `<td>`; empty where there is none."""
+    if figure == "n" and figure in entry:
+        return f"<td>{entry['n']} of {entry['n_given']}</td>"
+    if figure.endswith("_natives") and figure in entry:
+        return f"<td>{show(entry[figure])}<small>n {entry['n_natives']}</small></td>"
+    return _with_ends(entry, figure, 1000.0 if figure == "mmd" else 1.0)
+
+
+def _short(figure: str) -> str:
+    """The heading of a figure, without "the same" and units."""
+    if figure.endswith("_natives"):
+        return f"{_short(figure.removesuffix('_natives'))} of natives against natives"
+    return HEADINGS.get(figure, figure).removesuffix(", bits")
 
 
 def show_p(value: float) -> str:
@@ -124,10 +144,11 @@ def show_p(value: float) -> str:
 
 
 def _with_ends(entry: Content, name: str, scale: float = 1.0) -> str:
-    """A number over its interval, where it has one."""
-    if entry.get(name) is None:
-        return "–"
-    number = show(scale * entry[name])
+    """A number over its interval, where it has one, as `<td>`; empty where there is no number."""
+    number = show(scale * number_of(entry.get(name)))
+    if number == DASH:
+        return ""
     if f"{name}_ci_low" not in entry:
-        return number
-    return f"{number}<small>{show(entry[f'{name}_ci_low'])} to {show(entry[f'{name}_ci_high'])}</small>"
+        return f"<td>{number}</td>"
+    ends = " to ".join(show(entry[f"{name}_ci_{end}"]) for end in ("low", "high"))
+    return f"<td>{number}<small>{ends}</small></td>"

@@ -1,9 +1,13 @@
-"""The parts of the tables of a report: formatted numbers, cells with intervals, the table itself."""
+"""The parts of a report's tables: numbers, cells with intervals, dashes with their reasons, the table itself."""
 
 import html
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from protgen.evaluation.reasons import notes
+
+DASH = "–"
 
 
 def table(head: str, body: Sequence[str]) -> str:
@@ -17,22 +21,42 @@ def table(head: str, body: Sequence[str]) -> str:
     return f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
-def cell(summary: Mapping[str, Any], percent: bool, kind: str = "", why: str = "") -> str:
-    """A mean over its interval and how many values were used, as `<td>`; a dash where there is none.
+class Missing:
+    """The dashes of a table: each has its reason for a tip, and the table a list of them below it."""
+
+    def __init__(self) -> None:
+        self.reasons: list[tuple[str, str]] = []
+
+    def dash(self, what: str, why: str, kind: str = "") -> str:
+        """A dash, as `<td>`.
+
+        Args:
+            what: is missing.
+            why: it is.
+            kind: CSS class of the cell.
+        """
+        self.reasons.append((what, why))
+        style = f' class="{kind}"' if kind else ""
+        return f'<td{style} title="{html.escape(why, quote=True)}">{DASH}</td>'
+
+    def listed(self) -> str:
+        """The reasons, a line each; empty if nothing is missing."""
+        lines = "".join(f"<li>{html.escape(line)}</li>" for line in notes(self.reasons))
+        return f'<ul class="missing">{lines}</ul>' if lines else ""
+
+
+def cell(summary: Mapping[str, Any], percent: bool, kind: str = "") -> str:
+    """A mean over its interval and how many values were used, as `<td>`.
 
     Args:
-        summary: of the figure, as in `summary.json`.
+        summary: of the figure, as in `summary.json`; with a mean.
         percent: show percent.
         kind: CSS class of the cell.
-        why: there is none, for the tip of the dash.
     """
-    mean = show(summary.get("mean"), percent)
-    if mean == "–":
-        return f'<td class="{kind}" title="{html.escape(why, quote=True)}">–</td>'
     ends = show(summary["ci_low"], percent), show(summary["ci_high"], percent)
-    between = f"{ends[0]} to {ends[1]}, " if "–" not in ends else ""
+    between = f"{ends[0]} to {ends[1]}, " if DASH not in ends else ""
     used = f"n {summary['n']}" + (f" of {summary['n_given']}" if summary["n_given"] != summary["n"] else "")
-    return f'<td class="{kind}">{mean}<small>{between}{used}</small></td>'
+    return f'<td class="{kind}">{show(summary["mean"], percent)}<small>{between}{used}</small></td>'
 
 
 def show(value: Any, percent: bool = False, unit: str = "") -> str:
@@ -44,7 +68,7 @@ def show(value: Any, percent: bool = False, unit: str = "") -> str:
         unit: written behind it.
     """
     if value is None or not math.isfinite(value):
-        return "–"
+        return DASH
     number = 100 * value if percent else value
     if number == 0:
         return f"0{unit}"

@@ -46,8 +46,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.special import lambertw
 from torch import Generator, Tensor
 
 from protgen.nn.binned import Support
@@ -61,6 +63,8 @@ from protgen.types import Conditioning, State
 # Standard deviations of the noise between two values. At 4 noise hides which value it is in 5 % of coordinates, for 0.1
 # nats each, and networks are not asked for what they cannot see at less noise.
 APART = 4.0
+# Steps in t for each step in log t where t is 1.
+EVEN = 3.0
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,21 @@ def warped(u: Tensor, first: float) -> tuple[Tensor, Tensor]:
     return base.pow(7), 7 * (1 - low) * base.pow(6)
 
 
+def grid(first: float, steps: int) -> Tensor:
+    """(steps + 1,) times from `first` to 1, evenly spaced in log t + `EVEN` t; in t if `first` is 0.
+
+    Near the data the flow changes by the factor by which t grows. Towards the noise that would leave few steps, and
+    there the network's answer changes most: of a chain of 61 residues `flow-small` gave 4.1, 4.6 and 5.3 nats a residue
+    at 10, 20 and 40 steps of EDM's grid, and the differences came from t > 0.5.
+    """
+    if first == 0:
+        return torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+    place = np.linspace(math.log(first) + EVEN * first, EVEN, steps + 1)
+    times = torch.from_numpy(lambertw(EVEN * np.exp(place)).real / EVEN)
+    times[0], times[-1] = first, 1.0  # not as they round
+    return times
+
+
 def log_prob_by_flow(
     denoiser: Denoiser, space: Space, x_data: State, cond: Conditioning, rng: Generator, settings: OdeSettings
 ) -> Float[Tensor, " b"]:
@@ -177,7 +196,7 @@ def log_prob_at(
         settings: accuracy; `first` is where to begin.
     """
     path, mask = denoiser.path, x.mask
-    times, _ = warped(torch.linspace(0, 1, settings.steps + 1, dtype=torch.float64), settings.first)
+    times = grid(settings.first, settings.steps)
     sizes = [size_and_growth(path, t) for t in times.tolist()]
     flat_dof = flat_freedoms(space, x_data)
     probes = make_probes(space, x_data, rng, settings)

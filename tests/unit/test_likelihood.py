@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from protgen.families.ode_likelihood import OdeSettings, log_noise, log_prob_by_flow
+from protgen.families.ode_likelihood import OdeSettings, grid, log_noise, log_prob_by_flow
 from protgen.geometry import so3
 from protgen.samplers.schedules import SCHEDULES, Path
 from protgen.spaces.backbone import Backbone
@@ -88,3 +88,14 @@ def test_a_flow_to_one_structure_counts_the_dimensions_of_the_subspace(rng):
     found = log_prob_by_flow(Towards(target, target), space, x, cond, rng, settings)
     wanted = log_noise(space, Path(), end) + 3 * math.log((1 - first) / first) + 6 * math.log(1 / first)
     assert float(found) == pytest.approx(float(wanted), abs=0.05)
+
+
+def test_steps_are_even_in_log_t_and_t():
+    """log t + 3 t rises by the same at every step, from the first time to 1; even in t from 0."""
+    times = grid(0.1, 20)
+    places = times.log() + 3 * times
+    assert (float(times[0]), float(times[-1]), len(times)) == (0.1, 1.0, 21)
+    assert torch.allclose(places.diff(), torch.full((20,), (3 - 0.3 - math.log(0.1)) / 20, dtype=torch.float64))
+    last = (2.7 + math.log(10)) / 20 / 4  # 1 / t + 3 is 4 there
+    assert float(times[-1] - times[-2]) == pytest.approx(last, rel=0.03)
+    assert torch.equal(grid(0.0, 4), torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0], dtype=torch.float64))

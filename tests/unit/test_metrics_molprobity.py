@@ -12,7 +12,7 @@ import pytest
 from protgen.errors import StructureError
 from protgen.metrics.bonds import Bonds
 from protgen.metrics.cb_deviation import GENERAL, CbDeviation, cb_deviations, ideal_cb
-from protgen.metrics.clashscore import Clashscore, all_atoms, overlapping
+from protgen.metrics.clashscore import Clashscore, all_atoms, clashing_pairs, overlapping
 from protgen.metrics.hydrogens import alpha_hydrogens, amide_hydrogens
 from protgen.metrics.ramachandran_molprobity import CLASSES, RamachandranMolprobity, molprobity_classes
 from protgen.metrics.reference_data import ramachandran_reference
@@ -89,8 +89,8 @@ def test_hydrogens_are_where_reduce_puts_them():
     ],
 )
 def test_overlaps_count_from_their_limit(kinds, limit, monkeypatch):
-    """One atom each of two residues of two chains, just within and just beyond."""
-    for gap, clashes in ((limit - 1e-6, 1), (limit + 1e-6, 0)):
+    """One atom each of two residues of two chains, just within and just beyond; the nearest dot is 3 degrees off."""
+    for gap, clashes in ((limit - 0.02, 1), (limit + 1e-6, 0)):
         xyz = np.full((2, 7, 3), np.nan)
         xyz[0, kinds[0]], xyz[1, kinds[1]] = 0.0, [gap, 0.0, 0.0]
         monkeypatch.setattr("protgen.metrics.clashscore.all_atoms", lambda protein, joints, xyz=xyz: xyz)
@@ -106,6 +106,49 @@ def test_bonds_are_counted_along_the_chain():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("protgen.metrics.clashscore.all_atoms", lambda protein, joints, xyz=xyz: xyz)
             assert overlapping(helix)[0] == clashes
+
+
+def clashes_of(first, second):
+    """Clashes of two residues of two chains with some of their atoms, each given by its place among the seven."""
+    xyz = np.full((2, 7, 3), np.nan)
+    for residue, atoms in enumerate((first, second)):
+        for kind, point in atoms.items():
+            xyz[residue, kind] = point
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("protgen.metrics.clashscore.all_atoms", lambda protein, joints: xyz)
+        pairs, _ = clashing_pairs(Protein.from_backbone(ideal_helix(2), chain_ids=np.array(["A", "B"])))
+    return {tuple(sorted(map(tuple, pair))) for pair in pairs.tolist()}
+
+
+def test_a_hydrogen_between_takes_the_overlap():
+    """N 2.3 Å from O overlaps by 0.65 Å, unless its H, 0.86 Å from it, points at O; an H on the other side does not."""
+    oxygen, clash = {3: [0, 0, 0]}, {((0, 3), (1, 0))}
+    assert clashes_of(oxygen, {0: [2.3, 0, 0]}) == clash
+    assert clashes_of(oxygen, {0: [2.3, 0, 0], 5: [1.44 + 0.02, 0, 0]}) == set()
+    assert clashes_of(oxygen, {0: [2.3, 0, 0], 5: [3.16, 0, 0]}) == clash
+    assert clashes_of(oxygen, {0: [2.3, 0, 0], 5: [1.44 - 0.05, 0, 0]}) == {((0, 3), (1, 5))}  # H...O by 1.06 Å
+
+
+def test_a_dot_belongs_to_the_atom_in_which_it_is_deepest():
+    """C 2.5 Å behind a CA that O touches is too far in itself; 0.1 Å beside that CA, both are touched."""
+    oxygen = {3: [0, 0, 0]}
+    assert clashes_of(oxygen, {1: [2.0, 0, 0], 2: [2.6, 0, 0]}) == {((0, 3), (1, 1))}
+    assert clashes_of(oxygen, {1: [2.0, 0, 0], 2: [0, 2.0, 0]}) == {((0, 3), (1, 1)), ((0, 3), (1, 2))}
+
+
+def test_clashes_turn_with_the_structure():
+    """The dots turn with the atoms: a helix pushed into another has the same pairs in any orientation."""
+    helix = ideal_helix(20)
+    both = np.concatenate([helix, helix + np.array([5.0, 1.0, 0.5])])
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(5):
+        turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+        turn *= np.linalg.det(turn)
+        two = Protein.from_backbone(both @ turn.T + rng.normal(size=3), chain_ids=np.repeat(["A", "B"], 20))
+        found.append({tuple(sorted(map(tuple, pair))) for pair in clashing_pairs(two)[0].tolist()})
+    assert len(found[0]) > 20
+    assert all(one == found[0] for one in found)
 
 
 def test_clashscore_is_per_thousand_atoms():
