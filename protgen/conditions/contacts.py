@@ -102,7 +102,9 @@ class Contacts(EnergyCondition, BlueprintScore):
             rows = [{key.strip(): cell for key, cell in row.items()} for row in read_table(path, MAX_SMALL)]
         except DocumentError as error:
             raise UsageError(f"{error}; give a CSV file of contacts") from error
-        columns = list(rows[0]) if rows else []
+        if not rows:
+            raise UsageError(f"{path}: holds no pair; give a line for each, under i,j")
+        columns = list(rows[0])
         if not {"i", "j"} <= set(columns) or set(columns) - {"i", "j", "upper", "lower"}:
             raise UsageError(f"{path}: has the columns {', '.join(columns)}; expected i,j and optionally lower,upper")
         pairs = []

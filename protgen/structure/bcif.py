@@ -13,6 +13,7 @@ from protgen.structure.read_warnings import WarningLog
 from protgen.structure.sniff import MAX_BYTES
 
 _TYPES = {1: "i1", 2: "<i2", 3: "<i4", 4: "u1", 5: "<u2", 6: "<u4", 32: "<f4", 33: "<f8"}
+LEAST = 4  # bytes of a value: a text of one character
 COLUMNS = 3  # times the limit of a file: 200 MB of mmCIF text hold two million atoms, whose columns take 500 MB
 
 
@@ -70,12 +71,11 @@ def scan_bcif(data: bytes, log: WarningLog, max_bytes: int = MAX_BYTES) -> CifSc
 
 
 def _columns(category: dict, tags, room: _Room) -> Columns:
-    found = {}
-    for column in category["columns"]:
-        name = str(column["name"]).lower()
-        if name in tags:
-            found[name] = _column(column, category["rowCount"], f"{category['name']}.{column['name']}", room)
-    return found
+    rows = category["rowCount"]
+    wanted = {str(column["name"]).lower(): column for column in category["columns"]}
+    wanted = {name: column for name, column in wanted.items() if name in tags}
+    room.check(rows * len(wanted), LEAST)
+    return {n: _column(column, rows, f"{category['name']}.{column['name']}", room) for n, column in wanted.items()}
 
 
 def _column(column: dict, rows: int, tag: str, room: _Room) -> np.ndarray:

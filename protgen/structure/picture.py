@@ -19,6 +19,7 @@ from protgen.errors import UsageError
 from protgen.structure.dssp import dssp
 from protgen.structure.links import links
 from protgen.structure.protein import CA, C, O, Protein
+from protgen.structure.shaded import CELL, DPI, ENDS_GREY, TITLE_GREY, Grid, Shaded
 
 COLOURS = {"H": "#d2423c", "E": "#2f6db5", "C": "#b4bac2"}
 HALF_WIDTH = {"H": 1.45, "E": 1.4, "C": 0.28}  # Å, of the cross-section along the ribbon
@@ -28,10 +29,7 @@ PER_RESIDUE = 7  # cross-sections a residue, on paper
 AROUND = 10  # points around a cross-section, on paper
 LIGHT = np.array([-0.35, 0.55, 0.76])
 FOG = 0.5  # fraction of white at the far end
-CELL = 2.7  # inches, width of one drawing
-DPI = 160
 VECTOR = (".svg", ".pdf")  # by matplotlib, whose import takes longer than all drawings of a PNG
-TITLE_GREY, ENDS_GREY = "#333333", "#555555"
 OUTLINE_DEPTH = 0.9  # Å; a surface this far behind another gets a dark outline between them
 
 
@@ -84,39 +82,7 @@ def draw_backbones(
         save_png(painted, grid, path)
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Where drawings stand.
-
-    Attributes:
-        n, columns: number of drawings, and of those in a row.
-        x, y: half the width and height of each, Å.
-        titles: a line above each; None for none.
-    """
-
-    n: int
-    columns: int
-    x: float
-    y: float
-    titles: Sequence[str] | None
-
-    @property
-    def rows(self) -> int:
-        """Number of rows."""
-        return -(-self.n // self.columns)
-
-    @property
-    def title_height(self) -> float:
-        """Inches."""
-        return 0.25 if self.titles is not None else 0.0
-
-    @property
-    def height(self) -> float:
-        """Inches, of one drawing with its title."""
-        return CELL * self.y / self.x + self.title_height
-
-
-def save_by_matplotlib(painted: "Sequence[Shaded]", grid: Grid, path: str | PathLike[str]) -> None:
+def save_by_matplotlib(painted: Sequence[Shaded], grid: Grid, path: str | PathLike[str]) -> None:
     """Write an SVG or a PDF.
 
     Args:
@@ -276,23 +242,6 @@ def cross_sections(codes: str, fine: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Vectors of length 1 over the last axis."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
-
-
-@dataclass(frozen=True)
-class Shaded:
-    """What is painted of one drawing, from back to front.
-
-    Attributes:
-        corners: (n, 4, 2) Å, across and up.
-        colours: (n, 3) of 0 to 1.
-        widths: (n,) points, of the line around each; wide behind those at the silhouette.
-        ends: (2, 2) where the names of the chain ends stand, N and C, Å.
-    """
-
-    corners: np.ndarray
-    colours: np.ndarray
-    widths: np.ndarray
-    ends: np.ndarray
 
 
 def shaded(drawing: Facets) -> Shaded:

@@ -7,7 +7,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from protgen.structure.picture import CELL, DPI, ENDS_GREY, TITLE_GREY, Grid, Shaded
+from protgen.structure.shaded import CELL, DPI, ENDS_GREY, TITLE_GREY, Grid, Shaded
 
 FINER = 2  # times as many pixels each way as are written: edges are smooth
 WIDE = 1.0  # points; a line around a facet that is as wide is painted, thinner ones only close gaps

@@ -247,8 +247,18 @@ def test_a_strangers_condition_is_energy_start_assembly_and_blueprint(model):
 
 
 def test_check_takes_the_options_of_sample():
-    """All but those of the folder."""
-    own = {"out", "file_format", "resume", "overwrite", "trajectory", "keep_numbering"}
+    """All but those of the folder and of what is made of its designs."""
+    own = {
+        "out",
+        "file_format",
+        "resume",
+        "overwrite",
+        "trajectory",
+        "keep_numbering",
+        "no_pictures",
+        "best",
+        "rank_by",
+    }
     names = [set(inspect.signature(command).parameters) for command in (sample, check)]
     assert names[0] - own == names[1]
     assert {"seed", "temperature", "no_relax", "condition_ss", "condition_keep_out"} <= names[1]

@@ -8,9 +8,10 @@ from PIL import Image
 
 from protgen.errors import UsageError
 from protgen.structure.ideal import ideal_hairpin, ideal_helix
-from protgen.structure.picture import CELL, COLOURS, DPI, Grid, Shaded, draw_backbones, ribbon, tidy, view
+from protgen.structure.picture import COLOURS, draw_backbones, ribbon, tidy, view
 from protgen.structure.protein import CA, Protein
 from protgen.structure.raster import save_png
+from protgen.structure.shaded import CELL, DPI, Grid, Shaded
 
 
 def rgb(code: str) -> np.ndarray:
