@@ -321,7 +321,7 @@ def test_refolds_and_ranking(backbones, tmp_path):
     assert order["name"] == kept[0]["name"] == "design_0000_3"
     assert order["dna"] == to_dna(records[2][1])
     names = sorted(path.name for path in (tmp_path / "best").iterdir())
-    assert names == ["001_design_0000_3.pdb", "001_design_0000_refold.pdb", "best.fasta"]
+    assert names == ["001_design_0000_3.pdb", "001_design_0000_refold.pdb", "best.fasta", "best.json"]
     assert rank(result, rows, "score").rows[0]["design"] == "design_0000"
     with pytest.raises(UsageError, match="neither high nor low"):
         rank(result, rows, "helix")
