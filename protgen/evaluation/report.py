@@ -18,9 +18,10 @@ from protgen.evaluation.page_frame import Section, framed, section
 from protgen.evaluation.reasons import why_missing
 from protgen.evaluation.reference import Reference
 from protgen.evaluation.report_figures import report_figures
+from protgen.evaluation.report_missing import Missing
 from protgen.evaluation.report_oracles import designability_section, likelihood_section
 from protgen.evaluation.report_sets import differences_table, distributions_table, folds_section
-from protgen.evaluation.report_tables import Missing, cell, show, table
+from protgen.evaluation.report_tables import cell, show, table
 from protgen.evaluation.report_viewer import viewed
 from protgen.evaluation.result import EvaluationResult
 from protgen.evaluation.set_summary import ERROR

@@ -6,7 +6,8 @@ from typing import Any
 
 from protgen.evaluation.laptop_refold import MEASURED
 from protgen.evaluation.reasons import why_missing, why_no_f1
-from protgen.evaluation.report_tables import DASH, Missing, show, table
+from protgen.evaluation.report_missing import Missing
+from protgen.evaluation.report_tables import DASH, show, table
 from protgen.evaluation.result import EvaluationResult
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from protgen.evaluation.native_control import NativeControl
 from protgen.evaluation.reasons import why_no_distance, why_no_fold_score, why_not_matched
-from protgen.evaluation.report_tables import DASH, Missing, show, table
+from protgen.evaluation.report_missing import Missing
+from protgen.evaluation.report_tables import DASH, show, table
 from protgen.metrics.base import Value, number_of
 from protgen.metrics.fold import LEVEL_NAMES, LEVELS
 

@@ -1,11 +1,8 @@
-"""The parts of a report's tables: numbers, cells with intervals, dashes with their reasons, the table itself."""
+"""The parts of a report's tables: numbers, cells with intervals, the table itself."""
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-from protgen.evaluation.reasons import notes
 
 DASH = "–"
 
@@ -19,30 +16,6 @@ def table(head: str, body: Sequence[str]) -> str:
     """
     rows = "".join(body)
     return f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-
-
-class Missing:
-    """The dashes of a table: each has its reason for a tip, and the table a list of them below it."""
-
-    def __init__(self) -> None:
-        self.reasons: list[tuple[str, str]] = []
-
-    def dash(self, what: str, why: str, kind: str = "") -> str:
-        """A dash, as `<td>`.
-
-        Args:
-            what: is missing.
-            why: it is.
-            kind: CSS class of the cell.
-        """
-        self.reasons.append((what, why))
-        style = f' class="{kind}"' if kind else ""
-        return f'<td{style} title="{html.escape(why, quote=True)}">{DASH}</td>'
-
-    def listed(self) -> str:
-        """The reasons, a line each; empty if nothing is missing."""
-        lines = "".join(f"<li>{html.escape(line)}</li>" for line in notes(self.reasons))
-        return f'<ul class="missing">{lines}</ul>' if lines else ""
 
 
 def cell(summary: Mapping[str, Any], percent: bool, kind: str = "") -> str:

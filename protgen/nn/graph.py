@@ -16,7 +16,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from protgen.nn.passing import weighted_mean
 from protgen.nn.precision import full_precision
 
 ROWS = 256  # rows of the distance matrix that exist at a time
@@ -92,6 +91,8 @@ class Graph:
 
     def mean(self, messages: Float[Tensor, "e *d"], weights: Float[Tensor, " e"]) -> Float[Tensor, "n *d"]:
         """Weighted mean of the messages each node receives, zero where there is none."""
+        from protgen.nn.passing import weighted_mean  # PyG imports torch's compiler, which takes longer than a design
+
         return weighted_mean(messages, weights, self.target, self.nodes)
 
 

@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from tests.e2e.test_report import Page
 
 MADE = ("--steps", 2, "--no-relax", "--blueprint", "free")
 FAST = (*MADE, "--no-pictures")
+HEAVY = ("torch._dynamo", "torch_geometric", "scipy.stats", "matplotlib", "pandas")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -319,3 +322,14 @@ def test_a_picture_and_a_page_of_all_designs(cli, tiny_model, tmp_path):
     assert cli(*request, "--overwrite", "--no-pictures").code == 0
     assert not (tmp_path / "designs.png").exists()
     assert not (tmp_path / "designs.html").exists()
+
+
+def test_what_takes_long_to_import_is_not_imported(tmp_path):
+    """torch's compiler, which PyG and torch.optim import, takes longer than a design; so do statistics and plots."""
+    script = (
+        "import sys; from protgen.cli.main import run; "
+        f"code = run(['sample', '--length', '40', '-n', '1', '--steps', '1', '--out', {str(tmp_path / 'out')!r}]); "
+        f"print(code, *(name for name in {HEAVY!r} if name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    assert done.stdout.splitlines()[-1] == "0", done.stderr
