@@ -23,8 +23,8 @@ class Adam:
     Examples:
         >>> point = torch.tensor([1.0, -2.0])
         >>> Adam(point).step(torch.tensor([4.0, -0.5]), rate=0.1)
-        >>> point.tolist()
-        [0.8999999761581421, -1.899999976158142]
+        >>> [round(x, 6) for x in point.tolist()]
+        [0.9, -1.9]
     """
 
     def __init__(self, point: Tensor, betas: tuple[float, float] = (0.9, 0.999), epsilon: float = EPSILON) -> None:

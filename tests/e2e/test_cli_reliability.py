@@ -10,6 +10,7 @@ import pytest
 from protgen.folder_lock import locked
 
 SAMPLE = ("--length", 12, "-n", 3, "--steps", 2, "--no-relax", "--seed", 5)
+WRITER = ("--inverse-folder", "tests.unit.test_sequence_design:Writer")  # needs no further package
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +100,8 @@ def test_a_folder_in_use_is_refused_by_name(cli, chains, tiny_model, tiny_store,
         "sample": ("sample", "--model", tiny_model, *SAMPLE, "--out", tmp_path),
         "evaluate": ("evaluate", designs, "--out", tmp_path),
         "data": ("data", "build", chains, "--out", tmp_path, "--min-length", 20),
-        "design-sequences": ("design-sequences", designs, "--out", tmp_path),
-        "run": ("run", "--model", tiny_model, *SAMPLE, "--structure-predictor", "none", "--out", tmp_path),
+        "design-sequences": ("design-sequences", designs, *WRITER, "--out", tmp_path),
+        "run": ("run", "--model", tiny_model, *SAMPLE, *WRITER, "--structure-predictor", "none", "--out", tmp_path),
         "train": ("train", "experiment=flow_tiny", f"data.store={tiny_store}", f"run={tmp_path}", "train.steps=1",
                   "validation.samples=0", "machine.accelerator=cpu"),
     }[command]  # fmt: skip

@@ -20,7 +20,7 @@ import protgen
 here = Path(protgen.__file__).parent
 assert here == Path(sys.argv[1]) / "protgen", here
 from protgen.cli.train_config import choices, config_folder
-from protgen.evaluation.report import _resource
+from protgen.evaluation.page_frame import _resource
 from protgen.metrics.fold import fold_network
 from protgen.metrics.reference_data import native_statistics, ramachandran_reference
 from protgen.metrics.tm_native import engine
