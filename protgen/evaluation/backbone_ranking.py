@@ -55,7 +55,7 @@ class BackboneRanking:
 
     def describe(self) -> str:
         """The figure in words."""
-        words = {SCORE.name: f"{DESIGNER}'s score of its best sequence", BONDED.name: "share of bonded N-H"}
+        words = {SCORE.name: "ProteinMPNN score", BONDED.name: "share of bonded N-H"}
         return f"{words.get(self.by, self.by)} ({self.better} is better)"
 
     def rank(
