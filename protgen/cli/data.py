@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,21 +13,27 @@ from protgen.cli.exit_codes import of_failures
 from protgen.cli.reading import Models
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rich.console import Console
     from rich.table import Table
 
-    from protgen.data.build import Source
     from protgen.data.store import Store
     from protgen.types import JSON
+
+
+class Units(StrEnum):
+    """What becomes an item of a store."""
+
+    CHAIN = "chain"
+    FILE = "file"
+    DOMAIN = "domain"
+
 
 app = typer.Typer(help="Make and inspect training data.", no_args_is_help=True)
 
 
 @app.command("build")
 def build(
-    folder: Annotated[Path, typer.Argument(help="Structure files, one chain a file.", metavar="DIR")],
+    folder: Annotated[Path, typer.Argument(help="Structure files.", metavar="DIR")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the store.", metavar="STORE")],
     min_length: Annotated[int, typer.Option(min=3, help="Fewest residues.")] = 40,
     max_length: Annotated[int, typer.Option(min=3, help="Most residues; longer chains are cropped.")] = 128,
@@ -45,9 +51,12 @@ def build(
             help="Fraction of clusters held out where no split is given.",
         ),
     ] = 0.04,
-    chain: Annotated[
-        str, typer.Option("--chain", help="Chain to take of each file, where files have several.", metavar="CHAIN")
-    ] = "",
+    units: Annotated[Units, typer.Option("--units", help="What becomes an item.")] = Units.CHAIN,
+    domains: Annotated[
+        Path | None,
+        typer.Option("--domains", help="CATH's domain boundaries or choppings, for --units domain.", metavar="FILE"),
+    ] = None,
+    chain: Annotated[str, typer.Option("--chain", help="The one chain to take of each file.", metavar="CHAIN")] = "",
     models: Annotated[Models, typer.Option("--models", help="Models of a file to take.")] = Models.FIRST,
     label: Annotated[
         list[str] | None,
@@ -57,37 +66,39 @@ def build(
         list[str] | None,
         typer.Option("--quantity", help="Column of index.csv that is a number, as a field.", metavar="COLUMN[=NAME]"),
     ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes; the store is the same.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Read, filter, crop, label and split structures into a store for `protgen train`.
+
+    Every protein chain of a file becomes an item, or crops of it; of copies in one file the first sound one. A build
+    that was interrupted goes on when the same command is given again.
 
     An `index.csv` in DIR may list the files (columns file, split, cluster40, resolution). Its other columns become
     fields of the store by --label and --quantity, and `protgen train conditions.names=[length,label:NAME]` makes
     conditions of them.
     """
-    from protgen.data.build import Filters, find_sources
+    from protgen.data.build import BuildOptions
     from protgen.data.build import build as build_store
     from protgen.data.labels import LabelColumn, check_columns
+    from protgen.data.reading import ReadingOptions
+    from protgen.data.sources import find_sources
+    from protgen.data.windows import Filters
     from protgen.errors import UsageError
     from protgen.evaluation.tables import output_folder
 
     if min_length > max_length:
         raise UsageError(f"--min-length {min_length} is above --max-length {max_length}; swap them")
+    if domains is not None and units is not Units.DOMAIN:
+        raise UsageError("--domains is of --units domain; give both")
     filters = Filters(min_length, max_length, max_coil, rg_percentile, max_resolution, crops, validation_fraction)
     columns = [LabelColumn.parse(text) for text in label or []]
     columns += [LabelColumn.parse(text, "number") for text in quantity or []]
     # Report an empty folder or a missing column before making an output folder.
     check_columns(columns, find_sources(folder)[0].columns, str(folder / "index.csv"))
+    options = BuildOptions(ReadingOptions(units.value, chain, models is Models.ALL), domains, jobs)
     with output_folder(out, "protgen data build"), progress("reading") as show:
-        counts = build_store(
-            folder,
-            out,
-            filters,
-            lambda sources: watched(sources, show),
-            columns,
-            chain=chain,
-            models=models is Models.ALL,
-        )
+        counts = build_store(folder, out, filters, options, columns=columns, progress=show)
     console = stdout()
     if as_json:
         print_json(describe_store(out) | counts)
@@ -113,15 +124,6 @@ def say_noticed(counts: "JSON") -> None:
             f"{counts['clusters_on_both_sides']} clusters have chains in more than one split of the index; "
             "relatives of held-out chains are trained on"
         )
-
-
-def watched(sources: "Iterable[Source]", show: "Callable[..., None]") -> "Iterator[Source]":
-    """Sources, each shown as it is read."""
-    listed = list(sources)
-    for done, source in enumerate(listed):
-        show(done, len(listed), source.id)
-        yield source
-    show(len(listed), len(listed))
 
 
 @app.command("info")
@@ -215,6 +217,10 @@ def reason_kind(reason: str) -> str:
         "same coordinates": "same coordinates as another",
         "same backbone": "same coordinates as another",
         "no chain": "no chain of that name",
+        "copy of": "copy of a chain of the same file",
+        "no protein: water": "no protein: ligand",
+        "peptide": "peptide (fewer than 20 residues)",
+        "no domain": "no domain in the boundaries file",
         "extended": "extended (Rg high for the length)",
         "coil": "too much coil",
         "resolution": "resolution too low",

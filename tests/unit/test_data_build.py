@@ -5,8 +5,10 @@ import csv
 import numpy as np
 import pytest
 
-from protgen.data.build import Filters, build, find_sources
+from protgen.data.build import build
+from protgen.data.sources import find_sources
 from protgen.data.store import Store
+from protgen.data.windows import Filters
 from protgen.errors import DataError
 from protgen.structure.ideal import ideal_hairpin, ideal_helix, ideal_strand
 from protgen.structure.protein import Protein
@@ -42,16 +44,16 @@ def test_each_drop_has_its_reason(tmp_path):
     counts = build(source, tmp_path / "store", LOOSE)
     store = Store(tmp_path / "store")
     found = reasons(store)
-    assert {store[i].id for i in range(len(store))} == {"hairpin", "copy"}  # sorted by name: copy comes first
+    assert {store[i].id for i in range(len(store))} == {"hairpin", "copy", "two_A"}  # sorted by name: copy comes first
     assert found["helix"] == "same coordinates as copy"
-    assert found["short"].startswith("length 12 < 20")
+    assert found["short"].startswith("peptide, length 12 < 20")
     assert found["loopy"].startswith("coil")
     assert "chain break" in found["broken"]
-    assert found["two"].startswith("2 chains")
+    assert found["two_B"] == "same backbone as two_A, moved"
     assert found["junk"].startswith("unreadable")
     assert {key: counts[key] for key in ("read", "kept", "dropped", "unreadable")} == {
         "read": 8,
-        "kept": 2,
+        "kept": 3,
         "dropped": 6,
         "unreadable": 1,
     }
