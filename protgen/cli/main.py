@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from protgen.cli import check, data, design_sequences, doctor, evaluate, models, sample, train
+from protgen.cli import check, data, design_sequences, doctor, evaluate, models, sample, status, train
 from protgen.cli import run as run_command
 from protgen.cli.console import own_warnings, say_error
 from protgen.cli.exit_codes import ALL_FAILED, DONE, INTERNAL, INTERRUPTED, USAGE
@@ -23,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("sample")(sample.sample)
+app.command("status")(status.status)
 app.command("check")(check.check)
 app.command("design-sequences")(design_sequences.design_sequences)
 app.command("run")(run_command.run)
