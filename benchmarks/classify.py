@@ -3,8 +3,8 @@
     python benchmarks/classify.py --out benchmarks/results/classify [--parts digits,proteins,released] [--seed 0]
         [--store STORE --index INDEX.csv] [--steps 1500] [--networks vae,pixelcnn,gpt] [--released 60]
 
-`digits`: the 300 test digits of `protgen.data.images`; classical families in closed form, and a VAE, a PixelCNN and a
-GPT over pixels trained for `--steps` steps. `proteins`: the validation split of a store; classical families on fold
+`digits`: the 300 test digits of `load_digits`; classical families in closed form, and a VAE, a PixelCNN and a GPT over
+pixels trained for `--steps` steps. `proteins`: the validation split of a store; classical families on fold
 descriptors, asked for the fold class by DSSP fractions and for the class by CATH (column `cath` of the index of the
 chains), each with all descriptors and without the fractions of helix and strand, which the first is made of.
 `released`: models that learned fractions of helix and strand, asked which class's typical fractions make a structure
@@ -23,23 +23,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from images import PRESETS, build, prepare
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.preprocessing import StandardScaler
-from torch import Generator
 
 from protgen.conditions.base import Condition
 from protgen.conditions.class_label import ClassLabel
 from protgen.conditions.fold_class import CLASSES
 from protgen.conditions.fractions import Fractions
 from protgen.data.dataset import collate
-from protgen.data.images import ImageBatches, Images, load_images, to_batch
+from protgen.data.image_files import load_images
+from protgen.data.images import ImageBatches, Images, to_batch
 from protgen.data.store import Store
 from protgen.families.base import LikelihoodFamily
 from protgen.families.classify import classify
 from protgen.metrics.secondary_structure import fold_class
+from protgen.models.image_presets import PRESETS, image_config
 from protgen.models.model import Model, build_model
 from protgen.models.released import load
 from protgen.spaces.descriptors import Descriptors
@@ -100,7 +100,7 @@ def fit_classical(model: Model, x: State, batch: Batch, requests: list[list[Cond
     cond = model.conditions.from_requests(requests, batch.mask)
     family = model.family.train()
     for _ in range(ROUNDS if model.config["family"]["model"] == "mixture" else 1):
-        family.loss(x, cond, Generator())
+        family.fit(x, cond)  # whole values, as the controls get
     family.eval()
     return model
 
@@ -127,7 +127,7 @@ def train_images(model: Model, images: Images, steps: int, seed: int, size: int 
         steps=steps, lr=lr, warmup=50, weight_decay=1e-4, ema=0.99, seed=seed, bf16=False, log_every=max(1, steps),
         validate_every=10**9,
     )  # fmt: skip
-    batches = ImageBatches(images, size, seed, lambda batch, rng: prepare(batch, images, "none", rng))
+    batches = ImageBatches(images, size, seed)
     return train(model, batches, settings, machine=Machine("cpu"))
 
 
@@ -153,7 +153,7 @@ def digits(options: argparse.Namespace) -> dict:
     for kind in CLASSICAL:
         preset = {"encoder": NO_NETWORK | {"fields": {"pixels": 1}}}
         preset["family"] = {"name": "classical", "model": kind, "ridge": RIDGE, "components": 3}
-        model = build(images, preset, [], False)
+        model = build_model(image_config(images, preset))
         whole = to_batch(train, np.arange(len(train)))
         requests: list[list[Condition]] = [[ClassLabel(int(k))] for k in train.labels]
         fit_classical(model, model.family.space.encode(whole), whole, requests)
@@ -161,7 +161,7 @@ def digits(options: argparse.Namespace) -> dict:
         print(kind, result[f"classical, {kind}"], flush=True)
     for name in options.networks.split(","):
         torch.manual_seed(options.seed)
-        model = train_images(build(images, NETWORKS[name], [], False), train, options.steps, options.seed)
+        model = train_images(build_model(image_config(images, NETWORKS[name])), train, options.steps, options.seed)
         result[name] = {"steps": options.steps, **evaluate_digits(model, test, log_priors)}
         print(name, result[name], flush=True)
     flat = [part.pixels.reshape(len(part), -1) / 8.0 for part in (train, test)]

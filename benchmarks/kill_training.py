@@ -36,7 +36,8 @@ def work(run: Path, place: str, number: int) -> None:
     """
     import torch
 
-    from protgen.data.images import ImageBatches, binarise, load_images
+    from protgen.data.image_files import load_images
+    from protgen.data.images import ImageBatches, binarise
     from protgen.models.model import build_model
     from protgen.training import checkpoint
     from protgen.training.loop import train

@@ -1,6 +1,6 @@
 """`protgen train`: one configuration in, a run folder out; the same command again resumes it."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,12 @@ from protgen.cli.interruption import Interrupted, deferred
 from protgen.errors import ConfigError, ProtgenError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from protgen.cli.train_config import TrainConfig
     from protgen.data.store import Store
     from protgen.models.model import Model
+    from protgen.training.batches import Batches
     from protgen.training.validation import Evaluator
     from protgen.types import JSON
 
@@ -26,6 +27,8 @@ SWEEP = ("-m", "--multirun")
 
 def train(context: typer.Context, as_json: JsonOption = False) -> None:
     """Train a model: protgen train experiment=flow_small data.store=STORE run=DIR key=value ...
+
+    Images: protgen train data=digits family=vae run=DIR; also data=mnist, fashion, cifar10 with data.folder=DIR.
 
     The run folder holds checkpoints, losses.csv, TensorBoard events, pictures of samples, and model/ for
     `protgen sample --model`. The same command resumes an interrupted run. Keys: run, data.store, train.*,
@@ -38,7 +41,10 @@ def train(context: typer.Context, as_json: JsonOption = False) -> None:
     from protgen.cli.train_config import choices
 
     if not [argument for argument in context.args if argument not in SWEEP]:
-        raise UsageError(f"say what to train: experiment={'|'.join(choices('experiment'))} data.store=STORE")
+        raise UsageError(
+            f"say what to train: experiment={'|'.join(choices('experiment'))} data.store=STORE, "
+            "or data=digits family=vae"
+        )
     if any(argument in SWEEP for argument in context.args):
         train_all([argument for argument in context.args if argument not in SWEEP], as_json)
         return
@@ -95,50 +101,91 @@ def train_one(config: "TrainConfig", quiet: bool = False) -> tuple[int, float | 
     with stderr().status("loading"):
         import torch
 
-        from protgen.data.store import Store
         from protgen.evaluation.tables import make_folder
-        from protgen.spaces.atoms import BackboneAtoms
 
-        store = Store(config.store)
         torch.manual_seed(config.settings.seed)
-        model = prepare_model(config, store)
-        check_resumable(config, model)
+        task = image_task(config) if config.images is not None else structure_task(config)
+        check_resumable(config, task.model)
         make_folder(config.run)
+    model = task.model
     if config.machine.threads:
         torch.set_num_threads(config.machine.threads)
-    structures = isinstance(model.family.space, BackboneAtoms)
     if not quiet:
-        stdout().print(f"{n_parameters(model) / 1e6:.2f} M parameters, {len(store):,} structures, run {config.run}")
-    loss = run_training(config, store, model, structures)
+        stdout().print(f"{n_parameters(model) / 1e6:.2f} M parameters, {task.count}, run {config.run}")
+    loss = run_training(config, task)
     if quiet:
         return n_parameters(model), loss
-    stdout().print(f"Model: {config.run / 'model'}", markup=False, soft_wrap=True)
-    if structures:
-        length = config.validation.length
-        stdout().print(
-            f"Next:  protgen sample --model {config.run / 'model'} --length {length} --out designs", markup=False
-        )
+    for line in (f"Model: {config.run / 'model'}", *task.next_lines):
+        stdout().print(line, markup=False, soft_wrap=True)
     return n_parameters(model), loss
 
 
-def run_training(config: "TrainConfig", store: "Store", model: "Model", structures: bool) -> float | None:
-    """Train a model with a bar of progress; returns the last training loss.
+@dataclass(frozen=True)
+class TrainTask:
+    """What is trained on what.
 
-    Args:
-        config: of the run.
-        store: the data.
+    Attributes:
         model: freshly built.
-        structures: whether the model makes structures, which a validation can look at.
+        batches: of the training split.
+        validation: what happens at a validation.
+        count: how many there are of what, in words.
+        next_lines: what to do with the trained model.
+    """
+
+    model: "Model"
+    batches: "Batches"
+    validation: "Callable[[Model, int, Path | None], Mapping[str, float]]"
+    count: str
+    next_lines: tuple[str, ...]
+
+
+def image_task(config: "TrainConfig") -> TrainTask:
+    """The task of a configuration with images.
+
+    Raises:
+        ProtgenError: if files are missing or damaged, or the model cannot be built.
+    """
+    from protgen.cli.train_images import next_lines, open_images
+
+    assert config.images is not None
+    opened = open_images(config, config.images)
+    if config.start is not None:
+        begin_from(config.start, opened.model)
+    lines = tuple(next_lines(config))
+    opened.model.conditions.dropouts(config.settings.dropout)  # raises for a wrong one before the run begins
+    return TrainTask(opened.model, opened.batches, opened.validation, f"{opened.count:,} images", lines)
+
+
+def structure_task(config: "TrainConfig") -> TrainTask:
+    """The task of a configuration with a store of structures.
+
+    Raises:
+        ProtgenError: if there is no such store, or the model cannot be built.
+    """
+    from protgen.data.store import Store
+    from protgen.spaces.atoms import BackboneAtoms
+    from protgen.training.validation import Validation
+
+    assert config.store is not None
+    store, v = Store(config.store), config.validation
+    model = prepare_model(config, store)
+    structures = isinstance(model.family.space, BackboneAtoms)
+    evaluator = sample_evaluator(v.samples, v.length, v.steps) if v.samples and structures else None
+    validation = Validation(store, v.max_pairs_per_batch, v.batches, evaluator=evaluator)
+    line = f"Next:  protgen sample --model {config.run / 'model'} --length {v.length} --out designs"
+    return TrainTask(model, store, validation, f"{len(store):,} structures", (line,) if structures else ())
+
+
+def run_training(config: "TrainConfig", task: TrainTask) -> float | None:
+    """Train a model with a bar of progress; returns the last training loss.
 
     Raises:
         Interrupted: if the user stopped it; what was done is kept.
     """
     from protgen.training.loop import Progress, train
     from protgen.training.settings import Machine
-    from protgen.training.validation import Validation
 
-    v, machine = config.validation, config.machine
-    evaluator = sample_evaluator(v.samples, v.length, v.steps) if v.samples and structures else None
+    machine = config.machine
     losses: list[float] = []
     with progress("training") as show, deferred() as stop:
 
@@ -148,13 +195,13 @@ def run_training(config: "TrainConfig", store: "Store", model: "Model", structur
             show(p.step, config.settings.steps, note)
 
         train(
-            model,
-            store,
+            task.model,
+            task.batches,
             config.settings,
             run=config.run,
             machine=Machine(machine.accelerator, machine.devices, machine.nodes),
             on_progress=on_progress,
-            on_validation=Validation(store, v.max_pairs_per_batch, v.batches, evaluator=evaluator),
+            on_validation=task.validation,
             should_stop=stop,
         )
     if stop.exit_code is not None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from protgen.cli.console import warn
+from protgen.cli.image_config import KEYS, ImageData, image_overrides, read_image_data
 from protgen.cli.train_plugins import network_roles, offered, other_choice
 from protgen.errors import ConfigError, UsageError
 from protgen.registry import nearest
@@ -57,19 +58,21 @@ class TrainConfig:
 
     Attributes:
         model: what `build_model` takes; conditions that refer to a field of the data are as the user wrote them.
-        store, run: folders of the data and of the run.
+        store, run: folders of the data and of the run; no store where the data are images.
         start: model, by name or folder, whose weights a new run begins from, or parts of models for parts of this one
             (see `protgen.cli.train.begin_from`); None for fresh ones.
         settings, validation, machine: as their classes say.
+        images: the data, where they are images.
     """
 
     model: JSON
-    store: Path
+    store: Path | None
     run: Path
     start: str | dict[str, str] | None
     settings: TrainSettings
     validation: ValidationSettings
     machine: MachineSettings
+    images: ImageData | None = None
 
 
 def config_folder() -> Path:
@@ -100,17 +103,19 @@ def load_config(overrides: Sequence[str]) -> TrainConfig:
         UsageError: if an argument is no override, or asks for a sweep.
         ConfigError: for an unknown name or keyword, a missing value, or one of the wrong kind.
     """
-    raw = compose([prepared(override) for override in overrides])
+    own, chosen = image_overrides(overrides)
+    raw = compose([*(prepared(override) for override in own), *chosen])
     check_keys(raw)
     model = {part: raw[part] for part in (*PARTS, *network_roles()) if part in raw}
     return TrainConfig(
         model=model | {"conditions": raw["conditions"].get("names", [])},
-        store=Path(str(raw["data"]["store"])),
+        store=None if "images" in raw["data"] else Path(str(raw["data"]["store"])),
         run=Path(str(raw["run"])),
         start=read_start(raw.get("start")),
         settings=checked(TrainSettings, with_new_names(raw["train"], "train"), "train"),
         validation=checked(ValidationSettings, with_new_names(raw["validation"], "validation"), "validation"),
         machine=checked(MachineSettings, raw["machine"], "machine"),
+        images=read_image_data(raw["data"]) if "images" in raw["data"] else None,
     )
 
 
@@ -124,11 +129,12 @@ def check_keys(raw: Mapping[str, Any]) -> None:
     for key in raw:
         if key not in known:
             raise ConfigError(f"no setting {key!r}: {nearest(str(key), known)}")
-    for section, keys in (("data", ["store"]), ("conditions", ["names"])):
+    data = list(KEYS) if "images" in raw["data"] else ["store"]
+    for section, keys in (("data", data), ("conditions", ["names"])):
         for key in raw[section]:
             if key not in keys:
                 raise ConfigError(f"no setting '{section}.{key}': {nearest(str(key), keys)}")
-    if not raw["data"].get("store"):
+    if "images" not in raw["data"] and not raw["data"].get("store"):
         raise ConfigError("data.store is not set; add data.store=FOLDER, made by `protgen data build`")
 
 

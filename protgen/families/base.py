@@ -54,6 +54,8 @@ class Family(nn.Module, ABC):
         roles: networks other than the encoder. A model's configuration names each under the role's name.
         exact_loss: whether its loss is the exact negative log-likelihood.
         adversarial: whether its networks compete, so that its loss need not fall.
+        dequantised: whether `log_prob` is a density of the continuum, for which discrete values are spread over their
+            cells first (`spaces.capabilities.within_cells`); others take values as they are.
     """
 
     needs: ClassVar[tuple[type, ...]] = (Positional,)
@@ -64,6 +66,7 @@ class Family(nn.Module, ABC):
     roles: ClassVar[Mapping[str, Role]] = types.MappingProxyType({})
     exact_loss: ClassVar[bool] = False
     adversarial: ClassVar[bool] = False
+    dequantised: ClassVar[bool] = False
     space: Space
     encoder: Encoder
     autocast_dtype: torch.dtype | None = None

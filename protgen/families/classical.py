@@ -25,7 +25,7 @@ from protgen.families.base import ClosedFormFamily, Family, Likelihood, Likeliho
 from protgen.families.direct import guided, require_direct
 from protgen.samplers.base import Sampler, SamplingTask
 from protgen.spaces.base import Space
-from protgen.spaces.capabilities import grid_of
+from protgen.spaces.capabilities import grid_of, within_cells
 from protgen.spaces.manifolds import Euclidean
 from protgen.types import Conditioning, Losses, State
 
@@ -56,6 +56,7 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
     """
 
     needs = ()
+    dequantised = True
 
     def __init__(
         self,
@@ -218,6 +219,7 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
 
     def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
         """Negative log-likelihood in nats per position; in training mode the batch is added to the fit first."""
+        x_data = within_cells(self.space, x_data, rng)
         if self.training:
             self.fit(x_data, cond)
         total = -self.nats(x_data, cond).mean() / self.positions

@@ -30,7 +30,7 @@ from protgen.families.gaussian import AttentionPool
 from protgen.nn.precision import autocast
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Space
-from protgen.spaces.capabilities import aligned
+from protgen.spaces.capabilities import aligned, within_cells
 from protgen.types import Conditioning, Losses, State
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)  # layers with spectral normalisation
@@ -126,7 +126,7 @@ class GAN(Family):
 
     def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
         """Sum of both networks' losses; each network gets the gradient of its own loss only."""
-        mask = x_data.mask
+        mask, x_data = x_data.mask, within_cells(self.space, x_data, rng)
         turn = not self.training or int(self.steps) % self.critic_steps == self.critic_steps - 1
         if self.training:
             self.steps += 1

@@ -25,7 +25,7 @@ from protgen.families.direct import guided, require_direct
 from protgen.nn.precision import autocast
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Space
-from protgen.spaces.capabilities import context_before, defined_coordinates, grid_of, support_of
+from protgen.spaces.capabilities import context_before, defined_coordinates, grid_of, within_cells
 from protgen.spaces.manifolds import Euclidean, Torus
 from protgen.types import Conditioning, Losses, State
 
@@ -51,6 +51,7 @@ class NormalizingFlow(Family, LikelihoodFamily):
 
     reads_context = True
     exact_loss = True
+    dequantised = True
 
     def __init__(
         self,
@@ -215,13 +216,7 @@ class NormalizingFlow(Family, LikelihoodFamily):
 
     def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
         """Negative log-likelihood in nats per position."""
-        support = support_of(self.space)
-        if support is not None:
-            fields = {}
-            for name in self.space.manifolds:
-                u = torch.rand(x_data[name].shape, generator=rng).to(x_data[name]) - 0.5
-                fields[name] = x_data[name] + support.step * u * x_data.mask[..., None]
-            x_data = x_data.with_fields(**fields)
+        x_data = within_cells(self.space, x_data, rng, every=True)
         total = -self.nats(x_data, cond).sum() / x_data.mask.sum()
         return Losses(total, {"nats_per_position": total.detach()})
 

@@ -12,7 +12,7 @@ from protgen.samplers.energy import Energy
 from protgen.spaces.atoms import BackboneAtoms, ResidueFrames
 from protgen.spaces.backbone import Backbone
 from protgen.spaces.base import Space
-from protgen.spaces.capabilities import require
+from protgen.spaces.capabilities import Grid, require
 from protgen.types import Batch, State
 
 
@@ -26,6 +26,7 @@ def require_backbones(space: Space) -> None:
         raise ConfigError(
             f"this model generates points of {type(space).__name__}, not protein backbones, and no structure can be "
             "made of them; choose a model whose space is backbone or torsions (`protgen models`)"
+            + ("; `protgen sample-images` draws its pictures" if isinstance(space, Grid) else "")
         )
 
 

@@ -23,7 +23,7 @@ from typing import ClassVar, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Generator, Tensor
 
 from protgen.errors import ConfigError
 from protgen.nn.binned import Support
@@ -298,6 +298,27 @@ def is_admissible(space: Space, state: State) -> Bool[Tensor, " b"]:
 def support_of(space: Space) -> Support | None:
     """The values that coordinates take; None where they are continuous."""
     return space.support() if isinstance(space, DiscreteValues) else None
+
+
+def within_cells(space: Space, x: State, rng: Generator, every: bool = False) -> State:
+    """Uniform dequantisation (Theis et al. 2016, section 3.1): each discrete value becomes a draw from its cell.
+
+    A density over the coordinates, or a critic of them, needs that: whole values lie in a set without volume.
+
+    Args:
+        space: of the point; where its coordinates are continuous the point is returned as it is.
+        x: a point with values at the centres of their cells.
+        rng: of the draws.
+        every: whether values that have probabilities and no cells (binary pixels) are spread as well.
+    """
+    support = support_of(space)
+    if support is None or (support.volume == 1 and not every):
+        return x
+    fields = {}
+    for name in space.manifolds:
+        u = torch.rand(x[name].shape, generator=rng).to(x[name]) - 0.5
+        fields[name] = x[name] + support.step * u * x.mask[..., None]
+    return x.with_fields(**fields)
 
 
 def grid_of(space: Space) -> tuple[int, int] | None:

@@ -4,6 +4,7 @@ A residue none of whose atoms is present cannot be written and is left out, as a
 """
 
 import gzip
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -68,6 +69,34 @@ def write_pdb(protein: Protein, path: str | PathLike[str], *, b_factors: np.ndar
         options = gemmi.PdbWriteOptions(minimal=True, ter_records=True, end_record=True)
         options.cryst1_record = False
         _write_atomically(_to_gemmi(protein, b_values).make_pdb_string(options), path)
+    except StructureError as error:
+        raise StructureError(f"{path}: {error}") from None
+
+
+def write_models(proteins: Sequence[Protein], path: str | PathLike[str]) -> None:
+    """Write several proteins as the models of one PDB file, numbered from 1.
+
+    Args:
+        proteins: what to write, in this order.
+        path: where to; gzipped if it ends in .gz.
+
+    Raises:
+        StructureError: as `write_pdb`, or if there is none.
+    """
+    try:
+        if not proteins:
+            raise StructureError("there is no model to write")
+        together = gemmi.Structure()
+        for number, protein in enumerate(proteins, start=1):
+            b_values = _checked(protein, None)
+            _check_pdb(protein, b_values)
+            model = _to_gemmi(protein, b_values)[0]
+            model.num = number
+            together.add_model(model)
+        together.setup_entities()
+        options = gemmi.PdbWriteOptions(minimal=True, ter_records=True, end_record=True)
+        options.cryst1_record = False
+        _write_atomically(together.make_pdb_string(options), path)
     except StructureError as error:
         raise StructureError(f"{path}: {error}") from None
 

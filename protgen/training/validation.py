@@ -1,6 +1,6 @@
 """The validation loss: always the same examples and noise, so that two numbers differ by the model alone."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from torch import Generator
 from protgen.data.dataset import LengthBuckets, collate
 from protgen.data.store import Store
 from protgen.models.model import Model
+from protgen.types import Batch
 
 Evaluator = Callable[[Model, int, Path | None], Mapping[str, float]]
 
@@ -54,18 +55,30 @@ def validation_loss(model: Model, store: Store, max_pairs: int, batches: int, se
     indices = store.indices("validation")
     if not len(indices):
         return {}
-    device = next(model.family.parameters()).device
     chosen = LengthBuckets(store.lengths[indices], max_pairs, seed).epoch(0)[:batches]
+    return mean_losses(model, (collate([store[int(i)] for i in indices[rows]]) for rows in chosen), seed)
+
+
+@torch.no_grad()
+def mean_losses(model: Model, batches: Iterable[Batch], seed: int) -> dict[str, float]:
+    """Mean loss and parts over batches, weighted by their sizes, named `validation_...`; nothing for no batch.
+
+    Args:
+        model: in evaluation mode.
+        batches: always the same ones.
+        seed: of their noise.
+    """
+    device = next(model.family.parameters()).device
     sums: dict[str, float] = {}
     count = 0
-    for number, rows in enumerate(chosen):
+    for number, given in enumerate(batches):
         rng = Generator().manual_seed(seed * 1_000_003 + number)
-        batch = collate([store[int(i)] for i in indices[rows]]).to(device)
+        batch = given.to(device)
         cond = model.conditions.from_data(batch, rng)
         losses = model.family.loss(model.family.space.encode(batch), cond, rng)
         terms = {"validation_loss": losses.total}
         terms |= {f"validation_{name}": value for name, value in losses.terms.items()}
         for name, value in terms.items():
-            sums[name] = sums.get(name, 0.0) + float(value) * len(rows)
-        count += len(rows)
+            sums[name] = sums.get(name, 0.0) + float(value) * len(batch.mask)
+        count += len(batch.mask)
     return {name: value / count for name, value in sums.items()}

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Generator
 
-from protgen.data.images import ImageBatches, binarise, load_images
+from protgen.data.image_files import load_images
+from protgen.data.images import ImageBatches, binarise
 from protgen.errors import ConfigError, DataError, UsageError
 from protgen.models.model import build_model
 from protgen.training.batches import IterableBatches, source_of

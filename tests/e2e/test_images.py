@@ -1,0 +1,145 @@
+"""Images by the command line: train by name, draw, measure; and what says no in one line."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+from protgen.models.model import load_model
+
+SHORT = (
+    "train.steps=3",
+    "train.validate_every=3",
+    "train.log_every=1",
+    "machine.accelerator=cpu",
+    "validation.steps=2",
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A VAE of three steps on digits."""
+    from protgen.cli.main import run
+
+    folder = tmp_path_factory.mktemp("images") / "vae"
+    assert run(["train", "data=digits", "family=vae", f"run={folder}", "encoder.dim=32", *SHORT]) == 0
+    return folder
+
+
+def test_a_run_of_digits_leaves_a_model_curves_and_pictures(trained):
+    config = json.loads((trained / "model" / "config.json").read_text())
+    assert config["space"] == {
+        "name": "image", "height": 8, "width": 8, "channels": 1, "levels": 17, "binary": False
+    }  # fmt: skip
+    assert config["about"] == {"images": "digits", "binarise": "none", "n_train": 1297}
+    assert config["family"] == {"name": "vae", "latent_dim": 32, "pool": True, "warmup": 200}
+    header = (trained / "losses.csv").read_text().splitlines()[0].split(",")
+    assert {"loss", "validation_loss", "validation_kl"} <= set(header)
+    with Picture.open(trained / "pictures" / "step_00000003.png") as picture:
+        assert picture.size == (8 * 9 * 8, 9 * 8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "choice",
+    [
+        ("family=gan",),
+        ("family=normalizing_flow-glow",),
+        ("family=diffusion", "encoder=perceptron", "encoder.dim=16", "conditions.names=[]"),
+        ("family=classical",),
+        ("family=vae", "data.binarise=dynamic"),
+        ("family=autoencoder", "data.binarise=static"),
+    ],
+)
+def test_other_families_train_too(cli, tmp_path, choice):
+    run = tmp_path / "run"
+    small = () if "encoder=perceptron" in choice else ("encoder.dim=16",)
+    done = cli("train", "space=image", "data=digits", f"run={run}", "data.batch=20", *small, *choice, *SHORT)
+    assert done.code == 0, done.err
+    model = load_model(run / "model")
+    assert model.conditions.names == (() if "conditions.names=[]" in choice else ("class_label",))
+    assert model.config["space"]["levels"] == (2 if any("binarise" in c for c in choice) else 17)
+
+
+def test_images_from_files(cli, tmp_path):
+    """Fashion-MNIST's four files by name; missing files and folders are one line."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 30), ("t10k", 8)):
+        for kind, values in (
+            ("images-idx3-ubyte", rng.integers(0, 256, (count, 8, 12))),
+            ("labels-idx1-ubyte", rng.integers(0, 10, count)),
+        ):
+            sizes = b"".join(int(n).to_bytes(4, "big") for n in values.shape)
+            raw = bytes([0, 0, 8, values.ndim]) + sizes + values.astype(np.uint8).tobytes()
+            (tmp_path / f"{part}-{kind}.gz").write_bytes(gzip.compress(raw))
+    run = tmp_path / "run"
+    arguments = ("train", "data=fashion", "family=vae", f"run={run}", "encoder.dim=16", "data.batch=10", *SHORT)
+    cli(*arguments).assert_failed(2, "data.folder=DIR")
+    cli(*arguments, f"data.folder={tmp_path / 'no'}").assert_failed(2, "no such")
+    cli(*arguments, f"data.folder={tmp_path}").assert_failed(2, "do not fill a batch")  # 10,000 are held out
+    assert not run.exists()
+
+
+def test_pictures_are_drawn_on_a_grid(cli, trained, tmp_path):
+    done = cli("sample-images", "--model", trained, "--out", tmp_path / "a.png", "-n", 20, "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["labels"] == [i % 10 for i in range(20)]
+    with Picture.open(tmp_path / "a.png") as picture:
+        assert picture.size == (90 * 6, 18 * 6)
+    refused = ("sample-images", "--model", trained, "--out", tmp_path / "b.png")
+    cli(*refused, "--steps", 5).assert_failed(2, "takes no sampler")
+    cli(*refused, "--free", "--label", 3).assert_failed(2, "--free")
+    cli("sample-images", "--model", trained, "--out", tmp_path / "b.jpg").assert_failed(2, ".png")
+    cli("sample-images", "--model", "flow-small", "--out", tmp_path / "b.png").assert_failed(2, "model of images")
+    assert not (tmp_path / "b.png").exists()
+
+
+def test_sample_names_the_command_for_pictures(cli, trained, tmp_path):
+    cli("sample", "--model", trained / "model", "--length", 20, "--out", tmp_path / "x").assert_failed(
+        2, "Image", "protgen sample-images"
+    )
+
+
+@pytest.mark.slow
+def test_a_model_of_images_is_measured(cli, trained, tmp_path):
+    """Bounds at two numbers of importance samples, the floor beside the samples, and both pictures."""
+    done = cli("evaluate-images", "--model", trained, "--out", tmp_path / "ev", "--samples", 70, "--asked", 20,
+               "--test", 30, "--importance", "1,3", "--classifier-steps", 3)  # fmt: skip
+    assert done.code == 0, done.err
+    assert "bits/dim" in done.out
+    assert "floor" in done.out
+    report = json.loads((tmp_path / "ev" / "report.json").read_text())
+    assert report["likelihood"]["k = 3"]["nats"] <= report["likelihood"]["k = 1"]["nats"]
+    assert report["likelihood"]["k = 1"]["kind"] == "lower_bound"
+    assert report["samples"]["training images against the reference"]["n"] == 70
+    assert report["samples"]["one go"]["n"] == 70
+    assert report["samples"]["feature_net"] == "cnn64-digits-seed0-steps3"
+    assert 0 <= report["samples"]["class asked is class seen"] <= 1
+    for name in ("samples", "reconstructions"):
+        assert (tmp_path / "ev" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    cli("evaluate-images", "--model", trained, "--data", "mnist", "--out", tmp_path / "e").assert_failed(2, "folder")
+    cli("evaluate-images", "--model", trained, "--importance", "x", "--out", tmp_path / "e").assert_failed(2, "1,50")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("space=image", "family=vae"), ("data=digits",)),
+        (("data=digits", "space=torsions"), ("space=image",)),
+        (("data=digits", "experiment=flow_tiny"), ("experiment=flow_tiny",)),
+        (("data=digits", "family=vaee"), ("did you mean 'vae'",)),
+        (("data=digits", "family=vae", "train.max_pairs_per_batch=5"), ("data.batch",)),
+        (("data=digits", "family=vae", "data.binarise=some"), ("none, static, dynamic",)),
+        (("data=digits", "family=vae", "data.batch=5000"), ("do not fill a batch",)),
+        (("data=digits", "family=vae", "data.bathc=5"), ("did you mean 'batch'",)),
+        (("data=digits", "family=vae", "space.height=14"), ("space.height is 14",)),
+        (("data=digits", "family=vae", "encoder=egnn"), ("reads no images",)),
+        (("data=digits", "family=vae", "train.dropout.class_labl=0.1"), ("class_labl",)),
+    ],
+)
+def test_a_wrong_configuration_is_one_line(cli, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    cli("train", *arguments, *SHORT).assert_failed(2, *words)
+    assert not list(tmp_path.iterdir())
