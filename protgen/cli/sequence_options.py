@@ -33,11 +33,12 @@ class SequenceOptions:
         str,
         typer.Option(
             "--inverse-folder",
-            help="proteinmpnn, proteinmpnn:soluble, proteinmpnn:ca, command:TEMPLATE, or module:Class.",
+            help="auto: proteinmpnn where installed, else graph_mpnn, which comes along. Also proteinmpnn:soluble, "
+            "proteinmpnn:ca, command:TEMPLATE, or module:Class.",
             metavar="TOOL",
             rich_help_panel=SEQUENCES,
         ),
-    ] = "proteinmpnn"
+    ] = "auto"
     sequences: Annotated[
         int, typer.Option("--sequences", min=1, help="For each backbone.", rich_help_panel=SEQUENCES)
     ] = 8
@@ -80,10 +81,12 @@ class SequenceOptions:
         """
         from protgen import registry
         from protgen.evaluation.refolding import build_tool
+        from protgen.inverse_folding.best_installed import BEST, best_installed
 
         typed = {"temperature": self.sequence_temperature, "omit": self.omit}
         given = {key: value for key, value in typed.items() if value is not None}
-        tool = build_tool("inverse_folding", self.inverse_folder, **given)
+        named = best_installed() if self.inverse_folder == BEST else self.inverse_folder
+        tool = build_tool("inverse_folding", named, **given)
         taken = inspect.signature(type(tool)).parameters
         for key in given:
             if key not in taken:
