@@ -95,6 +95,7 @@ def train_one(config: "TrainConfig", quiet: bool = False) -> tuple[int, float | 
     with stderr().status("loading"):
         import torch
 
+        from protgen.data.leakage import warning_of
         from protgen.data.store import Store
         from protgen.evaluation.tables import make_folder
         from protgen.spaces.atoms import BackboneAtoms
@@ -107,6 +108,9 @@ def train_one(config: "TrainConfig", quiet: bool = False) -> tuple[int, float | 
     if config.machine.threads:
         torch.set_num_threads(config.machine.threads)
     structures = isinstance(model.family.space, BackboneAtoms)
+    leaking = warning_of(store.manifest.get("leakage"))
+    if leaking:
+        warn(leaking)
     if not quiet:
         stdout().print(f"{n_parameters(model) / 1e6:.2f} M parameters, {len(store):,} structures, run {config.run}")
     loss = run_training(config, store, model, structures)
