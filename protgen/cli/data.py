@@ -20,6 +20,22 @@ if TYPE_CHECKING:
     from protgen.types import JSON
 
 
+class Clusters(StrEnum):
+    """What finds sequences that are alike."""
+
+    AUTO = "auto"
+    MMSEQS = "mmseqs"
+    BUILTIN = "builtin"
+
+
+class SplitBy(StrEnum):
+    """What held-out items are drawn by."""
+
+    CLUSTER = "cluster"
+    TOPOLOGY = "topology"
+    DATE = "date"
+
+
 class Units(StrEnum):
     """What becomes an item of a store."""
 
@@ -38,7 +54,9 @@ def build(
     min_length: Annotated[int, typer.Option(min=3, help="Fewest residues.")] = 40,
     max_length: Annotated[int, typer.Option(min=3, help="Most residues; longer chains are cropped.")] = 128,
     max_coil: Annotated[float, typer.Option(min=0, max=1, help="Largest fraction of coil.")] = 0.5,
-    rg_percentile: Annotated[float, typer.Option(min=0, max=100, help="Drop chains more extended than this.")] = 96.0,
+    rg_percentile: Annotated[
+        float, typer.Option(min=50, max=100, help="Of the Rg of natives; drop what is larger.")
+    ] = 96.0,
     max_resolution: Annotated[float, typer.Option(min=0, help="Å; unknown resolutions are kept.")] = 4.0,
     crops: Annotated[int, typer.Option(min=0, help="Compact crops of each longer chain; 0 for none.")] = 3,
     validation_fraction: Annotated[
@@ -56,6 +74,29 @@ def build(
         Path | None,
         typer.Option("--domains", help="CATH's domain boundaries or choppings, for --units domain.", metavar="FILE"),
     ] = None,
+    identity: Annotated[
+        float, typer.Option("--identity", min=0.3, max=1, help="Of sequences that are one cluster, at the least.")
+    ] = 0.4,
+    coverage: Annotated[
+        float, typer.Option("--coverage", min=0.5, max=1, help="Of the shorter of them, at the least.")
+    ] = 0.8,
+    clusters: Annotated[
+        Clusters, typer.Option("--clusters", help="Program that finds them; auto takes mmseqs where it is installed.")
+    ] = Clusters.AUTO,
+    split_by: Annotated[SplitBy, typer.Option("--split-by", help="What the held-out items are drawn by.")] = (
+        SplitBy.CLUSTER
+    ),
+    date_cutoff: Annotated[
+        str, typer.Option("--date-cutoff", help="First date held out, for --split-by date.", metavar="YYYY-MM-DD")
+    ] = "",
+    cath: Annotated[
+        Path | None,
+        typer.Option("--cath", help="CATH's list of domains, for --split-by topology.", metavar="FILE"),
+    ] = None,
+    searched: Annotated[
+        int,
+        typer.Option("--leakage-folds", min=0, help="Held-out items whose nearest training fold is searched."),
+    ] = 50,
     chain: Annotated[str, typer.Option("--chain", help="The one chain to take of each file.", metavar="CHAIN")] = "",
     models: Annotated[Models, typer.Option("--models", help="Models of a file to take.")] = Models.FIRST,
     label: Annotated[
@@ -80,23 +121,37 @@ def build(
     """
     from protgen.data.build import BuildOptions
     from protgen.data.build import build as build_store
+    from protgen.data.clusters import Clustering
     from protgen.data.labels import LabelColumn, check_columns
     from protgen.data.reading import ReadingOptions
     from protgen.data.sources import find_sources
+    from protgen.data.splits import SplitRule
     from protgen.data.windows import Filters
     from protgen.errors import UsageError
     from protgen.evaluation.tables import output_folder
+    from protgen.metrics.novelty import novelty
 
     if min_length > max_length:
         raise UsageError(f"--min-length {min_length} is above --max-length {max_length}; swap them")
     if domains is not None and units is not Units.DOMAIN:
         raise UsageError("--domains is of --units domain; give both")
+    if cath is not None and split_by is not SplitBy.TOPOLOGY:
+        raise UsageError("--cath is of --split-by topology; give both")
     filters = Filters(min_length, max_length, max_coil, rg_percentile, max_resolution, crops, validation_fraction)
     columns = [LabelColumn.parse(text) for text in label or []]
     columns += [LabelColumn.parse(text, "number") for text in quantity or []]
     # Report an empty folder or a missing column before making an output folder.
     check_columns(columns, find_sources(folder)[0].columns, str(folder / "index.csv"))
-    options = BuildOptions(ReadingOptions(units.value, chain, models is Models.ALL), domains, jobs)
+    options = BuildOptions(
+        ReadingOptions(units.value, chain, models is Models.ALL),
+        domains,
+        Clustering(identity, coverage, clusters.value),
+        SplitRule(split_by.value, date_cutoff),
+        cath,
+        lambda samples, references: novelty(samples, references, jobs=jobs),
+        searched,
+        jobs,
+    )
     with output_folder(out, "protgen data build"), progress("reading") as show:
         counts = build_store(folder, out, filters, options, columns=columns, progress=show)
     console = stdout()
@@ -128,19 +183,30 @@ def say_noticed(counts: "JSON") -> None:
 
 @app.command("info")
 def info(
-    store: Annotated[Path, typer.Argument(help="Folder of a store.", metavar="STORE")], as_json: JsonOption = False
+    store: Annotated[Path, typer.Argument(help="Folder of a store.", metavar="STORE")],
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Write the distributions as a picture too.", metavar="FILE")
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Show what a store holds and why the rest was dropped."""
+    """Show what a store holds, how it is distributed, why the rest was dropped, and what is on both sides."""
+    from protgen.cli.data_plots import draw
+    from protgen.data.distributions import distributions
+    from protgen.data.store import Store
+
+    if plot is not None:
+        draw(distributions(Store(store).manifest["kept"]), plot)
     if as_json:
         print_json(describe_store(store))
     else:
-        print_store(store, stdout())
+        print_store(store, stdout(), distributed=True)
 
 
 def describe_store(folder: Path) -> "JSON":
     """What `--json` prints of a store: structures and residues of each split, fields, and reasons of dropping."""
     from dataclasses import asdict
 
+    from protgen.data.distributions import distributions
     from protgen.data.store import Store
 
     store = Store(folder)
@@ -153,22 +219,32 @@ def describe_store(folder: Path) -> "JSON":
         splits[split] |= {"shortest": min(lengths), "longest": max(lengths)}
     reasons = Counter(reason_kind(entry["reason"]) for entry in store.manifest["dropped"])
     fields = {name: asdict(field) for name, field in store.fields.items()}
-    return {"store": folder, "splits": splits, "fields": fields, "dropped_by_reason": dict(reasons.most_common())}
+    found = {"store": folder, "splits": splits, "fields": fields, "dropped_by_reason": dict(reasons.most_common())}
+    found["distributions"] = {own.name: own.to_json() for own in distributions(kept)}
+    return found | {"leakage": store.manifest.get("leakage", {})}
 
 
-def print_store(folder: Path, console: "Console") -> None:
-    """What was kept by split, which fields there are, and what was dropped by reason."""
+def print_store(folder: Path, console: "Console", *, distributed: bool = False) -> None:
+    """What was kept by split, which fields there are, what was dropped by reason, and what is on both sides."""
+    from protgen.cli.data_plots import bars
+    from protgen.data.distributions import distributions
+    from protgen.data.leakage import in_words
     from protgen.data.store import Store
 
     store = Store(folder)
     console.print(kept_table(store))
     console.print(fields_table(store))
+    for own in distributions(store.manifest["kept"]) if distributed else []:
+        for line in [*bars(own), ""]:
+            console.print(line, markup=False, soft_wrap=True)
     dropped = store.manifest["dropped"]
     if dropped:
         reasons = table("<dropped because", "structures")
         for reason, count in Counter(reason_kind(entry["reason"]) for entry in dropped).most_common():
             reasons.add_row(reason, f"{count:,}")
         console.print(reasons)
+    for line in in_words(store.manifest.get("leakage", {})):
+        console.print(line, markup=False, soft_wrap=True)
     console.print(f"Store: {folder} (manifest.json names every structure)", markup=False, soft_wrap=True)
 
 

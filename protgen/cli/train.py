@@ -162,12 +162,16 @@ def structure_task(config: "TrainConfig") -> TrainTask:
     Raises:
         ProtgenError: if there is no such store, or the model cannot be built.
     """
+    from protgen.data.leakage import warning_of
     from protgen.data.store import Store
     from protgen.spaces.atoms import BackboneAtoms
     from protgen.training.validation import Validation
 
     assert config.store is not None
     store, v = Store(config.store), config.validation
+    leaking = warning_of(store.manifest.get("leakage"))
+    if leaking:
+        warn(leaking)
     model = prepare_model(config, store)
     structures = isinstance(model.family.space, BackboneAtoms)
     evaluator = sample_evaluator(v.samples, v.length, v.steps) if v.samples and structures else None

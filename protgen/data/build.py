@@ -12,27 +12,27 @@ any number of processes, and taken in their own order, so that the store does no
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from protgen import __version__
-from protgen.data.domains import pdb_id_of, read_domains
+from protgen.data.clusters import Clustering, join_sequences
+from protgen.data.domains import pdb_id_of, read_domains, read_topologies, topologies_of
 from protgen.data.fields import AATYPE
+from protgen.data.gathering import Gathered, Items, clusters_on_both_sides, gather
 from protgen.data.labels import LabelColumn, check_columns, encode_labels
+from protgen.data.leakage import SEARCHED, FoldSearch, LeakageOptions, leakage
 from protgen.data.reading import Reading, ReadingOptions, Task, read_source
-from protgen.data.relatives import Chain, relatives_of
+from protgen.data.relatives import relatives_of
 from protgen.data.sources import Source, every_model, find_sources, skipped_files
 from protgen.data.spill import FOLDER, Spill
-from protgen.data.splits import by_cluster
-from protgen.data.store import Item, write_store
+from protgen.data.splits import SplitRule, by_cluster, by_date, by_topology, topologies_in
+from protgen.data.store import write_store
 from protgen.data.windows import Filters
 from protgen.errors import AllFailedError, DataError, ProtgenError
-from protgen.geometry.constants import RG_EXPONENT, RG_SCALE
+from protgen.geometry.native_size import native_radius
 from protgen.parallel import run
-from protgen.structure.protein import CA
 from protgen.types import JSON
 
 CODE = 1  # of what `read_source` gives: another number makes an unfinished build of former code begin anew
@@ -47,61 +47,22 @@ class BuildOptions:
     Attributes:
         reading: what of each file is read.
         domains: CATH's boundaries, for units that are domains.
-        jobs: processes that read files; the store does not depend on it.
+        clustering: when two sequences are of one cluster.
+        split: how the split is made.
+        topologies: CATH's list of domains, for a split by topology.
+        folds: the search for the nearest fold across the split (`protgen.metrics.novelty`); None to leave it out.
+        searched: held-out items whose folds are searched at the most.
+        jobs: processes that read files and compare sequences; the store does not depend on it.
     """
 
     reading: ReadingOptions = field(default_factory=ReadingOptions)
     domains: Path | None = None
+    clustering: Clustering = field(default_factory=Clustering)
+    split: SplitRule = field(default_factory=SplitRule)
+    topologies: Path | None = None
+    folds: FoldSearch | None = None
+    searched: int = SEARCHED
     jobs: int = 1
-
-
-@dataclass
-class Row:
-    """An item to be, without its coordinates.
-
-    Attributes:
-        unit: number of its unit, among those kept.
-        source, piece, window: where it lies among the readings.
-        id: its name.
-        facts: for the manifest.
-        cluster, split: where it belongs.
-    """
-
-    unit: int
-    source: int
-    piece: int
-    window: int
-    id: str
-    facts: JSON
-    cluster: str = ""
-    split: str = ""
-
-
-@dataclass
-class Gathered:
-    """What the readings hold, without coordinates.
-
-    Attributes:
-        rows: the items.
-        chains: the units they are of, whole; their CA atoms lie in a file.
-        sources: number of the source of each unit.
-        topologies: CATH codes of each unit.
-        dropped: an entry with `id` and `reason` for each unit that gave none.
-        unreadable: number of files that could not be read.
-        warnings: in how many files the reader noticed what, by code.
-    """
-
-    rows: list[Row] = field(default_factory=list)
-    chains: list[Chain] = field(default_factory=list)
-    sources: list[int] = field(default_factory=list)
-    topologies: list[tuple[str, ...]] = field(default_factory=list)
-    dropped: list[JSON] = field(default_factory=list)
-    unreadable: int = 0
-    warnings: Counter[str] = field(default_factory=Counter)
-
-    def drop(self, name: str, reason: str) -> None:
-        """Note why something is left out."""
-        self.dropped.append({"id": name, "reason": reason})
 
 
 def build(
@@ -219,7 +180,8 @@ def _assemble(
     gathered = gather(spill, len(sources))
     require_items(gathered, folder, len(sources))
     facts = [sources[k].facts for k in gathered.sources]
-    settle(gathered, facts, filters)
+    clusters = settle(gathered, facts, options)
+    split_items(gathered, sources, filters.validation_fraction, options)
     drop_extended(gathered, filters.rg_percentile)
     rows = gathered.rows
     fields, values = encode_labels(
@@ -228,43 +190,15 @@ def _assemble(
     noticed = {"skipped": passed_over, "warnings": dict(gathered.warnings.most_common())}
     settings = {"filters": asdict(filters), "n_sources": len(sources), **asdict(options.reading), **noticed}
     settings["domains"] = options.domains.name if options.domains else None
-    write_store(out, Items(spill, rows, values, len(sources)), gathered.dropped, settings, [AATYPE, *fields])
+    settings |= {"clusters": clusters, "split": asdict(options.split)}
+    own = options.clustering
+    looked_for = LeakageOptions(own.identity, own.coverage, folds=options.folds, searched=options.searched)
+    report = {"leakage": leakage(gathered, looked_for, options.jobs)}
+    items = Items(spill, rows, values, len(sources))
+    write_store(out, items, gathered.dropped, settings, [AATYPE, *fields], report)
     counts = {"read": len(sources), "kept": len(rows), "dropped": len(gathered.dropped)}
     counts |= {"unreadable": gathered.unreadable, **noticed}
     return {**counts, "clusters_on_both_sides": clusters_on_both_sides(rows)}
-
-
-def gather(spill: Spill, n: int) -> Gathered:
-    """What the readings of n sources hold; the CA atoms of units go into one file, of which the chains are views."""
-    found, ids, seen, lengths = Gathered(), Counter(), {}, []
-    path = spill.folder / "ca.f4"
-    sequences = []
-    with path.open("wb") as file:
-        for source, reading in enumerate(spill.readings(n)):
-            found.dropped += reading.dropped
-            found.unreadable += reading.unreadable
-            found.warnings.update(reading.warnings)
-            for k, piece in enumerate(reading.pieces):
-                ids[piece.id] += 1
-                name = piece.id if ids[piece.id] == 1 else f"{piece.id}~{ids[piece.id]}"
-                if piece.digest in seen:
-                    found.drop(name, f"same coordinates as {seen[piece.digest]}")
-                    continue
-                seen[piece.digest] = name
-                for w, window in enumerate(piece.windows):
-                    whole = window.stop - window.start == len(piece.atoms)
-                    own = name if whole else f"{name}:{window.start + 1}-{window.stop}"
-                    found.rows.append(Row(len(lengths), source, k, w, own, window.facts))
-                found.sources.append(source)
-                found.topologies.append(piece.topologies)
-                lengths.append(len(piece.atoms))
-                sequences.append((name, piece.aatype.tobytes()))
-                file.write(piece.atoms[:, CA].tobytes())
-    if lengths:
-        ca = np.asarray(np.memmap(path, np.float32, "r")).reshape(-1, 3)
-        ends = np.cumsum([0, *lengths]).tolist()
-        found.chains = [Chain(name, ca[ends[k] : ends[k + 1]], text) for k, (name, text) in enumerate(sequences)]
-    return found
 
 
 def require_items(gathered: Gathered, folder: Path, n_sources: int) -> None:
@@ -285,8 +219,8 @@ def require_items(gathered: Gathered, folder: Path, n_sources: int) -> None:
         )
 
 
-def settle(gathered: Gathered, facts: Sequence[dict[str, str]], filters: Filters) -> None:
-    """Drop copies, and give each item its cluster and its split.
+def settle(gathered: Gathered, facts: Sequence[dict[str, str]], options: BuildOptions) -> JSON:
+    """Drop copies, and give each item its cluster.
 
     A chain that the index gives a cluster keeps it. The others take that of their relatives: the index's, if one of
     these has one, else the name of the first of them.
@@ -294,83 +228,91 @@ def settle(gathered: Gathered, facts: Sequence[dict[str, str]], filters: Filters
     Args:
         gathered: changed in place.
         facts: row of the index of each unit.
-        filters: for the fraction that is held out.
+        options: when two sequences are of one cluster.
+
+    Returns:
+        How clusters were made, for the manifest.
     """
     related = relatives_of(gathered.chains)
+    made = {"program": "index"}
+    if not all(row.get("cluster40") for row in facts):
+        sequences = [chain.sequence for chain in gathered.chains]
+        made = join_sequences(related.groups, sequences, options.clustering, options.jobs)
     labels = related.groups.labels().tolist()
-    known: dict[int, int] = {}  # the first of each group that has a cluster of the index
-    for k, label in enumerate(labels):
-        if facts[k].get("cluster40"):
-            known.setdefault(label, k)
-    of_index = [facts[k] if facts[k].get("cluster40") else facts[known.get(labels[k], k)] for k in range(len(labels))]
-    clusters = [row.get("cluster40") or gathered.chains[labels[k]].id for k, row in enumerate(of_index)]
-    splits = by_cluster(clusters, of_index, filters.validation_fraction)
+    known: dict[int, str] = {}  # of each group: the first cluster that the index names
+    for row, label in zip(facts, labels, strict=True):
+        if row.get("cluster40"):
+            known.setdefault(label, row["cluster40"])
     kept = []
     for row in gathered.rows:
-        name = gathered.chains[row.unit].id
-        if name not in related.copy_of:
-            row.cluster, row.split = clusters[row.unit], splits[row.unit]
+        label = labels[row.unit]
+        if gathered.chains[row.unit].id not in related.copy_of:
+            own = facts[row.unit].get("cluster40") or known.get(label)
+            row.cluster = own or gathered.chains[label].id
             kept.append(row)
     for name, original in related.copy_of.items():
         gathered.drop(name, f"same backbone as {original}, moved")
     gathered.rows = kept
+    return made
+
+
+def split_items(gathered: Gathered, sources: Sequence[Source], fraction: float, options: BuildOptions) -> None:
+    """Give each item its split; drop those that the rule knows nothing of.
+
+    Args:
+        gathered: changed in place.
+        sources: the files.
+        fraction: of clusters or topologies that are for validation.
+        options: the rule.
+    """
+    rows, rule = gathered.rows, options.split
+    facts = [sources[row.source].facts for row in rows]
+    clusters = [row.cluster for row in rows]
+    if rule.by == "date":
+        splits = by_date(facts, rule.cutoff)
+    elif rule.by == "topology":
+        splits = by_topology(clusters, item_topologies(gathered, sources, options.topologies), fraction)
+    else:
+        splits = by_cluster(clusters, facts, fraction)
+    for row, split in zip(rows, splits, strict=True):
+        row.split = split
+        if not split:
+            gathered.drop(row.id, "no date in the index, by which the split is made")
+    gathered.rows = [row for row in rows if row.split]
+
+
+def item_topologies(gathered: Gathered, sources: Sequence[Source], path: Path | None) -> list[tuple[str, ...]]:
+    """CATH topologies of each item: of its boundaries, of the index (column cath), and of CATH's list.
+
+    Raises:
+        DataError: if a cell of the index or the list cannot be read.
+    """
+    listed = read_topologies(path) if path is not None else {}
+    found = []
+    for row in gathered.rows:
+        source = sources[row.source]
+        text = source.facts.get("cath") or ""
+        own = {*gathered.topologies[row.unit], *topologies_in(text, f"index.csv: column cath of {source.id}")}
+        pdb = (source.facts.get("pdb") or pdb_id_of(source.id)).lower()
+        own |= {*topologies_of(gathered.chains[row.unit].id, pdb, gathered.names[row.unit], listed)}
+        found.append(tuple(sorted(own)))
+    return found
 
 
 def drop_extended(gathered: Gathered, percentile: float) -> None:
-    """Drop the items whose Rg is high for their length."""
-    if not gathered.rows:
-        return
-    ratio = np.array([row.facts["rg"] / (RG_SCALE * row.facts["length"] ** RG_EXPONENT) for row in gathered.rows])
-    limit = float(np.percentile(ratio, percentile))
-    for row, r in zip(gathered.rows, ratio, strict=True):
-        if r > limit:
-            gathered.drop(row.id, f"extended: Rg {r:.2f} times the typical, > {limit:.2f}")
-    gathered.rows = [row for row, r in zip(gathered.rows, ratio, strict=True) if r <= limit]
+    """Drop the items that are larger than this percentile of natives of their length.
 
-
-def clusters_on_both_sides(rows: Sequence[Row]) -> int:
-    """How many clusters have items in more than one split: relatives of held-out chains are trained on."""
-    splits: dict[str, set[str]] = {}
-    for row in rows:
-        splits.setdefault(row.cluster, set()).add(row.split)
-    return sum(len(found) > 1 for found in splits.values())
-
-
-class Items:
-    """The items of a store, read from the spill one after another, each time they are gone through.
-
-    Args:
-        spill: the readings.
-        rows: what is kept, in order of their sources.
-        values: fields of chains, a value for each row.
-        n: number of sources.
+    The measure is natives and not the set itself, so that a set of nothing but globules, or of nothing but rods, is
+    judged as each of its chains would be in any other.
     """
-
-    def __init__(self, spill: Spill, rows: Sequence[Row], values: dict[str, list[np.ndarray]], n: int) -> None:
-        self._spill, self._rows, self._values, self._n = spill, rows, values, n
-
-    def __iter__(self) -> Iterator[Item]:
-        of_source: dict[int, list[int]] = {}
-        for k, row in enumerate(self._rows):
-            of_source.setdefault(row.source, []).append(k)
-        for source, reading in enumerate(self._spill.readings(self._n)):
-            for k in of_source.get(source, []):
-                chain = {name: values[k] for name, values in self._values.items()}
-                yield replace(item_of(reading, self._rows[k]), chain=chain)
-
-
-def item_of(reading: Reading, row: Row) -> Item:
-    """The item of a row."""
-    piece = reading.pieces[row.piece]
-    window = piece.windows[row.window]
-    span = slice(window.start, window.stop)
-    return Item(
-        id=row.id,
-        atoms=piece.atoms[span],
-        labels=window.labels,
-        numbers=piece.numbers[span],
-        split=row.split,
-        cluster=row.cluster,
-        facts=row.facts,
-        residue={AATYPE.name: piece.aatype[span]},
-    )
+    kept = []
+    for row in gathered.rows:
+        limit = native_radius(row.facts["length"], percentile)
+        if row.facts["rg"] <= limit:
+            kept.append(row)
+        else:
+            share = f"{percentile:g} % of natives of {row.facts['length']} residues"
+            gathered.drop(row.id, f"extended: Rg {row.facts['rg']:.1f} Å; {share} have at most {limit:.1f} Å")
+    gathered.rows = kept
+    if not kept:
+        raise DataError(f"no structure passed the filters; all are extended; raise --rg-percentile {percentile:g}")

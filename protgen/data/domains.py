@@ -15,7 +15,7 @@ they are refused.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ _CODE = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+(\.[0-9]+)?", re.ASCII)
 _PLACE = r"\(?(-?[0-9]{1,6})\)?(?:\(?([A-Za-z])\)?)?"
 _RANGE = re.compile(rf"{_PLACE}-{_PLACE}:([A-Za-z0-9]{{1,4}})", re.ASCII)
 _PDB_ID = re.compile(r"(?:pdb)?([0-9][a-z0-9]{3})(?![a-z0-9])", re.ASCII)
+MOST_DOMAINS = 40  # of one chain; titin's fragments have fewer
 BLANK = "0"  # CATH's chain character of a chain without a name
 
 Place = tuple[int, str]
@@ -112,6 +113,38 @@ def _of_domain(words: Sequence[str]) -> Domain:
         raise ValueError(f"{words[0]} is of several chains")
     code = next((word for word in words[1:-1] if _CODE.fullmatch(word)), "")
     return Domain(words[0], chains.pop(), tuple(segments), code)
+
+
+def read_topologies(path: Path) -> dict[str, str]:
+    """The topology C.A.T of each domain of CATH's list of domains (CathDomainList, "CLF format 2.0"), by its name.
+
+    Raises:
+        DataError: if the file cannot be read, or a line is none of such a list.
+    """
+    found = {}
+    for number, line in enumerate(read_text(path, 20 * MAX_BYTES).splitlines(), start=1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if len(words) < 5 or not _NAME.fullmatch(words[0]) or not all(word.isdecimal() for word in words[1:5]):
+            raise DataError(f"{path}: line {number}: no domain with C, A, T and H; give CATH's list of domains")
+        found[words[0]] = ".".join(words[1:4])
+    return found
+
+
+def topologies_of(name: str, pdb: str, chain: str, listed: Mapping[str, str]) -> tuple[str, ...]:
+    """The topologies that a list gives a unit: its own if it is a domain of it, else those of its chain.
+
+    Args:
+        name: of the unit; that of a domain ends with CATH's.
+        pdb: ID of the entry, in lower case.
+        chain: of the unit.
+        listed: from `read_topologies`.
+    """
+    if name[-7:] in listed:
+        return (listed[name[-7:]],)
+    numbers = [f"{pdb}{own}{k:02d}" for own in dict.fromkeys((chain, BLANK)) for k in range(MOST_DOMAINS)]
+    return tuple(sorted({listed[own] for own in numbers if own in listed}))
 
 
 def pdb_id_of(name: str) -> str:

@@ -60,6 +60,7 @@ class Piece:
 
     Attributes:
         id: of the unit.
+        chain: name of its chain in the file.
         atoms: (l, 4, 3) float32 Å, of its complete residues.
         numbers: (l,) int32 residue numbers.
         aatype: (l,) uint8 residue types.
@@ -69,6 +70,7 @@ class Piece:
     """
 
     id: str
+    chain: str
     atoms: np.ndarray
     numbers: np.ndarray
     aatype: np.ndarray
@@ -141,6 +143,7 @@ def _piece(unit: Unit, windows: list[Window]) -> Piece:
     whole = complete_residues(unit.protein)
     return Piece(
         unit.id,
+        unit.chain,
         whole.backbone.astype(np.float32),
         whole.residue_numbers.astype(np.int32),
         residue_types(whole.residue_names),

@@ -10,6 +10,7 @@ import shutil
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,9 @@ class Spill:
         self._since = time.monotonic()
         if not self._waiting:
             return
-        path = self.folder / f"{self._next:08d}.npz"
+        path, arrays = self.folder / f"{self._next:08d}.npz", _packed(self._waiting)
         with replacing(path) as temporary, temporary.open("xb") as file:
-            np.savez(file, **_packed(self._waiting))
+            np.savez(file, allow_pickle=False, **arrays)
         self._places |= {index: (path, k) for k, index in enumerate(self._waiting)}
         self._next += 1
         self._waiting = {}
@@ -143,6 +144,7 @@ def _packed(readings: Mapping[int, Reading]) -> dict[str, np.ndarray]:
 def _piece_entry(piece: Piece) -> JSON:
     return {
         "id": piece.id,
+        "chain": piece.chain,
         "length": len(piece.atoms),
         "digest": piece.digest,
         "topologies": list(piece.topologies),
@@ -158,8 +160,9 @@ def _unpacked(arrays: Mapping[str, np.ndarray]) -> dict[int, Reading]:
         for held in entry["pieces"]:
             stop = residue + held["length"]
             windows, label = _windows(held["windows"], arrays["labels"], label)
-            parts = [arrays[name][residue:stop] for name in ("atoms", "numbers", "aatype")]
-            pieces.append(Piece(held["id"], *parts, windows, held["digest"], tuple(held["topologies"])))
+            atoms, numbers, aatype = (arrays[name][residue:stop] for name in ("atoms", "numbers", "aatype"))
+            whole = Piece(held["id"], held["chain"], atoms, numbers, aatype, windows, held["digest"])
+            pieces.append(replace(whole, topologies=tuple(held["topologies"])))
             residue = stop
         found[int(entry["index"])] = Reading(
             tuple(pieces), tuple(entry["dropped"]), entry["unreadable"], tuple(entry["warnings"])

@@ -53,8 +53,15 @@ def drawn(group: str, fraction: float) -> str:
 
 
 def by_cluster(clusters: Sequence[str], facts: Sequence[Mapping[str, str]], fraction: float) -> list[str]:
-    """The split of each chain: what its row of the index says, else one drawn for its cluster."""
-    return [row.get("split") or drawn(cluster, fraction) for cluster, row in zip(clusters, facts, strict=True)]
+    """The split of each item: what its row of the index says, else that of its cluster there, else one drawn for it."""
+    named: dict[str, str] = {}
+    for cluster, row in zip(clusters, facts, strict=True):
+        if row.get("split"):
+            named.setdefault(cluster, row["split"])
+    return [
+        row.get("split") or named.get(cluster) or drawn(cluster, fraction)
+        for cluster, row in zip(clusters, facts, strict=True)
+    ]
 
 
 def by_topology(clusters: Sequence[str], topologies: Sequence[Sequence[str]], fraction: float) -> list[str]:

@@ -27,7 +27,8 @@ class Filters:
     Attributes:
         min_length, max_length: residues; longer chains are cropped.
         max_coil: largest fraction of residues that are neither helix nor strand.
-        rg_percentile: chains above this percentile of Rg / l^0.38 are extended, and dropped.
+        rg_percentile: items of a larger Rg than this percentile of natives of their length are extended, and dropped;
+            100 keeps all.
         max_resolution: Å; chains of unknown resolution are kept.
         crops: compact crops taken from each longer chain at the most, 0 for none.
         validation_fraction: fraction of clusters held out where the input names no split.
