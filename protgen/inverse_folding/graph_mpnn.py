@@ -7,7 +7,8 @@ as ProteinMPNN does. Its weights are read from a folder: `graph_mpnn:FOLDER` on 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from protgen.errors import UsageError
+from protgen.documents import MAX_SMALL, read_json
+from protgen.errors import DocumentError, UsageError
 from protgen.inverse_folding.network_input import drawn_letters
 from protgen.inverse_folding.ordered_model import OrderedModel
 from protgen.types import JSON
@@ -74,8 +75,6 @@ class GraphMPNN(OrderedModel):
             UsageError: if its weights are missing, or are others.
         """
         if self._network is None:
-            import json
-
             from safetensors import SafetensorError
             from safetensors.torch import load
 
@@ -83,11 +82,11 @@ class GraphMPNN(OrderedModel):
 
             self.prepare()
             try:
-                facts = json.loads((self.folder / SHAPE).read_text(encoding="utf-8"))
+                facts = read_json(self.folder / SHAPE, MAX_SMALL)
                 network = GraphNetwork(GraphShape(**facts["shape"]))
                 weights = load((self.folder / WEIGHTS).read_bytes())
                 network.load_state_dict({name: value.float() for name, value in weights.items()})
-            except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            except (SafetensorError, DocumentError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
                 said = " ".join(str(error).split())[:200]
                 raise UsageError(f"{self.name}: {self.folder}: weights that do not fit ({said}); {MISSING}") from None
             self._network = network.eval().requires_grad_(False)
