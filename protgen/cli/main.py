@@ -28,6 +28,7 @@ from protgen.cli import run as run_command
 from protgen.cli.console import own_warnings, say_error
 from protgen.cli.exit_codes import ALL_FAILED, DONE, INTERNAL, INTERRUPTED, USAGE
 from protgen.cli.interruption import Interrupted, interruptible
+from protgen.cli.numbers import with_plain_numbers
 from protgen.errors import AllFailedError, ProtgenError
 
 app = typer.Typer(
@@ -81,7 +82,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; prints at most one line of error."""
     try:
         with interruptible(), own_warnings():
-            result = app(args=list(arguments), prog_name="protgen", standalone_mode=False)
+            command = with_plain_numbers(typer.main.get_command(app))
+            result = command(args=list(arguments), prog_name="protgen", standalone_mode=False)
         return result if isinstance(result, int) else DONE
     except AllFailedError as error:
         say_error(str(error))

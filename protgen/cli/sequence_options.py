@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from protgen.errors import UsageError
+from protgen.errors import DocumentError, UsageError
 
 if TYPE_CHECKING:
     from protgen.evaluation.sequence_design import SequenceSettings
@@ -114,6 +114,7 @@ def check_unchanged(folder: Path, tool: "InverseFolder", settings: "SequenceSett
     import json
 
     from protgen.cli.design_folder import first_difference
+    from protgen.documents import read_json
     from protgen.evaluation.sequence_design import SETTINGS, describe
 
     old = sorted(folder.glob("*.fasta")) if folder.is_dir() else []
@@ -125,8 +126,8 @@ def check_unchanged(folder: Path, tool: "InverseFolder", settings: "SequenceSett
             "what is missing or --overwrite to replace them"
         )
     try:
-        before = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        before = read_json(folder / SETTINGS)
+    except DocumentError:
         return  # another tool's files, which are kept
     difference = first_difference(before, json.loads(json.dumps(describe(tool, settings))))
     if difference:

