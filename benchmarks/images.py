@@ -66,7 +66,8 @@ ROWS: dict[str, dict[str, tuple[float, str]]] = {
     },
     "mnist": {
         "mnist_static_vae": (60, f"{STATIC} --family vae --importance 1,50,5000 --set family.warmup=5000"),
-        "mnist_static_vae_importance": (60, f"{STATIC} --family vae-importance --set family.importance=50 family.warmup=5000"),
+        "mnist_static_vae_importance": (60, f"{STATIC} --family vae-importance --set family.importance=50 "
+        "family.warmup=5000"),
         "mnist_static_vae_hierarchical": (60, f"{STATIC} --family vae-hierarchical --set family.warmup=5000 "
         "family.settle=5000"),
         "mnist_static_pixelcnn": (75, f"{STATIC} --family autoregressive --lr 2e-3 --batch 64 --bf16"),
