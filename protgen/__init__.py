@@ -9,9 +9,9 @@
 Make designs: `load`, `generate`, `prepare`, `Model`, `Design`, `SampleSettings`. Say what they are to be: the
 conditions, from `Length` to `Motif`; join them by `&`. Read and write files: `read_structure`, `read_models`,
 `write_structure`, `Protein`. Exchange with other packages: `to_biopython`, `from_biopython`, `to_mdtraj`,
-`from_mdtraj`. Measure: `evaluate`, `EvaluationSettings`. Train: `train`, `TrainSettings`, `Store`. User mistakes raise
-a `ProtgenError`. The parts that others plug into are in `pg.conditions`, `pg.families`, `pg.encoders`, `pg.metrics`,
-`pg.samplers` and `pg.spaces`.
+`from_mdtraj`. Measure: `evaluate`, `EvaluationSettings`. Train: `train`, `TrainSettings`, `Store`. Images:
+`load_images`, `build_image_model`, `ImageBatches`, `draw_images`. User mistakes raise a `ProtgenError`. The parts that
+others plug into are in `pg.conditions`, `pg.families`, `pg.encoders`, `pg.metrics`, `pg.samplers` and `pg.spaces`.
 
 Names are imported when they are first used: `import protgen` costs nothing and loads no torch.
 """
@@ -22,17 +22,21 @@ from typing import Any
 _HOMES = {
     "Design": "protgen.generation.design",
     "EvaluationSettings": "protgen.evaluation.settings",
+    "ImageBatches": "protgen.data.images",
     "Model": "protgen.models.model",
     "Protein": "protgen.structure.protein",
     "ProtgenError": "protgen.errors",
     "SampleSettings": "protgen.generation.design",
     "Store": "protgen.data.store",
     "TrainSettings": "protgen.training.settings",
+    "build_image_model": "protgen.models.image_presets",
+    "draw_images": "protgen.models.image_samples",
     "evaluate": "protgen.evaluation.runner",
     "from_biopython": "protgen.structure.adapters",
     "from_mdtraj": "protgen.structure.adapters",
     "generate": "protgen.generation.generate",
     "load": "protgen.models.released",
+    "load_images": "protgen.data.image_files",
     "prepare": "protgen.generation.job",
     "read_models": "protgen.structure.reader",
     "read_structure": "protgen.structure.reader",

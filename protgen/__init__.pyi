@@ -36,6 +36,8 @@ from protgen.conditions.shape import Shape as Shape
 from protgen.conditions.strand_pairing import StrandPairing as StrandPairing
 from protgen.conditions.symmetry import Symmetry as Symmetry
 from protgen.conditions.termini_distance import TerminiDistance as TerminiDistance
+from protgen.data.image_files import load_images as load_images
+from protgen.data.images import ImageBatches as ImageBatches
 from protgen.data.store import Store as Store
 from protgen.errors import ProtgenError as ProtgenError
 from protgen.evaluation.runner import evaluate as evaluate
@@ -44,6 +46,8 @@ from protgen.generation.design import Design as Design
 from protgen.generation.design import SampleSettings as SampleSettings
 from protgen.generation.generate import generate as generate
 from protgen.generation.job import prepare as prepare
+from protgen.models.image_presets import build_image_model as build_image_model
+from protgen.models.image_samples import draw_images as draw_images
 from protgen.models.model import Model as Model
 from protgen.models.released import load as load
 from protgen.structure.adapters import from_biopython as from_biopython

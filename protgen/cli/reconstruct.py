@@ -87,8 +87,8 @@ def structure_rows(model: "Model", items: list[Item], again: "list[State]", out:
         file = out / f"{number:04d}_{Path(item.name).stem}.pdb"
         write_structure(protein, file)
         assert item.protein is not None
-        pair = (torch.from_numpy(each.atoms[None, :, CA]).float() for each in (protein, item.protein))
-        off = float(rmsd(*pair, torch.ones(1, protein.length, dtype=torch.bool))[0])
+        after, before = (torch.from_numpy(each.atoms[None, :, CA]).float() for each in (protein, item.protein))
+        off = float(rmsd(after, before, torch.ones(1, protein.length, dtype=torch.bool))[0])
         rows.append({"name": item.name, "file": file.name, "length": protein.length, "ca_rmsd": off})
     return rows
 

@@ -129,7 +129,7 @@ def check_keys(raw: Mapping[str, Any]) -> None:
     for key in raw:
         if key not in known:
             raise ConfigError(f"no setting {key!r}: {nearest(str(key), known)}")
-    data = list(KEYS) if "images" in raw["data"] else ["store"]
+    data: list[str] = [*KEYS] if "images" in raw["data"] else ["store"]
     for section, keys in (("data", data), ("conditions", ["names"])):
         for key in raw[section]:
             if key not in keys:

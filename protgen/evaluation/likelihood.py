@@ -125,7 +125,10 @@ def open_likelihood(
         kind = model.config["family"]["name"]
         raise UsageError(f"--likelihood {name}: its family, {kind}, has no likelihood; name a model of another family")
     if not isinstance(model.family.space, BackboneAtoms):
-        raise UsageError(f"--likelihood {name}: its space is {model.config['space']['name']}, and not of backbones")
+        space = model.config["space"]["name"]
+        other = {"image": "evaluate-images", "descriptors": "classify"}.get(space)
+        way = f"; `protgen {other}` takes it" if other else ""
+        raise UsageError(f"--likelihood {name}: its space is {space}, and not of backbones{way}")
     model.conditions.require_learned(given)
     settings = LikelihoodSettings(
         model, name, hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(), tuple(given), seed, steps

@@ -98,8 +98,8 @@ def draw_images(
     pictures = []
     for rows in torch.arange(len(labels)).split(AT_ONCE if device.type == "cpu" else 10 * AT_ONCE):
         mask = space.full_mask(len(rows)).to(device)
-        cond = asked_classes(model, [int(labels[i]) for i in rows], mask)
-        streams = [Generator().manual_seed(seed * 1_000_003 + int(i)) for i in rows]
+        cond = asked_classes(model, [int(labels[i]) for i in rows.tolist()], mask)
+        streams = [Generator().manual_seed(seed * 1_000_003 + i) for i in rows.tolist()]
         guidance = Guidance(model.conditions.unknown(mask), sampling.guidance)
         task = SamplingTask(mask, cond, streams, sampling.temperature, guidance=guidance)
         with torch.no_grad():

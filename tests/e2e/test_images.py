@@ -96,6 +96,11 @@ def test_pictures_are_drawn_on_a_grid(cli, trained, tmp_path):
     assert not (tmp_path / "b.png").exists()
 
 
+def test_likelihoods_of_structures_name_the_command_for_pictures(cli, trained, chains, tmp_path):
+    arguments = ("evaluate", chains, "--likelihood", trained / "model", "--out", tmp_path / "x")
+    cli(*arguments).assert_failed(2, "image", "protgen evaluate-images")
+
+
 def test_sample_names_the_command_for_pictures(cli, trained, tmp_path):
     cli("sample", "--model", trained / "model", "--length", 20, "--out", tmp_path / "x").assert_failed(
         2, "Image", "protgen sample-images"
