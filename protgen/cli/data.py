@@ -107,6 +107,9 @@ def build(
         list[str] | None,
         typer.Option("--quantity", help="Column of index.csv that is a number, as a field.", metavar="COLUMN[=NAME]"),
     ] = None,
+    cluster: Annotated[
+        str, typer.Option("--cluster", help="Dask scheduler whose workers read the files.", metavar="tcp://HOST:PORT")
+    ] = "",
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes; the store is the same.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
@@ -151,6 +154,7 @@ def build(
         lambda samples, references: novelty(samples, references, jobs=jobs),
         searched,
         jobs,
+        cluster,
     )
     with output_folder(out, "protgen data build"), progress("reading") as show:
         counts = build_store(folder, out, filters, options, columns=columns, progress=show)

@@ -13,11 +13,12 @@ import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from protgen import __version__
-from protgen.data.clusters import Clustering, join_sequences
+from protgen.dask_cluster import require_workers
+from protgen.data.clusters import Clustering, join_sequences, program_of
 from protgen.data.domains import pdb_id_of, read_domains, read_topologies, topologies_of
 from protgen.data.fields import AATYPE
 from protgen.data.gathering import Gathered, Items, clusters_on_both_sides, gather
@@ -30,7 +31,7 @@ from protgen.data.spill import FOLDER, Spill
 from protgen.data.splits import SplitRule, by_cluster, by_date, by_topology, topologies_in
 from protgen.data.store import write_store
 from protgen.data.windows import Filters
-from protgen.errors import AllFailedError, DataError, ProtgenError
+from protgen.errors import AllFailedError, DataError, ProtgenError, ToolError
 from protgen.geometry.native_size import native_radius
 from protgen.parallel import run
 from protgen.types import JSON
@@ -53,6 +54,7 @@ class BuildOptions:
         folds: the search for the nearest fold across the split (`protgen.metrics.novelty`); None to leave it out.
         searched: held-out items whose folds are searched at the most.
         jobs: processes that read files and compare sequences; the store does not depend on it.
+        cluster: address of a Dask scheduler whose workers read the files; "" for processes here.
     """
 
     reading: ReadingOptions = field(default_factory=ReadingOptions)
@@ -63,6 +65,7 @@ class BuildOptions:
     folds: FoldSearch | None = None
     searched: int = SEARCHED
     jobs: int = 1
+    cluster: str = ""
 
 
 def build(
@@ -95,6 +98,7 @@ def build(
     options = options or BuildOptions()
     sources = find_sources(folder)
     check_columns(columns, sources[0].columns, str(folder / "index.csv"))
+    check_options(sources, options)
     passed_over = dict(skipped_files(folder, sources))
     sources = every_model(sources) if options.reading.models else sources
     tasks = tasks_of(sources, filters, options)
@@ -102,13 +106,32 @@ def build(
         spill = Spill(out / FOLDER, request_of(tasks))
         read_all(tasks, spill, options, progress)
         counts = _assemble(folder, out, sources, spill, filters, options, columns, passed_over)
+    except ToolError:
+        raise  # another try goes on from what was read
     except ProtgenError:
-        shutil.rmtree(out / FOLDER, ignore_errors=True)  # no second try can use it
+        shutil.rmtree(out / FOLDER, ignore_errors=True)
         raise
     except OSError as error:
         raise DataError(f"{out}: cannot build the store ({error.strerror or error}); run it again to go on") from error
     spill.remove()
     return counts
+
+
+def check_options(sources: Sequence[Source], options: BuildOptions) -> None:
+    """Check what can be known before hours of reading: the program for clusters, and what the split goes by.
+
+    Raises:
+        ConfigError: if MMseqs2 is asked for and not installed.
+        DataError: if a date or a CATH code cannot be read.
+    """
+    program_of(options.clustering)
+    if options.split.by == "date":
+        by_date([source.facts for source in sources], options.split.cutoff)
+    if options.split.by == "topology":
+        for source in sources:
+            topologies_in(source.facts.get("cath") or "", f"index.csv: column cath of {source.id}")
+        if options.topologies is not None:
+            read_topologies(options.topologies)
 
 
 def tasks_of(sources: Sequence[Source], filters: Filters, options: BuildOptions) -> list[Task]:
@@ -150,8 +173,12 @@ def read_all(tasks: Sequence[Task], spill: Spill, options: BuildOptions, progres
     """Read what has not been read yet."""
     waiting = [k for k in range(len(tasks)) if k not in spill]
     done = len(tasks) - len(waiting)
+    work = [tasks[k] for k in waiting]
+    if options.cluster:
+        require_workers(options.cluster, tasks[0].source.path.parent.absolute(), __version__)
+        work = [replace(task, base=Path.cwd()) for task in work]
     try:
-        for outcome in run(read_source, [tasks[k] for k in waiting], jobs=options.jobs):
+        for outcome in run(read_source, work, jobs=options.jobs, cluster=options.cluster):
             index = waiting[outcome.index]
             spill.add(index, outcome.result or _killed(tasks[index].source))
             done += 1

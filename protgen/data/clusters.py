@@ -45,6 +45,21 @@ class Clustering:
             raise UsageError(f"--coverage {self.coverage}: give 0.5 to 1")
 
 
+def program_of(clustering: Clustering) -> str | None:
+    """The path of mmseqs if it is to be used; None for the built-in search.
+
+    Raises:
+        ConfigError: if it is asked for and not installed.
+    """
+    program = find_mmseqs() if clustering.program != "builtin" else None
+    if clustering.program == "mmseqs" and program is None:
+        raise ConfigError(
+            "--clusters mmseqs: no program mmseqs on PATH; install MMseqs2, or `pip install 'protgen[cluster]'`, "
+            "or choose --clusters builtin"
+        )
+    return program
+
+
 def join_sequences(groups: Groups, sequences: Sequence[bytes], clustering: Clustering, jobs: int = 1) -> "JSON":
     """Join the chains whose sequences are alike.
 
@@ -61,12 +76,7 @@ def join_sequences(groups: Groups, sequences: Sequence[bytes], clustering: Clust
         ConfigError: if mmseqs is asked for and not installed.
         ToolError: if it fails.
     """
-    program = find_mmseqs() if clustering.program != "builtin" else None
-    if clustering.program == "mmseqs" and program is None:
-        raise ConfigError(
-            "--clusters mmseqs: no program mmseqs on PATH; install MMseqs2, or `pip install 'protgen[cluster]'`, "
-            "or choose --clusters builtin"
-        )
+    program = program_of(clustering)
     if program is None:
         found = matches(sequences, identity=clustering.identity, coverage=clustering.coverage, jobs=jobs)
         pairs = [(match.first, match.second) for match in found]

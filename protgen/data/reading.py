@@ -5,6 +5,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,6 +46,7 @@ class Task:
         options: what to read.
         pdb: ID of its PDB entry; "" if unknown.
         domains: of that entry.
+        base: folder that a relative path begins at; None for the one that this process is in.
     """
 
     source: Source
@@ -52,6 +54,7 @@ class Task:
     options: ReadingOptions
     pdb: str = ""
     domains: tuple[Domain, ...] = ()
+    base: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -99,10 +102,12 @@ class Reading:
 def read_source(task: Task) -> Reading:
     """Read a source and keep what passes the filters."""
     source, options = task.source, task.options
+    path = source.path if task.base is None else task.base / source.path
     try:
-        result = parse_structure(source.path, model=source.model if options.models else 0)
+        result = parse_structure(path, model=source.model if options.models else 0)
     except StructureError as error:
-        return Reading((), (_drop(source.id, f"unreadable: {error}"),), unreadable=True)
+        reason = str(error).replace(str(path), str(source.path))
+        return Reading((), (_drop(source.id, f"unreadable: {reason}"),), unreadable=True)
     protein = result.protein
     codes = tuple(w.code for w in result.warnings if not (options.models and w.code == "multi_model"))
     if options.chain:

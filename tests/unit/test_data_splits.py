@@ -17,7 +17,7 @@ from protgen.data.relatives import Chain
 from protgen.data.splits import SplitRule, by_cluster, by_date, by_topology, drawn, topologies_in
 from protgen.data.store import Store
 from protgen.data.windows import Filters
-from protgen.errors import DataError, UsageError
+from protgen.errors import DataError, ProtgenError, UsageError
 from protgen.metrics.tm import tm_score
 from protgen.structure.ideal import build_from_torsions
 from protgen.structure.protein import Protein
@@ -188,6 +188,24 @@ def test_the_command_splits_by_date_and_topology(source, tmp_path):
     assert {name: entry["split"] for name, entry in kept.items()} == {
         name: drawn(f"1.10.{int(name[1]) // 2}", 0.5) for name in kept
     }
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "what"),
+    [
+        ({"date": "soon"}, BuildOptions(split=SplitRule("date", "2013-01-01")), "'soon' of f0_0.pdb is no date"),
+        ({"cath": "alpha"}, BuildOptions(split=SplitRule("topology")), "cath of f0_0: 'alpha' is no CATH code"),
+        ({}, BuildOptions(clustering=Clustering(program="mmseqs")), "no program mmseqs"),
+    ],
+)
+def test_what_cannot_be_used_is_known_before_reading(columns, options, what, source, tmp_path, monkeypatch):
+    monkeypatch.setattr("protgen.data.clusters.find_mmseqs", lambda: None)
+    folder = indexed(source, tmp_path / "in", **{name: lambda f, k, text=text: text for name, text in columns.items()})
+    seen = []
+    with pytest.raises(ProtgenError, match=what):
+        build(folder, tmp_path / "store", LOOSE, options, progress=lambda *done: seen.append(done))
+    assert not seen
+    assert not (tmp_path / "store").exists()
 
 
 def test_the_nearest_fold_is_that_of_all_pairs():
