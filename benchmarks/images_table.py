@@ -68,8 +68,9 @@ Five rows of digits below are marked old, and draw the class asked for by chance
 GPT 28). The class reaches the loss in every family (a test takes its gradient). They were hardly trained: 99 to 207
 steps, of which 200 were the warm-up of the learning rate, and 710 of VDM, whose bound weighs little what decides a
 class.
-Two things were wrong and are mended: the benchmark's warm-up of 200 steps could outlast a run (it is 100 now, and the
-budgets are longer), and normalizing flows were given dequantised values and spread them over their cells a second time.
+Three things were wrong and are mended: the benchmark's warm-up of 200 steps could outlast a run (it is 100 now, and the
+budgets are longer), normalizing flows were given dequantised values and spread them over their cells a second time, and
+the critic of the GAN pooled over pixels, which told it what is in a picture and not where.
 
 "Old" marks what was made before these rules, and is to be run again by the command above. Nobody kept the weights, so
 that each row needs its training. An old floor: FID∞ and the floor at the row's number of samples are missing, and FID

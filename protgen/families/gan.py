@@ -26,11 +26,11 @@ from protgen.encoders.base import Encoder
 from protgen.errors import UsageError
 from protgen.families.base import Family, Role
 from protgen.families.direct import guided, require_direct
-from protgen.families.gaussian import AttentionPool
+from protgen.families.gaussian import pool
 from protgen.nn.precision import autocast
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Space
-from protgen.spaces.capabilities import aligned, within_cells
+from protgen.spaces.capabilities import aligned, grid_of, within_cells
 from protgen.types import Conditioning, Losses, State
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)  # layers with spectral normalisation
@@ -42,12 +42,14 @@ class Critic(nn.Module):
     Args:
         network: an encoder; the critic reads its invariant scalars.
         spectral: whether every linear and convolutional layer is divided by its largest singular value.
+        grid: height and width where positions are cells of a grid, each of which then has weights of its own: a mean
+            over cells tells a critic what is in a picture and not where.
     """
 
-    def __init__(self, network: Encoder, spectral: bool) -> None:
+    def __init__(self, network: Encoder, spectral: bool, grid: tuple[int, int] | None = None) -> None:
         super().__init__()
         self.network = network
-        self.pool = AttentionPool(network.scalar_dim)
+        self.pool = pool(network.scalar_dim, grid)
         self.score = nn.Sequential(nn.Linear(self.pool.dim, network.scalar_dim), nn.SiLU())
         self.out = nn.Linear(network.scalar_dim, 1)
         if spectral:
@@ -109,7 +111,7 @@ class GAN(Family):
             raise UsageError("gan: critic_steps is at least 1, and penalty cannot be negative")
         self.space = space
         self.encoder = encoder
-        self.critic = Critic(critic, spectral)
+        self.critic = Critic(critic, spectral, grid_of(space))
         self.head = space.head(encoder.scalar_dim, encoder.vector_dim)
         self.wasserstein = loss_type == "wasserstein"
         self.penalty = penalty if penalty is not None else (10.0 if self.wasserstein else 1.0)

@@ -13,6 +13,7 @@ from protgen.models.model import build_model
 from protgen.samplers.base import SamplingTask
 from protgen.samplers.euler import Euler
 from protgen.spaces.backbone import Backbone, rotated
+from protgen.spaces.image import Image
 from protgen.types import Conditioning, Features, State
 from tests.toy_families import Dense, make
 from tests.toy_space import Line
@@ -157,3 +158,33 @@ def test_the_penalty_goes_through_attention(rng):
     losses = family.loss(x, Conditioning(torch.zeros(2, 64, 0), torch.zeros(2, 0)), rng)
     losses.total.backward()
     assert torch.isfinite(losses.total)
+
+
+class Local(Encoder):
+    """Scalars of a pixel that are the pixel: a network that does not know where it is."""
+
+    symmetry, vector_dim, scalar_dim, reads = "none", 0, 1, ("pixels",)
+
+    def forward(self, state, t, cond, x_pred=None):
+        return Features(state["pixels"], state["pixels"].new_zeros(*state.mask.shape, 0, 3))
+
+
+def test_a_critic_of_pictures_knows_where_a_pixel_is(rng):
+    """A picture and its mirror image have one mean and two scores; the score is one weight a cell, by hand.
+
+    A critic that pools over cells gives both the same, whatever it learns, and no digit is told from its pixels.
+    """
+    space = Image(2, 3, levels=17)
+    torch.manual_seed(0)
+    critic = GAN(space, Local(), Local()).critic
+    values = torch.linspace(-1, 1, 6)[None, :, None]
+    mask = space.full_mask(1)
+    cond = Conditioning(torch.zeros(1, 6, 0), torch.zeros(1, 0))
+    flipped = values.unflatten(1, (2, 3)).flip(2).flatten(1, 2)
+    scores = [critic(State({"pixels": x}, mask), cond) for x in (values, flipped)]
+    first, last = critic.score[0], critic.out
+    assert isinstance(first, nn.Linear)
+    for x, score in zip((values, flipped), scores, strict=True):
+        hidden = nn.functional.silu(first.weight @ x[0, :, 0] + first.bias)
+        assert score.item() == pytest.approx((last.weight @ hidden + last.bias).item(), abs=1e-5)
+    assert abs(scores[0].item() - scores[1].item()) > 1e-3
