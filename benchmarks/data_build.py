@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 from pathlib import Path
 
 PLANNED = 200_000
@@ -33,7 +34,7 @@ def build_one(folder: Path, out: Path, folds: int) -> dict:
     from protgen.data.windows import Filters
     from protgen.metrics.novelty import novelty
 
-    spent = {}
+    spent, held = {}, {}
 
     def timed(module, name: str):
         original = getattr(module, name)
@@ -47,6 +48,20 @@ def build_one(folder: Path, out: Path, folds: int) -> dict:
 
         setattr(module, name, wrapper)
 
+    def weighed(module, name: str):
+        original = getattr(module, name)
+
+        def wrapper(*arguments, **keywords):
+            tracemalloc.start()
+            found = original(*arguments, **keywords)
+            held[name] = tracemalloc.get_traced_memory()[0]
+            tracemalloc.stop()
+            return found
+
+        setattr(module, name, wrapper)
+
+    for name in ("find_sources", "tasks_of", "gather"):
+        weighed(building, name)
     parts = ("read_all", "gather", "relatives_of", "join_sequences", "leakage", "write_store")
     for name in parts:
         timed(building, name)
@@ -61,6 +76,7 @@ def build_one(folder: Path, out: Path, folds: int) -> dict:
         "files_per_cpu_second": round(counts["read"] / spent["read_all"], 1),
         "bytes_of_arrays_per_item": round(arrays / counts["kept"]),
         "bytes_of_manifest_per_item": round((out / "manifest.json").stat().st_size / counts["kept"]),
+        "bytes_of_memory_per_file": round(sum(held.values()) / counts["read"]),
         "megabytes_before": round(before / 1024, 1),
         "megabytes_at_most": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     }
@@ -98,9 +114,10 @@ def load_one(store: Path, batches: int = 40) -> dict:
 
 def planned(results: list[dict]) -> dict:
     """What the planned number of files would take: reading and bytes grow as files, the search as their square."""
-    small, large = results[0], results[-1]
+    large = results[-1]
     factor = PLANNED / large["files"]
-    growth = (large["megabytes_at_most"] - small["megabytes_at_most"]) / (large["files"] - small["files"])
+    # What grows is what each file leaves in memory, and the text of the manifest, which is made as text and as bytes.
+    growth = large["bytes_of_memory_per_file"] + 2 * large["bytes_of_manifest_per_item"]
     seconds = large["cpu_seconds"]
     items = large["items"] * factor
     return {
@@ -109,7 +126,7 @@ def planned(results: list[dict]) -> dict:
         "cpu_hours_of_sequence_search": round(seconds["join_sequences"] * factor**2 / 3600, 2),
         "gigabytes_of_arrays": round(large["bytes_of_arrays_per_item"] * items / 1e9, 2),
         "gigabytes_of_manifest": round(large["bytes_of_manifest_per_item"] * items / 1e9, 3),
-        "gigabytes_of_memory": round((large["megabytes_at_most"] + growth * (PLANNED - large["files"])) / 1024, 2),
+        "gigabytes_of_memory": round(large["megabytes_at_most"] / 1024 + growth * PLANNED / 1e9, 2),
     }
 
 

@@ -95,13 +95,15 @@ def run_on_cluster(
     """
     distributed = _distributed()
     waiting = [list(range(k, min(k + _CHUNK, len(items)))) for k in range(0, len(items), _CHUNK)][::-1]
+    suspects: list[int] = []  # Dask blames all that a dead worker had before it; one of them is to blame
     with _client(address) as client:
         window = _AHEAD * max(1, sum(client.nthreads().values()))
         running: dict[Any, list[int]] = {}
         done = distributed.as_completed(loop=client.loop)
-        while waiting or running:
-            while waiting and len(running) < window:
-                chunk = waiting.pop()
+        while waiting or running or suspects:
+            alone = not waiting and not running  # so that the death of a worker has one name
+            while (waiting and len(running) < window) or (alone and not running):
+                chunk = waiting.pop() if waiting else [suspects.pop()]
                 future = client.submit(_apply, function, [items[k] for k in chunk], pure=False)
                 running[future] = chunk
                 done.add(future)
@@ -110,10 +112,10 @@ def run_on_cluster(
             try:
                 results = future.result()
             except distributed.scheduler.KilledWorker:
-                if len(chunk) == 1:
+                if alone:
                     yield chunk[0], None, True
-                else:  # one of them is to blame
-                    waiting += [[k] for k in reversed(chunk)]
+                else:
+                    suspects += chunk
                 continue
             except distributed.client.FutureCancelledError as error:
                 raise ToolError(
