@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from protgen.cli import check, data, design_sequences, doctor, evaluate, models, sample, status, train
+from protgen.cli import check, data, design_sequences, doctor, download, evaluate, models, sample, status, train
 from protgen.cli import run as run_command
 from protgen.cli.console import own_warnings, say_error
 from protgen.cli.exit_codes import ALL_FAILED, DONE, INTERNAL, INTERRUPTED, USAGE
@@ -29,6 +29,7 @@ app.command("check")(check.check)
 app.command("design-sequences")(design_sequences.design_sequences)
 app.command("run")(run_command.run)
 app.command("evaluate")(evaluate.evaluate)
+data.app.command("download")(download.download)
 app.add_typer(data.app, name="data")
 app.command("train", context_settings=train.CONTEXT)(train.train)
 app.command("models")(models.models)
