@@ -42,7 +42,7 @@ def check_manifest(manifest: JSON, version: int, where: str) -> None:
         return
     if not is_sealed(manifest):
         raise DataError(f"{where}: manifest.json has other content than was written; build the store again")
-    own = {f"{field.get('name')}.npy" for field in manifest["fields"]} | {"offsets.npy"}
+    own = {f"{field.get('name')}.npy" for field in manifest.get("fields", [])} | {"offsets.npy"}
     name, files = manifest.get("arrays"), manifest.get("files")
     if (
         not isinstance(files, Mapping)

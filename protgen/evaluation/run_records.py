@@ -16,6 +16,7 @@ from protgen.evaluation.design_records import DESIGN
 from protgen.types import JSON
 
 RUN = "run.json"
+FORMATS = ("pdb", "cif")  # of designs
 PART_RUN = re.compile(r"run_\d{4,}-\d{4,}\.json")
 MOST_DESIGNS = 10_000_000  # of a run
 
@@ -86,7 +87,12 @@ def read_run(path: Path) -> RunRecord:
     """
     content = read_json(path)
     request, n, status = (content.get(key) for key in ("request", "n", "status"))
-    if not isinstance(request, dict) or not is_count(n, 1, MOST_DESIGNS) or not isinstance(status, str):
+    if (
+        not isinstance(request, dict)
+        or request.get("format") not in FORMATS
+        or not isinstance(status, str)
+        or not is_count(n, 1, MOST_DESIGNS)
+    ):
         raise DocumentError(f"{path}: damaged, or no record of a run of `protgen sample`")
     return RunRecord(path, request, n, status, _part_of(path, content.get("part"), n))
 
