@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-<<<<<<< HEAD
 from protgen.cli import (
     check,
     classify,
     data,
     design_sequences,
     doctor,
+    download,
     encode,
     evaluate,
     evaluate_images,
@@ -25,9 +25,6 @@ from protgen.cli import (
     status,
     train,
 )
-=======
-from protgen.cli import check, data, design_sequences, doctor, download, evaluate, models, sample, status, train
->>>>>>> H19g
 from protgen.cli import run as run_command
 from protgen.cli.console import own_warnings, say_error
 from protgen.cli.exit_codes import ALL_FAILED, DONE, INTERNAL, INTERRUPTED, USAGE
@@ -49,16 +46,13 @@ app.command("check")(check.check)
 app.command("design-sequences")(design_sequences.design_sequences)
 app.command("run")(run_command.run)
 app.command("evaluate")(evaluate.evaluate)
-<<<<<<< HEAD
 app.command("sample-images")(sample_images.sample_images)
 app.command("evaluate-images")(evaluate_images.evaluate_images)
 app.command("encode")(encode.encode)
 app.command("reconstruct")(reconstruct.reconstruct)
 app.command("interpolate")(interpolate.interpolate)
 app.command("classify")(classify.classify)
-=======
 data.app.command("download")(download.download)
->>>>>>> H19g
 app.add_typer(data.app, name="data")
 app.command("train", context_settings=train.CONTEXT)(train.train)
 app.command("models")(models.models)
