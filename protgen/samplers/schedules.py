@@ -32,8 +32,8 @@ class Schedule(nn.Module, ABC):
     It is a module because a schedule can be learned.
 
     Attributes:
-        noisy_data: whether there is noise at t = 0, sigma(0) > 0. A constant, as the parameters of a model that is built
-            for its shapes alone (torch's meta device) have no values.
+        noisy_data: whether there is noise at t = 0, sigma(0) > 0. A constant, as the parameters of a model that is
+            built for its shapes alone (on the meta device) have no values.
     """
 
     noisy_data: ClassVar[bool] = False
