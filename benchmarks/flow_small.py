@@ -24,7 +24,7 @@ from protgen.conditions.base import Condition
 from protgen.conditions.length import Length
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.conditions.strand_pairing import StrandPairing
-from protgen.data.build import find_sources
+from protgen.data.sources import find_sources
 from protgen.data.store import Store
 from protgen.evaluation.sets import COPY
 from protgen.evaluation.validity import validity

@@ -17,6 +17,7 @@ import argparse
 import csv
 import json
 import platform
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,25 +91,34 @@ def baselines(proteins: list[Protein]) -> dict:
     return found
 
 
-def convergence(name: str, proteins: list[Protein], grid: list[tuple[float, int, int]]) -> list[dict]:
-    """The same draws at several first times, steps and numbers of draws."""
+# First time, steps, draws and probes of each row of the table of convergence.
+GRID = (
+    (0.1, 10, 2, 1), (0.1, 20, 2, 1), (0.1, 40, 2, 1), (0.1, 80, 2, 1), (0.1, 160, 2, 1),
+    (0.1, 40, 2, 2), (0.1, 40, 2, 4),
+    (0.05, 20, 2, 1), (0.05, 40, 2, 1), (0.05, 80, 2, 1),
+)  # fmt: skip
+
+
+def convergence(name: str, proteins: list[Protein], grid: Sequence[tuple[float, int, int, int]]) -> list[dict]:
+    """The same draws at several first times, steps, numbers of draws and of probes."""
     settings: LikelihoodSettings = open_likelihood(name)
     model = settings.model
     assert isinstance(model.family, FlowMatching)
     usual = flow_settings(settings)
     assert usual is not None
     rows = []
-    for first, steps, draws in grid:
+    for first, steps, draws, probes in grid:
         values, errors = [], []
         for protein in proteins:
             x = state_of(protein, model)
             rng = torch.Generator().manual_seed(0)
-            one = replace(usual, first=first, steps=steps, draws=draws)
+            one = replace(usual, first=first, steps=steps, draws=draws, probes=probes)
             denoiser, cond = model.family.denoiser(), model.conditions.unknown(x.mask)
             found = estimate_by_flow(denoiser, model.family.space, x, cond, rng, one)
             values.append(-float(found.nats[0]) / protein.length)
             errors.append(float(found.error[0]) / protein.length)
-        rows.append({"first": first, "steps": steps, "draws": draws, "each": [round(v, 2) for v in values],
+        rows.append({"first": first, "steps": steps, "draws": draws, "probes": probes,
+                     "each": [round(v, 2) for v in values],
                      "error of each": [round(e, 2) for e in errors if e == e]})  # fmt: skip
         print(rows[-1], flush=True)
     return rows
@@ -139,8 +149,7 @@ def main() -> None:
         print(name, result["models"][name], flush=True)
         options.out.write_text(json.dumps(result, indent=1) + "\n")
     if options.flow:
-        grid = [(first, steps, 2) for first in (0.1, 0.05) for steps in (10, 20)] + [(0.1, 40, 2)]
-        result["convergence"] = {"model": options.flow, "rows": convergence(options.flow, proteins[:2], grid)}
+        result["convergence"] = {"model": options.flow, "rows": convergence(options.flow, proteins[:2], GRID)}
         options.out.write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -4,12 +4,13 @@ What comes back is plain values. Pipes and devices are refused before they are o
 and not beyond, and a name that comes twice, a number that is not finite and a nesting that never ends are errors.
 """
 
+import contextlib
 import csv
 import io
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,41 @@ def read_json(path: str | PathLike[str], most: int = MAX_BYTES) -> "JSON":
         DocumentError: as `read_text`, and if it holds no JSON object, a name twice, a number that is not finite, text
             that is not Unicode, or nests more than `MAX_DEPTH` deep.
     """
-    text = read_text(path, most)
+    return json_of(read_text(path, most), str(path))
+
+
+def json_lines(path: str | PathLike[str], most: int = MAX_SMALL) -> "Iterator[JSON]":
+    """The JSON objects of a file with one in each line, as they come; lines that hold none are left out.
+
+    Args:
+        path: the file; it may be large, as one line at a time is read.
+        most: bytes of a line; what is longer is left out.
+
+    Raises:
+        DocumentError: if it is missing, no regular file, or cannot be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DocumentError(f"{path}: {'is not a regular file' if path.exists() else 'no such file'}")
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(most + 1):
+                whole = line.endswith(b"\n")
+                while not whole and (rest := file.readline(most + 1)):
+                    line, whole = b"", rest.endswith(b"\n")
+                with contextlib.suppress(DocumentError, UnicodeDecodeError):
+                    yield json_of(line.decode(), str(path))
+    except OSError as error:
+        raise DocumentError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def json_of(text: str, path: str) -> "JSON":
+    """The JSON object of a text, as `read_json` gives that of a file.
+
+    Args:
+        text: the content.
+        path: what to call it in messages.
+    """
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:

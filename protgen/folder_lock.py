@@ -4,11 +4,16 @@ The lock is a small file, `.protgen.lock`: host, process, since when, and what f
 a hard link, which local and network file systems make atomically. A lock whose process on this machine has ended, be
 it by `kill -9` or a power cut, is taken over; that of another machine cannot be looked at and stays until that run
 ends or someone removes the file.
+
+A run that makes a part of what a folder is to hold locks that part, `.protgen.lock.100-199`: parts without a common
+index may be made at the same time. Each makes its lock first and looks for others then, so that of two that exclude
+each other at least one sees the other.
 """
 
 import contextlib
 import json
 import os
+import re
 import socket
 import sys
 import time
@@ -22,6 +27,7 @@ from protgen.documents import read_json
 from protgen.errors import DocumentError, LockedError
 
 NAME = ".protgen.lock"
+_PART = re.compile(re.escape(NAME) + r"\.(\d{1,9})-(\d{1,9})", re.ASCII)
 _TRIES = 20
 _PAUSE = 0.05  # s between looks at a lock that cannot be read: its maker may just be writing it
 
@@ -67,25 +73,56 @@ class Owner:
 
 
 @contextmanager
-def locked(folder: Path, task: str) -> Iterator[None]:
+def locked(folder: Path, task: str, part: range | None = None) -> Iterator[None]:
     """Hold the lock of an output folder.
 
     Args:
         folder: the folder; it must exist.
         task: what is done there, such as "protgen train".
+        part: the indices that are made, where others of the folder may be made at the same time; None for all of it.
 
     Raises:
-        LockedError: if another run has it; the message names its host, its process, and since when.
+        LockedError: if another run has it, or a part of it; the message names its host, its process, and since when.
     """
     own = _owner_here(task)
-    path = folder / NAME
+    path = folder / (NAME if part is None else f"{NAME}.{part[0]}-{part[-1]}")
     with _one_at_a_time(folder):
         _take(path, own)
+        try:
+            for other in lock_files(folder):
+                if other != path and _meet(part, _part_of(other)):
+                    _clear(other)
+        except LockedError:
+            path.unlink(missing_ok=True)
+            raise
     try:
         yield
     finally:
         if owner_of(path) == own:
             path.unlink(missing_ok=True)
+
+
+def lock_files(folder: Path) -> list[Path]:
+    """The locks of a folder and of parts of it."""
+    return [path for path in sorted(folder.glob(f"{NAME}*")) if path.name == NAME or _part_of(path) is not None]
+
+
+def holders(folder: Path) -> list[Owner]:
+    """Who uses a folder or a part of it now, as far as can be known from here."""
+    owners = [owner_of(path) for path in lock_files(folder)]
+    return [owner for owner in owners if owner is not None and not owner.has_ended()]
+
+
+def _part_of(path: Path) -> range | None:
+    """The indices that a lock is of; None for all."""
+    match = _PART.fullmatch(path.name)
+    part = range(int(match[1]), int(match[2]) + 1) if match else None
+    return part or None
+
+
+def _meet(one: range | None, other: range | None) -> bool:
+    """Whether two parts have an index in common."""
+    return one is None or other is None or (one[0] <= other[-1] and other[0] <= one[-1])
 
 
 def owner_of(path: Path) -> Owner | None:
@@ -102,11 +139,21 @@ def _take(path: Path, own: Owner) -> None:
     for _ in range(_TRIES):
         if _make(path, own):
             return
+        _clear(path)
+    raise LockedError(f"{path.parent}: other runs take and leave its lock all the time; choose another folder")
+
+
+def _clear(path: Path) -> None:
+    """Remove a lock whose process has ended; raise LockedError where that cannot be known, or it has not."""
+    for _ in range(_TRIES):
         owner = owner_of(path)
+        if owner is None and not path.is_symlink() and not path.exists():
+            return
         if owner is None:
             time.sleep(_PAUSE)
         elif owner.has_ended():
             path.unlink(missing_ok=True)
+            return
         else:
             raise LockedError(
                 f"{path.parent}: in use by {owner.in_words()}; wait for it or choose another folder "

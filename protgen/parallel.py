@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from multiprocessing import connection
 from typing import Generic, TypeVar
 
+from protgen.dask_cluster import run_on_cluster
 from protgen.errors import UsageError
 
 Item = TypeVar("Item")
@@ -36,7 +37,9 @@ class Outcome(Generic[Result]):
     died: bool = False
 
 
-def run(function: Callable[[Item], Result], items: Sequence[Item], *, jobs: int = 1) -> Iterator[Outcome[Result]]:
+def run(
+    function: Callable[[Item], Result], items: Sequence[Item], *, jobs: int = 1, cluster: str = ""
+) -> Iterator[Outcome[Result]]:
     """Apply a function to every item and yield outcomes as they come, in any order.
 
     With one job everything runs here and no process is started. With more, processes are spawned, so the
@@ -48,12 +51,16 @@ def run(function: Callable[[Item], Result], items: Sequence[Item], *, jobs: int 
         function: a module-level function of one item.
         items: the work.
         jobs: number of processes.
+        cluster: address of a Dask scheduler, whose workers do the work in place of processes here; "" for none.
 
     Raises:
-        UsageError: if `jobs` is less than 1.
+        UsageError: if `jobs` is less than 1, or the scheduler does not answer.
+        ConfigError: if a cluster is named and Dask is not installed.
     """
     if jobs < 1:
         raise UsageError(f"jobs is {jobs}; give 1 or more")
+    if cluster:
+        return (Outcome(*found) for found in run_on_cluster(function, items, cluster))
     if jobs == 1 or len(items) <= 1:
         return (Outcome(index, function(item)) for index, item in enumerate(items))
     return _run_in_processes(function, items, min(jobs, len(items)))

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,26 +13,50 @@ from protgen.cli.exit_codes import of_failures
 from protgen.cli.reading import Models
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rich.console import Console
     from rich.table import Table
 
-    from protgen.data.build import Source
     from protgen.data.store import Store
     from protgen.types import JSON
+
+
+class Clusters(StrEnum):
+    """What finds sequences that are alike."""
+
+    AUTO = "auto"
+    MMSEQS = "mmseqs"
+    BUILTIN = "builtin"
+
+
+class SplitBy(StrEnum):
+    """What held-out items are drawn by."""
+
+    CLUSTER = "cluster"
+    TOPOLOGY = "topology"
+    DATE = "date"
+
+
+class Units(StrEnum):
+    """What becomes an item of a store."""
+
+    CHAIN = "chain"
+    FILE = "file"
+    DOMAIN = "domain"
+
 
 app = typer.Typer(help="Make and inspect training data.", no_args_is_help=True)
 
 
 @app.command("build")
 def build(
-    folder: Annotated[Path, typer.Argument(help="Structure files, one chain a file.", metavar="DIR")],
+    folder: Annotated[Path, typer.Argument(help="Structure files.", metavar="DIR")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the store.", metavar="STORE")],
     min_length: Annotated[int, typer.Option(min=3, help="Fewest residues.")] = 40,
     max_length: Annotated[int, typer.Option(min=3, help="Most residues; longer chains are cropped.")] = 128,
     max_coil: Annotated[float, typer.Option(min=0, max=1, help="Largest fraction of coil.")] = 0.5,
-    rg_percentile: Annotated[float, typer.Option(min=0, max=100, help="Drop chains more extended than this.")] = 96.0,
+    rg_percentile: Annotated[
+        float, typer.Option(min=50, max=100, help="Of the Rg of natives; drop what is larger.")
+    ] = 96.0,
     max_resolution: Annotated[float, typer.Option(min=0, help="Å; unknown resolutions are kept.")] = 4.0,
     crops: Annotated[int, typer.Option(min=0, help="Compact crops of each longer chain; 0 for none.")] = 3,
     validation_fraction: Annotated[
@@ -45,9 +69,35 @@ def build(
             help="Fraction of clusters held out where no split is given.",
         ),
     ] = 0.04,
-    chain: Annotated[
-        str, typer.Option("--chain", help="Chain to take of each file, where files have several.", metavar="CHAIN")
+    units: Annotated[Units, typer.Option("--units", help="What becomes an item.")] = Units.CHAIN,
+    domains: Annotated[
+        Path | None,
+        typer.Option("--domains", help="CATH's domain boundaries or choppings, for --units domain.", metavar="FILE"),
+    ] = None,
+    identity: Annotated[
+        float, typer.Option("--identity", min=0.3, max=1, help="Of sequences that are one cluster, at the least.")
+    ] = 0.4,
+    coverage: Annotated[
+        float, typer.Option("--coverage", min=0.5, max=1, help="Of the shorter of them, at the least.")
+    ] = 0.8,
+    clusters: Annotated[
+        Clusters, typer.Option("--clusters", help="Program that finds them; auto takes mmseqs where it is installed.")
+    ] = Clusters.AUTO,
+    split_by: Annotated[SplitBy, typer.Option("--split-by", help="What the held-out items are drawn by.")] = (
+        SplitBy.CLUSTER
+    ),
+    date_cutoff: Annotated[
+        str, typer.Option("--date-cutoff", help="First date held out, for --split-by date.", metavar="YYYY-MM-DD")
     ] = "",
+    cath: Annotated[
+        Path | None,
+        typer.Option("--cath", help="CATH's list of domains, for --split-by topology.", metavar="FILE"),
+    ] = None,
+    searched: Annotated[
+        int,
+        typer.Option("--leakage-folds", min=0, help="Held-out items whose nearest training fold is searched."),
+    ] = 50,
+    chain: Annotated[str, typer.Option("--chain", help="The one chain to take of each file.", metavar="CHAIN")] = "",
     models: Annotated[Models, typer.Option("--models", help="Models of a file to take.")] = Models.FIRST,
     label: Annotated[
         list[str] | None,
@@ -57,37 +107,57 @@ def build(
         list[str] | None,
         typer.Option("--quantity", help="Column of index.csv that is a number, as a field.", metavar="COLUMN[=NAME]"),
     ] = None,
+    cluster: Annotated[
+        str, typer.Option("--cluster", help="Dask scheduler whose workers read the files.", metavar="tcp://HOST:PORT")
+    ] = "",
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes; the store is the same.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Read, filter, crop, label and split structures into a store for `protgen train`.
+
+    Every protein chain of a file becomes an item, or crops of it; of copies in one file the first sound one. A build
+    that was interrupted goes on when the same command is given again.
 
     An `index.csv` in DIR may list the files (columns file, split, cluster40, resolution). Its other columns become
     fields of the store by --label and --quantity, and `protgen train conditions.names=[length,label:NAME]` makes
     conditions of them.
     """
-    from protgen.data.build import Filters, find_sources
+    from protgen.data.build import BuildOptions
     from protgen.data.build import build as build_store
+    from protgen.data.clusters import Clustering
     from protgen.data.labels import LabelColumn, check_columns
+    from protgen.data.reading import ReadingOptions
+    from protgen.data.sources import find_sources
+    from protgen.data.splits import SplitRule
+    from protgen.data.windows import Filters
     from protgen.errors import UsageError
     from protgen.evaluation.tables import output_folder
+    from protgen.metrics.novelty import novelty
 
     if min_length > max_length:
         raise UsageError(f"--min-length {min_length} is above --max-length {max_length}; swap them")
+    if domains is not None and units is not Units.DOMAIN:
+        raise UsageError("--domains is of --units domain; give both")
+    if cath is not None and split_by is not SplitBy.TOPOLOGY:
+        raise UsageError("--cath is of --split-by topology; give both")
     filters = Filters(min_length, max_length, max_coil, rg_percentile, max_resolution, crops, validation_fraction)
     columns = [LabelColumn.parse(text) for text in label or []]
     columns += [LabelColumn.parse(text, "number") for text in quantity or []]
     # Report an empty folder or a missing column before making an output folder.
     check_columns(columns, find_sources(folder)[0].columns, str(folder / "index.csv"))
+    options = BuildOptions(
+        ReadingOptions(units.value, chain, models is Models.ALL),
+        domains,
+        Clustering(identity, coverage, clusters.value),
+        SplitRule(split_by.value, date_cutoff),
+        cath,
+        lambda samples, references: novelty(samples, references, jobs=jobs),
+        searched,
+        jobs,
+        cluster,
+    )
     with output_folder(out, "protgen data build"), progress("reading") as show:
-        counts = build_store(
-            folder,
-            out,
-            filters,
-            lambda sources: watched(sources, show),
-            columns,
-            chain=chain,
-            models=models is Models.ALL,
-        )
+        counts = build_store(folder, out, filters, options, columns=columns, progress=show)
     console = stdout()
     if as_json:
         print_json(describe_store(out) | counts)
@@ -115,30 +185,32 @@ def say_noticed(counts: "JSON") -> None:
         )
 
 
-def watched(sources: "Iterable[Source]", show: "Callable[..., None]") -> "Iterator[Source]":
-    """Sources, each shown as it is read."""
-    listed = list(sources)
-    for done, source in enumerate(listed):
-        show(done, len(listed), source.id)
-        yield source
-    show(len(listed), len(listed))
-
-
 @app.command("info")
 def info(
-    store: Annotated[Path, typer.Argument(help="Folder of a store.", metavar="STORE")], as_json: JsonOption = False
+    store: Annotated[Path, typer.Argument(help="Folder of a store.", metavar="STORE")],
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Write the distributions as a picture too.", metavar="FILE")
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Show what a store holds and why the rest was dropped."""
+    """Show what a store holds, how it is distributed, why the rest was dropped, and what is on both sides."""
+    from protgen.cli.data_plots import draw
+    from protgen.data.distributions import distributions
+    from protgen.data.store import Store
+
+    if plot is not None:
+        draw(distributions(Store(store).manifest["kept"]), plot)
     if as_json:
         print_json(describe_store(store))
     else:
-        print_store(store, stdout())
+        print_store(store, stdout(), distributed=True)
 
 
 def describe_store(folder: Path) -> "JSON":
     """What `--json` prints of a store: structures and residues of each split, fields, and reasons of dropping."""
     from dataclasses import asdict
 
+    from protgen.data.distributions import distributions
     from protgen.data.store import Store
 
     store = Store(folder)
@@ -151,22 +223,32 @@ def describe_store(folder: Path) -> "JSON":
         splits[split] |= {"shortest": min(lengths), "longest": max(lengths)}
     reasons = Counter(reason_kind(entry["reason"]) for entry in store.manifest["dropped"])
     fields = {name: asdict(field) for name, field in store.fields.items()}
-    return {"store": folder, "splits": splits, "fields": fields, "dropped_by_reason": dict(reasons.most_common())}
+    found = {"store": folder, "splits": splits, "fields": fields, "dropped_by_reason": dict(reasons.most_common())}
+    found["distributions"] = {own.name: own.to_json() for own in distributions(kept)}
+    return found | {"leakage": store.manifest.get("leakage", {})}
 
 
-def print_store(folder: Path, console: "Console") -> None:
-    """What was kept by split, which fields there are, and what was dropped by reason."""
+def print_store(folder: Path, console: "Console", *, distributed: bool = False) -> None:
+    """What was kept by split, which fields there are, what was dropped by reason, and what is on both sides."""
+    from protgen.cli.data_plots import bars
+    from protgen.data.distributions import distributions
+    from protgen.data.leakage import in_words
     from protgen.data.store import Store
 
     store = Store(folder)
     console.print(kept_table(store))
     console.print(fields_table(store))
+    for own in distributions(store.manifest["kept"]) if distributed else []:
+        for line in [*bars(own), ""]:
+            console.print(line, markup=False, soft_wrap=True)
     dropped = store.manifest["dropped"]
     if dropped:
         reasons = table("<dropped because", "structures")
         for reason, count in Counter(reason_kind(entry["reason"]) for entry in dropped).most_common():
             reasons.add_row(reason, f"{count:,}")
         console.print(reasons)
+    for line in in_words(store.manifest.get("leakage", {})):
+        console.print(line, markup=False, soft_wrap=True)
     console.print(f"Store: {folder} (manifest.json names every structure)", markup=False, soft_wrap=True)
 
 
@@ -215,6 +297,10 @@ def reason_kind(reason: str) -> str:
         "same coordinates": "same coordinates as another",
         "same backbone": "same coordinates as another",
         "no chain": "no chain of that name",
+        "copy of": "copy of a chain of the same file",
+        "no protein: water": "no protein: ligand",
+        "peptide": "peptide (fewer than 20 residues)",
+        "no domain": "no domain in the boundaries file",
         "extended": "extended (Rg high for the length)",
         "coil": "too much coil",
         "resolution": "resolution too low",

@@ -41,6 +41,7 @@ def design_sequences(
     """
     check_restart(resume=resume, overwrite=overwrite)
     begun = time.monotonic()
+    from protgen import registry
     from protgen.evaluation.collect import collect_files
     from protgen.evaluation.sequence_design import design_folder
 
@@ -61,7 +62,8 @@ def design_sequences(
     else:
         stdout().print(sequences_table(rows))
         n = len(rows) - len(failed)
-        line = f"{n} sequences of {len(files) - len(failed)} backbones, {time.monotonic() - begun:.0f} s in all."
+        by = f"by {registry.reference('inverse_folding', type(tool))}"
+        line = f"{n} sequences of {len(files) - len(failed)} backbones {by}, {time.monotonic() - begun:.0f} s in all."
         stdout().print(line, markup=False)
         stdout().print(f"Files: {folder}/*.fasta, structures, and sequences.csv", markup=False, soft_wrap=True)
     for row in failed:

@@ -8,6 +8,7 @@ import typer
 from protgen.cli import evaluate_tables as tables
 from protgen.cli.console import JsonOption, print_json, progress, say_error, stdout
 from protgen.cli.evaluate_options import ComparedWith, Designability, LikelihoodModel, Output, Reading, evaluators_of
+from protgen.cli.interruption import Interrupted
 from protgen.cli.option_groups import grouped
 from protgen.cli.options import Asked
 
@@ -58,9 +59,14 @@ def evaluate(
         jobs=output.jobs,
         metrics=tuple(against.metric or ()),
         top=against.top,
+        resume=output.resume,
     )
-    with progress("evaluating") as show:
-        result = run([str(path) for path in paths], out, settings=settings, progress=show)
+    try:
+        with progress("evaluating") as show:
+            result = run([str(path) for path in paths], out, settings=settings, progress=show)
+    except Interrupted as interruption:
+        line = f"interrupted: the rows of finished files are in {out}; --resume measures the rest"
+        raise Interrupted(interruption.exit_code, line) from None
     from protgen.evaluation.native_control import native_control
 
     control = native_control(result, settings.reference)

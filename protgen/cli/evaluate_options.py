@@ -148,6 +148,9 @@ class Output:
     figures: Annotated[bool, typer.Option("--figures", help="Write the figures as PNG and SVG.")] = False
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes.")] = 1
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Use rows of an earlier run in DIR: same file bytes, same settings.")
+    ] = False
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from protgen.cli import (
     data,
     design_sequences,
     doctor,
+    download,
     encode,
     evaluate,
     evaluate_images,
@@ -21,12 +22,14 @@ from protgen.cli import (
     reconstruct,
     sample,
     sample_images,
+    status,
     train,
 )
 from protgen.cli import run as run_command
 from protgen.cli.console import own_warnings, say_error
 from protgen.cli.exit_codes import ALL_FAILED, DONE, INTERNAL, INTERRUPTED, USAGE
 from protgen.cli.interruption import Interrupted, interruptible
+from protgen.cli.numbers import with_plain_numbers
 from protgen.errors import AllFailedError, ProtgenError
 
 app = typer.Typer(
@@ -38,6 +41,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("sample")(sample.sample)
+app.command("status")(status.status)
 app.command("check")(check.check)
 app.command("design-sequences")(design_sequences.design_sequences)
 app.command("run")(run_command.run)
@@ -48,6 +52,7 @@ app.command("encode")(encode.encode)
 app.command("reconstruct")(reconstruct.reconstruct)
 app.command("interpolate")(interpolate.interpolate)
 app.command("classify")(classify.classify)
+data.app.command("download")(download.download)
 app.add_typer(data.app, name="data")
 app.command("train", context_settings=train.CONTEXT)(train.train)
 app.command("models")(models.models)
@@ -79,7 +84,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; prints at most one line of error."""
     try:
         with interruptible(), own_warnings():
-            result = app(args=list(arguments), prog_name="protgen", standalone_mode=False)
+            command = with_plain_numbers(typer.main.get_command(app))
+            result = command(args=list(arguments), prog_name="protgen", standalone_mode=False)
         return result if isinstance(result, int) else DONE
     except AllFailedError as error:
         say_error(str(error))

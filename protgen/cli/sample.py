@@ -13,11 +13,13 @@ from protgen.cli.console import JsonOption, print_json, progress, stderr, stdout
 from protgen.cli.interruption import Interrupted
 from protgen.cli.option_groups import grouped
 from protgen.cli.options import Asked, RunOptions, SettingsOptions, prepare_job
+from protgen.cli.parts import PartOptions
 from protgen.errors import ProtgenError, UsageError
 from protgen.folder_lock import locked
 
 if TYPE_CHECKING:
     from protgen.cli.design_folder import DesignFolder
+    from protgen.evaluation.run_records import Part
     from protgen.generation.job import Job
     from protgen.types import JSON
 
@@ -38,6 +40,7 @@ def sample(
     asked: Asked,
     settings: SettingsOptions,
     best: BestOptions,
+    parts: PartOptions,
     file_format: Annotated[FileFormat, typer.Option("--format", help="File format.")] = FileFormat.PDB,
     resume: Annotated[bool, typer.Option("--resume", help="Finish a run that was interrupted.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the designs in the folder.")] = False,
@@ -55,10 +58,12 @@ def sample(
     protgen sample --ss L2H16L4H16L4H16L2 -n 4 --out designs
     """
     check_restart(resume=resume, overwrite=overwrite)
+    part = parts.part(run.n, best=best.best is not None, overwrite=overwrite)
     begun = time.monotonic()
     by = best.ranking(run.n)
-    planned = plan(out, run, asked, settings, file_format, trajectory=trajectory, keep_numbering=keep_numbering)
-    with locked(planned.folder.path, TASK):
+    how = {"trajectory": trajectory, "keep_numbering": keep_numbering}
+    planned = plan(out, run, asked, settings, file_format, part, **how)
+    with locked(planned.folder.path, *planned.lock):
         fill(planned, resume=resume, overwrite=overwrite)
         kept = None if by is None or best.best is None else keep_best(planned.folder, by, best.best)
         if not no_pictures:
@@ -76,17 +81,24 @@ def check_restart(*, resume: bool, overwrite: bool) -> None:
         raise UsageError("--resume and --overwrite exclude each other; give one of them")
 
 
-def check_numbering(job: "Job", run: RunOptions, file_format: FileFormat) -> None:
-    """Raise UsageError if a design of the run cannot have the motif's numbers, before anything is made."""
+def check_numbering(job: "Job", seed: int, indices: range, file_format: FileFormat) -> None:
+    """Raise UsageError if a design of the run cannot have the motif's numbers, before anything is made.
+
+    Args:
+        job: the request.
+        seed: of the run.
+        indices: of the designs.
+        file_format: of the designs.
+    """
     import numpy as np
 
     from protgen.generation.numbering import with_motif_numbers
     from protgen.generation.plan import plan_design
     from protgen.structure.protein import Protein
 
-    for index in range(run.n):
+    for index in indices:
         for candidate in range(job.candidates):
-            plan = plan_design(job, run.seed, index, candidate)
+            plan = plan_design(job, seed, index, candidate)
             if plan.motif is None:
                 raise UsageError(
                     "--keep-numbering keeps the numbers of a motif; give --motif and --contig, or leave it out"
@@ -107,6 +119,12 @@ class Making:
     trajectory: bool = False
     keep_numbering: bool = False
 
+    @property
+    def lock(self) -> "tuple[str, range | None]":
+        """What the lock of its folder says of it, and the indices that it is of."""
+        part = self.folder.part
+        return (TASK, None) if part is None else (f"{TASK} {part.asked}", part.indices)
+
 
 def plan(
     out: Path,
@@ -114,6 +132,7 @@ def plan(
     asked: Asked,
     settings: SettingsOptions,
     file_format: FileFormat,
+    part: "Part | None" = None,
     *,
     trajectory: bool = False,
     keep_numbering: bool = False,
@@ -126,6 +145,7 @@ def plan(
         asked: conditions.
         settings: how to make them.
         file_format: of the designs.
+        part: of them that is made; None for all.
         trajectory: whether to write what the sampler predicts at each step.
         keep_numbering: whether motifs keep the chain and numbers of their own files.
     """
@@ -141,9 +161,9 @@ def plan(
         warn(line)
     request = describe_request(facts, job, run.seed, file_format.value)
     if keep_numbering:
-        check_numbering(job, run, file_format)
+        check_numbering(job, run.seed, range(run.n) if part is None else part.indices, file_format)
         request["keep_numbering"] = True
-    folder = DesignFolder(out, file_format.value, request, run.n)
+    folder = DesignFolder(out, file_format.value, request, run.n, part)
     return Making(folder, job, run.seed, facts, trajectory, keep_numbering)
 
 
@@ -158,7 +178,7 @@ def make(run: Making, *, resume: bool, overwrite: bool) -> None:
     Raises:
         LockedError: if another run fills the folder.
     """
-    with locked(run.folder.path, TASK):
+    with locked(run.folder.path, *run.lock):
         fill(run, resume=resume, overwrite=overwrite)
 
 
@@ -173,8 +193,10 @@ def fill(run: Making, *, resume: bool, overwrite: bool) -> None:
 
     folder, settings = run.folder, run.job.settings
     todo = folder.open(resume=resume, overwrite=overwrite)
+    n = len(folder.indices)
     if not todo:
-        stderr().print(f"all {folder.n} designs are there already")
+        folder.complete()
+        stderr().print(f"all {n} designs are there already")
         return
     device = str(pick_device(settings.device))
     folder.write_run("running", device=device, threads=torch.get_num_threads(), torch=torch.__version__)
@@ -182,7 +204,7 @@ def fill(run: Making, *, resume: bool, overwrite: bool) -> None:
         with progress("sampling") as show:
 
             def on_step(done: int, total: int) -> None:
-                show(done, total, f"{len(folder.records)} of {folder.n} designs")
+                show(done, total, f"{len(folder.records)} of {n} designs")
 
             jobs = [run.job] * folder.n
             for design in make_designs(jobs, run.seed, indices=todo, on_step=on_step, trajectory=run.trajectory):
@@ -191,11 +213,12 @@ def fill(run: Making, *, resume: bool, overwrite: bool) -> None:
                 folder.add(design, record_of(design, folder.files(design.index)[0].name, run.model, settings))
     except Interrupted as interruption:
         folder.write_run("interrupted")
-        kept = f"{len(folder.records)} of {folder.n} designs are in {folder.path}"
+        kept = f"{len(folder.records)} of {n} designs are in {folder.path}"
         raise Interrupted(interruption.exit_code, f"interrupted: {kept}; --resume makes the rest") from None
     except (ProtgenError, RuntimeError, MemoryError):
         folder.write_run("failed")
         raise
+    folder.complete()
     folder.write_run("done")
 
 
@@ -213,9 +236,11 @@ def summary(folder: "DesignFolder", job: "Job", seconds: float, kept: Kept | Non
     records = [folder.records[index] for index in sorted(folder.records)]
     problems = [verdict(record) for record in records]
     best = {} if kept is None else {"best": ranked(folder, kept)}
+    part = {} if folder.part is None else {"part": folder.part.to_json()}
     return {
         "folder": folder.path,
         "n": folder.n,
+        **part,
         "n_done": len(records),
         "n_good": sum(not entry for entry in problems),
         "wall_seconds": round(seconds, 2),
@@ -238,6 +263,7 @@ def ranked(folder: "DesignFolder", kept: Kept) -> "JSON":
 
 def draw(folder: "DesignFolder", kept: Kept | None) -> None:
     """Write the picture and the page of all designs, in their order or from the best on."""
+    from protgen.cli.design_folder import PICTURES
     from protgen.cli.design_table import verdict
     from protgen.evaluation.design_page import Shown, write_pictures
     from protgen.structure.reader import read_structure
@@ -259,7 +285,8 @@ def draw(folder: "DesignFolder", kept: Kept | None) -> None:
         ]
         good = sum(one.verdict == "good" for one in designs)
         about = f"{len(designs)} designs, {good} good" + ("" if kept is None else f". {kept.line()}")
-        write_pictures(designs, folder.path, about, "" if kept is None else kept.ranking.by)
+        files = folder.named(PICTURES[0]), folder.named(PICTURES[1])
+        write_pictures(designs, files, about, "" if kept is None else kept.ranking.by)
 
 
 def report(folder: "DesignFolder", seconds: float, kept: Kept | None = None, *, pictures: bool = True) -> None:
@@ -307,15 +334,16 @@ def report(folder: "DesignFolder", seconds: float, kept: Kept | None = None, *, 
 
 def file_lines(folder: "DesignFolder", kept: Kept | None, *, pictures: bool) -> list[str]:
     """Where everything is; arguments as of `report`."""
-    from protgen.cli.design_folder import FIXED
+    from protgen.cli.design_folder import FIXED, PICTURES
 
     names = [folder.files(index)[0].name for index in sorted(folder.records)]
     files = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
-    lines = [f"Files: {folder.path}/{files}, a .json beside each, and run.json"]
+    lines = [f"Files: {folder.path}/{files}, a .json beside each, and {folder.run_name()}"]
     if any(record.get("motif") for record in folder.records.values()):
-        lines.append(f"       {FIXED}: the motif's positions, for ProteinMPNN")
+        lines.append(f"       {folder.named(FIXED).name}: the motif's positions, for ProteinMPNN")
     if pictures:
-        lines.append("       designs.png: a picture, designs.html: all of them to turn, offline")
+        picture, page = (folder.named(name).name for name in PICTURES)
+        lines.append(f"       {picture}: a picture, {page}: all of them to turn, offline")
     if kept is not None:
         lines.append("       best/: copies of the best, ranking.csv: all of them in order")
     return lines

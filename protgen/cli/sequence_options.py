@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from protgen.errors import UsageError
+from protgen.errors import DocumentError, UsageError
 
 if TYPE_CHECKING:
     from protgen.evaluation.sequence_design import SequenceSettings
@@ -33,11 +33,12 @@ class SequenceOptions:
         str,
         typer.Option(
             "--inverse-folder",
-            help="proteinmpnn, proteinmpnn:soluble, proteinmpnn:ca, command:TEMPLATE, or module:Class.",
+            help="auto: proteinmpnn where installed, else graph_mpnn, which comes along. Also proteinmpnn:soluble, "
+            "proteinmpnn:ca, command:TEMPLATE, or module:Class.",
             metavar="TOOL",
             rich_help_panel=SEQUENCES,
         ),
-    ] = "proteinmpnn"
+    ] = "auto"
     sequences: Annotated[
         int, typer.Option("--sequences", min=1, help="For each backbone.", rich_help_panel=SEQUENCES)
     ] = 8
@@ -80,10 +81,12 @@ class SequenceOptions:
         """
         from protgen import registry
         from protgen.evaluation.refolding import build_tool
+        from protgen.inverse_folding.best_installed import BEST, best_installed
 
         typed = {"temperature": self.sequence_temperature, "omit": self.omit}
         given = {key: value for key, value in typed.items() if value is not None}
-        tool = build_tool("inverse_folding", self.inverse_folder, **given)
+        named = best_installed() if self.inverse_folder == BEST else self.inverse_folder
+        tool = build_tool("inverse_folding", named, **given)
         taken = inspect.signature(type(tool)).parameters
         for key in given:
             if key not in taken:
@@ -111,6 +114,7 @@ def check_unchanged(folder: Path, tool: "InverseFolder", settings: "SequenceSett
     import json
 
     from protgen.cli.design_folder import first_difference
+    from protgen.documents import read_json
     from protgen.evaluation.sequence_design import SETTINGS, describe
 
     old = sorted(folder.glob("*.fasta")) if folder.is_dir() else []
@@ -122,8 +126,8 @@ def check_unchanged(folder: Path, tool: "InverseFolder", settings: "SequenceSett
             "what is missing or --overwrite to replace them"
         )
     try:
-        before = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        before = read_json(folder / SETTINGS)
+    except DocumentError:
         return  # another tool's files, which are kept
     difference = first_difference(before, json.loads(json.dumps(describe(tool, settings))))
     if difference:

@@ -9,7 +9,7 @@ import typer
 from protgen.cli.console import JsonOption, print_json, progress, stderr, stdout, table, warn
 from protgen.cli.exit_codes import of_failures
 from protgen.cli.interruption import Interrupted, deferred
-from protgen.errors import ConfigError, ProtgenError, UsageError
+from protgen.errors import ConfigError, DocumentError, ProtgenError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -162,12 +162,16 @@ def structure_task(config: "TrainConfig") -> TrainTask:
     Raises:
         ProtgenError: if there is no such store, or the model cannot be built.
     """
+    from protgen.data.leakage import warning_of
     from protgen.data.store import Store
     from protgen.spaces.atoms import BackboneAtoms
     from protgen.training.validation import Validation
 
     assert config.store is not None
     store, v = Store(config.store), config.validation
+    leaking = warning_of(store.manifest.get("leakage"))
+    if leaking:
+        warn(leaking)
     model = prepare_model(config, store)
     structures = isinstance(model.family.space, BackboneAtoms)
     evaluator = sample_evaluator(v.samples, v.length, v.steps) if v.samples and structures else None
@@ -284,6 +288,7 @@ def check_resumable(config: "TrainConfig", model: "Model") -> None:
     from dataclasses import asdict
 
     from protgen.cli.design_folder import first_difference
+    from protgen.documents import read_json
     from protgen.training.checkpoint import newest_checkpoint
     from protgen.training.settings import renamed
 
@@ -291,9 +296,9 @@ def check_resumable(config: "TrainConfig", model: "Model") -> None:
     if newest_checkpoint(config.run) is None or not about.is_file():
         return
     try:
-        before = json.loads(about.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{about}: damaged ({error}); choose another run=") from error
+        before = read_json(about)
+    except DocumentError as error:
+        raise ConfigError(f"{error}; choose another run=") from None
     difference = first_difference(before.get("model"), json.loads(json.dumps(model.config)))
     if difference:
         raise ConfigError(f"{config.run}: cannot resume, that run had {difference}; choose another run=")

@@ -143,7 +143,7 @@ def read_genie2(path: Path) -> MotifProblem:
                 name = " ".join(words[1:]) or name
             elif words[:1] == ["INPUT"]:
                 parts.append(_genie2_part(line))
-            elif words[1:3] == ["TOTAL", "LENGTH"] and words[3:] and words[3].isdigit():
+            elif words[1:3] == ["TOTAL", "LENGTH"] and re.fullmatch(r"[0-9]{1,9}", "".join(words[3:4])):
                 bounds[words[0]] = int(words[3])
     if not parts:
         raise UsageError(f"{path}: has no line REMARK 999 INPUT; give a contig too")

@@ -16,6 +16,7 @@ from protgen.conditions.base import Adherence, Condition, ConditionFeatures, Fie
 from protgen.conditions.class_label import Labelled
 from protgen.conditions.flags import Flag
 from protgen.data.fields import Field
+from protgen.documents import number_in
 from protgen.errors import ConfigError, UsageError
 from protgen.registry import nearest
 from protgen.types import JSON, Batch
@@ -145,7 +146,7 @@ def number_of(field: str, value: str | int | float) -> float:
         UsageError: if it is none.
     """
     try:
-        number = float(value)
+        number = number_in(value) if isinstance(value, str) else float(value)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):

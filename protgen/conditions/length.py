@@ -1,6 +1,7 @@
 """Length: how many residues a design has. Always known to the network, and met exactly by construction."""
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -57,8 +58,9 @@ class Length(LearnedCondition):
             UsageError: for anything else.
         """
         low, dash, high = text.strip().partition("-")
-        if not (low.isascii() and low.isdigit()) or (dash and not (high.isascii() and high.isdigit())):
-            raise UsageError(f"length {text!r}: give a positive whole number such as 80, or a range such as 60-100")
+        if not re.fullmatch(r"[0-9]{1,9}", low) or (dash and not re.fullmatch(r"[0-9]{1,9}", high)):
+            shown = text if len(text) <= 40 else f"{text[:37]}..."
+            raise UsageError(f"length {shown!r}: give a positive whole number such as 80, or a range such as 60-100")
         return cls(int(low), int(high) if dash else None)
 
     def draw(self, rng: Generator) -> int:

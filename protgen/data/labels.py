@@ -1,14 +1,13 @@
 """Labels of a laboratory: columns of `index.csv` that become fields of a store, as categories or as numbers."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from protgen.data.fields import AATYPE, STRUCTURE, Field, checked_name
-from protgen.data.store import Item
 from protgen.documents import number_in
 from protgen.errors import DataError, UsageError
 
@@ -68,15 +67,19 @@ def check_columns(columns: Sequence[LabelColumn], known: Sequence[str], where: s
             raise UsageError(f"two labels are named {column.name}; give one another name as COLUMN=NAME")
 
 
-def encode_labels(items: Sequence[Item], columns: Sequence[LabelColumn]) -> tuple[list[Item], list[Field]]:
+def encode_labels(
+    columns: Sequence[LabelColumn], facts: Sequence[Mapping[str, str]], ids: Sequence[str], splits: Sequence[str]
+) -> tuple[list[Field], dict[str, list[np.ndarray]]]:
     """Turn the texts of label columns into codes and numbers.
 
     Args:
-        items: with the text of each column under the name of its field in `Item.chain`.
         columns: the columns.
+        facts: row of the index of each item.
+        ids: of the items.
+        splits: of the items.
 
     Returns:
-        The items with values in place of texts, and the fields.
+        The fields, and the values of each by its name.
 
     Raises:
         DataError: if a column has no value, too many categories, or a standard deviation of 0, or a text is no number.
@@ -84,17 +87,16 @@ def encode_labels(items: Sequence[Item], columns: Sequence[LabelColumn]) -> tupl
     fields = []
     found: dict[str, list[np.ndarray]] = {}
     for column in columns:
-        texts = [str(item.chain[column.name]).strip() for item in items]
+        texts = [str(row.get(column.column) or "").strip() for row in facts]
         if not any(texts):
             raise DataError(f"label {column.column}: no chain that is kept has a value; fill it, or leave it out")
         if column.kind == "category":
             field, values = encode_categories(column, texts)
         else:
-            field, values = encode_numbers(column, texts, items)
+            field, values = encode_numbers(column, texts, ids, splits)
         fields.append(field)
         found[column.name] = values
-    encoded = [replace(item, chain={name: values[i] for name, values in found.items()}) for i, item in enumerate(items)]
-    return encoded, fields
+    return fields, found
 
 
 def encode_categories(column: LabelColumn, texts: Sequence[str]) -> tuple[Field, list[np.ndarray]]:
@@ -114,26 +116,28 @@ def encode_categories(column: LabelColumn, texts: Sequence[str]) -> tuple[Field,
     return field, [np.array(codes.get(text, -1), dtype=np.int64) for text in texts]
 
 
-def encode_numbers(column: LabelColumn, texts: Sequence[str], items: Sequence[Item]) -> tuple[Field, list[np.ndarray]]:
+def encode_numbers(
+    column: LabelColumn, texts: Sequence[str], ids: Sequence[str], splits: Sequence[str]
+) -> tuple[Field, list[np.ndarray]]:
     """The numbers of texts, and the field with mean and standard deviation over the training split.
 
     Args:
         column: the column.
         texts: its text for each item.
-        items: as many.
+        ids, splits: of as many.
 
     Raises:
         DataError: if a text is no number, or the numbers do not differ.
     """
     numbers = []
-    for text, item in zip(texts, items, strict=True):
+    for text, name in zip(texts, ids, strict=True):
         try:
             numbers.append(number_in(text) if text else math.nan)
         except ValueError:
             raise DataError(
-                f"label {column.column}: {item.id} has {text!r}, which is no number; use --label for words"
+                f"label {column.column}: {name} has {text!r}, which is no number; use --label for words"
             ) from None
-    known = [number for number, item in zip(numbers, items, strict=True) if item.split == "train" and number == number]
+    known = [number for number, split in zip(numbers, splits, strict=True) if split == "train" and number == number]
     if not known or np.std(known) == 0:
         raise DataError(f"label {column.column}: its numbers do not differ within the training split; leave it out")
     about = f"column {column.column} of the index; NaN unknown"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from protgen.data.groups import Groups
 from protgen.geometry.superposition import superpose
 
 NEAR = 1.0  # Å, RMSD of CA atoms: as near as two crystals of one protein
@@ -41,45 +42,36 @@ class Relatives:
     """What belongs together.
 
     Attributes:
-        cluster: id of the first chain of the cluster of each chain, by id.
+        groups: the chains by their numbers, in clusters.
         copy_of: id of the chain that a chain is a copy of, by id; earlier ones are no copies.
     """
 
-    cluster: dict[str, str]
+    groups: Groups
     copy_of: dict[str, str]
 
 
 def relatives_of(chains: Sequence[Chain]) -> Relatives:
     """Clusters and copies of chains."""
-    labels = np.arange(len(chains))
-    first_with: dict[bytes, int] = {}
-    for k, chain in enumerate(chains):
-        if len(set(chain.sequence)) >= LEAST_TYPES:
-            _join(labels, k, first_with.setdefault(chain.sequence, k))
+    groups = Groups(len(chains))
+    groups.join_alike([chain.sequence if len(set(chain.sequence)) >= LEAST_TYPES else b"" for chain in chains])
     copies: dict[int, int] = {}
-    for length in sorted({len(chain.ca) for chain in chains}):
-        members = np.array([k for k, chain in enumerate(chains) if len(chain.ca) == length])
+    by_length: dict[int, list[int]] = {}
+    for k, chain in enumerate(chains):
+        by_length.setdefault(len(chain.ca), []).append(k)
+    for _, members in sorted(by_length.items()):
         if len(members) > 1:
-            _join_near(np.stack([chains[k].ca for k in members]).astype(np.float64), members, labels, copies)
-    return Relatives(
-        {chain.id: chains[int(labels[k])].id for k, chain in enumerate(chains)},
-        {chains[k].id: chains[first].id for k, first in copies.items()},
-    )
+            ca = np.stack([chains[k].ca for k in members]).astype(np.float64)
+            _join_near(ca, np.array(members), groups, copies)
+    return Relatives(groups, {chains[k].id: chains[first].id for k, first in copies.items()})
 
 
-def _join(labels: np.ndarray, first: int, second: int) -> None:
-    """Make one cluster of those of two chains, in place; a label is the first chain of its cluster."""
-    low, high = sorted((int(labels[first]), int(labels[second])))
-    labels[labels == high] = low
-
-
-def _join_near(ca: np.ndarray, members: np.ndarray, labels: np.ndarray, copies: dict[int, int]) -> None:
+def _join_near(ca: np.ndarray, members: np.ndarray, groups: Groups, copies: dict[int, int]) -> None:
     """Join the chains of one length that are near, and note the copies, in place.
 
     Args:
         ca: (n, l, 3) Å.
         members: (n,) numbers of the chains.
-        labels: of all chains.
+        groups: of all chains.
         copies: copy and its original, by number.
     """
     half = ca.shape[1] // 2
@@ -92,11 +84,11 @@ def _join_near(ca: np.ndarray, members: np.ndarray, labels: np.ndarray, copies: 
         for row in range(len(block)):
             k = begin + row
             near = np.flatnonzero(apart[row, :k] <= bound + 1e-6 * squares[k])
-            _join_row(ca, members, labels, copies, k, near)
+            _join_row(ca, members, groups, copies, k, near)
 
 
 def _join_row(
-    ca: np.ndarray, members: np.ndarray, labels: np.ndarray, copies: dict[int, int], k: int, near: np.ndarray
+    ca: np.ndarray, members: np.ndarray, groups: Groups, copies: dict[int, int], k: int, near: np.ndarray
 ) -> None:
     """Join one chain with those before it that may be near."""
     originals = np.array([other for other in near.tolist() if int(members[other]) not in copies], dtype=int)
@@ -105,7 +97,7 @@ def _join_row(
         off = rmsds(ca[k], ca[others])
         for other, value in zip(others.tolist(), off.tolist(), strict=True):
             if value <= NEAR:
-                _join(labels, int(members[k]), int(members[other]))
+                groups.join(int(members[k]), int(members[other]))
             if value <= COPY:
                 copies[int(members[k])] = int(members[other])
                 return

@@ -8,18 +8,19 @@ name is their checksum. So a rebuild writes new arrays beside the old ones, and 
 manifest.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from protgen.atomic import move_folder, replacing, write_text
+from protgen.atomic import move_folder, replacing, sync, write_text
 from protgen.data.fields import STRUCTURE, Field
 from protgen.data.store_checks import check_manifest, check_offsets, check_values
 from protgen.documents import finite, read_json
@@ -66,38 +67,49 @@ class Item:
 
 
 def write_store(
-    folder: Path, items: Sequence[Item], dropped: Sequence[JSON], settings: JSON, fields: Sequence[Field] = ()
+    folder: Path,
+    items: Iterable[Item],
+    dropped: Sequence[JSON],
+    settings: JSON,
+    fields: Sequence[Field] = (),
+    report: JSON | None = None,
 ) -> None:
     """Write a store, in place of one that is there; if that fails, the old one is as it was.
 
+    Items are looked at one after another, and twice, so that a set of any size can be written.
+
     Args:
         folder: of the store.
-        items: the structures kept.
+        items: the structures kept; gives the same ones in the same order each time it is gone through.
         dropped: an entry with `id` and `reason` for each other one.
         settings: of the build, for the manifest.
         fields: declarations of the further fields of items.
+        report: further entries of the manifest, such as what was found across the split.
 
     Raises:
         DataError: if there is nothing to write, an item lacks a field or has a value that its field cannot have, or
             the folder cannot be written.
     """
-    if not items:
-        raise DataError(f"{folder}: no structure passed the filters; see the reasons, or loosen them")
     declared = [*STRUCTURE, *fields]
-    arrays = {own.name: column(own, items) for own in declared}
-    check_values(declared, arrays, str(folder))
-    arrays["offsets"] = np.cumsum([0] + [len(item.atoms) for item in items]).astype(np.int64)
+    kept, lengths = [], []
+    for item in items:
+        kept.append({"id": item.id, "split": item.split, "cluster": item.cluster, **item.facts})
+        lengths.append(len(item.atoms))
+    if not kept:
+        raise DataError(f"{folder}: no structure passed the filters; see the reasons, or loosen them")
+    offsets = np.cumsum([0, *lengths]).astype(np.int64)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        name, files = write_arrays(folder, arrays)
+        name, files = write_arrays(folder, items, declared, offsets)
         manifest = {
             "version": VERSION,
             "arrays": name,
             "settings": settings,
             "fields": [own.to_json() for own in declared],
-            "n_kept": len(items),
+            "n_kept": len(kept),
             "n_dropped": len(dropped),
-            "kept": [{"id": i.id, "split": i.split, "cluster": i.cluster, **i.facts} for i in items],
+            **(report or {}),
+            "kept": kept,
             "dropped": list(dropped),
             "files": files,
         }
@@ -109,18 +121,23 @@ def write_store(
         ) from error
 
 
-def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> tuple[str, JSON]:
-    """Write arrays into a folder of their own in that of the store, named after what they hold.
+def write_arrays(
+    folder: Path, items: Iterable[Item], declared: Sequence[Field], offsets: np.ndarray
+) -> tuple[str, JSON]:
+    """Write the arrays of items into a folder of their own in that of the store, named after what they hold.
 
     Returns:
         Its name, and size and SHA-256 of each file.
+
+    Raises:
+        DataError: if an item lacks a field, or has a value that its field cannot have.
     """
     temporary = folder / f".arrays-{uuid.uuid4().hex}.tmp"
     temporary.mkdir()
     try:
-        for name, array in arrays.items():
-            save(temporary / f"{name}.npy", array)
-        files = fingerprints(temporary, [f"{name}.npy" for name in arrays])
+        fill_arrays(temporary, items, declared, offsets)
+        save(temporary / "offsets.npy", offsets)
+        files = fingerprints(temporary, [f"{name}.npy" for name in (*(own.name for own in declared), "offsets")])
         name = f"arrays-{hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]}"
         if not (folder / name).is_dir() or damage(folder / name, files):
             shutil.rmtree(folder / name, ignore_errors=True)
@@ -128,6 +145,27 @@ def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> tuple[str, J
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return name, files
+
+
+def fill_arrays(folder: Path, items: Iterable[Item], declared: Sequence[Field], offsets: np.ndarray) -> None:
+    """Write the array of each field, item by item: (residues, *shape), or (n, *shape) for a field of chains.
+
+    Not through a map of the file: on a full disk that ends the process without a word.
+    """
+    rows = {"residue": int(offsets[-1]), "chain": len(offsets) - 1}
+    paths = [folder / f"{own.name}.npy" for own in declared]
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(path.open("xb")) for path in paths]
+        for own, file in zip(declared, files, strict=True):
+            header = {"descr": np.lib.format.dtype_to_descr(np.dtype(own.dtype)), "fortran_order": False}
+            np.lib.format.write_array_header_1_0(file, {**header, "shape": (rows[own.per], *own.shape)})
+        for item in items:
+            values = {own.name: value_of(own, item) for own in declared}
+            check_values(declared, values, item.id)
+            for own, file in zip(declared, files, strict=True):
+                file.write(values[own.name].tobytes())
+    for path in paths:
+        sync(path)
 
 
 def remove_others(folder: Path, name: str, declared: Sequence[Field]) -> None:
@@ -139,24 +177,20 @@ def remove_others(folder: Path, name: str, declared: Sequence[Field]) -> None:
         (folder / f"{former}.npy").unlink(missing_ok=True)
 
 
-def column(own: Field, items: Sequence[Item]) -> np.ndarray:
-    """The values of a field over all items: (residues, *shape), or (n, *shape) for a field of chains.
+def value_of(own: Field, item: Item) -> np.ndarray:
+    """The value of a field for an item: (l, *shape), or (1, *shape) for a field of chains.
 
     Raises:
-        DataError: if an item lacks the field, or has it in another shape.
+        DataError: if the item lacks the field, or has it in another shape.
     """
-    parts = []
-    for item in items:
-        held = item.per_residue if own.per == "residue" else item.chain
-        if own.name not in held:
-            raise DataError(f"{item.id}: no field {own.name}, which the store declares; give it to every item")
-        part = np.asarray(held[own.name])
-        shape = (len(item.atoms), *own.shape) if own.per == "residue" else own.shape
-        if part.shape != shape:
-            raise DataError(f"{item.id}: field {own.name} has shape {part.shape}; the store declares {shape}")
-        parts.append(part)
-    joined = np.concatenate(parts) if own.per == "residue" else np.stack(parts)
-    return joined.astype(own.dtype)
+    held = item.per_residue if own.per == "residue" else item.chain
+    if own.name not in held:
+        raise DataError(f"{item.id}: no field {own.name}, which the store declares; give it to every item")
+    part = np.asarray(held[own.name])
+    shape = (len(item.atoms), *own.shape) if own.per == "residue" else own.shape
+    if part.shape != shape:
+        raise DataError(f"{item.id}: field {own.name} has shape {part.shape}; the store declares {shape}")
+    return (part if own.per == "residue" else part[None]).astype(own.dtype)
 
 
 def save(path: Path, array: np.ndarray) -> None:

@@ -42,9 +42,15 @@ def check_manifest(manifest: JSON, version: int, where: str) -> None:
         return
     if not is_sealed(manifest):
         raise DataError(f"{where}: manifest.json has other content than was written; build the store again")
-    own = {f"{field.get('name')}.npy" for field in manifest["fields"]} | {"offsets.npy"}
-    name = manifest.get("arrays")
-    if not isinstance(name, str) or "/" in name or not name.startswith("arrays-") or set(manifest["files"]) != own:
+    own = {f"{field.get('name')}.npy" for field in manifest.get("fields", [])} | {"offsets.npy"}
+    name, files = manifest.get("arrays"), manifest.get("files")
+    if (
+        not isinstance(files, Mapping)
+        or not isinstance(name, str)
+        or "/" in name
+        or not name.startswith("arrays-")
+        or set(files) != own
+    ):
         raise DataError(f"{where}: manifest.json names other arrays than its fields; build the store again")
 
 

@@ -2,6 +2,8 @@
 
 from protgen.encoders.base import Encoder as Encoder
 from protgen.encoders.base import ImageShape as ImageShape
+from protgen.encoders.base import Incremental as Incremental
+from protgen.encoders.base import Memory as Memory
 from protgen.encoders.egnn import EGNNEncoder as EGNNEncoder
 from protgen.encoders.frame_attention import FrameAttentionEncoder as FrameAttentionEncoder
 from protgen.encoders.frame_transformer import FrameTransformerEncoder as FrameTransformerEncoder

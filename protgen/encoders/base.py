@@ -4,13 +4,28 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from protgen.types import Conditioning, Features, State
 
 Symmetry = Literal["E3", "SE3", "none"]
 Causality = Literal["never", "optional", "always"]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a causal encoder keeps of the positions that it has read.
+
+    Attributes:
+        blocks: for each block tensors (b, i, ...) of the i positions so far.
+    """
+
+    blocks: tuple[tuple[Tensor, ...], ...]
+
+    def chosen(self, rows: Int[Tensor, " b"]) -> "Memory":
+        """The memory of a batch that consists of these rows of this one."""
+        return Memory(tuple(tuple(kept[rows] for kept in block) for block in self.blocks))
 
 
 @dataclass(frozen=True)
@@ -81,4 +96,24 @@ class Encoder(nn.Module, ABC):
             t: (b,) time, 0 at data and 1 at noise.
             cond: what is known of y.
             x_pred: an earlier prediction of x_data for self-conditioning, None if there is none.
+        """
+
+
+class Incremental(ABC):
+    """A causal encoder that reads one position more at the price of one, not of all before it."""
+
+    @abstractmethod
+    def extend(
+        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, memory: Memory | None
+    ) -> tuple[Float[Tensor, "b d"], Memory]:
+        """Scalars of the last position, equal to those of `forward` over the whole state.
+
+        Args:
+            state: the positions so far (b, i + 1), the last one new.
+            t: (b,) times, those of the positions before.
+            cond: y of the positions so far.
+            memory: of the first i positions; None at the first.
+
+        Returns:
+            The scalars, zero where the last position is padding, and the memory of i + 1 positions.
         """

@@ -13,14 +13,14 @@ References:
     Hoogeboom et al. 2022, Equivariant Diffusion for Molecule Generation, eq. 12 (the norm + 1 in the denominator).
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from protgen.encoders.base import Encoder
+from protgen.encoders.base import Encoder, Incremental, Memory
 from protgen.geometry.frames import rotation_from_small_quaternion
 from protgen.nn.edges import EdgeGeometry, Frames, unit_vectors
 from protgen.nn.graph import Wiring
@@ -69,15 +69,39 @@ class Block(nn.Module):
 
     def forward(self, h: Tensor, frames: Frames, given: ResidueGraph) -> tuple[Tensor, Frames]:
         """Updated scalars and frames."""
-        graph = given.graph
         x = self.norm(h, given.globals)
+        return self.updated(h, x, frames, (self.from_source(x), *frames), given)
+
+    def extend(
+        self, h: Tensor, frames: Frames, given: ResidueGraph, kept: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Frames, tuple[Tensor, ...]]:
+        """Updated scalars and frames of last positions, and what is kept: of all what they send, and their frames."""
+        x = self.norm(h, given.globals)
+        kept = given.grown(kept, (self.from_source(x), *frames))
+        source, rots, trans = (given.graph.flat(values) for values in kept)
+        return *self.updated(h, x, frames, (source, rots, trans), given), kept
+
+    def updated(
+        self, h: Tensor, x: Tensor, frames: Frames, sent: tuple[Tensor, Tensor, Tensor], given: ResidueGraph
+    ) -> tuple[Tensor, Frames]:
+        """Scalars and frames after messages from all nodes.
+
+        Args:
+            h: scalars of the nodes that receive (m, d).
+            x: the same normalised.
+            frames: of the same.
+            sent: what nodes send (n, d), and their frames.
+            given: the graph.
+        """
+        source, *everywhere = sent
         received, pull = self.passing.propagate(
-            graph.edge_index,
+            given.edge_index,
+            size=given.size,
             target=self.from_target(x),
-            source=self.from_source(x),
+            source=source,
             edge=self.from_edge(given.edges),
-            geometry=self.geometry(graph, frames),
-            unit=self.unit(given, frames),
+            geometry=self.geometry(given.graph, (everywhere[0], everywhere[1])),
+            unit=self.unit(given, everywhere[1]),
             network=self.of_edge,
             weights=given.weights,
         )
@@ -91,9 +115,9 @@ class Block(nn.Module):
         return message, self.pull(message, unit)
 
     @full_precision
-    def unit(self, given: ResidueGraph, frames: Frames) -> Tensor:
+    def unit(self, given: ResidueGraph, trans: Tensor) -> Tensor:
         """Directions of edges (e, 3), shortened to d / (d + 1)."""
-        direction, distance = unit_vectors(given.graph, frames[1])
+        direction, distance = unit_vectors(given.graph, trans)
         return direction * (distance / (distance + 1))[..., None]
 
     @full_precision
@@ -112,7 +136,7 @@ class Block(nn.Module):
         return rots @ rotation_from_small_quaternion(turn), trans
 
 
-class EGNNEncoder(Encoder):
+class EGNNEncoder(Encoder, Incremental):
     """Equivariant graph network over residue frames.
 
     Args:
@@ -163,3 +187,15 @@ class EGNNEncoder(Encoder):
             h, frames = block(h, frames, given)
         dense = given.graph.dense
         return Features(dense(h), dense(rotated_and_moved(given.frames, frames)))
+
+    def extend(
+        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, memory: Memory | None
+    ) -> tuple[Float[Tensor, "b d"], Memory]:
+        """Scalars of the last position."""
+        given = self.reader.last(state, t, cond)
+        h, frames = given.scalars, given.received_frames
+        blocks = []
+        for place, block in enumerate(cast(Iterable[Block], self.blocks)):
+            h, frames, kept = block.extend(h, frames, given, memory.blocks[place] if memory else ())
+            blocks.append(kept)
+        return given.grown((), (h,))[0][:, 0], Memory(tuple(blocks))

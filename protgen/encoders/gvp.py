@@ -9,13 +9,14 @@ References:
     Jing et al. 2021, Equivariant Graph Neural Networks for 3D Macromolecular Structure, eq. 5 (vector gating).
 """
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from protgen.encoders.base import Encoder
+from protgen.encoders.base import Encoder, Incremental, Memory
 from protgen.nn.edges import unit_vectors
 from protgen.nn.graph import Wiring
 from protgen.nn.modulation import Modulation
@@ -42,12 +43,35 @@ class Block(WeightedMeanPassing):
     def forward(self, s: Tensor, v: Tensor, directions: Tensor, given: ResidueGraph) -> Mixed:
         """Updated scalars and vectors of nodes; `directions` (e, 3, 2) in the noisy state and in x_pred."""
         x, y = self.norm_messages(s, given.globals), normalise_vectors(v)
+        return self.updated((s, v), (x, y), (self.source(x), y), directions, given)
+
+    def extend(
+        self, s: Tensor, v: Tensor, directions: Tensor, given: ResidueGraph, kept: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """Updated scalars and vectors of last positions, and what is kept: of all positions what they send."""
+        x, y = self.norm_messages(s, given.globals), normalise_vectors(v)
+        kept = given.grown(kept, (self.source(x), y))
+        source, vectors = (given.graph.flat(values) for values in kept)
+        return *self.updated((s, v), (x, y), (source, vectors), directions, given), kept
+
+    def updated(self, residual: Mixed, normed: Mixed, sent: Mixed, directions: Tensor, given: ResidueGraph) -> Mixed:
+        """Scalars and vectors after messages from all nodes.
+
+        Args:
+            residual: scalars and vectors of the nodes that receive (m, ...).
+            normed: the same normalised.
+            sent: what nodes send (n, ...).
+            directions: of edges.
+            given: the graph.
+        """
+        (s, v), (x, y) = residual, normed
         # The first layer over [s_i, s_j] is linear: apply it to nodes, not to edges.
         scalars, vectors = self.propagate(
-            given.graph.edge_index,
+            given.edge_index,
+            size=given.size,
             target=self.target(x),
-            source=self.source(x),
-            vectors=y,
+            source=sent[0],
+            vectors=(sent[1], y),
             directions=directions,
             edge=given.edges,
             weights=given.weights,
@@ -71,7 +95,7 @@ class Block(WeightedMeanPassing):
         return self.last(*self.first(torch.cat([pair, edge.to(pair.dtype)], dim=-1), vectors))
 
 
-class GVPEncoder(Encoder):
+class GVPEncoder(Encoder, Incremental):
     """Geometric vector perceptrons over residue frames.
 
     Args:
@@ -119,16 +143,32 @@ class GVPEncoder(Encoder):
     ) -> Features:
         """Scalars (b, l, dim) and the three vectors of a frame head: displacement (Å), changes of the x and y axes."""
         given = self.reader(state, t, cond, x_pred)
+        s, v, seen = self.begin(given)
+        for block in self.blocks:
+            s, v = block(s, v, seen, given)
+        vectors = self.readout(s, v, given.frames[0], given.step)
+        return Features(given.graph.dense(s), given.graph.dense(vectors))
+
+    def extend(
+        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, memory: Memory | None
+    ) -> tuple[Float[Tensor, "b d"], Memory]:
+        """Scalars of the last position."""
+        given = self.reader.last(state, t, cond)
+        s, v, seen = self.begin(given)
+        blocks = []
+        for place, block in enumerate(cast(Iterable[Block], self.blocks)):
+            s, v, kept = block.extend(s, v, seen, given, memory.blocks[place] if memory else ())
+            blocks.append(kept)
+        return given.grown((), (s,))[0][:, 0], Memory(tuple(blocks))
+
+    def begin(self, given: ResidueGraph) -> tuple[Tensor, Tensor, Tensor]:
+        """First scalars and vectors of nodes, and directions of edges (e, 3, 2) in the noisy state and in x_pred."""
         frames = (given.frames, given.x_pred)
         dtype = given.scalars.dtype
         axes = torch.cat([torch.zeros_like(given.frames[0]) if x is None else x[0] for x in frames], dim=-1)
         directions = [unit_vectors(given.graph, x[1])[0] for x in frames if x is not None]
         if given.x_pred is None:
             directions.append(torch.zeros_like(directions[0]))
-        s, v = self.embed(given.scalars, axes.to(dtype))
+        s, v = self.embed(given.scalars, axes[given.receivers].to(dtype))
         v = v.to(dtype)  # the residual stream of vectors keeps its precision under autocast
-        seen = torch.stack(directions, dim=-1)
-        for block in self.blocks:
-            s, v = block(s, v, seen, given)
-        vectors = self.readout(s, v, given.frames[0], given.step)
-        return Features(given.graph.dense(s), given.graph.dense(vectors))
+        return s, v, torch.stack(directions, dim=-1)

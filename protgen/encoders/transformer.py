@@ -9,15 +9,15 @@ References:
     Peebles and Xie 2023, Scalable Diffusion Models with Transformers (adaLN).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from protgen.encoders.base import Encoder
+from protgen.encoders.base import Encoder, Incremental, Memory
 from protgen.errors import ConfigError, UsageError
 from protgen.nn.inputs import InputEmbedding
 from protgen.nn.modulation import Modulation
@@ -42,12 +42,19 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, globals: Tensor, seen: Tensor) -> Float[Tensor, "b l d"]:
         """Updated features; `seen` (b, 1, l, l) or (b, 1, 1, l) is True where a query may look."""
-        b, length, dim = x.shape
-        qkv = self.qkv(self.norm_attention(x, globals)).reshape(b, length, 3, self.heads, dim // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        return self.extend(x, globals, seen, ())[0]
+
+    def extend(
+        self, x: Tensor, globals: Tensor, seen: Tensor, kept: tuple[Tensor, ...]
+    ) -> tuple[Float[Tensor, "b l d"], tuple[Tensor, ...]]:
+        """Updated features of the positions after those kept, and the keys and values (b, l, heads, d) of all."""
+        qkv = self.qkv(self.norm_attention(x, globals)).unflatten(-1, (3, self.heads, -1))
+        q, *new = qkv.unbind(2)
+        kept = tuple(torch.cat([old, more], 1) for old, more in zip(kept, new, strict=True)) if kept else tuple(new)
+        q, k, v = (part.transpose(1, 2) for part in (q, *kept))
         attended = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
         x = x + self.out(attended.transpose(1, 2).flatten(-2))
-        return x + self.transition(self.norm_transition(x, globals))
+        return x + self.transition(self.norm_transition(x, globals)), kept
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ class TokenSettings:
     row: int | None = None
 
 
-class TransformerEncoder(Encoder):
+class TransformerEncoder(Encoder, Incremental):
     """Transformer over the joined fields of a state.
 
     Args:
@@ -127,20 +134,38 @@ class TransformerEncoder(Encoder):
         self, state: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None
     ) -> Features:
         """Scalars (b, l, dim), and for a backbone the three vectors of a frame head."""
-        mask = state.mask
-        x, globals = self.inputs(mask, t, cond, x_pred is not None)
+        x, globals = self.inputs(state.mask, t, cond, x_pred is not None)
         x = x + self.read(self.noisy, state)
         if x_pred is not None:
             x = x + self.read(self.x_pred, x_pred)
-        seen = mask[:, None, None]
-        if self.causal:
-            # A position that sees nothing has no softmax: each at least sees itself, padding too.
-            square = torch.ones(mask.shape[1], mask.shape[1], dtype=torch.bool, device=mask.device)
-            seen = (seen & square.tril()) | torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+        seen = self.seen(state.mask)
         for block in self.blocks:
             x = block(x, globals[:, None], seen)
         x = self.norm(x)
         return Features(x, self.frame_vectors(x, t))
+
+    def extend(
+        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, memory: Memory | None
+    ) -> tuple[Float[Tensor, "b d"], Memory]:
+        """Scalars of the last position."""
+        scalars, globals = self.inputs(state.mask, t, cond, False)
+        last = State({name: value[:, -1:] for name, value in state.fields.items()}, state.mask[:, -1:])
+        x = scalars[:, -1:] + self.read(self.noisy, last)
+        seen = self.seen(state.mask)[:, :, -1:]
+        blocks = []
+        for place, block in enumerate(cast(Iterable[Block], self.blocks)):
+            x, kept = block.extend(x, globals[:, None], seen, memory.blocks[place] if memory else ())
+            blocks.append(kept)
+        return self.norm(x)[:, 0], Memory(tuple(blocks))
+
+    def seen(self, mask: Bool[Tensor, "b l"]) -> Bool[Tensor, "b 1 _ l"]:
+        """Where a position may look."""
+        if not self.causal:
+            return mask[:, None, None]
+        # A position that sees nothing has no softmax: each at least sees itself, padding too.
+        square = torch.ones(mask.shape[1], mask.shape[1], dtype=torch.bool, device=mask.device)
+        own = torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+        return (mask[:, None, None] & square.tril()) | own
 
     @full_precision
     def read(self, layer: nn.Linear, state: State) -> Float[Tensor, "b l d"]:

@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 
 from protgen.errors import UsageError
+from protgen.evaluation.run_records import joined
 from protgen.structure.file_names import SUFFIXES, is_structure_name, skipped, skipped_in_words
 
 LOOSE = "files"  # the set of files that are named outright
@@ -89,14 +90,21 @@ def inner_paths(paths: Sequence[str | PathLike[str]], files: Sequence[tuple[str,
 def name_sets(paths: Sequence[str | PathLike[str]], files: Sequence[tuple[str, Path]]) -> list[str]:
     """The set of each file of `collect_files(paths)`: the name of the folder that gave it.
 
-    Folders of one name are named by their paths. Files that are named outright are the set "files".
+    Folders of one name are named by their paths. Files that are named outright are the set "files". Folders whose
+    records say that they hold parts of one run are one set, named after the first of them.
 
     Returns:
         (n,) names, in the order of the files.
+
+    Raises:
+        UsageError: if two parts of one run have a design in common.
     """
     folders = list(dict.fromkeys(Path(os.path.abspath(path)) for path in paths if Path(path).is_dir()))
     names = [folder.name or folder.as_posix() for folder in folders]
     titles = [n if names.count(n) == 1 and n != LOOSE else f.as_posix() for n, f in zip(names, folders, strict=True)]
+    title_of = dict(zip(folders, titles, strict=True))
+    firsts = joined(folders)
+    titles = [title_of[firsts.get(folder, folder)] for folder in folders]
     result = []
     for _, path in files:
         whole = Path(os.path.abspath(path))

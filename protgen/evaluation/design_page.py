@@ -13,7 +13,6 @@ from protgen.evaluation.tables import write_text
 from protgen.structure.picture import draw_backbones
 from protgen.structure.protein import Protein
 
-PICTURE, PAGE = "designs.png", "designs.html"
 MOST_DRAWN = 24  # designs in the picture
 VIEW = "Drag to turn, scroll to come nearer. Helices red, strands blue, loops grey."
 COLUMNS = (
@@ -49,19 +48,20 @@ class Shown:
     value: float | None = None
 
 
-def write_pictures(designs: Sequence[Shown], out: Path, about: str, ranked_by: str = "") -> None:
+def write_pictures(designs: Sequence[Shown], files: tuple[Path, Path], about: str, ranked_by: str = "") -> None:
     """Write the picture and the page.
 
     Args:
         designs: in the order in which they are shown.
-        out: folder of the designs.
+        files: the picture and the page, in the folder of the designs.
         about: a line about the run, plain text.
         ranked_by: the figure that the order is by; "" where they are not ranked.
     """
     first = designs[:MOST_DRAWN]
     titles = [f"{one.name} {one.verdict.partition(',')[0]}" for one in first]
-    draw_backbones([one.protein for one in first], out / PICTURE, titles=titles)
-    write_text(out / PAGE, page(designs, out.resolve().name, about, ranked_by))
+    picture, text = files
+    draw_backbones([one.protein for one in first], picture, titles=titles)
+    write_text(text, page(designs, text.parent.resolve().name, about, ranked_by))
 
 
 def page(designs: Sequence[Shown], title: str, about: str, ranked_by: str) -> str:

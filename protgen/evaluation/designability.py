@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from protgen.errors import ProtgenError, UsageError
+from protgen.errors import DocumentError, ProtgenError, UsageError
 from protgen.evaluation import laptop_refold
 from protgen.evaluation.design_records import read_record, recorded_residue
 from protgen.evaluation.refold_names import assign_refolds
@@ -231,12 +231,12 @@ def motif_of(path: Path, protein: Protein) -> tuple[MotifTarget | None, str]:
 
     The record has the motif's file, and which residue of the design is which of the motif's.
     """
-    record = read_record(path)
     try:
-        mapping = record["motif"]
-        asked = [entry for entry in record["requested"] if entry["condition"] == "motif"]
-    except (KeyError, TypeError):
-        return None, ""
+        record = read_record(path)
+    except DocumentError as error:
+        return None, str(error)
+    mapping = record.get("motif")
+    asked = [entry for entry in record.get("requested", []) if entry["condition"] == "motif"]
     if not mapping or len(asked) != 1:
         return None, ""
     from protgen.conditions.motif import Motif

@@ -8,6 +8,8 @@ from protgen.metrics.descriptors import NAMES, describe
 from protgen.metrics.fold import FoldReading, read_folds
 from protgen.structure.protein import Protein
 
+LONGEST = 2000  # residues of a structure that has descriptors: all pairs of its segments take 1 GB
+
 
 class Features:
     """Descriptors and fold readings of a list of structures, each made when it is first asked for.
@@ -33,10 +35,13 @@ class Features:
         return np.array([protein.length for protein in self.proteins], dtype=int)
 
     def descriptors(self, rows: np.ndarray) -> np.ndarray:
-        """(m, 18) hand-made descriptors of some of them, in the order of `descriptors.NAMES`; NaN where too short."""
+        """(m, 18) hand-made descriptors of some of them, as `descriptors.NAMES`; NaN where too short or long."""
         for k in rows.tolist():
             if k not in self._descriptors:
-                self._descriptors[k] = describe(self.proteins[k], self.ss_method)
+                whole = self.proteins[k].length <= LONGEST
+                self._descriptors[k] = (
+                    describe(self.proteins[k], self.ss_method) if whole else np.full(len(NAMES), np.nan)
+                )
         return np.array([self._descriptors[k] for k in rows.tolist()]).reshape(len(rows), len(NAMES))
 
     def folds(self, rows: np.ndarray) -> FoldReading:

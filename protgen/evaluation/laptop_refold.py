@@ -5,13 +5,14 @@ reads an alignment that comes from the design. So its figures have names of thei
 What natives and decoys have is measured by `benchmarks/refold.py`, on 28 validation natives of 60-100 residues.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from protgen.documents import MAX_SMALL, read_json
+from protgen.errors import DocumentError
 from protgen.evaluation.collect import CACHE_MARKER
 from protgen.evaluation.refolding import Refolder
 from protgen.metrics.base import Quantity, Value, number_of, summarise
@@ -69,10 +70,9 @@ def is_relative(source: "Path | Refolder") -> bool:
     if isinstance(source, Refolder):
         return source.folder.relative
     try:
-        note = json.loads((source / CACHE_MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(source / CACHE_MARKER, MAX_SMALL).get("relative") is True
+    except DocumentError:
         return False
-    return isinstance(note, dict) and note.get("relative") is True
 
 
 def relative_row(row: Mapping[str, Value]) -> Row:

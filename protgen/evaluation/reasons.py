@@ -15,7 +15,7 @@ from protgen.metrics.fold import LEVELS, MIN_LENGTH, class_names, fold_network_c
 
 _ATOMS = {"ca": "CA", "backbone": "N, CA, C and O", "cb": "CB"}
 _OWN = {
-    "max_tm": "no structure could be compared with the reference: 5 residues with CA are needed on both sides",
+    "max_tm": "no structure could be compared with the reference: 5 to 5,000 residues with CA are needed on both sides",
     "max_tm_training": "the reference has no training chains",
     "sc_rmsd": "no structure has a refold",
     "sequence_score": "the refolds have no scores of their sequences",
@@ -65,7 +65,7 @@ def why_not_clustered(result: EvaluationResult, name: str) -> str:
         return str(result.content["not_clustered"])
     if result.compared is None:
         return "clusters were not asked for (--tm)"
-    return "no structure of the set has 5 residues with CA"
+    return "no structure of the set has 5 to 5,000 residues with CA"
 
 
 def why_no_interval(summary: Mapping[str, Any]) -> str:

@@ -9,12 +9,14 @@ What cannot be read back counts as missing and is made again.
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from protgen.documents import number_in
 from protgen.errors import StructureError
 from protgen.evaluation.collect import CACHE_MARKER
 from protgen.evaluation.tables import make_folder, write_json, write_text
@@ -69,8 +71,12 @@ class RefoldCache:
         found = [sequence for _, sequence in records]
         if not found or any(len(sequence.replace(CHAIN, "")) != length for sequence in found):
             return None
-        scores = [match for match in (_SCORE.search(header) for header, _ in records) if match]
-        return found, [float(match[1]) for match in scores] if len(scores) == len(found) else []
+        texts = [match[1] for match in (_SCORE.search(header) for header, _ in records) if match]
+        try:
+            scores = [math.nan if text == "nan" else number_in(text) for text in texts]
+        except ValueError:
+            return None
+        return found, scores if len(scores) == len(found) else []
 
     def keep_sequences(self, path: Path, sequences: Sequence[str], scores: Sequence[float] = ()) -> None:
         """Write sequences, whole or not at all.

@@ -1,5 +1,6 @@
 """Evaluate folders of structures: one row a file, one summary a set. A bad file costs its own row alone."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,8 +16,9 @@ from protgen.evaluation.collect import collect_files, inner_paths, name_sets, sk
 from protgen.evaluation.common_method import unify
 from protgen.evaluation.designability import designability, refold_folder, refolds_of
 from protgen.evaluation.result import EvaluationResult, Measured
+from protgen.evaluation.row_log import KeptRow, Place, RowLog, fingerprint_or_none, measured_with, plain_row
 from protgen.evaluation.set_summary import ERROR, OK, WARNING, Row
-from protgen.evaluation.sets import FOLDSEEK, cluster_columns, compare_all, nearest_columns
+from protgen.evaluation.sets import FOLDSEEK, cluster_columns, compare_all, name_too_long, nearest_columns
 from protgen.evaluation.settings import EvaluationSettings, Settings
 from protgen.evaluation.summary import columns_of, differences, features_by_set, summarise
 from protgen.evaluation.tables import output_folder, write_csv, write_json
@@ -28,6 +30,7 @@ from protgen.registry import complain
 from protgen.structure.parts import every_model, read_part
 from protgen.structure.protein import Protein
 from protgen.structure.trajectory import unpacked
+from protgen.types import JSON
 
 __all__ = ["ERROR", "EvaluationResult", "EvaluationSettings", "FileResult", "Settings", "evaluate", "evaluate_file"]
 
@@ -38,11 +41,41 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class FileResult:
-    """One file: its row, the protein if it could be read, and errors of metrics of other packages, by metric."""
+    """One file.
+
+    Attributes:
+        row: of the table.
+        protein: what it holds, if it could be read.
+        problems: errors of metrics of other packages, by metric.
+        file: size and SHA-256 of the bytes that the row is of, where that was looked at.
+    """
 
     row: Row
     protein: Protein | None = None
     problems: dict[str, str] = field(default_factory=dict)
+    file: JSON | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model of a file that is to be measured.
+
+    Attributes:
+        label: what the file is called in the table.
+        path: where it is.
+        model: its number.
+        known: its row of an earlier evaluation.
+    """
+
+    label: str
+    path: Path
+    model: int
+    known: KeptRow | None = None
+
+    @property
+    def place(self) -> Place:
+        """Of its row in the log."""
+        return self.label, self.model
 
 
 def evaluate(
@@ -96,7 +129,7 @@ def _evaluate(
     _check_tools(chosen, places, sets)
     folder = Path(out)
     with output_folder(folder, "protgen evaluate"):
-        measured = _measure(files, models, sets, chosen, progress)
+        measured = _measure(files, models, sets, chosen, folder, progress)
         measured.skipped = dict(skipped_files(paths))
         unify(measured, chosen.reference)
         _compare(measured, chosen)
@@ -117,18 +150,24 @@ def _measure(
     models: Sequence[int],
     sets: Sequence[str],
     settings: EvaluationSettings,
+    folder: Path,
     progress: Progress | None,
 ) -> Measured:
-    """Read and measure every file by itself."""
+    """Read and measure every file by itself, each row written as it comes."""
     results: list[FileResult] = [FileResult({}) for _ in files]
     work = partial(_one, settings=replace(settings, reference=None, refolds=None, likelihood=None))
-    inputs = [(label, path, model) for (label, path), model in zip(files, models, strict=True)]
-    for done, outcome in enumerate(run(work, inputs, jobs=settings.jobs), start=1):
-        label, path = files[outcome.index]
-        died = f"{path}: the process that read this file was killed (out of memory, or a crash)"
-        results[outcome.index] = outcome.result or FileResult(_error_row(label, died))
-        if progress is not None:
-            progress(done, len(files))
+    sources = [Source(label, path, model) for (label, path), model in zip(files, models, strict=True)]
+    wanted = [source.place for source in sources]
+    with RowLog(folder, measured_with(settings), resume=settings.resume, wanted=wanted) as log:
+        sources = [replace(source, known=log.known.get(source.place)) for source in sources]
+        for done, outcome in enumerate(run(work, sources, jobs=settings.jobs), start=1):
+            source = sources[outcome.index]
+            died = f"{source.path}: the process that read this file was killed (out of memory, or a crash)"
+            found = outcome.result or FileResult(plain_row(_error_row(source.label, died)))
+            results[outcome.index] = found
+            log.add(source.place, KeptRow(found.row, found.file, found.problems))
+            if progress is not None:
+                progress(done, len(files))
     for problem in {name: line for result in results for name, line in result.problems.items()}.values():
         complain(problem)
     rows = [result.row for result in results]
@@ -139,6 +178,8 @@ def _measure(
 
 def _compare(measured: Measured, settings: EvaluationSettings) -> None:
     """Cluster the structures and find their nearest natives, as far as the settings ask for it."""
+    if settings.tm != "none" or settings.reference is not None:
+        name_too_long(measured.proteins, measured.rows)
     if settings.tm != "none":
         measured.compared = compare_all(
             measured.proteins,
@@ -169,17 +210,23 @@ def _ask_oracles(
         measured.likelihood = likelihood(rows, proteins, settings.likelihood, progress)
 
 
-def _one(source: tuple[str, Path, int], settings: EvaluationSettings) -> FileResult:
-    """`evaluate_file` of one model with the settings of an evaluation."""
-    label, path, model = source
-    return evaluate_file(
-        (label, path),
+def _one(source: Source, settings: EvaluationSettings) -> FileResult:
+    """`evaluate_file` of one model with the settings of an evaluation, or its row of an earlier one."""
+    file, known = fingerprint_or_none(source.path), source.known
+    model = source.model if settings.models == "all" else None
+    if known is not None and file is not None and known.file == file:
+        with contextlib.suppress(ProtgenError, OSError, MemoryError):
+            protein = read_part(source.path, settings.chain, model, settings.strict)
+            return FileResult(known.row, protein, known.problems, file)
+    found = evaluate_file(
+        (source.label, source.path),
         strict=settings.strict,
         conditions=tuple(settings.conditions),
         metrics=settings.metrics,
         chain=settings.chain,
-        model=model if settings.models == "all" else None,
+        model=model,
     )
+    return replace(found, row=plain_row(found.row), file=file)
 
 
 def evaluate_file(

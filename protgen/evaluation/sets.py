@@ -18,6 +18,7 @@ from protgen.structure.protein import Protein
 COPY = 0.9  # TM to a training chain at which a structure counts as a copy of it
 FOLDSEEK = "foldseek"
 FOLDSEEK_RULE = "foldseek easy-cluster"
+LONGEST = 5000  # residues of a structure that TM-scores are made of; time and memory grow with the square
 MOST_COMPARED = 4000  # structures compared all with all; eight million pairs
 
 QUANTITIES = (
@@ -141,7 +142,7 @@ def why_not_compared(proteins: Sequence[Protein | None], most: int = MOST_COMPAR
     """One line for people on why `compare_all` returned None, and what to do."""
     n = len(_traces(proteins))
     if n < 2:
-        return f"not clustered: {n} structures have {MIN_LENGTH} residues or more, and it takes two"
+        return f"not clustered: {n} structures have {MIN_LENGTH} to {LONGEST:,} residues, and it takes two"
     return (
         f"not clustered: {n:,} structures are more than {most:,}, and all pairs of them would be compared; "
         f"--most-compared {n} clusters them all the same ({n * (n - 1) // 2:,} pairs)"
@@ -149,9 +150,22 @@ def why_not_compared(proteins: Sequence[Protein | None], most: int = MOST_COMPAR
 
 
 def _traces(proteins: Sequence[Protein | None]) -> dict[int, np.ndarray]:
-    """The CA traces that a TM-score can be asked of, by place."""
+    """The CA traces that TM-scores are made of, by place."""
     traces = {k: ca_trace(protein) for k, protein in enumerate(proteins) if protein is not None}
-    return {k: trace for k, trace in traces.items() if len(trace) >= MIN_LENGTH}
+    return {k: trace for k, trace in traces.items() if MIN_LENGTH <= len(trace) <= LONGEST}
+
+
+def name_too_long(proteins: Sequence[Protein | None], rows: Sequence[dict[str, Value]]) -> None:
+    """Say in the rows of structures that are too long for TM-scores that they are left out; rows change.
+
+    Args:
+        proteins: (n,) one a row, None where the file could not be read.
+        rows: of the table.
+    """
+    for protein, row in zip(proteins, rows, strict=True):
+        if protein is not None and protein.length > LONGEST and len(ca_trace(protein)) > LONGEST:
+            line = f"no TM-scores: {protein.length:,} residues, more than {LONGEST:,}; --chain judges one chain"
+            row["message"] = "; ".join(text for text in (str(row["message"]), line) if text)
 
 
 def cluster_columns(compared: Compared, names: Sequence[str], rows: Sequence[dict[str, Value]]) -> None:

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor, nn
 
-from protgen.encoders.base import Encoder
+from protgen.encoders.base import Encoder, Incremental, Memory
 from protgen.errors import ConfigError, UsageError
 from protgen.families.base import Family, Likelihood, LikelihoodFamily
 from protgen.families.direct import repeat, require_direct
@@ -154,6 +154,27 @@ class Autoregressive(Family, LikelihoodFamily):
             scalars = self.encoder(seen, t, cond).scalars
         return self.trunk(torch.cat([scalars.float(), plan, self.recent(x)], -1))
 
+    def features_of_last(
+        self, x: State, cond: Conditioning, plan: Float[Tensor, "b l p"], memory: Memory | None
+    ) -> tuple[Float[Tensor, "b d"], Memory | None]:
+        """Features of the last position, and what an `Incremental` encoder keeps for the next.
+
+        Args:
+            x: the positions so far of b rows; the last is not read.
+            cond: y of b rows, or of k times as many, the rows of x k times over.
+            plan: features of y ahead, as many.
+            memory: what was returned for the position before; None at the first.
+        """
+        copies = len(plan) // len(x.mask)
+        seen, recent = copied(context_before(self.space, x), copies), self.recent(x)[:, -1:].repeat(copies, 1, 1)
+        t = torch.zeros(len(plan), device=x.mask.device)
+        with autocast(t.device, self.autocast_dtype):
+            if isinstance(self.encoder, Incremental):
+                scalars, memory = self.encoder.extend(seen, t, cond, memory)
+            else:
+                scalars = self.encoder(seen, t, cond).scalars[:, -1]
+        return self.trunk(torch.cat([scalars.float(), plan[:, -1], recent[:, 0]], -1)), memory
+
     def nats(self, x_data: State, seen: State, cond: Conditioning) -> Float[Tensor, "b l"]:
         """Log-density of each position given the positions before it in `seen`; zero under padding.
 
@@ -215,14 +236,14 @@ class Autoregressive(Family, LikelihoodFamily):
         values = torch.zeros(*mask.shape, len(self.circular), device=mask.device)
         logs = torch.zeros(len(asked.mask), count, device=mask.device)
         parts = task.guidance.parts if task.guidance is not None else []
-        conds = [task.cond, *(free for free, _ in parts)]
-        plans = [self.plan(cond, mask) for cond in conds]
+        # All of y, and y without each part of it, go through the network side by side.
+        copies = 1 + len(parts)
+        cond = side_by_side([task.cond, *(free for free, _ in parts)])
+        plan, memory = self.plan(cond, mask.repeat(copies, 1)), None
         for i in range(mask.shape[1]):
             seen = self.space.project(self.parted(values[:, : i + 1], mask[:, : i + 1]))
-            features, *free = (
-                self.features(seen, first(cond, i + 1), plan[:, : i + 1])[:, i]
-                for cond, plan in zip(conds, plans, strict=True)
-            )
+            found, memory = self.features_of_last(seen, first(cond, i + 1), plan[:, : i + 1], memory)
+            features, *free = found.chunk(copies)
             draws, gumbel = self.uniforms(asked, i)
             candidates = self.density.draw(repeated(features, self.candidates), draws, task.temperature)
             score = self.guided(gumbel.to(candidates), candidates, (features, free), task, i)
@@ -230,6 +251,8 @@ class Autoregressive(Family, LikelihoodFamily):
             if count > 1:
                 rows, logs = self.survivors(logs + fraction.view(-1, count).log(), asked, i)
                 values = values[rows]
+                if memory is not None:
+                    memory = memory.chosen(torch.cat([rows + k * len(mask) for k in range(copies)]))
             if asked.on_step is not None:
                 state = self.space.project(self.parted(values[::count], asked.mask))
                 asked.on_step(i, state, state)
@@ -361,6 +384,17 @@ def widened(task: SamplingTask, count: int) -> SamplingTask:
     if guidance is not None:
         guidance = guidance.changed(lambda free: repeat(free, count))
     return replace(task, mask=task.mask.repeat_interleave(count, 0), cond=repeat(task.cond, count), guidance=guidance)
+
+
+def copied(state: State, count: int) -> State:
+    """All rows of a state, `count` times over."""
+    fields = {name: x.repeat(count, *([1] * (x.ndim - 1))) for name, x in state.fields.items()}
+    return State(fields, state.mask.repeat(count, 1))
+
+
+def side_by_side(conds: list[Conditioning]) -> Conditioning:
+    """The rows of several y one after the other."""
+    return Conditioning(torch.cat([cond.residue for cond in conds]), torch.cat([cond.globals for cond in conds]))
 
 
 def repeated(features: Float[Tensor, "b d"], count: int) -> Float[Tensor, "b m d"]:

@@ -101,7 +101,7 @@ class FlowEstimate:
 
 def first_time(path: Path, first: float) -> float:
     """The first time of a likelihood: 0 where the path has noise there, else `first`."""
-    return 0.0 if path.flat.at(0.0)[1] > 0 else first
+    return 0.0 if path.flat.noisy_data else first
 
 
 def cell_time(space: Space, path: Path) -> float:
@@ -110,7 +110,7 @@ def cell_time(space: Space, path: Path) -> float:
     1 where values are continuous, or probable in themselves (binary), or where the path has noise at t = 0.
     """
     support = support_of(space)
-    if support is None or support.volume == 1 or path.flat.at(0.0)[1] > 0:
+    if support is None or support.volume == 1 or path.flat.noisy_data:
         return 1.0
     return path.flat.time_of(support.step / APART)
 

@@ -1,13 +1,14 @@
 """Our own sequence designer: a graph network that `benchmarks/fit_inverse_folder.py` trains on native chains.
 
 It reads N, CA, C and O of each residue and its nearest ones, and gives letters one after the other in a random order,
-as ProteinMPNN does. Its weights are read from a folder: `graph_mpnn:FOLDER` on the command line.
+as ProteinMPNN does. Weights come with the package; `graph_mpnn:FOLDER` on the command line reads others.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from protgen.errors import UsageError
+from protgen.documents import MAX_SMALL, read_json
+from protgen.errors import DocumentError, UsageError
 from protgen.inverse_folding.network_input import drawn_letters
 from protgen.inverse_folding.ordered_model import OrderedModel
 from protgen.types import JSON
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from protgen.inverse_folding.graph_network import GraphNetwork
 
 WEIGHTS, SHAPE = "network.safetensors", "network.json"
+OWN = Path(__file__).parent / "graph_mpnn_weights"
 MISSING = "train them with benchmarks/fit_inverse_folder.py, or name another inverse folder"
 
 
@@ -23,7 +25,7 @@ class GraphMPNN(OrderedModel):
     """Our graph network.
 
     Args:
-        folder: with its weights and sizes.
+        folder: with its weights and sizes; those of the package by default.
         temperature: of the letters; 0 takes the most likely.
         omit: letters that are never drawn.
 
@@ -32,17 +34,11 @@ class GraphMPNN(OrderedModel):
     """
 
     name = "graph_mpnn"
-    self_contained = False  # its weights are to be trained
 
-    def __init__(self, folder: str | Path, temperature: float = 0.1, omit: str = "") -> None:
+    def __init__(self, folder: str | Path = OWN, temperature: float = 0.1, omit: str = "") -> None:
         self.folder = Path(folder)
         self.temperature, self.omit = drawn_letters(self.name, temperature, omit)
         self._network: GraphNetwork | None = None
-
-    @classmethod
-    def example(cls) -> dict[str, Any]:
-        """A folder without weights."""
-        return {"folder": "no-such-folder"}
 
     @property
     def settings(self) -> JSON:
@@ -74,8 +70,6 @@ class GraphMPNN(OrderedModel):
             UsageError: if its weights are missing, or are others.
         """
         if self._network is None:
-            import json
-
             from safetensors import SafetensorError
             from safetensors.torch import load
 
@@ -83,11 +77,11 @@ class GraphMPNN(OrderedModel):
 
             self.prepare()
             try:
-                facts = json.loads((self.folder / SHAPE).read_text(encoding="utf-8"))
+                facts = read_json(self.folder / SHAPE, MAX_SMALL)
                 network = GraphNetwork(GraphShape(**facts["shape"]))
                 weights = load((self.folder / WEIGHTS).read_bytes())
                 network.load_state_dict({name: value.float() for name, value in weights.items()})
-            except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            except (SafetensorError, DocumentError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
                 said = " ".join(str(error).split())[:200]
                 raise UsageError(f"{self.name}: {self.folder}: weights that do not fit ({said}); {MISSING}") from None
             self._network = network.eval().requires_grad_(False)

@@ -20,6 +20,13 @@ REACH = 20.0  # Å, from which an edge has weight 0
 SPAN = torch.linspace(3.0, 20.0, 14)  # Å, centres of the radial functions
 STEPS = torch.tensor([4, 5, 7, 10, 15, 22, 33, 64])  # bounds of the bins of separation along the chain
 BETWEEN = 500  # places between two chains
+CROWDS = (
+    (8.0, 8.0),
+    (12.0, 24.0),
+    (16.0, 50.0),
+)  # Å, within which neighbours are counted, and the unit of their number
+WHOLE = 2048  # residues; in longer structures the distances of a block of residues are made at a time, by memory
+BLOCK = 256
 NODE_FEATURES = 12
 EDGE_FEATURES = len(SPAN) + 3 + 9 + 2 * (len(STEPS) + 1)
 
@@ -115,24 +122,35 @@ def read_geometry(
     Returns:
         Features of residues (b, l, f) and edges (b, l, k, e), the neighbours (b, l, k), and the weight of each edge.
     """
-    between = torch.cdist(ca, ca, compute_mode="donot_use_mm_for_euclid_dist")
-    pair = mask[:, None] & mask[..., None]
-    offset = place[:, None] - place[..., None]  # of the second less the first
-    hidden = ~pair | (offset.abs() < APART)
     length = ca.shape[1]
-    distance, near = between.masked_fill(hidden, torch.inf).topk(min(NEIGHBOURS, length), largest=False)
+    size = length if length <= WHOLE else BLOCK
+    blocks = [_look_around(ca, mask, place, slice(k, k + size)) for k in range(0, length, size)]
+    distance, near, steps, crowd = (torch.cat(parts, dim=1) for parts in zip(*blocks, strict=True))
     weight = torch.where(distance < REACH, 0.5 + 0.5 * torch.cos(torch.pi * distance.clamp(max=REACH) / REACH), 0.0)
     distance = distance.nan_to_num(posinf=2 * REACH)
     frames = local_frames(ca, mask)
     direction = (gather(ca, near) - ca[:, :, None]) / distance.clamp(min=1e-3)[..., None]
     local = torch.einsum("blij,blkj->blki", frames, direction).clamp(-1.0, 1.0)
     rotated = torch.einsum("blij,blkmj->blkim", frames, gather(frames, near)).flatten(-2)
-    steps = offset.gather(2, near)
     bins = torch.bucketize(steps.abs(), STEPS.to(ca.device), right=True) + (len(STEPS) + 1) * (steps > 0)
     radial = torch.exp(-((distance[..., None] - SPAN.to(ca.device)) / 1.3).square())
     one_hot = nn.functional.one_hot(bins, 2 * (len(STEPS) + 1)).to(ca.dtype)
     edges = torch.cat([radial, local, rotated, one_hot], dim=-1)
-    return _residue_features(ca, mask, place, between.masked_fill(~pair, torch.inf)), edges, near, weight
+    return _residue_features(ca, mask, place, crowd), edges, near, weight
+
+
+def _look_around(
+    ca: Float[Tensor, "b l 3"], mask: Bool[Tensor, "b l"], place: Int[Tensor, "b l"], rows: slice
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Some residues and all others: distances and indices of the nearest, how far on they are, how crowded it is."""
+    between = torch.cdist(ca[:, rows], ca, compute_mode="donot_use_mm_for_euclid_dist")
+    pair = mask[:, rows, None] & mask[:, None]
+    offset = place[:, None] - place[:, rows, None]  # of the second less the first
+    hidden = ~pair | (offset.abs() < APART)
+    distance, near = between.masked_fill(hidden, torch.inf).topk(min(NEIGHBOURS, ca.shape[1]), largest=False)
+    seen = between.masked_fill(~pair, torch.inf)
+    crowd = [torch.sigmoid(bound - seen).sum(dim=2) / scale for bound, scale in CROWDS]
+    return distance, near, offset.gather(2, near), torch.stack(crowd, dim=-1)
 
 
 def local_frames(ca: Float[Tensor, "b l 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l 3 3"]:
@@ -149,7 +167,7 @@ def local_frames(ca: Float[Tensor, "b l 3"], mask: Bool[Tensor, "b l"]) -> Float
 
 
 def _residue_features(
-    ca: Float[Tensor, "b l 3"], mask: Bool[Tensor, "b l"], place: Int[Tensor, "b l"], between: Float[Tensor, "b l l"]
+    ca: Float[Tensor, "b l 3"], mask: Bool[Tensor, "b l"], place: Int[Tensor, "b l"], crowd: Float[Tensor, "b l 3"]
 ) -> Float[Tensor, "b l 12"]:
     """Distances to the residues 2 to 5 further on, the angle and dihedral of the trace, and how crowded it is."""
     length = ca.shape[1]
@@ -162,8 +180,7 @@ def _residue_features(
     normal = _unit(torch.linalg.cross(bond[:, :-1], bond[:, 1:]))
     features.append(_padded((normal[:, 1:] * normal[:, :-1]).sum(-1), mask, place, 3, length))
     features.append(_padded((bond[:, :-2] * normal[:, 1:]).sum(-1), mask, place, 3, length))
-    for bound, scale in ((8.0, 8.0), (12.0, 24.0), (16.0, 50.0)):
-        features.append(torch.sigmoid(bound - between).sum(dim=2) / scale)
+    features += crowd.unbind(-1)
     index = torch.arange(length, device=ca.device).expand(len(ca), -1)
     features.append(1.0 / (1.0 + 0.2 * index))
     features.append(1.0 / (1.0 + 0.2 * (mask.sum(dim=1, keepdim=True) - 1 - index).clamp(min=0)))

@@ -103,6 +103,7 @@ def build_graph(
     wiring: Wiring,
     index: Int[Tensor, "b l"] | None = None,
     asked: Bool[Tensor, "b l l"] | None = None,
+    first: int = 0,
 ) -> Graph:
     """The edges of a batch.
 
@@ -115,19 +116,21 @@ def build_graph(
         wiring: how many edges of each kind.
         index: (b, l) places along the chain; 0, 1, ... by default.
         asked: (b, i, j) residues i that receive an edge from j whatever their distance; none by default.
+        first: residues before this place receive no edges.
     """
     b, length = mask.shape
     if index is None:
         index = torch.arange(length, device=mask.device)[None]
     index = index.expand(b, -1)
-    rows = range(0, length, ROWS)
+    rows = range(first, length, ROWS)
     with torch.no_grad():
         blocks = [choose(mask, positions, wiring, index, slice(start, start + ROWS), asked) for start in rows]
     example = torch.cat([edges[:, 0] for edges, _, _ in blocks])
     row = torch.cat([edges[:, 1] + start for (edges, _, _), start in zip(blocks, rows, strict=True)])
     column = torch.cat([edges[:, 2] for edges, _, _ in blocks])
     fixed = torch.cat([fixed for _, fixed, _ in blocks])
-    cutoff = torch.cat([cutoff for _, _, cutoff in blocks], dim=1)
+    without = torch.arange(first, device=mask.device).expand(b, -1)
+    cutoff = torch.cat([without, *(cutoff for _, _, cutoff in blocks)], dim=1)
     # Blocks of rows came one after another: bring the edges of each example together.
     order = (example * length + row).argsort(stable=True)
     example, row, column, fixed = (x[order] for x in (example, row, column, fixed))

@@ -17,7 +17,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -30,7 +30,13 @@ class Schedule(nn.Module, ABC):
     """alpha(t) and sigma(t) of a flat field; times are tensors of any shape with values in [0, 1].
 
     It is a module because a schedule can be learned.
+
+    Attributes:
+        noisy_data: whether there is noise at t = 0, sigma(0) > 0. A constant, as the parameters of a model that is
+            built for its shapes alone (on the meta device) have no values.
     """
+
+    noisy_data: ClassVar[bool] = False
 
     @abstractmethod
     def alpha(self, t: Tensor) -> Tensor:
@@ -47,13 +53,13 @@ class Schedule(nn.Module, ABC):
     def at(self, t: float) -> tuple[float, float]:
         """alpha and sigma at one time, as numbers in double precision."""
         with torch.no_grad():
-            time = torch.tensor(t, dtype=torch.float64)
+            time = torch.tensor(t, dtype=torch.float64, device="cpu")
             return float(self.alpha(time)), float(self.sigma(time))
 
     def slopes_at(self, t: float) -> tuple[float, float]:
         """Slopes of alpha and sigma at one time, as numbers in double precision."""
         with torch.no_grad():
-            alpha, sigma = self.slopes(torch.tensor(t, dtype=torch.float64))
+            alpha, sigma = self.slopes(torch.tensor(t, dtype=torch.float64, device="cpu"))
             return float(alpha), float(sigma)
 
     def log_snr(self, t: Tensor) -> Tensor:
@@ -167,6 +173,8 @@ class VarianceExploding(Schedule):
         Karras et al. 2022, eq. 5.
     """
 
+    noisy_data = True
+
     def __init__(self, sigma_min: float = 0.004, sigma_max: float = 160.0, rho: float = 7.0) -> None:
         super().__init__()
         if not 0 < sigma_min < sigma_max or rho <= 0:
@@ -209,6 +217,8 @@ class Learned(Schedule):
     References:
         Kingma et al. 2021, Variational Diffusion Models, eq. 3 and appendix H (network), section 5.1 (invariance).
     """
+
+    noisy_data = True
 
     def __init__(self, gamma_min: float = -10.0, gamma_max: float = 7.0, hidden: int = 64) -> None:
         super().__init__()

@@ -4,7 +4,8 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from protgen.errors import StructureError
+from protgen.documents import read_text
+from protgen.errors import DocumentError, StructureError
 
 MAX_BYTES = 100_000_000
 
@@ -16,13 +17,9 @@ def read_fasta(path: Path) -> list[tuple[str, str]]:
         StructureError: if it cannot be read, is no text, or letters come before the first header.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise StructureError(f"{path}: is larger than {MAX_BYTES:,} bytes; no FASTA of a design is")
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise StructureError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise StructureError(f"{path}: is no text; FASTA is looked for") from None
+        text = read_text(path, MAX_BYTES)
+    except DocumentError as error:
+        raise StructureError(f"{error}; FASTA is looked for") from None
     for number, line in enumerate(text.splitlines(), start=1):
         if line.startswith(">"):
             break

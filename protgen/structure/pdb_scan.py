@@ -1,6 +1,8 @@
 """Scan the records of a PDB file: the positions of atoms and models, and the header."""
 
 import re
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from protgen.errors import StructureError
@@ -31,7 +33,7 @@ class PdbScan:
     """
 
     lines: list[bytes]
-    models: list[list[int]] = field(default_factory=list)
+    models: list[Sequence[int]] = field(default_factory=list)
     ters: list[list[int]] = field(default_factory=list)
     header: Header = field(default_factory=Header)
 
@@ -40,7 +42,7 @@ class _State:
     """The state of the scan between lines."""
 
     def __init__(self) -> None:
-        self.atoms: list[int] = []
+        self.atoms = array("q")  # a list of numbers takes five times as much
         self.ters: list[int] = []
         self.open_model = False
         self.any_model = False
@@ -122,7 +124,7 @@ def _close_model(scan: PdbScan, state: _State) -> None:
     if state.atoms:
         scan.models.append(state.atoms)
         scan.ters.append(state.ters)
-    state.atoms, state.ters = [], []
+    state.atoms, state.ters = array("q"), []
 
 
 def _refuse_odd_atom(line: bytes, index: int) -> None:

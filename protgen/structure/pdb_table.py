@@ -5,7 +5,8 @@ out once for each.
 """
 
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import gemmi
 import numpy as np
@@ -21,6 +22,7 @@ _INTEGER = re.compile(rb" *-?\d+ *")
 _HYBRID36 = re.compile(rb"[A-Z][0-9A-Z]{3}|[a-z][0-9a-z]{3}")
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _AXES = "xyz"
+BLOCK = 1 << 18  # rows or fields that are looked at together: what is made of all at once takes many times the file
 _LETTERS = np.array([chr(code).strip() for code in range(128)])
 _VALUES = np.zeros(128)  # of digits; 0 of other characters
 _VALUES[ord("0") : ord("9") + 1] = range(10)
@@ -57,15 +59,18 @@ def pdb_table(scan: PdbScan, model: int, log: WarningLog) -> AtomTable:
     )
 
 
-def _grid(scan: PdbScan, rows: list[int]) -> np.ndarray:
+def _grid(scan: PdbScan, rows: Sequence[int]) -> np.ndarray:
     """(n, 80) bytes; refuses what is not printable ASCII in the columns that matter."""
     lines = [scan.lines[i] for i in rows]
     whole = b"".join([line if len(line) == WIDTH else line[:WIDTH].ljust(WIDTH) for line in lines])
     grid = np.frombuffer(whole, np.uint8).reshape(-1, WIDTH)
-    odd = (grid < 32) | (grid > 126)
-    if odd.any():
-        i = int(np.flatnonzero(odd.any(axis=1))[0])
-        column = int(np.flatnonzero(odd[i])[0]) + 1
+    for start in range(0, len(grid), BLOCK):
+        part = grid[start : start + BLOCK]
+        odd = (part < 32) | (part > 126)
+        if not odd.any():
+            continue
+        k = int(np.flatnonzero(odd.any(axis=1))[0])
+        i, column = start + k, int(np.flatnonzero(odd[k])[0]) + 1
         raise StructureError(
             f"line {rows[i] + 1}, column {column}: a tab, control or non-ASCII character in an atom record; "
             "its columns must be plain text and spaces"
@@ -95,22 +100,27 @@ def _mapped(columns: np.ndarray, convert: Callable[[str], object]) -> np.ndarray
     return np.array([convert(text.decode("ascii")) for text in texts])[inverse]
 
 
-def _coordinates(columns: np.ndarray, rows: list[int]) -> np.ndarray:
+def _coordinates(columns: np.ndarray, rows: Sequence[int]) -> np.ndarray:
     """(n, 3) Å; every field must be a plain decimal number, its point where the rest of the file has it.
 
     A number is that of its digits, which is exact, by a power of ten: rounded once, as `float` rounds.
     """
     raw = np.ascontiguousarray(columns).reshape(-1, 8)
-    shapes, first, inverse = _distinct(_SHAPES[raw])
-    bad = [k for k, shape in zip(first.tolist(), shapes, strict=True) if not _COORDINATE.fullmatch(shape)]
-    if bad:
-        shown = raw[min(bad)].tobytes().decode("ascii")
-        why = "blank" if not shown.strip() else "not a number"
-        raise StructureError(f"{_field_place(rows, min(bad))} is {shown!r}, {why}")
-    _check_points(raw, shapes, inverse, rows)
-    weights = np.array([_weights(shape) for shape in shapes])
-    units = np.array([_unit(shape) for shape in shapes])
-    xyz = (np.einsum("kc,kc->k", _VALUES[raw], weights[inverse]) / units[inverse]).reshape(-1, 3)
+    xyz, counts = np.empty(len(raw)), Counter[bytes]()
+    for start in range(0, len(raw), BLOCK):
+        part = raw[start : start + BLOCK]
+        shapes, first, inverse = _distinct(_SHAPES[part])
+        bad = [k for k, shape in zip(first.tolist(), shapes, strict=True) if not _COORDINATE.fullmatch(shape)]
+        if bad:
+            shown = part[min(bad)].tobytes().decode("ascii")
+            why = "blank" if not shown.strip() else "not a number"
+            raise StructureError(f"{_field_place(rows, start + min(bad))} is {shown!r}, {why}")
+        counts.update(dict(zip(shapes, np.bincount(inverse).tolist(), strict=True)))
+        weights = np.array([_weights(shape) for shape in shapes])
+        units = np.array([_unit(shape) for shape in shapes])
+        xyz[start : start + BLOCK] = np.einsum("kc,kc->k", _VALUES[part], weights[inverse]) / units[inverse]
+    _check_points(raw, counts, rows)
+    xyz = xyz.reshape(-1, 3)
     check_range(xyz, lambda i: f"line {rows[i] + 1}")
     return xyz
 
@@ -125,34 +135,49 @@ def _unit(shape: bytes) -> float:
     return (-1.0 if b"-" in shape else 1.0) * 10.0 ** shape.partition(b".")[2].count(b"0")
 
 
-def _check_points(raw: np.ndarray, shapes: list[bytes], inverse: np.ndarray, rows: list[int]) -> None:
+def _check_points(raw: np.ndarray, shapes: Counter[bytes], rows: Sequence[int]) -> None:
     """Raise where a lost or added character shows in the place of the decimal point, or at a field's end.
 
     Where most fields have a point in one column, one without a point is damaged; where most are flush right,
     one that ends in a blank is. Fewer or more decimals, flush right, are how some programs write.
+
+    Args:
+        raw: (n, 8) bytes of the fields.
+        shapes: how many fields have each shape.
+        rows: lines of the atoms.
     """
-    counts = np.bincount(inverse)
     points = np.array([shape.find(b".") for shape in shapes])
+    counts = np.array(list(shapes.values()))
     pointless, blank_end = points < 0, np.array([shape.endswith(b" ") for shape in shapes])
     fraction = np.bincount(points[~pointless], counts[~pointless], minlength=8).max() / len(raw)
     if fraction < 0.75:  # no common column to compare single fields with
         return
     odd = pointless | blank_end if counts[blank_end].sum() <= 0.1 * len(raw) else pointless
     if odd.any():
-        k = int(np.flatnonzero(odd[inverse])[0])
+        k = _first_of(raw, {shape for shape, is_odd in zip(shapes, odd.tolist(), strict=True) if is_odd})
         raise StructureError(
             f"{_field_place(rows, k)} is {raw[k].tobytes().decode('ascii')!r}, its decimal point or end not "
             "where the rest of the file has it; the line looks damaged or shifted"
         )
 
 
-def _field_place(rows: list[int], k: int) -> str:
+def _first_of(raw: np.ndarray, wanted: set[bytes]) -> int:
+    """The first field with one of some shapes, of which there is one."""
+    for start in range(0, len(raw), BLOCK):
+        shapes, first, _ = _distinct(_SHAPES[raw[start : start + BLOCK]])
+        found = [k for k, shape in zip(first.tolist(), shapes, strict=True) if shape in wanted]
+        if found:
+            return start + min(found)
+    raise AssertionError("no field has any of the shapes")
+
+
+def _field_place(rows: Sequence[int], k: int) -> str:
     """The k-th coordinate field in words."""
     start = 31 + k % 3 * 8
     return f"line {rows[k // 3] + 1}, columns {start}-{start + 7}: {_AXES[k % 3]}"
 
 
-def _numbers(columns: np.ndarray, rows: list[int]) -> np.ndarray:
+def _numbers(columns: np.ndarray, rows: Sequence[int]) -> np.ndarray:
     texts, first, inverse = _distinct(columns)
     numbers = [residue_number(text) for text in texts]
     if None in numbers:
@@ -179,7 +204,7 @@ def residue_number(text: bytes) -> int | None:
     return value - 10 * 36**3 + 10**4 + (26 * 36**3 if shown[0].islower() else 0)
 
 
-def _elements(grid: np.ndarray, rows: list[int], log: WarningLog) -> np.ndarray:
+def _elements(grid: np.ndarray, rows: Sequence[int], log: WarningLog) -> np.ndarray:
     """(n,) element symbols, "" where not given; calcium and C-alpha are distinguished by their column if need be."""
     element = _mapped(grid[:, 76:78], _element_of)
     blank = element == ""
@@ -197,7 +222,7 @@ def _element_of(text: str) -> str:
     return symbol if known else ""  # old files have an entry name and a serial number here
 
 
-def _chain_names(chain: np.ndarray, rows: list[int], log: WarningLog) -> np.ndarray:
+def _chain_names(chain: np.ndarray, rows: Sequence[int], log: WarningLog) -> np.ndarray:
     blank = chain == ""
     if not blank.any():
         return chain

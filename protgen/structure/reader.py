@@ -5,7 +5,8 @@ checked as raw text before it becomes a number; nothing defaults to zero. The re
 readable; `Protein.warnings` holds these warnings.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from protgen.structure.cif_scan import scan_cif
 from protgen.structure.cif_table import CifScan, cif_table
 from protgen.structure.file_names import SUFFIXES, stem
 from protgen.structure.geometry_checks import check_geometry
+from protgen.structure.other_chains import other_chains
 from protgen.structure.pdb_scan import PdbScan, scan_pdb
 from protgen.structure.pdb_table import pdb_table
 from protgen.structure.protein import Protein
@@ -37,11 +39,13 @@ class ReadResult:
         protein: the residues of one model; `protein.warnings` are the same warnings.
         warnings: what the reader noticed, one entry for each code.
         n_models: number of models in the file.
+        other_chains: what each chain is that holds no protein (DNA, RNA, sugar, ligand, water), by its name.
     """
 
     protein: Protein
     warnings: tuple[ReadWarning, ...]
     n_models: int
+    other_chains: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_structure(
@@ -163,9 +167,10 @@ def _read(
 
 def _model(scan: PdbScan | CifScan, index: int, name: str, log: WarningLog, n_models: int) -> ReadResult:
     """One model of a scanned file; `log` collects its warnings."""
-    protein = _protein(_table(scan, index, log), name, log)
+    table = _table(scan, index, log)
+    protein = _protein(table, name, log)
     warnings = log.warnings()
-    return ReadResult(replace(protein, warnings=warnings), warnings, n_models)
+    return ReadResult(replace(protein, warnings=warnings), warnings, n_models, other_chains(table, protein))
 
 
 def _table(scan: PdbScan | CifScan, model: int, log: WarningLog) -> AtomTable:

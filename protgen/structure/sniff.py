@@ -11,6 +11,7 @@ from protgen.structure.read_warnings import WarningLog
 
 MAX_BYTES = 200_000_000  # unpacked; a gzip bomb stops here, and two million atoms do not
 MAX_LINE = 1_000_000  # bytes; longer than any line of a real PDB or mmCIF file
+MAX_LINES = 8_000_000  # 200 MB have 2.5 million lines of 80 characters; each line takes some 50 bytes beside its own
 CHUNK = 1 << 20
 
 FOREIGN = {  # first bytes of what people hand in by mistake, and what to do about it
@@ -109,7 +110,7 @@ def _gunzip(data: bytes, log: WarningLog, max_bytes: int) -> bytes:
 def _recognise(data: bytes) -> Payload:
     head = data[:4096]
     start = head.lstrip()
-    if not data.strip():
+    if not start and not data.strip():
         raise StructureError("is empty")
     for magic, what in FOREIGN.items():
         if head.startswith(magic):
@@ -127,7 +128,10 @@ def _recognise(data: bytes) -> Payload:
 
 
 def check_lines(data: bytes) -> None:
-    """Raise if a line is longer than `MAX_LINE`, at a cost linear in size."""
+    """Raise if a line is longer than `MAX_LINE`, or there are more than `MAX_LINES`, at a cost linear in size."""
+    lines = data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
+    if lines > MAX_LINES:
+        raise StructureError(f"has {lines:,} lines, more than {MAX_LINES:,}; not a PDB or mmCIF file")
     start = 0
     while len(data) - start > MAX_LINE:
         end = max(data.rfind(b"\n", start, start + MAX_LINE + 1), data.rfind(b"\r", start, start + MAX_LINE + 1))

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from protgen import registry
+from protgen.encoders.base import Incremental
 from protgen.errors import UsageError
 from protgen.geometry import so3
 from protgen.spaces.backbone import Backbone
@@ -263,6 +264,25 @@ def test_a_causal_encoder_sees_what_comes_before(name, rng):
         trans[:, changed] += 3.0
         difference = encoder(state.with_fields(trans=trans), t, cond).scalars - encoder(state, t, cond).scalars
         assert difference[:, watched].abs().max() > 1e-6
+
+
+@pytest.mark.parametrize("name", [name for name in CAUSAL if issubclass(CLASSES[name], Incremental)])
+def test_one_position_after_another_equals_the_whole(name, rng):
+    """Chains of 40, 23 and 1 residues read residue by residue, their rows in another order half-way (float64)."""
+    encoder = randomised(name, **causal_keywords(name))
+    state, t, cond, _ = random_input(40, 3, rng)
+    state = State(state.fields, torch.arange(40) < torch.tensor([40, 23, 1])[:, None])
+    whole, memory, order = encoder(state, t, cond).scalars, None, torch.arange(3)
+    for i in range(40):
+        if i == 20:
+            order = torch.tensor([2, 0, 0])
+            memory = memory.chosen(order)
+        part = State({k: v[order, : i + 1] for k, v in state.fields.items()}, state.mask[order, : i + 1])
+        y = Conditioning(cond.residue[order, : i + 1], cond.globals[order])
+        last, memory = encoder.extend(part, t[order], y, memory)
+        real = part.mask[:, -1]
+        assert (last - whole[order, i])[real].abs().max() < 1e-9
+    assert all(kept.shape[:2] == (3, 40) for block in memory.blocks for kept in block)
 
 
 @pytest.mark.parametrize("name", CAUSAL_ON_GRIDS)

@@ -50,7 +50,8 @@ def chains(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_store(chains: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of those chains."""
-    from protgen.data.build import Filters, build
+    from protgen.data.build import build
+    from protgen.data.windows import Filters
 
     folder = tmp_path_factory.mktemp("store") / "store"
     build(chains, folder, Filters(min_length=20, max_coil=1.0, rg_percentile=100, validation_fraction=0.3))

@@ -112,7 +112,7 @@ def test_data_build_and_info(cli, chains, tmp_path):
     options = ("--min-length", 20, "--max-coil", 1, "--rg-percentile", 100)
     done = cli("data", "build", tmp_path / "in", "--out", tmp_path / "store", *options)
     assert done.code == 3, done.err
-    assert "too short" in done.out
+    assert "peptide" in done.out
     assert "cannot be read" in done.out
     assert "1 of 14 files could not be read" in done.out
     assert cli("data", "info", tmp_path / "store").code == 0

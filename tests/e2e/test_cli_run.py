@@ -44,6 +44,14 @@ def test_sequences_for_a_folder(chains, tmp_path, cli):
     assert not (out / "helix40_2.pdb").exists()
 
 
+def test_sequences_by_the_best_designer_that_is_installed(chains, tmp_path, cli):
+    """Also by the plain install, whose own network then does it; the output names who did."""
+    done = cli("design-sequences", chains, "--out", tmp_path / "out", "--sequences", 1)
+    assert done.code == 0, done.err
+    assert "of 12 backbones by graph_mpnn" in done.out or "of 12 backbones by proteinmpnn" in done.out
+    assert all(len(row["sequence"]) > 10 for row in read_csv(tmp_path / "out" / "sequences.csv"))
+
+
 def test_options_that_a_tool_does_not_take(chains, tmp_path, cli):
     done = cli("design-sequences", chains, "--out", tmp_path / "out", "--omit", "C", *WRITER)
     assert done.code == 2

@@ -5,9 +5,12 @@ import csv
 import numpy as np
 import pytest
 
-from protgen.data.build import Filters, build, find_sources
+from protgen.data.build import build
+from protgen.data.sources import find_sources
 from protgen.data.store import Store
+from protgen.data.windows import Filters
 from protgen.errors import DataError
+from protgen.geometry.native_size import native_radius
 from protgen.structure.ideal import ideal_hairpin, ideal_helix, ideal_strand
 from protgen.structure.protein import Protein
 from protgen.structure.trace import radius_of_gyration
@@ -42,16 +45,16 @@ def test_each_drop_has_its_reason(tmp_path):
     counts = build(source, tmp_path / "store", LOOSE)
     store = Store(tmp_path / "store")
     found = reasons(store)
-    assert {store[i].id for i in range(len(store))} == {"hairpin", "copy"}  # sorted by name: copy comes first
+    assert {store[i].id for i in range(len(store))} == {"hairpin", "copy", "two_A"}  # sorted by name: copy comes first
     assert found["helix"] == "same coordinates as copy"
-    assert found["short"].startswith("length 12 < 20")
+    assert found["short"].startswith("peptide, length 12 < 20")
     assert found["loopy"].startswith("coil")
     assert "chain break" in found["broken"]
-    assert found["two"].startswith("2 chains")
+    assert found["two_B"] == "same backbone as two_A, moved"
     assert found["junk"].startswith("unreadable")
     assert {key: counts[key] for key in ("read", "kept", "dropped", "unreadable")} == {
         "read": 8,
-        "kept": 2,
+        "kept": 3,
         "dropped": 6,
         "unreadable": 1,
     }
@@ -92,15 +95,31 @@ def test_an_index_names_files_splits_clusters_and_resolution(tmp_path):
     assert reasons(store)["h32"].startswith("resolution 9.0")
 
 
-def test_extended_chains_are_dropped_by_percentile(tmp_path):
-    """The longest rod among helices has the largest Rg for its length."""
+def test_extended_chains_are_those_larger_than_natives_of_their_length(tmp_path):
+    """Single helices: those of up to 40 residues are within 96 % of natives, longer ones are not, in any company."""
     (tmp_path / "in").mkdir()
-    for n in range(20, 40):
+    sizes = {n: radius_of_gyration(ideal_helix(n)[:, 1]) for n in range(34, 56, 3)}
+    for n in sizes:
         put(tmp_path / "in", f"h{n}.pdb", ideal_helix(n))
-    build(tmp_path / "in", tmp_path / "store", Filters(min_length=20, rg_percentile=90, validation_fraction=0.0))
+    build(tmp_path / "in", tmp_path / "store", Filters(min_length=20, validation_fraction=0.0))
     dropped = reasons(Store(tmp_path / "store"))
-    assert set(dropped) == {"h38", "h39"}
-    assert all(reason.startswith("extended") for reason in dropped.values())
+    assert set(dropped) == {f"h{n}" for n in sizes if sizes[n] > native_radius(n, 96)}
+    assert len(dropped) == len(sizes) - 3
+    assert dropped["h55"] == "extended: Rg 24.7 Å; 96 % of natives of 55 residues have at most 18.2 Å"
+    with pytest.raises(DataError, match="all are extended"):
+        build(tmp_path / "in", tmp_path / "store", Filters(min_length=20, rg_percentile=75, validation_fraction=0.0))
+
+
+def test_native_sizes_are_interpolated():
+    """At the table's places its values; between them the mean in log L and in the percentile; 100 is no limit."""
+    unit = 2.2 * 80**0.38
+    assert native_radius(80, 96) == pytest.approx(1.548 * unit)
+    assert native_radius(80, 97.5) == pytest.approx((1.594 + 1.657) / 2 * unit)
+    between = (40 * 50) ** 0.5
+    assert native_radius(between, 90) == pytest.approx((1.812 + 1.634) / 2 * 2.2 * between**0.38)
+    assert native_radius(20, 50) == pytest.approx(1.174 * 2.2 * 20**0.38)
+    assert native_radius(1000, 99) == pytest.approx(1.712 * 2.2 * 1000**0.38)
+    assert native_radius(80, 100) == np.inf
 
 
 def test_split_by_cluster_is_drawn_by_name(tmp_path):

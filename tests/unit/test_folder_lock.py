@@ -11,7 +11,7 @@ import time
 import pytest
 
 from protgen.errors import LockedError
-from protgen.folder_lock import NAME, locked, owner_of
+from protgen.folder_lock import NAME, holders, locked, owner_of
 
 HOLD = "import sys, pathlib, protgen.folder_lock as lock\nwith lock.locked(pathlib.Path(sys.argv[1]), 'a task'):\n"
 
@@ -147,3 +147,54 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     """Not an internal error."""
     with pytest.raises(LockedError, match="cannot be written to"), locked(tmp_path / "missing", "mine"):
         pass
+
+
+def test_parts_without_a_common_index_are_held_together(tmp_path):
+    """And no others: neither a part that overlaps, nor all of the folder, in either order."""
+    with locked(tmp_path, "first", range(100)), locked(tmp_path, "second", range(100, 150)):
+        for part in (range(99, 100), range(149, 200), range(1000), range(100), None):
+            with pytest.raises(LockedError, match=r"in use by (first|second), process"), locked(tmp_path, "mine", part):
+                pass
+        assert sorted(owner.task for owner in holders(tmp_path)) == ["first", "second"]
+        with locked(tmp_path, "third", range(150, 151)):
+            assert len(holders(tmp_path)) == 3
+    with locked(tmp_path, "all"), pytest.raises(LockedError, match="in use by all"), locked(tmp_path, "m", range(3)):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_lock_of_a_part_whose_process_was_killed_is_taken_over(tmp_path):
+    """By another part that overlaps, and by a run of all."""
+    for part in (range(5, 7), None):
+        with locked(tmp_path, "killed", range(6, 9)):
+            (lock,) = tmp_path.iterdir()
+            content = json.loads(lock.read_text()) | {"pid": 2**22 + 5}
+        lock.write_text(json.dumps(content))
+        assert holders(tmp_path) == []
+        with locked(tmp_path, "mine", part):
+            assert [owner.task for owner in holders(tmp_path)] == ["mine"]
+            assert not lock.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_many_parts_that_overlap_one_is_held(tmp_path):
+    """Ten at once, each with one index of its own and one that all have."""
+    for _ in range(10):
+        start, tried, won = threading.Barrier(10), threading.Barrier(10), []
+
+        def run(first, start=start, tried=tried, won=won) -> None:
+            start.wait()
+            try:
+                with locked(tmp_path, "many", range(first, 20)):
+                    won.append(first)
+                    tried.wait()
+            except LockedError:
+                tried.wait()
+
+        threads = [threading.Thread(target=run, args=(first,)) for first in range(10)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(won) == 1
+        assert list(tmp_path.iterdir()) == []

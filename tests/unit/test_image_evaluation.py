@@ -87,13 +87,19 @@ def test_values_are_spread_over_their_cells(rng):
 @pytest.mark.parametrize("name", sorted(PRESETS))
 @pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (32, 32, 3)])
 def test_every_preset_fits_every_set_of_images(name, shape):
-    """Space and networks are as large as the images; a decoder or critic like the encoder is too."""
+    """Space and networks are as large as the images; a decoder or critic like the encoder is too.
+
+    The shapes are known without memory: a model with a size beyond the usual is read only after that.
+    """
     images = Images("some", np.zeros((10, *shape), np.uint8), np.zeros(10), np.full(10, "train"))
     model = build_model(image_config(images, preset_of(name)))
     space = model.family.space
     assert isinstance(space, Image)
     assert (space.height, space.width, space.channels, space.levels) == (*shape, 256)
     assert model.conditions.names == ("class_label",)
+    with torch.device("meta"):
+        bare = build_model(image_config(images, preset_of(name))).family.state_dict()
+    assert {key: x.shape for key, x in bare.items()} == {key: x.shape for key, x in model.family.state_dict().items()}
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

@@ -186,3 +186,21 @@ def test_natives_are_read_as_cath_says(shared_data):
     right = (at_level(found.probabilities, "c").argmax(axis=1) == codes).mean()
     assert right == pytest.approx(fold_network_card()["validation"]["c"]["accuracy"], abs=0.03)
     assert right > 0.8
+
+
+def test_a_long_structure_is_read_in_blocks_to_the_same_features(monkeypatch):
+    """Of 70 residues in two chains, by blocks of 16 and all at once: the same neighbours, and features to rounding."""
+    from protgen.metrics import fold_network as module
+
+    rng = np.random.default_rng(0)
+    ca = torch.from_numpy(np.cumsum(rng.normal(size=(1, 70, 3)), axis=1).astype(np.float32) * 2.2)
+    mask = torch.ones(1, 70, dtype=torch.bool)
+    mask[:, 66:] = False
+    place = torch.arange(70)[None] + BETWEEN * (torch.arange(70)[None] >= 40)
+    whole = module.read_geometry(ca, mask, place)
+    monkeypatch.setattr(module, "WHOLE", 20)
+    monkeypatch.setattr(module, "BLOCK", 16)
+    blocks = module.read_geometry(ca, mask, place)
+    assert torch.equal(whole[2][:, :66], blocks[2][:, :66])
+    for one, other in zip((whole[0], whole[1], whole[3]), (blocks[0], blocks[1], blocks[3]), strict=True):
+        assert torch.allclose(one[:, :66], other[:, :66], atol=1e-6)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from protgen.errors import UsageError
+from protgen.evaluation import sets
 from protgen.evaluation.sets import compare_all, describe_diversity
 from protgen.metrics.diversity import Clustering, diversity, pairwise_tm
 from protgen.metrics.fragments import LENGTH, fragment_table
@@ -197,3 +198,17 @@ def test_prefilter_changes_no_cluster():
     assert (fewer.longer <= every.longer + 0.05).all()
     assert (fewer.shorter <= every.shorter + 0.05).all()
     assert (fewer.longer == fewer.longer.T).all()
+
+
+def test_a_structure_that_is_too_long_for_tm_scores_is_left_out_and_says_so(monkeypatch):
+    """Its row names its length, and the others are compared as before."""
+    proteins = [Protein.from_backbone(ideal_helix(n)) for n in (20, 31, 25)]
+    rows = [{"message": ""}, {"message": "altloc_used (1)"}, {"message": ""}]
+    monkeypatch.setattr(sets, "LONGEST", 30)
+    compared = sets.compare_all(proteins, ["a", "a", "a"])
+    assert compared is not None
+    assert compared.members.tolist() == [0, 2]
+    sets.name_too_long(proteins, rows)
+    assert [row["message"] for row in rows] == [
+        "", "altloc_used (1); no TM-scores: 31 residues, more than 30; --chain judges one chain", ""
+    ]  # fmt: skip

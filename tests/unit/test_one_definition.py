@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from protgen.data.build import Filters, Source, items_of
+from protgen.data.windows import Filters, windows_of
 from protgen.geometry import alignment, angles, constants, size
 from protgen.geometry import superposition as numpy_superposition
 from protgen.metrics import compactness
@@ -35,7 +35,7 @@ def pulled_helix(gap: float, n: int = 24) -> np.ndarray:
 def verdicts(backbone: np.ndarray, **keywords) -> tuple[int, int, int]:
     """Chain breaks by the reader, the store and the metrics."""
     protein = Protein.from_backbone(backbone, **keywords)
-    _, reason = items_of(Source(None, "x", {}), protein, FILTERS)  # type: ignore[arg-type]
+    _, reason = windows_of("x", protein, FILTERS)
     in_store = int(reason.split()[0]) if reason.endswith("chain breaks") else 0
     row = Bonds().measure(protein)
     return len(chain_breaks(protein)), in_store, int(row["chain_breaks"] + row["missing_segments"])
@@ -150,7 +150,7 @@ def test_dssp_is_the_same_to_the_store_the_metrics_and_the_descriptors():
     """The store's labels are the metrics' string; prolines, which donate no hydrogen bond, end a helix in both."""
     names = np.repeat(["ALA", "PRO"], [12, 8])
     protein = Protein.from_backbone(ideal.ideal_helix(20), residue_names=names)
-    items, _ = items_of(Source(None, "x", {}), protein, FILTERS)  # type: ignore[arg-type]
+    items, _ = windows_of("x", protein, FILTERS)
     assert to_string(items[0].labels) == dssp(protein) == secondary_structure(protein) == "C" + 10 * "H" + 9 * "C"
     plain = Protein.from_backbone(protein.backbone)
     assert "".join(assign_dssp(plain.backbone[None])[0]) == dssp(plain) == "C" + 18 * "H" + "C"

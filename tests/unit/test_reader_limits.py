@@ -115,3 +115,14 @@ def test_a_gzip_bomb_stops_at_the_limit(tmp_path):
     assert tracemalloc.get_traced_memory()[1] < 8_000_000
     tracemalloc.stop()
     assert MAX_BYTES == 200_000_000
+
+
+def test_lines_are_counted_before_they_are_made(tmp_path, monkeypatch):
+    """Short lines take many times the file: of more than the limit none is made, with either line end."""
+    from protgen.structure import sniff
+
+    monkeypatch.setattr(sniff, "MAX_LINES", 1000)
+    for end in (b"\n", b"\r"):
+        (tmp_path / "a.pdb").write_bytes(1001 * (b"xy" + end))
+        with pytest.raises(StructureError, match="has 1,001 lines, more than 1,000"):
+            read_structure(tmp_path / "a.pdb")

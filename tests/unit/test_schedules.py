@@ -32,6 +32,7 @@ def test_noise_rises_and_data_falls(schedule):
     (alpha, sigma), (alpha_end, sigma_end) = schedule.at(0.0), schedule.at(1.0)
     assert alpha > 0.99
     assert sigma < 0.02
+    assert schedule.noisy_data == (sigma > 0)
     assert alpha_end / sigma_end < 0.05
     fraction = schedule.noise_fraction(TIMES)
     assert ((fraction > 0) & (fraction < 1)).all()

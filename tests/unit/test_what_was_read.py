@@ -8,9 +8,11 @@ import pytest
 
 from protgen.conditions.motif import Motif
 from protgen.conditions.partial import Partial
-from protgen.data.build import Filters, build, find_sources, resolution_of
+from protgen.data.build import build
 from protgen.data.relatives import COPY, NEAR, Chain, relatives_of, rmsds
+from protgen.data.sources import find_sources, resolution_of
 from protgen.data.store import Store
+from protgen.data.windows import Filters
 from protgen.errors import DataError, UsageError
 from protgen.evaluation.collect import collect_files, skipped_files
 from protgen.evaluation.reference import load_reference
@@ -211,6 +213,7 @@ def test_no_near_pair_is_missed():
                 labels = [new if label == old else label for label in labels]
     found = relatives_of([Chain(str(k), xyz.astype(np.float32), b"") for k, xyz in enumerate(chains)])
     assert {int(k) for k in found.copy_of} == copies
-    assert [int(found.cluster[str(k)]) for k in range(40)] == labels
+    assert found.groups.labels().tolist() == labels
     same = bytes(range(12)) * 3
-    assert relatives_of([Chain("a", base[0], same), Chain("b", base[1][:20], same)]).cluster == {"a": "a", "b": "a"}
+    pair = [Chain("a", base[0], same), Chain("b", base[1][:20], same)]
+    assert relatives_of(pair).groups.labels().tolist() == [0, 0]

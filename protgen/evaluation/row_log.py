@@ -1,0 +1,182 @@
+"""Rows of an evaluation on the disk as they come, `rows.jsonl`: from it an interrupted evaluation goes on.
+
+Each line is the row of one file with the size and SHA-256 that the file had, and carries its own checksum; the first
+line says with which settings all were measured. A line that is cut or changed counts as missing.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+import numpy as np
+
+import protgen
+from protgen import atomic
+from protgen.conditions.base import Condition
+from protgen.conditions.language import to_plain
+from protgen.documents import finite, json_lines
+from protgen.errors import DocumentError, UsageError
+from protgen.evaluation.set_summary import ERROR, Row
+from protgen.evaluation.settings import EvaluationSettings
+from protgen.evaluation.validity import structure_metrics
+from protgen.integrity import fingerprint, is_sealed, sealed
+from protgen.types import JSON
+
+ROWS = "rows.jsonl"
+INFINITE = "infinite"  # key of the sign of a number that is not finite and not NaN
+Place = tuple[str, int]  # of a row: label of the file, which no other has, and number of the model
+
+
+@dataclass(frozen=True)
+class KeptRow:
+    """A row, and which bytes it is of.
+
+    Attributes:
+        row: of the file.
+        file: its size and SHA-256; None where it is no regular file, or cannot be read.
+        problems: of metrics of other packages, by metric.
+    """
+
+    row: Row
+    file: JSON | None
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+def fingerprint_or_none(path: Path) -> JSON | None:
+    """Size and SHA-256 of a regular file; None for anything else."""
+    try:
+        return fingerprint(path) if path.is_file() else None
+    except OSError:
+        return None
+
+
+def plain_row(row: Mapping[str, Any]) -> Row:
+    """A row as it comes back from the disk: Python's numbers and text, so that resuming changes no cell."""
+    return {name: _plain(value) for name, value in row.items()}
+
+
+def measured_with(settings: EvaluationSettings) -> JSON:
+    """All that decides the row of a file beside its bytes."""
+    metrics = structure_metrics(settings.metrics)
+    conditions = [getattr(one, "condition", one) for one in settings.conditions]
+    return {
+        "version": protgen.__version__,
+        "strict": settings.strict,
+        "chain": settings.chain,
+        "models": settings.models,
+        "conditions": [to_plain(one) if isinstance(one, Condition) else repr(one) for one in conditions],
+        "metrics": [[metric.name, [asdict(quantity) for quantity in metric.quantities]] for metric in metrics],
+    }
+
+
+class RowLog:
+    """The rows of an evaluation, those of an earlier one first; a context, whose end closes the file.
+
+    Args:
+        folder: of the results.
+        settings: `measured_with`.
+        resume: whether rows of an earlier evaluation with the same settings are used.
+        wanted: the rows that this evaluation has; others are dropped.
+    """
+
+    def __init__(self, folder: Path, settings: JSON, *, resume: bool, wanted: Collection[Place]) -> None:
+        self.path = folder / ROWS
+        self.head = json.loads(json.dumps(finite(settings), default=str))
+        self.known = self._read(set(wanted)) if resume else {}
+        self._file: TextIO | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, place: Place, kept: KeptRow) -> None:
+        """Write a row; a process that is killed afterwards loses it no more.
+
+        Raises:
+            UsageError: if the disk is full.
+        """
+        try:
+            if self._file is None:
+                lines = [_line({"settings": self.head}), *(_entry(own, row) for own, row in self.known.items())]
+                atomic.write_text(self.path, "".join(lines))
+                self._file = self.path.open("a", encoding="utf-8", newline="\n")
+            if place not in self.known or self.known[place].file != kept.file:
+                self._file.write(_entry(place, kept))
+                self._file.flush()
+        except OSError as error:
+            raise UsageError(f"{self.path}: cannot be written: {error.strerror or error}") from None
+
+    def _read(self, wanted: set[Place]) -> dict[Place, KeptRow]:
+        """Rows of an earlier evaluation; those of files that could not be read are left out, to be tried again."""
+        found: dict[Place, KeptRow] = {}
+        if not self.path.exists():
+            return found
+        try:
+            lines = json_lines(self.path)
+            if next(lines, {}).get("settings") != self.head:
+                return found
+            for line in lines:
+                place, kept = _kept(line)
+                if place in wanted and kept is not None:
+                    found[place] = kept
+        except DocumentError:
+            return {}
+        return found
+
+
+def _kept(line: JSON) -> tuple[Place | None, KeptRow | None]:
+    """A line's place and row; None where it is not what was written, or of a file that could not be read."""
+    if not is_sealed(line):
+        return None, None
+    place, row, file = line.get("place"), line.get("row"), line.get("file")
+    if (
+        not isinstance(place, list)
+        or [type(part) for part in place] != [str, int]
+        or not isinstance(row, dict)
+        or not isinstance(file, dict)
+    ):
+        return None, None
+    values = {name: _value(value) for name, value in row.items()}
+    if values.get("status") in (ERROR, None) or any(isinstance(value, list) for value in values.values()):
+        return None, None
+    problems = line.get("problems")
+    lines = {str(name): str(text) for name, text in problems.items()} if isinstance(problems, dict) else {}
+    return (place[0], place[1]), KeptRow(values, file, lines)
+
+
+def _entry(place: Place, kept: KeptRow) -> str:
+    row = {name: _stored(value) for name, value in kept.row.items()}
+    return _line({"place": list(place), "file": kept.file, "row": row, "problems": kept.problems})
+
+
+def _line(content: JSON) -> str:
+    return json.dumps(sealed(content), allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    return float(value) if isinstance(value, float | np.floating) else str(value)
+
+
+def _stored(value: Any) -> Any:
+    """A value of a plain row as JSON has it: null for NaN, an object for infinity."""
+    if not isinstance(value, float) or np.isfinite(value):
+        return value
+    return None if np.isnan(value) else {INFINITE: "+" if value > 0 else "-"}
+
+
+def _value(stored: Any) -> Any:
+    if stored is None:
+        return float("nan")
+    if isinstance(stored, dict):
+        return float("-inf") if stored.get(INFINITE) == "-" else float("inf")
+    return stored
