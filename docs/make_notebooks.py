@@ -1,9 +1,10 @@
-"""Write the three notebooks of the docs from the cells below, and run them, so that their outputs are what comes out.
+"""Write the notebooks of the docs from the cells below, and run them, so that their outputs are what comes out.
 
 python docs/make_notebooks.py [--only design]
 
-Needs the extra `docs`. `PROTGEN_NOTEBOOK_N` (designs) and `PROTGEN_NOTEBOOK_STEPS` (sampler steps) make them smaller, for
-tests; the published outputs are made without them.
+Needs the extra `docs`. `PROTGEN_NOTEBOOK_N` (designs), `PROTGEN_NOTEBOOK_STEPS` (sampler steps) and
+`PROTGEN_NOTEBOOK_TRAIN` (training steps of `descent`) make them smaller, for tests; the published outputs are made without
+them.
 """
 
 import argparse
@@ -157,7 +158,174 @@ TRAIN = [
     ),
 ]
 
-BOOKS = {"design": DESIGN, "evaluate": EVALUATE, "train": TRAIN}
+DESCENT = [
+    "# One line of descent",
+    "From the autoencoder to latent diffusion in eight models of the same digits, each a change of a few keywords from the one "
+    "before. The page [One line of descent](../descent.md) has the equations. The networks are small perceptrons and train for "
+    "seconds of a CPU, so the figures show the line and not what is possible; [Images](../images.md) has longer runs.",
+    (
+        "code",
+        "import os\n"
+        "import tempfile\n"
+        "import warnings\n\n"
+        "import numpy as np\n"
+        "import torch\n"
+        "from IPython.display import Image as Shown\n"
+        "from sklearn.linear_model import LogisticRegression\n\n"
+        "import protgen as pg\n"
+        "from protgen.data.images import to_batch\n"
+        "from protgen.evaluation.image_features import train_classifier\n"
+        "from protgen.evaluation.image_grid import save_grid\n"
+        "from protgen.evaluation.images import ImageEvaluation, evaluate_model\n"
+        "from protgen.families.base import interpolate\n"
+        "from protgen.families.classify import classify\n"
+        "from protgen.training.settings import Machine\n\n"
+        'TRAIN = int(os.environ.get("PROTGEN_NOTEBOOK_TRAIN", 800))  # steps of each model; tests make fewer\n'
+        "os.chdir(tempfile.mkdtemp())\n"
+        'warnings.filterwarnings("ignore")\n'
+        "torch.set_num_threads(1)\n"
+        'digits = pg.load_images("digits")\n'
+        "judge = train_classifier(digits, max(20, TRAIN // 3))  # its features are those of FID and KID\n"
+        'print(f"{len(digits)} digits of 8 x 8 pixels; {judge.name} is right on {100 * judge.accuracy:.1f} % of test digits")',
+    ),
+    "## What each model goes through\n\nThe same data, the same training, the same measures: a bound on -log2 p(x) for each "
+    "pixel, FID and KID of 300 samples, and how often the class asked for is the class that a classifier sees.",
+    (
+        "code",
+        'NETWORK = {"name": "perceptron", "dim": 256, "blocks": 2}\n'
+        "rows = {}\n\n\n"
+        "def fitted(preset, **changes):\n"
+        '    """A trained model."""\n'
+        "    torch.manual_seed(0)\n"
+        "    model = pg.build_image_model(digits, preset, **changes)\n"
+        "    settings = pg.TrainSettings(steps=TRAIN, lr=2e-3, warmup=TRAIN // 20, ema=0.99, bf16=False, log_every=TRAIN)\n"
+        '    return pg.train(model, pg.ImageBatches(digits.of("train"), 128, seed=0), settings, machine=Machine("cpu"))\n\n\n'
+        "def measured(name, model, sampler=None, steps=()):\n"
+        '    """Bound, distances and obedience, kept for the table at the end; the picture of its samples."""\n'
+        "    from protgen.models.image_samples import ImageSampling\n\n"
+        "    settings = ImageEvaluation(\n"
+        "        samples=300, asked=300, importance=(1,), steps=steps, sampling=ImageSampling(sampler)\n"
+        "    )\n"
+        "    found = evaluate_model(model, digits, settings, 0, judge)\n"
+        '    likelihood = next(iter(found.report["likelihood"].values()))\n'
+        '    samples = found.report["samples"]\n'
+        '    distances = next((v for k, v in samples.items() if isinstance(v, dict) and "fid" in v and "cpu_seconds_per_sample" in v), None)\n'
+        '    row = {"bits/dim": likelihood["bits_per_dim"]} if isinstance(likelihood, dict) else {"bits/dim": None}\n'
+        "    if distances:\n"
+        '        row |= {"FID": distances["fid"], "KID": distances["kid"], "class seen": samples["class asked is class seen"]}\n'
+        "    rows[name] = row\n"
+        "    print(name, row)\n"
+        "    shown = found.reconstructions if found.pictures is None else found.pictures[:50]\n"
+        '    save_grid(shown, "shown.png")\n'
+        '    return Shown("shown.png")',
+    ),
+    "## Autoencoder\n\nbeta = 0: no noise in z, no prior, so neither samples nor a likelihood. Test digits above what is left of "
+    "them.",
+    (
+        "code",
+        'ae = fitted("autoencoder", encoder=NETWORK, family={"latent_dim": 16})\nmeasured("autoencoder", ae)',
+    ),
+    "## VAE\n\n`beta` from 0 to 1: z gets noise and a prior N(0, I), and the loss becomes a bound on -log p(x). Now there are "
+    "samples, here of the classes 0 to 9 in turn, and a line between two digits.",
+    (
+        "code",
+        'vae = fitted("vae", encoder=NETWORK, family={"latent_dim": 16, "warmup": TRAIN // 5})\nmeasured("VAE", vae)',
+    ),
+    (
+        "code",
+        'batch = to_batch(digits.of("test"), np.array([3, 8]))\n'
+        "x = vae.family.space.encode(batch)\n"
+        "first, second = (type(x)({k: v[i : i + 1] for k, v in x.fields.items()}, x.mask[i : i + 1]) for i in (0, 1))\n"
+        "with torch.no_grad():\n"
+        "    line = interpolate(vae.family, first, second, vae.conditions.unknown(first.mask), torch.linspace(0, 1, 10))\n"
+        'save_grid(vae.family.space.observe(line).clamp(0, 1), "line.png")\n'
+        'Shown("line.png")',
+    ),
+    "## Markovian hierarchical VAE\n\n`levels=T`: a chain of latents, each drawn from the one below, with learned steps both "
+    "ways. T = 2, 5, 20.",
+    (
+        "code",
+        "for levels in (2, 5, 20):\n"
+        '    chain = {"latent_dim": 16, "levels": levels, "warmup": TRAIN // 5, "settle": TRAIN // 5}\n'
+        '    picture = measured(f"hierarchical VAE, T = {levels}", fitted("vae-hierarchical", encoder=NETWORK, family=chain))\n'
+        "picture",
+    ),
+    "## Variational diffusion model\n\nThe chain's encoder is fixed: it adds noise of a learned schedule to x itself, latents have "
+    "the size of x, and T goes to infinity. The bound stays; one network, told the time, is the decoder of every level.",
+    (
+        "code",
+        'DENOISER = {"name": "perceptron", "dim": 512, "blocks": 3, "scalar_dim": 1}\n'
+        'vdm = fitted("diffusion-vdm", encoder=DENOISER)\n'
+        'measured("VDM", vdm, "ddpm", (100,))',
+    ),
+    "## DDPM\n\nThe same chain with a fixed schedule, trained on the error of the noise with all times weighing the same: no longer "
+    "the bound, and better pictures. Ancestral sampling goes back step by step.",
+    (
+        "code",
+        'ddpm = fitted("diffusion", encoder=DENOISER, family={"path": "linear_beta", "target": "eps"})\n'
+        'measured("DDPM, 100 steps", ddpm, "ddpm", (100,))',
+    ),
+    "## DDIM\n\nThe same weights: only the sampler changes. Without fresh noise the way from noise to data is a function, and "
+    "needs fewer steps.",
+    ("code", 'measured("DDIM, 20 steps", ddpm, "ddim", (20,))'),
+    "## Latent diffusion\n\nBack to the VAE: its prior N(0, I) becomes a diffusion model of its latents. Diffusion works on 16 "
+    "numbers in place of 64 pixels.",
+    (
+        "code",
+        "latent = fitted(\n"
+        '    "latent",\n'
+        "    encoder=NETWORK,\n"
+        '    prior={"name": "transformer", "dim": 64, "blocks": 2, "fields": {"latents": 16}},\n'
+        '    family={"latent_dim": 16, "family": "diffusion"},\n'
+        ")\n"
+        'measured("latent diffusion, 20 steps", latent, "ddim", (20,))',
+    ),
+    "## The line in one table",
+    (
+        "code",
+        "print(f\"{'':28}{'bits/dim':>10}{'FID':>8}{'KID':>8}{'class seen':>12}\")\n"
+        "for name, row in rows.items():\n"
+        '    bits = "none" if row["bits/dim"] is None else f"{row[\'bits/dim\']:.2f}"\n'
+        "    rest = f\"{row['FID']:8.1f}{row['KID']:8.3f}{100 * row['class seen']:10.0f} %\" if \"FID\" in row else \"\"\n"
+        '    print(f"{name:28}{bits:>10}{rest}")',
+    ),
+    "## Discriminative against generative\n\nGaussian discriminant analysis and naive Bayes learn p(x, y) and get p(y | x) by Bayes' "
+    "rule; logistic regression learns p(y | x) alone. With few digits the strong assumptions help; with many they cost (Ng and "
+    "Jordan 2001).",
+    (
+        "code",
+        'train, test = digits.of("train"), digits.of("test")\n'
+        "rng = np.random.default_rng(0)\n\n\n"
+        "def by_bayes(kind, chosen):\n"
+        '    """Accuracy of a classical family, fitted in closed form."""\n'
+        '    model = pg.build_image_model(digits, "classical", family={"model": kind, "ridge": 0.1})\n'
+        "    batch = to_batch(train, chosen)\n"
+        '    y = model.conditions.from_data(batch, torch.Generator(), {"class_label": 0.0})\n'
+        "    model.family.fit(model.family.space.encode(batch), y)\n"
+        "    model.family.eval()\n"
+        "    held = to_batch(test, np.arange(len(test)))\n"
+        "    x = model.family.space.encode(held)\n"
+        "    asked = [model.conditions.from_requests([[pg.ClassLabel(k)]] * len(test), x.mask) for k in range(10)]\n"
+        "    return float((classify(model.family, x, asked).best.numpy() == test.labels).mean())\n\n\n"
+        "def by_regression(chosen):\n"
+        '    """Accuracy of logistic regression."""\n'
+        "    flat = [part.pixels.reshape(len(part), -1) / 8 - 1 for part in (train, test)]\n"
+        "    model = LogisticRegression(max_iter=500).fit(flat[0][chosen], train.labels[chosen])\n"
+        "    return float(model.score(flat[1], test.labels))\n\n\n"
+        "print(f\"{'digits':>8}{'naive Bayes':>14}{'GDA':>8}{'logistic':>11}\")\n"
+        "for size in (20, 50, 100, 300, 1297):\n"
+        "    found = []\n"
+        "    for repeat in range(1 if size == 1297 else 4):\n"
+        "        # As many of each class as of the others, as far as there are.\n"
+        "        each = [rng.permutation(np.flatnonzero(train.labels == k))[: -(-size // 10)] for k in range(10)]\n"
+        "        chosen = np.concatenate(each)\n"
+        '        found.append([by_bayes("naive_bayes", chosen), by_bayes("discriminant", chosen), by_regression(chosen)])\n'
+        "    mean = 100 * np.mean(found, axis=0)\n"
+        '    print(f"{len(chosen):8}{mean[0]:12.1f} %{mean[1]:6.1f} %{mean[2]:9.1f} %")',
+    ),
+]
+
+BOOKS = {"descent": DESCENT, "design": DESIGN, "evaluate": EVALUATE, "train": TRAIN}
 
 
 def book_of(cells: list) -> nbformat.NotebookNode:

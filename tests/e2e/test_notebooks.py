@@ -10,7 +10,7 @@ nbclient = pytest.importorskip("nbclient")
 pytest.importorskip("ipykernel")
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-NAMES = ("design", "evaluate", "train")
+NAMES = ("descent", "design", "evaluate", "train")
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,7 @@ def test_notebook_runs(script, name, monkeypatch):
     """Every cell runs without an error on two designs of three steps."""
     monkeypatch.setenv("PROTGEN_NOTEBOOK_N", "2")
     monkeypatch.setenv("PROTGEN_NOTEBOOK_STEPS", "3")
+    monkeypatch.setenv("PROTGEN_NOTEBOOK_TRAIN", "20")
     book = script.book_of(script.BOOKS[name])
     nbclient.NotebookClient(book, timeout=600).execute()
     assert all(cell.execution_count for cell in book.cells if cell.cell_type == "code")
