@@ -258,6 +258,8 @@ def test_check_takes_the_options_of_sample():
         "no_pictures",
         "best",
         "rank_by",
+        "shard",
+        "indices",
     }
     names = [set(inspect.signature(command).parameters) for command in (sample, check)]
     assert names[0] - own == names[1]
