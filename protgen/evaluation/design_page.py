@@ -16,7 +16,6 @@ from protgen.structure.protein import Protein
 MOST_DRAWN = 24  # designs in the picture
 VIEW = "Drag to turn, scroll to come nearer. Helices red, strands blue, loops grey."
 COLUMNS = (
-    ("length", "length", False),
     ("helix", "helix, %", True),
     ("strand", "strand, %", True),
     ("rg_chain_ratio", "Rg / natives'", False),
@@ -83,11 +82,13 @@ def entry(one: Shown, folder: str) -> dict[str, Any]:
 
 def designs_table(designs: Sequence[Shown], ranked_by: str) -> str:
     """The table of the page."""
-    heads = [heading for _, heading, _ in COLUMNS] + ([ranked_by] if ranked_by else []) + ["verdict"]
+    heads = ["length", *(heading for _, heading, _ in COLUMNS), *([ranked_by] if ranked_by else [])]
     body = []
     for one in designs:
-        cells = [f"<td>{show(one.figures.get(key), percent)}</td>" for key, _, percent in COLUMNS]
+        cells = [f"<td>{one.protein.length}</td>"]
+        cells += [f"<td>{show(one.figures.get(key), percent)}</td>" for key, _, percent in COLUMNS]
         cells += [f"<td>{show(one.value)}</td>"] if ranked_by else []
         cells.append(f'<td class="text">{html.escape(one.verdict)}</td>')
         body.append(f"<tr><td>{html.escape(one.file)}</td>{''.join(cells)}</tr>")
-    return table("".join(f"<th>{html.escape(head)}</th>" for head in heads), body)
+    head = "".join(f"<th>{html.escape(head)}</th>" for head in heads)
+    return table(f'{head}<th class="text">verdict</th>', body)
