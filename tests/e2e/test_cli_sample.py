@@ -317,7 +317,7 @@ def test_a_picture_and_a_page_of_all_designs(cli, tiny_model, tmp_path):
     assert shown == [line.split(",")[1] for line in ranking]
     assert [one["kind"] for one in data["structures"]] == ["best", "", ""]
     assert "3 designs, 0 good. The 1 best of 3: good ones first, then by ca_ca_deviation" in text
-    rows = re.findall(r"<tr><td>(design_000\d\.pdb)</td><td>24.0</td>", text)
+    rows = re.findall(r"<tr><td>(design_000\d\.pdb)</td><td>24</td>", text)
     assert [row.removesuffix(".pdb") for row in rows] == shown
     assert cli(*request, "--overwrite", "--no-pictures").code == 0
     assert not (tmp_path / "designs.png").exists()
