@@ -315,7 +315,7 @@ DESCENT = [
         "print(f\"{'digits':>8}{'naive Bayes':>14}{'GDA':>8}{'logistic':>11}\")\n"
         "for size in (20, 50, 100, 300, 1297):\n"
         "    found = []\n"
-        "    for repeat in range(1 if size == 1297 else 4):\n"
+        "    for _ in range(1 if size == 1297 else 4):\n"
         "        # As many of each class as of the others, as far as there are.\n"
         "        each = [rng.permutation(np.flatnonzero(train.labels == k))[: -(-size // 10)] for k in range(10)]\n"
         "        chosen = np.concatenate(each)\n"
