@@ -203,13 +203,13 @@ DESCENT = [
         "def measured(name, model, sampler=None, steps=()):\n"
         '    """Bound, distances and obedience, kept for the table at the end; the picture of its samples."""\n'
         "    from protgen.models.image_samples import ImageSampling\n\n"
-        "    settings = ImageEvaluation(\n"
-        "        samples=300, asked=300, importance=(1,), steps=steps, sampling=ImageSampling(sampler)\n"
-        "    )\n"
+        "    settings = ImageEvaluation(samples=300, asked=300, importance=(1,), steps=steps, sampling=ImageSampling(sampler))\n"
         "    found = evaluate_model(model, digits, settings, 0, judge)\n"
         '    likelihood = next(iter(found.report["likelihood"].values()))\n'
         '    samples = found.report["samples"]\n'
-        '    distances = next((v for k, v in samples.items() if isinstance(v, dict) and "fid" in v and "cpu_seconds_per_sample" in v), None)\n'
+        "    distances = next(\n"
+        '        (v for k, v in samples.items() if isinstance(v, dict) and "fid" in v and "cpu_seconds_per_sample" in v), None\n'
+        "    )\n"
         '    row = {"bits/dim": likelihood["bits_per_dim"]} if isinstance(likelihood, dict) else {"bits/dim": None}\n'
         "    if distances:\n"
         '        row |= {"FID": distances["fid"], "KID": distances["kid"], "class seen": samples["class asked is class seen"]}\n'
