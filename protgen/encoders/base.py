@@ -115,5 +115,5 @@ class Incremental(ABC):
             memory: of the first i positions; None at the first.
 
         Returns:
-            The scalars, zero where the last position is padding, and the memory of i + 1 positions.
+            The scalars, which say nothing where the last position is padding, and the memory of i + 1 positions.
         """
