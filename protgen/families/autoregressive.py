@@ -29,6 +29,7 @@ from protgen.nn.embedding import fourier_features
 from protgen.nn.mixtures import Mixture
 from protgen.nn.precision import autocast
 from protgen.samplers.base import Sampler, SamplingTask
+from protgen.samplers.guidance import side_by_side, times
 from protgen.samplers.resampling import effective_size, one, systematic
 from protgen.spaces.base import Space
 from protgen.spaces.capabilities import context_before, defined_coordinates, is_admissible, support_of
@@ -166,7 +167,7 @@ class Autoregressive(Family, LikelihoodFamily):
             memory: what was returned for the position before; None at the first.
         """
         copies = len(plan) // len(x.mask)
-        seen, recent = copied(context_before(self.space, x), copies), self.recent(x)[:, -1:].repeat(copies, 1, 1)
+        seen, recent = times(context_before(self.space, x), copies), self.recent(x)[:, -1:].repeat(copies, 1, 1)
         t = torch.zeros(len(plan), device=x.mask.device)
         with autocast(t.device, self.autocast_dtype):
             if isinstance(self.encoder, Incremental):
@@ -384,17 +385,6 @@ def widened(task: SamplingTask, count: int) -> SamplingTask:
     if guidance is not None:
         guidance = guidance.changed(lambda free: repeat(free, count))
     return replace(task, mask=task.mask.repeat_interleave(count, 0), cond=repeat(task.cond, count), guidance=guidance)
-
-
-def copied(state: State, count: int) -> State:
-    """All rows of a state, `count` times over."""
-    fields = {name: x.repeat(count, *([1] * (x.ndim - 1))) for name, x in state.fields.items()}
-    return State(fields, state.mask.repeat(count, 1))
-
-
-def side_by_side(conds: list[Conditioning]) -> Conditioning:
-    """The rows of several y one after the other."""
-    return Conditioning(torch.cat([cond.residue for cond in conds]), torch.cat([cond.globals for cond in conds]))
 
 
 def repeated(features: Float[Tensor, "b d"], count: int) -> Float[Tensor, "b m d"]:

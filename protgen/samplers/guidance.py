@@ -38,16 +38,8 @@ class ClassifierFreeGuidance(Guide):
         if not self.parts or bool((t < self.until).all()):
             return self.denoiser.denoise(x_t, t, cond, x_pred)
         conds, count = [cond, *(free for free, _ in self.parts)], len(self.parts) + 1
-        pairs = [c.pair for c in conds if c.pair is not None]
-        chains = [c.chains for c in conds if c.chains is not None]
-        joined = Conditioning(
-            torch.cat([c.residue for c in conds]),
-            torch.cat([c.globals for c in conds]),
-            torch.cat(pairs) if pairs else None,
-            torch.cat(chains) if chains else None,
-        )
         found = self.denoiser.denoise(
-            times(x_t, count), t.repeat(count), joined, None if x_pred is None else times(x_pred, count)
+            times(x_t, count), t.repeat(count), side_by_side(conds), None if x_pred is None else times(x_pred, count)
         )
         parted = {name: x.chunk(count) for name, x in found.fields.items()}
         conditional, *without = [State({name: x[i] for name, x in parted.items()}, x_t.mask) for i in range(count)]
@@ -74,6 +66,18 @@ def extrapolated(space: Space, conditional: State, without: Sequence[State], wei
             ]
             fields[name] = manifold.expmap(conditional[name], torch.stack(tangents).sum(0))
     return space.project(State(fields, conditional.mask))
+
+
+def side_by_side(conds: Sequence[Conditioning]) -> Conditioning:
+    """The rows of several y one after the other."""
+    pairs = [c.pair for c in conds if c.pair is not None]
+    chains = [c.chains for c in conds if c.chains is not None]
+    return Conditioning(
+        torch.cat([c.residue for c in conds]),
+        torch.cat([c.globals for c in conds]),
+        torch.cat(pairs) if pairs else None,
+        torch.cat(chains) if chains else None,
+    )
 
 
 def times(state: State, count: int) -> State:
