@@ -4,6 +4,7 @@ import types
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -14,9 +15,10 @@ from protgen.encoders.base import Encoder
 from protgen.samplers.base import Denoiser, Sampler, SamplingTask
 from protgen.samplers.euler import Euler
 from protgen.samplers.guidance import ClassifierFreeGuidance
+from protgen.samplers.projection import Projection
 from protgen.samplers.schedules import Path
 from protgen.spaces.base import Space
-from protgen.spaces.capabilities import Positional
+from protgen.spaces.capabilities import Positional, support_of, within_range
 from protgen.types import Conditioning, Losses, State
 
 LikelihoodKind = Literal["exact", "lower_bound", "estimate"]
@@ -132,6 +134,10 @@ class IterativeFamily(Family):
         # Energies and projections act on the result of classifier-free guidance.
         if task.guidance is not None:
             denoiser = ClassifierFreeGuidance(denoiser, self.space, task.guidance)
+        # Data have a range, so their mean has too. Where a path has little signal, the division by alpha makes small
+        # errors large, and guidance leaves the range (Saharia et al. 2022, Imagen, section 2.3: static thresholding).
+        if support_of(self.space) is not None:
+            denoiser = Projection(denoiser, partial(within_range, self.space))
         for guide in task.guides:
             denoiser = guide(denoiser)
         return (sampler or Euler()).sample(denoiser, self.space, task)

@@ -321,6 +321,21 @@ def within_cells(space: Space, x: State, rng: Generator, every: bool = False) ->
     return x.with_fields(**fields)
 
 
+def within_range(space: Space, x: State) -> State:
+    """A prediction with each coordinate moved to the nearest that its values, or their cells, reach.
+
+    Args:
+        space: of the point; where its coordinates are continuous the point is returned as it is.
+        x: a prediction of data.
+    """
+    support = support_of(space)
+    if support is None:
+        return x
+    beyond = 0.0 if support.volume == 1 else support.step / 2
+    least, most = support.least - beyond, support.least + (support.count - 1) * support.step + beyond
+    return x.with_fields(**{name: x[name].clamp(least, most) for name in space.manifolds})
+
+
 def grid_of(space: Space) -> tuple[int, int] | None:
     """Height and width; None where positions are a chain."""
     return space.grid() if isinstance(space, Grid) else None

@@ -8,6 +8,9 @@ import torch
 from protgen.encoders.base import Encoder
 from protgen.errors import ConfigError
 from protgen.families.diffusion import Diffusion, DiffusionSettings
+from protgen.samplers.base import SamplingTask
+from protgen.samplers.ddim import DDIM
+from protgen.spaces.capabilities import within_range
 from protgen.spaces.image import Image
 from protgen.types import Conditioning, Features, State
 
@@ -55,6 +58,33 @@ def test_values_are_certain_where_little_noise_is_left_and_a_coin_toss_where_not
     little, much = (surprise(x, torch.tensor([s]).log(), space.support(), mask, rng) for s in (0.1, 1e4))
     assert float(little) < 1e-6
     assert float(much) == pytest.approx(2 * math.log(2), abs=1e-2)
+
+
+def test_predictions_stay_within_the_range_of_pixels():
+    """A network that finds no noise predicts x_t / alpha, at t = 1 of the linear schedule 150 times the noise."""
+    space = Image(2, 2, 1, levels=17)
+    family = Diffusion(space, Nothing(), DiffusionSettings(path="linear_beta", target="eps"))
+    torch.nn.init.zeros_(family.head.read.weight)
+    torch.nn.init.zeros_(family.head.read.bias)
+    seen = []
+    task = SamplingTask(
+        space.full_mask(8),
+        Conditioning(torch.zeros(8, 4, 0), torch.zeros(8, 0)),
+        [torch.Generator().manual_seed(i) for i in range(8)],
+        on_step=lambda number, x, x_pred: seen.append((x["pixels"], x_pred["pixels"])),
+    )
+    made = family.sample(task, DDIM(steps=5))["pixels"]
+    assert float(torch.stack([x_pred for _, x_pred in seen]).abs().max()) == 1.0
+    first = torch.stack([torch.randn(4, 1, generator=torch.Generator().manual_seed(i)) for i in range(8)])
+    alpha, sigma = family.path.flat.at(1.0)
+    torch.testing.assert_close(seen[0][1], (first * sigma / alpha).clamp(-1, 1))
+    assert bool((made == seen[-1][1]).all())
+
+
+@pytest.mark.parametrize("space", [Image(1, 2, 1, binary=True), Image(1, 2, 1, levels=3)])
+def test_the_range_of_pixels_is_that_of_binary_values_or_of_cells(space):
+    x = State({"pixels": torch.tensor([[[-1.2], [0.9]], [[1.01], [-0.9]]])}, space.full_mask(2))
+    assert within_range(space, x)["pixels"].flatten().tolist() == pytest.approx([-1.0, 0.9, 1.0, -0.9])
 
 
 def test_a_target_without_bounds_is_refused():
