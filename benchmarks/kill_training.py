@@ -8,11 +8,10 @@ others into a save: between two of its files, or after the new checkpoint has it
 
 import argparse
 import json
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -24,6 +23,11 @@ CONFIG = {
     "family": {"name": "vae", "latent_dim": 4, "pool": True, "warmup": 0},
     "conditions": ["class_label"],
 }
+
+
+# Every run is a process of its own, forked from one that has imported these.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["protgen.models.model", "protgen.training.loop"])
 
 
 def work(run: Path, place: str, number: int) -> None:
@@ -61,10 +65,12 @@ def work(run: Path, place: str, number: int) -> None:
     train(build_model(CONFIG), batches, settings, run=run, machine=Machine("cpu"), on_progress=on_progress)
 
 
-def started(run: Path, place: str = "", number: int = 0) -> int:
+def started(run: Path, place: str = "", number: int = 0) -> int | None:
     """The exit status of a process that trains."""
-    command = [sys.executable, __file__, "--work", str(run), place, str(number)]
-    return subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode
+    process = PROCESSES.Process(target=work, args=(run, place, number))
+    process.start()
+    process.join()
+    return process.exitcode
 
 
 def contents(run: Path) -> dict[str, bytes]:
@@ -101,11 +107,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--work", nargs=3)
     options = parser.parse_args()
-    if options.work:
-        work(Path(options.work[0]), options.work[1], int(options.work[2]))
-        return
     with tempfile.TemporaryDirectory() as folder:
         found = kill_and_compare(Path(folder), options.kills, options.seed)
     print(json.dumps(found))

@@ -181,6 +181,8 @@ DESCENT = [
         "from protgen.families.classify import classify\n"
         "from protgen.training.settings import Machine\n\n"
         'TRAIN = int(os.environ.get("PROTGEN_NOTEBOOK_TRAIN", 800))  # steps of each model; tests make fewer\n'
+        'SAMPLES = int(os.environ.get("PROTGEN_NOTEBOOK_SAMPLES", 300))\n'
+        'TEST = int(os.environ.get("PROTGEN_NOTEBOOK_TEST", 500))  # test digits whose likelihood is found\n'
         "os.chdir(tempfile.mkdtemp())\n"
         'warnings.filterwarnings("ignore")\n'
         "torch.set_num_threads(1)\n"
@@ -203,7 +205,8 @@ DESCENT = [
         "def measured(name, model, sampler=None, steps=()):\n"
         '    """Bound, distances and obedience, kept for the table at the end; the picture of its samples."""\n'
         "    from protgen.models.image_samples import ImageSampling\n\n"
-        "    settings = ImageEvaluation(samples=300, asked=300, importance=(1,), steps=steps, sampling=ImageSampling(sampler))\n"
+        "    sampling = ImageSampling(sampler)\n"
+        "    settings = ImageEvaluation(SAMPLES, SAMPLES, TEST, (1,), steps=steps, sampling=sampling)\n"
         "    found = evaluate_model(model, digits, settings, 0, judge)\n"
         '    likelihood = next(iter(found.report["likelihood"].values()))\n'
         '    samples = found.report["samples"]\n'

@@ -233,19 +233,17 @@ class Learned(Schedule):
         self.shift = nn.Parameter(-8.0 * (torch.arange(hidden) + 0.5) / hidden)
         self.on_shape: Callable[[Tensor], Tensor] | None = None  # applied to the gradient of the shape
 
-    def rise(self, t: Tensor) -> Tensor:
-        """The monotone network before it is scaled to [0, 1]: a line plus sigmoids with positive weights."""
-        inner, shift, outer = self.inner.to(t), self.shift.to(t), self.outer.to(t)
-        steps = torch.sigmoid(softplus(inner) * t[..., None] + shift)
-        return softplus(self.straight.to(t)) * t + (softplus(outer) * steps).sum(-1)
+    def rise(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """The monotone network before it is scaled to [0, 1], a line plus sigmoids with positive weights; its slope."""
+        inner, outer, straight = (softplus(x.to(t)) for x in (self.inner, self.outer, self.straight))
+        steps = torch.sigmoid(inner * t[..., None] + self.shift.to(t))
+        return straight * t + (outer * steps).sum(-1), straight + (outer * inner * steps * (1 - steps)).sum(-1)
 
     def shape(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """The monotone function from 0 to 1, and its time derivative."""
-        inner, shift, outer = self.inner.to(t), self.shift.to(t), self.outer.to(t)
-        first, last = self.rise(torch.zeros_like(t)), self.rise(torch.ones_like(t))
-        steps = torch.sigmoid(softplus(inner) * t[..., None] + shift)
-        slope = softplus(self.straight.to(t)) + (softplus(outer) * softplus(inner) * steps * (1 - steps)).sum(-1)
-        return (self.rise(t) - first) / (last - first), slope / (last - first)
+        first, last = self.rise(t.new_tensor([0.0, 1.0]))[0].unbind()
+        height, slope = self.rise(t)
+        return (height - first) / (last - first), slope / (last - first)
 
     def gamma(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """gamma(t) and its time derivative."""
@@ -272,6 +270,18 @@ class Learned(Schedule):
         gamma, slope = self.gamma(t)
         alpha, sigma = torch.sigmoid(-gamma).sqrt(), torch.sigmoid(gamma).sqrt()
         return -slope * alpha * sigma.square() / 2, slope * sigma * alpha.square() / 2
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        """-gamma."""
+        return -self.gamma(t)[0]
+
+    def log_snr_slope(self, t: Tensor) -> Tensor:
+        """-gamma'."""
+        return -self.gamma(t)[1]
+
+    def noise_fraction(self, t: Tensor) -> Tensor:
+        """sigma / (alpha + sigma) = sigmoid(gamma / 2)."""
+        return torch.sigmoid(self.gamma(t)[0] / 2)
 
 
 def softplus(x: Tensor) -> Tensor:

@@ -35,10 +35,12 @@ def test_published_notebook_has_the_cells_of_the_script(script, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_notebook_runs(script, name, monkeypatch):
-    """Every cell runs without an error on two designs of three steps."""
+    """Every cell runs without an error on two designs of three steps and seventy pictures."""
     monkeypatch.setenv("PROTGEN_NOTEBOOK_N", "2")
     monkeypatch.setenv("PROTGEN_NOTEBOOK_STEPS", "3")
     monkeypatch.setenv("PROTGEN_NOTEBOOK_TRAIN", "20")
+    monkeypatch.setenv("PROTGEN_NOTEBOOK_SAMPLES", "70")
+    monkeypatch.setenv("PROTGEN_NOTEBOOK_TEST", "70")
     book = script.book_of(script.BOOKS[name])
     nbclient.NotebookClient(book, timeout=600).execute()
     assert all(cell.execution_count for cell in book.cells if cell.cell_type == "code")

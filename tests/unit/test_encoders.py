@@ -26,7 +26,7 @@ def parameters(encoder: torch.nn.Module) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SE3)
 def test_it_learns_helices(name, rng):
-    """A hundred steps of flow matching on four ideal helices: the loss at fixed times and noise falls by a third."""
+    """Eighty steps of flow matching on four ideal helices: the loss at fixed times and noise falls by a third."""
     torch.manual_seed(0)
     space = registry.build("spaces", "backbone")
     keywords = {"refresh": 1} if name == "frame_attention" else {}
@@ -46,8 +46,8 @@ def test_it_learns_helices(name, rng):
             return sum(float(family.loss(x_data, cond, fixed).total) for _ in range(6)) / 6
 
     before = loss()
-    optimizer = torch.optim.Adam(family.parameters(), 3e-3)
-    for _ in range(100):
+    optimizer = torch.optim.Adam(family.parameters(), 5e-3)
+    for _ in range(80):
         optimizer.zero_grad()
         family.loss(x_data, cond, rng).total.backward()
         torch.nn.utils.clip_grad_norm_(family.parameters(), 1.0)
