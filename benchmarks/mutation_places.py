@@ -59,7 +59,17 @@ OPERATORS = [
     + OTHERS
 ]
 
-NO_PRODUCT = ("parameters", "param", "argument", "arglist", "star_expr", "import_from", "exprlist", "testlist_comp")
+NO_PRODUCT = (
+    "parameters",
+    "param",
+    "argument",
+    "arglist",
+    "star_expr",
+    "import_from",
+    "exprlist",
+    "testlist_comp",
+    "dictorsetmaker",
+)
 
 
 @dataclass
@@ -107,9 +117,10 @@ def places(file: str) -> Iterator[Mutant]:
         operator, occurrence = get_operator(name)(), 0
         for node in nodes:
             for start, _ in operator.mutation_positions(node):
-                # A star in a signature or a call is no product.
-                product = node.parent is None or node.parent.type not in NO_PRODUCT
-                if product and not ignored(*start):
+                # A star in a signature, a call or a dictionary is no product.
+                star = getattr(node, "value", "") in ("*", "**")
+                unpacks = star and node.parent is not None and node.parent.type in NO_PRODUCT
+                if not unpacks and not ignored(*start):
                     yield Mutant(file, start[0], name, occurrence, lines[start[0] - 1].strip(), "")
                 occurrence += 1
 
