@@ -20,7 +20,7 @@ from protgen.structure.writer import write_structure
 pytestmark = pytest.mark.slow
 
 ASKED = SecondaryStructure.parse("L2H14L4H14L4H14L2")
-FAST = SampleSettings(steps=30, device="cpu")
+FAST = SampleSettings(steps=20, device="cpu")
 
 
 @pytest.fixture(scope="module")

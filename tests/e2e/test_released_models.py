@@ -12,7 +12,7 @@ from protgen.models.released import load, released
 
 pytestmark = pytest.mark.slow
 
-FAST = {"steps": 30, "device": "cpu"}  # all else as the model asks for
+FAST = {"steps": 20, "device": "cpu"}  # all else as the model asks for
 # The bars of a release: no chain break in 90 % of designs, Ramachandran favoured 88 %, helix and strand 40 %, no
 # left-handed helix; with a margin for the noise of four designs.
 N, UNBROKEN, FAVOURED, STRUCTURED = 4, 0.75, 0.8, 0.25
