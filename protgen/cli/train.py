@@ -132,6 +132,9 @@ def prepared_task(config: "TrainConfig") -> "TrainTask":
         import torch
 
         torch.manual_seed(config.settings.seed)
+        from protgen.training.loggers import require_loggers
+
+        require_loggers(config.settings.loggers, config.run)
         task = image_task(config) if config.images is not None else structure_task(config)
         check_resumable(config, task.model)
         if config.machine.threads:

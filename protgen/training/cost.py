@@ -51,7 +51,9 @@ class Cost:
     def in_words(self) -> str:
         """In one line."""
         memory = "memory unknown" if self.memory is None else f"{self.memory / 1e9:.2f} GB of memory"
-        long = f"{self.hours:.1f} h" if self.hours >= 1 else f"{60 * self.hours:.1f} min"
+        minutes = 60 * self.hours
+        short = f"{minutes:.1f} min" if minutes >= 1 else f"{60 * minutes:.0f} s"
+        long = f"{self.hours:.1f} h" if self.hours >= 1 else short
         return (
             f"Cost: about {long} ({self.steps:,} steps of {self.seconds:.3g} s; validations come on top), {memory}, "
             f"{self.disk / 1e6:,.0f} MB of checkpoints ({self.checkpoint / 1e6:,.1f} MB each)"
