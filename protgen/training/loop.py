@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from protgen.data.dataset import StoreBatches
-from protgen.errors import CheckpointError, DivergedError, RecoveredWarning
+from protgen.errors import CheckpointError, ConfigError, DivergedError, RecoveredWarning
 from protgen.folder_lock import locked
 from protgen.models.files import save_json
 from protgen.models.model import Model, save_model
@@ -76,6 +76,8 @@ def train(
     settings = settings or TrainSettings()
     folder = None if run is None else Path(run)
     require_loggers(settings.loggers, folder)
+    if settings.patience is not None and on_validation is None:
+        raise ConfigError("train.patience needs a validation loss; give on_validation, or patience None")
     source = source_of(batches, settings)
     processes = launched(machine or Machine())
     calls = Calls(on_progress, on_validation, should_stop)
@@ -359,7 +361,7 @@ class Training:
     def validate(self, done: int, calls: Calls) -> bool:
         """Show the averaged model to the caller; returns whether it is the best so far, of a run that may end early."""
         if calls.on_validation is None:
-            return self.stopping.look(done, {})
+            return False
         with self.ema.applied(self.family), nullcontext() if self.run is None else writing(self.run):
             self.family.eval()
             if self.run is not None:

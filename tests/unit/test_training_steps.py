@@ -1,5 +1,6 @@
 """Steps of several batches: the gradient of one batch made of them, by value, on one process and on two."""
 
+import json
 import math
 import os
 import socket
@@ -10,12 +11,13 @@ import pytest
 import torch
 from test_training_batches import assert_same, batches, trained
 
-from protgen.errors import ConfigError
+from protgen.errors import ConfigError, DivergedError
 from protgen.families.base import Family
 from protgen.models.files import load_tensors
 from protgen.models.model import Model, build_model
 from protgen.structure.ideal import ideal_helix
 from protgen.training.checkpoint import newest_checkpoint
+from protgen.training.guard import suspects
 from protgen.training.processes import Processes
 from protgen.training.settings import TrainSettings
 from protgen.training.step import Buffers, TrainingStep, mean_terms, weight_of
@@ -183,6 +185,20 @@ def test_a_run_of_steps_of_two_batches_resumes_to_the_bit(tmp_path):
     assert_same(straight, trained(batches(), run=tmp_path / "cut", settings=MANY))
     assert (tmp_path / "straight" / "losses.csv").read_bytes() == (tmp_path / "cut" / "losses.csv").read_bytes()
     assert [line[:2] for line in (tmp_path / "cut" / "losses.csv").read_text().split()[1:]] == ["2,", "4,", "6,"]
+
+
+def test_of_several_batches_the_one_without_a_loss_is_named(tmp_path):
+    """Pixels without a number in the second batch of the second step; where none is known all are looked at."""
+    source = batches()
+
+    def spoilt(number: int) -> Batch:
+        batch = source(number)
+        return Batch({**batch.arrays, "pixels": batch["pixels"].float() * (math.nan if number == 3 else 1)}, batch.mask)
+
+    with pytest.raises(DivergedError, match=r"^step 2: loss.* is nan, at batch 3; "):
+        trained(spoilt, run=tmp_path, settings=MANY)
+    assert json.loads((tmp_path / "diverged.json").read_text())["batches"] == [3]
+    assert suspects([{"loss": 1.0, "grad_norm": math.inf}, {"loss": 2.0, "grad_norm": math.inf}]) == [0, 1]
 
 
 def test_batches_that_cannot_be_shared_are_refused():

@@ -68,6 +68,8 @@ def test_patience_counts_validations_without_the_least_improvement():
     with pytest.raises(CheckpointError, match="no state of early stopping"):
         EarlyStopping(TrainSettings(), {"best": "0x"})
     assert not EarlyStopping(TrainSettings()).look(1, {})
+    with pytest.raises(ConfigError, match="give on_validation"):
+        trained(batches(), settings=patient(1))
 
 
 def test_a_run_that_no_longer_improves_ends_and_gives_its_best_step(tmp_path):
