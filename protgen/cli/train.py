@@ -53,6 +53,7 @@ def train(context: typer.Context, as_json: JsonOption = False, dry_run: DryRunOp
 
     require_extra()
     from protgen.cli.train_config import choices
+    from protgen.training.processes import is_first_process
 
     if not [argument for argument in context.args if argument not in SWEEP]:
         raise UsageError(
@@ -72,7 +73,7 @@ def train(context: typer.Context, as_json: JsonOption = False, dry_run: DryRunOp
         show_cost(config, prepared_task(config), as_json)
         return
     trained = train_one(config, quiet=as_json)
-    if as_json:
+    if as_json and is_first_process():
         print_json(describe_run(config, trained))
 
 
@@ -81,6 +82,7 @@ def train_all(overrides: list[str], as_json: bool) -> None:
     with stderr().status("loading"):
         from protgen.cli.sweep import expand, name_of
         from protgen.cli.train_config import load_config
+        from protgen.training.processes import is_first_process
 
         # Everything is checked before the first hour is spent.
         jobs = []
@@ -90,7 +92,7 @@ def train_all(overrides: list[str], as_json: bool) -> None:
     results = table("<run", "M parameters", "loss", "<status", title="Sweep")
     failed, runs = 0, []
     for name, config in jobs:
-        if not as_json:
+        if not as_json and is_first_process():
             stdout().rule(name)
         try:
             size, loss = train_one(config, quiet=as_json)
@@ -101,9 +103,9 @@ def train_all(overrides: list[str], as_json: bool) -> None:
             warn(f"{name}: {error}")
             results.add_row(name, "", "", "failed")
             runs.append({"name": name, "status": "failed", "message": str(error)})
-    if as_json:
+    if as_json and is_first_process():
         print_json({"runs": runs})
-    else:
+    elif is_first_process():
         stdout().print(results)
     raise typer.Exit(of_failures(failed, len(jobs)))
 
