@@ -1,6 +1,6 @@
 """`protgen train`: one configuration in, a run folder out; the same command again resumes it."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,15 +19,15 @@ from protgen.cli.train_report import (
     say,
     show_cost,
 )
+from protgen.cli.train_task import TrainTask
 from protgen.errors import ConfigError, DocumentError, ProtgenError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from protgen.cli.train_config import TrainConfig
     from protgen.data.store import Store
     from protgen.models.model import Model
-    from protgen.training.batches import Batches
     from protgen.training.validation import Evaluator
 
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -128,7 +128,7 @@ def train_one(config: "TrainConfig", quiet: bool = False) -> tuple[int, float | 
     return n_parameters(task.model), loss
 
 
-def prepared_task(config: "TrainConfig") -> "TrainTask":
+def prepared_task(config: "TrainConfig") -> TrainTask:
     """The task of a configuration, its model freshly built from the seed; checked against the run that it resumes."""
     with stderr().status("loading"):
         import torch
@@ -142,25 +142,6 @@ def prepared_task(config: "TrainConfig") -> "TrainTask":
         if config.machine.threads:
             torch.set_num_threads(config.machine.threads)
     return task
-
-
-@dataclass(frozen=True)
-class TrainTask:
-    """What is trained on what.
-
-    Attributes:
-        model: freshly built.
-        batches: of the training split.
-        validation: what happens at a validation.
-        count: how many there are of what, in words.
-        next_lines: what to do with the trained model.
-    """
-
-    model: "Model"
-    batches: "Batches"
-    validation: "Callable[[Model, int, Path | None], Mapping[str, float]]"
-    count: str
-    next_lines: tuple[str, ...]
 
 
 def image_task(config: "TrainConfig") -> TrainTask:

@@ -7,8 +7,8 @@ from protgen.cli.console import print_json, stderr, stdout
 from protgen.errors import DocumentError
 
 if TYPE_CHECKING:
-    from protgen.cli.train import TrainTask
     from protgen.cli.train_config import TrainConfig
+    from protgen.cli.train_task import TrainTask
     from protgen.models.model import Model
     from protgen.training.cost import Cost
     from protgen.types import JSON
