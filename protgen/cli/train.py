@@ -1,44 +1,59 @@
 """`protgen train`: one configuration in, a run folder out; the same command again resumes it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from protgen.cli.console import JsonOption, print_json, progress, stderr, stdout, table, warn
 from protgen.cli.exit_codes import of_failures
 from protgen.cli.interruption import Interrupted, deferred
+from protgen.cli.train_report import (
+    cost_of,
+    describe_run,
+    ending_in_words,
+    how_it_ended,
+    last_step,
+    n_parameters,
+    say,
+    show_cost,
+)
+from protgen.cli.train_task import TrainTask
 from protgen.errors import ConfigError, DocumentError, ProtgenError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from protgen.cli.train_config import TrainConfig
     from protgen.data.store import Store
     from protgen.models.model import Model
-    from protgen.training.batches import Batches
     from protgen.training.validation import Evaluator
-    from protgen.types import JSON
 
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
 SWEEP = ("-m", "--multirun")
 
 
-def train(context: typer.Context, as_json: JsonOption = False) -> None:
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Time a few steps, say what the training costs, and write nothing.")
+]
+
+
+def train(context: typer.Context, as_json: JsonOption = False, dry_run: DryRunOption = False) -> None:
     """Train a model: protgen train experiment=flow_small data.store=STORE run=DIR key=value ...
 
     Images: protgen train data=digits family=vae run=DIR; also data=mnist, fashion, cifar10 with data.folder=DIR.
 
     The run folder holds checkpoints, losses.csv, TensorBoard events, pictures of samples, and model/ for
     `protgen sample --model`. The same command resumes an interrupted run. Keys: run, data.store, train.*,
-    encoder.*, family.*, space.*, conditions, validation.*, machine.*. With -m, values separated by commas are
+    encoder.*, family.*, space.*, conditions, validation.*, machine.*, logger. With -m, values separated by commas are
     trained one after another, each in a folder of its own: -m family=flow_matching,vae encoder=egnn,gvp
     """
     from protgen.training.requirements import require_extra
 
     require_extra()
     from protgen.cli.train_config import choices
+    from protgen.training.processes import is_first_process
 
     if not [argument for argument in context.args if argument not in SWEEP]:
         raise UsageError(
@@ -46,22 +61,20 @@ def train(context: typer.Context, as_json: JsonOption = False) -> None:
             "or data=digits family=vae"
         )
     if any(argument in SWEEP for argument in context.args):
+        if dry_run:
+            raise UsageError("--dry-run takes one training; leave out -m")
         train_all([argument for argument in context.args if argument not in SWEEP], as_json)
         return
     with stderr().status("loading"):
         from protgen.cli.train_config import load_config
 
         config = load_config(context.args)
+    if dry_run:
+        show_cost(config, prepared_task(config), as_json)
+        return
     trained = train_one(config, quiet=as_json)
-    if as_json:
+    if as_json and is_first_process():
         print_json(describe_run(config, trained))
-
-
-def describe_run(config: "TrainConfig", trained: tuple[int, float | None]) -> "JSON":
-    """What `--json` prints of a run: its folder and model, the number of weights, steps, and the last loss."""
-    parameters, loss = trained
-    model = config.run / "model"
-    return {"run": config.run, "model": model, "parameters": parameters, "steps": config.settings.steps, "loss": loss}
 
 
 def train_all(overrides: list[str], as_json: bool) -> None:
@@ -69,6 +82,7 @@ def train_all(overrides: list[str], as_json: bool) -> None:
     with stderr().status("loading"):
         from protgen.cli.sweep import expand, name_of
         from protgen.cli.train_config import load_config
+        from protgen.training.processes import is_first_process
 
         # Everything is checked before the first hour is spent.
         jobs = []
@@ -78,7 +92,7 @@ def train_all(overrides: list[str], as_json: bool) -> None:
     results = table("<run", "M parameters", "loss", "<status", title="Sweep")
     failed, runs = 0, []
     for name, config in jobs:
-        if not as_json:
+        if not as_json and is_first_process():
             stdout().rule(name)
         try:
             size, loss = train_one(config, quiet=as_json)
@@ -89,54 +103,45 @@ def train_all(overrides: list[str], as_json: bool) -> None:
             warn(f"{name}: {error}")
             results.add_row(name, "", "", "failed")
             runs.append({"name": name, "status": "failed", "message": str(error)})
-    if as_json:
+    if as_json and is_first_process():
         print_json({"runs": runs})
-    else:
+    elif is_first_process():
         stdout().print(results)
     raise typer.Exit(of_failures(failed, len(jobs)))
 
 
 def train_one(config: "TrainConfig", quiet: bool = False) -> tuple[int, float | None]:
     """Train what a configuration says; returns the number of weights and the last training loss."""
+    from protgen.evaluation.tables import make_folder
+    from protgen.training.processes import is_first_process
+
+    task = prepared_task(config)
+    make_folder(config.run)
+    quiet = quiet or not is_first_process()
+    if not quiet:
+        stdout().print(f"{n_parameters(task.model) / 1e6:.2f} M parameters, {task.count}, run {config.run}")
+        say(cost_of(config, task).in_words())
+    loss = run_training(config, task)
+    if not quiet:
+        ending = ending_in_words(how_it_ended(config), config.settings.patience)
+        say(*ending, f"Model: {config.run / 'model'}", *task.next_lines)
+    return n_parameters(task.model), loss
+
+
+def prepared_task(config: "TrainConfig") -> TrainTask:
+    """The task of a configuration, its model freshly built from the seed; checked against the run that it resumes."""
     with stderr().status("loading"):
         import torch
 
-        from protgen.evaluation.tables import make_folder
-
         torch.manual_seed(config.settings.seed)
+        from protgen.training.loggers import require_loggers
+
+        require_loggers(config.settings.loggers, config.run)
         task = image_task(config) if config.images is not None else structure_task(config)
         check_resumable(config, task.model)
-        make_folder(config.run)
-    model = task.model
-    if config.machine.threads:
-        torch.set_num_threads(config.machine.threads)
-    if not quiet:
-        stdout().print(f"{n_parameters(model) / 1e6:.2f} M parameters, {task.count}, run {config.run}")
-    loss = run_training(config, task)
-    if quiet:
-        return n_parameters(model), loss
-    for line in (f"Model: {config.run / 'model'}", *task.next_lines):
-        stdout().print(line, markup=False, soft_wrap=True)
-    return n_parameters(model), loss
-
-
-@dataclass(frozen=True)
-class TrainTask:
-    """What is trained on what.
-
-    Attributes:
-        model: freshly built.
-        batches: of the training split.
-        validation: what happens at a validation.
-        count: how many there are of what, in words.
-        next_lines: what to do with the trained model.
-    """
-
-    model: "Model"
-    batches: "Batches"
-    validation: "Callable[[Model, int, Path | None], Mapping[str, float]]"
-    count: str
-    next_lines: tuple[str, ...]
+        if config.machine.threads:
+            torch.set_num_threads(config.machine.threads)
+    return task
 
 
 def image_task(config: "TrainConfig") -> TrainTask:
@@ -175,6 +180,11 @@ def structure_task(config: "TrainConfig") -> TrainTask:
     model = prepare_model(config, store)
     structures = isinstance(model.family.space, BackboneAtoms)
     evaluator = sample_evaluator(v.samples, v.length, v.steps) if v.samples and structures else None
+    if config.settings.patience is not None and not len(store.indices("validation")):
+        raise ConfigError(
+            f"train.patience needs a validation loss, and {store.folder} has no validation split; build it with one, "
+            "or give train.patience=null"
+        )
     validation = Validation(store, v.max_pairs_per_batch, v.batches, evaluator=evaluator)
     line = f"Next:  protgen sample --model {config.run / 'model'} --length {v.length} --out designs"
     return TrainTask(model, store, validation, f"{len(store):,} structures", (line,) if structures else ())
@@ -285,7 +295,6 @@ def check_resumable(config: "TrainConfig", model: "Model") -> None:
         ConfigError: if the run folder holds another model's checkpoints.
     """
     import json
-    from dataclasses import asdict
 
     from protgen.cli.design_folder import first_difference
     from protgen.documents import read_json
@@ -306,19 +315,6 @@ def check_resumable(config: "TrainConfig", model: "Model") -> None:
     difference = first_difference(was, {key: value for key, value in is_now.items() if key in was})
     if difference:
         warn(f"{config.run}: that run had {difference}; it goes on with the new value")
-
-
-def n_parameters(model: "Model") -> int:
-    """Number of weights."""
-    return sum(parameter.numel() for parameter in model.family.parameters())
-
-
-def last_step(config: "TrainConfig") -> str:
-    """Where a resumed run would go on."""
-    from protgen.training.checkpoint import newest_checkpoint
-
-    found = newest_checkpoint(config.run)
-    return "the start" if found is None else f"step {int(found.name.rpartition('_')[2])}"
 
 
 def sample_evaluator(samples: int, length: int, steps: int) -> "Evaluator":

@@ -112,7 +112,7 @@ def load_config(overrides: Sequence[str]) -> TrainConfig:
         store=None if "images" in raw["data"] else Path(str(raw["data"]["store"])),
         run=Path(str(raw["run"])),
         start=read_start(raw.get("start")),
-        settings=checked(TrainSettings, with_new_names(raw["train"], "train"), "train"),
+        settings=checked(TrainSettings, with_new_names(raw["train"], "train") | loggers_of(raw), "train"),
         validation=checked(ValidationSettings, with_new_names(raw["validation"], "validation"), "validation"),
         machine=checked(MachineSettings, raw["machine"], "machine"),
         images=read_image_data(raw["data"]) if "images" in raw["data"] else None,
@@ -125,7 +125,7 @@ def check_keys(raw: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: for an unknown one, or if `data.store` is missing.
     """
-    known = [*PARTS, *network_roles(), "conditions", "data", "train", "validation", "machine", "run", "start"]
+    known = [*PARTS, *network_roles(), "conditions", "data", "train", "validation", "machine", "run", "start", "logger"]
     for key in raw:
         if key not in known:
             raise ConfigError(f"no setting {key!r}: {nearest(str(key), known)}")
@@ -143,6 +143,12 @@ def with_new_names(values: Mapping[str, Any], section: str) -> dict[str, Any]:
     if "pairs" in values:
         warn(f"{section}.pairs is now {section}.max_pairs_per_batch; the old name goes with the next release")
     return renamed(values)
+
+
+def loggers_of(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The setting of `logger=NAME` or `logger=[NAME,NAME]`; nothing where it is not given."""
+    value = raw.get("logger")
+    return {} if value is None else {"loggers": value if isinstance(value, list) else [value]}
 
 
 def read_start(value: Any) -> str | dict[str, str] | None:
@@ -174,7 +180,7 @@ def prepared(override: str) -> str:
             return f"{key}={chosen}"
         return f"{key}={value}"
     top = key.partition(".")[0]
-    whole = ("run", "start")  # settings with no keywords of their own
+    whole = ("run", "start", "logger")  # settings with no keywords of their own
     known = [*groups, *network_roles(), "validation", "machine", *whole]
     if top not in known or (top == key and key not in whole) or top == "experiment":
         raise ConfigError(f"no setting {key!r}: {nearest(key, known)}")
@@ -241,6 +247,8 @@ def fitting(value: Any, hint: Any, key: str) -> Any:
     if value is None and optional:
         return None
     kind = typing.get_origin(options[0]) or options[0]
+    if kind is tuple and isinstance(value, list):
+        value = tuple(value)
     if kind is float and is_whole(value):
         value = float(cast(int, value))
     least = 0 if key.endswith((".seed", ".samples", ".warmup")) else 1
@@ -249,6 +257,7 @@ def fitting(value: Any, hint: Any, key: str) -> Any:
         int: (is_whole(value) and cast(int, value) >= least, f"a whole number, at least {least}"),
         float: (isinstance(value, float) and value >= 0, "a number >= 0"),
         str: (isinstance(value, str), "a word"),
+        tuple: (isinstance(value, tuple) and all(isinstance(x, str) for x in value), "words, as in [wandb,mlflow]"),
     }.get(kind, (is_numbers(value), "numbers by name, as in {secondary_structure: 0.3}"))
     if not fits:
         raise ConfigError(f"{key} is {value!r}; give {words}{', or null' if optional else ''}")

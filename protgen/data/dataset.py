@@ -102,6 +102,17 @@ class StoreBatches:
             self._enter(self._epoch + 1, self._first + len(self._batches))
         return [int(i) for i in self.indices[self._batches[step - self._first]]]
 
+    @property
+    def per_epoch(self) -> int:
+        """Batches of the first epoch; others have about as many."""
+        return len(self.buckets.epoch(0))
+
+    @property
+    def heaviest(self) -> int:
+        """Number of the batch of the first epoch with most residue pairs."""
+        pairs = [len(rows) * int(self.buckets.lengths[rows].max()) ** 2 for rows in self.buckets.epoch(0)]
+        return int(np.argmax(pairs))
+
     def names(self, step: int) -> list[str]:
         """Names of the items of batch number `step`."""
         return [str(self.store.manifest["kept"][i]["id"]) for i in self.rows(step)]

@@ -90,6 +90,7 @@ class Autoregressive(Family, LikelihoodFamily):
     causal = True
     reads_context = True
     exact_loss = True
+    mean_over = "positions"
 
     def __init__(
         self,

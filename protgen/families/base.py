@@ -56,6 +56,8 @@ class Family(nn.Module, ABC):
         roles: networks other than the encoder. A model's configuration names each under the role's name.
         exact_loss: whether its loss is the exact negative log-likelihood.
         adversarial: whether its networks compete, so that its loss need not fall.
+        mean_over: what `loss` is a mean over, so that the loss of several batches is their mean weighted by it: the
+            examples of a batch, or its positions.
         dequantised: whether `log_prob` is a density of the continuum, for which discrete values are spread over their
             cells first (`spaces.capabilities.within_cells`); others take values as they are.
     """
@@ -68,6 +70,7 @@ class Family(nn.Module, ABC):
     roles: ClassVar[Mapping[str, Role]] = types.MappingProxyType({})
     exact_loss: ClassVar[bool] = False
     adversarial: ClassVar[bool] = False
+    mean_over: ClassVar[Literal["examples", "positions"]] = "examples"
     dequantised: ClassVar[bool] = False
     space: Space
     encoder: Encoder
@@ -86,6 +89,18 @@ class Family(nn.Module, ABC):
             keywords: of its constructor, as a configuration has them.
         """
         return 0
+
+    def begin(self, x_data: State, cond: Conditioning, rng: Generator) -> None:
+        """Start weights that are taken from data, as those of an activation normalisation.
+
+        Called once, before the first step of a training whose steps take several batches: all of them then start from
+        the same weights. With one batch a step `loss` does this by itself.
+
+        Args:
+            x_data: points of the first batch.
+            cond: their y.
+            rng: generator on the CPU.
+        """
 
     @abstractmethod
     def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:

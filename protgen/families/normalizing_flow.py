@@ -51,6 +51,7 @@ class NormalizingFlow(Family, LikelihoodFamily):
 
     reads_context = True
     exact_loss = True
+    mean_over = "positions"
     dequantised = True
 
     def __init__(
@@ -213,6 +214,11 @@ class NormalizingFlow(Family, LikelihoodFamily):
         circle = torch.tensor(self.circular, device=noise.device)
         base = torch.where(circle, torch.full_like(noise, -math.log(2 * math.pi)), on_line)
         return total + (base * self.exist(x)).sum((1, 2))
+
+    @torch.no_grad()
+    def begin(self, x_data: State, cond: Conditioning, rng: Generator) -> None:
+        """Start the activation normalisations from the first batch."""
+        self.to_noise(within_cells(self.space, x_data, rng, every=True), cond)
 
     def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
         """Negative log-likelihood in nats per position."""

@@ -54,7 +54,8 @@ def save_checkpoint(
 ) -> Path:
     """Write a checkpoint and delete all but the newest.
 
-    Those of later steps go too: a run that writes step 5 while there is a step 8 has not begun from that.
+    Those of later steps go too: a run that writes step 5 while there is a step 8 has not begun from that. One that a
+    kept checkpoint names as its best validation stays.
 
     Args:
         run: folder of the run.
@@ -87,9 +88,34 @@ def save_checkpoint(
     move_folder(temporary, final)
     known = checkpoints(run)
     here = known.index(final)
-    for old in [*known[: max(0, here + 1 - keep)], *known[here + 1 :]]:
-        shutil.rmtree(old, ignore_errors=True)
+    kept = known[max(0, here + 1 - keep) : here + 1]
+    best = {best_step(folder) for folder in kept}
+    for old in known:
+        if old not in kept and step_of(old) not in best:
+            shutil.rmtree(old, ignore_errors=True)
     return final
+
+
+def best_step(folder: Path) -> int | None:
+    """The step of the best validation that a checkpoint names; None where it names none."""
+    try:
+        stopping = load_json(folder / "state.json").get("stopping")
+    except CheckpointError:
+        return None
+    return stopping.get("best_step") if isinstance(stopping, dict) else None
+
+
+def best_averages(run: Path, step: int) -> Mapping[str, Tensor]:
+    """The averaged weights of the best validation of a run.
+
+    Args:
+        run: folder of the run.
+        step: of that validation.
+
+    Raises:
+        CheckpointError: if its checkpoint is missing or damaged.
+    """
+    return read_checkpoint(run / "checkpoints" / f"step_{step:08d}").ema
 
 
 def moments_of(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

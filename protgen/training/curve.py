@@ -1,14 +1,15 @@
-"""Loss curves of a run, as CSV and as TensorBoard events."""
+"""Loss curves of a run, as CSV, as TensorBoard events, and where further loggers take them."""
 
 import csv
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from protgen.atomic import sync, write_text
 from protgen.documents import read_table, whole_number_in
 from protgen.errors import DocumentError, RecoveredWarning
+from protgen.training.loggers import Logger
 
 
 class LossCurve:
@@ -17,15 +18,16 @@ class LossCurve:
     Args:
         run: folder of the run.
         start: step from which a resumed run goes on; later lines of the CSV are taken out.
+        loggers: that take each point too.
 
     Raises:
         OSError: if the CSV cannot be written.
     """
 
-    def __init__(self, run: Path, start: int) -> None:
+    def __init__(self, run: Path, start: int, loggers: Sequence[Logger] = ()) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.path = run / "losses.csv"
+        self.path, self.loggers = run / "losses.csv", loggers
         self.rows = rows_until(self.path, start) if start else []
         self.writer = SummaryWriter(str(run / "tensorboard"), purge_step=start + 1 if start else None)
         self.fields: list[str] = list(self.rows[0]) if self.rows else []
@@ -51,6 +53,18 @@ class LossCurve:
                 csv.DictWriter(out, self.fields).writerow(row)
         for key, value in values.items():
             self.writer.add_scalar(key, value, step)
+        for logger in self.loggers:
+            logger.add(step, values)
+
+    def close(self, failed: bool) -> None:
+        """Nothing more comes.
+
+        Args:
+            failed: whether the run ended by an error.
+        """
+        self.writer.close()
+        for logger in self.loggers:
+            logger.close(failed)
 
     def sync(self) -> None:
         """Wait until all rows are on the disk: a checkpoint must not be newer than its curve."""

@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from protgen.errors import DivergedError
 
@@ -58,3 +58,15 @@ class LossGuard:
                 f"the loss is {terms['loss']:.3g}, and was more than {EXPLODED:,.0f} times its usual size "
                 f"({usual:.3g}) for {self.exploded} steps"
             )
+
+
+def suspects(batches: Sequence[Mapping[str, float]]) -> list[int]:
+    """Which batches of a step to look at: those with a loss that is not finite, else all.
+
+    Args:
+        batches: the losses of each.
+    """
+    losses = [[value for name, value in terms.items() if name != "grad_norm"] for terms in batches]
+    losses = [[value for name, value in terms.items() if name != "grad_norm"] for terms in batches]
+    bad = [k for k, values in enumerate(losses) if not all(math.isfinite(value) for value in values)]
+    return bad or list(range(len(batches)))

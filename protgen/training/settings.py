@@ -13,6 +13,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "steps": (1, MOST),
     "minutes": (0, MOST),
     "max_pairs_per_batch": (1, MOST),
+    "accumulate": (1, 1_000),  # the random streams of more batches would be those of the next step
     "lr": (0, 10),
     "muon_lr": (0, 10),
     "warmup": (0, MOST),
@@ -25,6 +26,8 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "log_every": (1, MOST),
     "validate_every": (1, MOST),
     "keep": (1, 10_000),
+    "patience": (1, MOST),
+    "min_improvement": (0, MOST),
 }  # least and most of each setting
 
 
@@ -37,6 +40,8 @@ class TrainSettings:
         minutes: CPU time of this process after which training ends before that many steps, and over which the learning
             rate falls; None for no such limit. What such a run gives depends on the speed of the machine.
         max_pairs_per_batch: most residue pairs of a batch that is made of a store (see LengthBuckets).
+        accumulate: batches of a step, on all processes together; its gradient is that of all of them as one batch.
+            Steps, schedules and curves count optimizer steps.
         lr: peak learning rate of AdamW.
         muon_lr: peak learning rate of Muon, which then takes the matrices of hidden layers; None leaves all weights to
             AdamW (see `training.optimizers`).
@@ -52,7 +57,11 @@ class TrainSettings:
         checkpoint_minutes: time between checkpoints.
         log_every: steps between lines of the loss curve.
         validate_every: steps between validations.
-        keep: checkpoints kept.
+        keep: checkpoints kept, beside that of the best validation.
+        patience: validations without an improvement after which the run ends; None for no such end. The model is then
+            that of the best validation, also where all steps were done.
+        min_improvement: by how much the validation loss must fall below the best to count as one.
+        loggers: names of loggers beside CSV and TensorBoard, `wandb` and `mlflow` (see `training.loggers`).
         pairs: the former name of `max_pairs_per_batch`.
 
     Raises:
@@ -62,6 +71,7 @@ class TrainSettings:
     steps: int = 10_000
     minutes: float | None = None
     max_pairs_per_batch: int = 100_000
+    accumulate: int = 1
     lr: float = 1e-3
     muon_lr: float | None = None
     warmup: int = 500
@@ -76,6 +86,9 @@ class TrainSettings:
     log_every: int = 50
     validate_every: int = 2_000
     keep: int = 2
+    patience: int | None = None
+    min_improvement: float = 0.0
+    loggers: tuple[str, ...] = ()
     pairs: InitVar[int | None] = None
 
     def __post_init__(self, pairs: int | None) -> None:
@@ -100,8 +113,9 @@ def renamed(settings: Mapping[str, Any]) -> dict[str, Any]:
 class Machine:
     """Where to train, as Lightning's Fabric takes it.
 
-    Several processes share each step's work by averaging gradients (DDP), each with a batch of its own. On a CPU one
-    process for each core with one thread each is faster than one process with many threads.
+    Several processes share the batches of each step (`TrainSettings.accumulate`, a multiple of their number) and add
+    their gradients. On a CPU one process for each core with one thread each is faster than one process with many
+    threads. Under torchrun its processes are taken, and `devices` and `nodes` are not looked at.
 
     Attributes:
         accelerator: cpu, cuda, mps; auto takes a GPU where there is one.

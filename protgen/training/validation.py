@@ -10,6 +10,7 @@ from torch import Generator
 from protgen.data.dataset import LengthBuckets, collate
 from protgen.data.store import Store
 from protgen.models.model import Model
+from protgen.training.step import weight_of
 from protgen.types import Batch
 
 Evaluator = Callable[[Model, int, Path | None], Mapping[str, float]]
@@ -61,7 +62,7 @@ def validation_loss(model: Model, store: Store, max_pairs: int, batches: int, se
 
 @torch.no_grad()
 def mean_losses(model: Model, batches: Iterable[Batch], seed: int) -> dict[str, float]:
-    """Mean loss and parts over batches, weighted by their sizes, named `validation_...`; nothing for no batch.
+    """Mean loss and parts over batches, as of one batch, named `validation_...`; nothing for no batch.
 
     Args:
         model: in evaluation mode.
@@ -75,10 +76,11 @@ def mean_losses(model: Model, batches: Iterable[Batch], seed: int) -> dict[str, 
         rng = Generator().manual_seed(seed * 1_000_003 + number)
         batch = given.to(device)
         cond = model.conditions.from_data(batch, rng)
+        weight = weight_of(model.family, batch)
         losses = model.family.loss(model.family.space.encode(batch), cond, rng)
         terms = {"validation_loss": losses.total}
         terms |= {f"validation_{name}": value for name, value in losses.terms.items()}
         for name, value in terms.items():
-            sums[name] = sums.get(name, 0.0) + float(value) * len(batch.mask)
-        count += len(batch.mask)
+            sums[name] = sums.get(name, 0.0) + float(value) * weight
+        count += weight
     return {name: value / count for name, value in sums.items()}

@@ -85,6 +85,23 @@ def test_train_leaves_a_run_that_sample_can_use(cli, tiny_store, tmp_path):
     assert sampled.code == 0, sampled.err
 
 
+def test_the_cost_is_said_first_and_how_a_run_ended_last(cli, tiny_store, tmp_path):
+    """A dry run says it and writes nothing; a run of little patience names its best step."""
+    run = tmp_path / "run"
+    arguments = ("train", "experiment=flow_tiny", f"data.store={tiny_store}", f"run={run}", "train.steps=4",
+                 "train.max_pairs_per_batch=4000", "validation.samples=0", "machine.accelerator=cpu",
+                 "train.patience=1", "train.min_improvement=1e6", "train.validate_every=1")  # fmt: skip
+    dry = cli(*arguments, "--dry-run")
+    assert dry.code == 0, dry.err
+    assert "Cost: about" in dry.out
+    assert "(4 steps of" in dry.out
+    assert not run.exists()
+    cli("train", "-m", *arguments[1:], "--dry-run").assert_failed(2, "--dry-run takes one training")
+    done = cli(*arguments)
+    assert done.code == 0, done.err
+    assert "Stopped at step 2: no improvement in 1 validations; the model is that of step 1" in done.out
+
+
 def test_a_sweep_trains_every_combination_in_its_own_folder(cli, tiny_store, tmp_path):
     """Two values of two keys: four runs, named after what differs, and a table of them."""
     run = tmp_path / "sweep"
@@ -223,6 +240,9 @@ def test_overrides_reach_their_place(tiny_store):
         (("experiment=flow_tiny", "data.store=STORE", "train.steps=many"), ("train.steps", "many")),
         (("experiment=flow_tiny", "data.store=STORE", "train.log_every=0"), ("train.log_every",)),
         (("experiment=flow_tiny", "data.store=STORE", "train.bf16=7"), ("train.bf16",)),
+        (("experiment=flow_tiny", "data.store=STORE", "train.accumulate=1001"), ("train.accumulate", "1 to 1000")),
+        (("experiment=flow_tiny", "data.store=STORE", "logger=wand"), ("did you mean 'wandb'",)),
+        (("experiment=flow_tiny", "data.store=STORE", "logger=7"), ("train.loggers", "words")),
         (("experiment=flow_tiny", "data.sotre=x"), ("did you mean 'store'",)),
     ],
 )

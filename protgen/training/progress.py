@@ -1,0 +1,54 @@
+"""What is told of a run under way: means of the losses, and its speed."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from protgen.types import JSON
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a caller gets after a logged step.
+
+    Attributes:
+        step: steps done.
+        losses: means of the loss and its parts since the last logged step.
+        steps_per_second: since then.
+    """
+
+    step: int
+    losses: Mapping[str, float]
+    steps_per_second: float
+
+
+class Averages:
+    """Means of the losses since the last logged step, and the speed.
+
+    Args:
+        before: what `to_json` gave in the process that began this stretch; None for a new one.
+    """
+
+    def __init__(self, before: JSON | None = None) -> None:
+        before = before or {}
+        self.sums: dict[str, float] = {name: float.fromhex(x) for name, x in before.get("sums", {}).items()}
+        self.count = int(before.get("count", 0))
+        self.since = time.monotonic()
+
+    def to_json(self) -> JSON:
+        """All that a resumed run needs for the same means; hexadecimal, as a gradient's norm may be infinite."""
+        return {"sums": {name: x.hex() for name, x in self.sums.items()}, "count": self.count}
+
+    def add(self, terms: Mapping[str, float]) -> None:
+        """Take in one step."""
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.count += 1
+
+    def take(self, step: int, rate: float) -> Progress:
+        """The means, and begin anew."""
+        now = time.monotonic()
+        means = {name: value / self.count for name, value in self.sums.items()} | {"lr": rate}
+        progress = Progress(step, means, self.count / (now - self.since))
+        self.sums, self.count, self.since = {}, 0, now
+        return progress

@@ -1,0 +1,241 @@
+"""Steps of several batches: the gradient of one batch made of them, by value, on one process and on two."""
+
+import json
+import math
+import os
+import socket
+import sys
+from typing import Any
+
+import pytest
+import torch
+from test_training_batches import assert_same, batches, trained
+
+from protgen.errors import ConfigError, DivergedError
+from protgen.families.base import Family
+from protgen.models.files import load_tensors
+from protgen.models.model import Model, build_model
+from protgen.structure.ideal import ideal_helix
+from protgen.training.checkpoint import newest_checkpoint
+from protgen.training.guard import suspects
+from protgen.training.processes import Processes
+from protgen.training.settings import TrainSettings
+from protgen.training.step import Buffers, TrainingStep, mean_terms, weight_of
+from protgen.types import Batch, Conditioning, Losses
+from tests import toy_families
+from tests.toy_space import Line
+
+ALONE = Processes(1, 0, torch.device("cpu"))
+LENGTHS = ([9, 14], [30], [5, 8, 7])
+
+
+class NoConditions:
+    """Toy networks read two numbers of y, here 0."""
+
+    def dropouts(self, given):
+        return given
+
+    def from_data(self, batch, rng, dropout=None):
+        return Conditioning(torch.zeros(*batch.mask.shape, 0).double(), torch.zeros(len(batch.mask), 2).double())
+
+
+class Fitted(Family):
+    """A network of points of the plane whose outputs are to be small: its loss is a mean over examples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.space, self.net = (
+            Line(),
+            torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3)),
+        )
+
+    def loss(self, x_data, cond, rng):
+        each = self.space.reduce(self.net(x_data["x"]).square().sum(-1), x_data.mask)
+        return Losses(each.mean(), {"root": each.detach().sqrt().mean()})
+
+    def sample(self, task, sampler=None):
+        raise NotImplementedError
+
+
+def examples() -> tuple[Model, list[Batch], list[int]]:
+    """Batches of 2, 1 and 3 sets of points."""
+    torch.manual_seed(0)
+    given = [Batch({"x": torch.randn(len(n), max(n), 2).double()}, mask_of(n)) for n in LENGTHS]
+    return Model(Fitted().double().train(), NoConditions(), {}), given, [2, 1, 3]  # type: ignore[arg-type]
+
+
+def positions() -> tuple[Model, list[Batch], list[int]]:
+    """A coupling flow of torsions of chains: its loss is a mean over residues."""
+    torch.manual_seed(0)
+    parts = {"space": {"name": "torsions"}, "family": {"name": "normalizing_flow", "steps": 2}}
+    network = {"name": "transformer", "dim": 16, "blocks": 1, "heads": 2, "fields": {"torsions": 3, "angles": 3}}
+    model = build_model(parts | {"encoder": network, "conditions": ["length"]})
+    model.family.double().train()
+    with torch.no_grad():
+        for p in model.family.parameters():  # heads that begin as zero pass no gradient on
+            p += 0.1 * torch.randn_like(p)
+    given = []
+    for lengths in LENGTHS:
+        atoms = torch.zeros(len(lengths), max(lengths), 4, 3, dtype=torch.float64)
+        for row, n in enumerate(lengths):
+            atoms[row, :n] = torch.from_numpy(ideal_helix(n)) * (1 + 0.01 * row)
+        given.append(Batch({"atoms": atoms}, mask_of(lengths)))
+    return model, given, [23, 30, 20]
+
+
+def mask_of(lengths: list[int]) -> torch.Tensor:
+    return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+
+
+def together(parts: list[Batch]) -> Batch:
+    """One padded batch of several."""
+    longest = max(part.mask.shape[1] for part in parts)
+
+    def wide(x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x, x.new_zeros(len(x), longest - x.shape[1], *x.shape[2:])], 1)
+
+    arrays = {name: torch.cat([wide(part[name]) for part in parts]) for name in parts[0].arrays}
+    return Batch(arrays, torch.cat([wide(part.mask) for part in parts]))
+
+
+def gradient(model: Model, given: list[Batch]) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
+    """The gradient of a step of these batches, and its loss and parts."""
+    settings = TrainSettings(accumulate=len(given), clip=math.inf)
+    optimizer = torch.optim.SGD(model.family.parameters(), lr=0.0)
+    found = TrainingStep(model, optimizer, settings, ALONE)(given, 0)
+    named = {name: p.grad.clone() for name, p in model.family.named_parameters() if p.grad is not None}
+    return named, mean_terms(found)
+
+
+@pytest.mark.parametrize("make", [examples, positions])
+def test_a_step_of_several_batches_has_the_gradient_of_one_batch_of_them(make):
+    """Means over examples and over positions, with batches of other sizes: the same to 1e-10 of the largest entry."""
+    model, parts, weights = make()
+    assert [weight_of(model.family, part) for part in parts] == weights
+    expected, terms = gradient(model, [together(parts)])
+    found, means = gradient(model, parts)
+    assert expected.keys() == found.keys()
+    assert sum(bool(value.any()) for value in expected.values()) > 3
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=1e-10 * float(value.abs().max()) + 1e-15)
+    assert means == pytest.approx(terms, rel=1e-10)
+
+
+class Counting(Family):
+    """A family that counts steps and follows the mean of its data, as families with latents do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("steps", torch.tensor(6.0))
+        self.register_buffer("mean", torch.tensor(1.0))
+
+    def loss(self, x_data, cond, rng):
+        raise NotImplementedError
+
+    def sample(self, task, sampler=None):
+        raise NotImplementedError
+
+
+def test_counters_go_up_by_one_and_statistics_to_the_weighted_mean():
+    """Closed form: batches of 2, 1 and 3 move a mean of 1 by half of the way to 3, 9 and 5, that is to 1 + 30/12."""
+    family: Any = Counting()
+    buffers = Buffers(family)
+    for weight, value in ((2, 3.0), (1, 9.0), (3, 5.0)):
+        assert float(family.steps) == 6.0
+        family.steps += 1
+        family.mean.lerp_(torch.tensor(value), 0.5)
+        buffers.take(weight)
+    buffers.settle(6, ALONE)
+    assert float(family.steps) == 7.0
+    assert float(family.mean) == pytest.approx(1 + (2 * 2 + 1 * 8 + 3 * 4) / 2 / 6)
+
+
+def test_what_begins_from_data_begins_once():
+    """Activation normalisations of a coupling flow start from the first batch, before a step of three."""
+    torch.manual_seed(0)
+    family = toy_families.make("normalizing_flow", Line(), mixing=True).double().train()
+    model = Model(family, NoConditions(), {})  # type: ignore[arg-type]
+    given = [Batch({"x": 3 + k + 2 * torch.randn(50, 1, 2).double()}, torch.ones(50, 1).bool()) for k in range(3)]
+    settings = TrainSettings(accumulate=3)
+    step = TrainingStep(model, torch.optim.SGD(family.parameters(), lr=0.0), settings, ALONE)
+    step.begin(given[0])
+    noise, _ = family.to_noise(family.space.encode(given[0]), NoConditions().from_data(given[0], None))
+    begun = {name: value.clone() for name, value in family.state_dict().items()}
+    assert float(noise.mean()) == pytest.approx(0, abs=0.3)
+    assert all(float(value) == 1 for name, value in begun.items() if name.endswith("seen"))
+    step(given, 0)
+    assert_same(begun, family.state_dict())
+
+
+MANY = {"accumulate": 2, "log_every": 2}
+
+
+def test_a_run_of_steps_of_two_batches_resumes_to_the_bit(tmp_path):
+    """Its steps are optimizer steps: six of them take twelve batches."""
+    asked: list[int] = []
+
+    def source(number):
+        asked.append(number)
+        return batches()(number)
+
+    straight = trained(source, run=tmp_path / "straight", settings=MANY)
+    assert sorted(set(asked)) == list(range(12))
+    stop = iter([False, False, True])
+    trained(batches(), run=tmp_path / "cut", settings=MANY, should_stop=lambda: next(stop))
+    assert_same(straight, trained(batches(), run=tmp_path / "cut", settings=MANY))
+    assert (tmp_path / "straight" / "losses.csv").read_bytes() == (tmp_path / "cut" / "losses.csv").read_bytes()
+    assert [line[:2] for line in (tmp_path / "cut" / "losses.csv").read_text().split()[1:]] == ["2,", "4,", "6,"]
+
+
+def test_of_several_batches_the_one_without_a_loss_is_named(tmp_path):
+    """Pixels without a number in the second batch of the second step; where none is known all are looked at."""
+    source = batches()
+
+    def spoilt(number: int) -> Batch:
+        batch = source(number)
+        return Batch({**batch.arrays, "pixels": batch["pixels"].float() * (math.nan if number == 3 else 1)}, batch.mask)
+
+    with pytest.raises(DivergedError, match=r"^step 2: loss.* is nan, at batch 3; "):
+        trained(spoilt, run=tmp_path, settings=MANY)
+    assert json.loads((tmp_path / "diverged.json").read_text())["batches"] == [3]
+    assert suspects([{"loss": 1.0, "grad_norm": math.inf}, {"loss": 2.0, "grad_norm": math.inf}]) == [0, 1]
+
+
+def test_batches_that_cannot_be_shared_are_refused():
+    three = Processes(3, 1, torch.device("cpu"))
+    assert list(three.share(6)) == [1, 4]
+    with pytest.raises(ConfigError, match=r"^train.accumulate is 4, and 3 processes .* multiple of 3$"):
+        three.share(4)
+
+
+def rank_of_two(rank: int, run: str, port: int) -> None:
+    """One of two processes, as torchrun starts them: stopped by the second after three steps, then to the end."""
+    os.environ |= {
+        "TORCHELASTIC_RUN_ID": "none", "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+    }  # fmt: skip
+    torch.set_num_threads(1)
+    asked = iter([False, False, rank == 1])
+    torch.manual_seed(rank)  # the weights of the first process count
+    given = {"settings": MANY | {"patience": 9}, "run": run, "on_validation": lambda *_: {"validation_loss": 1.0}}
+    trained(batches(), should_stop=lambda: next(asked), **given)
+    trained(batches(), **given)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks")
+def test_two_processes_train_as_one_does(tmp_path):
+    """The same batches a step: weights, averages, moments and the curve are the same in every bit."""
+    given = {"settings": MANY | {"patience": 9}, "on_validation": lambda *_: {"validation_loss": 1.0}}
+    trained(batches(), run=tmp_path / "one", **given)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    run = tmp_path / "two"
+    torch.multiprocessing.start_processes(rank_of_two, (str(run), port), nprocs=2, start_method="fork")
+    one, two = newest_checkpoint(tmp_path / "one"), newest_checkpoint(run)
+    assert one is not None
+    assert two is not None
+    for part in ("weights", "ema", "optimizer"):
+        assert_same(load_tensors(one / f"{part}.safetensors"), load_tensors(two / f"{part}.safetensors"))
+    assert (run / "losses.csv").read_bytes() == (tmp_path / "one" / "losses.csv").read_bytes()
+    assert sorted(path.name for path in (run / "checkpoints").iterdir())[0] == "step_00000005"
