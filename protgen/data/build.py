@@ -175,7 +175,7 @@ def read_all(tasks: Sequence[Task], spill: Spill, options: BuildOptions, progres
     done = len(tasks) - len(waiting)
     work = [tasks[k] for k in waiting]
     if options.cluster:
-        require_workers(options.cluster, tasks[0].source.path.parent.absolute(), __version__)
+        require_workers(options.cluster, [tasks[0].source.path.parent.absolute()], {"protgen": __version__})
         work = [replace(task, base=Path.cwd()) for task in work]
     try:
         for outcome in run(read_source, work, jobs=options.jobs, cluster=options.cluster):
