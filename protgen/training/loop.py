@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Generator, Tensor, nn
 
-from protgen.data.dataset import StoreBatches
+from protgen.data.dataset import StoreBatches, has_parts
 from protgen.errors import CheckpointError, DivergedError
 from protgen.folder_lock import locked
 from protgen.models.files import save_json
+from protgen.models.fits import require_several_chains
 from protgen.models.model import Model, save_model
 from protgen.training.batches import Batches, items_of, source_of
 from protgen.training.checkpoint import newest_checkpoint, restore, save_checkpoint
@@ -266,6 +267,8 @@ class Training:
             batch = source(step * world + rank)
             if step == self.start:
                 self.model.conditions.require_fields(batch.arrays, "the data")
+                if has_parts(batch):
+                    require_several_chains(self.model.family, self.model.conditions, "the data")
             progress = self.budget.progress(step)
             rate = learning_rate(self.settings.lr, step, self.settings.warmup, progress, self.settings.cooldown)
             terms = self.step(batch, step, rate)
