@@ -9,6 +9,7 @@ import pytest
 
 from protgen.cli.main import run
 from protgen.data.domains import Domain
+from protgen.data.download_ids import read_list
 from protgen.data.manifest import COLUMNS, Entry, entry_of, read_manifest, sequence_digest
 from protgen.data.store import Store
 from protgen.data.windows import residue_types
@@ -116,5 +117,6 @@ def test_an_item_is_found_behind_the_name_of_its_file():
 def test_the_manifests_that_are_shipped_can_be_read(name, least, lengths):
     entries = read_manifest(SHIPPED / f"{name}.csv")
     assert len(entries) >= least
+    assert {own.name for own in read_list(SHIPPED / f"{name}.csv")} == {one.domain.pdb for one in entries.values()}
     assert all(lengths[0] <= (entry.length or 0) <= lengths[1] for entry in entries.values())
     assert all(entry.split in ("train", "validation") for entry in entries.values())
