@@ -5,7 +5,7 @@ need the same version of protgen and see the same files under the same paths. Da
 objects over the network: whoever reaches the scheduler's port can run code on the workers.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +16,6 @@ from protgen.errors import ConfigError, ToolError, UsageError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_CHUNK = 16  # items sent together: some hundred milliseconds of work
 _AHEAD = 4  # pieces in flight for each thread of the cluster
 _CONNECT_SECONDS = 20
 
@@ -51,35 +50,47 @@ def _distributed() -> Any:
         raise ConfigError("--cluster needs Dask, not installed here: pip install 'protgen[cluster]'") from None
 
 
-def require_workers(address: str, folder: Path, version: str) -> None:
-    """Check that a cluster has workers, and that each sees a folder and has a version of protgen.
+def require_workers(address: str, paths: Sequence[Path], versions: Mapping[str, str]) -> None:
+    """Check that a cluster has workers, and that each sees the same files and has the same versions of packages.
 
     Args:
         address: of the scheduler.
-        folder: absolute path.
-        version: of protgen.
+        paths: absolute paths of files and folders.
+        versions: of packages, by name.
 
     Raises:
         ConfigError, UsageError: if not, or if the scheduler does not answer.
     """
     with _client(address) as client:
-        found = client.run(_look, str(folder))
+        found = client.run(_look, [str(path) for path in paths], list(versions))
     if not found:
         raise UsageError(f"--cluster {address}: no workers; start some by `dask worker {address}`")
-    for worker, (sees, own) in sorted(found.items()):
-        if not sees:
-            raise UsageError(f"--cluster {address}: worker {worker} sees no {folder}; use a file system that all share")
-        if own != version:
-            raise UsageError(f"--cluster {address}: worker {worker} has protgen {own}, this is {version}; install one")
+    for worker, (unseen, own) in sorted(found.items()):
+        if unseen:
+            raise UsageError(f"--cluster {address}: worker {worker} sees no {unseen}; use a file system that all share")
+        for name, version in versions.items():
+            if own[name] != version:
+                raise UsageError(
+                    f"--cluster {address}: worker {worker} has {name} {own[name]}, this is {version}; install one"
+                )
 
 
-def _look(folder: str) -> tuple[bool, str]:
-    """What a worker knows: whether the folder is there, and its version of protgen."""
-    return Path(folder).is_dir(), str(import_module("protgen").__version__)
+def _look(paths: Sequence[str], packages: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """What a worker knows: the first path that is not there ("" if all are), and its versions of packages."""
+    unseen = next((path for path in paths if not Path(path).exists()), "")
+    return unseen, {name: _version(name) for name in packages}
+
+
+def _version(package: str) -> str:
+    """Of a package, where it can be imported."""
+    try:
+        return str(import_module(package).__version__)
+    except ImportError:
+        return "not installed"
 
 
 def run_on_cluster(
-    function: Callable[[Item], Result], items: Sequence[Item], address: str
+    function: Callable[[Item], Result], items: Sequence[Item], address: str, chunk: int = 16
 ) -> Iterator[tuple[int, Result | None, bool]]:
     """Apply a function to every item and yield index, result, and whether its worker died, in any order.
 
@@ -87,6 +98,7 @@ def run_on_cluster(
         function: a function of a module.
         items: the work.
         address: of the scheduler.
+        chunk: items sent together.
 
     Raises:
         ConfigError: if Dask is not installed here.
@@ -94,7 +106,7 @@ def run_on_cluster(
         ToolError: if the connection is lost.
     """
     distributed = _distributed()
-    waiting = [list(range(k, min(k + _CHUNK, len(items)))) for k in range(0, len(items), _CHUNK)][::-1]
+    waiting = [list(range(k, min(k + chunk, len(items)))) for k in range(0, len(items), chunk)][::-1]
     suspects: list[int] = []  # Dask blames all that a dead worker had before it; one of them is to blame
     with _client(address) as client:
         window = _AHEAD * max(1, sum(client.nthreads().values()))
@@ -103,25 +115,25 @@ def run_on_cluster(
         while waiting or running or suspects:
             alone = not waiting and not running  # so that the death of a worker has one name
             while (waiting and len(running) < window) or (alone and not running):
-                chunk = waiting.pop() if waiting else [suspects.pop()]
-                future = client.submit(_apply, function, [items[k] for k in chunk], pure=False)
-                running[future] = chunk
+                piece = waiting.pop() if waiting else [suspects.pop()]
+                future = client.submit(_apply, function, [items[k] for k in piece], pure=False)
+                running[future] = piece
                 done.add(future)
             future = next(done)
-            chunk = running.pop(future)
+            piece = running.pop(future)
             try:
                 results = future.result()
             except distributed.scheduler.KilledWorker:
                 if alone:
-                    yield chunk[0], None, True
+                    yield piece[0], None, True
                 else:
-                    suspects += chunk
+                    suspects += piece
                 continue
             except distributed.client.FutureCancelledError as error:
                 raise ToolError(
                     f"--cluster {address}: the connection was lost ({error}); run it again to go on"
                 ) from None
-            yield from ((k, result, False) for k, result in zip(chunk, results, strict=True))
+            yield from ((k, result, False) for k, result in zip(piece, results, strict=True))
 
 
 def _apply(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:

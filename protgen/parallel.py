@@ -38,7 +38,7 @@ class Outcome(Generic[Result]):
 
 
 def run(
-    function: Callable[[Item], Result], items: Sequence[Item], *, jobs: int = 1, cluster: str = ""
+    function: Callable[[Item], Result], items: Sequence[Item], *, jobs: int = 1, cluster: str = "", chunk: int = 16
 ) -> Iterator[Outcome[Result]]:
     """Apply a function to every item and yield outcomes as they come, in any order.
 
@@ -52,6 +52,7 @@ def run(
         items: the work.
         jobs: number of processes.
         cluster: address of a Dask scheduler, whose workers do the work in place of processes here; "" for none.
+        chunk: items that a worker of a cluster is sent together; some hundred milliseconds of work.
 
     Raises:
         UsageError: if `jobs` is less than 1, or the scheduler does not answer.
@@ -60,7 +61,7 @@ def run(
     if jobs < 1:
         raise UsageError(f"jobs is {jobs}; give 1 or more")
     if cluster:
-        return (Outcome(*found) for found in run_on_cluster(function, items, cluster))
+        return (Outcome(*found) for found in run_on_cluster(function, items, cluster, chunk))
     if jobs == 1 or len(items) <= 1:
         return (Outcome(index, function(item)) for index, item in enumerate(items))
     return _run_in_processes(function, items, min(jobs, len(items)))

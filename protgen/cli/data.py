@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from protgen.cli.console import JsonOption, print_json, progress, stdout, table, warn, warnings_in_words
-from protgen.cli.exit_codes import of_failures
+from protgen.cli.exit_codes import SOME_FAILED, of_failures
 from protgen.cli.reading import Models
 
 if TYPE_CHECKING:
@@ -42,7 +42,10 @@ class Units(StrEnum):
     CHAIN = "chain"
     FILE = "file"
     DOMAIN = "domain"
+    COMPLEX = "complex"
 
+
+MOST_CHANGED = 10  # lines of what an archive has changed that are printed
 
 app = typer.Typer(help="Make and inspect training data.", no_args_is_help=True)
 
@@ -73,6 +76,10 @@ def build(
     domains: Annotated[
         Path | None,
         typer.Option("--domains", help="CATH's domain boundaries or choppings, for --units domain.", metavar="FILE"),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option("--manifest", help="Public IDs to rebuild a set from, in place of filters.", metavar="FILE"),
     ] = None,
     identity: Annotated[
         float, typer.Option("--identity", min=0.3, max=1, help="Of sequences that are one cluster, at the least.")
@@ -138,6 +145,8 @@ def build(
         raise UsageError(f"--min-length {min_length} is above --max-length {max_length}; swap them")
     if domains is not None and units is not Units.DOMAIN:
         raise UsageError("--domains is of --units domain; give both")
+    if manifest is not None and (domains is not None or units is not Units.CHAIN):
+        raise UsageError("--manifest names the items itself; leave out --units and --domains")
     if cath is not None and split_by is not SplitBy.TOPOLOGY:
         raise UsageError("--cath is of --split-by topology; give both")
     filters = Filters(min_length, max_length, max_coil, rg_percentile, max_resolution, crops, validation_fraction)
@@ -155,6 +164,7 @@ def build(
         searched,
         jobs,
         cluster,
+        manifest,
     )
     with output_folder(out, "protgen data build"), progress("reading") as show:
         counts = build_store(folder, out, filters, options, columns=columns, progress=show)
@@ -166,7 +176,23 @@ def build(
         say_noticed(counts)
     if counts["unreadable"] and not as_json:
         console.print(f"{counts['unreadable']} of {counts['read']} files could not be read; manifest.json names them.")
-    raise typer.Exit(of_failures(counts["unreadable"], counts["read"]))
+    changed = say_changed(counts.get("archive"), as_json=as_json)
+    raise typer.Exit(of_failures(counts["unreadable"], counts["read"]) or (SOME_FAILED if changed else 0))
+
+
+def say_changed(archive: "JSON | None", *, as_json: bool) -> bool:
+    """Say what of a manifest of public IDs the files have otherwise; returns whether there is anything."""
+    if archive is None:
+        return False
+    changed, n = archive["changed"], archive["entries"]
+    if not as_json:
+        console = stdout()
+        console.print(f"{n - len(changed)} of {n} items of {archive['manifest']} are as it has them.", markup=False)
+        for line in changed[:MOST_CHANGED]:
+            console.print(f"  {line}", markup=False, soft_wrap=True)
+        if len(changed) > MOST_CHANGED:
+            console.print(f"  and {len(changed) - MOST_CHANGED} more, in manifest.json under archive", markup=False)
+    return bool(changed)
 
 
 def say_noticed(counts: "JSON") -> None:

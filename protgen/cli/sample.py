@@ -18,9 +18,13 @@ from protgen.errors import ProtgenError, UsageError
 from protgen.folder_lock import locked
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from protgen.cli.design_folder import DesignFolder
     from protgen.evaluation.run_records import Part
+    from protgen.generation.design import Design
     from protgen.generation.job import Job
+    from protgen.generation.sampling import Progress
     from protgen.types import JSON
 
 TASK = "protgen sample"  # as the lock of its folder names it
@@ -51,6 +55,9 @@ def sample(
         bool, typer.Option("--keep-numbering", help="Write the motif with the chain and numbers of its own file.")
     ] = False,
     no_pictures: Annotated[bool, typer.Option("--no-pictures", help="Leave out designs.png and designs.html.")] = False,
+    cluster: Annotated[
+        str, typer.Option("--cluster", help="Dask scheduler whose workers make the designs.", metavar="tcp://HOST:PORT")
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Generate protein backbones from constraints.
@@ -61,7 +68,7 @@ def sample(
     part = parts.part(run.n, best=best.best is not None, overwrite=overwrite)
     begun = time.monotonic()
     by = best.ranking(run.n)
-    how = {"trajectory": trajectory, "keep_numbering": keep_numbering}
+    how = {"trajectory": trajectory, "keep_numbering": keep_numbering, "cluster": cluster}
     planned = plan(out, run, asked, settings, file_format, part, **how)
     with locked(planned.folder.path, *planned.lock):
         fill(planned, resume=resume, overwrite=overwrite)
@@ -110,7 +117,8 @@ def check_numbering(job: "Job", seed: int, indices: range, file_format: FileForm
 
 @dataclass(frozen=True)
 class Making:
-    """A run: the folder it fills, the job, its seed, which weights these are, and how it is written."""
+    """A run: the folder it fills, the job, its seed, which weights these are, how it is written, and on which cluster
+    it is made."""
 
     folder: "DesignFolder"
     job: "Job"
@@ -118,6 +126,7 @@ class Making:
     model: "JSON"
     trajectory: bool = False
     keep_numbering: bool = False
+    cluster: str = ""
 
     @property
     def lock(self) -> "tuple[str, range | None]":
@@ -136,6 +145,7 @@ def plan(
     *,
     trajectory: bool = False,
     keep_numbering: bool = False,
+    cluster: str = "",
 ) -> Making:
     """The run of the options, checked; its warnings are said. Nothing is made yet.
 
@@ -148,6 +158,7 @@ def plan(
         part: of them that is made; None for all.
         trajectory: whether to write what the sampler predicts at each step.
         keep_numbering: whether motifs keep the chain and numbers of their own files.
+        cluster: address of a Dask scheduler whose workers make the designs; "" for this machine.
     """
     with stderr().status("loading the model"):
         from protgen.cli.design_folder import DesignFolder
@@ -164,7 +175,7 @@ def plan(
         check_numbering(job, run.seed, range(run.n) if part is None else part.indices, file_format)
         request["keep_numbering"] = True
     folder = DesignFolder(out, file_format.value, request, run.n, part)
-    return Making(folder, job, run.seed, facts, trajectory, keep_numbering)
+    return Making(folder, job, run.seed, facts, trajectory, keep_numbering, cluster)
 
 
 def make(run: Making, *, resume: bool, overwrite: bool) -> None:
@@ -188,7 +199,6 @@ def fill(run: Making, *, resume: bool, overwrite: bool) -> None:
 
     from protgen.cli.design_record import record_of
     from protgen.device import pick_device
-    from protgen.generation.generate import make_designs
     from protgen.generation.numbering import with_motif_numbers
 
     folder, settings = run.folder, run.job.settings
@@ -198,7 +208,7 @@ def fill(run: Making, *, resume: bool, overwrite: bool) -> None:
         folder.complete()
         stderr().print(f"all {n} designs are there already")
         return
-    device = str(pick_device(settings.device))
+    device = "cpu" if run.cluster else str(pick_device(settings.device))
     folder.write_run("running", device=device, threads=torch.get_num_threads(), torch=torch.__version__)
     try:
         with progress("sampling") as show:
@@ -206,8 +216,7 @@ def fill(run: Making, *, resume: bool, overwrite: bool) -> None:
             def on_step(done: int, total: int) -> None:
                 show(done, total, f"{len(folder.records)} of {n} designs")
 
-            jobs = [run.job] * folder.n
-            for design in make_designs(jobs, run.seed, indices=todo, on_step=on_step, trajectory=run.trajectory):
+            for design in designs_of(run, todo, on_step):
                 if run.keep_numbering:
                     design = replace(design, protein=with_motif_numbers(design.protein, design.motif))
                 folder.add(design, record_of(design, folder.files(design.index)[0].name, run.model, settings))
@@ -220,6 +229,24 @@ def fill(run: Making, *, resume: bool, overwrite: bool) -> None:
         raise
     folder.complete()
     folder.write_run("done")
+
+
+def designs_of(run: Making, todo: "Sequence[int]", on_step: "Progress") -> "Iterator[Design]":
+    """The designs of a run, made here or by the workers of a cluster.
+
+    Args:
+        run: the run.
+        todo: indices of the designs.
+        on_step: called with (done, in all) of steps, or of designs on a cluster.
+    """
+    if run.cluster:
+        from protgen.generation.remote import designs_of_cluster, order_of
+
+        order = order_of(run.job, run.model["name"], str(run.folder.request), run.seed, trajectory=run.trajectory)
+        return designs_of_cluster(order, run.job, todo, run.cluster, on_step)
+    from protgen.generation.generate import make_designs
+
+    return make_designs([run.job] * run.folder.n, run.seed, indices=todo, on_step=on_step, trajectory=run.trajectory)
 
 
 def summary(folder: "DesignFolder", job: "Job", seconds: float, kept: Kept | None = None) -> "JSON":

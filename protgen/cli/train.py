@@ -232,6 +232,7 @@ def prepare_model(config: "TrainConfig", store: "Store") -> "Model":
     from protgen.conditions.embedding import with_fields
     from protgen.conditions.strand_pairing import StrandPairing
     from protgen.models.blueprints import fit_store
+    from protgen.models.fits import require_several_chains
     from protgen.models.model import build_model
     from protgen.models.topologies import fit_topologies
 
@@ -247,6 +248,8 @@ def prepare_model(config: "TrainConfig", store: "Store") -> "Model":
     except Exception as error:  # a keyword of the right name and the wrong value, refused by torch
         raise ConfigError(f"the model cannot be built: {str(error).splitlines()[0]}; check its keywords") from error
     model.conditions.require_fields(store.fields, where)
+    if store.of_parts:
+        require_several_chains(model.family, model.conditions, where)
     model.conditions.dropouts(config.settings.dropout)  # raises for a wrong one before the run begins
     if config.start is not None:
         begin_from(config.start, model)

@@ -186,6 +186,8 @@ class LearnedCondition(Condition):
         pair_dim: width of its features of pairs of residues.
         requires: fields of a batch that the features are computed from.
         dropout: fraction of training examples in which it is unknown; None where it cannot be set.
+        several_chains: whether the features are right for examples of several chains, with positions between them that
+            are no residues.
     """
 
     residue_dim: ClassVar[int] = 0
@@ -193,6 +195,7 @@ class LearnedCondition(Condition):
     pair_dim: ClassVar[int] = 0
     requires: ClassVar[tuple[str, ...]] = ()
     dropout: ClassVar[float | None] = None
+    several_chains: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

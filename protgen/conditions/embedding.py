@@ -1,6 +1,7 @@
 """Puts the features of learned conditions side by side: the `Conditioning` that encoders read."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -8,7 +9,8 @@ from torch import Generator, Tensor
 
 from protgen import registry
 from protgen.conditions.base import Condition, ConditionFeatures, FieldCondition, LearnedCondition
-from protgen.data.fields import Field, missing_fields
+from protgen.data.dataset import has_parts
+from protgen.data.fields import CHAIN_INDEX, Field, missing_fields
 from protgen.errors import ConfigError
 from protgen.types import JSON, Batch, Conditioning
 
@@ -66,7 +68,7 @@ class ConditionEmbedding:
         self.pair_dim = sum(part.pair_dim for part in self.parts)
 
     def from_data(self, batch: Batch, rng: Generator, dropout: Mapping[str, float] | None = None) -> Conditioning:
-        """Conditions of real examples, each unknown in a random fraction of them.
+        """Conditions of real examples, each unknown in a random fraction of them, and their chains.
 
         Args:
             batch: the examples.
@@ -74,7 +76,8 @@ class ConditionEmbedding:
             dropout: the fractions of some conditions by name; the others have their own.
         """
         rates = dropout or {}
-        return self.join([part.from_data(batch, rng, rates.get(part.name)) for part in self.parts], batch.mask)
+        cond = self.join([part.from_data(batch, rng, rates.get(part.name)) for part in self.parts], batch.mask)
+        return replace(cond, chains=batch[CHAIN_INDEX.name].long()) if has_parts(batch) else cond
 
     def unknown(self, mask: Bool[Tensor, "b l"]) -> Conditioning:
         """Nothing known but the length."""
@@ -136,6 +139,10 @@ class ConditionEmbedding:
         for part in self.parts:
             for name in missing_fields(part.requires, fields):
                 raise lacks(part.name, name, fields, where)
+
+    def of_one_chain(self) -> list[str]:
+        """Names of the conditions that say nothing of what has several chains: they count along one."""
+        return [p.name for p in self.parts if isinstance(p, DeclaredFeatures) and not p.cls.several_chains]
 
     def dropouts(self, asked: Mapping[str, float]) -> dict[str, float]:
         """Dropout by the names of this model's conditions; `label:ec_class` is `ec_class` for short.

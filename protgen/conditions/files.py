@@ -3,10 +3,12 @@
 import functools
 import hashlib
 from collections.abc import Sequence
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from protgen.conditions.base import Condition
 from protgen.errors import UsageError
 from protgen.structure.protein import Protein
 from protgen.structure.read_warnings import REMARKABLE
@@ -64,3 +66,15 @@ def confirm(known: str, found: str, path: str) -> str:
     if known and known != found:
         raise UsageError(f"{path}: has changed since the request was written; give the old file, or ask anew")
     return found
+
+
+def files_of(condition: Condition) -> dict[str, str]:
+    """The files that a condition names, by its fields `file` and `points`."""
+    found = {name: getattr(condition, name, None) for name in ("file", "points")}
+    return {name: value for name, value in found.items() if isinstance(value, str) and value}
+
+
+def with_absolute_files(condition: Condition) -> Condition:
+    """The same condition with absolute paths, for a process that runs in another folder."""
+    moved = {name: str(Path(value).absolute()) for name, value in files_of(condition).items()}
+    return replace(condition, **moved) if moved and is_dataclass(condition) else condition

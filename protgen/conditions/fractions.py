@@ -34,6 +34,7 @@ class Fractions(LearnedCondition):
     tolerance: float = 0.1
 
     name: ClassVar[str] = "fractions"
+    several_chains: ClassVar[bool] = True
     flags: ClassVar[tuple[Flag, ...]] = (
         Flag("--helix", "Fraction of residues in helices, 0 to 1.", field="helix", kind="number"),
         Flag("--strand", "Fraction of residues in strands, 0 to 1.", field="strand", kind="number"),

@@ -36,6 +36,7 @@ class Length(LearnedCondition):
     high: int | None = None
 
     name: ClassVar[str] = "length"
+    several_chains: ClassVar[bool] = True
     flags: ClassVar[tuple[Flag, ...]] = (Flag("--length", "Residues: 80, or a range such as 60-100.", metavar="N|A-B"),)
     global_dim: ClassVar[int] = 1
 

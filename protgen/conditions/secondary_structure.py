@@ -41,6 +41,7 @@ class SecondaryStructure(LearnedCondition, FixedBlueprint):
     tolerance: float = 0.2
 
     name: ClassVar[str] = "secondary_structure"
+    several_chains: ClassVar[bool] = True
     blueprint_label: ClassVar[str] = "secondary structure"
     flags: ClassVar[tuple[Flag, ...]] = (
         Flag(

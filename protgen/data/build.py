@@ -12,20 +12,22 @@ any number of processes, and taken in their own order, so that the store does no
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from protgen import __version__
 from protgen.dask_cluster import require_workers
 from protgen.data.clusters import Clustering, join_sequences, program_of
-from protgen.data.domains import pdb_id_of, read_domains, read_topologies, topologies_of
-from protgen.data.fields import AATYPE
-from protgen.data.gathering import Gathered, Items, clusters_on_both_sides, gather
+from protgen.data.domains import Domain, pdb_id_of, read_domains, read_topologies, topologies_of
+from protgen.data.fields import AATYPE, CHAIN_INDEX
+from protgen.data.gathering import Gathered, Items, clusters_on_both_sides, gather, several_parts
+from protgen.data.groups import Groups
 from protgen.data.labels import LabelColumn, check_columns, encode_labels
 from protgen.data.leakage import SEARCHED, FoldSearch, LeakageOptions, leakage
+from protgen.data.manifest import Entry, differences, domains_of, entry_of, read_manifest
 from protgen.data.reading import Reading, ReadingOptions, Task, read_source
-from protgen.data.relatives import relatives_of
+from protgen.data.relatives import LEAST_TYPES, Chain, join_by_parts, relatives_of
 from protgen.data.sources import Source, every_model, find_sources, skipped_files
 from protgen.data.spill import FOLDER, Spill
 from protgen.data.splits import SplitRule, by_cluster, by_date, by_topology, topologies_in
@@ -36,7 +38,8 @@ from protgen.geometry.native_size import native_radius
 from protgen.parallel import run
 from protgen.types import JSON
 
-CODE = 1  # of what `read_source` gives: another number makes an unfinished build of former code begin anew
+ANY_LENGTH, ANY_RESOLUTION = 1_000_000, 1e6  # residues, Å
+CODE = 2  # of what `read_source` gives: another number makes an unfinished build of former code begin anew
 
 Progress = Callable[[int, int, str], None]
 
@@ -48,6 +51,7 @@ class BuildOptions:
     Attributes:
         reading: what of each file is read.
         domains: CATH's boundaries, for units that are domains.
+        manifest: of public IDs, whose items alone are built, without filters; in place of `domains`.
         clustering: when two sequences are of one cluster.
         split: how the split is made.
         topologies: CATH's list of domains, for a split by topology.
@@ -66,6 +70,7 @@ class BuildOptions:
     searched: int = SEARCHED
     jobs: int = 1
     cluster: str = ""
+    manifest: Path | None = None
 
 
 def build(
@@ -96,11 +101,16 @@ def build(
         DataError: if nothing is found or nothing is kept, or a label column is missing or holds nothing of use.
     """
     options = options or BuildOptions()
+    entries = {} if options.manifest is None else read_manifest(options.manifest)
+    if entries:
+        filters, options = as_listed(filters, options)
     sources = find_sources(folder)
     check_columns(columns, sources[0].columns, str(folder / "index.csv"))
     check_options(sources, options)
     passed_over = dict(skipped_files(folder, sources))
     sources = every_model(sources) if options.reading.models else sources
+    if entries:
+        sources = listed_sources(sources, entries, folder)
     tasks = tasks_of(sources, filters, options)
     try:
         spill = Spill(out / FOLDER, request_of(tasks))
@@ -140,11 +150,11 @@ def tasks_of(sources: Sequence[Source], filters: Filters, options: BuildOptions)
     Raises:
         DataError: if the file of domains cannot be read, or a file has no PDB ID to look its domains up by.
     """
-    if options.domains is None:
+    if options.domains is None and options.manifest is None:
         if options.reading.units == "domain":
             raise DataError("--units domain: no boundaries; give CATH's file by --domains FILE")
         return [Task(source, filters, options.reading) for source in sources]
-    domains = read_domains(options.domains)
+    domains = boundaries_of(options)
     tasks = []
     for source in sources:
         pdb = (source.facts.get("pdb") or pdb_id_of(source.id)).lower()
@@ -152,6 +162,34 @@ def tasks_of(sources: Sequence[Source], filters: Filters, options: BuildOptions)
             raise DataError(f"{source.path}: no PDB ID for its domains; begin its name with one, or give a column pdb")
         tasks.append(Task(source, filters, options.reading, pdb, tuple(domains.get(pdb, ()))))
     return tasks
+
+
+def boundaries_of(options: BuildOptions) -> dict[str, list[Domain]]:
+    """Domains by PDB ID: of a manifest of public IDs, or of a boundaries file."""
+    if options.manifest is not None:
+        return domains_of(read_manifest(options.manifest).values())
+    assert options.domains is not None
+    return read_domains(options.domains)
+
+
+def as_listed(filters: Filters, options: BuildOptions) -> tuple[Filters, BuildOptions]:
+    """Filters and options by which the residues that a manifest lists become items as they are."""
+    alone = replace(filters, min_length=3, max_length=ANY_LENGTH, max_coil=1.0, rg_percentile=100.0, crops=0)
+    alone = replace(alone, max_resolution=ANY_RESOLUTION)
+    return alone, replace(options, reading=replace(options.reading, units="domain"))
+
+
+def listed_sources(sources: Sequence[Source], entries: Mapping[str, Entry], folder: Path) -> list[Source]:
+    """The files of the PDB entries that a manifest lists.
+
+    Raises:
+        DataError: if there is none.
+    """
+    wanted = {entry.domain.pdb for entry in entries.values()}
+    found = [source for source in sources if (source.facts.get("pdb") or pdb_id_of(source.id)).lower() in wanted]
+    if not found:
+        raise DataError(f"{folder}: has no file of the manifest's {len(wanted)} PDB entries; download them first")
+    return found
 
 
 def request_of(tasks: Sequence[Task]) -> JSON:
@@ -175,7 +213,7 @@ def read_all(tasks: Sequence[Task], spill: Spill, options: BuildOptions, progres
     done = len(tasks) - len(waiting)
     work = [tasks[k] for k in waiting]
     if options.cluster:
-        require_workers(options.cluster, tasks[0].source.path.parent.absolute(), __version__)
+        require_workers(options.cluster, [tasks[0].source.path.parent.absolute()], {"protgen": __version__})
         work = [replace(task, base=Path.cwd()) for task in work]
     try:
         for outcome in run(read_source, work, jobs=options.jobs, cluster=options.cluster):
@@ -211,6 +249,10 @@ def _assemble(
     split_items(gathered, sources, filters.validation_fraction, options)
     drop_extended(gathered, filters.rg_percentile)
     rows = gathered.rows
+    entries = {} if options.manifest is None else read_manifest(options.manifest)
+    for row in rows:
+        entry = entry_of(row.id, entries)
+        row.split, row.cluster = (entry and entry.split) or row.split, (entry and entry.cluster) or row.cluster
     fields, values = encode_labels(
         columns, [facts[row.unit] for row in rows], [row.id for row in rows], [row.split for row in rows]
     )
@@ -220,11 +262,16 @@ def _assemble(
     settings |= {"clusters": clusters, "split": asdict(options.split)}
     own = options.clustering
     looked_for = LeakageOptions(own.identity, own.coverage, folds=options.folds, searched=options.searched)
-    report = {"leakage": leakage(gathered, looked_for, options.jobs)}
+    report: JSON = {"leakage": leakage(gathered, looked_for, options.jobs)}
     items = Items(spill, rows, values, len(sources))
-    write_store(out, items, gathered.dropped, settings, [AATYPE, *fields], report)
+    if options.manifest is not None:
+        changed = differences(entries, items, gathered.dropped)
+        report["archive"] = {"manifest": options.manifest.name, "entries": len(entries), "changed": changed}
+    more = [CHAIN_INDEX] if several_parts(rows) else []
+    write_store(out, items, gathered.dropped, settings, [AATYPE, *more, *fields], report)
     counts = {"read": len(sources), "kept": len(rows), "dropped": len(gathered.dropped)}
     counts |= {"unreadable": gathered.unreadable, **noticed}
+    counts |= {"archive": report["archive"]} if "archive" in report else {}
     return {**counts, "clusters_on_both_sides": clusters_on_both_sides(rows)}
 
 
@@ -263,8 +310,7 @@ def settle(gathered: Gathered, facts: Sequence[dict[str, str]], options: BuildOp
     related = relatives_of(gathered.chains)
     made = {"program": "index"}
     if not all(row.get("cluster40") for row in facts):
-        sequences = [chain.sequence for chain in gathered.chains]
-        made = join_sequences(related.groups, sequences, options.clustering, options.jobs)
+        made = join_relatives(gathered.chains, related.groups, options)
     labels = related.groups.labels().tolist()
     known: dict[int, str] = {}  # of each group: the first cluster that the index names
     for row, label in zip(facts, labels, strict=True):
@@ -280,6 +326,28 @@ def settle(gathered: Gathered, facts: Sequence[dict[str, str]], options: BuildOp
     for name, original in related.copy_of.items():
         gathered.drop(name, f"same backbone as {original}, moved")
     gathered.rows = kept
+    return made
+
+
+def join_relatives(chains: Sequence[Chain], groups: Groups, options: BuildOptions) -> JSON:
+    """Join chains whose sequences are alike, and complexes that have such chains.
+
+    Args:
+        chains: chains and complexes.
+        groups: of them; changed in place.
+        options: when two sequences are of one cluster.
+
+    Returns:
+        How, for the manifest.
+    """
+    if not any(chain.ends for chain in chains):
+        return join_sequences(groups, [chain.sequence for chain in chains], options.clustering, options.jobs)
+    owners = [k for k, chain in enumerate(chains) for _ in chain.sequences]
+    texts = [text for chain in chains for text in chain.sequences]
+    parts = Groups(len(texts))
+    parts.join_alike([text if len(set(text)) >= LEAST_TYPES else b"" for text in texts])
+    made = join_sequences(parts, texts, options.clustering, options.jobs)
+    join_by_parts(groups, parts, owners)
     return made
 
 
@@ -330,12 +398,12 @@ def drop_extended(gathered: Gathered, percentile: float) -> None:
     """Drop the items that are larger than this percentile of natives of their length.
 
     The measure is natives and not the set itself, so that a set of nothing but globules, or of nothing but rods, is
-    judged as each of its chains would be in any other.
+    judged as each of its chains would be in any other. Complexes are left out: those natives are single chains.
     """
     kept = []
     for row in gathered.rows:
         limit = native_radius(row.facts["length"], percentile)
-        if row.facts["rg"] <= limit:
+        if "chains" in row.facts or row.facts["rg"] <= limit:
             kept.append(row)
         else:
             share = f"{percentile:g} % of natives of {row.facts['length']} residues"

@@ -6,32 +6,56 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from protgen.data.fields import CHAIN_INDEX
 from protgen.data.store import Item, Store
 from protgen.errors import DataError
-from protgen.types import Batch
+from protgen.types import CHAIN_GAP, Batch
 
 
 def collate(items: Sequence[Item]) -> Batch:
     """A padded batch with the mask and all fields of the items.
 
     Fields of residues are (b, l, ...) and zero beyond the end of a chain: `atoms` (b, l, 4, 3) float32 Å, `labels`
-    (b, l) uint8. Fields of chains are (b, ...).
+    (b, l) uint8. Fields of chains are (b, ...). Between two chains or segments of an item lie `CHAIN_GAP` positions
+    that are no residues, as between the chains of an assembly that is sampled; `chain_index` (b, l) has a number there
+    too, and beyond the end.
     """
-    lengths = [len(item.atoms) for item in items]
-    mask = torch.zeros(len(items), max(lengths), dtype=torch.bool)
-    for row, n in enumerate(lengths):
-        mask[row, :n] = True
+    places = [places_of(item) for item in items]
+    mask = torch.zeros(len(items), max(int(own[-1]) + 1 for own in places), dtype=torch.bool)
+    for row, own in enumerate(places):
+        mask[row, torch.from_numpy(own)] = True
     held = [item.per_residue for item in items]
-    arrays = {name: padded([fields[name] for fields in held], mask.shape[1]) for name in held[0]}
+    arrays = {name: padded([fields[name] for fields in held], mask.shape[1], places) for name in held[0]}
+    if CHAIN_INDEX.name in arrays:
+        arrays[CHAIN_INDEX.name] = arrays[CHAIN_INDEX.name].cummax(dim=1).values
     arrays |= {name: torch.from_numpy(np.stack([item.chain[name] for item in items])) for name in items[0].chain}
     return Batch(arrays, mask)
 
 
-def padded(parts: Sequence[np.ndarray], length: int) -> Tensor:
-    """Arrays (l, ...) of several chains as one tensor (b, length, ...), zero where a chain has ended."""
+def has_parts(batch: Batch) -> bool:
+    """Whether examples of a batch may have several chains or segments."""
+    own = batch.arrays.get(CHAIN_INDEX.name)
+    return own is not None and own.shape == batch.mask.shape
+
+
+def places_of(item: Item) -> np.ndarray:
+    """(l,) position of each residue of an item in a batch, with the gaps between its chains or segments."""
+    index = np.arange(len(item.atoms))
+    own = item.residue.get(CHAIN_INDEX.name)
+    return index if own is None else index + CHAIN_GAP * np.asarray(own, dtype=int)
+
+
+def padded(parts: Sequence[np.ndarray], length: int, places: Sequence[np.ndarray] | None = None) -> Tensor:
+    """Arrays (l, ...) of several chains as one tensor (b, length, ...), zero where there is no residue.
+
+    Args:
+        parts: of each chain.
+        length: of the tensor.
+        places: of the residues of each; the first ones where it is None.
+    """
     joined = np.zeros((len(parts), length, *parts[0].shape[1:]), dtype=parts[0].dtype)
     for row, part in enumerate(parts):
-        joined[row, : len(part)] = part
+        joined[row, slice(len(part)) if places is None else places[row]] = part
     return torch.from_numpy(joined)
 
 

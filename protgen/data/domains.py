@@ -101,8 +101,19 @@ def _of_domain(words: Sequence[str]) -> Domain:
     """The domain of a line of choppings."""
     if not (_NAME.fullmatch(words[0]) and len(words[0]) == 7):
         raise ValueError(f"{words[0][:20]!r} is no domain")
+    chain, segments = segments_in(words[-1])
+    code = next((word for word in words[1:-1] if _CODE.fullmatch(word)), "")
+    return Domain(words[0], chain, segments, code)
+
+
+def segments_in(text: str) -> tuple[str, tuple[tuple[Place, Place], ...]]:
+    """The chain and the segments of a text such as `1-87:A,146-243:A`.
+
+    Raises:
+        ValueError: if it cannot be read, or names several chains.
+    """
     segments, chains = [], set()
-    for part in words[-1].split(","):
+    for part in text.split(","):
         found = _RANGE.fullmatch(part)
         if not found:
             raise ValueError(f"{part[:20]!r} is no range of residues such as 1-87:A")
@@ -110,9 +121,8 @@ def _of_domain(words: Sequence[str]) -> Domain:
         segments.append(((int(first), code or ""), (int(last), last_code or "")))
         chains.add(chain)
     if len(chains) > 1:
-        raise ValueError(f"{words[0]} is of several chains")
-    code = next((word for word in words[1:-1] if _CODE.fullmatch(word)), "")
-    return Domain(words[0], chains.pop(), tuple(segments), code)
+        raise ValueError(f"{text[:40]} is of several chains")
+    return chains.pop(), tuple(segments)
 
 
 def read_topologies(path: Path) -> dict[str, str]:
@@ -154,7 +164,12 @@ def pdb_id_of(name: str) -> str:
 
 
 def residues_of(domain: Domain, protein: Protein) -> np.ndarray:
-    """(l,) bool; the residues of a protein that are of a domain. Ends that were not seen are passed over.
+    """(l,) bool; the residues of a protein that are of a domain; arguments as of `segments_of`."""
+    return segments_of(domain, protein) >= 0
+
+
+def segments_of(domain: Domain, protein: Protein) -> np.ndarray:
+    """(l,) which segment of a domain each residue is of; -1 for none. Ends that were not seen are passed over.
 
     Args:
         domain: the domain.
@@ -163,12 +178,12 @@ def residues_of(domain: Domain, protein: Protein) -> np.ndarray:
     own = protein.chain_ids == domain.chain
     if domain.chain == BLANK and not own.any() and len(protein.chains) == 1:
         own = np.ones(protein.length, dtype=bool)
-    inside = np.zeros(protein.length, dtype=bool)
+    inside = np.full(protein.length, -1)
     index = np.flatnonzero(own)
     places = list(zip(protein.residue_numbers[index].tolist(), protein.insertion_codes[index].tolist(), strict=True))
-    for first, last in domain.segments:
+    for number, (first, last) in enumerate(domain.segments):
         start, stop = _at_or_after(places, first), _at_or_before(places, last)
-        inside[index[start : stop + 1]] = True
+        inside[index[start : stop + 1]] = number
     return inside
 
 

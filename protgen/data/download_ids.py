@@ -19,6 +19,7 @@ _SHAPES = tuple(
         r"([0-9][A-Za-z0-9]{3})[A-Za-z0-9][0-9]{2}",  # CATH: 1oaiA00
         r"([0-9][A-Za-z0-9]{3})[A-Za-z0-9]{0,4}",  # PISCES: 1A0IA; plain: 1a0i
         r"([0-9][A-Za-z0-9]{3})[_.:-][A-Za-z0-9-]{1,8}",  # 1a0i_A, 1A0I.A
+        r"([0-9][A-Za-z0-9]{3})_[A-Za-z0-9]{1,4}_[A-Za-z0-9-]{1,20}",  # our manifests: 1us0_A_72-183
     )
 )
 _HEADERS = ("PDBCHAIN", "IDS", "PDB", "ID", "FILE")  # first words of the line that names the columns
@@ -44,8 +45,8 @@ def parse_id(text: str) -> Id | None:
     """An entry as it is written: a PDB ID with or without a chain or domain, or an AlphaFold DB ID; None for neither.
 
     Examples:
-        >>> [parse_id(text).name for text in ("1ABC", "1a0i_A", "d1ux8a_", "1oaiA00", "AF-P00520-F1")]
-        ['1abc', '1a0i', '1ux8', '1oai', 'P00520']
+        >>> [parse_id(text).name for text in ("1ABC", "1a0i_A", "d1ux8a_", "1us0_A_72-183", "AF-P00520-F1")]
+        ['1abc', '1a0i', '1ux8', '1us0', 'P00520']
     """
     if _PDB.fullmatch(text):
         return Id("pdb", text.lower())

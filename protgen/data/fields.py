@@ -100,6 +100,10 @@ STRUCTURE = (
     Field("numbers", "residue", "int32", (), "residue numbers of the file"),
 )  # fields of every store
 AATYPE = Field("aatype", "residue", "uint8", (), "residue type: its place in ARNDCQEGHILKMFPSTWYV; 20 unknown")
+CHAIN_INDEX = Field(
+    "chain_index", "residue", "uint8", (), "chain or segment of the item, from 0 and ascending: two are not bonded"
+)  # of stores with items of several chains or segments alone
+MOST_PARTS = 64  # chains or segments of an item
 RESERVED = ("offsets", "mask")  # names of other arrays of stores and batches
 
 

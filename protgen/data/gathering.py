@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from protgen.data.fields import AATYPE
+from protgen.data.fields import AATYPE, CHAIN_INDEX
 from protgen.data.reading import Reading
 from protgen.data.relatives import Chain
 from protgen.data.spill import Spill
@@ -98,12 +98,15 @@ def gather(spill: Spill, n: int) -> Gathered:
                 found.names.append(piece.chain)
                 found.topologies.append(piece.topologies)
                 lengths.append(len(piece.atoms))
-                sequences.append((name, piece.aatype.tobytes()))
+                ends = np.flatnonzero(np.diff(piece.parts)) + 1 if "chains" in piece.windows[0].facts else ()
+                sequences.append((name, piece.aatype.tobytes(), tuple(int(end) for end in ends)))
                 file.write(piece.atoms[:, CA].tobytes())
     if lengths:
         ca = np.asarray(np.memmap(path, np.float32, "r")).reshape(-1, 3)
         ends = np.cumsum([0, *lengths]).tolist()
-        found.chains = [Chain(name, ca[ends[k] : ends[k + 1]], text) for k, (name, text) in enumerate(sequences)]
+        found.chains = [
+            Chain(name, ca[ends[k] : ends[k + 1]], text, inner) for k, (name, text, inner) in enumerate(sequences)
+        ]
     return found
 
 
@@ -132,14 +135,26 @@ class Items:
         of_source: dict[int, list[int]] = {}
         for k, row in enumerate(self._rows):
             of_source.setdefault(row.source, []).append(k)
+        several = several_parts(self._rows)
         for source, reading in enumerate(self._spill.readings(self._n)):
             for k in of_source.get(source, []):
                 chain = {name: values[k] for name, values in self._values.items()}
-                yield replace(item_of(reading, self._rows[k]), chain=chain)
+                yield replace(item_of(reading, self._rows[k], several), chain=chain)
 
 
-def item_of(reading: Reading, row: Row) -> Item:
-    """The item of a row."""
+def several_parts(rows: Sequence[Row]) -> bool:
+    """Whether an item has several chains or segments."""
+    return any("parts" in row.facts for row in rows)
+
+
+def item_of(reading: Reading, row: Row, several: bool = False) -> Item:
+    """The item of a row.
+
+    Args:
+        reading: of its source.
+        row: where it lies there.
+        several: whether the store says which part each residue is of.
+    """
     piece = reading.pieces[row.piece]
     window = piece.windows[row.window]
     span = slice(window.start, window.stop)
@@ -151,5 +166,5 @@ def item_of(reading: Reading, row: Row) -> Item:
         split=row.split,
         cluster=row.cluster,
         facts=row.facts,
-        residue={AATYPE.name: piece.aatype[span]},
+        residue={AATYPE.name: piece.aatype[span]} | ({CHAIN_INDEX.name: piece.parts[span]} if several else {}),
     )

@@ -90,16 +90,28 @@ def _by_sequence(
     gathered: Gathered, held_out: Sequence[Row], train: Sequence[Row], options: LeakageOptions, jobs: int
 ) -> JSON:
     """The pair of highest identity, and how many held-out items have one above the threshold."""
-    texts = [[gathered.chains[row.unit].sequence[row.start : row.stop] for row in rows] for rows in (held_out, train)]
-    found = matches(texts[0], texts[1], identity=0.0, coverage=options.coverage, jobs=jobs)
-    over = {match.first for match in found if match.identity >= options.identity}
+    (ours, owners), (theirs, other_owners) = (_sequences(gathered, rows) for rows in (held_out, train))
+    found = matches(ours, theirs, identity=0.0, coverage=options.coverage, jobs=jobs)
+    over = {owners[match.first] for match in found if match.identity >= options.identity}
     report: JSON = {"threshold": options.identity, "coverage": options.coverage, "items_over": len(over)}
     report["held_out"] = not over
     if found:
         best = max(found, key=lambda match: (match.identity, -match.first, -match.second))
         pair = {"identity": round(best.identity, 4), "covered": round(best.coverage, 4)}
-        report["closest"] = {"item": held_out[best.first].id, "training_item": train[best.second].id, **pair}
+        items = {"item": held_out[owners[best.first]].id, "training_item": train[other_owners[best.second]].id}
+        report["closest"] = {**items, **pair}
     return report
+
+
+def _sequences(gathered: Gathered, rows: Sequence[Row]) -> tuple[list[bytes], list[int]]:
+    """The sequences of rows, of a complex that of each chain, and the row that each is of."""
+    texts, owners = [], []
+    for k, row in enumerate(rows):
+        chain = gathered.chains[row.unit]
+        own = chain.sequences if chain.ends else [chain.sequence[row.start : row.stop]]
+        texts += own
+        owners += [k] * len(own)
+    return texts, owners
 
 
 def _by_fold(gathered: Gathered, held_out: Sequence[Row], train: Sequence[Row], options: LeakageOptions) -> JSON:

@@ -70,6 +70,7 @@ class Piece:
         windows: the items.
         digest: of the coordinates, by which the same file given twice is known.
         topologies: CATH codes C.A.T that are known of it.
+        parts: (l,) uint8 number of the part of each residue: 0 where there is one.
     """
 
     id: str
@@ -79,6 +80,7 @@ class Piece:
     aatype: np.ndarray
     windows: tuple[Window, ...]
     digest: str
+    parts: np.ndarray
     topologies: tuple[str, ...] = ()
 
 
@@ -119,7 +121,7 @@ def read_source(task: Task) -> Reading:
         reason = f"resolution {resolution} > {task.filters.max_resolution} Å"
         return Reading((), (_drop(source.id, reason),), warnings=codes)
     units, dropped = units_of(source.id, protein, options.units, task.domains, task.pdb)
-    if options.units == "chain" and not options.chain:
+    if options.units in ("chain", "complex") and not options.chain:
         dropped += [_drop(f"{source.id}_{chain}", f"no protein: {kind}") for chain, kind in result.other_chains.items()]
     pieces: list[Piece] = []
     for group in copies_of(units):
@@ -136,7 +138,7 @@ def _read_group(group: list[Unit], filters: Filters, pieces: list[Piece], droppe
         if kept:
             dropped.append(_drop(unit.id, f"copy of {kept} in the same file"))
             continue
-        windows, reason = windows_of(unit.id, unit.protein, filters)
+        windows, reason = windows_of(unit.id, unit.protein, filters, unit.parts)
         if windows:
             kept = unit.id
             pieces.append(_piece(unit, windows))
@@ -154,8 +156,17 @@ def _piece(unit: Unit, windows: list[Window]) -> Piece:
         residue_types(whole.residue_names),
         tuple(windows),
         hashlib.sha256(np.round(unit.protein.backbone, 2).tobytes()).hexdigest(),
+        _parts(unit),
         unit.topologies,
     )
+
+
+def _parts(unit: Unit) -> np.ndarray:
+    """(l,) uint8 part of each complete residue of a unit, none passed over."""
+    whole = np.asarray(unit.protein.mask[:, :4].all(axis=1))
+    if unit.parts is None:
+        return np.zeros(int(whole.sum()), np.uint8)
+    return np.unique(unit.parts[whole], return_inverse=True)[1].astype(np.uint8)
 
 
 def _drop(name: str, reason: str) -> "JSON":

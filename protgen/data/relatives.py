@@ -24,17 +24,24 @@ _PAIRS = 256  # superposed at a time
 
 @dataclass(frozen=True)
 class Chain:
-    """A chain that others are compared with.
+    """A chain that others are compared with, or the chains of a complex.
 
     Attributes:
         id: of its source.
         ca: (l, 3) float32, Å.
         sequence: a byte a residue.
+        ends: where the chains of a complex end, but for the last.
     """
 
     id: str
     ca: np.ndarray
     sequence: bytes
+    ends: tuple[int, ...] = ()
+
+    @property
+    def sequences(self) -> list[bytes]:
+        """That of each chain."""
+        return [self.sequence[a:b] for a, b in zip((0, *self.ends), (*self.ends, len(self.sequence)), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,18 @@ def relatives_of(chains: Sequence[Chain]) -> Relatives:
             ca = np.stack([chains[k].ca for k in members]).astype(np.float64)
             _join_near(ca, np.array(members), groups, copies)
     return Relatives(groups, {chains[k].id: chains[first].id for k, first in copies.items()})
+
+
+def join_by_parts(groups: Groups, parts: Groups, owners: Sequence[int]) -> None:
+    """Join what has chains that belong together.
+
+    Args:
+        groups: of chains and complexes; changed in place.
+        parts: of their chains.
+        owners: number of the chain or complex that each is of.
+    """
+    for part, first in enumerate(parts.labels().tolist()):
+        groups.join(owners[first], owners[part])
 
 
 def _join_near(ca: np.ndarray, members: np.ndarray, groups: Groups, copies: dict[int, int]) -> None:

@@ -28,6 +28,7 @@ FOLDER = ".building"  # in the store's folder
 REQUEST = "request.json"
 SEGMENT = 128  # sources whose readings are written together: about a MB
 SECONDS = 20.0  # after which they are written in any case
+PER_RESIDUE = ("atoms", "numbers", "aatype", "parts")
 _CACHED = 8  # segments held for reading: with several processes, neighbours in order lie in a few
 
 
@@ -137,6 +138,7 @@ def _packed(readings: Mapping[int, Reading]) -> dict[str, np.ndarray]:
         "atoms": np.concatenate([np.zeros((0, 4, 3), np.float32), *(piece.atoms for piece in pieces)]),
         "numbers": np.concatenate([np.zeros(0, np.int32), *(piece.numbers for piece in pieces)]),
         "aatype": np.concatenate([np.zeros(0, np.uint8), *(piece.aatype for piece in pieces)]),
+        "parts": np.concatenate([np.zeros(0, np.uint8), *(piece.parts for piece in pieces)]),
         "labels": np.concatenate([np.zeros(0, np.uint8), *(window.labels for window in windows)]),
     }
 
@@ -160,8 +162,8 @@ def _unpacked(arrays: Mapping[str, np.ndarray]) -> dict[int, Reading]:
         for held in entry["pieces"]:
             stop = residue + held["length"]
             windows, label = _windows(held["windows"], arrays["labels"], label)
-            atoms, numbers, aatype = (arrays[name][residue:stop] for name in ("atoms", "numbers", "aatype"))
-            whole = Piece(held["id"], held["chain"], atoms, numbers, aatype, windows, held["digest"])
+            atoms, numbers, aatype, parts = (arrays[name][residue:stop] for name in PER_RESIDUE)
+            whole = Piece(held["id"], held["chain"], atoms, numbers, aatype, windows, held["digest"], parts)
             pieces.append(replace(whole, topologies=tuple(held["topologies"])))
             residue = stop
         found[int(entry["index"])] = Reading(

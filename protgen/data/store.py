@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from protgen.atomic import move_folder, replacing, sync, write_text
-from protgen.data.fields import STRUCTURE, Field
+from protgen.data.fields import CHAIN_INDEX, STRUCTURE, Field
 from protgen.data.store_checks import check_manifest, check_offsets, check_values
 from protgen.documents import finite, read_json
 from protgen.errors import DataError
@@ -29,7 +29,8 @@ from protgen.integrity import damage, fingerprints, sealed
 from protgen.types import JSON
 
 VERSION = 3
-READABLE = (1, 2, 3)  # 1 declares no fields: theirs are those of every structure; neither 1 nor 2 has checksums
+OF_PARTS = 4  # of stores with items of several chains or segments, which code of version 3 would take for one chain
+READABLE = (1, 2, 3, 4)  # 1 declares no fields: theirs are those of every structure; neither 1 nor 2 has checksums
 MANIFEST = "manifest.json"
 MOST_BYTES = 2_000_000_000  # of a manifest: one of 200,000 chains takes 50 MB
 
@@ -102,7 +103,7 @@ def write_store(
         folder.mkdir(parents=True, exist_ok=True)
         name, files = write_arrays(folder, items, declared, offsets)
         manifest = {
-            "version": VERSION,
+            "version": OF_PARTS if CHAIN_INDEX in declared else VERSION,
             "arrays": name,
             "settings": settings,
             "fields": [own.to_json() for own in declared],
@@ -242,7 +243,7 @@ class Store:
         version = self.manifest.get("version")
         if version not in READABLE:
             raise DataError(
-                f"{self.folder}: store version {version}, this code reads 1 to {VERSION}; build the store again"
+                f"{self.folder}: store version {version}, this code reads 1 to {READABLE[-1]}; build the store again"
             )
         check_manifest(self.manifest, version, str(self.folder))
         declared = [Field.from_json(plain, str(folder)) for plain in self.manifest.get("fields", [])] or STRUCTURE
@@ -272,6 +273,11 @@ class Store:
     def lengths(self) -> np.ndarray:
         """(n,) residues of each item."""
         return np.diff(self.offsets)
+
+    @property
+    def of_parts(self) -> bool:
+        """Whether items have several chains or segments: field `chain_index`."""
+        return CHAIN_INDEX.name in self.fields and bool(self.manifest.get("version") == OF_PARTS)
 
     def indices(self, split: str) -> np.ndarray:
         """Indices of the items of a split."""

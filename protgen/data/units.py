@@ -1,4 +1,7 @@
-"""The units of a file that become items: its protein chains, its domains, or the file as it is.
+"""The units of a file that become items: its protein chains, its domains, all chains together, or the file as it is.
+
+A complex is the protein chains of a file that are no peptides, two or more, each of which touches another. It and a
+domain of several segments are items of several parts, which are not bonded to each other.
 
 Copies of one chain in a file, the subunits of a homo-oligomer, differ by the noise of the crystal alone; sets of single
 chains hold one of them. So of copies the first that passes the filters is kept, the most complete one first, and the
@@ -10,15 +13,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from scipy.spatial import KDTree
 
-from protgen.data.domains import Domain, residues_of
-from protgen.structure.protein import Protein
+from protgen.data.domains import Domain, segments_of
+from protgen.data.fields import MOST_PARTS
+from protgen.structure.links import links
+from protgen.structure.protein import CA, Protein
 
 if TYPE_CHECKING:
     from protgen.types import JSON
 
-Kind = Literal["chain", "file", "domain"]
-KINDS: tuple[Kind, ...] = ("chain", "file", "domain")
+Kind = Literal["chain", "file", "domain", "complex"]
+KINDS: tuple[Kind, ...] = ("chain", "file", "domain", "complex")
+PEPTIDE = 20  # residues; a shorter chain is called a peptide
+TOUCH = 8.0  # Å, CA-CA: chains with such a pair touch
 SHARED = 0.8  # of the shorter chain's residues have their number in both
 AGREEING = 0.95  # of these have one name: a few are modified or unknown in one copy
 LEAST_TYPES = 8  # of amino acids in a sequence that says something: designs are all glycine
@@ -33,12 +41,14 @@ class Unit:
         chain: name of the chain.
         protein: its residues.
         topologies: CATH codes C.A.T that are known of it.
+        parts: (l,) number of the part that each residue is of, from 0 and ascending; None where there is one.
     """
 
     id: str
     chain: str
     protein: Protein
     topologies: tuple[str, ...] = ()
+    parts: np.ndarray | None = None
 
 
 def units_of(
@@ -55,6 +65,8 @@ def units_of(
     """
     if kind == "file":
         return [Unit(name, ",".join(protein.chains), protein)], []
+    if kind == "complex":
+        return _complex_of(name, protein)
     chains = [
         Unit(name if len(protein.chains) == 1 else f"{name}_{chain}", chain, protein.select(protein.chain_ids == chain))
         for chain in protein.chains
@@ -70,16 +82,68 @@ def units_of(
     return found, dropped
 
 
+def _complex_of(name: str, protein: Protein) -> "tuple[list[Unit], list[JSON]]":
+    """The chains of a file as one unit; none, and the reason, where they are no complex."""
+    lengths = {chain: int((protein.chain_ids == chain).sum()) for chain in protein.chains}
+    kept = [chain for chain in protein.chains if lengths[chain] >= PEPTIDE]
+    dropped = [
+        {"id": f"{name}_{chain}", "reason": f"peptide, length {lengths[chain]} < {PEPTIDE}"}
+        for chain in protein.chains
+        if chain not in kept
+    ]
+    reason = ""
+    if len(kept) < 2:
+        reason = f"too few chains: {len(kept)} of {PEPTIDE} residues or more; a complex has two"
+    elif len(kept) > MOST_PARTS:
+        reason = f"{len(kept)} chains > {MOST_PARTS}"
+    else:
+        alone = _untouched(protein, kept)
+        reason = f"chain {alone} touches none of the others before it (CA within {TOUCH:g} Å)" if alone else ""
+    if reason:
+        return [], [*dropped, {"id": name, "reason": reason}]
+    own = protein.select(np.isin(protein.chain_ids, kept))
+    parts = np.array([kept.index(chain) for chain in own.chain_ids.tolist()])
+    return [Unit(name, ",".join(kept), own, (), parts)], dropped
+
+
+def _untouched(protein: Protein, chains: Sequence[str]) -> str:
+    """The first chain that no path of touching chains leads to from the first; "" if there is none."""
+    traces = {chain: protein.atoms[(protein.chain_ids == chain) & protein.mask[:, CA], CA] for chain in chains}
+    trees = {chain: KDTree(trace) for chain, trace in traces.items() if len(trace)}
+    reached, ahead = {chains[0]}, [chains[0]]
+    while ahead:
+        here = trees.get(ahead.pop())
+        for chain, tree in trees.items():
+            if here is not None and chain not in reached and here.count_neighbors(tree, TOUCH):
+                reached.add(chain)
+                ahead.append(chain)
+    return next((chain for chain in chains if chain not in reached), "")
+
+
 def _domains_of(unit: Unit, name: str, domains: Sequence[Domain], pdb: str) -> list[Unit]:
     """The domains of a chain."""
     found = []
     for domain in domains:
-        inside = residues_of(domain, unit.protein)
+        segment = segments_of(domain, unit.protein)
+        inside = segment >= 0
         if inside.any():
             own = domain.id if name.lower() in (pdb, f"pdb{pdb}") else f"{name}_{domain.id}"
             topology = ".".join(domain.superfamily.split(".")[:3])
-            found.append(Unit(own, unit.chain, unit.protein.select(inside), (topology,) if topology else ()))
+            cut = unit.protein.select(inside)
+            known = (topology,) if topology else ()
+            found.append(Unit(own, unit.chain, cut, known, _pieces(cut, segment[inside])))
     return found
+
+
+def _pieces(protein: Protein, segment: np.ndarray) -> np.ndarray | None:
+    """(l,) number of the piece of each residue: segments of a domain that are bonded are one; None for one piece.
+
+    Args:
+        protein: the domain.
+        segment: (l,) of each residue.
+    """
+    apart = (segment[1:] != segment[:-1]) & links(protein).broken
+    return np.concatenate([[0], np.cumsum(apart)]) if 0 < apart.sum() < MOST_PARTS else None
 
 
 def copies_of(units: Sequence[Unit]) -> list[list[Unit]]:

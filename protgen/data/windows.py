@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from protgen.data.crops import compact_crops
+from protgen.data.units import PEPTIDE
 from protgen.structure.dssp import dssp, to_labels
 from protgen.structure.links import links
 from protgen.structure.protein import CA, Protein
@@ -16,8 +17,6 @@ from protgen.structure.trace import radius_of_gyration
 
 if TYPE_CHECKING:
     from protgen.types import JSON
-
-PEPTIDE = 20  # residues; a shorter chain is called a peptide
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,8 @@ class Window:
     Attributes:
         start, stop: among the complete residues of the chain.
         labels: (stop - start,) uint8 secondary structure.
-        facts: for the manifest: length, rg, helix, strand, resolution.
+        facts: for the manifest: length, rg, helix, strand, resolution; of several parts their number too, and of a
+            complex the names of its chains.
     """
 
     start: int
@@ -59,19 +59,25 @@ class Window:
     facts: "JSON"
 
 
-def windows_of(name: str, protein: Protein, filters: Filters) -> tuple[list[Window], str]:
+def windows_of(
+    name: str, protein: Protein, filters: Filters, parts: np.ndarray | None = None
+) -> tuple[list[Window], str]:
     """The stretches of a chain that pass the filters, and the reason where there are none.
 
     Args:
         name: of the chain, from which the order of crop lengths is drawn.
         protein: the chain as it was read.
         filters: what to keep.
+        parts: (l,) number of the part of each residue; None for one chain.
     """
-    stretches, reason = stretches_of(name, protein, filters)
+    stretches, reason = stretches_of(name, protein, filters, parts)
+    own = None if parts is None else parts[np.asarray(protein.mask[:, :4].all(axis=1))]
     protein = complete_residues(protein)
     found = []
     for start, stop in stretches:
         window = window_of(protein, start, stop)
+        if own is not None:
+            window.facts.update(parts_in_words(protein, own))
         coil = float((window.labels == 0).mean())
         if coil > filters.max_coil:
             reason = f"coil {coil:.2f} > {filters.max_coil}"
@@ -80,26 +86,40 @@ def windows_of(name: str, protein: Protein, filters: Filters) -> tuple[list[Wind
     return found, "" if found else reason
 
 
-def stretches_of(name: str, protein: Protein, filters: Filters) -> tuple[list[tuple[int, int]], str]:
+def parts_in_words(protein: Protein, parts: np.ndarray) -> "JSON":
+    """Of an item of several parts: how many there are, and the names of its chains where they are chains."""
+    count = len(np.unique(parts))
+    chains = {"chains": list(protein.chains)} if len(protein.chains) > 1 else {}
+    return {"parts": count, **chains} if count > 1 else {}
+
+
+def stretches_of(
+    name: str, protein: Protein, filters: Filters, parts: np.ndarray | None = None
+) -> tuple[list[tuple[int, int]], str]:
     """The stretches (start, stop) of a chain's complete residues to keep, or none and the reason.
 
-    A chain that is short enough is kept whole; a longer one gives compact crops.
+    A chain that is short enough is kept whole; a longer one gives compact crops. What has several parts is whole or
+    nothing.
 
     Args:
         name: of the chain.
         protein: the chain as it was read.
         filters: what to keep.
+        parts: (l,) number of the part of each residue; None for one chain.
     """
     if protein.length < filters.min_length:
         kind = "peptide, " if protein.length < PEPTIDE else ""
         return [], f"{kind}length {protein.length} < {filters.min_length}"
+    inside = None if parts is None else joined(protein, parts)
     protein = complete_residues(protein)
     backbone = protein.backbone.astype(np.float32)
     if len(backbone) < filters.min_length:
         return [], f"length {len(backbone)} < {filters.min_length} without incomplete residues"
-    if len(protein.chains) > 1:
+    if inside is not None and len(backbone) > filters.max_length:
+        return [], f"length {len(backbone)} > {filters.max_length}; items of several chains or segments are not cropped"
+    if inside is None and len(protein.chains) > 1:
         return [], f"{len(protein.chains)} chains in one unit; take them apart (--units chain), or name one (--chain)"
-    breaks = links(protein).broken
+    breaks = links(protein).broken if inside is None else links(protein).broken & inside
     if len(backbone) <= filters.max_length:
         return ([], f"{int(breaks.sum())} chain breaks") if breaks.any() else ([(0, len(backbone))], "")
     lengths = crop_lengths(name, filters)
@@ -107,6 +127,12 @@ def stretches_of(name: str, protein: Protein, filters: Filters) -> tuple[list[tu
     if windows:
         return windows, ""
     return [], f"length {len(backbone)} > {filters.max_length}" + (", no compact crop" if filters.crops else "")
+
+
+def joined(protein: Protein, parts: np.ndarray) -> np.ndarray:
+    """(n - 1,) whether two consecutive complete residues are of one part."""
+    own = parts[np.asarray(protein.mask[:, :4].all(axis=1))]
+    return own[1:] == own[:-1]
 
 
 def window_of(protein: Protein, start: int, stop: int) -> Window:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from protgen.data.store import Store
+from protgen.data.fields import CHAIN_INDEX
+from protgen.data.store import Item, Store
 from protgen.documents import read_table
 from protgen.errors import ProtgenError, UsageError
 from protgen.evaluation.collect import collect_files, skipped_files
@@ -110,9 +111,16 @@ def _found(name: str | os.PathLike[str]) -> Path:
 def _of_store(path: Path, title: str) -> Reference:
     store = Store(path)
     items = [store[i] for i in range(len(store))]
-    proteins = [Protein.from_backbone(np.array(item.atoms, dtype=float), name=item.id) for item in items]
+    proteins = [_protein(item) for item in items]
     splits = [item.split for item in items]
     return Reference(title, [item.id for item in items], splits, proteins, len(items), training=TRAIN in splits)
+
+
+def _protein(item: Item) -> Protein:
+    """The structure of an item; its parts, if it has several, are chains."""
+    own = item.residue.get(CHAIN_INDEX.name)
+    chains = None if own is None else np.array([f"{k + 1}" for k in own.tolist()])
+    return Protein.from_backbone(np.array(item.atoms, dtype=float), name=item.id, chain_ids=chains)
 
 
 def _notes(path: Path, n_files: int, proteins: Sequence[Protein]) -> tuple[str, ...]:

@@ -25,8 +25,9 @@ CROWDS = (
     (12.0, 24.0),
     (16.0, 50.0),
 )  # Å, within which neighbours are counted, and the unit of their number
-WHOLE = 2048  # residues; in longer structures the distances of a block of residues are made at a time, by memory
-BLOCK = 256
+WHOLE = 2048  # residues; in longer structures a block of residues at a time looks at all others, to bound memory
+PAIRS = 2**19  # distances of a block, as far as that allows
+STRIDE = 32  # rows of a block are a multiple: torch rounds the last numbers of an array in another way than the others
 NODE_FEATURES = 12
 EDGE_FEATURES = len(SPAN) + 3 + 9 + 2 * (len(STEPS) + 1)
 
@@ -122,10 +123,7 @@ def read_geometry(
     Returns:
         Features of residues (b, l, f) and edges (b, l, k, e), the neighbours (b, l, k), and the weight of each edge.
     """
-    length = ca.shape[1]
-    size = length if length <= WHOLE else BLOCK
-    blocks = [_look_around(ca, mask, place, slice(k, k + size)) for k in range(0, length, size)]
-    distance, near, steps, crowd = (torch.cat(parts, dim=1) for parts in zip(*blocks, strict=True))
+    distance, near, steps, crowd = _surroundings(ca, mask, place)
     weight = torch.where(distance < REACH, 0.5 + 0.5 * torch.cos(torch.pi * distance.clamp(max=REACH) / REACH), 0.0)
     distance = distance.nan_to_num(posinf=2 * REACH)
     frames = local_frames(ca, mask)
@@ -137,6 +135,27 @@ def read_geometry(
     one_hot = nn.functional.one_hot(bins, 2 * (len(STEPS) + 1)).to(ca.dtype)
     edges = torch.cat([radial, local, rotated, one_hot], dim=-1)
     return _residue_features(ca, mask, place, crowd), edges, near, weight
+
+
+def _surroundings(
+    ca: Float[Tensor, "b l 3"], mask: Bool[Tensor, "b l"], place: Int[Tensor, "b l"]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`_look_around` of all residues.
+
+    Each block is copied into its place in the result. Small results kept between the large temporaries of two blocks
+    would hold the freed memory of all of them.
+    """
+    length = ca.shape[1]
+    if length <= WHOLE:
+        return _look_around(ca, mask, place, slice(0, length))
+    wide, some = (len(ca), length, NEIGHBOURS), (len(ca), length, len(CROWDS))
+    whole = ca.new_empty(wide), place.new_empty(wide), place.new_empty(wide), ca.new_empty(some)
+    size = STRIDE * max(1, PAIRS // length // STRIDE)
+    for first in range(0, length, size):
+        rows = slice(first, first + size)
+        for target, part in zip(whole, _look_around(ca, mask, place, rows), strict=True):
+            target[:, rows] = part
+    return whole
 
 
 def _look_around(

@@ -18,7 +18,8 @@ import torch
 from torch import Generator
 
 from protgen.conditions.fractions import Fractions
-from protgen.data.store import Store
+from protgen.data.fields import CHAIN_INDEX
+from protgen.data.store import Item, Store
 from protgen.errors import CheckpointError
 from protgen.metrics.reference_data import typical_radius_of_gyration
 from protgen.models.files import load_json
@@ -192,7 +193,13 @@ def fit_store(store: Store) -> BlueprintPrior:
         xyz = np.asarray(item.atoms, float)[:, 1]  # CA
         ratio = radius_of_gyration(xyz) / typical_radius_of_gyration(len(xyz))
         compact += [i] if abs(ratio - 1) <= COMPACT else []
-    return fit_blueprints([to_string(store[i].labels) for i in compact or rows])
+    return fit_blueprints([to_string(own) for i in compact or rows for own in _labels(store[i])])
+
+
+def _labels(item: Item) -> list[np.ndarray]:
+    """Secondary structure of each chain or segment of an item."""
+    own = item.residue.get(CHAIN_INDEX.name)
+    return [item.labels] if own is None else np.split(item.labels, np.flatnonzero(np.diff(own)) + 1)
 
 
 def longest_fraction(codes: str) -> float:

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 import torch
 
 from protgen import registry
+from protgen.conditions.embedding import ConditionEmbedding
 from protgen.encoders.base import Encoder
 from protgen.errors import ConfigError
-from protgen.families.base import ClosedFormFamily
+from protgen.families.base import ClosedFormFamily, Family, IterativeFamily
+from protgen.spaces.atoms import ResidueFrames
 from protgen.spaces.base import Space
 from protgen.spaces.capabilities import context_before, lacking
 
@@ -37,6 +39,31 @@ def require_fit(space: Space, networks: Mapping[str, Encoder], family: str) -> N
                 f"the {part} reads {' and '.join(network.reads)}, and points of {type(space).__name__} have "
                 f"{' and '.join(readable)}; use {' or '.join(able(readable))}"
             )
+
+
+def require_several_chains(family: Family, conditions: ConditionEmbedding, where: str) -> None:
+    """Refuse to train what would take two chains for bonded on examples of several chains or segments.
+
+    Args:
+        family: with its encoder and its space.
+        conditions: that it learns.
+        where: what has such examples.
+
+    Raises:
+        ConfigError: with the reason, and what to use instead.
+    """
+    space, of_one = family.space, conditions.of_one_chain()
+    if not isinstance(family, IterativeFamily) or not isinstance(space, ResidueFrames):
+        reason = f"{type(family).__name__} over {type(space).__name__} knows one chain; use flow_matching or diffusion "
+        reason += "over backbone"
+    elif not family.encoder.tells_chains_apart:
+        reason = f"the encoder {type(family.encoder).__name__} does not tell chains apart; use frame_attention or "
+        reason += "frame_transformer"
+    elif of_one:
+        reason = f"the condition {of_one[0]} counts along one chain; leave it out of `conditions.names`"
+    else:
+        return
+    raise ConfigError(f"{where} has items of several chains or segments, and {reason}; or build it without such items")
 
 
 def fields_of(space: Space, context: bool) -> list[str]:

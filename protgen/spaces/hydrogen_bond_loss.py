@@ -25,6 +25,8 @@ def hydrogen_bond_error(
     """
     with torch.no_grad():
         bonded = bond_energies(real, mask) < BONDED
+        # The first residue of a further chain has no amide hydrogen that is known.
+        bonded[:, :, 1:] &= mask[:, None, :-1]
         index = torch.arange(mask.shape[1], device=mask.device)
         local = ((index[:, None] - index).abs() <= LOCAL).expand_as(bonded)
     row, acceptor, donor = bonded.nonzero(as_tuple=True)

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import torch
 
-from protgen.data.dataset import StoreBatches
+from protgen.data.dataset import StoreBatches, has_parts
 from protgen.errors import CheckpointError, ConfigError, DivergedError, RecoveredWarning
 from protgen.folder_lock import locked
 from protgen.models.files import save_json
+from protgen.models.fits import require_several_chains
 from protgen.models.model import Model, save_model
 from protgen.training.batches import Batches, items_of, source_of
 from protgen.training.checkpoint import best_averages, newest_checkpoint, restore, save_checkpoint
@@ -231,6 +232,8 @@ class Training:
         batches = [source(first + k) if k or start is None else start for k in self.step.mine]
         if step == self.start:
             self.model.conditions.require_fields(batches[0].arrays, "the data")
+            if has_parts(batches[0]):
+                require_several_chains(self.model.family, self.model.conditions, "the data")
         if start is not None:
             self.step.begin(start)
         return batches

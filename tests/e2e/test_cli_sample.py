@@ -18,7 +18,7 @@ from tests.e2e.test_report import Page
 
 MADE = ("--steps", 2, "--no-relax", "--blueprint", "free")
 FAST = (*MADE, "--no-pictures")
-HEAVY = ("torch._dynamo", "torch_geometric", "scipy.stats", "matplotlib", "pandas")
+HEAVY = ("torch._dynamo", "torch_geometric", "scipy.stats", "matplotlib", "pandas", "distributed")
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -83,11 +83,11 @@ def test_the_store_is_that_of_one_process(scheduler, tmp_path, monkeypatch):
 
 
 def test_workers_that_do_not_fit_are_refused(scheduler, tmp_path):
-    require_workers(scheduler, tmp_path, protgen.__version__)
+    require_workers(scheduler, [tmp_path], {"protgen": protgen.__version__})
     with pytest.raises(UsageError, match=r"sees no .*/nowhere; use a file system that all share"):
-        require_workers(scheduler, tmp_path / "nowhere", protgen.__version__)
-    with pytest.raises(UsageError, match=r"this is 99\.0; install one"):
-        require_workers(scheduler, tmp_path, "99.0")
+        require_workers(scheduler, [tmp_path, tmp_path / "nowhere"], {"protgen": protgen.__version__})
+    with pytest.raises(UsageError, match=r"has numpy .*, this is 99\.0; install one"):
+        require_workers(scheduler, [tmp_path], {"protgen": protgen.__version__, "numpy": "99.0"})
 
 
 def test_a_worker_that_dies_costs_its_own_item_alone(scheduler):

@@ -244,12 +244,11 @@ def test_residues_of_a_domain_are_found_by_number_and_insertion_code():
 
 
 def test_domains_are_items_with_their_topologies(source, tmp_path):
-    """A domain of two segments that do not meet has a break; a chain without a domain is named."""
+    """A domain of two segments that do not meet is one item of two parts; a chain without a domain is named."""
     write_structure(complex_of(("A", 80, 1), ("B", 30, 2), ("C", 30, 3)), source / "1abc.pdb")
     (tmp_path / "d.txt").write_text(CHOPPINGS.replace("(-3)-20A:B", "1-30:B"))
     kept, dropped, _ = built(tmp_path, Filters(20, 60, 1.0, 100.0), units="domain", domains=tmp_path / "d.txt")
-    assert kept == {"1abcA02": 30, "1abcB00": 30}
-    assert dropped["1abcA01"] == "1 chain breaks"
+    assert kept == {"1abcA01": 46, "1abcA02": 30, "1abcB00": 30}
     assert dropped["1abc_C"].startswith("no domain")
     with pytest.raises(DataError, match="give CATH's file by --domains"):
         built(tmp_path, units="domain")

@@ -189,18 +189,17 @@ def test_natives_are_read_as_cath_says(shared_data):
 
 
 def test_a_long_structure_is_read_in_blocks_to_the_same_features(monkeypatch):
-    """Of 70 residues in two chains, by blocks of 16 and all at once: the same neighbours, and features to rounding."""
+    """Of 330 residues in two chains, some not real, by blocks of 32 and 96 rows and all at once: the same bits."""
     from protgen.metrics import fold_network as module
 
     rng = np.random.default_rng(0)
-    ca = torch.from_numpy(np.cumsum(rng.normal(size=(1, 70, 3)), axis=1).astype(np.float32) * 2.2)
-    mask = torch.ones(1, 70, dtype=torch.bool)
-    mask[:, 66:] = False
-    place = torch.arange(70)[None] + BETWEEN * (torch.arange(70)[None] >= 40)
+    ca = torch.from_numpy(np.cumsum(rng.normal(size=(2, 330, 3)), axis=1).astype(np.float32) * 2.2)
+    mask = torch.ones(2, 330, dtype=torch.bool)
+    mask[1, 326:] = False
+    place = (torch.arange(330)[None] + BETWEEN * (torch.arange(330)[None] >= 140)).expand(2, -1)
     whole = module.read_geometry(ca, mask, place)
     monkeypatch.setattr(module, "WHOLE", 20)
-    monkeypatch.setattr(module, "BLOCK", 16)
-    blocks = module.read_geometry(ca, mask, place)
-    assert torch.equal(whole[2][:, :66], blocks[2][:, :66])
-    for one, other in zip((whole[0], whole[1], whole[3]), (blocks[0], blocks[1], blocks[3]), strict=True):
-        assert torch.allclose(one[:, :66], other[:, :66], atol=1e-6)
+    for pairs in (1, 100 * 330):
+        monkeypatch.setattr(module, "PAIRS", pairs)
+        blocks = module.read_geometry(ca, mask, place)
+        assert all(torch.equal(one, other) for one, other in zip(whole, blocks, strict=True))
