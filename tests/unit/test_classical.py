@@ -135,3 +135,19 @@ def test_a_model_folder_keeps_the_fit_exactly(tmp_path, rng):
     expected = model.family.eval().log_prob(x, cond, rng).nats
     save_model(model, tmp_path)
     assert torch.equal(load_model(tmp_path).family.log_prob(x, cond, rng).nats, expected)
+
+
+def test_class_and_component_are_drawn_independently():
+    """Two classes of two components each, y unknown: a quarter of 800 draws for each, within three standard errors."""
+    rng = Generator().manual_seed(0)
+    labels, part = torch.randint(0, 2, (400,), generator=rng), torch.randint(0, 2, (400,), generator=rng)
+    centres = torch.stack([10.0 * labels, 10.0 * part], -1)
+    x = (centres + 0.1 * torch.randn(400, 2, generator=rng))[:, None]
+    family = Classical(Line(), Dense(Line()), global_dim=2, model="mixture", components=2).train()
+    family.loss(State({"x": x}, torch.ones(400, 1, dtype=torch.bool)), whole(labels, 2), Generator())
+    generators = [Generator().manual_seed(i) for i in range(800)]
+    unknown = whole(torch.full((800,), -1), 2)
+    drawn = family.eval().sample(SamplingTask(torch.ones(800, 1, dtype=torch.bool), unknown, generators))["x"][:, 0]
+    which = (drawn > 5).long()
+    shares = torch.bincount(2 * which[:, 0] + which[:, 1], minlength=4) / 800
+    assert (shares - 0.25).abs().max() < 3 * (0.25 * 0.75 / 800) ** 0.5 + 0.03, shares

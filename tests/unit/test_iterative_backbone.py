@@ -1,17 +1,20 @@
 """Diffusion and flow matching on protein backbones with a small untrained network: losses, likelihoods, samplers."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
 from protgen import registry
+from protgen.errors import ConfigError
 from protgen.families.base import LikelihoodFamily
 from protgen.families.minibatch_ot import couple, squared_distances
 from protgen.families.ode_likelihood import OdeSettings
 from protgen.models.model import build_model
 from protgen.samplers.base import Guidance, SamplingTask
 from protgen.types import Conditioning, State
+from tests.toy_families import Dense
 from tests.toy_space import Line
 
 pytestmark = pytest.mark.slow
@@ -141,3 +144,19 @@ def test_optimal_transport_is_the_best_assignment_and_keeps_lengths(rng):
     labels = torch.tensor([0.0, 1.0, 0.0, 1.0])[:, None, None].expand(4, 2, 2)
     coupled = couple(space, State({"x": labels}, mask), space_data)
     assert torch.equal(coupled["x"], labels)
+
+
+def test_the_weight_of_flow_matching_is_that_of_the_velocity():
+    """Straight 1 / t^2; variance-preserving (pi / 2)^2 / sin^2(pi t / 2); both as at 0.1 below it."""
+    t = torch.tensor([0.02, 0.1, 0.5, 0.9])
+    family = registry.build(
+        "families", "flow_matching", space=Line(), encoder=Dense(Line()), path="variance_preserving"
+    )
+    angle = math.pi / 2 * t.clamp(min=0.1)
+    torch.testing.assert_close(family.velocity_weight(t), (math.pi / 2 / angle.sin()).square())
+
+
+def test_noise_as_a_target_needs_data_at_the_end_of_the_path():
+    """At t = 1 of the cosine path nothing is left of the data, so that noise does not determine it."""
+    with pytest.raises(ConfigError, match="eps does not determine"):
+        registry.build("families", "diffusion", space=Line(), encoder=Dense(Line()), path="cosine", target="eps")

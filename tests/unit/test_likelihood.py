@@ -5,10 +5,11 @@ import math
 import pytest
 import torch
 
-from protgen.families.ode_likelihood import OdeSettings, grid, log_noise, log_prob_by_flow
+from protgen.families.ode_likelihood import OdeSettings, grid, log_noise, log_prob_by_flow, values_given
 from protgen.geometry import so3
 from protgen.samplers.schedules import SCHEDULES, Path
 from protgen.spaces.backbone import Backbone
+from protgen.spaces.image import Image
 from protgen.types import Conditioning, State
 from tests.toy_space import Line
 from tests.unit.test_samplers import MEAN, STD, ExactGaussian, ExactRotations, Towards, Turns
@@ -99,3 +100,13 @@ def test_steps_are_even_in_log_t_and_t():
     last = (2.7 + math.log(10)) / 20 / 4  # 1 / t + 3 is 4 there
     assert float(times[-1] - times[-2]) == pytest.approx(last, rel=0.03)
     assert torch.equal(grid(0.0, 4), torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0], dtype=torch.float64))
+
+
+def test_a_discrete_value_is_weighed_against_all_values():
+    """-log sum_v N(x; alpha v, sigma) less the log of a cell: four grey values in cells of 0.5."""
+    space, x = Image(1, 2, 1, levels=4), torch.tensor([[[0.3], [-1.1]]])
+    values = torch.tensor([-0.75, -0.25, 0.25, 0.75])
+    densities = torch.distributions.Normal(0.8 * values, 0.5).log_prob(x)
+    wanted = -(densities.logsumexp(-1) + math.log(0.5)).sum()
+    found = values_given(space, State({"pixels": x}, space.full_mask(1)), space.support(), (0.8, 0.5))
+    assert float(found) == pytest.approx(float(wanted), abs=1e-5)

@@ -158,3 +158,9 @@ def test_what_has_no_flow_is_refused():
         NormalizingFlow(Backbone(), Dense(Line()))
     with pytest.raises(ConfigError, match="coupling"):
         NormalizingFlow(Line(), Dense(Line()), coupling="cubic")
+
+
+@pytest.mark.parametrize("size", [(6, 4), (4, 6)])
+def test_an_odd_side_ends_the_levels(size):
+    """6 x 4 pixels are squeezed to 3 x 2, and no further."""
+    assert len(grid_plans(*size, 1, steps=2, levels=3)) == 2

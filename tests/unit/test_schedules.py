@@ -80,3 +80,9 @@ def test_impossible_schedules_are_refused():
                       ("learned", {"gamma_min": 3.0, "gamma_max": 1.0})):  # fmt: skip
         with pytest.raises(ConfigError):
             SCHEDULES[name](**bad)
+
+
+def test_signal_to_noise_and_noise_fraction_are_those_of_alpha_and_sigma(schedule):
+    alpha, sigma = schedule.alpha(TIMES), schedule.sigma(TIMES)
+    assert torch.allclose(schedule.log_snr(TIMES), 2 * (alpha / sigma).log(), rtol=1e-6, atol=1e-9)
+    assert torch.allclose(schedule.noise_fraction(TIMES), sigma / (alpha + sigma), rtol=1e-6, atol=1e-9)

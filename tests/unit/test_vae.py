@@ -331,3 +331,9 @@ def test_levels_above_learn_apart_until_they_have_settled():
     for steps in range(4):
         alike = torch.allclose(gradients["plain", steps], gradients["apart", steps], atol=1e-5)
         assert alike == (steps < 2)
+
+
+def test_the_loss_of_importance_samples_is_their_bound_for_each_degree_of_freedom(rng):
+    """Points on a line in two dimensions have two."""
+    losses = linear(importance=3).loss(*points(5, rng), rng)
+    assert float(losses.total) == pytest.approx(float(losses.terms["bound"]) / 2, rel=1e-6)
