@@ -174,6 +174,12 @@ def test_moments_of_latents_have_no_direction(x):
     assert float(latent.drift) < 1
 
 
+def test_the_centre_is_the_mean_position_times_the_root_of_the_number():
+    """Four positions at 1, of which one is padding: 3 / sqrt(3) in each of three coordinates."""
+    latents, mask = torch.ones(1, 4, 9), torch.tensor([[True, True, True, False]])
+    torch.testing.assert_close(family("latent", joint=True).centre(latents, mask), torch.full((1, 3), 3**0.5))
+
+
 def test_samples_are_backbones_whatever_the_batch(x):
     latent, cond = family("latent"), known(x)
 
