@@ -116,9 +116,7 @@ def differences(entries: Mapping[str, Entry], items: Iterable[Item], dropped: Se
         if entry is not None:
             found = _difference(entry, item)
             name = entry.domain.id
-            built[name] = (
-                found if built.get(name, found) else ""
-            )  # one of several files may be right
+            built[name] = found if built.get(name, found) else ""  # one of several files may be right
     lines = {name: f"{name}: {found}" for name, found in built.items() if found}
     for name in entries:
         if name not in built:
