@@ -109,16 +109,15 @@ def differences(entries: Mapping[str, Entry], items: Iterable[Item], dropped: Se
         items: that were built.
         dropped: `id` and `reason` of what was not.
     """
-    lines: dict[str, str] = {}
     reasons = {entry.domain.id: str(one["reason"]) for one in dropped if (entry := entry_of(str(one["id"]), entries))}
-    built = set()
+    built: dict[str, str] = {}
     for item in items:
         entry = entry_of(item.id, entries)
         if entry is not None:
-            built.add(entry.domain.id)
             found = _difference(entry, item)
-            if found:
-                lines[entry.domain.id] = f"{entry.domain.id}: {found}"
+            name = entry.domain.id
+            built[name] = found if built.get(name, found) else ""  # one of several files may be right
+    lines = {name: f"{name}: {found}" for name, found in built.items() if found}
     for name in entries:
         if name not in built:
             lines[name] = f"{name}: {reasons.get(name, 'not there: no file has these residues')}"
