@@ -9,6 +9,7 @@ same command goes on after an interruption.
 import argparse
 import csv
 import json
+import math
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import torch
 from protgen.cli.train import prepare_model
 from protgen.cli.train_config import load_config
 from protgen.data.store import Store
+from protgen.training.checkpoint import newest_checkpoint
 from protgen.training.loop import train
 from protgen.training.settings import Machine
 from protgen.training.validation import Validation
@@ -30,7 +32,7 @@ ARMS = {  # learning rates of AdamW and of Muon
 
 
 def trained(options: argparse.Namespace, arm: str, seed: int) -> dict[str, float | str | int]:
-    """The last validation loss of one run, and its CPU seconds a step; NaN where it was done before."""
+    """The last validation loss of one run, and its CPU seconds a step; NaN where it was begun before."""
     lr, muon = ARMS[arm]
     steps, pairs = options.steps, options.pairs
     run = options.runs / f"{arm.replace(' ', '_')}_{seed}"
@@ -40,13 +42,13 @@ def trained(options: argparse.Namespace, arm: str, seed: int) -> dict[str, float
          f"train.warmup={max(1, steps // 20)}", f"train.validate_every={steps}", *options.override]
     )  # fmt: skip
     torch.manual_seed(seed)
-    store = Store(config.store)
+    store, fresh = Store(config.store), newest_checkpoint(run) is None
     begun = time.process_time()
     train(
         prepare_model(config, store), store, config.settings, run=run, machine=Machine("cpu"),
         on_validation=Validation(store, pairs, 32),
     )  # fmt: skip
-    seconds = (time.process_time() - begun) / steps
+    seconds = (time.process_time() - begun) / steps if fresh else math.nan
     with (run / "losses.csv").open() as file:
         losses = [float(row["validation_loss"]) for row in csv.DictReader(file) if row.get("validation_loss")]
     return {"arm": arm, "seed": seed, "validation_loss": losses[-1], "cpu_seconds_a_step": seconds}
