@@ -219,6 +219,7 @@ def test_classify_turns_bayes_round_and_shares_random_numbers(rng):
         result = classify(NoisyPair(), state, candidates, log_priors, repeats=2)
         odds = 16 * x[:, 0, 0] + (0 if log_priors is None else 1.5)
         assert torch.allclose(result.log_posterior[:, 1].exp(), torch.sigmoid(odds), atol=1e-3)
+        assert torch.equal(result.best, (odds > 0).long())
         assert result.kind == "estimate"
     with pytest.raises(UsageError, match="priors"):
         classify(NoisyPair(), state, candidates, torch.zeros(3))

@@ -9,6 +9,7 @@ import torch
 
 from protgen.errors import UsageError
 from protgen.families.base import Likelihood
+from protgen.families.gaussian import FramePosterior
 from protgen.models.model import build_model
 from protgen.models.released import load
 from protgen.samplers.base import SamplingTask
@@ -85,6 +86,19 @@ def test_places_have_mean_zero(x):
     mean = family("vae").infer(x, known(x)).mean
     assert mean[0, :, :3].mean(0).abs().max() < 1e-5
     assert mean[1, :6, :3].mean(0).abs().max() < 1e-5
+
+
+def test_places_of_each_example_are_centred_by_themselves(rng):
+    """Whatever the vectors of the point: without those of the encoder the other vectors are as they were."""
+    own, mask = torch.randn(2, 5, 3, 3, generator=rng), torch.ones(2, 5, dtype=torch.bool)
+    mask[1, 3:] = False
+    found = FramePosterior(3, 4, 2, 0.1)(own, torch.zeros(2, 5, 4), torch.zeros(2, 5, 2, 3), mask).mean.unflatten(
+        2, (3, 3)
+    )
+    for i, length in enumerate((5, 3)):
+        places = own[i, :length, 0] - own[i, :length, 0].mean(0)
+        torch.testing.assert_close(found[i, :length, 0], places)
+        torch.testing.assert_close(found[i, :length, 1:], own[i, :length, 1:])
 
 
 def test_prior_says_the_same_in_every_pose(x, turn):

@@ -1,11 +1,19 @@
 """Likelihoods by the probability flow against closed forms, with exact denoisers."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from protgen.families.ode_likelihood import OdeSettings, grid, log_noise, log_prob_by_flow, values_given
+from protgen.families.ode_likelihood import (
+    OdeSettings,
+    estimate_by_flow,
+    grid,
+    log_noise,
+    log_prob_by_flow,
+    values_given,
+)
 from protgen.geometry import so3
 from protgen.samplers.schedules import SCHEDULES, Path
 from protgen.spaces.backbone import Backbone
@@ -110,3 +118,16 @@ def test_a_discrete_value_is_weighed_against_all_values():
     wanted = -(densities.logsumexp(-1) + math.log(0.5)).sum()
     found = values_given(space, State({"pixels": x}, space.full_mask(1)), space.support(), (0.8, 0.5))
     assert float(found) == pytest.approx(float(wanted), abs=1e-5)
+
+
+def test_the_error_is_the_deviation_of_the_draws_over_the_root_of_their_number():
+    """Three draws at once are those of three estimates of one draw each."""
+    state, denoiser = State({"x": torch.ones(6, 1, 2)}, torch.ones(6, 1, dtype=torch.bool)), ExactGaussian(Path())
+    settings, rng = OdeSettings(steps=5, first=0.2, draws=3), torch.Generator().manual_seed(0)
+    found = estimate_by_flow(denoiser, Line(), state, NONE, rng, settings)
+    rng = torch.Generator().manual_seed(0)
+    singles = [estimate_by_flow(denoiser, Line(), state, NONE, rng, replace(settings, draws=1)) for _ in range(3)]
+    each = torch.stack([one.nats for one in singles])
+    torch.testing.assert_close(found.nats, each.mean(0))
+    torch.testing.assert_close(found.error, each.std(0) / 3**0.5)
+    assert bool(singles[0].error.isnan().all())
