@@ -1,0 +1,105 @@
+"""Single steps of samplers against their formulas: what the distributions that they reach tell only slowly."""
+
+import math
+
+import pytest
+import torch
+
+from protgen.families.coupling import affine
+from protgen.families.gaussian import AttentionPool
+from protgen.samplers.base import SamplingTask, Step
+from protgen.samplers.curved import reverse_brownian
+from protgen.samplers.euler import Euler
+from protgen.samplers.heun import Heun, add_noise
+from protgen.samplers.schedules import SCHEDULES, Brownian, Cosine, Linear, Path, VarianceExploding
+from protgen.samplers.smc import SequentialMonteCarlo, as_long_as
+from protgen.types import Conditioning, State
+from tests.toy_space import Circle, Line
+
+CIRCLES = Circle()
+TORUS = CIRCLES.manifolds["angles"]
+
+
+def step_of(space, path: Path, t: float = 0.5, s: float = 0.4) -> Step:
+    mask = torch.ones(1, 1, dtype=torch.bool)
+    cond = Conditioning(torch.zeros(1, 1, 0), torch.zeros(1, 0))
+    return Step(t, s, path, space, SamplingTask(mask, cond, [torch.Generator().manual_seed(0)]))
+
+
+def test_reversed_brownian_motion_goes_to_the_prediction_as_on_a_line():
+    """x_hat + (left / std) (x - x_hat), where the circle is much longer than the noise."""
+    x, x_pred = torch.full((1, 1, 2), 0.3), torch.full((1, 1, 2), 0.1)
+    found = reverse_brownian(TORUS, x, x_pred, 0.2, 0.1, None)
+    torch.testing.assert_close(found, torch.full((1, 1, 2), 0.2))
+
+
+def test_a_step_of_exchanged_noise_moves_with_the_prediction_by_its_share():
+    euler, step = Euler(churn=0.8), step_of(Line(), Path(Cosine()))
+    x = torch.zeros(1, 1, 2)
+    moved = euler.mean("x", x, x + 1, step) - euler.mean("x", x, x, step)
+    torch.testing.assert_close(moved, torch.full((1, 1, 2), euler.share_of_prediction("x", step)))
+
+
+@pytest.mark.parametrize("at_end", [False, True])
+def test_heun_follows_the_score_of_brownian_motion_at_both_ends(at_end):
+    """The velocity score times std, with the std of the time at which it is taken."""
+    brownian = Brownian(low=0.02, high=0.5)
+    step, x, x_pred = step_of(CIRCLES, Path(Cosine(), brownian)), torch.full((1, 1, 2), 0.1), torch.zeros(1, 1, 2)
+    found = Heun().curved_tangent(TORUS, x, x_pred, step, at_end=at_end)
+    first, last = brownian.at(0.5), brownian.at(0.4)
+    torch.testing.assert_close(found, (first - last) / (last if at_end else first) * (x_pred - x))
+
+
+def test_heun_follows_the_geodesic_at_its_end():
+    """At s the rest of the way has 1 / s of the velocity: (t - s) / s of the logarithm."""
+    step, x, x_pred = step_of(CIRCLES, Path(Linear())), torch.full((1, 1, 2), 0.3), torch.zeros(1, 1, 2)
+    found = Heun(rotation_rate=0.0).curved_tangent(TORUS, x, x_pred, step, at_end=True)
+    torch.testing.assert_close(found, 0.25 * (x_pred - x))
+
+
+def test_noise_added_to_a_curved_field_has_the_difference_of_variances():
+    brownian, x = Brownian(), torch.zeros(1, 1, 2)
+    step = step_of(CIRCLES, Path(Cosine(), brownian))
+    found = add_noise(State({"angles": x}, step.task.mask), step)["angles"]
+    normals = torch.randn(1, 2, generator=torch.Generator().manual_seed(0))
+    deviation = math.sqrt(brownian.at(0.5) ** 2 - brownian.at(0.4) ** 2)
+    torch.testing.assert_close(found[0], deviation * normals)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_the_time_of_a_ratio_has_that_ratio(name):
+    torch.manual_seed(0)
+    schedule = SCHEDULES[name]()
+    for ratio in (0.3, 2.0):
+        alpha, sigma = schedule.at(schedule.time_of(ratio))
+        assert sigma / alpha == pytest.approx(ratio, rel=1e-6)
+
+
+def test_times_of_noise_stay_between_data_and_noise():
+    schedule = VarianceExploding(sigma_min=0.01, sigma_max=10.0)
+    found = schedule.times_of(torch.tensor([0.001, 0.01, 10.0, 100.0]))
+    torch.testing.assert_close(found, torch.tensor([0.0, 0.0, 1.0, 1.0]), atol=1e-6, rtol=0)
+
+
+def test_twists_are_made_no_longer_than_others():
+    """Of length 2 and at most 1: halved. Of length 2 and at most 8: left."""
+    long, short = torch.full((1, 1, 4), 1.0), torch.full((1, 1, 4), 0.5)
+    torch.testing.assert_close(as_long_as({"x": long}, {"x": short})["x"], short)
+    torch.testing.assert_close(as_long_as({"x": long}, {"x": 4 * long})["x"], long)
+
+
+def test_one_particle_is_enough():
+    assert SequentialMonteCarlo(particles=1).particles == 1
+
+
+def test_an_affine_coupling_scales_and_shifts():
+    """exp(2 tanh(s / 2)) x + t, and its log-slope."""
+    made, slope = affine(torch.tensor([3.0]), torch.tensor([[1.0, 0.5]]), inverse=False)
+    assert float(slope) == pytest.approx(2 * math.tanh(0.5))
+    assert float(made) == pytest.approx(3 * math.exp(2 * math.tanh(0.5)) + 0.5)
+
+
+def test_attention_does_not_see_padding(rng):
+    pool, scalars = AttentionPool(4, 2), torch.randn(1, 5, 4, generator=rng)
+    mask = torch.tensor([[True, True, True, False, False]])
+    torch.testing.assert_close(pool(scalars, mask), pool(scalars[:, :3], mask[:, :3]))
