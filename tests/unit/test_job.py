@@ -260,6 +260,7 @@ def test_check_takes_the_options_of_sample():
         "rank_by",
         "shard",
         "indices",
+        "cluster",
     }
     names = [set(inspect.signature(command).parameters) for command in (sample, check)]
     assert names[0] - own == names[1]
