@@ -90,7 +90,7 @@ def test_contracts_test_the_parts_of_a_package_too(installed, tmp_path):
     path = os.pathsep.join([str(installed), str(root)])
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", pick, "--rootdir", root, "-rA", *files],
-        capture_output=True, text=True, cwd=root, env=os.environ | {"PYTHONPATH": path},
+        capture_output=True, text=True, cwd=root, env=os.environ | {"PYTHONPATH": path, "PYTEST_ADDOPTS": ""},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:]
     passed = [line for line in done.stdout.splitlines() if line.startswith("PASSED")]
