@@ -81,7 +81,7 @@ def n_parameters(model: "Model") -> int:
 
 def last_step(config: "TrainConfig") -> str:
     """Where a resumed run would go on."""
-    from protgen.training.checkpoint import newest_checkpoint
+    from protgen.training.checkpoint import newest_checkpoint, step_of
 
     found = newest_checkpoint(config.run)
-    return "the start" if found is None else f"step {int(found.name.rpartition('_')[2])}"
+    return "the start" if found is None else f"step {step_of(found)}"
