@@ -132,13 +132,17 @@ def pair_width(encoder: str, conditions: ConditionEmbedding) -> dict[str, int]:
     """
     if not conditions.pair_dim:
         return {}
-    able = [
-        name for name, cls in registry.classes("encoders").items() if "asked_dim" in inspect.signature(cls).parameters
-    ]
-    if "asked_dim" not in inspect.signature(registry.find("encoders", encoder)).parameters:
+    # Only the refusal looks at all encoders: some import libraries that take seconds to load.
+    if not reads_pairs(registry.find("encoders", encoder)):
+        able = ", ".join(name for name, cls in registry.classes("encoders").items() if reads_pairs(cls))
         asked = ", ".join(part.name for part in conditions.parts if part.pair_dim)
-        raise ConfigError(f"{encoder} does not read conditions of pairs ({asked}); choose from {', '.join(able)}")
+        raise ConfigError(f"{encoder} does not read conditions of pairs ({asked}); choose from {able}")
     return {"asked_dim": conditions.pair_dim}
+
+
+def reads_pairs(encoder: type) -> bool:
+    """Whether an encoder takes y of pairs of residues."""
+    return "asked_dim" in inspect.signature(encoder).parameters
 
 
 def taken_widths(family: type[Family], conditions: ConditionEmbedding) -> dict[str, int]:
