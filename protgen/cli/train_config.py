@@ -62,6 +62,7 @@ class TrainConfig:
         start: model, by name or folder, whose weights a new run begins from, or parts of models for parts of this one
             (see `protgen.cli.train.begin_from`); None for fresh ones.
         settings, validation, machine: as their classes say.
+        guide: folder or name of a weaker model that goes with this one, for autoguidance; None for none.
         images: the data, where they are images.
     """
 
@@ -72,6 +73,7 @@ class TrainConfig:
     settings: TrainSettings
     validation: ValidationSettings
     machine: MachineSettings
+    guide: str | None = None
     images: ImageData | None = None
 
 
@@ -115,6 +117,7 @@ def load_config(overrides: Sequence[str]) -> TrainConfig:
         settings=checked(TrainSettings, with_new_names(raw["train"], "train") | loggers_of(raw), "train"),
         validation=checked(ValidationSettings, with_new_names(raw["validation"], "validation"), "validation"),
         machine=checked(MachineSettings, raw["machine"], "machine"),
+        guide=None if raw.get("guide") is None else str(raw["guide"]),
         images=read_image_data(raw["data"]) if "images" in raw["data"] else None,
     )
 
@@ -125,7 +128,8 @@ def check_keys(raw: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: for an unknown one, or if `data.store` is missing.
     """
-    known = [*PARTS, *network_roles(), "conditions", "data", "train", "validation", "machine", "run", "start", "logger"]
+    ours = ("conditions", "data", "train", "validation", "machine", "run", "start", "guide", "logger")
+    known = [*PARTS, *network_roles(), *ours]
     for key in raw:
         if key not in known:
             raise ConfigError(f"no setting {key!r}: {nearest(str(key), known)}")

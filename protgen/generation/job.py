@@ -9,6 +9,7 @@ from protgen.conditions.base import Conditions
 from protgen.conditions.language import as_conditions
 from protgen.device import pick_device
 from protgen.errors import UsageError
+from protgen.families.base import IterativeFamily
 from protgen.generation.backbones import require_backbones
 from protgen.generation.conflicts import cautions, check_conditions, length_warnings
 from protgen.generation.design import ResolvedSettings, Settings, resolved
@@ -95,6 +96,7 @@ def prepare(model: Model | str | Path, conditions: object, settings: Settings | 
     require_backbones(loaded.family.space)
     complete = resolved(settings, loaded)
     check_settings(complete)
+    check_autoguidance(loaded, complete.autoguidance)
     assignments = assign(asked, loaded, complete.enforce, complete.blueprint == "auto")
     trained, enforced = loaded.trained_lengths, TOGETHER in complete.enforce.values()
     assignments, docked = with_docking(assignments, lengths, trained, enforced)
@@ -137,6 +139,19 @@ def check_settings(settings: ResolvedSettings) -> None:
         )
     build_sampler(settings)
     pick_device(settings.device)
+
+
+def check_autoguidance(model: Model, weight: float) -> None:
+    """Raise UsageError if autoguidance is asked of a model that cannot have it."""
+    if weight == 1:
+        return
+    if model.guide is None:
+        raise UsageError(
+            f"autoguidance {weight:g}: the model has no weaker one to guide it; leave it at 1, or train it with guide="
+        )
+    families = (model.family, model.guide)
+    if not all(isinstance(family, IterativeFamily) for family in families):
+        raise UsageError(f"autoguidance {weight:g}: only flow matching and diffusion take it; leave it at 1")
 
 
 def build_sampler(settings: ResolvedSettings) -> Sampler:
