@@ -21,6 +21,7 @@ from protgen.training.settings import TrainSettings, renamed
 from protgen.types import JSON
 
 PARTS = ("space", "encoder", "family")  # whose keywords are those of a constructor
+WHOLE = ("run", "start", "guide", "logger")  # settings with no keywords of their own
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,7 @@ def check_keys(raw: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: for an unknown one, or if `data.store` is missing.
     """
-    ours = ("conditions", "data", "train", "validation", "machine", "run", "start", "guide", "logger")
-    known = [*PARTS, *network_roles(), *ours]
+    known = [*PARTS, *network_roles(), "conditions", "data", "train", "validation", "machine", *WHOLE]
     for key in raw:
         if key not in known:
             raise ConfigError(f"no setting {key!r}: {nearest(str(key), known)}")
@@ -184,9 +184,8 @@ def prepared(override: str) -> str:
             return f"{key}={chosen}"
         return f"{key}={value}"
     top = key.partition(".")[0]
-    whole = ("run", "start", "logger")  # settings with no keywords of their own
-    known = [*groups, *network_roles(), "validation", "machine", *whole]
-    if top not in known or (top == key and key not in whole) or top == "experiment":
+    known = [*groups, *network_roles(), "validation", "machine", *WHOLE]
+    if top not in known or (top == key and key not in WHOLE) or top == "experiment":
         raise ConfigError(f"no setting {key!r}: {nearest(key, known)}")
     return f"++{key}={value}"
 
