@@ -21,6 +21,7 @@ from protgen.generation.planner import (
     draws_blueprints,
     draws_topologies,
     guidance_weights,
+    idle_weights,
 )
 from protgen.generation.reach import fractions_out_of_reach
 from protgen.generation.together import TOGETHER, copies_together, with_docking
@@ -101,7 +102,8 @@ def prepare(model: Model | str | Path, conditions: object, settings: Settings | 
     trained, enforced = loaded.trained_lengths, TOGETHER in complete.enforce.values()
     assignments, docked = with_docking(assignments, lengths, trained, enforced)
     seen = [copies_together(assignments) * length for length in (lengths[0], lengths[-1])]
-    warnings = length_warnings(seen, trained) + cautions(asked, lengths) + docked
+    idle = idle_weights(assignments, complete.guidance)
+    warnings = length_warnings(seen, trained) + cautions(asked, lengths) + docked + idle
     job = Job(loaded, asked, complete, assignments, lengths, warnings)
     beyond = fractions_out_of_reach(asked, lengths, job.blueprints, job.topologies)
     return replace(job, warnings=warnings + beyond)
