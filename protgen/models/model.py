@@ -285,8 +285,14 @@ def with_guide(model: Model, weak: Model) -> Model:
     Raises:
         ConfigError: if the two differ in space or conditions.
     """
-    for part in ("space", "conditions"):
-        if model.config.get(part) != weak.config.get(part):
-            raise ConfigError(f"the guide has other {part} than the model; train it with the same")
+    if points_of(model.config) != points_of(weak.config):
+        raise ConfigError("the guide has another space than the model; train it with the same")
+    if model.config.get("conditions") != weak.config.get("conditions"):
+        raise ConfigError("the guide has other conditions than the model; train it with the same")
     parts = {part: weak.config[part] for part in GUIDE_PARTS}
     return replace(model, guide=weak.family, config=model.config | {"guide": parts})
+
+
+def points_of(config: JSON) -> JSON:
+    """What a configuration says of the points of its space; weights of losses (`bond_weight`) are of training alone."""
+    return {key: value for key, value in config["space"].items() if not key.endswith("_weight")}

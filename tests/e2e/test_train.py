@@ -208,7 +208,7 @@ def test_a_run_begins_from_another_model(cli, tiny_store, tiny_model, tmp_path):
     assert done.code == 0, done.err
     assert (model / "guide.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
     assert load_model(model).guide is not None
-    cli(*arguments, f"guide={tiny_model}").assert_failed(2, "guide=", "other space")
+    cli(*arguments, f"guide={tiny_model}").assert_failed(2, "guide=", "another space")
     other = f"run={tmp_path / 'other'}"
     cli(*arguments[:-1], other, "encoder.dim=48", f"start={tiny_model}").assert_failed(2, "start=", "start=null")
     cli(*arguments[:-1], other, "start=flow-smal").assert_failed(2, "flow-small")
