@@ -192,9 +192,7 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
 
     def velocity_weight(self, t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
         """(alpha' - alpha sigma' / sigma)^2, the squared factor from errors of x_hat to the velocity; t is clipped."""
-        t = t.clamp(min=self.settings.min_t)
-        alpha_slope, sigma_slope = self.path.flat.slopes(t)
-        return (alpha_slope - self.path.flat.alpha(t) * sigma_slope / self.path.flat.sigma(t)).square()
+        return self.path.flat.data_rate(t.clamp(min=self.settings.min_t)).square()
 
     def log_prob(
         self, x_data: State, cond: Conditioning, rng: Generator, settings: OdeSettings | None = None

@@ -7,7 +7,7 @@ import torch
 
 from protgen import registry
 from protgen.errors import UsageError
-from protgen.samplers.schedules import SCHEDULES, Brownian, Path
+from protgen.samplers.schedules import SCHEDULES, LinearBrownian, Path
 from protgen.spaces.backbone import Backbone
 from protgen.types import Conditioning, State
 from tests.exact_denoisers import LINE, MEAN, STD, ExactGaussian, Towards, drawn, task
@@ -55,7 +55,7 @@ def test_other_streams_give_other_samples(name):
     assert not torch.equal(one, two)
 
 
-@pytest.mark.parametrize("path", [Path(), Path(SCHEDULES["cosine"](), Brownian())], ids=["geodesic", "brownian"])
+@pytest.mark.parametrize("path", [Path(), Path(SCHEDULES["cosine"](), LinearBrownian())], ids=["geodesic", "brownian"])
 @pytest.mark.parametrize("rate", [0.0, 10.0])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_certain_denoiser_is_followed_to_the_end(name, rate, path, rng):

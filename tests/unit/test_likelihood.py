@@ -15,7 +15,7 @@ from protgen.families.ode_likelihood import (
     values_given,
 )
 from protgen.geometry import so3
-from protgen.samplers.schedules import SCHEDULES, Path
+from protgen.samplers.schedules import BROWNIAN, SCHEDULES, Path
 from protgen.spaces.backbone import Backbone
 from protgen.spaces.image import Image
 from protgen.types import Conditioning, State
@@ -41,7 +41,8 @@ def test_a_gaussian_has_its_density(name, exact, rng):
     assert (found - wanted).abs().max() < (0.1 if name == "learned" else 0.03)
 
 
-def test_rotations_have_the_density_of_their_kernel(rng):
+@pytest.mark.parametrize("brownian", BROWNIAN)
+def test_rotations_have_the_density_of_their_kernel(brownian, rng):
     """IGSO(3) with respect to volume, within 0.15 nats, by a flow on the manifold and its trace in the moving frame."""
     space, std = Turns(), torch.full((1, 1, 1), 0.7)
     mask = torch.ones(4, 1, dtype=torch.bool)
@@ -49,7 +50,7 @@ def test_rotations_have_the_density_of_their_kernel(rng):
     rots = space.manifolds["rots"].diffuse(centre, std.expand(4, 1, 1), torch.randn(4, 1, 3, generator=rng))
     cond = Conditioning(torch.zeros(4, 1, 0), torch.zeros(4, 0))
     settings = OdeSettings(steps=40, exact=True, first=1e-3)
-    found = log_prob_by_flow(ExactRotations(0.7), space, State({"rots": rots}, mask), cond, rng, settings)
+    found = log_prob_by_flow(ExactRotations(0.7, brownian), space, State({"rots": rots}, mask), cond, rng, settings)
     assert torch.allclose(found, space.manifolds["rots"].log_kernel(rots, centre, std)[:, 0], atol=0.15)
 
 

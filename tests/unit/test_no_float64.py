@@ -16,7 +16,7 @@ from protgen.families import diffusion
 from protgen.families.base import IterativeFamily
 from protgen.geometry import igso3
 from protgen.samplers.base import SamplingTask
-from protgen.samplers.schedules import SCHEDULES, Brownian, Path
+from protgen.samplers.schedules import SCHEDULES, LinearBrownian, Path
 from protgen.spaces.backbone import Backbone
 from protgen.spaces.torsions import Torsions
 from protgen.types import Conditioning, State
@@ -51,7 +51,7 @@ def test_the_mode_forbids_it():
         torch.zeros(3).double()
 
 
-@pytest.mark.parametrize("path", [Path(), Path(SCHEDULES["cosine"](), Brownian())], ids=["geodesic", "brownian"])
+@pytest.mark.parametrize("path", [Path(), Path(SCHEDULES["cosine"](), LinearBrownian())], ids=["geodesic", "brownian"])
 @pytest.mark.parametrize("space", [Backbone, Torsions])
 @pytest.mark.parametrize("name", registry.names("samplers"))
 def test_every_sampler(name, space, path, narrow, rng):

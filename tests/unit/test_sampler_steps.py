@@ -11,7 +11,7 @@ from protgen.samplers.base import SamplingTask, Step
 from protgen.samplers.curved import reverse_brownian
 from protgen.samplers.euler import Euler
 from protgen.samplers.heun import Heun, add_noise
-from protgen.samplers.schedules import SCHEDULES, Brownian, Cosine, Linear, Path, VarianceExploding
+from protgen.samplers.schedules import SCHEDULES, Cosine, GeometricBrownian, Linear, Path, VarianceExploding
 from protgen.samplers.smc import SequentialMonteCarlo, as_long_as
 from protgen.types import Conditioning, State
 from tests.toy_space import Circle, Line
@@ -43,7 +43,7 @@ def test_a_step_of_exchanged_noise_moves_with_the_prediction_by_its_share():
 @pytest.mark.parametrize("at_end", [False, True])
 def test_heun_follows_the_score_of_brownian_motion_at_both_ends(at_end):
     """The velocity score times std, with the std of the time at which it is taken."""
-    brownian = Brownian(low=0.02, high=0.5)
+    brownian = GeometricBrownian(low=0.02, high=0.5)
     step, x, x_pred = step_of(CIRCLES, Path(Cosine(), brownian)), torch.full((1, 1, 2), 0.1), torch.zeros(1, 1, 2)
     found = Heun().curved_tangent(TORUS, x, x_pred, step, at_end=at_end)
     first, last = brownian.at(0.5), brownian.at(0.4)
@@ -58,7 +58,7 @@ def test_heun_follows_the_geodesic_at_its_end():
 
 
 def test_noise_added_to_a_curved_field_has_the_difference_of_variances():
-    brownian, x = Brownian(), torch.zeros(1, 1, 2)
+    brownian, x = GeometricBrownian(), torch.zeros(1, 1, 2)
     step = step_of(CIRCLES, Path(Cosine(), brownian))
     found = add_noise(State({"angles": x}, step.task.mask), step)["angles"]
     normals = torch.randn(1, 2, generator=torch.Generator().manual_seed(0))

@@ -15,7 +15,7 @@ from protgen.samplers.energy import EnergyGuidance, PosteriorGuidance
 from protgen.samplers.guidance import ClassifierFreeGuidance
 from protgen.samplers.heun import Heun
 from protgen.samplers.projection import Projection
-from protgen.samplers.schedules import SCHEDULES, Brownian, Path
+from protgen.samplers.schedules import BROWNIAN, SCHEDULES, Path
 from protgen.samplers.smc import SequentialMonteCarlo
 from protgen.spaces.backbone import Backbone, Rotations
 from protgen.types import Conditioning, State
@@ -290,11 +290,14 @@ def test_particles_of_a_sample_do_not_depend_on_its_neighbours():
 class ExactRotations(Denoiser):
     """For data of IGSO(3) about the identity: the rotation whose kernel has the score of IGSO(3) at a wider spread."""
 
-    path = Path(SCHEDULES["cosine"](), Brownian())
-
-    def __init__(self, data_std: float):
+    def __init__(self, data_std: float, brownian: str = "geometric"):
+        self._path = Path(SCHEDULES["cosine"](), BROWNIAN[brownian]())
         self.data_std = data_std
         self.grid = torch.linspace(1e-3, math.pi, 1000, dtype=torch.float64)
+
+    @property
+    def path(self):
+        return self._path
 
     def denoise(self, x_t, t, cond, x_pred=None):
         spread = torch.tensor(self.path.brownian.at(float(t[0])), dtype=torch.float64)
@@ -323,19 +326,20 @@ class Turns(Line):
         return State({"rots": so3.uniform(normals)}, mask)
 
 
+@pytest.mark.parametrize("brownian", BROWNIAN)
 @pytest.mark.parametrize(
     ("sampler", "settings"),
     [("euler", {}), ("heun", {}), ("heun", {"churn": 0.5}), ("ddim", {}), ("ddpm", {}), ("ddpm", {"upper": 1.0}),
      ("sde", {}), ("sde", {"noise": 0.5})],
 )  # fmt: skip
-def test_samplers_reach_a_distribution_on_rotations(sampler, settings):
+def test_samplers_reach_a_distribution_on_rotations(sampler, settings, brownian):
     """From uniform rotations to IGSO(3): Kolmogorov-Smirnov distance of 1,000 angles from the exact ones below 0.07.
 
     1.63 / sqrt(1,000) = 0.05 is its 1 % level; the rest is for steps of finite size.
     """
     data_std = 0.5
     built = registry.build("samplers", sampler, steps=80, **settings)
-    result = built.sample(ExactRotations(data_std), Turns(), task(2, length=500))["rots"]
+    result = built.sample(ExactRotations(data_std, brownian), Turns(), task(2, length=500))["rots"]
     angles = so3.angle_between(result, so3.identity_like(result)).flatten()
     fine = torch.linspace(0, math.pi, 4001, dtype=torch.float64)
     density = igso3.log_density(fine, torch.tensor(data_std).double()).exp() * (1 - fine.cos()) / math.pi

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from protgen.errors import ConfigError
-from protgen.samplers.schedules import SCHEDULES, Brownian, Path
+from protgen.samplers.schedules import BROWNIAN, SCHEDULES, Path
 
 TIMES = torch.linspace(0.01, 0.99, 50, dtype=torch.float64)
 
@@ -65,17 +65,29 @@ def test_the_straight_path_tells_the_time_as_it_is():
     assert torch.allclose(Path(SCHEDULES["cosine"]()).seen(torch.tensor([0.5])), torch.tensor([0.5]))
 
 
-def test_brownian_motion_spreads_evenly_in_its_logarithm():
-    brownian = Brownian(0.1, 2.0)
-    t = TIMES.clone().requires_grad_()
-    (exact,) = torch.autograd.grad(brownian.std(t).square().sum(), t)
-    assert torch.allclose(brownian.variance_slope(t), exact)
-    assert brownian.at(0.5) == pytest.approx((0.1 * 2.0) ** 0.5)
+@pytest.mark.parametrize(("name", "middle"), [("geometric", (0.1 * 2.0) ** 0.5), ("linear", 1.05)])
+def test_brownian_motion_spreads_as_its_name_says(name, middle):
+    """Half way the geometric or the arithmetic mean of the ends; (s^2)' by differences of s^2, exact to 1e-6."""
+    brownian, step = BROWNIAN[name](0.1, 2.0), 1e-4
+    assert [brownian.at(t) for t in (0.0, 0.5, 1.0)] == pytest.approx([0.1, middle, 2.0])
+    torch.testing.assert_close(brownian.std(TIMES), torch.tensor([brownian.at(t) for t in TIMES.tolist()]).to(TIMES))
+    change = brownian.std(TIMES + step).square() - brownian.std(TIMES - step).square()
+    torch.testing.assert_close(brownian.variance_slope(TIMES), change / (2 * step), rtol=1e-6, atol=1e-6)
+    rise = brownian.std(TIMES + step) - brownian.std(TIMES - step)
+    torch.testing.assert_close(brownian.slope(TIMES), rise / (2 * step), rtol=1e-6, atol=1e-6)
+
+
+def test_the_ends_of_brownian_motion_are_those_that_models_were_trained_with():
+    assert {name: (kind().low, kind().high) for name, kind in BROWNIAN.items()} == {
+        "geometric": (0.02, 3.0),
+        "linear": (0.02, 2.2),
+    }
 
 
 def test_impossible_schedules_are_refused():
-    with pytest.raises(ConfigError):
-        Brownian(1.0, 0.5)
+    for kind in BROWNIAN.values():
+        with pytest.raises(ConfigError, match="0 < low < high"):
+            kind(1.0, 0.5)
     for name, bad in (("linear_beta", {"beta_min": 0.0}), ("edm", {"sigma_min": 9.0, "sigma_max": 1.0}),
                       ("learned", {"gamma_min": 3.0, "gamma_max": 1.0})):  # fmt: skip
         with pytest.raises(ConfigError):
