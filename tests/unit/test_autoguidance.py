@@ -14,7 +14,7 @@ from protgen.models.model import build_model, load_model, save_model, with_guide
 from protgen.samplers.autoguidance import AutoGuidance
 from protgen.samplers.base import Denoiser
 from protgen.samplers.euler import Euler
-from protgen.samplers.schedules import Brownian, Cosine, Linear, Path
+from protgen.samplers.schedules import Cosine, GeometricBrownian, Linear, Path
 from protgen.types import State
 from tests.exact_denoisers import LINE, Towards, task
 from tests.toy_space import Circle
@@ -86,7 +86,7 @@ def test_angles_are_led_on_along_the_circle():
 
 
 def test_a_guide_of_another_path_is_refused():
-    for other in (Path(Cosine()), Path(Linear(), Brownian())):
+    for other in (Path(Cosine()), Path(Linear(), GeometricBrownian())):
         with pytest.raises(UsageError, match="another path"):
             AutoGuidance(Normal(0.5), LINE, Normal(0.8, other), 2.0)
 
@@ -151,7 +151,8 @@ def test_guides_that_do_not_fit_are_refused(pair):
     other = build_model(PARTS | {"conditions": ["length"]})
     with pytest.raises(ConfigError, match="other conditions"):
         with_guide(strong, other)
-    assert with_guide(strong, build_model(PARTS | {"space": {"name": "backbone", "bond_weight": 3.0}})).guide is not None
+    losses = build_model(PARTS | {"space": {"name": "backbone", "bond_weight": 3.0}})
+    assert with_guide(strong, losses).guide is losses.family
     with pytest.raises(ConfigError, match="another space"):
         with_guide(strong, build_model(PARTS | {"space": {"name": "backbone", "noise_scale": 2.0}}))
     with pytest.raises(UsageError, match="no weaker one"):
