@@ -33,7 +33,7 @@ from protgen.conditions.symmetry import Symmetry
 from protgen.data.store import Store
 from protgen.errors import ProtgenError
 from protgen.evaluation.validity import validity
-from protgen.generation.design import Design, SampleSettings, settings_for
+from protgen.generation.design import Design, SampleSettings
 from protgen.generation.generate import generate, generate_each
 from protgen.metrics.base import summarise
 from protgen.metrics.bonds import links
@@ -63,7 +63,7 @@ class Bench:
     def __init__(self, options: argparse.Namespace) -> None:
         self.model: Model = load(options.model)
         chosen = {} if options.candidates is None else {"candidates": options.candidates}
-        self.settings = settings_for(self.model, batch_size=options.batch_size, **chosen)
+        self.settings = SampleSettings(batch_size=options.batch_size, **chosen)  # the rest is the model's own
         self.reach = self.model.trained_lengths or (3, 10**6)
         self.n: int = options.n
         self.seed: int = options.seed
@@ -247,7 +247,13 @@ def scaffold(bench: Bench, problems: Sequence[MotifProblem], label: str) -> dict
 def scaffolds(bench: Bench, problem: MotifProblem, folder: Path) -> list[dict]:
     """What is measured of each design for one problem; from its file where that was made by the same run."""
     path = folder.with_suffix(".json")
-    run = {"model": bench.options.model, "n": bench.n, "seed": bench.seed, "settings": asdict(bench.settings)}
+    run = {
+        "model": bench.options.model,
+        "n": bench.n,
+        "seed": bench.seed,
+        "settings": asdict(bench.settings),
+        "own": bench.model.config.get("sampling", {}),
+    }
     run["columns"] = list(VALIDITY)
     if path.is_file() and (found := json.loads(path.read_text()))["run"] == run:
         return found["designs"]
@@ -450,6 +456,7 @@ def main() -> None:
             + ("" if options.candidates is None else f" --candidates {options.candidates}"),
             "model": options.model,
             "settings": asdict(bench.settings),
+            "own": bench.model.config.get("sampling", {}),
             "machine": machine(),
             "n": options.n,
             **PARTS[name](bench),

@@ -12,6 +12,7 @@ from protgen.structure.protein import Protein
 
 # Which a model may set for itself.
 OWN_SETTINGS = ("steps", "temperature", "guidance", "autoguidance", "sampler", "blueprint")
+PULLED = "pulled"  # those of designs on which conditions act while they are made
 
 
 @dataclass(frozen=True)
@@ -79,21 +80,29 @@ class ResolvedSettings:
 Settings = SampleSettings | ResolvedSettings
 
 
-def settings_for(model: Model, **given: Any) -> ResolvedSettings:
+def settings_for(model: Model, *, pulled: bool = False, **given: Any) -> ResolvedSettings:
     """How to sample a model: what is given, then what its config asks for under "sampling", then the defaults.
+
+    Args:
+        model: to sample.
+        pulled: whether conditions act on the designs while they are made. What the config asks for under "pulled" in
+            "sampling" then comes before the rest of it: energies and projections want more and smaller steps.
+        given: settings.
 
     Raises:
         CheckpointError: if the config asks for what is no setting of sampling.
     """
-    own = model.config.get("sampling", {})
-    unknown = [key for key in own if key not in OWN_SETTINGS]
-    if unknown:
-        raise CheckpointError(f"config.json: no sampling setting {unknown[0]!r}; choose from {', '.join(OWN_SETTINGS)}")
-    return ResolvedSettings(**own | given)
+    own = dict(model.config.get("sampling", {}))
+    then = own.pop(PULLED, {})
+    for key in (*own, *then):
+        if key not in OWN_SETTINGS:
+            known = ", ".join((*OWN_SETTINGS, PULLED))
+            raise CheckpointError(f"config.json: no sampling setting {key!r}; choose from {known}")
+    return ResolvedSettings(**own | (then if pulled else {}) | given)
 
 
-def resolved(settings: Settings | None, model: Model) -> ResolvedSettings:
-    """Settings with a value for each that was left to the model.
+def resolved(settings: Settings | None, model: Model, *, pulled: bool = False) -> ResolvedSettings:
+    """Settings with a value for each that was left to the model; `pulled` as of `settings_for`.
 
     Raises:
         UsageError: if they are no settings.
@@ -107,7 +116,7 @@ def resolved(settings: Settings | None, model: Model) -> ResolvedSettings:
         )
     values = {} if settings is None else {entry.name: getattr(settings, entry.name) for entry in fields(settings)}
     left = [key for key in OWN_SETTINGS if values.get(key) is None]
-    return settings_for(model, **{key: value for key, value in values.items() if key not in left})
+    return settings_for(model, pulled=pulled, **{key: value for key, value in values.items() if key not in left})
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from protgen.errors import ProtgenError, UsageError
 from protgen.generation.design import Design, Settings
 from protgen.generation.job import Job, model_of, prepare
 from protgen.generation.plan import Plan, plan_design
-from protgen.generation.sampling import Progress, Run, make_batches, split
+from protgen.generation.sampling import Progress, Run, make_batches
 from protgen.models.model import Model
 
 Asked = Condition | Sequence[Condition] | str  # `Conditions` are a sequence
@@ -85,7 +85,7 @@ def make_designs(
     on_step: Progress | None = None,
     trajectory: bool = False,
 ) -> Iterator[Design]:
-    """Make one design for each job; all have one model and the same settings.
+    """Make one design for each job; all have one model, and settings on the same device.
 
     Args:
         jobs: what is asked for, from `prepare`; the same one n times for n designs.
@@ -104,10 +104,21 @@ def make_designs(
     ]
     # Alike starts, guidance and lengths together: one of the first two for each batch, and little padding.
     plans.sort(key=lambda plan: (plan.noise or 0.0, str(plan.guidance), plan.length, plan.index, plan.candidate))
-    run = Run.of(jobs[0], seed, trajectory)
-    # A batch rounds otherwise than its designs alone: on a CPU, where it saves little, each is made by itself.
-    size = 1 if run.device.type == "cpu" else run.settings.batch_size
-    return best_of(make_batches(run, split(plans, size), on_step), plans)
+    batches = [(run, batch) for run, own in by_settings(plans, seed, trajectory) for batch in run.batches(own)]
+    return best_of(make_batches(batches, on_step), plans)
+
+
+def by_settings(plans: Sequence[Plan], seed: int, trajectory: bool) -> list[tuple[Run, list[Plan]]]:
+    """Plans with the run that makes them: jobs of one model may be sampled otherwise, as their conditions want."""
+    found: list[tuple[Run, list[Plan]]] = []
+    for plan in plans:
+        for run, own in found:
+            if run.settings == plan.job.settings:
+                own.append(plan)
+                break
+        else:
+            found.append((Run.of(plan.job, seed, trajectory), [plan]))
+    return found
 
 
 def best_of(candidates: Iterator[tuple[Plan, Design]], plans: Sequence[Plan]) -> Iterator[Design]:

@@ -31,6 +31,8 @@ from protgen.models.released import load
 from protgen.models.topologies import TopologyPrior
 from protgen.samplers.base import Sampler
 
+PULLING = ("assembly", "projection", "energy")  # mechanisms that act on designs while they are made
+
 
 @dataclass(frozen=True)
 class Job:
@@ -96,9 +98,11 @@ def prepare(model: Model | str | Path, conditions: object, settings: Settings | 
     loaded = model_of(model)
     require_backbones(loaded.family.space)
     complete = resolved(settings, loaded)
+    assignments = assign(asked, loaded, complete.enforce, complete.blueprint == "auto")
+    if any(entry.mechanism in PULLING for entry in assignments):
+        complete = resolved(settings, loaded, pulled=True)
     check_settings(complete)
     check_autoguidance(loaded, complete.autoguidance)
-    assignments = assign(asked, loaded, complete.enforce, complete.blueprint == "auto")
     trained, enforced = loaded.trained_lengths, TOGETHER in complete.enforce.values()
     assignments, docked = with_docking(assignments, lengths, trained, enforced)
     seen = [copies_together(assignments) * length for length in (lengths[0], lengths[-1])]

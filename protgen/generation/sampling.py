@@ -76,6 +76,16 @@ class Run:
             require_predictions(family, sampler)
         return cls(family, guide, job.model.conditions, job.settings, device, sampler, seed, trajectory)
 
+    def batches(self, plans: Sequence[Plan]) -> list[list[Plan]]:
+        """Plans in batches.
+
+        A batch rounds otherwise than its designs alone: on a CPU, where it saves little, each is made by itself.
+        """
+        return split(plans, 1 if self.device.type == "cpu" else self.settings.batch_size)
+
+
+RunBatch = tuple[Run, list[Plan]]
+
 
 def family_on(family: Family, device: torch.device) -> Family:
     """The family itself if it is on that device, else a copy there: a caller's model stays where it is."""
@@ -99,19 +109,20 @@ def split(plans: Sequence[Plan], size: int) -> list[list[Plan]]:
     return batches
 
 
-def make_batches(run: Run, batches: list[list[Plan]], on_step: Progress | None) -> Iterator[tuple[Plan, Design]]:
+def make_batches(batches: list[RunBatch], on_step: Progress | None) -> Iterator[tuple[Plan, Design]]:
     """Sample each batch and hand out its designs; on a CPU several batches at a time.
 
     Args:
-        run: what they share.
-        batches: plans of each.
+        batches: the run and the plans of each; all on one device.
         on_step: called with (steps done, steps in all).
     """
-    steps = run.settings.steps
-    total = sum(steps_of(run.family, steps, max(plan.length for plan in plans)) for plans in batches)
+    lengths = [max(plan.length for plan in plans) for _, plans in batches]
+    total = sum(steps_of(run.family, run.settings.steps, n) for (run, _), n in zip(batches, lengths, strict=True))
     done, lock = 0, threading.Lock()
 
-    def make(plans: list[Plan], check: Callable[[], None]) -> list[tuple[Plan, Design]]:
+    def make(batch: RunBatch, check: Callable[[], None]) -> list[tuple[Plan, Design]]:
+        run, plans = batch
+
         def report(_step: int, _x: State, _x_pred: State) -> None:
             nonlocal done
             check()
@@ -122,12 +133,12 @@ def make_batches(run: Run, batches: list[list[Plan]], on_step: Progress | None) 
 
         return make_batch(run, plans, report)
 
-    if run.device.type == "cpu":
+    if all(run.device.type == "cpu" for run, _ in batches):
         for made in in_order(make, batches, torch.get_num_threads()):
             yield from made
     else:
-        for plans in batches:
-            yield from make(plans, lambda: None)
+        for batch in batches:
+            yield from make(batch, lambda: None)
 
 
 def make_batch(run: Run, plans: Sequence[Plan], report: Report) -> list[tuple[Plan, Design]]:

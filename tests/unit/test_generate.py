@@ -8,6 +8,7 @@ import torch
 
 from protgen.conditions.fractions import Fractions
 from protgen.conditions.length import Length
+from protgen.conditions.radius_of_gyration import RadiusOfGyration
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.errors import CheckpointError, ConflictError, UsageError
 from protgen.generation.design import ResolvedSettings, SampleSettings, settings_for
@@ -167,3 +168,22 @@ def test_a_model_says_how_it_is_sampled_and_the_user_has_the_last_word(model):
     assert np.array_equal(default.raw.backbone, same.raw.backbone)
     with pytest.raises(CheckpointError, match="'stepz'"):
         settings_for(replace(model, config={"sampling": {"stepz": 3}}))
+    with pytest.raises(CheckpointError, match="'stepz'"):
+        settings_for(replace(model, config={"sampling": {"pulled": {"stepz": 3}}}))
+
+
+def test_designs_that_conditions_act_on_are_sampled_by_settings_of_their_own(model):
+    """Each as it is alone, though the two of a call take other steps; what is given is the same for both."""
+    own = replace(model, config={**model.config, "sampling": {"steps": 2, "guidance": 1.0, "pulled": {"steps": 4}}})
+    plain, pulled = [Length(20)], [Length(20), RadiusOfGyration(8.0)]
+    assert [prepare(own, asked).settings.steps for asked in (plain, pulled)] == [2, 4]
+    assert prepare(own, pulled).settings.guidance == 1.0
+    assert prepare(own, pulled, SampleSettings(steps=3)).settings.steps == 3
+    calls = []
+    both = generate_each(own, [pulled, plain], 0, on_step=lambda done, total: calls.append((done, total)))
+    made = {design.index: design.raw.backbone for design in both}
+    assert calls[-1] == (6, 6)
+    (first,) = generate(model, pulled, 1, 0, SampleSettings(steps=4, guidance=1.0))
+    (second,) = generate_each(model, [pulled, plain], 0, SampleSettings(steps=2, guidance=1.0), indices=[1])
+    assert np.array_equal(made[0], first.raw.backbone)
+    assert np.array_equal(made[1], second.raw.backbone)
