@@ -1,6 +1,6 @@
 """Turn the averaged weights of a training run into a model that ships with the package.
 
-    python benchmarks/release.py RUN STORE --name flow-small [--minutes 120] [--start flow-small]
+    python benchmarks/release.py RUN STORE --name flow-small [--minutes 120] [--start flow-small] [--guide RUN/model]
 
 Writes `config.json`, `model.safetensors` (bfloat16), `blueprints.json` and, for a model that has learned strand
 pairing, `topologies.json` to `protgen/weights/NAME`, and the IDs of the store's items to `--manifest` unless that file
@@ -18,7 +18,7 @@ from protgen.data.store import Store
 from protgen.generation.design import settings_for
 from protgen.models.blueprints import fit_store
 from protgen.models.files import load_json, load_tensors
-from protgen.models.model import build_model, load_weights, save_model
+from protgen.models.model import build_model, load_model, load_weights, save_model, with_guide
 from protgen.models.released import weights_folder
 from protgen.models.topologies import fit_topologies
 from protgen.training.checkpoint import newest_checkpoint
@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=None, help="training time, for the card")
     parser.add_argument("--sampling", type=json.loads, default={}, help="settings it is sampled with, as JSON")
     parser.add_argument("--family", type=json.loads, default={}, help="keywords of sampling of its family, as JSON")
+    parser.add_argument("--guide", type=Path, default=None, help="model folder of a weaker one, for autoguidance")
     parser.add_argument("--start", default=None, help="model whose weights training started from")
     parser.add_argument("--manifest", type=Path, default=Path("data/manifests/flow_small.json"), help="list of IDs")
     parser.add_argument("--weights", type=Path, default=weights_folder(), help="where models are kept")
@@ -79,13 +80,16 @@ def main() -> None:
         "minutes": options.minutes,
         "settings": {**run["settings"], "processes": run.get("processes", 1)},
     }
-    config = {**run["model"], "family": run["model"]["family"] | options.family, "about": about}
+    base = {key: value for key, value in run["model"].items() if key != "guide"}
+    config = {**base, "family": run["model"]["family"] | options.family, "about": about}
     if options.sampling:
         config["sampling"] = options.sampling
     settings_for(replace(model, config=config))  # refuses what is no setting
     released = replace(model, config=config, blueprints=fit_store(store))
     if StrandPairing.name in model.conditions.names:
         released = replace(released, topologies=fit_topologies(store))
+    if options.guide is not None:
+        released = with_guide(released, load_model(options.guide))
     save_model(released, options.weights / options.name)
     print(options.weights / options.name, about)
 

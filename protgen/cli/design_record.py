@@ -31,10 +31,12 @@ def describe(condition: Condition) -> JSON:
 
 
 def describe_model(name: str, folder: Path) -> JSON:
-    """Which weights these were: the name asked for, and the SHA-256 of the file."""
-    from protgen.models.model import WEIGHTS
+    """Which weights these were: the name asked for, and the SHA-256 of the file, and of that of a guide."""
+    from protgen.models.model import GUIDE_WEIGHTS, WEIGHTS
 
-    return {"name": name, "sha256": hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()}
+    files = {"sha256": folder / WEIGHTS, "guide_sha256": folder / GUIDE_WEIGHTS}
+    found = {key: hashlib.sha256(path.read_bytes()).hexdigest() for key, path in files.items() if path.is_file()}
+    return {"name": name} | found
 
 
 def describe_request(model: JSON, job: Job, seed: int, file_format: str) -> JSON:

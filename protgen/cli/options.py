@@ -47,6 +47,14 @@ GuidanceOption = Annotated[
     float | None,
     typer.Option("--guidance", help="Weight of the conditions; 1 is plain conditioning.", rich_help_panel=HOW),
 ]
+AutoGuidanceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--autoguidance",
+        help="Weight against the weaker network that a model may have beside it; 1 is the model alone.",
+        rich_help_panel=HOW,
+    ),
+]
 SamplerOption = Annotated[str | None, typer.Option("--sampler", help="Name, or module:Class.", rich_help_panel=HOW)]
 BlueprintOption = Annotated[
     str | None,
@@ -177,6 +185,7 @@ class SettingsOptions:
     steps: StepsOption = None
     temperature: TemperatureOption = None
     guidance: GuidanceOption = None
+    autoguidance: AutoGuidanceOption = None
     sampler: SamplerOption = None
     blueprint: BlueprintOption = None
     enforce: EnforceOption = None

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -253,8 +253,30 @@ def prepare_model(config: "TrainConfig", store: "Store") -> "Model":
     model.conditions.dropouts(config.settings.dropout)  # raises for a wrong one before the run begins
     if config.start is not None:
         begin_from(config.start, model)
+    if config.guide is not None:
+        model = guided(model, config.guide)
     pairing = StrandPairing.name in model.conditions.names
     return replace(model, blueprints=fit_store(store), topologies=fit_topologies(store) if pairing else None)
+
+
+def guided(model: "Model", guide: str) -> "Model":
+    """A model with a trained one beside it that guides it.
+
+    Args:
+        model: the one that trains.
+        guide: name or folder of the other.
+
+    Raises:
+        ConfigError: if there is no such model, or it has another space or other conditions.
+    """
+    from protgen.errors import CheckpointError
+    from protgen.models.model import with_guide
+    from protgen.models.released import load
+
+    try:
+        return with_guide(model, load(guide))
+    except (CheckpointError, ConfigError) as error:
+        raise ConfigError(f"guide={guide}: {error}") from error
 
 
 def begin_from(start: "str | dict[str, str]", model: "Model") -> None:
@@ -311,13 +333,18 @@ def check_resumable(config: "TrainConfig", model: "Model") -> None:
         before = read_json(about)
     except DocumentError as error:
         raise ConfigError(f"{error}; choose another run=") from None
-    difference = first_difference(before.get("model"), json.loads(json.dumps(model.config)))
+    difference = first_difference(unguided(before.get("model")), unguided(json.loads(json.dumps(model.config))))
     if difference:
         raise ConfigError(f"{config.run}: cannot resume, that run had {difference}; choose another run=")
     was, is_now = renamed(before.get("settings") or {}), json.loads(json.dumps(asdict(config.settings)))
     difference = first_difference(was, {key: value for key, value in is_now.items() if key in was})
     if difference:
         warn(f"{config.run}: that run had {difference}; it goes on with the new value")
+
+
+def unguided(config: Any) -> Any:
+    """A model's configuration without its guide: that takes no part in the training, and may come when it is done."""
+    return {key: value for key, value in config.items() if key != "guide"} if isinstance(config, dict) else config
 
 
 def sample_evaluator(samples: int, length: int, steps: int) -> "Evaluator":

@@ -21,6 +21,7 @@ from protgen.training.settings import TrainSettings, renamed
 from protgen.types import JSON
 
 PARTS = ("space", "encoder", "family")  # whose keywords are those of a constructor
+WHOLE = ("run", "start", "guide", "logger")  # settings with no keywords of their own
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class TrainConfig:
         start: model, by name or folder, whose weights a new run begins from, or parts of models for parts of this one
             (see `protgen.cli.train.begin_from`); None for fresh ones.
         settings, validation, machine: as their classes say.
+        guide: folder or name of a weaker model that goes with this one, for autoguidance; None for none.
         images: the data, where they are images.
     """
 
@@ -72,6 +74,7 @@ class TrainConfig:
     settings: TrainSettings
     validation: ValidationSettings
     machine: MachineSettings
+    guide: str | None = None
     images: ImageData | None = None
 
 
@@ -115,6 +118,7 @@ def load_config(overrides: Sequence[str]) -> TrainConfig:
         settings=checked(TrainSettings, with_new_names(raw["train"], "train") | loggers_of(raw), "train"),
         validation=checked(ValidationSettings, with_new_names(raw["validation"], "validation"), "validation"),
         machine=checked(MachineSettings, raw["machine"], "machine"),
+        guide=None if raw.get("guide") is None else str(raw["guide"]),
         images=read_image_data(raw["data"]) if "images" in raw["data"] else None,
     )
 
@@ -125,7 +129,7 @@ def check_keys(raw: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: for an unknown one, or if `data.store` is missing.
     """
-    known = [*PARTS, *network_roles(), "conditions", "data", "train", "validation", "machine", "run", "start", "logger"]
+    known = [*PARTS, *network_roles(), "conditions", "data", "train", "validation", "machine", *WHOLE]
     for key in raw:
         if key not in known:
             raise ConfigError(f"no setting {key!r}: {nearest(str(key), known)}")
@@ -180,9 +184,8 @@ def prepared(override: str) -> str:
             return f"{key}={chosen}"
         return f"{key}={value}"
     top = key.partition(".")[0]
-    whole = ("run", "start", "logger")  # settings with no keywords of their own
-    known = [*groups, *network_roles(), "validation", "machine", *whole]
-    if top not in known or (top == key and key not in whole) or top == "experiment":
+    known = [*groups, *network_roles(), "validation", "machine", *WHOLE]
+    if top not in known or (top == key and key not in WHOLE) or top == "experiment":
         raise ConfigError(f"no setting {key!r}: {nearest(key, known)}")
     return f"++{key}={value}"
 

@@ -10,7 +10,8 @@ from protgen.errors import CheckpointError, UsageError
 from protgen.models.model import Model
 from protgen.structure.protein import Protein
 
-OWN_SETTINGS = ("steps", "temperature", "guidance", "sampler", "blueprint")  # which a model may set for itself
+# Which a model may set for itself.
+OWN_SETTINGS = ("steps", "temperature", "guidance", "autoguidance", "sampler", "blueprint")
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class SampleSettings:
         temperature: T times all standard deviations (0.8), and probabilities to the power 1 / T^2;
             1 is the learned distribution, below 1 trades diversity for quality. Uniform noise on rotations stays.
         guidance: weight w of classifier-free guidance (2), x_free + w (x_asked - x_free); 1 is plain conditioning.
+        autoguidance: weight w of autoguidance (1), x_weak + w (x_hat - x_weak), for a model that has a weaker one to
+            guide it; 1 is the model alone.
         sampler: registry name ("euler").
         relax: whether to relax peptide geometry and clashes of the final frames.
         blueprint: "auto" (the default) draws a secondary-structure blueprint from the model's own p(y | length) where
@@ -40,6 +43,7 @@ class SampleSettings:
     steps: int | None = None
     temperature: float | None = None
     guidance: float | None = None
+    autoguidance: float | None = None
     sampler: str | None = None
     relax: bool = True
     blueprint: str | None = None
@@ -59,6 +63,7 @@ class ResolvedSettings:
     steps: int = 80
     temperature: float = 0.8
     guidance: float = 2.0
+    autoguidance: float = 1.0
     sampler: str = "euler"
     relax: bool = True
     blueprint: str = "auto"

@@ -9,6 +9,7 @@ from protgen.conditions.base import Conditions
 from protgen.conditions.language import as_conditions
 from protgen.device import pick_device
 from protgen.errors import UsageError
+from protgen.families.base import IterativeFamily
 from protgen.generation.backbones import require_backbones
 from protgen.generation.conflicts import cautions, check_conditions, length_warnings
 from protgen.generation.design import ResolvedSettings, Settings, resolved
@@ -20,6 +21,7 @@ from protgen.generation.planner import (
     draws_blueprints,
     draws_topologies,
     guidance_weights,
+    idle_weights,
 )
 from protgen.generation.reach import fractions_out_of_reach
 from protgen.generation.together import TOGETHER, copies_together, with_docking
@@ -95,11 +97,13 @@ def prepare(model: Model | str | Path, conditions: object, settings: Settings | 
     require_backbones(loaded.family.space)
     complete = resolved(settings, loaded)
     check_settings(complete)
+    check_autoguidance(loaded, complete.autoguidance)
     assignments = assign(asked, loaded, complete.enforce, complete.blueprint == "auto")
     trained, enforced = loaded.trained_lengths, TOGETHER in complete.enforce.values()
     assignments, docked = with_docking(assignments, lengths, trained, enforced)
     seen = [copies_together(assignments) * length for length in (lengths[0], lengths[-1])]
-    warnings = length_warnings(seen, trained) + cautions(asked, lengths) + docked
+    idle = idle_weights(assignments, complete.guidance)
+    warnings = length_warnings(seen, trained) + cautions(asked, lengths) + docked + idle
     job = Job(loaded, asked, complete, assignments, lengths, warnings)
     beyond = fractions_out_of_reach(asked, lengths, job.blueprints, job.topologies)
     return replace(job, warnings=warnings + beyond)
@@ -137,6 +141,19 @@ def check_settings(settings: ResolvedSettings) -> None:
         )
     build_sampler(settings)
     pick_device(settings.device)
+
+
+def check_autoguidance(model: Model, weight: float) -> None:
+    """Raise UsageError if autoguidance is asked of a model that cannot have it."""
+    if weight == 1:
+        return
+    if model.guide is None:
+        raise UsageError(
+            f"autoguidance {weight:g}: the model has no weaker one to guide it; leave it at 1, or train it with guide="
+        )
+    families = (model.family, model.guide)
+    if not all(isinstance(family, IterativeFamily) for family in families):
+        raise UsageError(f"autoguidance {weight:g}: only flow matching and diffusion take it; leave it at 1")
 
 
 def build_sampler(settings: ResolvedSettings) -> Sampler:

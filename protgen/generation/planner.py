@@ -179,6 +179,15 @@ def guidance_weights(assignments: Sequence[Assignment], guidance: float) -> Guid
     return tuple(sorted((part for part in found if part[1] != 1), key=lambda part: part[1]))
 
 
+def idle_weights(assignments: Sequence[Assignment], guidance: float) -> tuple[str, ...]:
+    """A line for each learned condition whose weight does nothing, as there is no guidance for it to multiply."""
+    idle = [entry for entry in assignments if entry.mechanism == "learned" and entry.weight != 1 and guidance == 1]
+    return tuple(
+        f"{entry.condition.name}: its weight {entry.weight:g} acts through guidance, which is 1; add --guidance 2"
+        for entry in idle
+    )
+
+
 def candidates_of(assignments: Sequence[Assignment], asked: int | None) -> int:
     """Candidates for each design: as asked, or several only where choosing among them is how conditions are met."""
     if asked is not None:

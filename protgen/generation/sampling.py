@@ -4,6 +4,7 @@ import copy
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -12,17 +13,18 @@ from torch import Tensor
 
 from protgen.conditions.embedding import ConditionEmbedding
 from protgen.device import pick_device
-from protgen.families.base import Family, LatentFamily
+from protgen.families.base import Family, IterativeFamily, LatentFamily
 from protgen.generation.assembly import assemble
 from protgen.generation.backbones import finished_atoms, steps_of
 from protgen.generation.copies import SymmetricCopies
 from protgen.generation.design import Design, ResolvedSettings
 from protgen.generation.energies import BatchEnergy, moved_to
-from protgen.generation.guides import guides_of
+from protgen.generation.guides import GuideMaker, guides_of
 from protgen.generation.job import Job, build_sampler
 from protgen.generation.plan import Plan
 from protgen.generation.threads import in_order
 from protgen.generation.trajectory import Recorder, require_predictions
+from protgen.samplers.autoguidance import AutoGuidance
 from protgen.samplers.base import Guidance, Sampler, SamplingTask
 from protgen.spaces.atoms import ResidueFrames
 from protgen.spaces.backbone import Backbone
@@ -44,6 +46,7 @@ class Run:
 
     Attributes:
         family: of the model, on the device.
+        guide: a weaker family for autoguidance, there too; None where the settings ask for none.
         conditions: of the model.
         settings: of the run.
         device: where the network runs.
@@ -53,6 +56,7 @@ class Run:
     """
 
     family: Family
+    guide: IterativeFamily | None
     conditions: ConditionEmbedding
     settings: ResolvedSettings
     device: torch.device
@@ -65,10 +69,12 @@ class Run:
         """A run of a job, and of others with the same model and settings."""
         device = pick_device(job.settings.device)
         family = family_on(job.model.family, device)
+        weak = job.model.guide if job.settings.autoguidance != 1 else None
+        guide = None if weak is None else cast(IterativeFamily, family_on(weak, device))
         sampler = build_sampler(job.settings)
         if trajectory:
             require_predictions(family, sampler)
-        return cls(family, job.model.conditions, job.settings, device, sampler, seed, trajectory)
+        return cls(family, guide, job.model.conditions, job.settings, device, sampler, seed, trajectory)
 
 
 def family_on(family: Family, device: torch.device) -> Family:
@@ -204,7 +210,8 @@ def sample_batch(run: Run, plans: Sequence[Plan], report: Report, copies: Symmet
         mask[row, : plan.length] = True
     mask = mask if copies is None else copies.mask()
     cond, guidance = conditioning_of(run, plans, mask)
-    guides = guides_of(run.family, plans, run.settings, run.device)
+    # Next to the network: energies and projections act on the prediction that comes of it.
+    guides = [*autoguides(run), *guides_of(run.family, plans, run.settings, run.device)]
     if copies is not None:
         cond = copies.conditioning(cond)
         guidance = None if guidance is None else guidance.changed(copies.conditioning)
@@ -226,6 +233,14 @@ def sample_batch(run: Run, plans: Sequence[Plan], report: Report, copies: Symmet
         energy=None if energy.empty or off else energy,
     )
     return run.family.sample(task, run.sampler if run.family.takes_sampler else None)
+
+
+def autoguides(run: Run) -> list[GuideMaker]:
+    """Autoguidance by the weaker network of a run; none where it has none."""
+    if run.guide is None:
+        return []
+    weak, space, weight = run.guide.denoiser(), run.family.space, run.settings.autoguidance
+    return [lambda own: AutoGuidance(own, space, weak, weight)]
 
 
 def conditioning_of(run: Run, plans: Sequence[Plan], mask: Bool[Tensor, "b l"]) -> tuple[Conditioning, Guidance | None]:

@@ -30,6 +30,8 @@ from protgen.types import JSON
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
+GUIDE_WEIGHTS = "guide.safetensors"
+GUIDE_PARTS = ("encoder", "family")  # of a guide in the model's configuration; it has the model's space and conditions
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Model:
         config: the JSON it was built from; `config["about"]` names its training data.
         blueprints: p(y | length) of its training data, None if it has none.
         topologies: the same with strand pairing, for a model that has learned it; None if it has none.
+        guide: a weaker family of the same space and conditions, for autoguidance; None if it has none.
     """
 
     family: Family
@@ -49,6 +52,7 @@ class Model:
     config: JSON
     blueprints: BlueprintPrior | None = None
     topologies: TopologyPrior | None = None
+    guide: Family | None = None
 
     def __repr__(self) -> str:
         """One line: the names of its parts, its size, and the conditions it has learned."""
@@ -132,13 +136,17 @@ def pair_width(encoder: str, conditions: ConditionEmbedding) -> dict[str, int]:
     """
     if not conditions.pair_dim:
         return {}
-    able = [
-        name for name, cls in registry.classes("encoders").items() if "asked_dim" in inspect.signature(cls).parameters
-    ]
-    if "asked_dim" not in inspect.signature(registry.find("encoders", encoder)).parameters:
+    # Only the refusal looks at all encoders: some import libraries that take seconds to load.
+    if not reads_pairs(registry.find("encoders", encoder)):
+        able = ", ".join(name for name, cls in registry.classes("encoders").items() if reads_pairs(cls))
         asked = ", ".join(part.name for part in conditions.parts if part.pair_dim)
-        raise ConfigError(f"{encoder} does not read conditions of pairs ({asked}); choose from {', '.join(able)}")
+        raise ConfigError(f"{encoder} does not read conditions of pairs ({asked}); choose from {able}")
     return {"asked_dim": conditions.pair_dim}
+
+
+def reads_pairs(encoder: type) -> bool:
+    """Whether an encoder takes y of pairs of residues."""
+    return "asked_dim" in inspect.signature(encoder).parameters
 
 
 def taken_widths(family: type[Family], conditions: ConditionEmbedding) -> dict[str, int]:
@@ -178,14 +186,21 @@ def networks(config: JSON, conditions: ConditionEmbedding) -> dict[str, Encoder]
 def save_model(model: Model, folder: Path, dtype: torch.dtype = torch.bfloat16) -> None:
     """Write a model folder; weights of two or more dimensions in `dtype`, the rest and buffers in float32."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = model.family.state_dict()
-    weights = {name for name, p in model.family.named_parameters() if p.ndim > 1}
-    save_tensors({k: v.to(dtype) if k in weights else v.float() for k, v in state.items()}, folder / WEIGHTS)
+    save_weights(model.family, folder / WEIGHTS, dtype)
+    if model.guide is not None:
+        save_weights(model.guide, folder / GUIDE_WEIGHTS, dtype)
     save_json(model.config, folder / CONFIG)
     if model.blueprints is not None:
         save_json(model.blueprints.to_json(), folder / BLUEPRINTS)
     if model.topologies is not None:
         save_json(model.topologies.to_json(), folder / TOPOLOGIES)
+
+
+def save_weights(family: Family, path: Path, dtype: torch.dtype) -> None:
+    """Write the weights of a family, those of two or more dimensions in `dtype`."""
+    state = family.state_dict()
+    weights = {name for name, p in family.named_parameters() if p.ndim > 1}
+    save_tensors({k: v.to(dtype) if k in weights else v.float() for k, v in state.items()}, path)
 
 
 def load_weights(family: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -217,13 +232,29 @@ def load_model(folder: Path) -> Model:
         CheckpointError: if a file is missing or damaged, or the two do not fit.
     """
     config = current_config(load_json(folder / CONFIG))
+    model = build_and_fill(config, folder, WEIGHTS)
+    guide = build_and_fill(guide_config(config), folder, GUIDE_WEIGHTS).family if "guide" in config else None
+    return replace(model, blueprints=load_blueprints(folder), topologies=load_topologies(folder), guide=guide)
+
+
+def build_and_fill(config: JSON, folder: Path, weights: str) -> Model:
+    """A model from its configuration and a file of weights.
+
+    Args:
+        config: of the model.
+        folder: of both files.
+        weights: name of the file.
+
+    Raises:
+        CheckpointError: if a file is missing or damaged, or the two do not fit.
+    """
     try:
         check_about(config)
         check_sizes(config)
         if is_large(config):
             with torch.device("meta"):  # shapes alone: a size of a strange file must not fill the memory
                 shapes = {name: x.shape for name, x in build_model(config).family.state_dict().items()}
-            check_shapes(shapes, folder / WEIGHTS)
+            check_shapes(shapes, folder / weights)
         model = build_model(config)
     except CheckpointError:
         raise
@@ -231,6 +262,37 @@ def load_model(folder: Path) -> Model:
         # Unknown names, and values of the wrong type or size, for which networks raise errors of their own.
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{folder / CONFIG}: {reason}; get or train the model again") from error
-    load_weights(model.family, load_tensors(folder / WEIGHTS), folder / WEIGHTS)
+    load_weights(model.family, load_tensors(folder / weights), folder / weights)
     model.family.eval()
-    return replace(model, blueprints=load_blueprints(folder), topologies=load_topologies(folder))
+    return model
+
+
+def guide_config(config: JSON) -> JSON:
+    """The configuration of a model's guide: its own encoder and family, the model's space and conditions.
+
+    Raises:
+        CheckpointError: if it has other parts.
+    """
+    own = config["guide"]
+    if not isinstance(own, Mapping) or set(own) != set(GUIDE_PARTS):
+        raise CheckpointError(f"{CONFIG}: guide must have {' and '.join(GUIDE_PARTS)}, and nothing else")
+    return {key: value for key, value in config.items() if key != "guide"} | dict(own)
+
+
+def with_guide(model: Model, weak: Model) -> Model:
+    """A model with a weaker one of the same space and conditions to guide it (`protgen.samplers.autoguidance`).
+
+    Raises:
+        ConfigError: if the two differ in space or conditions.
+    """
+    if points_of(model.config) != points_of(weak.config):
+        raise ConfigError("the guide has another space than the model; train it with the same")
+    if model.config.get("conditions") != weak.config.get("conditions"):
+        raise ConfigError("the guide has other conditions than the model; train it with the same")
+    parts = {part: weak.config[part] for part in GUIDE_PARTS}
+    return replace(model, guide=weak.family, config=model.config | {"guide": parts})
+
+
+def points_of(config: JSON) -> JSON:
+    """What a configuration says of the points of its space; weights of losses (`bond_weight`) are of training alone."""
+    return {key: value for key, value in config["space"].items() if not key.endswith("_weight")}

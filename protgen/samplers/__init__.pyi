@@ -1,5 +1,6 @@
 """Samplers from noise to data, and the guides that wrap a denoiser."""
 
+from protgen.samplers.autoguidance import AutoGuidance as AutoGuidance
 from protgen.samplers.base import Denoiser as Denoiser
 from protgen.samplers.base import Guidance as Guidance
 from protgen.samplers.base import Guide as Guide

@@ -404,6 +404,11 @@ class Path:
         """Whether flat fields move from data to noise at constant velocity."""
         return isinstance(self.flat, Linear)
 
+    def same_as(self, other: "Path") -> bool:
+        """Whether two paths have the same signal and noise at all times."""
+        times = [number / 32 for number in range(33)]
+        return self.brownian == other.brownian and all(self.flat.at(t) == other.flat.at(t) for t in times)
+
     def seen(self, t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
         """The time that an encoder reads: the fraction of noise, the same number at the same noise on every path."""
         return t if self.straight else self.flat.noise_fraction(t)

@@ -15,7 +15,7 @@ from protgen.cli.train_config import choices, compose, config_folder, load_confi
 from protgen.data.dataset import collate
 from protgen.data.store import Store
 from protgen.families.base import ClosedFormFamily
-from protgen.models.model import build_model
+from protgen.models.model import build_model, load_model
 from protgen.training.loop import train
 from protgen.training.settings import Machine, TrainSettings
 from tests.e2e.conftest import TINY
@@ -208,6 +208,13 @@ def test_a_run_begins_from_another_model(cli, tiny_store, tiny_model, tmp_path):
     assert before.keys() == after.keys()
     for name, value in before.items():
         assert torch.allclose(after[name], value.float(), atol=1e-5), name
+    # A run that is done gets a guide without another step: its own model, which then stands beside its weights.
+    model = tmp_path / "run" / "model"
+    done = cli(*arguments, f"guide={model}")
+    assert done.code == 0, done.err
+    assert (model / "guide.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
+    assert load_model(model).guide is not None
+    cli(*arguments, f"guide={tiny_model}").assert_failed(2, "guide=", "another space")
     other = f"run={tmp_path / 'other'}"
     cli(*arguments[:-1], other, "encoder.dim=48", f"start={tiny_model}").assert_failed(2, "start=", "start=null")
     cli(*arguments[:-1], other, "start=flow-smal").assert_failed(2, "flow-small")

@@ -147,6 +147,14 @@ def test_bits_of_a_uniform_image_are_those_of_its_levels(rng):
     assert torch.allclose(space.bits_per_dim(nats), torch.tensor(8.0))
 
 
+@pytest.mark.parametrize("sizes", [(0, 4, 1), (4, 0, 1), (4, 4, 0), (4, 4, 1, 1)])
+def test_images_of_no_size_are_refused(sizes):
+    """A height, width or number of channels below 1, fewer grey values than 2; those at the limit are taken."""
+    with pytest.raises(UsageError, match="sizes are at least 1, levels at least 2"):
+        Image(*sizes)
+    assert Image(1, 1, 1, 2).full_mask(3).shape == (3, 1)
+
+
 def test_images_of_another_size_are_refused():
     with pytest.raises(UsageError, match="4 x 4 x 1"):
         Image(4, 4).encode(Batch({"pixels": torch.zeros(2, 15, 1)}, torch.ones(2, 15, dtype=torch.bool)))

@@ -90,6 +90,14 @@ def test_settings_that_are_not_given_are_the_models_own(model):
     assert prepare(model, [Length(20)], SampleSettings(candidates=2)).settings == ResolvedSettings(candidates=2)
 
 
+@pytest.mark.parametrize(("guidance", "weight", "said"), [(1.0, 2.0, True), (2.0, 2.0, False), (1.0, 1.0, False)])
+def test_a_weight_that_does_nothing_is_said(model, guidance, weight, said):
+    """Weights multiply the part of guidance above 1."""
+    asked = Length(14) & weight * SecondaryStructure.parse("L2H10L2")
+    warnings = prepare(model, asked, replace(FAST, guidance=guidance)).warnings
+    assert any("its weight 2 acts through guidance, which is 1" in line for line in warnings) == said
+
+
 def test_a_model_stays_on_its_device(model):
     """What runs elsewhere is a copy; where nothing is to be moved, nothing is copied."""
     family = copy.deepcopy(model.family)

@@ -1,6 +1,7 @@
 """p(x_data | prediction): densities that integrate to one, with closed forms and quadrature as witnesses."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -68,6 +69,24 @@ def test_discretised_logistic_sums_to_one_and_stays_finite_far_out():
     assert torch.isfinite(far).all()
 
 
+def test_discretised_logistic_has_the_mass_of_its_cells_and_draws_their_middles():
+    """Five cells of 0.4: differences of the logistic function about 0.1, the ends open, over the width of a cell."""
+    observation = DiscretisedLogistic(5, std=0.3)
+    values = torch.tensor([-0.8, -0.4, 0.0, 0.4, 0.8])
+    prediction = State({"pixels": torch.full((5, 1, 1), 0.1)}, torch.ones(5, 1, dtype=torch.bool))
+    below = [0.0, *(1 / (1 + math.exp(-(edge - 0.1) / 0.3)) for edge in (-0.6, -0.2, 0.2, 0.6)), 1.0]
+    expected = [math.log((high - low) / 0.4) for low, high in pairwise(below)]
+    got = observation.log_prob(prediction, prediction.with_fields(pixels=values[:, None, None]))
+    assert got.tolist() == pytest.approx(expected, abs=1e-5)
+    # Normals whose quantile lies in the middle of the mass of each cell.
+    middles = torch.tensor([(low + high) / 2 for low, high in pairwise(below)], dtype=torch.float64)
+    normals = torch.special.ndtri(middles).float()[:, None, None]
+    drawn = observation.draw(prediction, normals, 1.0)["pixels"].flatten()
+    assert drawn.tolist() == pytest.approx(values.tolist(), abs=1e-6)
+    cold = observation.draw(prediction, normals, 1e-3)["pixels"].flatten()  # all in the cell of 0.1
+    assert cold.tolist() == pytest.approx([0.0] * 5, abs=1e-6)
+
+
 def test_bernoulli_of_binary_images(rng):
     space = Image(4, 4, binary=True)
     mean = torch.rand(3, 16, 1, generator=rng) * 2 - 1
@@ -119,6 +138,25 @@ def test_pose_is_integrated_without_bias(rng):
         laplace = observation.log_prob(prediction, x)
     assert x_pred.item() == pytest.approx(brute.item(), abs=0.1)
     assert laplace.item() == pytest.approx(brute.item(), abs=1.0)
+
+
+def test_narrow_poses_are_drawn_from_the_posterior(rng):
+    """Where the width tends to 0 Laplace is exact: every drawn pose has the weight of the most probable one.
+
+    A chain of 30 residues is longer than wide, so that its precision differs by axis and has terms off the diagonal.
+    """
+    observation, x = RiemannianNormal(Backbone(), 0.002), chain(30, rng)
+    count = 200
+    x = State({k: v.double() for k, v in x.fields.items()}, x.mask)
+    prediction = rotated(x, so3.uniform(torch.randn(1, 4, generator=rng).double()))
+    many = [
+        State({k: v.expand(count, *v.shape[1:]) for k, v in s.fields.items()}, s.mask.expand(count, 30))
+        for s in (prediction, x)
+    ]
+    with torch.no_grad():
+        drawn = observation.log_prob(many[0], many[1], rng)
+        laplace = observation.log_prob(prediction, x)
+    assert (drawn - laplace).abs().max() < 0.05
 
 
 class Unposed(Backbone):

@@ -32,6 +32,14 @@ def test_decoding_gives_the_chains_back():
     assert (again[1, 9:] == 0).all()
 
 
+def test_decoded_chains_are_centred_on_their_ca():
+    space, batch = Torsions(), chains()
+    again = space.decode(space.encode(batch))["atoms"]
+    for row, length in ((0, 14), (1, 9)):
+        assert again[row, :length, 1].mean(0).abs().max() < 1e-5
+        assert again[row, :length, 2].mean(0).abs().max() > 1e-2
+
+
 def test_encoding_ignores_rigid_motion():
     space, batch = Torsions(), chains()
     turn = torch.linalg.qr(torch.tensor([[1.0, 2.0, 0.5], [0.3, -1.0, 2.0], [1.5, 0.2, 1.0]])).Q
