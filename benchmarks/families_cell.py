@@ -26,7 +26,7 @@ from protgen.data.dataset import collate
 from protgen.data.store import Store
 from protgen.families.base import IterativeFamily, LikelihoodFamily
 from protgen.families.ode_likelihood import log_noise
-from protgen.generation.design import settings_for
+from protgen.generation.design import SampleSettings
 from protgen.generation.generate import generate
 from protgen.metrics.base import summarise
 from protgen.metrics.diversity import Clustering, diversity
@@ -142,9 +142,9 @@ def settings(cell: Cell, steps: int | None = None) -> TrainSettings:
 
     A moving average over about 100 steps where there are few thousand.
     """
-    ends = {"steps": 10**9, "minutes": cell.minutes} if steps is None else {"steps": steps}
     return TrainSettings(
-        **ends, max_pairs_per_batch=20_000, warmup=200, ema=0.99, seed=cell.seed, log_every=50, validate_every=500,
+        steps=10**9 if steps is None else steps, minutes=cell.minutes if steps is None else None,
+        max_pairs_per_batch=20_000, warmup=200, ema=0.99, seed=cell.seed, log_every=50, validate_every=500,
         checkpoint_minutes=2.0,
     )  # fmt: skip
 
@@ -265,8 +265,8 @@ def designed(cell: Cell, model: Model, stop: Stop) -> tuple[list[Protein], list[
         if str(i) in seconds:
             continue
         begun = time.process_time()
-        own = settings_for(model, device="cpu")
-        (design,) = generate(model, [Length(SHORTEST, LONGEST)], cell.n, cell.seed, own, indices=[i])
+        asked, own = [Length(SHORTEST, LONGEST)], SampleSettings(device="cpu")
+        (design,) = generate(model, asked, cell.n, cell.seed, own, indices=[i])
         seconds[str(i)] = time.process_time() - begun
         for protein, folder in zip((design.protein, design.raw), folders, strict=True):
             write_structure(protein, folder / f"{i:03d}.pdb")
@@ -316,7 +316,7 @@ def judged(cell: Cell, model: Model, store: Store, stop: Stop) -> JSON:
     """All figures of a trained cell; each part is kept by itself."""
     designs, raw, seconds = designed(cell, model, stop)
     draw_backbones(designs[:4], cell.out / f"{cell.name}.png", columns=4)
-    folder, own = cell.folder, settings_for(model, device="cpu")
+    folder, own = cell.folder, SampleSettings(device="cpu")
     asked = kept(folder / "asked.json", lambda: asked_structure(model, store, cell.seed, own, count=16))
     stop.leave()
     density = kept(folder / "likelihood.json", lambda: likelihood(model, store, cell.seed))

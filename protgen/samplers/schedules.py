@@ -421,4 +421,4 @@ SCHEDULES = {
     "edm": VarianceExploding,
     "learned": Learned,
 }
-BROWNIAN: Mapping[str, type[Brownian]] = {"geometric": GeometricBrownian, "linear": LinearBrownian}
+BROWNIAN: Mapping[str, Callable[..., Brownian]] = {"geometric": GeometricBrownian, "linear": LinearBrownian}

@@ -172,6 +172,12 @@ def test_what_an_experiment_sets_holds(experiment):
     hold({key: value for key, value in own.items() if key != "defaults"}, found, experiment)
 
 
+def test_new_diffusion_has_the_schedule_that_learns_rotations_and_the_released_one_its_own():
+    found = {name: compose([name])["family"] for name in ("family=diffusion", "experiment=diffusion_small")}
+    kinds = {name: (family["brownian"], family["weighting"]) for name, family in found.items()}
+    assert kinds == {"family=diffusion": ("linear", "velocity"), "experiment=diffusion_small": ("geometric", "simple")}
+
+
 @pytest.mark.parametrize("experiment", choices("experiment"))
 def test_every_experiment_composes_builds_and_steps(experiment, tiny_store, tmp_path):
     """Each configuration that comes with the package is a model whose loss has a finite gradient on a batch."""
