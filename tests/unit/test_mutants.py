@@ -127,8 +127,11 @@ def test_likeness_is_the_mean_over_every_nth_fragment():
     rng = np.random.default_rng(0)
     sample, reference = (np.cumsum(rng.normal(size=(n, 3)), axis=0) * 2 for n in (60, 50))
 
+    within = [(a, b) for a in range(0, 24, 4) for b in range(a + 3, 24, 4)] + [(0, 23)]
+    assert (24, 2.0, within) == (LENGTH, SCALE, PAIRS)
+
     def distances(trace: np.ndarray, start: int) -> np.ndarray:
-        return np.array([np.linalg.norm(trace[start + a] - trace[start + b]) for a, b in PAIRS])
+        return np.array([np.linalg.norm(trace[start + a] - trace[start + b]) for a, b in within])
 
     worth = []
     for start in range(0, 60 - LENGTH + 1, 3):
@@ -192,7 +195,8 @@ def test_features_of_a_residue_are_those_of_the_definition():
 def test_an_embedding_is_standardised():
     """(raw - centre) / std with centre 1 and deviation 4."""
     torch.manual_seed(0)
-    network = FoldNetwork(classes=3).eval()
+    network = FoldNetwork(classes=3, dropout=0.2).eval()
+    assert [part.p for part in network.modules() if isinstance(part, torch.nn.Dropout)] == [0.2, 0.1]
     ca = torch.from_numpy(ideal_helix(12)[:, 1]).float()[None]
     batch = (ca, torch.ones(1, 12, dtype=torch.bool), torch.arange(12)[None])
     with torch.no_grad():
@@ -260,6 +264,12 @@ def test_a_joint_has_a_fifth_of_the_chain_on_either_side():
     assert expected > 0 == packing.weakest_joint(packing.touching(protein), 100, 12)
 
 
-def test_a_compiler_is_told_by_its_first_line():
+def test_a_compiler_is_told_by_its_first_line(monkeypatch):
+    """Of at most 200 letters; one that hangs by its name."""
     with pytest.raises(NoLibraryError, match=r"^sh failed: one$"):
         _run(["sh", "-c", "printf 'one\\ntwo\\n' >&2; exit 1"])
+    with pytest.raises(NoLibraryError, match=r"^sh failed: 1{200}$"):
+        _run(["sh", "-c", f"echo {'1' * 300} >&2; exit 1"])
+    monkeypatch.setattr("protgen.metrics.tm_library._COMPILE_SECONDS", 0.1)
+    with pytest.raises(NoLibraryError, match=r"^sleep took more than 0 s$"):
+        _run(["sleep", "5"])
