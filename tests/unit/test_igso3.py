@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -70,6 +71,11 @@ def test_rotation_vectors_have_the_quantile_of_their_normals(rng):
     normals = torch.randn(6, 40, 3, generator=rng, dtype=torch.float64)
     quantiles = torch.from_numpy(stats.chi(3).cdf(normals.norm(dim=-1).numpy()))
     expected = igso3.sample_angle(quantiles, stds)
+    fine = torch.linspace(0, math.pi, 20001, dtype=torch.float64)
+    for row in range(6):
+        density = igso3.log_density(fine, stds[row]).exp() * (1 - fine.cos()) / math.pi
+        reached = np.interp(expected[row], fine[1:], torch.cumulative_trapezoid(density, fine))
+        assert np.abs(reached - quantiles[row].numpy()).max() < 2e-4
     vectors = igso3.sample_rotvec(normals, stds)
     assert (vectors.norm(dim=-1) / expected - 1).abs().max() < 1e-3
     assert torch.allclose(vectors / vectors.norm(dim=-1, keepdim=True), normals / normals.norm(dim=-1, keepdim=True))

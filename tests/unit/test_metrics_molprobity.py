@@ -84,6 +84,8 @@ def test_hydrogens_are_where_reduce_puts_them():
     [
         ((6, 6), 2 * 1.22 - 0.4),  # HA and HA
         ((1, 6), 1.70 + 1.22 - 0.4),  # CA and HA
+        ((0, 2), 1.55 + 1.65 - 0.4),  # N and C
+        ((4, 4), 2 * 1.70 - 0.4),  # CB and CB
         ((3, 5), 1.40 + 1.05 - 1.0),  # O and H: a hydrogen bond may overlap by 0.6 Å more
         ((5, 3), 1.05 + 1.40 - 1.0),
         ((3, 6), 1.40 + 1.22 - 0.4),  # O and HA
