@@ -336,8 +336,9 @@ def main() -> None:
     load_libraries(options.work)
     tree = copy_tree(options.work)
     files = test_files()
-    for package in options.packages:
+    for package in PACKAGES:  # tests of one package reach the others
         table = reach(files[package], options.work, tree, until)
+    for package in options.packages:
         left = [m for m in mutants if m.file.startswith(f"protgen/{package}/") and m.verdict in ("", options.again)]
         for mutant in left:
             if time.time() < until:

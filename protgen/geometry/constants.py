@@ -21,7 +21,6 @@ CA_C_O = math.radians(120.1)
 VIRTUAL_CB = (-0.58273431, 0.56802827, -0.54067466)
 
 # Sigmas of the same source, used as widths of penalties.
-C_N_SIGMA = 0.014
 CA_C_N_SIGMA = math.radians(2.2)
 C_N_CA_SIGMA = math.radians(2.5)
 

@@ -53,7 +53,7 @@ def pairs_in_loops(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def joints_in_loops(x: np.ndarray, y: np.ndarray) -> float:
-    """Six distances of each joint whole in the data; C-N, CA-N and C-CA aim at ideal values (Engh and Huber)."""
+    """Six distances of each joint that is whole in the data; C-N, CA-N and C-CA aim at their ideal values."""
     ideal = {(C, N): 1.329, (CA, N): 2.43817, (C, CA): 2.43483}
     whole = [i for i in range(len(y) - 1) if gap(y, i, C, i + 1, N) < 2]
     terms = [

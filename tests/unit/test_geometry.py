@@ -52,6 +52,14 @@ def test_exp_and_log_are_inverse(angle):
     assert torch.allclose(so3.log(so3.exp(vector)), vector, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [0.0, 0.1, 1.0, 30.0])
+def test_a_small_quaternion_turns_about_its_vector(size):
+    """(1, b, c, d) is a turn by 2 atan |bcd| about bcd."""
+    axis = torch.tensor([[1.0, 2.0, -2.0], [2.0, -1.0, 2.0]], dtype=torch.float64) / 3
+    found = frames.rotation_from_small_quaternion(size * axis)
+    assert torch.allclose(found, so3.exp(2 * math.atan(size) * axis), atol=1e-9)
+
+
 def test_uniform_rotations_have_uniform_trace_moments(rng):
     """Under the Haar measure E[tr R] = 0 and E[(tr R)^2] = 1."""
     trace = so3.uniform(torch.randn(40_000, 4, generator=rng)).diagonal(dim1=-2, dim2=-1).sum(-1)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from protgen.geometry.hydrogen_bonds import BONDED, bond_energies, bridges, bridges_of_bonds, in_ladders
+from protgen.geometry.hydrogen_bonds import BONDED, Bridges, bond_energies, bridges, bridges_of_bonds, in_ladders
 from protgen.spaces.hydrogen_bond_loss import hydrogen_bond_error
 from protgen.structure.ideal import ideal_hairpin, ideal_helix
 from protgen.structure.sheets import crossover_hands, sheets_of
@@ -73,6 +73,17 @@ def test_a_lone_bridge_is_no_ladder():
     found = bridges_of_bonds(bonded)
     assert found.antiparallel[0].nonzero().tolist() == [[5, 15], [15, 5]]
     assert not in_ladders(found).antiparallel.any()
+
+
+@pytest.mark.parametrize("sign", [1, -1], ids=["parallel", "antiparallel"])
+@pytest.mark.parametrize(("along", "across"), [(1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (3, 1), (1, 0)])
+def test_a_ladder_goes_over_a_bulge_of_one(sign, along, across):
+    """A second bridge one residue on along both strands, or one on along one and two along the other."""
+    marks, none = torch.zeros(1, 24, 24, dtype=torch.bool), torch.zeros(1, 24, 24, dtype=torch.bool)
+    marks[0, 5, 15] = marks[0, 5 + along, 15 + sign * across] = True
+    found = in_ladders(Bridges(marks, none) if sign > 0 else Bridges(none, marks))
+    kept = marks if (along, across) in ((1, 1), (1, 2), (2, 1)) else none
+    assert torch.equal(found.parallel | found.antiparallel, kept)
 
 
 def loss_in_loops(predicted: np.ndarray, real: np.ndarray) -> float:

@@ -22,6 +22,12 @@ def test_summary_of_nothing_and_of_one():
     assert np.isnan(single.ci_low)
 
 
+def test_two_values_have_the_interval_of_student():
+    """Mean ± 12.706 s / sqrt 2 of one degree of freedom: 1.5 ± 6.353 of 1 and 2."""
+    summary = summarise([1.0, 2.0])
+    assert (summary.ci_low, summary.ci_high) == pytest.approx((1.5 - 6.353, 1.5 + 6.353), abs=1e-3)
+
+
 def test_interval_is_deterministic_and_ordered():
     """The same values and seed give the same interval, and it holds the mean."""
     values = np.random.default_rng(1).normal(size=200)

@@ -91,6 +91,15 @@ def test_stretched_bond_gives_its_z_score():
     assert measure(xyz)["z_c_o"] == pytest.approx(2.0)
 
 
+def test_targets_are_those_of_their_source():
+    """Engh and Huber 1991: Å and degrees, with their standard deviations."""
+    found = {name: (target.ideal, target.sigma) for name, target in TARGETS.items()}
+    assert found == {
+        "c_n": (1.329, 0.014), "n_ca": (1.458, 0.019), "ca_c": (1.525, 0.021), "c_o": (1.231, 0.020),
+        "n_ca_c": (111.0, 2.8), "ca_c_n": (116.6, 2.0), "c_n_ca": (121.4, 1.8),
+    }  # fmt: skip
+
+
 def test_dihedral_sign():
     """IUPAC: looking along b-c, a clockwise turn from a to d is positive."""
     a, b, c = np.array([[0.0, 1, 0], [0, 0, 0], [1, 0, 0]])

@@ -64,6 +64,10 @@ def test_samples_in_the_plane_and_bounds():
     assert counted.cells == 100
     assert counted.second.sum() == 0
     assert counted.first.sum() == np.count_nonzero((np.abs(x) <= 3).all(1))
+    # Without bounds as many cells, over the range of both.
+    free = d.shared_histograms(x[:, 0], x[:, 0] + 100.0, 10)
+    assert (free.cells, free.first.sum(), free.second.sum()) == (10, 50_000, 50_000)
+    assert (free.first * free.second == 0).all()
     # Independent axes: divergences add.
     y = x + np.array([0.5, 0.0])
     assert d.kl_from_samples(x, y, 24) == pytest.approx(0.125, abs=0.02)

@@ -59,6 +59,7 @@ def test_the_interval_of_a_mean_is_of_95_percent():
     """Of normal values it is mean ± t s / √n to the noise of resampling: a 90 % interval would be 16 % narrower."""
     values = np.random.default_rng(0).normal(size=60)
     exact = 2.001 * values.std(ddof=1) / np.sqrt(60)
+    assert mean_interval(values) == mean_interval(values, resamples=1000) != mean_interval(values, resamples=999)
     low, high = mean_interval(values, resamples=20_000)
     assert (high - low) / 2 == pytest.approx(exact, rel=0.03)
     assert widened_tails(1e9) == pytest.approx((0.025, 0.975))

@@ -12,7 +12,7 @@ import pytest
 from protgen.errors import StructureError
 from protgen.metrics.bonds import Bonds
 from protgen.metrics.cb_deviation import GENERAL, CbDeviation, cb_deviations, ideal_cb
-from protgen.metrics.clashscore import Clashscore, all_atoms, clashing_pairs, overlapping
+from protgen.metrics.clashscore import Clashscore, all_atoms, clashing_pairs, overlapping, sphere
 from protgen.metrics.hydrogens import alpha_hydrogens, amide_hydrogens
 from protgen.metrics.ramachandran_molprobity import CLASSES, RamachandranMolprobity, molprobity_classes
 from protgen.metrics.reference_data import ramachandran_reference
@@ -84,7 +84,10 @@ def test_hydrogens_are_where_reduce_puts_them():
     [
         ((6, 6), 2 * 1.22 - 0.4),  # HA and HA
         ((1, 6), 1.70 + 1.22 - 0.4),  # CA and HA
+        ((0, 2), 1.55 + 1.65 - 0.4),  # N and C
+        ((4, 4), 2 * 1.70 - 0.4),  # CB and CB
         ((3, 5), 1.40 + 1.05 - 1.0),  # O and H: a hydrogen bond may overlap by 0.6 Å more
+        ((5, 3), 1.05 + 1.40 - 1.0),
         ((3, 6), 1.40 + 1.22 - 0.4),  # O and HA
     ],
 )
@@ -95,6 +98,15 @@ def test_overlaps_count_from_their_limit(kinds, limit, monkeypatch):
         xyz[0, kinds[0]], xyz[1, kinds[1]] = 0.0, [gap, 0.0, 0.0]
         monkeypatch.setattr("protgen.metrics.clashscore.all_atoms", lambda protein, joints, xyz=xyz: xyz)
         assert overlapping(Protein.from_backbone(ideal_helix(2), chain_ids=np.array(["A", "B"]))) == (clashes, 2)
+
+
+def test_dots_cover_the_sphere():
+    """Points of length 1 whose mean is 0 and whose mean square is a third in each direction, the first on its axis."""
+    dots = sphere(400)
+    assert np.linalg.norm(dots, axis=1) == pytest.approx(np.ones(400), abs=1e-12)
+    assert dots.mean(axis=0) == pytest.approx(np.zeros(3), abs=2e-3)
+    assert dots.T @ dots / 400 == pytest.approx(np.eye(3) / 3, abs=2e-3)
+    assert dots[0] == pytest.approx([1.0, 0.0, 0.0], abs=0.08)
 
 
 def test_bonds_are_counted_along_the_chain():

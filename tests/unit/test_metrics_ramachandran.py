@@ -61,6 +61,14 @@ def test_placeholder_chains_count_as_general():
     assert classes[12:16].tolist() == [GENERAL, GLYCINE, PROLINE, GLYCINE]
 
 
+@pytest.mark.parametrize(("n_glycine", "kind"), [(6, GENERAL), (5, GLYCINE)])
+def test_half_of_a_chain_is_placeholders(n_glycine, kind):
+    protein = Protein.from_backbone(
+        chain(-63, -43).backbone, residue_names=np.repeat(["GLY", "ALA"], [n_glycine, 12 - n_glycine])
+    )
+    assert (residue_classes(protein)[:n_glycine] == kind).all()
+
+
 def test_pre_proline_class():
     """The residue before a proline has its own class, across no chain end."""
     names = np.array(["ALA", "PRO", "LEU"] * 4)
@@ -79,6 +87,12 @@ def test_interpolation_is_periodic_and_exact_on_the_grid():
     centres = -np.pi + np.arange(8) * 2 * np.pi / 8
     phi, psi = (a.ravel() for a in np.meshgrid(centres, centres, indexing="ij"))
     assert log_density(phi, psi, np.zeros(64, int), grid) == pytest.approx(grid.ravel())
+    # Between them a product of two lines, which bilinear interpolation gives back.
+    i, j = np.meshgrid(np.arange(8.0), np.arange(8.0), indexing="ij")
+    x, y = np.array([1.25, 3.5, 5.75]), np.array([2.75, 0.5, 6.125])
+    lines = (1.0 + 2.0 * i - 3.0 * j + 0.5 * i * j)[None]
+    found = log_density(x * np.pi / 4 - np.pi, y * np.pi / 4 - np.pi, np.zeros(3, int), lines)
+    assert found == pytest.approx(1.0 + 2.0 * x - 3.0 * y + 0.5 * x * y)
     pair = log_density(np.array([np.pi, -np.pi]), np.array([0.3, 0.3]), np.zeros(2, int), grid)
     assert pair[0] == pytest.approx(pair[1])
 

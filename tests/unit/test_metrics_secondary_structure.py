@@ -4,6 +4,7 @@ import mdtraj
 import numpy as np
 import pytest
 
+from protgen.metrics import secondary_structure as ss
 from protgen.metrics.secondary_structure import (
     SecondaryStructure,
     dssp,
@@ -85,6 +86,18 @@ def test_p_sea_reads_ca_traces():
     assert p_sea(ca_only(ideal_strand(20))).count("E") >= 15
     row = SecondaryStructure().measure(ca_only(ideal_helix(20)))
     assert (row["ss_method"], row["fold_class"]) == ("p-sea", "alpha")
+
+
+def test_ranges_of_p_sea():
+    """Table 1 of Labesse et al. 1997: Å and degrees, mean and tolerance; ends count, and 180 and -180 are one angle."""
+    assert (ss._HELIX_D3, ss._HELIX_D4, ss._HELIX_ANGLE, ss._HELIX_DIHEDRAL) == (
+        (5.3, 0.5), (6.4, 0.6), (89.0, 12.0), (50.0, 20.0),
+    )  # fmt: skip
+    assert (ss._STRAND_D2, ss._STRAND_D3, ss._STRAND_D4) == ((6.7, 0.6), (9.9, 0.9), (12.4, 1.1))
+    assert (ss._STRAND_ANGLE, ss._STRAND_DIHEDRAL) == ((124.0, 14.0), (-170.0, 45.0))
+    turns = np.array([29.0, 30.0, 50.0, 70.0, 71.0, np.nan])
+    assert ss._within(turns, (50.0, 20.0)).tolist() == [False, True, True, True, False, False]
+    assert ss._within(np.array([145.0, 144.0, 180.0, -125.0, -124.0]), (-170.0, 45.0)).tolist() == [1, 0, 1, 1, 0]
 
 
 def test_p_sea_agrees_with_biotite():

@@ -187,6 +187,7 @@ def test_bad_requests():
         novelty([helix()], [])
     with pytest.raises(UsageError, match="keep"):
         novelty([helix()], [helix()], keep=0)
+    assert novelty([helix()], [helix()], keep=1).nearest.tolist() == [0]
 
 
 def test_prefilter_changes_no_cluster():

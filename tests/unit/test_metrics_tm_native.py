@@ -127,6 +127,7 @@ def test_building_in_place_replaces_older_libraries(library, tmp_path, monkeypat
     monkeypatch.setattr(tm_library, "NATIVE", tmp_path)
     assert tm_library.build_in_place() == tmp_path / library.name
     assert [path.name for path in tmp_path.glob("*.so")] == [library.name]
+    assert (tmp_path / library.name).stat().st_mode & 0o777 == 0o755
     monkeypatch.setattr(tm_library, "build", None)
     assert tm_library.build_in_place().read_bytes() == tm_library.sealed(library.read_bytes())
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from protgen.errors import UsageError
 from protgen.metrics.clashes import Clashes
 from protgen.metrics.distribution import (
     classifier_two_sample,
@@ -58,6 +59,24 @@ def test_balls_reach_to_the_kth_nearest_other():
     assert found.recall == 1.0
     far = neighbourhood(column(0, 1, 3, 30), column(-2, 4.5, 5, 9), k=2)  # radii of samples: 7, 4.5, 4, 4.5
     assert far.recall == 3 / 4
+
+
+def test_balls_have_five_neighbours_and_folds_five_members():
+    """Without k it is 5, so that sets have six members or more; a classifier needs five of each."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 2)), rng.normal(size=(20, 2))
+    assert neighbourhood(x, y) == neighbourhood(x, y, k=5) != neighbourhood(x, y, k=4)
+    with pytest.raises(UsageError, match="5 neighbours; give more than 5"):
+        neighbourhood(x[:5], y)
+    assert 0.0 <= classifier_two_sample(x[:5], y[:5]) <= 1.0
+    with pytest.raises(UsageError, match="too small"):
+        classifier_two_sample(x[:4], y)
+
+
+def test_frechet_distance_of_a_set_to_itself_is_zero():
+    """To rounding: what is added to one covariance is added to the other."""
+    x = np.random.default_rng(0).normal(size=(30, 3))
+    assert frechet_distance(x, x) == pytest.approx(0.0, abs=1e-10)
 
 
 def test_frechet_distance_of_known_moments():

@@ -1,5 +1,6 @@
 """Values that mutation testing (`benchmarks/mutation.py`) found unguarded: constants by their source, limits, ends."""
 
+import importlib
 import math
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from protgen.geometry import constants
 from protgen.geometry.internal import UNDEFINED_TORSIONS, internal_coordinates
 from protgen.geometry.superposition import Motion, superpose
-from protgen.metrics import novelty, packing, tm_numpy
+from protgen.metrics import packing, tm_numpy
 from protgen.metrics.chirality import helical_turns, is_mirror_image
 from protgen.metrics.clashes import closed_ends
 from protgen.metrics.clashscore import overlapping
@@ -39,6 +40,38 @@ def test_constants_of_the_backbone():
     assert constants.CA_CA_CIS == 2.96
     assert (constants.CHAIN_BREAK_TOLERANCE, constants.CIS_TOLERANCE) == (0.75, 0.25)
     assert (constants.RG_SCALE, constants.RG_EXPONENT) == (2.2, 0.38)
+
+
+@pytest.mark.parametrize(
+    ("module", "numbers"),
+    [
+        ("geometry.hydrogen_bonds", {"N_H": 1.0, "BONDED": -0.5, "NEAR": 9.0, "LEAST_APART": 3}),  # Kabsch and Sander
+        ("metrics.bonds", {"CA_CA_TOLERANCE": 0.1, "FRAMEDIFF_LIMIT": 3.902, "PEPTIDE_BOND": 1.33, "OUTLIER_Z": 4.0}),
+        ("metrics.chirality", {"HELIX_DIHEDRAL": math.radians(50), "DIHEDRAL_WIDTH": math.radians(25)}),
+        ("metrics.chirality", {"HELIX_RISE": 5.3, "RISE_WIDTH": 0.8, "MIN_RUN": 4, "_MIN_EVIDENCE": 8}),
+        ("metrics.clashes", {"CA_LIMITS": {"framediff": 1.5, "frameflow": 1.0, "la_proteina": 2.0}}),
+        ("metrics.clashes", {"HEAVY_LIMIT": 2.0, "HEAVY_LIMIT_RFD3": 1.5, "CLOSED": 1.6}),
+        ("metrics.compactness", {"BURIAL_RADIUS": 10.0, "BURIAL_NEIGHBOURS": 20}),
+        ("metrics.novelty", {"NOVEL": 0.5, "SHORTEST": 0.5, "SCREENED": (1200, 5), "KEEP": 250}),
+        ("metrics.packing", {"CONE_DISTANCE": 9.0, "CONE_SHIFT": 0.5, "CONE_POWER": 2.0, "LEAST_TOUCHES": 4}),
+        ("metrics.secondary_structure", {"HELIX_CLASS": 0.15, "STRAND_CLASS": 0.10}),  # Nakashima et al. 1986
+        ("metrics.self_consistency", {"DESIGNABLE": 2.0, "SAME_FOLD": 0.5, "CONFIDENT": 70.0, "MOTIF_KEPT": 1.0}),
+        ("metrics.soundness", {"FEWEST": 30, "ELEMENT": {"H": 5, "E": 3}, "EXTENDED": 5, "HELD": 6}),
+        ("metrics.soundness", {"MARGIN": 0.2, "LEAST_MARGIN": 12}),
+        ("metrics.tm_numpy", {"STATE_GAP": -1.0, "ALIKE": 0.5, "COARSE": 40}),  # from here on TM-align's program
+        ("metrics.tm_pairs", {"MIN_D0": 0.5, "SEARCH_SLACK": 0.8, "SHORT": 19, "SHORT_D0": 0.168}),
+        ("metrics.tm_refine", {"LENGTHS": 6, "SHORTEST": 4, "TURNS": 20, "FEWEST": 3}),
+        ("metrics.tm_starts", {"LEAST_OVERLAP": 5, "PIECE_SLACK": 1.5, "UNBROKEN": 4.25, "LEAST_FRAGMENT": 4}),
+        ("metrics.ca_states", {"_HELIX_WIDTH": 2.1, "_STRAND_WIDTH": 1.42, "_TURN_REACH": 8.0}),
+        ("spaces.hydrogen_bond_loss", {"LOCAL": 5, "SCALE": 0.25}),
+        ("spaces.torsions", {"BROKEN": 2.0, "CONTACT": 2.6, "CA_CONTACT": 3.6}),
+        ("spaces.torsions", {"ANGLE_STD": tuple(math.radians(x) for x in (2.7, 2.2, 2.5))}),
+    ],
+)
+def test_numbers_of_definitions(module, numbers):
+    """Limits and units that reports, docs and sources state; who changes one changes what is published under a name."""
+    found = importlib.import_module(f"protgen.{module}")
+    assert {name: getattr(found, name) for name in numbers} == numbers
 
 
 def test_torsions_that_the_ends_leave_open():
@@ -127,8 +160,11 @@ def test_likeness_is_the_mean_over_every_nth_fragment():
     rng = np.random.default_rng(0)
     sample, reference = (np.cumsum(rng.normal(size=(n, 3)), axis=0) * 2 for n in (60, 50))
 
+    within = [(a, b) for a in range(0, 24, 4) for b in range(a + 3, 24, 4)] + [(0, 23)]
+    assert (24, 2.0, within) == (LENGTH, SCALE, PAIRS)
+
     def distances(trace: np.ndarray, start: int) -> np.ndarray:
-        return np.array([np.linalg.norm(trace[start + a] - trace[start + b]) for a, b in PAIRS])
+        return np.array([np.linalg.norm(trace[start + a] - trace[start + b]) for a, b in within])
 
     worth = []
     for start in range(0, 60 - LENGTH + 1, 3):
@@ -156,11 +192,6 @@ def test_the_middle_of_a_whole_chain_is_four_fifths():
     stretch = _middle(Stretch(np.array([0, 5]), np.array([100, 20])), np.array([100, 100]))
     assert stretch.first.tolist() == [10, 5]
     assert stretch.count.tolist() == [80, 20]
-
-
-def test_novelty_searches_250_references():
-    """The number that the report states."""
-    assert novelty.KEEP == 250
 
 
 def test_features_of_a_residue_are_those_of_the_definition():
@@ -192,7 +223,8 @@ def test_features_of_a_residue_are_those_of_the_definition():
 def test_an_embedding_is_standardised():
     """(raw - centre) / std with centre 1 and deviation 4."""
     torch.manual_seed(0)
-    network = FoldNetwork(classes=3).eval()
+    network = FoldNetwork(classes=3, dropout=0.2).eval()
+    assert [part.p for part in network.modules() if isinstance(part, torch.nn.Dropout)] == [0.2, 0.1]
     ca = torch.from_numpy(ideal_helix(12)[:, 1]).float()[None]
     batch = (ca, torch.ones(1, 12, dtype=torch.bool), torch.arange(12)[None])
     with torch.no_grad():
@@ -260,6 +292,12 @@ def test_a_joint_has_a_fifth_of_the_chain_on_either_side():
     assert expected > 0 == packing.weakest_joint(packing.touching(protein), 100, 12)
 
 
-def test_a_compiler_is_told_by_its_first_line():
+def test_a_compiler_is_told_by_its_first_line(monkeypatch):
+    """Of at most 200 letters; one that hangs by its name."""
     with pytest.raises(NoLibraryError, match=r"^sh failed: one$"):
         _run(["sh", "-c", "printf 'one\\ntwo\\n' >&2; exit 1"])
+    with pytest.raises(NoLibraryError, match=r"^sh failed: 1{200}$"):
+        _run(["sh", "-c", f"echo {'1' * 300} >&2; exit 1"])
+    monkeypatch.setattr("protgen.metrics.tm_library._COMPILE_SECONDS", 0.1)
+    with pytest.raises(NoLibraryError, match=r"^sleep took more than 0 s$"):
+        _run(["sleep", "5"])

@@ -197,12 +197,14 @@ def test_a_ring_closes_and_keeps_its_last_oxygen_off_the_first_residue():
     assert torch.equal(open_chain["trans"], unchanged["trans"])
 
 
-@pytest.mark.parametrize(("betas", "epsilon"), [((0.9, 0.95), 1.0), ((0.9, 0.98), 1e-8)])
+@pytest.mark.parametrize(("betas", "epsilon"), [((0.9, 0.95), 1.0), ((0.9, 0.98), 1e-8), (None, None)])
 def test_adam_takes_the_steps_of_torch_to_the_bit(betas, epsilon, rng):
-    """Sixty slopes at a rate that falls."""
+    """Sixty slopes at a rate that falls; without settings of its own with the defaults of torch."""
     ours = torch.randn(3, 7, 6, generator=rng)
     theirs = ours.clone().requires_grad_()
-    adam, reference = Adam(ours, betas, epsilon), torch.optim.Adam([theirs], betas=betas, eps=epsilon)
+    settings = ({"betas": betas} if betas else {}) | ({"epsilon": epsilon} if epsilon else {})
+    theirs_of = {"betas": betas or (0.9, 0.999), "eps": epsilon or 1e-8}
+    adam, reference = Adam(ours, **settings), torch.optim.Adam([theirs], **theirs_of)
     for step in range(60):
         slope, rate = torch.randn(3, 7, 6, generator=rng), 0.03 * (1 - step / 60)
         theirs.grad, reference.param_groups[0]["lr"] = slope.clone(), rate
