@@ -336,8 +336,8 @@ def main() -> None:
     load_libraries(options.work)
     tree = copy_tree(options.work)
     files = test_files()
-    for package in PACKAGES:  # tests of one package reach the others
-        table = reach(files[package], options.work, tree, until)
+    # Of all packages: tests of one reach the others.
+    table = reach([file for package in PACKAGES for file in files[package]], options.work, tree, until)
     for package in options.packages:
         left = [m for m in mutants if m.file.startswith(f"protgen/{package}/") and m.verdict in ("", options.again)]
         for mutant in left:

@@ -6,7 +6,7 @@ import pytest
 from protgen.metrics import tm_numpy, tm_starts
 from protgen.metrics.ca_states import HELIX, STRAND, ca_states
 from protgen.metrics.tm import _prepare
-from protgen.metrics.tm_pairs import Pairs, pad
+from protgen.metrics.tm_pairs import Pairs, pad, squared_distance
 from protgen.metrics.tm_plan import FULL, PREFILTERING, QUICK, SearchPlan
 from protgen.metrics.tm_refine import Aligned, Scoring, _inside, gather, search_scores
 from protgen.structure.ideal import ideal_helix, ideal_strand
@@ -42,13 +42,20 @@ def test_the_reach_is_score_d8_of_tm_align():
     assert found == pytest.approx([1.5 * 30**0.3 + 3.5, 1.5 * 50**0.3 + 3.5], rel=1e-6)
 
 
+def test_squared_distances_are_over_three_axes():
+    """1 + 4 + 16 and 25 + 36 + 49."""
+    found = squared_distance(np.array([[1.0, 5.0], [2.0, 6.0], [4.0, 7.0]]), np.zeros((3, 2)))
+    assert found.tolist() == [21.0, 110.0]
+
+
 def test_threading_scores_pairs_of_residues_alone():
     """A chain over its own beginning: ten residues on ten, and none beyond the end of the other."""
     whole = walk(11)
-    pairs = paired((whole, whole[:10]), (whole[:10], whole))
-    best, partner = tm_starts.thread(pairs, *tm_starts.whole_stretches(pairs), np.array([5, 5]), 1)
-    assert best == pytest.approx([10, 10], abs=1e-3)
-    assert partner.T.tolist() == [[*range(10), -1], [*range(10), -1]]
+    for first, second in ((whole, whole[:10]), (whole[:10], whole)):
+        pairs = paired((first, second))  # alone, so that no padding lies beyond the end
+        best, partner = tm_starts.thread(pairs, *tm_starts.whole_stretches(pairs), np.array([5]), 1)
+        assert best == pytest.approx([10], abs=1e-3)
+        assert partner[:, 0].tolist() == [*range(10), -1][: len(first)]
 
 
 def test_fragments_are_the_middle_of_the_shorter_chain():
