@@ -33,10 +33,8 @@ def check(run: RunOptions, asked: Asked, settings: SettingsOptions, as_json: Jso
     console, candidates = stdout(), job.candidates
     each = "" if candidates == 1 else f", {candidates} candidates for each"
     memory = "" if megabytes is None else f", {megabytes:.0f} MB of memory at the most"
-    steps = job.settings.steps
-    console.print(
-        f"No conflicts. {run.n} designs in {steps} steps{each}: about {seconds:.0f} s on this machine{memory}."
-    )
+    made = f"{run.n} designs by {job.name} in {job.settings.steps} steps{each}"
+    console.print(f"No conflicts. {made}: about {seconds:.0f} s on this machine{memory}.")
 
 
 def report(job: "Job") -> None:
@@ -73,10 +71,9 @@ def summary(job: "Job", run: RunOptions, seconds: float, megabytes: float | None
     from dataclasses import asdict
 
     from protgen.conditions.language import to_plain
-    from protgen.models.released import DEFAULT
 
     return {
-        "model": run.model or DEFAULT,
+        "model": job.name,
         "conditions": [
             entry.to_json() | {"asked": entry.condition.describe(), "fields": to_plain(entry.condition)}
             for entry in job.assignments

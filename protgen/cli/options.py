@@ -30,7 +30,12 @@ KINDS = {"text": str, "number": float, "switch": bool}  # type of a flag's value
 PREFIX = "condition_"  # of parameters that hold the value of a condition's flag
 
 ModelOption = Annotated[
-    str | None, typer.Option("--model", help="Name (see `protgen models`) or folder.", metavar="NAME|DIR")
+    str | None,
+    typer.Option(
+        "--model",
+        help="Name (see `protgen models`) or folder; by default the released one that suits the request.",
+        metavar="NAME|DIR",
+    ),
 ]
 NumberOption = Annotated[int, typer.Option("-n", "--number", min=1, help="How many designs.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Design i depends on (seed, i) alone.")]
@@ -218,10 +223,9 @@ def prepare_job(run: RunOptions, asked: Asked, settings: SettingsOptions) -> "Jo
     """
     from protgen.generation.design import SampleSettings
     from protgen.generation.job import prepare
-    from protgen.models.released import DEFAULT
 
     given = settings.given()
-    return prepare(run.model or DEFAULT, asked.conditions(), SampleSettings(**given))
+    return prepare(run.model, asked.conditions(), SampleSettings(**given))
 
 
 def all_flags() -> list[Flag]:

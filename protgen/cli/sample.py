@@ -163,11 +163,10 @@ def plan(
     with stderr().status("loading the model"):
         from protgen.cli.design_folder import DesignFolder
         from protgen.cli.design_record import describe_model, describe_request
-        from protgen.models.released import DEFAULT, find_model
+        from protgen.models.released import find_model
 
         job = prepare_job(run, asked, settings)
-        name = run.model or DEFAULT
-        facts = describe_model(name, find_model(name))
+        facts = describe_model(job.name, find_model(job.name))
     for line in job.warnings:
         warn(line)
     request = describe_request(facts, job, run.seed, file_format.value)
@@ -352,7 +351,7 @@ def report(folder: "DesignFolder", seconds: float, kept: Kept | None = None, *, 
         *legend(records),
         "",
         *([] if kept is None else [kept.line()]),
-        f"{good} of {len(every)} good, {seconds:.0f} s in all.",
+        f"{good} of {len(every)} good, by {folder.request['model']['name']}, {seconds:.0f} s in all.",
         *file_lines(folder, kept, pictures=pictures),
         *next_lines(every, folder.path if kept is None else kept.folder),
     ):

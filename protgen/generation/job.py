@@ -11,6 +11,7 @@ from protgen.device import pick_device
 from protgen.errors import UsageError
 from protgen.families.base import IterativeFamily
 from protgen.generation.backbones import require_backbones
+from protgen.generation.choice import model_for
 from protgen.generation.conflicts import cautions, check_conditions, length_warnings
 from protgen.generation.design import ResolvedSettings, Settings, resolved
 from protgen.generation.planner import (
@@ -44,6 +45,7 @@ class Job:
         settings: of the run, none left open.
         assignments: the mechanism of each condition, in their order.
         lengths: at which the request can hold, ascending.
+        name: of the model, or its folder; empty for a model that was given itself.
         warnings: a line each about what can be tried but is out of the model's reach, unusual, or odd in a file.
     """
 
@@ -52,6 +54,7 @@ class Job:
     settings: ResolvedSettings
     assignments: tuple[Assignment, ...]
     lengths: Sequence[int]
+    name: str = ""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -77,11 +80,11 @@ class Job:
         return self.model.topologies if drawn else None
 
 
-def prepare(model: Model | str | Path, conditions: object, settings: Settings | None = None) -> Job:
+def prepare(model: Model | str | Path | None, conditions: object, settings: Settings | None = None) -> Job:
     """Check and plan a request; nothing is sampled.
 
     Args:
-        model: a model of protein backbones, the name of a released one, or a folder.
+        model: a model of protein backbones, the name of a released one, or a folder; None for the one that suits.
         conditions: a condition, several, or the text of `--ss`; together they give the length.
         settings: how to sample; what is not set is as the model asks for.
 
@@ -95,7 +98,8 @@ def prepare(model: Model | str | Path, conditions: object, settings: Settings | 
     lengths = check_conditions(asked)
     if isinstance(settings, Settings) and settings.sampler is not None:
         registry.find("samplers", settings.sampler)  # before the model is loaded
-    loaded = model_of(model)
+    given = model_for(asked) if model is None else model
+    loaded = model_of(given)
     require_backbones(loaded.family.space)
     complete = resolved(settings, loaded)
     assignments = assign(asked, loaded, complete.enforce, complete.blueprint == "auto")
@@ -108,7 +112,8 @@ def prepare(model: Model | str | Path, conditions: object, settings: Settings | 
     seen = [copies_together(assignments) * length for length in (lengths[0], lengths[-1])]
     idle = idle_weights(assignments, complete.guidance)
     warnings = length_warnings(seen, trained) + cautions(asked, lengths) + docked + idle
-    job = Job(loaded, asked, complete, assignments, lengths, warnings)
+    name = "" if isinstance(given, Model) else str(given)
+    job = Job(loaded, asked, complete, assignments, lengths, name, warnings)
     beyond = fractions_out_of_reach(asked, lengths, job.blueprints, job.topologies)
     return replace(job, warnings=warnings + beyond)
 

@@ -14,7 +14,7 @@ OTHER = {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2", 
 
 
 def sampled(out: Path, **environment: str) -> list[dict]:
-    """Records of two designs of flow-small, of a drawn length and blueprint."""
+    """Records of two designs of flow-pairing, of a drawn length, blueprint and pairing."""
     command = [sys.executable, "-m", "protgen", "sample", "--length", "40-60", "-n", "2", "--steps", "2", "--seed", "3"]
     done = subprocess.run(
         [*command, "--out", str(out)], env=os.environ | environment, capture_output=True, text=True, check=False

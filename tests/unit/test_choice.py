@@ -1,0 +1,43 @@
+"""Which released model a request is made by where none is named."""
+
+import pytest
+
+from protgen.conditions.base import Conditions
+from protgen.conditions.fold_class import FoldClass
+from protgen.conditions.fractions import Fractions
+from protgen.conditions.length import Length
+from protgen.conditions.radius_of_gyration import RadiusOfGyration
+from protgen.conditions.secondary_structure import SecondaryStructure
+from protgen.conditions.strand_pairing import StrandPairing
+from protgen.generation.choice import model_for
+from protgen.generation.job import prepare
+
+STRING = "L3E6L3E6L10H10L2"
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ([Length(60, 100)], "flow-pairing"),
+        ([Length(60), Fractions(helix=0.4, strand=0.2)], "flow-pairing"),
+        ([Length(60), FoldClass("beta")], "flow-pairing"),
+        ([SecondaryStructure.parse(STRING)], "flow-small"),
+        ([SecondaryStructure.parse(STRING), StrandPairing.parse("4-9:18-13")], "flow-pairing"),
+        ([Length(60), RadiusOfGyration(11.0)], "flow-small"),
+        ([Length(60), StrandPairing.parse("4-9:18-13"), RadiusOfGyration(11.0)], "flow-pairing"),
+    ],
+)
+def test_the_model_that_suits_is_taken(asked, name):
+    """Pairs are learned by one model alone; strings and what pulls are met better by the other."""
+    assert model_for(Conditions(tuple(asked))) == name
+
+
+def test_a_job_knows_its_model():
+    """A model that is named is taken, whatever suits; settings are those of the model."""
+    chosen = prepare(None, [Length(60)])
+    assert (chosen.name, chosen.settings.steps, chosen.settings.autoguidance) == ("flow-pairing", 20, 2.0)
+    named = prepare("flow-small", [Length(60)])
+    assert (named.name, named.settings.steps, named.settings.autoguidance) == ("flow-small", 80, 1.0)
+    pulled = prepare("flow-pairing", [Length(60), RadiusOfGyration(11.0)]).settings
+    assert (pulled.steps, pulled.guidance, pulled.autoguidance) == (80, 2.0, 1.0)
+    assert prepare(chosen.model, [Length(60)]).name == ""
