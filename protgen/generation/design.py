@@ -92,8 +92,11 @@ def settings_for(model: Model, *, pulled: bool = False, **given: Any) -> Resolve
     Raises:
         CheckpointError: if the config asks for what is no setting of sampling.
     """
-    own = dict(model.config.get("sampling", {}))
-    then = own.pop(PULLED, {})
+    own = model.config.get("sampling", {})
+    then = own.get(PULLED, {}) if isinstance(own, Mapping) else None
+    if not isinstance(then, Mapping):
+        raise CheckpointError(f"config.json: sampling and its {PULLED!r} are mappings of settings")
+    own = {key: value for key, value in own.items() if key != PULLED}
     for key in (*own, *then):
         if key not in OWN_SETTINGS:
             known = ", ".join((*OWN_SETTINGS, PULLED))
