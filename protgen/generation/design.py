@@ -1,5 +1,6 @@
 """What is asked of a run, and what comes out of it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -10,8 +11,15 @@ from protgen.errors import CheckpointError, UsageError
 from protgen.models.model import Model
 from protgen.structure.protein import Protein
 
-# Which a model may set for itself.
-OWN_SETTINGS = ("steps", "temperature", "guidance", "autoguidance", "sampler", "blueprint")
+# Which a model may set for itself, and what their values are.
+OWN_SETTINGS: dict[str, type] = {
+    "steps": int,
+    "temperature": float,
+    "guidance": float,
+    "autoguidance": float,
+    "sampler": str,
+    "blueprint": str,
+}
 PULLED = "pulled"  # those of designs on which conditions act while they are made
 
 
@@ -97,11 +105,21 @@ def settings_for(model: Model, *, pulled: bool = False, **given: Any) -> Resolve
     if not isinstance(then, Mapping):
         raise CheckpointError(f"config.json: sampling and its {PULLED!r} are mappings of settings")
     own = {key: value for key, value in own.items() if key != PULLED}
-    for key in (*own, *then):
-        if key not in OWN_SETTINGS:
-            known = ", ".join((*OWN_SETTINGS, PULLED))
-            raise CheckpointError(f"config.json: no sampling setting {key!r}; choose from {known}")
+    for key, value in (*own.items(), *then.items()):
+        check_own(key, value)
     return ResolvedSettings(**own | (then if pulled else {}) | given)
+
+
+def check_own(key: str, value: Any) -> None:
+    """Raise CheckpointError if a model's config sets what is no setting of sampling, or gives it no such value."""
+    if key not in OWN_SETTINGS:
+        known = ", ".join((*OWN_SETTINGS, PULLED))
+        raise CheckpointError(f"config.json: no sampling setting {key!r}; choose from {known}")
+    kind = OWN_SETTINGS[key]
+    fits = type(value) in ((int, float) if kind is float else (kind,))
+    if not fits or (kind is float and not math.isfinite(value)):
+        wanted = {int: "a whole number", float: "a number", str: "a name"}[kind]
+        raise CheckpointError(f"config.json: the sampling setting {key} is {str(value)[:20]!r}; it is {wanted}")
 
 
 def resolved(settings: Settings | None, model: Model, *, pulled: bool = False) -> ResolvedSettings:

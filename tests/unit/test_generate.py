@@ -170,6 +170,9 @@ def test_a_model_says_how_it_is_sampled_and_the_user_has_the_last_word(model):
         settings_for(replace(model, config={"sampling": {"stepz": 3}}))
     with pytest.raises(CheckpointError, match="'stepz'"):
         settings_for(replace(model, config={"sampling": {"pulled": {"stepz": 3}}}))
+    for key, value in (("steps", "x"), ("steps", 2.0), ("guidance", None), ("autoguidance", [1]), ("sampler", 3)):
+        with pytest.raises(CheckpointError, match=f"setting {key} is"):
+            settings_for(replace(model, config={"sampling": {key: value}}))
     for wrong in (3, ["steps"], {"pulled": 3}):
         with pytest.raises(CheckpointError, match="mappings of settings"):
             settings_for(replace(model, config={"sampling": wrong}))
