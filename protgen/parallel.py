@@ -115,8 +115,13 @@ def _drain(
     running: dict[Future[list[Result]], range] = {}
     while (waiting or running) and not suspects:
         while waiting and len(running) < window:
-            running[pool.submit(_apply, function, [items[i] for i in waiting[0]])] = waiting[0]
-            waiting.popleft()
+            try:
+                future = pool.submit(_apply, function, [items[i] for i in waiting[0]])
+            except BrokenProcessPool:  # a worker died since the last look; what is in flight says so
+                break
+            running[future] = waiting.popleft()
+        if not running:  # it died idle: nobody is to blame, and the caller begins a new pool
+            return
         done, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
             chunk = running.pop(future)

@@ -351,8 +351,9 @@ def report(folder: "DesignFolder", seconds: float, kept: Kept | None = None, *, 
         *legend(records),
         "",
         *([] if kept is None else [kept.line()]),
-        f"{good} of {len(every)} good, by {folder.request['model']['name']}, {seconds:.0f} s in all.",
+        f"{good} of {len(every)} good, {seconds:.0f} s in all.",
         *file_lines(folder, kept, pictures=pictures),
+        f"Model: {folder.request['model']['name']}",
         *next_lines(every, folder.path if kept is None else kept.folder),
     ):
         console.print(line, markup=False, soft_wrap=True)

@@ -1,8 +1,8 @@
 """The released model that a request is made by where none is named.
 
 `flow-pairing` makes designs that fold more often, in a quarter of the steps, where it draws secondary structure with
-its pairing, or pairs are asked. `flow-small` keeps closer to a string of secondary structure, and to what is enforced:
-contacts, radii, motifs, copies. `benchmarks/ablation.md` and the cards of both have the figures.
+its pairing, or pairs are asked. `flow-small` keeps closer to strings and shares of secondary structure, and to what is
+enforced: contacts, radii, motifs, copies. `benchmarks/ablation.md` and the cards of both have the figures.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from protgen.conditions.base import Condition
 from protgen.models.released import DEFAULT
 
 PAIRING = "flow-pairing"
-LEAVE_OPEN = frozenset({"length", "fractions", "fold_class"})  # conditions that leave open which residues are strands
+LEAVE_OPEN = frozenset({"length", "fold_class"})  # conditions that leave open which residues are strands
 
 
 def model_for(conditions: Iterable[Condition]) -> str:

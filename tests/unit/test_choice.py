@@ -19,7 +19,7 @@ STRING = "L3E6L3E6L10H10L2"
     ("asked", "name"),
     [
         ([Length(60, 100)], "flow-pairing"),
-        ([Length(60), Fractions(helix=0.4, strand=0.2)], "flow-pairing"),
+        ([Length(60), Fractions(helix=0.4, strand=0.2)], "flow-small"),
         ([Length(60), FoldClass("beta")], "flow-pairing"),
         ([SecondaryStructure.parse(STRING)], "flow-small"),
         ([SecondaryStructure.parse(STRING), StrandPairing.parse("4-9:18-13")], "flow-pairing"),

@@ -4,10 +4,13 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 
+from protgen import parallel
 from protgen.errors import UsageError
 from protgen.parallel import run
 
@@ -27,6 +30,32 @@ def test_every_item_has_its_result(jobs):
     """Results carry the index of their item, whatever order they come in."""
     outcomes = {o.index: o.result for o in run(square, list(range(40)), jobs=jobs)}
     assert outcomes == {i: i * i for i in range(40)}
+
+
+def test_a_worker_that_dies_between_two_looks_loses_nothing(monkeypatch):
+    """The pool refuses the third piece of work: the two in flight are done again, one by one, and then the rest."""
+    real, made = parallel._pool, []
+
+    class Broken:
+        """A pool whose worker dies before it has done anything, which shows at the third submission."""
+
+        def __init__(self):
+            self.futures = []
+
+        def submit(self, function, *given):
+            if len(self.futures) == 2:
+                for future in self.futures:
+                    future.set_exception(BrokenProcessPool())
+                raise BrokenProcessPool
+            self.futures.append(Future())
+            return self.futures[-1]
+
+        def shutdown(self, **how):
+            """Nothing to end."""
+
+    monkeypatch.setattr(parallel, "_pool", lambda jobs: real(jobs) if made else made.append(Broken()) or made[0])
+    found = {o.index: o.result for o in run(square, [1, 2, 4, 5, 6, 8], jobs=2)}
+    assert found == {0: 1, 1: 4, 2: 16, 3: 25, 4: 36, 5: 64}
 
 
 def test_a_dead_worker_costs_its_own_item_alone():
