@@ -107,7 +107,7 @@ def settings_for(model: Model, *, pulled: bool = False, **given: Any) -> Resolve
     own = {key: value for key, value in own.items() if key != PULLED}
     for key, value in (*own.items(), *then.items()):
         check_own(key, value)
-    return ResolvedSettings(**own | (then if pulled else {}) | given)
+    return ResolvedSettings(**{**own, **(then if pulled else {}), **given})
 
 
 def check_own(key: str, value: Any) -> None:
