@@ -223,7 +223,8 @@ def main() -> None:
     }
     for name in options.parts.split(","):
         result = {
-            "command": f"python benchmarks/flow_small.py STORE --n {options.n} --seed {options.seed} --parts {name}",
+            "command": f"python benchmarks/flow_small.py STORE --model {options.model} --n {options.n} "
+            f"--seed {options.seed} --parts {name}",
             "model": options.model,
             "settings": asdict(settings),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",

@@ -12,10 +12,11 @@ LINE = Line()
 
 
 class ExactGaussian(Denoiser):
-    """E[x_data | x_t] for x_data ~ N(MEAN, STD^2) and x_t = alpha x_data + sigma noise."""
+    """E[x_data | x_t] for x_data ~ N(mean, std^2) and x_t = alpha x_data + sigma noise."""
 
-    def __init__(self, path: Path | None = None):
+    def __init__(self, path: Path | None = None, std: float = STD, mean: float = MEAN):
         self._path = path or Path()
+        self.std, self.mean = std, mean
 
     @property
     def path(self):
@@ -24,8 +25,8 @@ class ExactGaussian(Denoiser):
     def denoise(self, x_t, t, cond, x_pred=None):
         t = t.double()[:, None, None]
         alpha, sigma = self.path.flat.alpha(t).detach(), self.path.flat.sigma(t).detach()
-        gain = alpha * STD**2 / (alpha**2 * STD**2 + sigma**2)
-        return x_t.with_fields(x=MEAN + gain * (x_t["x"] - alpha * MEAN))
+        gain = alpha * self.std**2 / (alpha**2 * self.std**2 + sigma**2)
+        return x_t.with_fields(x=self.mean + gain * (x_t["x"] - alpha * self.mean))
 
 
 class Towards(Denoiser):

@@ -12,11 +12,10 @@ from protgen.generation.design import SampleSettings, settings_for
 from protgen.generation.generate import generate
 from protgen.models.model import build_model, load_model, save_model, with_guide
 from protgen.samplers.autoguidance import AutoGuidance
-from protgen.samplers.base import Denoiser
 from protgen.samplers.euler import Euler
 from protgen.samplers.schedules import Cosine, GeometricBrownian, Linear, Path
 from protgen.types import State
-from tests.exact_denoisers import LINE, Towards, task
+from tests.exact_denoisers import LINE, ExactGaussian, Towards, task
 from tests.toy_space import Circle
 
 PARTS = {
@@ -28,21 +27,9 @@ PARTS = {
 FEW = {"steps": 2, "relax": False, "blueprint": "free"}
 
 
-class Normal(Denoiser):
-    """E[x_data | x_t] for x_data ~ N(0, std^2)."""
-
-    def __init__(self, std: float, path: Path | None = None):
-        self.std = std
-        self.path_ = path or Path()
-
-    @property
-    def path(self):
-        return self.path_
-
-    def denoise(self, x_t, t, cond, x_pred=None):
-        t = t.double()[:, None, None]
-        alpha, sigma = self.path.flat.alpha(t), self.path.flat.sigma(t)
-        return x_t.with_fields(x=alpha * self.std**2 / (alpha**2 * self.std**2 + sigma**2) * x_t["x"])
+def normal(std: float, path: Path | None = None) -> ExactGaussian:
+    """Of N(0, std^2)."""
+    return ExactGaussian(path, std, 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +51,11 @@ def test_two_normal_distributions_give_the_one_of_their_weighted_logarithms(weig
 
     class Guided(Euler):
         def sample(self, denoiser, space, task):
-            return super().sample(AutoGuidance(denoiser, space, Normal(0.8), weight), space, task)
+            return super().sample(AutoGuidance(denoiser, space, normal(0.8), weight), space, task)
 
     given = task(1, length=50)
-    alone = Euler(steps=200).sample(Normal(1.0), LINE, given)["x"]  # std 1 on the straight path: as far as it came
-    found = Guided(steps=200).sample(Normal(0.5), LINE, task(1, length=50))["x"]
+    alone = Euler(steps=200).sample(normal(1.0), LINE, given)["x"]  # std 1 on the straight path: as far as it came
+    found = Guided(steps=200).sample(normal(0.5), LINE, task(1, length=50))["x"]
     # The noise is the same in both; that of std 1 ends where it began, up to the error of the steps.
     torch.testing.assert_close(
         found / alone, torch.full_like(found, 0.5**weight * 0.8 ** (1 - weight)), rtol=0.01, atol=0
@@ -88,7 +75,7 @@ def test_angles_are_led_on_along_the_circle():
 def test_a_guide_of_another_path_is_refused():
     for other in (Path(Cosine()), Path(Linear(), GeometricBrownian())):
         with pytest.raises(UsageError, match="another path"):
-            AutoGuidance(Normal(0.5), LINE, Normal(0.8, other), 2.0)
+            AutoGuidance(normal(0.5), LINE, normal(0.8, other), 2.0)
 
 
 def test_a_design_depends_on_the_guide_and_its_weight_alone(pair):
