@@ -76,7 +76,7 @@ def train(
     lr: float = 3e-3,
 ) -> list[float]:
     """Adam with a learning rate that falls to 0; returns the loss of each step."""
-    optimizer = torch.optim.Adam(family.parameters(), lr, betas=family.adam_betas)
+    optimizer = torch.optim.Adam(family.parameters(), lr, betas=family.adam_betas, fused=True)
     rng = Generator().manual_seed(0)
     losses = []
     for step in range(steps):

@@ -30,9 +30,10 @@ def trained(request):
     family = make(request.param, Line())
     # Two networks that answer each other need smaller steps than one that descends; a closed form needs none.
     lr = 2e-3 if family.adversarial else 3e-3
-    # Steps that are enough: those of likelihoods and of critics are slow, and 900 of them meet the same bars.
-    steps = 60 if isinstance(family, ClosedFormFamily) else 900 if family.exact_loss or family.adversarial else 1500
-    losses = train(family, examples, steps=steps, lr=lr)
+    # Steps that are enough: those of likelihoods and of critics are slow, and fewer of them meet the same bars.
+    slow = family.causal or family.adversarial
+    steps = 60 if isinstance(family, ClosedFormFamily) else 500 if slow else 900 if family.exact_loss else 1500
+    losses = train(family, examples, steps=steps, batch=192 if slow else 256, lr=lr)
     return request.param, family, losses
 
 

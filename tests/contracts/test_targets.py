@@ -47,8 +47,8 @@ def learned(name: str, space, examples, **keywords) -> Family:
     """A family after a short training; refused families are distinguished from broken ones by their message."""
     torch.manual_seed(0)
     family = make(name, space, **keywords)
-    steps = 40 if isinstance(family, ClosedFormFamily) else 500
-    train(family, examples, steps=steps, batch=128, lr=2e-3 if family.adversarial else 4e-3)
+    steps = 40 if isinstance(family, ClosedFormFamily) else 350
+    train(family, examples, steps=steps, batch=96, lr=2e-3 if family.adversarial else 4e-3)
     return family
 
 

@@ -46,7 +46,7 @@ def test_it_learns_helices(name, rng):
             return sum(float(family.loss(x_data, cond, fixed).total) for _ in range(6)) / 6
 
     before = loss()
-    optimizer = torch.optim.Adam(family.parameters(), 5e-3)
+    optimizer = torch.optim.Adam(family.parameters(), 5e-3, fused=True)
     for _ in range(80):
         optimizer.zero_grad()
         family.loss(x_data, cond, rng).total.backward()

@@ -183,7 +183,7 @@ def test_it_learns_letters_by_heart():
     made = GraphNetwork(TINY)
     atoms, chains = inputs(dimer())
     letters, _ = random_order(len(atoms))
-    optimizer = torch.optim.Adam(made.parameters(), 1e-2)
+    optimizer = torch.optim.Adam(made.parameters(), 1e-2, fused=True)
     logits = torch.zeros(())
     for _ in range(80):
         encoded = made.encode(atoms, chains)

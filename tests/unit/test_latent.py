@@ -27,7 +27,7 @@ def points(count: int, rng: torch.Generator) -> tuple[State, Conditioning]:
 def test_stages_follow_each_other_by_the_count_of_steps(rng):
     """The VAE alone, then the prior alone with the VAE untouched to the bit; the count is part of the weights."""
     family = make("latent", Line(), first_stage=3, joint=False)
-    optimizer = torch.optim.AdamW(family.parameters(), 1e-2)
+    optimizer = torch.optim.AdamW(family.parameters(), 1e-2, fused=True)
     x, cond = points(32, rng)
     kept = None
     for step in range(6):

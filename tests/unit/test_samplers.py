@@ -254,7 +254,7 @@ def test_sampling_starts_from_what_is_given():
 
 @pytest.mark.slow
 def test_sequential_monte_carlo_without_energy_keeps_the_distribution():
-    samples = SequentialMonteCarlo(steps=100, particles=2).sample(ExactGaussian(), Line(), task(3000))["x"][:, 0]
+    samples = SequentialMonteCarlo(steps=80, particles=2).sample(ExactGaussian(), Line(), task(1500))["x"][:, 0]
     assert abs(samples.mean() - 1) < 0.04
     assert (samples.std(0) / STD - 1).abs().max() < 0.07
 

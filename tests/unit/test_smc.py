@@ -17,7 +17,7 @@ from protgen.types import State
 from tests.exact_denoisers import LINE, task
 
 MEAN, STD = 0.8, 0.2**0.5
-COUNT = 1500  # standard error of the mean 0.012, of the standard deviation 0.008
+COUNT = 900  # standard error of the mean 0.015, of the standard deviation 0.011
 
 
 class Standard(Denoiser):
@@ -43,13 +43,13 @@ def drawn(denoiser=None, count=COUNT, sampler=SequentialMonteCarlo, **settings):
 @pytest.mark.parametrize("guided", [False, True], ids=["own twist", "guided"])
 @pytest.mark.parametrize("particles", [4, 16])
 def test_the_law_is_the_tilted_one(particles, guided):
-    """Mean 0.800 and standard deviation 0.447 within 0.04: three standard errors, and what so few particles leave.
+    """Mean 0.800 and standard deviation 0.447 within 0.05: three standard errors, and what so few particles leave.
 
     The other axis knows nothing of the energy, and stays N(0, 1).
     """
     denoiser = EnergyGuidance(Standard(), LINE, energy, scale=0.2) if guided else None
-    x = drawn(denoiser, COUNT if particles == 4 else 600, particles=particles)
-    slack = 0.04 if particles == 4 else 0.055
+    x = drawn(denoiser, COUNT if particles == 4 else 400, particles=particles)
+    slack = 0.05 if particles == 4 else 0.065
     assert abs(float(x[:, 0].mean()) - MEAN) < slack
     assert abs(float(x[:, 0].std()) - STD) < slack
     assert abs(float(x[:, 1].mean())) < 0.1
@@ -58,10 +58,10 @@ def test_the_law_is_the_tilted_one(particles, guided):
 
 @pytest.mark.slow
 def test_the_sampler_s_own_steps_reach_it_with_more_particles():
-    """Without a twist: 16 particles within 0.055."""
-    x = drawn(count=600, particles=16, pull=0.0)[:, 0]
-    assert abs(float(x.mean()) - MEAN) < 0.055
-    assert abs(float(x.std()) - STD) < 0.055
+    """Without a twist: 16 particles within 0.065."""
+    x = drawn(count=400, particles=16, pull=0.0)[:, 0]
+    assert abs(float(x.mean()) - MEAN) < 0.065
+    assert abs(float(x.std()) - STD) < 0.065
 
 
 def test_the_weights_make_any_twist_right():

@@ -224,7 +224,7 @@ def test_topologies_follow_fractions_and_class(model):
         (Fractions(helix=0.25), SHEET),
         (FoldClass("beta"), HAIRPIN),
     ):
-        for design in generate(model, [Length(22), asked], 3, 0, FAST):
+        for design in generate(model, [Length(22), asked], 3, 0, replace(FAST, steps=1, relax=False)):
             assert ("H" in design.drawn[0].codes) == ("H" in wanted.codes)
 
 

@@ -98,20 +98,32 @@ def test_the_wheel_holds_one_library_and_says_for_which_platform(wheel):
     assert "Root-Is-Purelib: false" in tags
 
 
-@pytest.mark.parametrize("way", ["PROTGEN_NATIVE", "no compiler"])
-def test_a_wheel_without_the_library_works_in_numpy(way, tmp_path, monkeypatch):
-    """Built by choice or for want of a compiler it is pure Python, and what is missing is said by the search."""
-    if way == "PROTGEN_NATIVE":
-        monkeypatch.setenv("PROTGEN_NATIVE", "0")
-    else:
-        monkeypatch.delenv("CC", raising=False)
-        monkeypatch.setenv("PATH", str(tmp_path))
-    built = build_wheel(tmp_path)
-    monkeypatch.undo()
+@pytest.fixture(scope="module")
+def bare_wheel(tmp_path_factory):
+    """A wheel built where no compiler is found, unpacked."""
+    folder = tmp_path_factory.mktemp("bare")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("CC", raising=False)
+        patch.setenv("PATH", str(folder))
+        built = build_wheel(folder)
     assert built.name.endswith("-py3-none-any.whl")
-    (tmp_path / "home").mkdir()
-    done = use(unpack(built), "numpy (not compiled; with a C compiler at hand", tmp_path / "home")
+    return unpack(built)
+
+
+def test_a_wheel_without_the_library_works_in_numpy(bare_wheel, tmp_path):
+    """Built for want of a compiler it is pure Python, and what is missing is said by the search."""
+    done = use(bare_wheel, "numpy (not compiled; with a C compiler at hand", tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_wheel_may_be_built_without_the_library_by_choice(tmp_path, monkeypatch):
+    """PROTGEN_NATIVE=0: the hook adds no file and leaves the wheel pure Python."""
+    monkeypatch.setenv("PROTGEN_NATIVE", "0")
+    monkeypatch.syspath_prepend(ROOT)
+    hook = pytest.importorskip("hatch_build").NativeBuildHook(str(ROOT), {}, None, None, str(tmp_path), "wheel")
+    found = {"force_include": {}, "pure_python": True}
+    hook.initialize("standard", found)
+    assert found == {"force_include": {}, "pure_python": True}
 
 
 def test_a_wheel_to_be_published_is_not_built_without_the_library(tmp_path, monkeypatch):
