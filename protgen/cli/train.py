@@ -310,11 +310,8 @@ def begin_from(start: "str | dict[str, str]", model: "Model") -> None:
         if isinstance(start, str):
             folder = find_model(start)
             path = folder / WEIGHTS
-            # Weights that begin as zero add nothing yet: a source that lacks them is where this model begins.
-            new = {name: x for name, x in model.family.state_dict().items() if x.is_floating_point() and not x.any()}
             before = ConditionEmbedding(load_json(folder / CONFIG).get("conditions", []))
-            given = widened(current_tensors(load_tensors(path)), before, model)
-            load_weights(model.family, new | given, path)
+            load_weights(model.family, widened(current_tensors(load_tensors(path)), before, model), path)
             return
         for part, source in start.items():
             name, _, prefix = source.rpartition("/")

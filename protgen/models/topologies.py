@@ -20,7 +20,7 @@ from protgen.conditions.cath import Cath
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.conditions.strand_pairing import Ladder, StrandPairing, ladders_of
 from protgen.data.fields import CATH
-from protgen.data.folds import fold_nodes
+from protgen.data.folds import fold_nodes, fold_order
 from protgen.data.store import Item, Store
 from protgen.errors import CheckpointError, ProtgenError
 from protgen.metrics.reference_data import typical_radius_of_gyration
@@ -94,6 +94,11 @@ class TopologyPrior:
         """The CATH codes of the members, at all levels."""
         return frozenset(node for item in self.members for node in fold_nodes(item.fold))
 
+    @property
+    def codes(self) -> list[str]:
+        """The CATH topologies of the members, in the order of their numbers."""
+        return sorted({item.fold for item in self.members}, key=fold_order)
+
     def of_fold(self, code: str) -> "TopologyPrior":
         """The members of a CATH code.
 
@@ -139,7 +144,7 @@ class TopologyPrior:
     def to_json(self) -> JSON:
         """As written to `topologies.json`."""
         plain: JSON = {"items": [item.to_text() for item in self.items]}
-        known = [[item.fold, item.to_text()] for item in self.members]
+        known = {fold: [item.to_text() for item in self.of_fold(fold).items] for fold in self.codes}
         return plain | ({"members": known} if known else {})
 
 
@@ -256,7 +261,8 @@ def load_topologies(folder: Path) -> TopologyPrior | None:
         return None
     value = load_json(path)
     try:
-        members = tuple(Topology.from_text(text, Cath(fold).code) for fold, text in value.get("members", ()))
+        known = value.get("members", {}).items()
+        members = in_order(Topology.from_text(text, Cath(fold).code) for fold, texts in known for text in texts)
         return TopologyPrior(tuple(Topology.from_text(text) for text in value["items"]), members)
     except (KeyError, TypeError, ValueError, AttributeError, ProtgenError) as error:
         raise CheckpointError(f"{path}: damaged ({error}); get the model again") from error

@@ -62,14 +62,17 @@ def columns_of(before: ConditionEmbedding, now: ConditionEmbedding, kind: str) -
 def widened(tensors: Mapping[str, Tensor], before: ConditionEmbedding, model: Model) -> dict[str, Tensor]:
     """Weights with columns of zeros for conditions that were not there when they were trained.
 
+    Weights that begin as zero, such as those of what is asked of pairs, add nothing yet: they may be missing.
+
     Args:
         tensors: the weights by name.
         before: the conditions they have been trained with.
-        model: that they are for. Weights that do not fit it for another reason stay as they are.
+        model: that they are for, fresh. Weights that do not fit it for another reason stay as they are.
     """
     residue = columns_of(before, model.conditions, "residue_dim")
     whole = columns_of(before, model.conditions, "global_dim")
-    found, own = dict(tensors), model.family.state_dict()
+    own = model.family.state_dict()
+    found = {name: x for name, x in own.items() if x.is_floating_point() and not x.any()} | dict(tensors)
     if residue is None or whole is None:
         return found
     encoders = tuple(f"{name}." for name, part in model.family.named_modules() if isinstance(part, Encoder))
