@@ -11,7 +11,7 @@ References:
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -125,7 +125,7 @@ class Cath(FieldCondition):
             return f"cath {self.code} conflicts with fold_class {other.fold}; change one of them"
         return None
 
-    def cautions(self, lengths: Any) -> list[str]:
+    def cautions(self, lengths: Sequence[int]) -> list[str]:
         """A line where the fold network does not tell the code from others."""
         measured = measured_as(self.code)
         if measured == self.code:

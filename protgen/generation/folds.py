@@ -11,6 +11,7 @@ from protgen.generation.conflicts import find
 from protgen.models.model import Model
 from protgen.models.topologies import REACH, TopologyPrior
 
+LOOKED_AT = 50  # lengths of a range, at the most, at which members are counted
 USUAL = (10, 90)  # percentiles of the lengths of members that designs have where no length is asked for
 
 
@@ -46,7 +47,7 @@ def fold_notes(
     notes = []
     if topologies is not None and fold.code in topologies.folds:
         members = topologies.of_fold(fold.code)
-        reach = max(members.reach(length) for length in (lengths[0], lengths[-1]))
+        reach = max(members.reach(length) for length in lengths[:: 1 + len(lengths) // LOOKED_AT])
         if reach > REACH:
             n, asked = len(members.items), lengths[0] if len(lengths) == 1 else f"{lengths[0]}-{lengths[-1]}"
             notes.append(

@@ -16,10 +16,12 @@ from protgen.conditions.fold_class import FoldClass
 from protgen.conditions.language import from_document
 from protgen.conditions.length import Length
 from protgen.conditions.secondary_structure import SecondaryStructure
+from protgen.conditions.strand_pairing import StrandPairing
 from protgen.data.build import BuildOptions, build
 from protgen.data.fields import Field
 from protgen.data.folds import encode_folds, name_folds
 from protgen.data.gathering import Gathered, Row
+from protgen.data.labels import LabelColumn
 from protgen.data.relatives import Chain
 from protgen.data.store import Store
 from protgen.data.windows import Filters
@@ -27,7 +29,9 @@ from protgen.errors import CheckpointError, ConfigError, ConflictError, DataErro
 from protgen.generation.design import SampleSettings
 from protgen.generation.drawing import draw_topology
 from protgen.generation.job import prepare
+from protgen.generation.plan import plan_design
 from protgen.generation.planner import GuidancePart, assign, guidance_weights, idle_weights
+from protgen.generation.sampling import conditioning_of
 from protgen.metrics.fold import class_names
 from protgen.models.blueprints import fit_blueprints
 from protgen.models.model import Model, build_model, guide_of, load_model, save_model, with_guide
@@ -126,6 +130,10 @@ def test_a_store_keeps_topologies_of_the_index(tmp_path):
         item.id: (item.chain["cath"].tolist(), item.facts.get("cath")) for item in map(store.__getitem__, range(9))
     }
     assert found == {f"h{n}": ([0, 1, 2], "1.20.5") if n > 30 else ([-1, -1, -1], None) for n in range(30, 39)}
+    with pytest.raises(UsageError, match="two labels are named cath"):
+        build(
+            tmp_path, tmp_path / "store", loose, BuildOptions(keep_topologies=True), columns=[LabelColumn.parse("cath")]
+        )
 
 
 def test_settings_of_a_model_are_the_categories_of_the_store():
@@ -180,6 +188,18 @@ def test_guidance_has_a_weight_at_each_level():
     )
     ranked = assign(asked, model, {"cath": "rank"})
     assert idle_weights(ranked, 3.0) == ("cath: its level weights act on what is learned; here it is met by rank",)
+
+
+def test_the_network_is_guided_away_from_less_of_the_code(model):
+    """Of two parts one leaves out all that is known and the other the architecture and topology alone."""
+    job = prepare(model, [Cath("3.40.50", (1.0, 2.0, 2.0)), Length(25)], SampleSettings(device="cpu", guidance=3.0))
+    plan, mask = plan_design(job, 0, 0), torch.ones(1, 25, dtype=torch.bool)
+    cond, guidance = conditioning_of(SimpleNamespace(conditions=model.conditions), [plan], mask)  # type: ignore[arg-type]
+    assert guidance is not None
+    of_fold = slice(cond.globals.shape[1] - len(VALUES), None)
+    assert cond.globals[0, of_fold].tolist() == [0, 1, 0, 1, 0, 1]
+    found = [(w, free.globals[0, of_fold].tolist(), bool(free.residue.any())) for free, w in guidance.parts]
+    assert found == [(3.0, [0] * 6, False), (3.0, [0, 1, 0, 0, 0, 0], True)]
 
 
 @pytest.fixture
@@ -243,6 +263,20 @@ def test_a_request_without_a_length_has_that_of_the_members(model):
 def test_a_fold_without_natives_is_refused_with_the_nearest(model, code, words):
     with pytest.raises(UsageError, match=f"cath {code}: the model has no natives of it; .*{words}$"):
         prepare(model, [Cath(code), Length(40)])
+
+
+def test_the_released_model_draws_members_of_a_fold():
+    """Ten natives of 3.40.50 come with it; its network is not told the code."""
+    job = prepare(None, Cath("3.40.50"), SampleSettings(device="cpu"))
+    assert (job.name, job.assignments[0].options) == ("flow-pairing", ("blueprint", "rank"))
+    assert job.topologies is not None
+    sizes = [len(member.codes) for member in job.topologies.of_fold("3.40.50").items]
+    assert len(sizes) == 10
+    assert (job.lengths[0], job.lengths[-1]) == (89, 122)
+    plan = plan_design(job, 0, 0)
+    assert [type(condition) for condition in plan.drawn] == [SecondaryStructure, StrandPairing]
+    with pytest.raises(UsageError, match=r"cath 3\.40\.970: .* nearest that it has is 3\.40$"):
+        prepare(None, [Cath("3.40.970"), Length(80)], SampleSettings(device="cpu"))
 
 
 def test_adherence_is_the_most_probable_class_of_the_level(monkeypatch):
