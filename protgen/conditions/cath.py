@@ -113,11 +113,20 @@ class Cath(FieldCondition):
         Raises:
             UsageError: if the model knows CATH codes, but no native of this one.
         """
-        if model.folds and self.code not in model.folds:
-            raise UsageError(
-                f"cath {self.code}: the model has no natives of it; {nearest_fold(self.code, model.folds)}"
-            )
+        self.require_known(model.folds)
         return super().mechanisms(model) | ({"blueprint"} if self.code in model.drawn_folds else set())
+
+    def require_known(self, folds: Collection[str]) -> None:
+        """Check that a model that knows CATH codes knows this one.
+
+        Args:
+            folds: those of natives it has learned, or whose topologies it has; none if it knows nothing of CATH.
+
+        Raises:
+            UsageError: with the nearest it has, if not.
+        """
+        if folds and self.code not in folds:
+            raise UsageError(f"cath {self.code}: the model has no natives of it; {nearest_fold(self.code, folds)}")
 
     def conflicts_with(self, other: Condition) -> str | None:
         """A fold class by DSSP that natives of the CATH class do not have."""

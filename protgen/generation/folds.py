@@ -21,8 +21,14 @@ def leaves_length_open(conditions: Conditions) -> bool:
 
 
 def with_length(conditions: Conditions, model: Model) -> Conditions:
-    """A request for a fold with the usual lengths of its members, where the model has some."""
+    """A request for a fold with the usual lengths of its members, where the model has some.
+
+    Raises:
+        UsageError: if the model knows CATH codes, but no native of this one.
+    """
     fold = find(conditions, Cath)
+    if fold is not None:
+        fold.require_known(model.folds)
     if fold is None or model.topologies is None or fold.code not in model.topologies.folds:
         return conditions
     sizes = [len(item.codes) for item in model.topologies.of_fold(fold.code).items]

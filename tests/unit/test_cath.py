@@ -263,6 +263,8 @@ def test_a_request_without_a_length_has_that_of_the_members(model):
 def test_a_fold_without_natives_is_refused_with_the_nearest(model, code, words):
     with pytest.raises(UsageError, match=f"cath {code}: the model has no natives of it; .*{words}$"):
         prepare(model, [Cath(code), Length(40)])
+    with pytest.raises(UsageError, match=f"cath {code}: the model has no natives of it"):
+        prepare(model, Cath(code))
 
 
 def test_the_released_model_draws_members_of_a_fold():
