@@ -7,12 +7,12 @@ Sets of each code: asked (n designs), drawn (n designs that are drawn from membe
 model that has learned codes), not asked (n designs of the same lengths), members (training natives with the code), held
 out (validation natives with it, to which the fold network was not fitted). The TM-score is the largest to a training
 native with the code, by the length of the design; a native is not compared with those of its own sequence cluster.
-Designs go to DIR/CODE/SET.
+Designs go to DIR/CODE/SET. The same command goes on where it was stopped.
 """
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -53,17 +53,24 @@ def protein_of(item: Item) -> Protein:
     return Protein.from_backbone(np.asarray(item.atoms, dtype=float), name=item.id)
 
 
-def designs_of(model: Model, code: str, options: argparse.Namespace) -> dict[str, list[Protein]]:
-    """The designs of each set, in order."""
-    settings = settings_for(model, steps=options.steps)
-    found = {"asked": generate(model, Cath(code), options.n, options.seed, settings)}
-    if Cath.name in model.conditions.names:
-        told_less = settings_for(model, steps=options.steps, enforce={Cath.name: "blueprint"})
-        found["drawn"] = generate(model, Cath(code), options.n, options.seed, told_less)
-    sets = {name: in_order(designs) for name, designs in found.items()}
-    lengths: list[Sequence[Condition]] = [[Length(protein.length)] for protein in sets["asked"]]
-    sets["not asked"] = in_order(generate_each(model, lengths, options.seed, settings))
-    return sets
+def designs_of(
+    model: Model, code: str, name: str, lengths: Sequence[int], options: argparse.Namespace
+) -> list[Protein]:
+    """The designs of a set, in order.
+
+    Args:
+        model: that makes them.
+        code: of CATH.
+        name: of the set.
+        lengths: of the designs that are asked for by the code; for those that are not.
+        options: number, seed and steps.
+    """
+    enforce = {Cath.name: "blueprint"} if name == "drawn" else {}
+    settings = settings_for(model, steps=options.steps, enforce=enforce)
+    if name != "not asked":
+        return in_order(generate(model, Cath(code), options.n, options.seed, settings))
+    requests: list[Sequence[Condition]] = [[Length(length)] for length in lengths]
+    return in_order(generate_each(model, requests, options.seed, settings))
 
 
 def in_order(designs: Iterable[Design]) -> list[Protein]:
@@ -103,22 +110,28 @@ def figures(code: str, proteins: Sequence[Protein], members: Sequence[Item], clu
     return {name: asdict(summarise(np.asarray(values))) for name, values in columns.items() if len(values)}
 
 
-def measure(model: Model, store: Store, code: str, options: argparse.Namespace) -> dict:
-    """The figures of the sets of a code."""
+def measure(model: Model, store: Store, code: str, options: argparse.Namespace) -> Iterator[tuple[str, object]]:
+    """The sets of a code one after another, each with its figures; those that are known are left out."""
     members, held_out = (members_of(store, code, split) for split in ("train", "validation"))
     chosen = np.linspace(0, len(members) - 1, min(MOST_NATIVES, len(members))).round().astype(int)
-    natives = {"members": [members[k] for k in chosen], "held out": held_out}
-    found: dict = {"members in the store": len(members)}
-    for name, proteins in designs_of(model, code, options).items():
+    known = options.known.get(code, {})
+    yield "members in the store", len(members)
+    for name, items in {"members": [members[k] for k in chosen], "held out": held_out}.items():
+        if items and name not in known:
+            yield name, figures(code, [protein_of(i) for i in items], members, [i.cluster for i in items])
+    lengths = known.get("lengths", [])
+    for name in ("asked", *(["drawn"] if Cath.name in model.conditions.names else []), "not asked"):
+        if name in known:
+            continue
+        proteins = designs_of(model, code, name, lengths, options)
+        if name == "asked":
+            lengths = [protein.length for protein in proteins]
+            yield "lengths", lengths
         folder = options.designs / code / name.replace(" ", "_")
         folder.mkdir(parents=True, exist_ok=True)
         for number, protein in enumerate(proteins):
             write_structure(protein, folder / f"{number:04d}.pdb")
-        found[name] = figures(code, proteins, members, [""] * len(proteins))
-    for name, items in natives.items():
-        if items:
-            found[name] = figures(code, [protein_of(i) for i in items], members, [i.cluster for i in items])
-    return found
+        yield name, figures(code, proteins, members, [""] * len(proteins))
 
 
 def main() -> None:
@@ -136,14 +149,14 @@ def main() -> None:
     store, model = Store(options.store), load(options.model)
     name = Path(options.model).parent.name if Path(options.model).is_dir() else options.model
     result: dict = {"model": name, "seed": options.seed, "steps": options.steps, "n": options.n, "codes": {}}
-    if options.out.is_file():  # codes are measured a few at a time
-        before = json.loads(options.out.read_text())
-        same = {key: before.get(key) for key in result if key != "codes"}
-        result["codes"] = before["codes"] if same == {k: v for k, v in result.items() if k != "codes"} else {}
+    before = json.loads(options.out.read_text()) if options.out.is_file() else {}
+    if before | {"codes": {}} == result:  # the same command goes on where it stopped
+        result = before
+    options.known = result["codes"]
     for code in options.codes.split(","):
-        result["codes"][code] = measure(model, store, code, options)
-        options.out.write_text(json.dumps(finite(result), indent=1) + "\n")
-        for kind, values in result["codes"][code].items():
+        for kind, values in measure(model, store, code, options):
+            result["codes"].setdefault(code, {})[kind] = values
+            options.out.write_text(json.dumps(finite(result), indent=1) + "\n")
             print(code, kind, brief(values), flush=True)
 
 
