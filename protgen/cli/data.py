@@ -98,12 +98,15 @@ def build(
     ] = "",
     cath: Annotated[
         Path | None,
-        typer.Option("--cath", help="CATH's list of domains, for --split-by topology.", metavar="FILE"),
+        typer.Option("--cath", help="CATH's list of domains, for topologies.", metavar="FILE"),
     ] = None,
     searched: Annotated[
         int,
         typer.Option("--leakage-folds", min=0, help="Held-out items whose nearest training fold is searched."),
     ] = 50,
+    topologies: Annotated[
+        bool, typer.Option("--topologies", help="Keep CATH topologies as the field cath, for the condition cath.")
+    ] = False,
     chain: Annotated[str, typer.Option("--chain", help="The one chain to take of each file.", metavar="CHAIN")] = "",
     models: Annotated[Models, typer.Option("--models", help="Models of a file to take.")] = Models.FIRST,
     label: Annotated[
@@ -127,7 +130,7 @@ def build(
 
     An `index.csv` in DIR may list the files (columns file, split, cluster40, resolution). Its other columns become
     fields of the store by --label and --quantity, and `protgen train conditions.names=[length,label:NAME]` makes
-    conditions of them.
+    conditions of them. With --topologies the column cath does, for `conditions.names=[length,cath]`.
     """
     from protgen.data.build import BuildOptions
     from protgen.data.build import build as build_store
@@ -147,8 +150,8 @@ def build(
         raise UsageError("--domains is of --units domain; give both")
     if manifest is not None and (domains is not None or units is not Units.CHAIN):
         raise UsageError("--manifest names the items itself; leave out --units and --domains")
-    if cath is not None and split_by is not SplitBy.TOPOLOGY:
-        raise UsageError("--cath is of --split-by topology; give both")
+    if cath is not None and split_by is not SplitBy.TOPOLOGY and not topologies:
+        raise UsageError("--cath is of --split-by topology or --topologies; give one of them")
     filters = Filters(min_length, max_length, max_coil, rg_percentile, max_resolution, crops, validation_fraction)
     columns = [LabelColumn.parse(text) for text in label or []]
     columns += [LabelColumn.parse(text, "number") for text in quantity or []]
@@ -165,6 +168,7 @@ def build(
         jobs,
         cluster,
         manifest,
+        topologies,
     )
     with output_folder(out, "protgen data build"), progress("reading") as show:
         counts = build_store(folder, out, filters, options, columns=columns, progress=show)

@@ -264,23 +264,31 @@ def guided(model: "Model", guide: str) -> "Model":
 
     Args:
         model: the one that trains.
-        guide: name or folder of the other.
+        guide: name or folder of the other; with `/guide` the one that guides that. Conditions of the model that it has
+            not learned it does not hear.
 
     Raises:
         ConfigError: if there is no such model, or it has another space or other conditions.
     """
     from protgen.errors import CheckpointError
-    from protgen.models.model import with_guide
+    from protgen.models.model import guide_of, with_guide
     from protgen.models.released import load
+    from protgen.models.widening import with_conditions
 
+    name, _, part = guide.rpartition("/")
     try:
-        return with_guide(model, load(guide))
+        weak = guide_of(load(name)) if part == "guide" and name else load(guide)
+        if set(weak.conditions.names) < set(model.conditions.names):
+            weak = with_conditions(weak, model.config["conditions"])
+        return with_guide(model, weak)
     except (CheckpointError, ConfigError) as error:
         raise ConfigError(f"guide={guide}: {error}") from error
 
 
 def begin_from(start: "str | dict[str, str]", model: "Model") -> None:
     """Put the weights of other models into this one; a run that is resumed replaces them by its own.
+
+    Conditions that the other model has not learned begin unheard.
 
     Args:
         start: a model by name or folder; or, for each part of this one (a prefix of its weights' names), a model and a
@@ -290,18 +298,20 @@ def begin_from(start: "str | dict[str, str]", model: "Model") -> None:
     Raises:
         ConfigError: if there is no such model, or its weights have other names or shapes.
     """
+    from protgen.conditions.embedding import ConditionEmbedding
     from protgen.errors import CheckpointError
-    from protgen.models.files import load_tensors
-    from protgen.models.model import WEIGHTS, load_weights
+    from protgen.models.files import load_json, load_tensors
+    from protgen.models.model import CONFIG, WEIGHTS, load_weights
     from protgen.models.released import find_model
     from protgen.models.renamed import current_tensors
+    from protgen.models.widening import widened
 
     try:
         if isinstance(start, str):
-            path = find_model(start) / WEIGHTS
-            # Weights that begin as zero add nothing yet: a source that lacks them is where this model begins.
-            new = {name: x for name, x in model.family.state_dict().items() if x.is_floating_point() and not x.any()}
-            load_weights(model.family, new | current_tensors(load_tensors(path)), path)
+            folder = find_model(start)
+            path = folder / WEIGHTS
+            before = ConditionEmbedding(load_json(folder / CONFIG).get("conditions", []))
+            load_weights(model.family, widened(current_tensors(load_tensors(path)), before, model), path)
             return
         for part, source in start.items():
             name, _, prefix = source.rpartition("/")

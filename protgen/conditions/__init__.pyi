@@ -7,6 +7,8 @@ from protgen.conditions.base import Conditions as Conditions
 from protgen.conditions.base import EnergyCondition as EnergyCondition
 from protgen.conditions.base import FieldCondition as FieldCondition
 from protgen.conditions.base import LearnedCondition as LearnedCondition
+from protgen.conditions.cath import Cath as Cath
+from protgen.conditions.cath import Folds as Folds
 from protgen.conditions.clashes import Clashes as Clashes
 from protgen.conditions.class_label import ClassLabel as ClassLabel
 from protgen.conditions.contact_map import ContactMap as ContactMap

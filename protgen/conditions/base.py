@@ -121,6 +121,15 @@ class Condition(ABC):
         """
         return []
 
+    @property
+    def guided(self) -> float:
+        """What the weight of the request is multiplied by in classifier-free guidance."""
+        return 1.0
+
+    def coarser(self) -> "Sequence[tuple[Condition, float]]":
+        """Requests for less of the same, each with what guidance away from it has in addition; none by default."""
+        return ()
+
     def describe(self) -> str:
         """The request in words, one line, for `protgen check`; its fields unless a class says it better."""
         if not is_dataclass(self):
@@ -273,7 +282,14 @@ class FieldCondition(Condition):
     """A condition on a field of the data, which is named in the request and in the model's config.
 
     Its features depend on the vocabulary or the scale of the field, which the config holds.
+
+    Attributes:
+        default_field: the field where none is named; empty where one must be.
+        build_option: of `protgen data build`, which makes such a field; COLUMN stands for a column of the index.
     """
+
+    default_field: ClassVar[str] = ""
+    build_option: ClassVar[str] = "--label COLUMN={field}"
 
     @classmethod
     @abstractmethod

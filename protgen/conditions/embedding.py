@@ -225,16 +225,23 @@ def with_fields(entries: Sequence[Entry], fields: Mapping[str, Field], where: st
         plain = plain_entry(entry)
         cls = registry.find("conditions", plain["name"])
         if issubclass(cls, FieldCondition) and plain.keys() <= {"name", "field"}:
-            name = str(plain.get("field", ""))
+            name = str(plain.get("field", cls.default_field))
             if name not in fields:
-                raise lacks(f"{plain['name']}:{name}", name, fields, where)
+                known_as = plain["name"] if name == cls.default_field else f"{plain['name']}:{name}"
+                raise lacks(known_as, name, fields, where, cls.build_option)
             found.append(cls.settings_of(fields[name]))
         else:
             found.append(plain["name"] if plain.keys() == {"name"} else plain)
     return found
 
 
-def lacks(condition: str, field: str, fields: Collection[str], where: str) -> ConfigError:
+def lacks(
+    condition: str,
+    field: str,
+    fields: Collection[str],
+    where: str,
+    option: str = FieldCondition.build_option,
+) -> ConfigError:
     """The error of a condition whose field the data do not have.
 
     Args:
@@ -242,8 +249,9 @@ def lacks(condition: str, field: str, fields: Collection[str], where: str) -> Co
         field: the field that is missing.
         fields: those that there are.
         where: what has them.
+        option: of `protgen data build`, which makes the field.
     """
     return ConfigError(
         f"condition {condition} needs the field {field}, which {where} does not have (it has {', '.join(fields)}); "
-        f"leave it out, or build a store with --label COLUMN={field}"
+        f"leave it out, or build a store with {option.format(field=field)}"
     )

@@ -28,6 +28,8 @@ class Capabilities:
         projections: whether its predicted structures can be changed between steps.
         assemblies: whether several chains can be made together.
         energies: whether gradients of an energy can act on its samples.
+        folds: CATH codes of natives it has learned, or whose topologies it has; none where it knows nothing of CATH.
+        drawn_folds: those whose topologies are drawn from for the request at hand.
     """
 
     learned: frozenset[str] = frozenset()
@@ -36,3 +38,5 @@ class Capabilities:
     projections: bool = False
     assemblies: bool = False
     energies: bool = False
+    folds: frozenset[str] = frozenset()
+    drawn_folds: frozenset[str] = frozenset()

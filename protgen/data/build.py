@@ -19,8 +19,9 @@ from pathlib import Path
 from protgen import __version__
 from protgen.dask_cluster import require_workers
 from protgen.data.clusters import Clustering, join_sequences, program_of
-from protgen.data.domains import Domain, pdb_id_of, read_domains, read_topologies, topologies_of
-from protgen.data.fields import AATYPE, CHAIN_INDEX
+from protgen.data.domains import Domain, pdb_id_of, read_domains, read_topologies
+from protgen.data.fields import AATYPE, CATH, CHAIN_INDEX
+from protgen.data.folds import encode_folds, item_topologies, name_folds
 from protgen.data.gathering import Gathered, Items, clusters_on_both_sides, gather, several_parts
 from protgen.data.groups import Groups
 from protgen.data.labels import LabelColumn, check_columns, encode_labels
@@ -54,11 +55,12 @@ class BuildOptions:
         manifest: of public IDs, whose items alone are built, without filters; in place of `domains`.
         clustering: when two sequences are of one cluster.
         split: how the split is made.
-        topologies: CATH's list of domains, for a split by topology.
+        topologies: CATH's list of domains, for a split by topology, or to keep them.
         folds: the search for the nearest fold across the split (`protgen.metrics.novelty`); None to leave it out.
         searched: held-out items whose folds are searched at the most.
         jobs: processes that read files and compare sequences; the store does not depend on it.
         cluster: address of a Dask scheduler whose workers read the files; "" for processes here.
+        keep_topologies: whether CATH codes become the field `cath`.
     """
 
     reading: ReadingOptions = field(default_factory=ReadingOptions)
@@ -71,6 +73,7 @@ class BuildOptions:
     jobs: int = 1
     cluster: str = ""
     manifest: Path | None = None
+    keep_topologies: bool = False
 
 
 def build(
@@ -105,7 +108,7 @@ def build(
     if entries:
         filters, options = as_listed(filters, options)
     sources = find_sources(folder)
-    check_columns(columns, sources[0].columns, str(folder / "index.csv"))
+    check_columns(columns, sources[0].columns, str(folder / "index.csv"), [CATH] if options.keep_topologies else [])
     check_options(sources, options)
     passed_over = dict(skipped_files(folder, sources))
     sources = every_model(sources) if options.reading.models else sources
@@ -137,7 +140,7 @@ def check_options(sources: Sequence[Source], options: BuildOptions) -> None:
     program_of(options.clustering)
     if options.split.by == "date":
         by_date([source.facts for source in sources], options.split.cutoff)
-    if options.split.by == "topology":
+    if options.split.by == "topology" or options.keep_topologies:
         for source in sources:
             topologies_in(source.facts.get("cath") or "", f"index.csv: column cath of {source.id}")
         if options.topologies is not None:
@@ -253,9 +256,11 @@ def _assemble(
     for row in rows:
         entry = entry_of(row.id, entries)
         row.split, row.cluster = (entry and entry.split) or row.split, (entry and entry.cluster) or row.cluster
-    fields, values = encode_labels(
-        columns, [facts[row.unit] for row in rows], [row.id for row in rows], [row.split for row in rows]
-    )
+    splits = [row.split for row in rows]
+    fields, values = encode_labels(columns, [facts[row.unit] for row in rows], [row.id for row in rows], splits)
+    if options.keep_topologies:
+        field, values[CATH] = encode_folds(name_folds(gathered, sources, options.topologies), splits)
+        fields.append(field)
     noticed = {"skipped": passed_over, "warnings": dict(gathered.warnings.most_common())}
     settings = {"filters": asdict(filters), "n_sources": len(sources), **asdict(options.reading), **noticed}
     settings["domains"] = options.domains.name if options.domains else None
@@ -374,24 +379,6 @@ def split_items(gathered: Gathered, sources: Sequence[Source], fraction: float, 
         if not split:
             gathered.drop(row.id, "no date in the index, by which the split is made")
     gathered.rows = [row for row in rows if row.split]
-
-
-def item_topologies(gathered: Gathered, sources: Sequence[Source], path: Path | None) -> list[tuple[str, ...]]:
-    """CATH topologies of each item: of its boundaries, of the index (column cath), and of CATH's list.
-
-    Raises:
-        DataError: if a cell of the index or the list cannot be read.
-    """
-    listed = read_topologies(path) if path is not None else {}
-    found = []
-    for row in gathered.rows:
-        source = sources[row.source]
-        text = source.facts.get("cath") or ""
-        own = {*gathered.topologies[row.unit], *topologies_in(text, f"index.csv: column cath of {source.id}")}
-        pdb = (source.facts.get("pdb") or pdb_id_of(source.id)).lower()
-        own |= {*topologies_of(gathered.chains[row.unit].id, pdb, gathered.names[row.unit], listed)}
-        found.append(tuple(sorted(own)))
-    return found
 
 
 def drop_extended(gathered: Gathered, percentile: float) -> None:

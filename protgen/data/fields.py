@@ -104,6 +104,7 @@ CHAIN_INDEX = Field(
     "chain_index", "residue", "uint8", (), "chain or segment of the item, from 0 and ascending: two are not bonded"
 )  # of stores with items of several chains or segments alone
 MOST_PARTS = 64  # chains or segments of an item
+CATH = "cath"  # name of the field of CATH codes, and of the fact that is an item's own code
 RESERVED = ("offsets", "mask")  # names of other arrays of stores and batches
 
 

@@ -46,19 +46,20 @@ class LabelColumn:
         return cls(column, name, kind)
 
 
-def check_columns(columns: Sequence[LabelColumn], known: Sequence[str], where: str) -> None:
+def check_columns(columns: Sequence[LabelColumn], known: Sequence[str], where: str, taken: Sequence[str] = ()) -> None:
     """Check that an index has the columns, and that no two of them become one field.
 
     Args:
         columns: the columns.
         known: the columns of the index; empty where there is no index.
         where: path of the index, for messages.
+        taken: names of further fields of the store.
 
     Raises:
         DataError: if a column is missing.
         UsageError: if a name comes twice.
     """
-    names = [column.name for column in columns]
+    names = [*(column.name for column in columns), *taken]
     for column in columns:
         if column.column not in known:
             found = f"its columns are {', '.join(known)}" if known else "there is no such file"

@@ -11,7 +11,7 @@ from protgen.conditions.base import Condition
 from protgen.models.released import DEFAULT
 
 PAIRING = "flow-pairing"
-LEAVE_OPEN = frozenset({"length", "fold_class"})  # conditions that leave open which residues are strands
+LEAVE_OPEN = frozenset({"length", "fold_class", "cath"})  # conditions that leave open which residues are strands
 
 
 def model_for(conditions: Iterable[Condition]) -> str:

@@ -10,6 +10,7 @@ from itertools import groupby
 from torch import Generator
 
 from protgen.conditions.base import Condition
+from protgen.conditions.cath import Cath
 from protgen.conditions.fractions import Fractions
 from protgen.conditions.motif import fraction_agreeing
 from protgen.conditions.roles import BlueprintScore, FixedBlueprint, FixedResidues, StartingStructure
@@ -67,7 +68,8 @@ def draw_topology(
     """Secondary structure with its strand pairing; the pairing alone of secondary structure that is asked for.
 
     Args:
-        conditions: what is asked for; those that some secondary structures suit better score what is drawn.
+        conditions: what is asked for; those that some secondary structures suit better score what is drawn. A fold is
+            drawn from its members.
         prior: of the model.
         length: residues of the design.
         rng: of the design.
@@ -76,6 +78,9 @@ def draw_topology(
     if structure is not None:
         found = draw_pairing(prior, structure.codes.replace("C", "L"), rng)
         return () if found is None else (found,)
+    fold = find(conditions, Cath)
+    if fold is not None and fold.code in prior.folds:
+        prior = prior.of_fold(fold.code)
     fractions = find(conditions, Fractions)
     scored = [condition for condition in conditions if isinstance(condition, BlueprintScore)]
 

@@ -14,6 +14,7 @@ from protgen.generation.backbones import require_backbones
 from protgen.generation.choice import model_for
 from protgen.generation.conflicts import cautions, check_conditions, length_warnings
 from protgen.generation.design import ResolvedSettings, Settings, resolved
+from protgen.generation.folds import fold_notes, leaves_length_open, with_length
 from protgen.generation.planner import (
     Assignment,
     GuidanceWeights,
@@ -95,11 +96,13 @@ def prepare(model: Model | str | Path | None, conditions: object, settings: Sett
         CheckpointError: if there is no such model, or it is damaged.
     """
     asked = as_conditions(conditions)
+    given = model_for(asked) if model is None else model
+    known = model_of(given) if leaves_length_open(asked) else None
+    asked = asked if known is None else with_length(asked, known)
     lengths = check_conditions(asked)
     if isinstance(settings, Settings) and settings.sampler is not None:
         registry.find("samplers", settings.sampler)  # before the model is loaded
-    given = model_for(asked) if model is None else model
-    loaded = model_of(given)
+    loaded = known or model_of(given)
     require_backbones(loaded.family.space)
     complete = resolved(settings, loaded)
     assignments = assign(asked, loaded, complete.enforce, complete.blueprint == "auto")
@@ -115,7 +118,7 @@ def prepare(model: Model | str | Path | None, conditions: object, settings: Sett
     name = "" if isinstance(given, Model) else str(given)
     job = Job(loaded, asked, complete, assignments, lengths, name, warnings)
     beyond = fractions_out_of_reach(asked, lengths, job.blueprints, job.topologies)
-    return replace(job, warnings=warnings + beyond)
+    return replace(job, warnings=warnings + beyond + fold_notes(asked, loaded, lengths, job.topologies))
 
 
 def model_of(given: object) -> Model:

@@ -9,6 +9,7 @@ projection has no use for it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from protgen.conditions.base import Condition, Conditions
 from protgen.conditions.mechanisms import MECHANISMS, Capabilities
@@ -23,13 +24,28 @@ from protgen.registry import nearest
 from protgen.spaces.atoms import BackboneAtoms, ResidueFrames
 from protgen.types import JSON
 
-# Names of conditions, None for all that is known, and w of x_free + w (x_asked - x_free).
-GuidanceWeights = tuple[tuple[tuple[str, ...] | None, float], ...]
 CANDIDATES = 4  # for each design, where a condition is met by ranking alone
 # Where a learned condition and energies of few residues pull on the same residues, which one gives way is chance.
 # With strings, radii and contacts of forty natives, 14 % of the strings were unmet by first candidates, 11 % by the
 # better of two, and 10 % without contacts and radii.
 TOGETHER = 2
+
+
+class GuidancePart(NamedTuple):
+    """A part of y that designs are guided to, x_free + w (x_asked - x_free).
+
+    Attributes:
+        names: of the conditions that x_free is predicted without; None for all that is known.
+        weight: w.
+        instead: what it is predicted with in their place.
+    """
+
+    names: tuple[str, ...] | None
+    weight: float
+    instead: tuple[Condition, ...] = ()
+
+
+GuidanceWeights = tuple[GuidancePart, ...]
 
 
 @dataclass(frozen=True)
@@ -58,12 +74,13 @@ class Assignment:
         }
 
 
-def capabilities_of(model: Model, blueprints: bool) -> Capabilities:
+def capabilities_of(model: Model, blueprints: bool, topologies: bool = False) -> Capabilities:
     """What a model can do for conditions.
 
     Args:
         model: its family, its space and what it has learned decide.
         blueprints: whether blueprints are drawn for the request at hand.
+        topologies: whether topologies of natives are.
     """
     family, space = model.family, model.family.space
     iterative, backbones = isinstance(family, IterativeFamily), isinstance(space, BackboneAtoms)
@@ -74,6 +91,8 @@ def capabilities_of(model: Model, blueprints: bool) -> Capabilities:
         projections=iterative and isinstance(space, ResidueFrames),
         assemblies=iterative and isinstance(space, ResidueFrames) and family.encoder.tells_chains_apart,
         energies=(iterative or isinstance(family, LatentFamily)) and backbones,
+        folds=model.folds,
+        drawn_folds=model.topologies.folds if topologies and model.topologies is not None else frozenset(),
     )
 
 
@@ -122,7 +141,8 @@ def assign(
     for name, mechanism in enforce.items():
         if name not in asked:
             raise UsageError(f"enforce {name}={mechanism}: {nearest(name, asked)}")
-    able = capabilities_of(model, draws_blueprints(held, model, blueprints))
+    drawn = draws_blueprints(held, model, blueprints)
+    able = capabilities_of(model, drawn, drawn and draws_topologies(held, model, blueprints))
     return tuple(
         assign_one(condition, weight, able, model, enforce.get(condition.name))
         for condition, weight in zip(held.items, held.weights, strict=True)
@@ -163,29 +183,39 @@ def guidance_weights(assignments: Sequence[Assignment], guidance: float) -> Guid
     """Weights of classifier-free guidance: 1 + weight (guidance - 1) for each weight that was asked for.
 
     Where all learned conditions have one weight, y is left out as a whole, drawn blueprints with it: that takes one
-    unconditional prediction. With several weights, conditions of each are left out together.
+    unconditional prediction. With several weights, conditions of each are left out together. A condition may be guided
+    away from less of the same besides (`Condition.coarser`).
 
     Returns:
-        Pairs of the conditions' names, None for all that is known, and w of x_free + w (x_asked - x_free); without
-        those whose w is 1, which is plain conditioning.
+        The parts, without those whose w is 1, which is plain conditioning.
     """
+    learned = [entry for entry in assignments if entry.mechanism == "learned"]
     groups: dict[float, list[str]] = {}
-    for entry in assignments:
-        if entry.mechanism == "learned":
-            groups.setdefault(entry.weight, []).append(entry.condition.learned_name)
+    for entry in learned:
+        groups.setdefault(entry.weight * entry.condition.guided, []).append(entry.condition.learned_name)
     if len(groups) < 2:
-        return tuple((None, w) for w in [1 + next(iter(groups), 1.0) * (guidance - 1)] if w != 1)
-    found = [(tuple(names), 1 + weight * (guidance - 1)) for weight, names in groups.items()]
-    return tuple(sorted((part for part in found if part[1] != 1), key=lambda part: part[1]))
+        found = [GuidancePart(None, 1 + next(iter(groups), 1.0) * (guidance - 1))]
+    else:
+        found = [GuidancePart(tuple(names), 1 + weight * (guidance - 1)) for weight, names in groups.items()]
+    for entry in learned:
+        for less, weight in entry.condition.coarser():
+            own = 1 + entry.weight * weight * (guidance - 1)
+            found.append(GuidancePart((entry.condition.learned_name,), own, (less,)))
+    return tuple(sorted((part for part in found if part.weight != 1), key=lambda part: part.weight))
 
 
 def idle_weights(assignments: Sequence[Assignment], guidance: float) -> tuple[str, ...]:
-    """A line for each learned condition whose weight does nothing, as there is no guidance for it to multiply."""
-    idle = [entry for entry in assignments if entry.mechanism == "learned" and entry.weight != 1 and guidance == 1]
-    return tuple(
-        f"{entry.condition.name}: its weight {entry.weight:g} acts through guidance, which is 1; add --guidance 2"
-        for entry in idle
-    )
+    """A line for each condition whose weight does nothing, as there is no guidance for it to multiply."""
+    idle = []
+    for entry in assignments:
+        name, learned = entry.condition.name, entry.mechanism == "learned"
+        at_levels = entry.condition.guided != 1 or len(entry.condition.coarser()) > 0
+        if at_levels and not learned:
+            idle.append(f"{name}: its level weights act on what is learned; here it is met by {entry.mechanism}")
+        if guidance == 1 and learned and (at_levels or entry.weight != 1):
+            words = "level weights act" if at_levels else f"weight {entry.weight:g} acts"
+            idle.append(f"{name}: its {words} through guidance, which is 1; add --guidance 2")
+    return tuple(idle)
 
 
 def candidates_of(assignments: Sequence[Assignment], asked: int | None) -> int:

@@ -264,15 +264,10 @@ def conditioning_of(run: Run, plans: Sequence[Plan], mask: Bool[Tensor, "b l"]) 
     """
     known = [plan.known for plan in plans]
     cond = run.conditions.from_requests(known, mask)
-    parts = [
-        (
-            run.conditions.from_requests(
-                [[c for c in own if names and c.learned_name not in names] for own in known], mask
-            ),
-            w,
-        )
-        for names, w in plans[0].guidance
-    ]
+    parts: list[tuple[Conditioning, float]] = []
+    for names, weight, instead in plans[0].guidance:
+        free = [[*(c for c in own if names and c.learned_name not in names), *instead] for own in known]
+        parts.append((run.conditions.from_requests(free, mask), weight))
     return cond, Guidance(*parts[0], GUIDE_UNTIL, parts[1:]) if parts else None
 
 

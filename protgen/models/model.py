@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from protgen import registry
+from protgen.conditions.cath import Folds
 from protgen.conditions.embedding import ConditionEmbedding
 from protgen.encoders.base import Encoder
 from protgen.errors import CheckpointError, ConfigError
@@ -60,6 +61,12 @@ class Model:
         size = sum(weights.numel() for weights in self.family.parameters())
         learned = ", ".join(self.conditions.names) or "none"
         return f"<Model {family} over {space} with {encoder}: {size:,} parameters, conditions: {learned}>"
+
+    @property
+    def folds(self) -> frozenset[str]:
+        """CATH codes it has learned, or of natives whose topologies it draws; none if it knows nothing of CATH."""
+        learned = {code for part in self.conditions.parts if isinstance(part, Folds) for code in part.values}
+        return frozenset(learned) | (self.topologies.folds if self.topologies is not None else frozenset())
 
     @property
     def trained_lengths(self) -> tuple[int, int] | None:
@@ -277,6 +284,17 @@ def guide_config(config: JSON) -> JSON:
     if not isinstance(own, Mapping) or set(own) != set(GUIDE_PARTS):
         raise CheckpointError(f"{CONFIG}: guide must have {' and '.join(GUIDE_PARTS)}, and nothing else")
     return {key: value for key, value in config.items() if key != "guide"} | dict(own)
+
+
+def guide_of(model: Model) -> Model:
+    """The weaker model beside a model, as one of its own.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    if model.guide is None:
+        raise CheckpointError("the model has no guide; name a model that has one, or a weaker model itself")
+    return Model(model.guide, model.conditions, guide_config(model.config))
 
 
 def with_guide(model: Model, weak: Model) -> Model:

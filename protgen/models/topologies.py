@@ -6,8 +6,8 @@ out of them until it has the length. What is kept of a native is this string and
 as `topologies.json`.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -16,8 +16,11 @@ import numpy as np
 import torch
 from torch import Generator
 
+from protgen.conditions.cath import Cath
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.conditions.strand_pairing import Ladder, StrandPairing, ladders_of
+from protgen.data.fields import CATH
+from protgen.data.folds import fold_nodes, fold_order
 from protgen.data.store import Item, Store
 from protgen.errors import CheckpointError, ProtgenError
 from protgen.metrics.reference_data import typical_radius_of_gyration
@@ -30,6 +33,7 @@ from protgen.types import JSON
 FILE = "topologies.json"
 REACH = 6  # residues: natives no further from the length asked for are drawn from
 LEAST_NATIVES = 50  # the reach grows until so many are within it
+LEAST_MEMBERS = 5  # the same for members of a fold, of which there are few
 LEAST_ELEMENT = {"H": 4, "E": 3}  # shorter runs are no elements: they come and go between relatives
 SHORTEST_LOOP = 2  # residues left of a loop between two elements: a turn of a hairpin
 
@@ -43,10 +47,12 @@ class Topology:
     Attributes:
         codes: H, E and L, one letter a residue.
         ladders: as `StrandPairing` has them, residues from 1.
+        fold: CATH code C.A.T of the native; empty where it is not known.
     """
 
     codes: str
     ladders: tuple[Ladder, ...] = ()
+    fold: str = ""
 
     def to_text(self) -> str:
         """Runs, then ladders: `L2E6L3E6 3-8:17-12`."""
@@ -54,14 +60,15 @@ class Topology:
         return " ".join([runs, *(f"{a}-{b}:{c}-{d}" for a, b, c, d in self.ladders)])
 
     @classmethod
-    def from_text(cls, text: str) -> "Topology":
-        """What `to_text` gave.
+    def from_text(cls, text: str, fold: str = "") -> "Topology":
+        """What `to_text` gave, with the CATH code.
 
         Raises:
             UsageError: if it cannot be read.
         """
         runs, _, ladders = text.partition(" ")
-        return cls(SecondaryStructure.parse(runs).codes, StrandPairing.parse(f"only {ladders}".strip()).ladders)
+        pairing = StrandPairing.parse(f"only {ladders}".strip())
+        return cls(SecondaryStructure.parse(runs).codes, pairing.ladders, fold)
 
     def conditions(self) -> tuple[SecondaryStructure, StrandPairing]:
         """What is asked of a design of this topology: no other strands are to pair."""
@@ -74,9 +81,39 @@ class TopologyPrior:
 
     Attributes:
         items: in order of their length.
+        members: natives whose CATH code is known, drawn from where a fold is asked for; some are among the items.
+        least: natives near a length among which one is drawn.
     """
 
     items: tuple[Topology, ...]
+    members: tuple[Topology, ...] = ()
+    least: int = LEAST_NATIVES
+
+    @cached_property
+    def folds(self) -> frozenset[str]:
+        """The CATH codes of the members, at all levels."""
+        return frozenset(node for item in self.members for node in fold_nodes(item.fold))
+
+    @property
+    def codes(self) -> list[str]:
+        """The CATH topologies of the members, in the order of their numbers."""
+        return sorted({item.fold for item in self.members}, key=fold_order)
+
+    def of_fold(self, code: str) -> "TopologyPrior":
+        """The members of a CATH code.
+
+        Args:
+            code: one of `folds`.
+        """
+        return TopologyPrior(tuple(item for item in self.members if code in fold_nodes(item.fold)), least=LEAST_MEMBERS)
+
+    def reach(self, length: int) -> int:
+        """Residues by which natives drawn for a length differ from it at the most."""
+        return int(max(REACH, np.sort(self.apart(length))[min(self.least, len(self.items)) - 1]))
+
+    def apart(self, length: int) -> np.ndarray:
+        """(n,) residues by which the items differ from a length."""
+        return np.abs(np.array([len(item.codes) for item in self.items]) - length)
 
     @cached_property
     def by_kinds(self) -> dict[str, list[Topology]]:
@@ -88,10 +125,7 @@ class TopologyPrior:
 
     def draw(self, length: int, rng: Generator) -> Topology:
         """One of the natives near a length, all alike, fitted to it."""
-        sizes = np.array([len(item.codes) for item in self.items])
-        apart = np.abs(sizes - length)
-        reach = max(REACH, int(np.sort(apart)[min(LEAST_NATIVES, len(apart)) - 1]))
-        near = np.flatnonzero(apart <= reach)
+        near = np.flatnonzero(self.apart(length) <= self.reach(length))
         return fitted(self.items[int(near[int(torch.randint(0, len(near), (), generator=rng))])], length, rng)
 
     def draw_best(
@@ -109,7 +143,9 @@ class TopologyPrior:
 
     def to_json(self) -> JSON:
         """As written to `topologies.json`."""
-        return {"items": [item.to_text() for item in self.items]}
+        plain: JSON = {"items": [item.to_text() for item in self.items]}
+        known = {fold: [item.to_text() for item in self.of_fold(fold).items] for fold in self.codes}
+        return plain | ({"members": known} if known else {})
 
 
 def elements_of(codes: str) -> list[Element]:
@@ -179,9 +215,9 @@ def without_end(codes: str, ladders: Sequence[Ladder]) -> tuple[str, tuple[Ladde
 
 
 def topology_of(item: Item) -> Topology:
-    """The topology of an item of a store."""
+    """The topology of an item of a store, with its CATH code."""
     codes = to_string(np.asarray(item.labels)).replace("C", "L")
-    return Topology(codes, ladders_of(np.asarray(item.atoms, dtype=float)))
+    return Topology(codes, ladders_of(np.asarray(item.atoms, dtype=float)), item.facts.get(CATH, ""))
 
 
 def fit_topologies(store: Store) -> TopologyPrior:
@@ -189,19 +225,29 @@ def fit_topologies(store: Store) -> TopologyPrior:
     the usual Rg.
 
     Compact is an Rg within 15 % of natives of the length, as for blueprints; items with a single strand are left out.
+    Those with a CATH code are members of it, several of a cluster too.
     """
     best: dict[str, tuple[float, Topology]] = {}
+    members: set[Topology] = set()
     for index in store.indices("train"):
         item = store[int(index)]
         ca = np.asarray(item.atoms, dtype=float)[:, 1]
         off = abs(radius_of_gyration(ca) / typical_radius_of_gyration(len(ca)) - 1)
-        if off > COMPACT or off >= best.get(item.cluster, (np.inf,))[0]:
+        nearest = off < best.get(item.cluster, (np.inf,))[0]
+        if off > COMPACT or not (nearest or CATH in item.facts):
             continue
         topology = topology_of(item)
-        if sum(code == "E" for code, _ in groupby(topology.codes)) != 1:
-            best[item.cluster] = float(off), topology
-    found = sorted((topology for _, topology in best.values()), key=lambda t: (len(t.codes), t.to_text()))
-    return TopologyPrior(tuple(found))
+        if sum(code == "E" for code, _ in groupby(topology.codes)) == 1:
+            continue
+        members |= {topology} if topology.fold else set()
+        if nearest:
+            best[item.cluster] = float(off), replace(topology, fold="")
+    return TopologyPrior(in_order(own for _, own in best.values()), in_order(members))
+
+
+def in_order(topologies: Iterable[Topology]) -> tuple[Topology, ...]:
+    """Topologies by length, and by their text."""
+    return tuple(sorted(topologies, key=lambda own: (len(own.codes), own.to_text(), own.fold)))
 
 
 def load_topologies(folder: Path) -> TopologyPrior | None:
@@ -215,6 +261,8 @@ def load_topologies(folder: Path) -> TopologyPrior | None:
         return None
     value = load_json(path)
     try:
-        return TopologyPrior(tuple(Topology.from_text(text) for text in value["items"]))
-    except (KeyError, TypeError, AttributeError, ProtgenError) as error:
+        known = value.get("members", {}).items()
+        members = in_order(Topology.from_text(text, Cath(fold).code) for fold, texts in known for text in texts)
+        return TopologyPrior(tuple(Topology.from_text(text) for text in value["items"]), members)
+    except (KeyError, TypeError, ValueError, AttributeError, ProtgenError) as error:
         raise CheckpointError(f"{path}: damaged ({error}); get the model again") from error

@@ -34,7 +34,7 @@ from protgen.generation.energies import BatchEnergy
 from protgen.generation.generate import generate, generate_each
 from protgen.generation.job import prepare
 from protgen.generation.plan import plan_design
-from protgen.generation.planner import Assignment, assign, candidates_of, guidance_weights
+from protgen.generation.planner import Assignment, GuidancePart, assign, candidates_of, guidance_weights
 from protgen.generation.sampling import Run, make_batch, sample_batch
 from protgen.generation.together import with_docking
 from protgen.models.blueprints import fit_blueprints
@@ -103,14 +103,17 @@ def test_each_condition_acts_in_the_best_way_there_is(model, helix):
 def test_the_weight_of_what_is_learned_is_that_of_guidance(model):
     """1 + w (guidance - 1): of y as a whole where weights are alike, of each group of conditions where they are not."""
     asked = Length(16) & 0.5 * SecondaryStructure("H" * 16)
-    assert guidance_weights(assign(asked, model), 3.0) == ((None, 2.0),)
-    assert guidance_weights(assign([Length(16)], model), 3.0) == ((None, 3.0),)
+    assert guidance_weights(assign(asked, model), 3.0) == (GuidancePart(None, 2.0),)
+    assert guidance_weights(assign([Length(16)], model), 3.0) == (GuidancePart(None, 3.0),)
     both = asked & Fractions(helix=1.0)
-    assert guidance_weights(assign(both, model), 3.0) == ((("secondary_structure",), 2.0), (("fractions",), 3.0))
+    assert guidance_weights(assign(both, model), 3.0) == (
+        GuidancePart(("secondary_structure",), 2.0),
+        GuidancePart(("fractions",), 3.0),
+    )
     assert guidance_weights(assign(both, model), 1.0) == ()
     none = Length(16) & 0.0 * SecondaryStructure("H" * 16) & Fractions(helix=1.0)
     assert guidance_weights(assign(none, model), 1.0) == ()
-    assert guidance_weights(assign(both, model, {"fractions": "rank"}), 3.0) == ((None, 2.0),)
+    assert guidance_weights(assign(both, model, {"fractions": "rank"}), 3.0) == (GuidancePart(None, 2.0),)
 
 
 def test_each_learned_condition_can_have_its_own_weight(model):
