@@ -225,7 +225,8 @@ def make_bcif(folder: Path) -> Path:
     for name, category in text.block.items():
         columns = {key: pdbx.BinaryCIFColumn(pdbx.BinaryCIFData(typed(column))) for key, column in category.items()}
         binary["x"][name] = pdbx.BinaryCIFCategory(columns)
-    pdbx.compress(binary).write(folder / "x.bcif")
+    packed: Any = pdbx.compress(binary)
+    packed.write(folder / "x.bcif")
     return folder / "x.bcif"
 
 

@@ -60,7 +60,7 @@ def checked_bounds(manifest: Mapping[str, Any], where: str) -> list[int]:
         DataError: if they are no rising numbers from 0 to the number of items.
     """
     n = len(manifest["kept"])
-    bounds = manifest.get("shards") if manifest.get("version") in VERSIONS else [0, n]
+    bounds: Any = manifest.get("shards") if manifest.get("version") in VERSIONS else [0, n]
     whole = isinstance(bounds, list) and all(type(x) is int for x in bounds)
     if not whole or bounds[:1] != [0] or bounds[-1] != n or any(a >= b for a, b in pairwise(bounds)):
         raise DataError(f"{where}: the manifest's 'shards' is damaged; build the store again")
