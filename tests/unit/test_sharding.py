@@ -11,6 +11,7 @@ from protgen.models.model import Model, build_model
 from protgen.structure.ideal import ideal_helix
 from protgen.training import sharding
 from protgen.training.loss import TrainingLoss
+from protgen.training.optimizers import make_optimizer
 from protgen.training.processes import Processes
 from protgen.training.settings import Machine, TrainSettings
 from protgen.training.sharding import Shards, blocks_of, whole
@@ -70,6 +71,33 @@ def test_every_encoder_has_the_same_gradients(encoder, monkeypatch):
         other = found[name]
         if value is not None and other is not None:
             torch.testing.assert_close(3 * other, value, rtol=0, atol=1e-5 * float(value.abs().max()) + 1e-12)
+
+
+def test_a_number_is_held_by_each_process_and_trained():
+    """The scale of a VAE's pixels, beside weights that are divided: the same after two steps of AdamW."""
+    image = {"name": "image", "height": 4, "width": 4, "channels": 1, "levels": 17, "binary": False}
+    network = {"name": "perceptron", "height": 4, "width": 4, "channels": 1, "scalar_dim": 1, "dim": 8}
+    parts = {"space": image, "encoder": network, "family": {"name": "vae", "latent_dim": 4, "pool": True, "warmup": 0}}
+    pixels = torch.randint(0, 17, (6, 16, 1), generator=torch.Generator().manual_seed(0))
+    batch = Batch({"pixels": pixels}, torch.ones(6, 16, dtype=torch.bool))
+    settings = TrainSettings(clip=0.1, bf16=False)
+    found = []
+    for divided in (False, True):
+        torch.manual_seed(0)
+        model = build_model(parts | {"conditions": []})
+        model.family.train()
+        before = {name: p.detach().clone() for name, p in model.family.named_parameters() if not p.ndim}
+        shards = Shards(model, TrainingLoss(model), ALONE) if divided else None
+        optimizer = make_optimizer(model.family, settings, (0.9, 0.98))
+        step = TrainingStep(model, optimizer, settings, ALONE, shards)
+        norms = [step([batch], k)[0]["grad_norm"] for k in range(2)]
+        found.append((norms, {name: whole(p.detach()) for name, p in model.family.named_parameters()}))
+    (norms, expected), (divided_norms, values) = found
+    assert before
+    assert all(float((expected[name] - value).abs()) > 1e-3 for name, value in before.items())
+    assert divided_norms == pytest.approx(norms, rel=1e-5)
+    for name, value in expected.items():
+        torch.testing.assert_close(values[name], value, rtol=0, atol=1e-6)
 
 
 def test_the_model_in_one_piece_holds_weights_only_while_it_is_used():
