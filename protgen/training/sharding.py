@@ -116,7 +116,7 @@ class Shards:
                 part.set_gradient_divide_factor(1.0)
                 part.set_force_sum_reduction_for_comms(True)
                 part.set_reduce_scatter_unused_params(True, recurse=False)
-                # Itself, so nothing: by default a block gathers the one that passed before it, and a process that passed a
+                # Itself, so nothing. By default a block gathers the one that passed before it: a process that passed a
                 # batch twice would gather blocks that it has just given up.
                 part.set_modules_to_backward_prefetch([part])
         self._used: set[str] = set()
