@@ -2,9 +2,11 @@
 
     python benchmarks/fuzz_documents.py --n 10000 --out benchmarks/results/fuzz_documents.json
 
-Stores, `index.csv`, records of runs and designs, rows of evaluations and FASTA: bytes changed at seeded places, and
-values of JSON replaced by strange ones with the checksum made anew, as someone who means harm would. Model folders have
-their own: `tests/unit/test_hostile_models.py` with PROTGEN_FUZZ.
+Structure files of each format, stores, `index.csv`, records of runs and designs, rows of evaluations and FASTA: bytes
+changed at seeded places, and values of JSON replaced by strange ones with the checksum made anew, as someone who means
+harm would. Model folders have their own: `tests/unit/test_hostile_models.py` with PROTGEN_FUZZ.
+
+What is done of `--out` with the same `--n` and `--seed` is not done again: a run may be interrupted after any target.
 """
 
 import argparse
@@ -20,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from protgen.atomic import write_text
 from protgen.data.build import find_sources
 from protgen.data.store import Item, Store, write_store
 from protgen.errors import ProtgenError
@@ -33,8 +36,10 @@ from protgen.integrity import SEAL, fingerprints, sealed
 from protgen.structure.fasta import read_fasta
 from protgen.structure.ideal import ideal_helix
 from protgen.structure.protein import Protein
+from protgen.structure.reader import read_structure
 from protgen.structure.writer import write_structure
 
+NAMES = ["ALA", "CYS", "ASP", "GLU", "PHE", "GLY", "HIS", "ILE"]
 STRANGE = [None, True, -1, 0, 3, 10**6, 10**30, -0.5, 1e308, "", "x", "../x", "\0", [], [[]], {}, {"name": "x"}]
 TOKENS = [b"1e999", b"NaN", b"-1", b"null", b"[]", b'"x"', b"\xff\xfe", b"\0", b"\r\n", b'"', b",", b"{", b">", b"1_0"]
 
@@ -198,7 +203,53 @@ def make_fasta(folder: Path) -> Path:
     return folder / "a.fasta"
 
 
+def structure_maker(name: str) -> Callable[[Path], Path]:
+    """Writes a helix with its residue types, by the suffix of a name: eight residues in two chains."""
+
+    def make(folder: Path) -> Path:
+        chains = np.array(["A"] * 5 + ["B"] * 3)
+        protein = Protein.from_backbone(ideal_helix(8), chain_ids=chains, residue_names=np.array(NAMES))
+        write_structure(protein, folder / name)
+        return folder / name
+
+    return make
+
+
+def make_bcif(folder: Path) -> Path:
+    """The same as BinaryCIF, with the encodings of the archive."""
+    from biotite.structure.io import pdbx
+
+    text = pdbx.CIFFile.read(structure_maker("x.cif")(folder))
+    binary = pdbx.BinaryCIFFile()
+    binary["x"] = pdbx.BinaryCIFBlock()
+    for name, category in text.block.items():
+        columns = {key: pdbx.BinaryCIFColumn(pdbx.BinaryCIFData(typed(column))) for key, column in category.items()}
+        binary["x"][name] = pdbx.BinaryCIFCategory(columns)
+    packed: Any = pdbx.compress(binary)
+    packed.write(folder / "x.bcif")
+    return folder / "x.bcif"
+
+
+def typed(column: Any) -> np.ndarray:
+    """Values of a column of mmCIF as whole numbers, else as numbers, else as texts."""
+    for kind in (np.int32, np.float32):
+        try:
+            return column.as_array(kind)
+        except ValueError:
+            pass
+    return column.as_array(str)
+
+
+def use_structure(path: Path) -> None:
+    """As every command does."""
+    assert read_structure(path).length > 0
+
+
 TARGETS = {
+    "PDB": Target(structure_maker("x.pdb"), use_structure),
+    "PDB, gzip": Target(structure_maker("x.pdb.gz"), use_structure),
+    "mmCIF": Target(structure_maker("x.cif"), use_structure),
+    "BinaryCIF": Target(make_bcif, use_structure),
     "manifest of a store": Target(make_store, use_store),
     "array of a store": Target(make_array, use_store),
     "index.csv": Target(make_index, use_index),
@@ -243,6 +294,12 @@ def fuzz(name: str, n: int, seed: int, home: Path) -> Counter[str]:
     return found
 
 
+def done(out: Path | None, asked: dict[str, int]) -> dict[str, Any]:
+    """What an earlier run with the same numbers has left; empty if there was none."""
+    before = json.loads(out.read_text()) if out is not None and out.is_file() else {}
+    return before if asked.items() <= before.items() else {}
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Damage stores, indices, records and sequences, and read them.")
@@ -250,14 +307,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    found, begun = {}, time.process_time()
+    asked = {"n_of_each": options.n, "seed": options.seed}
+    result = done(options.out, asked) or {**asked, "outcomes": {}, "cpu_seconds": {}}
+    found = result["outcomes"]
     with tempfile.TemporaryDirectory() as home:
         for number, name in enumerate(TARGETS):
-            found[name] = dict(fuzz(name, options.n, options.seed, Path(home) / str(number)))
+            begun = time.process_time()
+            if name not in found:
+                found[name] = dict(fuzz(name, options.n, options.seed, Path(home) / str(number)))
+                result["cpu_seconds"][name] = round(time.process_time() - begun, 1)
             print(name, found[name], flush=True)
-    result = {"n_of_each": options.n, "outcomes": found, "cpu_seconds": round(time.process_time() - begun, 1)}
-    if options.out:
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
+            if options.out:
+                write_text(options.out, json.dumps(result, indent=1) + "\n")
     assert all(set(outcomes) <= {"read", "refused"} for outcomes in found.values()), "faults"
 
 

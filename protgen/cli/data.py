@@ -121,6 +121,9 @@ def build(
         str, typer.Option("--cluster", help="Dask scheduler whose workers read the files.", metavar="tcp://HOST:PORT")
     ] = "",
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes; the store is the same.")] = 1,
+    shard_mb: Annotated[
+        int, typer.Option("--shard-mb", min=1, help="Largest file of arrays, MB; larger fields lie in several.")
+    ] = 1_000,
     as_json: JsonOption = False,
 ) -> None:
     """Read, filter, crop, label and split structures into a store for `protgen train`.
@@ -169,6 +172,7 @@ def build(
         cluster,
         manifest,
         topologies,
+        shard_mb * 1_000_000,
     )
     with output_folder(out, "protgen data build"), progress("reading") as show:
         counts = build_store(folder, out, filters, options, columns=columns, progress=show)
@@ -253,7 +257,13 @@ def describe_store(folder: Path) -> "JSON":
         splits[split] |= {"shortest": min(lengths), "longest": max(lengths)}
     reasons = Counter(reason_kind(entry["reason"]) for entry in store.manifest["dropped"])
     fields = {name: asdict(field) for name, field in store.fields.items()}
-    found = {"store": folder, "splits": splits, "fields": fields, "dropped_by_reason": dict(reasons.most_common())}
+    found = {
+        "store": folder,
+        "splits": splits,
+        "shards": len(store.bounds) - 1,
+        "fields": fields,
+        "dropped_by_reason": dict(reasons.most_common()),
+    }
     found["distributions"] = {own.name: own.to_json() for own in distributions(kept)}
     return found | {"leakage": store.manifest.get("leakage", {})}
 
@@ -268,6 +278,8 @@ def print_store(folder: Path, console: "Console", *, distributed: bool = False) 
     store = Store(folder)
     console.print(kept_table(store))
     console.print(fields_table(store))
+    if len(store.bounds) > 2:
+        console.print(f"Each field of residues lies in {len(store.bounds) - 1} files.")
     for own in distributions(store.manifest["kept"]) if distributed else []:
         for line in [*bars(own), ""]:
             console.print(line, markup=False, soft_wrap=True)

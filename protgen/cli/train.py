@@ -120,7 +120,8 @@ def train_one(config: "TrainConfig", quiet: bool = False) -> tuple[int, float | 
     quiet = quiet or not is_first_process()
     if not quiet:
         stdout().print(f"{n_parameters(task.model) / 1e6:.2f} M parameters, {task.count}, run {config.run}")
-        say(cost_of(config, task).in_words())
+        if config.machine.sharding is None:  # the steps that are timed are those of a whole model on one process
+            say(cost_of(config, task).in_words())
     loss = run_training(config, task)
     if not quiet:
         ending = ending_in_words(how_it_ended(config), config.settings.patience)
@@ -197,9 +198,7 @@ def run_training(config: "TrainConfig", task: TrainTask) -> float | None:
         Interrupted: if the user stopped it; what was done is kept.
     """
     from protgen.training.loop import Progress, train
-    from protgen.training.settings import Machine
 
-    machine = config.machine
     losses: list[float] = []
     with progress("training") as show, deferred() as stop:
 
@@ -213,7 +212,7 @@ def run_training(config: "TrainConfig", task: TrainTask) -> float | None:
             task.batches,
             config.settings,
             run=config.run,
-            machine=Machine(machine.accelerator, machine.devices, machine.nodes),
+            machine=config.machine.machine,
             on_progress=on_progress,
             on_validation=task.validation,
             should_stop=stop,

@@ -17,7 +17,7 @@ from protgen.cli.image_config import KEYS, ImageData, image_overrides, read_imag
 from protgen.cli.train_plugins import network_roles, offered, other_choice
 from protgen.errors import ConfigError, UsageError
 from protgen.registry import nearest
-from protgen.training.settings import TrainSettings, renamed
+from protgen.training.settings import Machine, TrainSettings, renamed
 from protgen.types import JSON
 
 PARTS = ("space", "encoder", "family")  # whose keywords are those of a constructor
@@ -45,12 +45,21 @@ class ValidationSettings:
 
 @dataclass(frozen=True)
 class MachineSettings:
-    """Where to train: as Lightning's Fabric takes it, and the threads of the CPU (None: torch's choice)."""
+    """Where to train: as `training.settings.Machine` says, and the threads of the CPU (None: torch's choice)."""
 
     accelerator: str = "auto"
     devices: int = 1
     nodes: int = 1
+    sharding: str | None = None
     threads: int | None = None
+
+    def __post_init__(self) -> None:
+        Machine(sharding=self.sharding)  # raises for one that there is not
+
+    @property
+    def machine(self) -> Machine:
+        """What training takes of them."""
+        return Machine(self.accelerator, self.devices, self.nodes, self.sharding)
 
 
 @dataclass(frozen=True)

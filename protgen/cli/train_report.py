@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from protgen.cli.console import print_json, stderr, stdout
-from protgen.errors import DocumentError
+from protgen.errors import DocumentError, UsageError
 
 if TYPE_CHECKING:
     from protgen.cli.train_config import TrainConfig
@@ -23,15 +23,22 @@ def say(*lines: str) -> None:
 def cost_of(config: "TrainConfig", task: "TrainTask") -> "Cost":
     """What a training will cost, by a few steps on a copy of its model."""
     from protgen.training.cost import estimate_cost
-    from protgen.training.settings import Machine
 
     with stderr().status("timing a few steps"):
-        machine = Machine(config.machine.accelerator, config.machine.devices, config.machine.nodes)
+        machine = config.machine.machine
         return estimate_cost(task.model, task.batches, config.settings, run=config.run, machine=machine)
 
 
 def show_cost(config: "TrainConfig", task: "TrainTask", as_json: bool) -> None:
-    """What `--dry-run` does: say what a training costs."""
+    """What `--dry-run` does: say what a training costs.
+
+    Raises:
+        UsageError: if the model is to be divided among processes.
+    """
+    if config.machine.sharding is not None:
+        raise UsageError(
+            "--dry-run times steps of a whole model on one process; give machine.sharding=null, or a short train.steps"
+        )
     cost = cost_of(config, task)
     if as_json:
         print_json({"parameters": n_parameters(task.model)} | asdict(cost))

@@ -29,6 +29,7 @@ from protgen.data.leakage import SEARCHED, FoldSearch, LeakageOptions, leakage
 from protgen.data.manifest import Entry, differences, domains_of, entry_of, read_manifest
 from protgen.data.reading import Reading, ReadingOptions, Task, read_source
 from protgen.data.relatives import LEAST_TYPES, Chain, join_by_parts, relatives_of
+from protgen.data.shards import LARGEST
 from protgen.data.sources import Source, every_model, find_sources, skipped_files
 from protgen.data.spill import FOLDER, Spill
 from protgen.data.splits import SplitRule, by_cluster, by_date, by_topology, topologies_in
@@ -61,6 +62,7 @@ class BuildOptions:
         jobs: processes that read files and compare sequences; the store does not depend on it.
         cluster: address of a Dask scheduler whose workers read the files; "" for processes here.
         keep_topologies: whether CATH codes become the field `cath`.
+        most_bytes: of a file of arrays; a larger field is divided among several, with the same items.
     """
 
     reading: ReadingOptions = field(default_factory=ReadingOptions)
@@ -74,6 +76,7 @@ class BuildOptions:
     cluster: str = ""
     manifest: Path | None = None
     keep_topologies: bool = False
+    most_bytes: int = LARGEST
 
 
 def build(
@@ -273,7 +276,7 @@ def _assemble(
         changed = differences(entries, items, gathered.dropped)
         report["archive"] = {"manifest": options.manifest.name, "entries": len(entries), "changed": changed}
     more = [CHAIN_INDEX] if several_parts(rows) else []
-    write_store(out, items, gathered.dropped, settings, [AATYPE, *more, *fields], report)
+    write_store(out, items, gathered.dropped, settings, [AATYPE, *more, *fields], report, options.most_bytes)
     counts = {"read": len(sources), "kept": len(rows), "dropped": len(gathered.dropped)}
     counts |= {"unreadable": gathered.unreadable, **noticed}
     counts |= {"archive": report["archive"]} if "archive" in report else {}

@@ -1,27 +1,31 @@
 """The store: every kept structure in a few flat arrays with offsets, mapped into memory, and a manifest.
 
-A folder of `.npy` files. `offsets` (n + 1,) are the places of the chains; every field is a file of its own, with an
-entry for each residue (`atoms`, `labels`, `numbers`, `aatype`) or for each chain (labels of a laboratory). Reading an
-item is slicing: microseconds, and processes share the pages. `manifest.json` declares the fields (`data/fields.py`),
-names every structure kept, why the others were dropped, the settings of the build, and the folder of the arrays, whose
-name is their checksum. So a rebuild writes new arrays beside the old ones, and the store changes at once, with the
-manifest.
+A folder of `.npy` files. `offsets` (n + 1,) are the places of the chains; every field is a file of its own, or several
+where it is large (`data/shards.py`), with an entry for each residue (`atoms`, `labels`, `numbers`, `aatype`) or for
+each chain (labels of a laboratory). Reading an item is slicing: microseconds, and processes share the pages.
+`manifest.json` declares the fields (`data/fields.py`), names every structure kept, why the others were dropped, the
+settings of the build, and the folder of the arrays, whose name is their checksum. So a rebuild writes new arrays beside
+the old ones, and the store changes at once, with the manifest.
 """
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import shutil
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from protgen.atomic import move_folder, replacing, sync, write_text
 from protgen.data.fields import CHAIN_INDEX, STRUCTURE, Field
+from protgen.data.shards import LARGEST, VERSIONS, Array, bounds_of, checked_bounds, files_of, load
 from protgen.data.store_checks import check_manifest, check_offsets, check_values
 from protgen.documents import finite, read_json
 from protgen.errors import DataError
@@ -30,7 +34,15 @@ from protgen.types import JSON
 
 VERSION = 3
 OF_PARTS = 4  # of stores with items of several chains or segments, which code of version 3 would take for one chain
-READABLE = (1, 2, 3, 4)  # 1 declares no fields: theirs are those of every structure; neither 1 nor 2 has checksums
+SHARDED = 2  # more, of stores whose fields lie in several files
+READABLE = (
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+)  # 1 declares no fields: theirs are those of every structure; neither 1 nor 2 has checksums
 MANIFEST = "manifest.json"
 MOST_BYTES = 2_000_000_000  # of a manifest: one of 200,000 chains takes 50 MB
 
@@ -74,6 +86,7 @@ def write_store(
     settings: JSON,
     fields: Sequence[Field] = (),
     report: JSON | None = None,
+    most_bytes: int = LARGEST,
 ) -> None:
     """Write a store, in place of one that is there; if that fails, the old one is as it was.
 
@@ -86,6 +99,7 @@ def write_store(
         settings: of the build, for the manifest.
         fields: declarations of the further fields of items.
         report: further entries of the manifest, such as what was found across the split.
+        most_bytes: of a file; a field that takes more is divided among several.
 
     Raises:
         DataError: if there is nothing to write, an item lacks a field or has a value that its field cannot have, or
@@ -101,10 +115,13 @@ def write_store(
     offsets = np.cumsum([0, *lengths]).astype(np.int64)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        name, files = write_arrays(folder, items, declared, offsets)
+        bounds = bounds_of(offsets, declared, most_bytes)
+        name, files = write_arrays(folder, items, declared, offsets, bounds)
+        of_parts, sharded = CHAIN_INDEX in declared, len(bounds) > 2
         manifest = {
-            "version": OF_PARTS if CHAIN_INDEX in declared else VERSION,
+            "version": VERSIONS[of_parts] if sharded else (VERSION, OF_PARTS)[of_parts],
             "arrays": name,
+            **({"shards": bounds} if sharded else {}),
             "settings": settings,
             "fields": [own.to_json() for own in declared],
             "n_kept": len(kept),
@@ -123,7 +140,7 @@ def write_store(
 
 
 def write_arrays(
-    folder: Path, items: Iterable[Item], declared: Sequence[Field], offsets: np.ndarray
+    folder: Path, items: Iterable[Item], declared: Sequence[Field], offsets: np.ndarray, bounds: Sequence[int]
 ) -> tuple[str, JSON]:
     """Write the arrays of items into a folder of their own in that of the store, named after what they hold.
 
@@ -136,9 +153,10 @@ def write_arrays(
     temporary = folder / f".arrays-{uuid.uuid4().hex}.tmp"
     temporary.mkdir()
     try:
-        fill_arrays(temporary, items, declared, offsets)
+        fill_arrays(temporary, items, declared, offsets, bounds)
         save(temporary / "offsets.npy", offsets)
-        files = fingerprints(temporary, [f"{name}.npy" for name in (*(own.name for own in declared), "offsets")])
+        names = [name for own in declared for name in files_of(own, len(bounds) - 1)]
+        files = fingerprints(temporary, [*names, "offsets.npy"])
         name = f"arrays-{hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]}"
         if not (folder / name).is_dir() or damage(folder / name, files):
             shutil.rmtree(folder / name, ignore_errors=True)
@@ -148,25 +166,47 @@ def write_arrays(
     return name, files
 
 
-def fill_arrays(folder: Path, items: Iterable[Item], declared: Sequence[Field], offsets: np.ndarray) -> None:
-    """Write the array of each field, item by item: (residues, *shape), or (n, *shape) for a field of chains.
+def fill_arrays(
+    folder: Path, items: Iterable[Item], declared: Sequence[Field], offsets: np.ndarray, bounds: Sequence[int]
+) -> None:
+    """Write the arrays of each field, item by item: (residues, *shape), or (n, *shape) for a field of chains.
 
     Not through a map of the file: on a full disk that ends the process without a word.
     """
-    rows = {"residue": int(offsets[-1]), "chain": len(offsets) - 1}
-    paths = [folder / f"{own.name}.npy" for own in declared]
-    with contextlib.ExitStack() as stack:
-        files = [stack.enter_context(path.open("xb")) for path in paths]
-        for own, file in zip(declared, files, strict=True):
-            header = {"descr": np.lib.format.dtype_to_descr(np.dtype(own.dtype)), "fortran_order": False}
-            np.lib.format.write_array_header_1_0(file, {**header, "shape": (rows[own.per], *own.shape)})
-        for item in items:
-            values = {own.name: value_of(own, item) for own in declared}
-            check_values(declared, values, item.id)
-            for own, file in zip(declared, files, strict=True):
-                file.write(values[own.name].tobytes())
-    for path in paths:
-        sync(path)
+    stream = iter(items)
+    with contextlib.ExitStack() as chains:
+        rows = len(offsets) - 1
+        of_chains = {own.name: begun(chains, folder, own, 0, rows) for own in declared if own.per == "chain"}
+        for k, (first, stop) in enumerate(pairwise(bounds)):
+            with contextlib.ExitStack() as shard:
+                rows, n = int(offsets[stop] - offsets[first]), len(bounds) - 1
+                residues = [own for own in declared if own.per == "residue"]
+                of_residues = {own.name: begun(shard, folder, own, k, rows, n) for own in residues}
+                for item in itertools.islice(stream, stop - first):
+                    values = {own.name: value_of(own, item) for own in declared}
+                    check_values(declared, values, item.id)
+                    for name, file in (of_residues | of_chains).items():
+                        file.write(values[name].tobytes())
+    for own in declared:
+        for name in files_of(own, len(bounds) - 1):
+            sync(folder / name)
+
+
+def begun(stack: contextlib.ExitStack, folder: Path, own: Field, k: int, rows: int, shards: int = 1) -> BinaryIO:
+    """The file of an array with its header, to be filled.
+
+    Args:
+        stack: that closes it.
+        folder: of the file.
+        own: the field.
+        k: number of the shard.
+        rows: of the array.
+        shards: how many there are.
+    """
+    file = stack.enter_context((folder / files_of(own, shards)[k]).open("xb"))
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(own.dtype)), "fortran_order": False}
+    np.lib.format.write_array_header_1_0(file, {**header, "shape": (rows, *own.shape)})
+    return file
 
 
 def remove_others(folder: Path, name: str, declared: Sequence[Field]) -> None:
@@ -200,24 +240,6 @@ def save(path: Path, array: np.ndarray) -> None:
         np.save(file, array, allow_pickle=False)
 
 
-def load(path: Path, *, mapped: bool = False) -> np.ndarray:
-    """Read one array, or map it into memory.
-
-    Raises:
-        DataError: if it is missing or damaged.
-    """
-    try:
-        if not path.is_file():
-            raise FileNotFoundError(f"{path.name} is missing")
-        return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-    except (OSError, ValueError, EOFError, TypeError, SyntaxError, MemoryError, OverflowError) as error:
-        # The header of an array is text, which NumPy reads as Python's literals.
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(
-            f"{path.parent}: not a complete store ({reason or 'no array'}); make one with `protgen data build`"
-        ) from error
-
-
 class Store:
     """A store opened for reading.
 
@@ -227,6 +249,7 @@ class Store:
 
     Attributes:
         fields: the declared fields by name.
+        bounds: first item of each shard, and the number of items at the end; [0, n] where fields are of one file.
 
     Raises:
         DataError: if it is missing, of another version, or not what was written.
@@ -254,17 +277,12 @@ class Store:
             raise DataError(f"{self.folder}: {problem}; build the store again")
         self.offsets = load(place / "offsets.npy")
         check_offsets(self.offsets, len(self.manifest["kept"]), str(self.folder))
-        self.arrays = {name: self._array(own, place) for name, own in self.fields.items()}
+        self.bounds = checked_bounds(self.manifest, str(self.folder))
+        self._arrays = {
+            name: Array(own, self.offsets, self.bounds, place, str(self.folder)) for name, own in self.fields.items()
+        }
         if version < 3:
-            check_values(declared, self.arrays, str(self.folder))
-
-    def _array(self, own: Field, place: Path) -> np.ndarray:
-        """The array of a field, mapped into memory."""
-        array = load(place / f"{own.name}.npy", mapped=True)
-        rows = self.offsets[-1] if own.per == "residue" else len(self.offsets) - 1
-        if array.shape != (rows, *own.shape) or array.dtype != np.dtype(own.dtype):
-            raise DataError(f"{self.folder}: {own.name} and the manifest disagree; build the store again")
-        return array
+            check_values(declared, {name: array.shard(0) for name, array in self._arrays.items()}, str(self.folder))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -277,19 +295,16 @@ class Store:
     @property
     def of_parts(self) -> bool:
         """Whether items have several chains or segments: field `chain_index`."""
-        return CHAIN_INDEX.name in self.fields and bool(self.manifest.get("version") == OF_PARTS)
+        parts = (OF_PARTS, VERSIONS[1])
+        return CHAIN_INDEX.name in self.fields and self.manifest.get("version") in parts
 
     def indices(self, split: str) -> np.ndarray:
         """Indices of the items of a split."""
         return np.array([i for i, entry in enumerate(self.manifest["kept"]) if entry["split"] == split], dtype=int)
 
     def __getitem__(self, index: int) -> Item:
-        start, stop = self.offsets[index], self.offsets[index + 1]
         entry = dict(self.manifest["kept"][index])
-        held = {
-            name: array[start:stop] if self.fields[name].per == "residue" else array[index]
-            for name, array in self.arrays.items()
-        }
+        held = {name: array[index] for name, array in self._arrays.items()}
         per_chain = {name: held.pop(name) for name in list(held) if self.fields[name].per == "chain"}
         return Item(
             id=entry.pop("id"),

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from protgen.data.fields import AATYPE, Field
+from protgen.data.shards import checked_bounds, files_named
 from protgen.errors import DataError
 from protgen.integrity import is_sealed
 from protgen.structure.residue_names import STANDARD
@@ -42,7 +43,8 @@ def check_manifest(manifest: JSON, version: int, where: str) -> None:
         return
     if not is_sealed(manifest):
         raise DataError(f"{where}: manifest.json has other content than was written; build the store again")
-    own = {f"{field.get('name')}.npy" for field in manifest.get("fields", [])} | {"offsets.npy"}
+    bounds = checked_bounds(manifest, where)
+    own = files_named(manifest.get("fields", []), len(bounds) - 1)
     name, files = manifest.get("arrays"), manifest.get("files")
     if (
         not isinstance(files, Mapping)

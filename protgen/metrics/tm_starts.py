@@ -146,7 +146,17 @@ def _piece_places(pairs: Pairs, jump: int) -> tuple[np.ndarray, np.ndarray, np.n
 
 def _jump(length: int) -> int:
     """Residues between pieces."""
-    jump = 45 if length > 250 else 35 if length > 200 else 25 if length > 150 else 15
+    jump = (
+        45 * length // 1000
+        if length > 1000
+        else 45
+        if length > 250
+        else 35
+        if length > 200
+        else 25
+        if length > 150
+        else 15
+    )
     return min(jump, length // 3)
 
 

@@ -9,7 +9,7 @@ import math
 import re
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from protgen.errors import CheckpointError, DivergedError, RecoveredWarning
 from protgen.integrity import damage, fingerprints, is_sealed, sealed
 from protgen.models.files import load_json, load_tensors, save_json, save_tensors
 from protgen.training.ema import ExponentialMovingAverage
+from protgen.training.sharding import divided_as
 from protgen.types import JSON
 
 _STEP = re.compile(r"step_([0-9]{8,12})")
@@ -44,14 +45,23 @@ class Checkpoint:
     optimizer: Mapping[str, Tensor]
 
 
-def save_checkpoint(
-    run: Path,
-    counters: JSON,
-    module: nn.Module,
-    ema: ExponentialMovingAverage,
-    optimizer: torch.optim.Optimizer,
-    keep: int,
-) -> Path:
+def snapshot(
+    module: nn.Module, ema: ExponentialMovingAverage, optimizer: torch.optim.Optimizer
+) -> dict[str, dict[str, Tensor]]:
+    """The tensors of a checkpoint, by part and name; divided as they are.
+
+    Args:
+        module: whose weights are written.
+        ema: its averages.
+        optimizer: its moments.
+    """
+    return {"weights": module.state_dict(), "ema": ema.shadow, "optimizer": moments_of(module, optimizer)}
+
+
+Part = tuple[str, Mapping[str, Tensor]]
+
+
+def save_checkpoint(run: Path, counters: JSON, parts: Iterable[Part], keep: int) -> Path:
     """Write a checkpoint and delete all but the newest.
 
     Those of later steps go too: a run that writes step 5 while there is a step 8 has not begun from that. One that a
@@ -59,10 +69,8 @@ def save_checkpoint(
 
     Args:
         run: folder of the run.
-        counters: `step` and whatever else a resumed run needs, as JSON.
-        module: whose weights are written.
-        ema: its averages.
-        optimizer: its moments.
+        counters: `step`, `ema_updates` and whatever else a resumed run needs, as JSON.
+        parts: the items of a `snapshot`, in one piece; each is written before the next is asked for.
         keep: number of checkpoints kept.
 
     Raises:
@@ -71,17 +79,19 @@ def save_checkpoint(
     """
     folder = run / "checkpoints"
     temporary = folder / "writing.tmp"
-    tensors = {"weights": module.state_dict(), "ema": ema.shadow, "optimizer": moments_of(module, optimizer)}
-    for part, held in tensors.items():
-        name = not_finite(held)
-        if name:
-            raise DivergedError(f"{part}: {name} holds values that are not finite")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    for part, held in tensors.items():
-        save_tensors(held, temporary / f"{part}.safetensors")
+    problem = ""
+    for part, held in parts:  # to the last one, whatever is in them: other processes help to make them
+        name = not_finite(held)
+        problem = problem or (f"{part}: {name} holds values that are not finite" if name else "")
+        if not problem:
+            save_tensors(held, temporary / f"{part}.safetensors")
+    if problem:
+        shutil.rmtree(temporary)
+        raise DivergedError(problem)
     files = fingerprints(temporary, [f"{part}.safetensors" for part in PARTS])
-    save_json(sealed(counters | {"ema_updates": ema.updates, "files": files}), temporary / "state.json")
+    save_json(sealed(counters | {"files": files}), temporary / "state.json")
     final = folder / f"step_{counters['step']:08d}"
     if final.exists():
         shutil.rmtree(final)
@@ -241,12 +251,13 @@ def put(
         shape = parameters[name].shape if name in parameters else None
         if shape is None or any(value.ndim and value.shape != shape for value in entries.values()):
             raise CheckpointError(_misfit(checkpoint.folder, f"moments of {name}"))
-    module.load_state_dict(dict(checkpoint.weights))
+    held = module.state_dict()
+    module.load_state_dict({name: divided_as(held[name], value) for name, value in checkpoint.weights.items()})
     for name, value in ema.shadow.items():
-        value.copy_(checkpoint.ema[name])
+        value.copy_(divided_as(value, checkpoint.ema[name]))
     for name, entries in by_name.items():
         p = parameters[name]
-        optimizer.state[p] = {k: v.to(p.device) if v.ndim else v.clone() for k, v in entries.items()}
+        optimizer.state[p] = {k: divided_as(p, v.to(p.device)) if v.ndim else v.clone() for k, v in entries.items()}
     ema.updates = int(checkpoint.state["ema_updates"])
 
 

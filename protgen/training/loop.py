@@ -6,31 +6,34 @@ the same weights, on any number of processes up to rounding.
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
-from protgen.data.dataset import StoreBatches, has_parts
+from protgen.data.dataset import has_parts
 from protgen.errors import CheckpointError, ConfigError, DivergedError, RecoveredWarning
-from protgen.folder_lock import locked
 from protgen.models.files import save_json
 from protgen.models.fits import require_several_chains
 from protgen.models.model import Model, save_model
 from protgen.training.batches import Batches, items_of, source_of
-from protgen.training.checkpoint import best_averages, newest_checkpoint, restore, save_checkpoint
+from protgen.training.checkpoint import Part, best_averages, restore, save_checkpoint, snapshot
 from protgen.training.curve import LossCurve
 from protgen.training.ema import ExponentialMovingAverage
 from protgen.training.guard import LossGuard, suspects
 from protgen.training.loggers import open_loggers, require_loggers
+from protgen.training.loss import TrainingLoss
 from protgen.training.optimizers import make_optimizer, set_rate
 from protgen.training.processes import Processes, launched
 from protgen.training.progress import Averages, Progress
 from protgen.training.requirements import require_extra
+from protgen.training.run_folder import about, held, what_is_kept, writing
 from protgen.training.schedule import Budget, learning_rate
 from protgen.training.settings import Machine, TrainSettings
+from protgen.training.sharding import Shards, whole
 from protgen.training.step import TrainingStep, mean_terms
 from protgen.training.stopping import EarlyStopping
 from protgen.types import JSON, Batch
@@ -91,43 +94,6 @@ def train(
         return training.finish()
 
 
-def held(folder: Path | None) -> AbstractContextManager[None]:
-    """The lock of a run's folder, which is made if need be; nothing for no folder."""
-    if folder is None:
-        return nullcontext()
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    return locked(folder, "protgen train")
-
-
-@contextmanager
-def writing(run: Path) -> Iterator[None]:
-    """Turn a full disk, or a folder that cannot be written, into one line that says what is left.
-
-    Raises:
-        CheckpointError: in place of an OSError.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise CheckpointError(
-            f"{run}: cannot be written ({error.strerror or error}); {what_is_kept(run)}. Make room or the folder "
-            "writable, and give the same command again"
-        ) from error
-
-
-def what_is_kept(run: Path | None) -> str:
-    """The last checkpoint of a run, in words."""
-    newest = None if run is None else newest_checkpoint(run)
-    return "there is no checkpoint yet" if newest is None else f"{newest} is kept"
-
-
-def about(model: Model, source: object, settings: TrainSettings, processes: int) -> JSON:
-    """The content of `run.json`."""
-    data = str(source.store.folder) if isinstance(source, StoreBatches) else None
-    return {"model": model.config, "settings": asdict(settings), "store": data, "processes": processes}
-
-
 @dataclass(frozen=True)
 class Calls:
     """Callbacks to the caller of `train`."""
@@ -156,8 +122,11 @@ class Training:
         self.family = model.family.train().to(processes.device)
         self.family.autocast_dtype = torch.bfloat16 if settings.bf16 else None
         processes.copy_first(self.family)
+        self.shards: Shards | None = None
+        if processes.sharded:
+            self.shards = Shards(model, TrainingLoss(model, settings.dropout), processes)
         self.optimizer = make_optimizer(self.family, settings, self.family.adam_betas)
-        self.step = TrainingStep(model, self.optimizer, settings, processes)
+        self.step = TrainingStep(model, self.optimizer, settings, processes, self.shards)
         self.ema = ExponentialMovingAverage(self.family, settings.ema)
         state = (None if run is None else restore(run, self.family, self.ema, self.optimizer)) or {"step": 0}
         self.start = int(state["step"])
@@ -216,6 +185,7 @@ class Training:
             over = False
             if self.processes.is_first:
                 self.averages.add(mean_terms(found))
+            if self.processes.is_first or self.shards is not None:
                 over = self.after(step + 1, rate, last, calls)
             if self.stopping.is_on:
                 over = self.processes.any(over)
@@ -253,9 +223,14 @@ class Training:
 
     def finish(self) -> Model:
         """The model with the averages of the best step, where one was looked for; else of the last."""
-        self.family.load_state_dict(dict(self.best_averages() or self.ema.shadow))
-        self.processes.copy_first(self.family)
-        self.family.eval()
+        best = self.best_averages()
+        if self.shards is None:
+            self.family.load_state_dict(dict(best or self.ema.shadow))
+            self.family.eval()
+        else:
+            last = {name: whole(value) for name, value in self.ema.shadow.items()}
+            self.model = self.shards.undivided(best or last)
+        self.processes.copy_first(self.model.family)
         if self.run is not None and self.processes.is_first:
             with writing(self.run):
                 save_model(self.model, self.run / "model")
@@ -308,8 +283,14 @@ class Training:
         """Whether a run ends after that many steps; all processes say the same."""
         return self.processes.any(should_stop() or self.budget.is_spent()) or done == self.settings.steps
 
+    def told(self, flag: bool) -> bool:
+        """What the first process says, where weights are divided: all then gather them at the same time."""
+        return flag if self.shards is None else bool(self.processes.first(flag))
+
     def after(self, done: int, rate: float, last: bool, calls: Calls) -> bool:
         """Log, write a checkpoint and validate, where it is time for it.
+
+        Called by the first process alone, or by all of them where weights are divided; the first one acts.
 
         Args:
             done: steps done.
@@ -320,7 +301,7 @@ class Training:
         Returns:
             Whether patience is over.
         """
-        ends = done == self.settings.steps or (last and self.budget.is_spent())
+        ends = self.told(done == self.settings.steps or (last and self.budget.is_spent()))
         if done % self.settings.log_every == 0 or ends:
             self.log(done, rate, calls)
         better = False
@@ -330,12 +311,14 @@ class Training:
             self.log(done, rate, calls)
         # After all that is written of this step: a run that is resumed here does not write it again.
         due = time.monotonic() - self.saved > 60 * self.settings.checkpoint_minutes
-        if last or better or self.stopping.is_over or (due and not self.guard.suspicious):
+        if self.told(last or better or self.stopping.is_over or (due and not self.guard.suspicious)):
             self.save(done)
         return self.stopping.is_over
 
     def log(self, done: int, rate: float, calls: Calls) -> None:
         """Tell the caller and the curves the means since the last time."""
+        if not self.processes.is_first:
+            return
         progress = self.averages.take(done, rate)
         self.note(done, progress.losses)
         calls.on_progress(progress)
@@ -349,30 +332,60 @@ class Training:
     def save(self, done: int) -> None:
         """Write a checkpoint."""
         if self.run is not None:
-            counters: JSON = {"step": done, "minutes": self.budget.spent(), "averages": self.averages.to_json()}
-            if self.stopping.is_on:
-                counters["stopping"] = self.stopping.to_json()
-            with writing(self.run):
-                if self.curve is not None:
-                    self.curve.sync()
-                try:
-                    save_checkpoint(self.run, counters, self.family, self.ema, self.optimizer, self.settings.keep)
-                except DivergedError as error:
-                    raise DivergedError(f"step {done}: {error}; {what_is_kept(self.run)}. Lower train.lr") from None
+            parts = snapshot(self.family, self.ema, self.optimizer).items()
+            if self.shards is None:
+                self.write(self.run, done, parts)
+            else:
+                whole_parts = ((name, self.shards.gathered(held)) for name, held in parts)
+                if self.processes.is_first:
+                    self.write(self.run, done, whole_parts)
+                deque(whole_parts, maxlen=0)  # the other processes only help to gather
         self.saved = time.monotonic()
+
+    def write(self, run: Path, done: int, parts: Iterable[Part]) -> None:
+        """Write a checkpoint.
+
+        Args:
+            run: folder of the run.
+            done: steps done.
+            parts: tensors in one piece.
+        """
+        counters: JSON = {"step": done, "minutes": self.budget.spent(), "averages": self.averages.to_json()}
+        counters["ema_updates"] = self.ema.updates
+        if self.stopping.is_on:
+            counters["stopping"] = self.stopping.to_json()
+        with writing(run):
+            if self.curve is not None:
+                self.curve.sync()
+            try:
+                save_checkpoint(run, counters, parts, self.settings.keep)
+            except DivergedError as error:
+                raise DivergedError(f"step {done}: {error}; {what_is_kept(run)}. Lower train.lr") from None
+
+    @contextmanager
+    def averaged(self) -> Iterator[Model]:
+        """The averaged model, in one piece and in evaluation mode; on the first process."""
+        if self.shards is not None:
+            with self.shards.holding(self.shards.gathered(self.ema.shadow)) as model:
+                yield model
+            return
+        with self.ema.applied(self.family):
+            self.family.eval()
+            yield self.model
+            self.family.train()
 
     def validate(self, done: int, calls: Calls) -> bool:
         """Show the averaged model to the caller; returns whether it is the best so far, of a run that may end early."""
         if calls.on_validation is None:
             return False
-        with self.ema.applied(self.family), nullcontext() if self.run is None else writing(self.run):
-            self.family.eval()
+        with self.averaged() as model, nullcontext() if self.run is None else writing(self.run):
+            if not self.processes.is_first:
+                return False
             if self.run is not None:
-                save_model(self.model, self.run / "model")
-            figures = calls.on_validation(self.model, done, self.run)
+                save_model(model, self.run / "model")
+            figures = calls.on_validation(model, done, self.run)
             self.note(done, figures)
-            self.family.train()
-        better = self.stopping.look(done, figures, trusted=not self.guard.suspicious)
-        if better and self.run is None:
-            self.best = {name: value.clone() for name, value in self.ema.shadow.items()}
+            better = self.stopping.look(done, figures, trusted=not self.guard.suspicious)
+            if better and self.run is None:
+                self.best = {name: value.clone() for name, value in model.family.state_dict().items()}
         return better

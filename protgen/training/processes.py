@@ -25,10 +25,11 @@ class Processes:
         count: how many there are.
         rank: number of this one.
         device: of this one.
+        sharded: whether several processes divide the weights among them.
     """
 
-    def __init__(self, count: int, rank: int, device: torch.device) -> None:
-        self.count, self.rank, self.device = count, rank, device
+    def __init__(self, count: int, rank: int, device: torch.device, sharded: bool = False) -> None:
+        self.count, self.rank, self.device, self.sharded = count, rank, device, sharded
 
     @property
     def is_first(self) -> bool:
@@ -121,7 +122,8 @@ def launched(machine: Machine) -> Processes:
     strategy = DDPStrategy(timeout=PATIENCE) if several else "auto"
     fabric = Fabric(accelerator=machine.accelerator, devices=devices, num_nodes=nodes, strategy=strategy)
     fabric.launch()
-    return Processes(fabric.world_size, fabric.global_rank, fabric.device)
+    sharded = machine.sharding is not None and fabric.world_size > 1
+    return Processes(fabric.world_size, fabric.global_rank, fabric.device, sharded)
 
 
 def layout(machine: Machine) -> tuple[int | str, int]:

@@ -121,8 +121,18 @@ class Machine:
         accelerator: cpu, cuda, mps; auto takes a GPU where there is one.
         devices: processes on this node.
         nodes: number of nodes.
+        sharding: `fsdp` divides weights, gradients, moments and averages among the processes (`training.sharding`);
+            None gives each process all of them.
+
+    Raises:
+        ConfigError: if there is no such sharding.
     """
 
     accelerator: str = "auto"
     devices: int | str = 1
     nodes: int = 1
+    sharding: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.sharding not in (None, "fsdp"):
+            raise ConfigError(f"machine.sharding is {self.sharding}; give fsdp, or null for none")

@@ -9,14 +9,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from protgen.device import widest
 from protgen.errors import ConfigError
 from protgen.families.base import ClosedFormFamily, Family
 from protgen.models.model import Model
+from protgen.training.loss import TrainingLoss
 from protgen.training.processes import Processes
 from protgen.training.settings import TrainSettings
+from protgen.training.sharding import Shards
 from protgen.types import Batch
 
 
@@ -29,32 +31,6 @@ def step_generator(seed: int, step: int, number: int = 0) -> Generator:
         number: of the batch within the step.
     """
     return Generator().manual_seed((seed * 1_000_003 + step * 1_009 + number) % 2**63)
-
-
-class TrainingLoss(nn.Module):
-    """The loss of a model on a batch of data.
-
-    Args:
-        model: the model.
-        dropout: of conditions by name.
-    """
-
-    def __init__(self, model: Model, dropout: Mapping[str, float] | None = None) -> None:
-        super().__init__()
-        self.family = model.family
-        self.conditions = model.conditions
-        self.dropout = model.conditions.dropouts(dropout or {})
-
-    def forward(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
-        """The total and its named parts."""
-        cond = self.conditions.from_data(batch, rng, self.dropout)
-        losses = self.family.loss(self.family.space.encode(batch), cond, rng)
-        return {"loss": losses.total, **{f"loss_{name}": value for name, value in losses.terms.items()}}
-
-    def begin(self, batch: Batch, rng: Generator) -> None:
-        """Start weights that are taken from data."""
-        cond = self.conditions.from_data(batch, rng, self.dropout)
-        self.family.begin(self.family.space.encode(batch), cond, rng)
 
 
 def weight_of(family: Family, batch: Batch) -> int:
@@ -72,15 +48,22 @@ class TrainingStep:
         optimizer: of its weights.
         settings: of the run.
         processes: those that share the batches of a step.
+        shards: of the model, where its weights are divided among the processes; else None.
 
     Raises:
         ConfigError: if they cannot share them.
     """
 
     def __init__(
-        self, model: Model, optimizer: torch.optim.Optimizer, settings: TrainSettings, processes: Processes
+        self,
+        model: Model,
+        optimizer: torch.optim.Optimizer,
+        settings: TrainSettings,
+        processes: Processes,
+        shards: Shards | None = None,
     ) -> None:
-        self.loss = TrainingLoss(model, settings.dropout)
+        self.shards = shards
+        self.loss = TrainingLoss(model, settings.dropout) if shards is None else shards.loss
         self.family, self.optimizer, self.settings, self.processes = model.family, optimizer, settings, processes
         self.mine = processes.share(settings.accumulate)
         if processes.count > 1 and isinstance(model.family, ClosedFormFamily):
@@ -112,6 +95,8 @@ class TrainingStep:
         found: dict[int, dict[str, float]] = {}
         for k, batch in zip(self.mine, given, strict=True):
             losses = self.loss(batch, step_generator(self.settings.seed, step, k))
+            if self.shards is not None:
+                self.shards.watch()
             total = losses["loss"]
             if total.requires_grad:  # that of a family fitted in closed form has nothing to descend
                 (total if len(weights) == 1 else total * (weights[k] / sum(weights))).backward()
@@ -120,12 +105,18 @@ class TrainingStep:
             found[k] = {name: float(value.detach()) for name, value in losses.items()}
         if buffers is not None:
             buffers.settle(sum(weights), self.processes)
-        self.processes.add_gradients(self.family.parameters())
-        norm = torch.nn.utils.clip_grad_norm_(self.family.parameters(), self.settings.clip)
+        norm = self.clipped_norm()
         if torch.isfinite(norm):
             self.optimizer.step()
         more = [{"grad_norm": float(norm), "share": weight / sum(weights)} for weight in weights]
         return [terms | more[k] for k, terms in enumerate(self.of_all(found))]
+
+    def clipped_norm(self) -> Tensor:
+        """The norm of the step's gradient, which is summed over all processes and then clipped."""
+        if self.shards is not None:
+            return self.shards.finish(self.settings.clip)
+        self.processes.add_gradients(self.family.parameters())
+        return torch.nn.utils.clip_grad_norm_(self.family.parameters(), self.settings.clip)
 
     def weights(self, batches: Sequence[Batch]) -> list[int]:
         """The weight of each batch of the step, also of those of other processes."""

@@ -90,6 +90,14 @@ def test_pieces_have_two_sizes_and_start_every_fifteen_residues():
     assert list(zip(at_x.tolist(), at_y.tolist(), size.tolist(), strict=True)) == expected
 
 
+def test_long_chains_have_no_more_pieces_than_those_of_a_thousand_residues():
+    """Every 45 residues up to 1,000, where 22 starts of 20 residues fit, and 20 of 100; farther apart beyond."""
+    assert [tm_starts._jump(n) for n in (251, 999, 1000, 1001, 1022, 1023, 2000, 5000)] == [45] * 5 + [46, 90, 225]
+    for n in (1000, 1500, 5000):
+        places = tm_starts._piece_places(paired((walk(n), walk(1000))), 1)
+        assert 22 * 22 + 20 * 21 <= len(places[0]) <= 23 * 22 + 22 * 21
+
+
 def test_what_is_superposed_are_the_pieces(monkeypatch):
     """Each trial lays residues at + k of the one on those of the other, up to the last residue of a chain."""
     seen, whole = [], tm_starts.superpose

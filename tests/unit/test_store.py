@@ -10,6 +10,7 @@ from protgen.data.dataset import collate
 from protgen.data.fields import Field
 from protgen.data.store import Item, Store, write_store
 from protgen.errors import DataError
+from protgen.integrity import sealed
 
 
 def make_item(name: str, length: int, split: str = "train") -> Item:
@@ -224,6 +225,54 @@ def test_a_rebuild_that_fails_leaves_the_store_as_it_was(items, tmp_path, monkey
         "manifest.json",
         "notes.txt",
     ]
+
+
+def test_a_large_field_lies_in_several_files_of_whole_items(items, tmp_path):
+    """Closed form: 48 bytes a residue, 9 residues a file; items of 7, 4, 5, 12 and 1 residues make four shards.
+
+    The same items and batches come back as from one file, a shard is opened when it is read, and its damage is named.
+    """
+    given = [make_item(name, n) for name, n in zip("abcde", (7, 4, 5, 12, 1), strict=True)]
+    given = [replace(item, chain={"site": np.int64(k)}) for k, item in enumerate(given)]
+    fields = [Field("site", "chain", "int64")]
+    for name, most in (("one", 48 * 29), ("four", 48 * 9)):
+        write_store(tmp_path / name, given, [], {}, fields, most_bytes=most)
+    one, four = Store(tmp_path / "one"), Store(tmp_path / "four")
+    assert (one.bounds, four.bounds) == ([0, 5], [0, 1, 3, 4, 5])
+    assert (one.manifest["version"], four.manifest["version"]) == (3, 5)
+    files = {path.name: path for path in (tmp_path / "four").glob("arrays-*/*")}
+    sizes = [np.load(files[f"atoms.{k:05d}.npy"]).shape for k in range(4)]
+    assert sizes == [(n, 4, 3) for n in (7, 9, 12, 1)]
+    assert len(files) == 3 * 4 + 2
+    files["labels.00001.npy"].rename(tmp_path / "away")
+    late = Store(tmp_path / "four", verify=False)
+    np.testing.assert_array_equal(late[3].labels, given[3].labels)
+    with pytest.raises(DataError, match=r"labels.00001.npy is missing"):
+        late[2]
+    with pytest.raises(DataError, match=r"labels.00001.npy is missing"):
+        Store(tmp_path / "four")
+    (tmp_path / "away").rename(files["labels.00001.npy"])
+    for a, b, item in zip(one, four, given, strict=True):
+        for name, value in a.per_residue.items():
+            assert value.tobytes() == b.per_residue[name].tobytes() == item.per_residue[name].tobytes()
+        assert (a.chain, b.id, b.facts) == (b.chain, item.id, item.facts)
+    assert not four[3].atoms.flags.owndata
+    flip(files["atoms.00002.npy"])
+    with pytest.raises(DataError, match=r"atoms.00002.npy has other bytes than were written"):
+        Store(tmp_path / "four")
+
+
+@pytest.mark.parametrize(
+    "bounds", [None, [0, 2], [0, 2, 2, 3], [1, 3], [0, True, 3], [0, 4], "0", [0, 1.0, 3], [0, 1, 3]]
+)
+def test_bounds_of_shards_that_cannot_be_are_refused(items, tmp_path, bounds):
+    """Under a checksum made anew; the last ones are those of other files."""
+    write_store(tmp_path, items, [], {}, most_bytes=48 * 12)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["shards"] == [0, 2, 3]
+    (tmp_path / "manifest.json").write_text(json.dumps(sealed(manifest | {"shards": bounds})))
+    with pytest.raises(DataError, match=r"'shards' is damaged|and the manifest disagree"):
+        Store(tmp_path)[2]
 
 
 def test_the_same_items_give_the_same_bytes(items, tmp_path):

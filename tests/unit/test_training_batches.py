@@ -34,12 +34,11 @@ def batches(size: int = 50) -> ImageBatches:
     return ImageBatches(images, size, 3, lambda batch, rng: binarise(batch, images.levels, rng))
 
 
-def trained(source, **keywords):
+def trained(source, config=None, **keywords):
     """Weights after training a model of one seed on a source."""
     torch.manual_seed(0)
-    model = train(
-        build_model(CONFIG), source, replace(SETTINGS, **keywords.pop("settings", {})), machine=CPU, **keywords
-    )
+    keywords = {"machine": CPU} | keywords
+    model = train(build_model(config or CONFIG), source, replace(SETTINGS, **keywords.pop("settings", {})), **keywords)
     return model.family.state_dict()
 
 

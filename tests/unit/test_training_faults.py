@@ -13,7 +13,7 @@ from protgen import atomic
 from protgen.errors import CheckpointError, ConfigError, DivergedError, LockedError, RecoveredWarning
 from protgen.folder_lock import locked
 from protgen.models.files import load_tensors, save_tensors
-from protgen.training.checkpoint import checkpoints, newest_checkpoint, save_checkpoint
+from protgen.training.checkpoint import checkpoints, newest_checkpoint, save_checkpoint, snapshot
 from protgen.training.curve import LossCurve, rows_until
 from protgen.training.ema import ExponentialMovingAverage
 from protgen.training.guard import LossGuard
@@ -92,7 +92,8 @@ def test_weights_that_are_not_finite_are_no_checkpoint(tmp_path):
     ema, optimizer = ExponentialMovingAverage(module, 0.9), torch.optim.AdamW(module.parameters())
     module(torch.ones(1, 2)).sum().backward()
     optimizer.step()
-    first = save_checkpoint(tmp_path, {"step": 1}, module, ema, optimizer, keep=1)
+    counters = {"ema_updates": 0, "step": 1}
+    first = save_checkpoint(tmp_path, counters, snapshot(module, ema, optimizer).items(), keep=1)
     for tensor, part in (
         (module.weight.data, "weights: weight"),
         (ema.shadow["bias"], "ema: bias"),
@@ -101,7 +102,7 @@ def test_weights_that_are_not_finite_are_no_checkpoint(tmp_path):
         before = tensor.clone()
         tensor[..., 0] = math.inf
         with pytest.raises(DivergedError, match=part):
-            save_checkpoint(tmp_path, {"step": 2}, module, ema, optimizer, keep=1)
+            save_checkpoint(tmp_path, counters | {"step": 2}, snapshot(module, ema, optimizer).items(), keep=1)
         tensor.copy_(before)
     assert checkpoints(tmp_path) == [first]
 

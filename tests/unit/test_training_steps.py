@@ -5,22 +5,26 @@ import math
 import os
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from test_training_batches import assert_same, batches, trained
+from torch.distributed.tensor import DTensor
 
 from protgen.errors import ConfigError, DivergedError
 from protgen.families.base import Family
-from protgen.models.files import load_tensors
+from protgen.models.files import load_tensors, save_tensors
 from protgen.models.model import Model, build_model
 from protgen.structure.ideal import ideal_helix
+from protgen.training import sharding
 from protgen.training.checkpoint import newest_checkpoint
 from protgen.training.guard import suspects
 from protgen.training.processes import Processes
-from protgen.training.settings import TrainSettings
+from protgen.training.settings import Machine, TrainSettings
 from protgen.training.step import Buffers, TrainingStep, mean_terms, weight_of
+from protgen.training.stopping import FIGURE
 from protgen.types import Batch, Conditioning, Losses
 from tests import toy_families
 from tests.toy_space import Line
@@ -208,34 +212,111 @@ def test_batches_that_cannot_be_shared_are_refused():
         three.share(4)
 
 
-def rank_of_two(rank: int, run: str, port: int) -> None:
+# A flow over pixels: self-conditioning passes some batches twice and leaves weights unused in others. Its matrices, of
+# an odd number of rows, go to Muon.
+FLOW = {
+    "space": {"name": "image", "height": 8, "width": 8, "channels": 1, "levels": 2, "binary": True},
+    "encoder": {"name": "perceptron", "height": 8, "width": 8, "channels": 1, "dim": 97, "blocks": 3},
+    "family": {"name": "flow_matching"},
+    "conditions": ["class_label"],
+}
+DIVIDED = {"config": FLOW, "settings": MANY | {"muon_lr": 1e-3, "weight_decay": 0.1, "clip": 1e9}}
+FSDP = Machine("cpu", sharding="fsdp")
+
+
+def figures(model: Model, step: int, run: object) -> dict[str, float]:
+    """The sum of the averaged weights: a validation that sees them whole."""
+    assert not model.family.training
+    return {"validation_loss": sum(float(p.double().sum()) for p in model.family.parameters())}
+
+
+def rank_of_two(rank: int, folder: str, port: int) -> None:
     """One of two processes, as torchrun starts them: stopped by the second after three steps, then to the end."""
     os.environ |= {
         "TORCHELASTIC_RUN_ID": "none", "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
         "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
     }  # fmt: skip
     torch.set_num_threads(1)
-    asked = iter([False, False, rank == 1])
+    sharding.BLOCK = 5_000  # so that hidden layers are gathered one by one
     torch.manual_seed(rank)  # the weights of the first process count
-    given = {"settings": MANY | {"patience": 9}, "run": run, "on_validation": lambda *_: {"validation_loss": 1.0}}
+    asked = iter([False, False, rank == 1])
+    given = {"settings": MANY | {"patience": 9}, "run": f"{folder}/two", "on_validation": lambda *_: {FIGURE: 1.0}}
     trained(batches(), should_stop=lambda: next(asked), **given)
     trained(batches(), **given)
+    asked = iter([False, False, rank == 1])
+    given = DIVIDED | {"machine": FSDP, "on_validation": figures}
+    trained(batches(), run=f"{folder}/divided", should_stop=lambda: next(asked), **given)
+    done = trained(batches(), run=f"{folder}/joined", **given)
+    assert not any(isinstance(value, DTensor) for value in done.values())
+    save_tensors(done, Path(folder) / f"{rank}.safetensors")
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks")
-def test_two_processes_train_as_one_does(tmp_path):
-    """The same batches a step: weights, averages, moments and the curve are the same in every bit."""
-    given = {"settings": MANY | {"patience": 9}, "on_validation": lambda *_: {"validation_loss": 1.0}}
-    trained(batches(), run=tmp_path / "one", **given)
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks")
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """Runs of two processes: `two`; `divided`, of three steps; and `joined`, whose first three one process did."""
+    folder = tmp_path_factory.mktemp("two")
+    stop = iter([False, False, True])
+    trained(batches(), run=folder / "joined", on_validation=figures, should_stop=lambda: next(stop), **DIVIDED)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    run = tmp_path / "two"
-    torch.multiprocessing.start_processes(rank_of_two, (str(run), port), nprocs=2, start_method="fork")
-    one, two = newest_checkpoint(tmp_path / "one"), newest_checkpoint(run)
-    assert one is not None
-    assert two is not None
-    for part in ("weights", "ema", "optimizer"):
-        assert_same(load_tensors(one / f"{part}.safetensors"), load_tensors(two / f"{part}.safetensors"))
-    assert (run / "losses.csv").read_bytes() == (tmp_path / "one" / "losses.csv").read_bytes()
-    assert sorted(path.name for path in (run / "checkpoints").iterdir())[0] == "step_00000005"
+    torch.multiprocessing.start_processes(rank_of_two, (str(folder), port), nprocs=2, start_method="fork")
+    return folder
+
+
+def tensors_of(run) -> list[dict[str, torch.Tensor]]:
+    """Weights, averages and moments of a run's last checkpoint."""
+    newest = newest_checkpoint(run)
+    assert newest is not None
+    return [load_tensors(newest / f"{part}.safetensors") for part in ("weights", "ema", "optimizer")]
+
+
+@linux
+def test_two_processes_train_as_one_does(two, tmp_path):
+    """The same batches a step: weights, averages, moments and the curve are the same in every bit."""
+    given = {"settings": MANY | {"patience": 9}, "on_validation": lambda *_: {FIGURE: 1.0}}
+    trained(batches(), run=tmp_path / "one", **given)
+    for one, other in zip(tensors_of(tmp_path / "one"), tensors_of(two / "two"), strict=True):
+        assert_same(one, other)
+    assert (two / "two" / "losses.csv").read_bytes() == (tmp_path / "one" / "losses.csv").read_bytes()
+    assert sorted(path.name for path in (two / "two" / "checkpoints").iterdir())[0] == "step_00000005"
+
+
+def assert_close(one, other) -> None:
+    """Equal but for a rounding: elements at the ends of rows are rounded otherwise by the fused AdamW."""
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert float((other[name] - value).abs().max()) <= 1e-6 * float(value.abs().max()), name
+
+
+@linux
+def test_divided_weights_train_as_whole_ones_do(two, tmp_path):
+    """FSDP that goes on from one process's checkpoint, and whose checkpoint one process goes on from: to 1e-6.
+
+    A weight that no batch of a step uses stays as it is, its moments too: their counters are the same.
+    """
+    expected = trained(batches(), run=tmp_path / "one", on_validation=figures, **DIVIDED)
+    handed = trained(batches(), run=two / "divided", on_validation=figures, **DIVIDED)
+    found = load_tensors(two / "0.safetensors")
+    assert_same(found, load_tensors(two / "1.safetensors"))
+    assert_close(expected, found)
+    assert_close(expected, handed)
+    one = tensors_of(tmp_path / "one")
+    for run in ("divided", "joined"):
+        for a, b in zip(one, tensors_of(two / run), strict=True):
+            assert_close(a, b)
+        a, b = (read_curve(folder / "losses.csv") for folder in (tmp_path / "one", two / run))
+        assert b == pytest.approx(a, rel=1e-6)
+    counts = {float(value) for name, value in one[2].items() if name.endswith("|step")}
+    assert len(counts) > 1
+    assert any(name.endswith("momentum_buffer") for name in one[2])
+    models = [(run / "model" / "model.safetensors").read_bytes() for run in (tmp_path / "one", two / "joined")]
+    assert models[0] == models[1]
+
+
+def read_curve(path) -> list[float]:
+    """All numbers of a curve."""
+    return [float(x) for line in path.read_text().split()[1:] for x in line.split(",") if x]
