@@ -55,6 +55,7 @@ class Condition(ABC):
         repeatable: whether a request may hold it more than once.
         flags: its options on the command line, as a literal tuple (`protgen.conditions.flags`).
         plain: whether its fields are plain values, which a file can hold.
+        small_steps: whether designs meet it better in more and smaller steps, where it is learned too.
     """
 
     name: ClassVar[str]
@@ -63,6 +64,7 @@ class Condition(ABC):
     repeatable: ClassVar[bool] = False
     flags: ClassVar[tuple[Flag, ...]] = ()
     plain: ClassVar[bool] = True
+    small_steps: ClassVar[bool] = False
 
     @classmethod
     def example(cls, file: str) -> dict[str, Any]:

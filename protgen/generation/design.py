@@ -20,7 +20,7 @@ OWN_SETTINGS: dict[str, type] = {
     "sampler": str,
     "blueprint": str,
 }
-PULLED = "pulled"  # those of designs on which conditions act while they are made
+PULLED = "pulled"  # those of designs on which conditions act while they are made, or that small steps serve
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ def settings_for(model: Model, *, pulled: bool = False, **given: Any) -> Resolve
 
     Args:
         model: to sample.
-        pulled: whether conditions act on the designs while they are made. What the config asks for under "pulled" in
-            "sampling" then comes before the rest of it: energies and projections want more and smaller steps.
+        pulled: whether conditions act on the designs while they are made, or want small steps (`small_steps`). What the
+            config asks for under "pulled" in "sampling" then comes before the rest of it.
         given: settings.
 
     Raises:

@@ -106,7 +106,7 @@ def prepare(model: Model | str | Path | None, conditions: object, settings: Sett
     require_backbones(loaded.family.space)
     complete = resolved(settings, loaded)
     assignments = assign(asked, loaded, complete.enforce, complete.blueprint == "auto")
-    if any(entry.mechanism in PULLING for entry in assignments):
+    if any(entry.mechanism in PULLING or entry.condition.small_steps for entry in assignments):
         complete = resolved(settings, loaded, pulled=True)
     check_settings(complete)
     check_autoguidance(loaded, complete.autoguidance)

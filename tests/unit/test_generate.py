@@ -183,7 +183,8 @@ def test_designs_that_conditions_act_on_are_sampled_by_settings_of_their_own(mod
     """Each as it is alone, though the two of a call take other steps; what is given is the same for both."""
     own = replace(model, config={**model.config, "sampling": {"steps": 2, "guidance": 1.0, "pulled": {"steps": 4}}})
     plain, pulled = [Length(20)], [Length(20), RadiusOfGyration(8.0)]
-    assert [prepare(own, asked).settings.steps for asked in (plain, pulled)] == [2, 4]
+    shares = [Length(20), Fractions(helix=0.5)]
+    assert [prepare(own, asked).settings.steps for asked in (plain, pulled, shares)] == [2, 4, 4]
     assert prepare(own, pulled).settings.guidance == 1.0
     assert prepare(own, pulled, SampleSettings(steps=3)).settings.steps == 3
     calls = []
