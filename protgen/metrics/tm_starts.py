@@ -16,6 +16,7 @@ LEAST_OVERLAP = 5  # residues
 PIECE_SLACK = 1.5  # Å added to the search's d0 when all else is aligned after a piece
 UNBROKEN = 4.25  # Å from CA to CA
 LEAST_FRAGMENT = 4  # residues
+JUMPS = ((250, 45), (200, 35), (150, 25), (-1, 15))  # length above which, residues between pieces: TM-align's
 
 
 @dataclass(frozen=True)
@@ -145,18 +146,8 @@ def _piece_places(pairs: Pairs, jump: int) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def _jump(length: int) -> int:
-    """Residues between pieces."""
-    jump = (
-        45 * length // 1000
-        if length > 1000
-        else 45
-        if length > 250
-        else 35
-        if length > 200
-        else 25
-        if length > 150
-        else 15
-    )
+    """Residues between pieces; beyond 1,000 residues as many pieces as there, as the time grows with their square."""
+    jump = 45 * length // 1000 if length > 1000 else next(step for above, step in JUMPS if length > above)
     return min(jump, length // 3)
 
 
