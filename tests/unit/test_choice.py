@@ -37,7 +37,9 @@ def test_a_job_knows_its_model():
     chosen = prepare(None, [Length(60)])
     assert (chosen.name, chosen.settings.steps, chosen.settings.autoguidance) == ("flow-pairing", 20, 2.0)
     named = prepare("flow-small", [Length(60)])
-    assert (named.name, named.settings.steps, named.settings.autoguidance) == ("flow-small", 80, 1.0)
+    assert (named.name, named.settings.steps, named.settings.autoguidance) == ("flow-small", 20, 1.0)
+    shares = prepare("flow-small", [Length(60), Fractions(helix=0.5)]).settings
+    assert (shares.steps, shares.guidance) == (80, 2.0)
     pulled = prepare("flow-pairing", [Length(60), RadiusOfGyration(11.0)]).settings
     assert (pulled.steps, pulled.guidance, pulled.autoguidance) == (80, 2.0, 1.0)
     assert prepare(chosen.model, [Length(60)]).name == ""
