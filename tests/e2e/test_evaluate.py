@@ -59,14 +59,6 @@ def test_table_and_summary(folder, tmp_path):
     assert set(summary["definitions"]) == set(summary["metrics"])
 
 
-def test_number_of_jobs_changes_nothing(folder, tmp_path):
-    """One process and two write the same bytes."""
-    for jobs in (1, 2):
-        evaluate([folder], tmp_path / str(jobs), jobs=jobs)
-    for name in ("structures.csv", "summary.json"):
-        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
-
-
 @dataclass(frozen=True)
 class Lethal:
     """A condition whose measurement of 20 residues takes the whole process with it, as a crash in C code would."""

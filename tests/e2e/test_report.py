@@ -157,7 +157,7 @@ def test_distributions_table(tmp_path):
 
 
 def test_number_of_jobs_changes_nothing(sets, tmp_path):
-    """The same bytes from one process and from two, with clusters and novelty."""
+    """One process and two write the same bytes, with clusters and novelty."""
     reference = load_reference(sets / "natives")
     for jobs in (1, 2):
         settings = Settings(reference=reference, tm="quick", jobs=jobs)
