@@ -13,6 +13,7 @@ from pathlib import Path
 
 from protgen.models.image_presets import PRESETS
 
+FLOOR = "training images against the reference"  # what a report calls the distances of real images
 HEAD = """# Image benchmarks
 
 The families of protgen on images, by the same code that trains them on proteins, for an hour or less of one CPU core
@@ -72,6 +73,12 @@ Three things were wrong and are mended: the benchmark's warm-up of 200 steps cou
 budgets are longer), normalizing flows were given dequantised values and spread them over their cells a second time, and
 the critic of the GAN pooled over pixels, which told it what is in a picture and not where.
 
+The budgets of `--rows digits` are too long for some families now: 1,297 training pictures are soon remembered. Tried,
+and not in the table: the GPT draws its class in 98 % after 25 minutes, at an FID of 0.84, and has 4.80 bits/dim on
+pictures that it has not seen, where equally probable values have 4.09; the VAEs go from 2.02-2.07 bits/dim (k = 1) to
+2.24-2.68 in 3 and 4 minutes, their FID rises to 7.4-9.6, and 89 to 95 % of classes are obeyed. These rows want the
+weights of the best validation bound (the validation split has 200 pictures), which this benchmark does not keep yet.
+
 "Old" marks what was made before these rules, and is to be run again by the command above. Nobody kept the weights, so
 that each row needs its training. An old floor: FID∞ and the floor at the row's number of samples are missing, and FID
 compares with rows of the same number alone. An old bits/dim: of dequantised pixels, and but for `-vdm` from a first
@@ -98,12 +105,13 @@ def likelihood(report: dict, binary: bool) -> str:
 
 def is_old(report: dict) -> bool:
     """Whether a report was made before likelihoods were of whole grey values, and before floors."""
-    return "training images against the reference" not in report["samples"]
+    return FLOOR not in report["samples"]
 
 
 def distances(report: dict) -> str:
     """FID of each way of sampling."""
-    rows = {name: value for name, value in report["samples"].items() if isinstance(value, dict) and "kid" in value}
+    entries = {name: value for name, value in report["samples"].items() if name != FLOOR}
+    rows = {name: value for name, value in entries.items() if isinstance(value, dict) and "kid" in value}
     parts = []
     for name, value in rows.items():
         limit = f" (∞ {value['fid_infinity']:.2f})" if "fid_infinity" in value else ""
@@ -117,7 +125,7 @@ def floor_of(report: dict) -> str:
     """The distance of as many training images, or a mark where the report has none."""
     if is_old(report):
         return "old"
-    floor = report["samples"]["training images against the reference"]
+    floor = report["samples"][FLOOR]
     return f"{floor['fid']:.2f} (∞ {floor['fid_infinity']:.2f}), KID {floor['kid']:.3f}"
 
 
