@@ -247,7 +247,7 @@ def function_lines(file: str) -> set[int]:
 
 
 def tests_for(mutant: Mutant, table: dict[str, Any]) -> list[str]:
-    """Tests that reach the statement, or for one that runs on import all that reach the file; fastest first."""
+    """Tests that reach the statement, or for one that runs on import all that reach or name the file; fastest first."""
     spans = [span for span in statements(mutant.file) if span[0] <= mutant.line <= span[1]]
     first, last = spans[-1] if spans else (mutant.line, mutant.line)
     seconds = {test: s for found in table.values() for test, s in found["seconds"].items() if s < TEST_LIMIT}
@@ -258,11 +258,9 @@ def tests_for(mutant: Mutant, table: dict[str, Any]) -> list[str]:
     named = Path(mutant.file).stem
     tests = set().union(*(by_line[line] for line in range(first, last + 1)))
     if first not in function_lines(mutant.file) or not tests:
-        tests = set().union(*by_line.values())
-    if not tests:  # a file of constants
-        tests = {
-            t for file, found in table.items() if named in found["stamp"] for t in found["seconds"] if t in seconds
-        }
+        # Run by whichever test imported the file first: of those that name the module, any may know its constants.
+        naming = {t for found in table.values() if named in found["stamp"] for t in found["seconds"] if t in seconds}
+        tests = set().union(naming, *by_line.values())
     chosen, spent = [], 0.0
     for test in sorted(tests, key=lambda t: (named not in t, seconds[t], t)):
         if spent + seconds[test] < MUTANT_LIMIT:

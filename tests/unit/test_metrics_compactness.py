@@ -10,7 +10,7 @@ from protgen.metrics.compactness import (
     radius_of_gyration,
     relative_contact_order,
 )
-from protgen.metrics.reference_data import typical_radius_of_gyration
+from protgen.metrics.reference_data import native_statistics, typical_radius_of_gyration
 from protgen.structure.ideal import ideal_helix, ideal_strand
 from protgen.structure.protein import Protein
 
@@ -56,6 +56,21 @@ def test_native_radius_grows_with_length():
     radii = [typical_radius_of_gyration(n) for n in lengths]
     assert (np.diff(radii) > 0).all()
     assert typical_radius_of_gyration(150) == pytest.approx(expected_radius_of_gyration(150), rel=0.1)
+
+
+def test_native_radius_is_that_of_the_table():
+    """At its lengths the medians, between them powers of the length, beyond them L^0.38."""
+    table = native_statistics()["radius_of_gyration"]
+    found = [typical_radius_of_gyration(length) for length in table["length"]]
+    assert found == pytest.approx(table["median"], rel=1e-12)
+    (short, long), (low, high) = table["length"][3:5], table["median"][3:5]
+    middle = low * ((short + 1) / short) ** (np.log(high / low) / np.log(long / short))
+    assert typical_radius_of_gyration(short + 1) == pytest.approx(middle, rel=1e-12)
+    last = table["length"][-1]
+    assert typical_radius_of_gyration(2 * last) == pytest.approx(table["median"][-1] * 2**0.38, rel=1e-12)
+    assert typical_radius_of_gyration(table["length"][0] // 2) == pytest.approx(
+        table["median"][0] * (table["length"][0] // 2 / table["length"][0]) ** 0.38, rel=1e-12
+    )
 
 
 def test_no_ca_atoms():

@@ -17,11 +17,21 @@ from protgen.metrics.intervals import (
     corrected_interval,
     difference_interval,
     mean_interval,
+    resampled_means,
     widened_tails,
     wilson_interval,
 )
 
 TRIALS = 400
+
+
+def test_resampled_means_are_as_many_as_asked():
+    """7 of 5 values, of one stream whatever the pieces; and of more values than a piece holds."""
+    values = np.array([0.0, 1.0, 2.0, 4.0, 8.0])
+    expected = values[np.random.default_rng(3).integers(0, 5, size=(7, 5))].mean(axis=1)
+    assert resampled_means(values, np.random.default_rng(3), 7).tolist() == expected.tolist()
+    many = np.arange(2_000_001) % 2
+    assert resampled_means(many, np.random.default_rng(0), 2) == pytest.approx([0.5, 0.5], abs=2e-3)
 
 
 def covered(intervals, truth):

@@ -72,6 +72,8 @@ def test_elements_that_touch_are_one_piece():
     assert packing.share_apart(np.concatenate([four, three]), elements) == pytest.approx(4 / 20)
     assert packing.share_apart(np.concatenate([four, three, [[15, 23]]]), elements) == 0
     assert packing.share_apart(three, elements) == pytest.approx(10 / 20)
+    loop = np.array([[0, 10], [1, 11], [2, 10], [3, 11], [12, 10], [13, 11], [14, 10], [15, 11], [20, 10]])
+    assert packing.share_apart(loop, elements) == pytest.approx(10 / 20)  # residues of no element join none
     assert packing.share_apart(np.empty((0, 2), int), []) == 0
 
 

@@ -193,6 +193,37 @@ def test_compiled_and_numpy_searches_agree(effort, monkeypatch):
     assert np.quantile(np.abs(compiled.by_first - plain.by_first), 0.8) < 1e-3
 
 
+def grafted(seed):
+    """A chain, and another that holds a noisy stretch of it, every third one broken there; the shorter first."""
+    rng = np.random.default_rng(seed)
+    one = fold(seed, int(rng.integers(24, 44)))
+    size = int(rng.integers(10, len(one) - 8))
+    first = int(rng.integers(0, len(one) - size))
+    stretch = one[first : first + size] + rng.normal(scale=0.8, size=(size, 3)) + 20
+    other = np.concatenate([fold(seed + 100, int(rng.integers(1, 15))), stretch, fold(seed + 200, 20) - 20])
+    if seed % 3 == 0:
+        other[int(0.6 * len(other)) :] += 15
+    if seed % 4 == 0:
+        one = one[: len(other)] if len(other) < len(one) else np.concatenate([one, one[: len(other) - len(one)] + 40])
+    return sorted((one, other), key=len)
+
+
+@pytest.mark.parametrize(
+    "start", [{"threading": True}, {"structure": 2}, {"pieces": True}, {"fragment": True}], ids=str
+)
+def test_each_start_alone_is_the_same_in_both_searches(start):
+    """Scores of six pairs that share a stretch agree to rounding, three of them of equal length, three with a break."""
+    native = native_search()
+    if native is None:
+        pytest.skip("the search is not compiled here")
+    none = {"threading": False, "structure": 0, "pieces": False, "mixed": False, "fragment": False}
+    plan = replace(FULL, **{**none, **start})
+    for seed in (0, 1, 4, 6, 8, 9):
+        x, y = (_prepare(trace, k) for k, trace in enumerate(grafted(seed)))
+        compiled = native(x.points, y.points, (x.states, y.states), plan)
+        assert search_pairs([(x, y)], plan)[:2, 0] == pytest.approx(compiled[:2], abs=1e-4), seed
+
+
 def test_compiled_and_numpy_searches_take_the_same_pieces_of_long_chains():
     """By pieces alone, of 40 residues and of 1,400, where they are 63 residues apart; with 45 it is another score."""
     native = native_search()

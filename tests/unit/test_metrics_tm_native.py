@@ -132,6 +132,22 @@ def test_building_in_place_replaces_older_libraries(library, tmp_path, monkeypat
     assert tm_library.build_in_place().read_bytes() == tm_library.sealed(library.read_bytes())
 
 
+@pytest.mark.parametrize(("code", "found"), [(0, ["/usr/bin/cc"]), (2, None)])
+def test_macos_is_asked_for_its_tools_first(code, found, monkeypatch):
+    """xcode-select ends with 2 where the command line tools are missing: /usr/bin/cc would open a window."""
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(tm_library.platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(tm_library.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(
+        tm_library.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, code, b"", b"")
+    )
+    if found is None:
+        with pytest.raises(tm_library.NoLibraryError, match="no C compiler"):
+            tm_library._compiler()
+    else:
+        assert tm_library._compiler() == found
+
+
 def test_processes_at_once_leave_one_library(library, tmp_path, monkeypatch):
     """Three processes that build together leave one whole library and nothing else."""
     script = f'while [ "$1" != -o ]; do shift; done; cp {library} "$2"'

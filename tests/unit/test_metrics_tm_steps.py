@@ -48,6 +48,29 @@ def test_squared_distances_are_over_three_axes():
     assert found.tolist() == [21.0, 110.0]
 
 
+def test_stretches_are_threaded_where_they_are():
+    """Residues 20 to 39 over 5 to 34 of the same chain without its first 15: no residue outside of either."""
+    whole = walk(60)
+    of_x, of_y = (tm_starts.Stretch(np.array([first]), np.array([count])) for first, count in ((20, 20), (5, 30)))
+    best, partner = tm_starts.thread(paired((whole, whole[15:])), of_x, of_y, np.array([5]), 1)
+    assert best == pytest.approx([20], abs=1e-3)
+    assert partner[:, 0].tolist() == [-1] * 20 + list(range(5, 25)) + [-1] * 20
+    best, partner = tm_starts.thread(paired((whole[15:], whole)), of_y, of_x, np.array([5]), 1)
+    assert best == pytest.approx([20], abs=1e-3)
+    assert partner[:, 0].tolist() == [-1] * 5 + list(range(20, 40)) + [-1] * 20
+
+
+def test_of_equal_stretches_that_of_the_shorter_chain_is_taken():
+    """30 residues, and 60 with a break after 30. The way round would fit better: 22 of its residues lie well, not 19."""
+    longer = walk(60)
+    longer[30:] += 40.0
+    shorter = np.concatenate([longer[5:27], longer[26] + walk(8, seed=1)])
+    found = tm_starts.thread_fragments(paired((shorter, longer)), 1)[:, 0]
+    assert found.tolist() == [-1] * 3 + list(range(8, 32)) + [-1] * 3
+    found = tm_starts.thread_fragments(paired((longer, shorter)), 1)[:, 0]
+    assert found.tolist() == [-1] * 8 + list(range(3, 27)) + [-1] * 28
+
+
 def test_threading_scores_pairs_of_residues_alone():
     """A chain over its own beginning: ten residues on ten, and none beyond the end of the other."""
     whole = walk(11)
@@ -80,6 +103,12 @@ def test_the_longest_stretch_ends_at_a_break():
     traces[10:, :, 2] += 50.0
     found = tm_starts.longest_stretch(np.moveaxis(traces, 1, 0), np.array([20, 20, 20]))
     assert (found.first.tolist(), found.count.tolist()) == ([6, 0, 0], [13, 19, 10])
+
+
+def test_a_single_residue_is_a_stretch():
+    """It has no break and is no fragment worth it."""
+    found = tm_starts.longest_stretch(np.zeros((3, 1, 1)), np.array([1]))
+    assert (found.first.tolist(), found.count.tolist()) == ([0], [1])
 
 
 def test_pieces_have_two_sizes_and_start_every_fifteen_residues():

@@ -10,7 +10,8 @@ import torch
 from protgen.geometry import constants
 from protgen.geometry.internal import UNDEFINED_TORSIONS, internal_coordinates
 from protgen.geometry.superposition import Motion, superpose
-from protgen.metrics import packing, tm_numpy
+from protgen.metrics import ca_states, packing, tm_numpy
+from protgen.metrics.bonds import Target
 from protgen.metrics.chirality import helical_turns, is_mirror_image
 from protgen.metrics.clashes import closed_ends
 from protgen.metrics.clashscore import overlapping
@@ -25,6 +26,18 @@ from protgen.metrics.tm_library import NoLibraryError, _run
 from protgen.metrics.tm_starts import Stretch, _jump, _middle
 from protgen.structure.ideal import add_cb, build_from_torsions, ideal_hairpin, ideal_helix, mirror
 from protgen.structure.protein import Protein
+
+
+# Ideal values and standard deviations, Å and degrees (Engh and Huber 1991).
+ENGH_HUBER = {
+    "c_n": (1.329, 0.014),
+    "n_ca": (1.458, 0.019),
+    "ca_c": (1.525, 0.021),
+    "c_o": (1.231, 0.020),
+    "n_ca_c": (111.0, 2.8),
+    "ca_c_n": (116.6, 2.0),
+    "c_n_ca": (121.4, 1.8),
+}
 
 
 def test_constants_of_the_backbone():
@@ -47,6 +60,7 @@ def test_constants_of_the_backbone():
     [
         ("geometry.hydrogen_bonds", {"N_H": 1.0, "BONDED": -0.5, "NEAR": 9.0, "LEAST_APART": 3}),  # Kabsch and Sander
         ("metrics.bonds", {"CA_CA_TOLERANCE": 0.1, "FRAMEDIFF_LIMIT": 3.902, "PEPTIDE_BOND": 1.33, "OUTLIER_Z": 4.0}),
+        ("metrics.bonds", {"TARGETS": {name: Target(*known) for name, known in ENGH_HUBER.items()}}),
         ("metrics.chirality", {"HELIX_DIHEDRAL": math.radians(50), "DIHEDRAL_WIDTH": math.radians(25)}),
         ("metrics.chirality", {"HELIX_RISE": 5.3, "RISE_WIDTH": 0.8, "MIN_RUN": 4, "_MIN_EVIDENCE": 8}),
         ("metrics.clashes", {"CA_LIMITS": {"framediff": 1.5, "frameflow": 1.0, "la_proteina": 2.0}}),
@@ -72,6 +86,12 @@ def test_numbers_of_definitions(module, numbers):
     """Limits and units that reports, docs and sources state; who changes one changes what is published under a name."""
     found = importlib.import_module(f"protgen.{module}")
     assert {name: getattr(found, name) for name in numbers} == numbers
+
+
+def test_distances_of_tm_aligns_states():
+    """CA i-2 to i, i+1, i+2; i-1 to i+1, i+2; i to i+2: the numbers of `sec_str` in TM-align's program, Å."""
+    assert ca_states._HELIX.tolist() == [5.45, 5.18, 6.37, 5.45, 5.18, 5.45]
+    assert ca_states._STRAND.tolist() == [6.1, 10.4, 13.0, 6.1, 10.4, 6.1]
 
 
 def test_torsions_that_the_ends_leave_open():
