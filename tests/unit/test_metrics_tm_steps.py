@@ -61,7 +61,7 @@ def test_stretches_are_threaded_where_they_are():
 
 
 def test_of_equal_stretches_that_of_the_shorter_chain_is_taken():
-    """30 residues, and 60 with a break after 30. The way round would fit better: 22 of its residues lie well, not 19."""
+    """30 residues, and 60 with a break after 30. The other way round 22 residues would lie well, and so do 19."""
     longer = walk(60)
     longer[30:] += 40.0
     shorter = np.concatenate([longer[5:27], longer[26] + walk(8, seed=1)])

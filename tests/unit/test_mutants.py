@@ -27,7 +27,6 @@ from protgen.metrics.tm_starts import Stretch, _jump, _middle
 from protgen.structure.ideal import add_cb, build_from_torsions, ideal_hairpin, ideal_helix, mirror
 from protgen.structure.protein import Protein
 
-
 # Ideal values and standard deviations, Å and degrees (Engh and Huber 1991).
 ENGH_HUBER = {
     "c_n": (1.329, 0.014),
