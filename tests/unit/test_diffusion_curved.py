@@ -70,6 +70,20 @@ def test_the_bound_of_the_exact_score_is_the_entropy_of_the_noisy_data(space, br
     assert float(excess.mean()) == pytest.approx(wanted, abs=0.1)
 
 
+def test_a_bound_by_one_time_is_that_of_the_time_and_has_no_error():
+    """Its terms are those of `one_time` at the same draws."""
+    family = Diffusion(Turn(), Dense(Turn()))
+    x = State({"rots": Turn().centre.expand(3, 1, 3, 3)}, torch.ones(3, 1, dtype=torch.bool))
+    cond = conditioning(torch.zeros(3, 1))
+    with torch.no_grad():
+        found = family.bound(x, cond, torch.Generator().manual_seed(5), times=1)
+        rng = torch.Generator().manual_seed(5)
+        offset = torch.rand(3, generator=rng)
+        alone = family.one_time(x, cond, offset, rng, train=False)
+    assert found.error is None
+    assert torch.equal(found.nats, alone.nats)
+
+
 def frames(count: int, rng) -> tuple[Backbone, State, State]:
     """Backbones of twelve residues, the last one of nine, with noise of 0.8 times their scale."""
     space = Backbone(noise_scale=0.8)

@@ -14,7 +14,7 @@ from protgen.encoders.base import Encoder
 from protgen.families.diffusion import Diffusion, DiffusionSettings
 from protgen.families.flow_matching import FlowMatching, FlowSettings
 from protgen.families.normalizing_flow import NormalizingFlow
-from protgen.families.ode_likelihood import OdeSettings
+from protgen.families.ode_likelihood import OdeSettings, flat_freedoms
 from protgen.spaces.capabilities import freedoms, held, tangent_of_defined
 from protgen.spaces.observation import RiemannianNormal
 from protgen.spaces.torsions import Torsions, within
@@ -71,6 +71,7 @@ def test_freedoms_are_those_that_exist(broken):
     assert (found["torsions"] + found["angles"]).tolist() == [6 * 7 - 5 - 5 * broken] * 2
     assert float(Torsions().num_dof(x.mask)[0]) == 6 * 7 - 5
     ones = State({"torsions": torch.ones(2, 7, 3), "angles": torch.ones(2, 7, 3)}, x.mask)
+    assert flat_freedoms(Torsions(), x).tolist() == found["angles"].tolist() == [3 * 7 - 2 - 2 * broken] * 2
     moved = tangent_of_defined(Torsions(), ones, x)
     for name, exists in Torsions().defined(x).items():
         assert torch.equal(moved[name].bool(), exists)

@@ -136,7 +136,12 @@ def test_every_pixel_is_moved_and_levels_shrink():
     assert [p.groups.shape for p in plans] == [(16, 4)] * 2 + [(4, 8)] * 2 + [(1, 16)] * 2
     assert torch.stack([p.moved for p in plans]).any(0).all()
     checkerboard = grid_plans(3, 3, 1, steps=2, levels=0)
-    assert (checkerboard[0].moved ^ checkerboard[1].moved).all()
+    assert [plan.moved.tolist() for plan in checkerboard] == [[True, False] * 4 + [True], [False, True] * 4 + [False]]
+    assert [len(grid_plans(*sides, 1, steps=2, levels=n)) for sides, n in (((3, 3), 1), ((3, 4), 2), ((4, 3), 2))] == [
+        2,
+        4,
+        4,
+    ]
 
 
 def test_samples_are_chains_and_depend_on_their_stream_alone():
