@@ -297,6 +297,9 @@ def test_particles_sample_what_is_admissible_throughout():
     leave few admissible steps, come out too often.
     """
     torch.manual_seed(0)
+    for none in ({"candidates": 0}, {"particles": 0}):
+        with pytest.raises(UsageError, match="are at least 1"):
+            AutoregressiveSettings(**none)
     settings = AutoregressiveSettings(candidates=4, particles=16, components=1, plan_dim=4)
     family = Autoregressive(Walk(), Past({"x": 1}, 0, 0), settings=settings).eval()
     mask = torch.ones(600, 2, dtype=torch.bool)

@@ -81,6 +81,16 @@ def test_slope_of_a_linear_critic(rng):
     wasserstein = GAN(Line(), Dense(Line()), Linear(), loss_type="wasserstein")
     wasserstein.critic.forward = score
     assert wasserstein.loss(x, cond, rng).terms["penalty"] == pytest.approx(16.0)
+    totals = []
+    for penalty in (0.0, 3.0):
+        weighted = GAN(Line(), Dense(Line()), Linear(), penalty=penalty)
+        weighted.load_state_dict(family.state_dict())
+        weighted.critic.forward = score
+        totals.append(weighted.loss(x, cond, torch.Generator().manual_seed(1)).total.item())
+    assert totals[1] - totals[0] == pytest.approx(3 * 12.5, rel=1e-5)
+    for bad in ({"penalty": -1.0}, {"critic_steps": 0}):
+        with pytest.raises(UsageError, match="critic_steps is at least 1"):
+            GAN(Line(), Dense(Line()), Linear(), **bad)
 
 
 def test_spectral_norm_bounds_every_layer(rng):

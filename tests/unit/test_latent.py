@@ -139,6 +139,17 @@ def test_pooled_latents_of_an_image_are_sampled_and_decoded(rng):
     assert torch.allclose(path, reconstruct(family, one, single)["pixels"].expand(3, -1, -1), atol=1e-6)
 
 
+def test_a_prior_of_pooled_latents_reads_the_mean_of_y():
+    """Over the positions that are real; y of the whole is as it was."""
+    space = Image(2, 2)
+    settings = LatentSettings(vae={"pool": True})
+    family = Latent(space, Dense(space), Dense(space, residue_dim=3), Dense(LatentSpace(3)), 3, settings=settings)
+    y = Conditioning(torch.tensor([[[1.0], [2.0], [6.0], [50.0]]]), torch.tensor([[7.0]]))
+    read = family.seen(y, torch.tensor([[True, True, True, False]]))
+    assert read.residue.tolist() == [[[3.0]]]
+    assert read.globals.tolist() == [[7.0]]
+
+
 def seeds(count: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(i) for i in range(count)]
 

@@ -144,6 +144,17 @@ def test_every_pixel_is_moved_and_levels_shrink():
     ]
 
 
+def test_steps_move_every_second_coordinate_of_a_chain_in_turns():
+    """Over positions and fields as a checkerboard; the angles that a chain of three does not have stay."""
+    family = torsion_flow()
+    x = family.space.noise(torch.ones(1, 3, dtype=torch.bool), torch.zeros(1, 3, family.space.normals_per_position))
+    exists = family.exist(x)[0]
+    board = (torch.arange(3)[:, None] + torch.arange(6)) % 2 == 0
+    assert torch.equal(family.moved(0, x)[0], board & exists)
+    assert torch.equal(family.moved(1, x)[0], ~board & exists)
+    assert torch.equal(family.moved(2, x)[0], board & exists)
+
+
 def test_samples_are_chains_and_depend_on_their_stream_alone():
     family = torsion_flow().float()
     drawn = []

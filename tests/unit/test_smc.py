@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from protgen.errors import UsageError
-from protgen.samplers.base import Denoiser
+from protgen.samplers.base import Denoiser, Step
 from protgen.samplers.energy import EnergyGuidance, PosteriorGuidance, untwisted
 from protgen.samplers.projection import Projection
 from protgen.samplers.schedules import Path
@@ -74,6 +74,25 @@ def test_the_weights_make_any_twist_right():
         assert abs(mean - MEAN) < 0.09
         assert abs(float((w * (x - mean).square()).sum().sqrt()) - STD) < 0.07
         assert torch.allclose(energies[:, 0], 2 * (x - 1).square(), atol=1e-4)
+
+
+@pytest.mark.parametrize(("strength", "pull"), [(1.0, 1.0), (0.5, 1.0), (0.0, 1.0), (1.0, 0.0)])
+def test_the_twist_is_the_slope_of_the_energy_at_the_prediction(strength, pull):
+    """-strength alpha / (alpha^2 + sigma^2) d E'(x_hat), d the spread of the fresh noise; none without either."""
+    sampler = SequentialMonteCarlo(steps=10, particles=1, strength=strength, pull=pull)
+    run = task(3, energy=energy)
+    step = Step(0.6, 0.5, Path(), LINE, run)
+    at = State({"x": torch.tensor([[[0.3, 5.0]], [[1.0, 5.0]], [[2.0, 5.0]]])}, run.mask)
+    plain = Standard()
+    (twist,) = sampler.twists(plain, plain, [at], [None], [at], step)
+    if not strength * pull:
+        assert twist == {}
+        return
+    spread = 0.5 * (1 - (0.5 / 0.6) ** sampler.euler.churn) ** 0.5 * run.temperature
+    slope = 4 * (at["x"][:, 0, 0] - 1)
+    wanted = -strength * 0.4 / (0.4**2 + 0.6**2) * spread * slope
+    assert torch.allclose(twist["x"][:, 0, 0], wanted, atol=1e-6)
+    assert twist["x"][:, 0, 1].tolist() == [0.0] * 3
 
 
 def test_the_best_particle_is_an_optimiser_under_its_own_name():

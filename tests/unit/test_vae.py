@@ -11,7 +11,7 @@ from protgen import registry
 from protgen.encoders.base import Encoder
 from protgen.errors import UsageError
 from protgen.families.base import interpolate, reconstruct
-from protgen.families.gaussian import DiagonalGaussian, GaussianStep
+from protgen.families.gaussian import DiagonalGaussian, FramePosterior, GaussianStep
 from protgen.families.vae import VAE, VAESettings
 from protgen.geometry import so3
 from protgen.models.model import build_model, load_model, save_model
@@ -208,6 +208,21 @@ def test_what_a_direct_family_cannot_do_is_refused(rng):
     for keywords in ({"latent_dim": 0}, {"beta": -1.0}, {"importance": 5, "free_bits": 1.0}):
         with pytest.raises(UsageError, match="vae"):
             make("vae", Line(), **keywords)
+
+
+def test_frame_posteriors_begin_near_the_point_and_above_their_minimum():
+    """Each vector of a point without its centre, with a standard deviation 1 + 0.05 times the least."""
+    own = torch.tensor([[[[3.0, 0, 0], [1, 2, 3]], [[-1, 4, 0], [4, 5, 6]], [[9, 9, 9], [9, 9, 9]]]])
+    mask = torch.tensor([[True, True, False]])
+    posterior = FramePosterior(2, scalar_dim=5, vector_dim=4, least=0.2)
+    found = posterior(own, torch.randn(1, 3, 5), torch.randn(1, 3, 4, 3), mask)
+    assert found.mean.tolist() == [[[2, -2, 0, 1, 2, 3], [-2, 2, 0, 4, 5, 6], [0] * 6]]
+    assert torch.allclose(found.log_std.exp(), torch.tensor(0.2 * (1 + math.exp(-3))), rtol=1e-5)
+
+
+def test_one_dimension_is_enough(rng):
+    x = State({"x": torch.randn(3, 1, 2, generator=rng)}, torch.ones(3, 1, dtype=torch.bool))
+    assert make("vae", Line(), latent_dim=1).encode(x, conditioning(torch.zeros(3, 1))).shape == (3, 1, 1)
 
 
 def test_one_latent_for_an_image(rng):
