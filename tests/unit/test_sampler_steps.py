@@ -5,15 +5,19 @@ import math
 import pytest
 import torch
 
+from protgen.errors import ConfigError
 from protgen.families.coupling import affine
 from protgen.families.gaussian import AttentionPool
 from protgen.samplers.base import SamplingTask, Step
 from protgen.samplers.curved import reverse_brownian
+from protgen.samplers.energy import PosteriorGuidance
 from protgen.samplers.euler import Euler
 from protgen.samplers.heun import Heun, add_noise
 from protgen.samplers.schedules import SCHEDULES, Cosine, GeometricBrownian, Linear, Path, VarianceExploding
+from protgen.samplers.sde import SDE
 from protgen.samplers.smc import SequentialMonteCarlo, as_long_as
 from protgen.types import Conditioning, State
+from tests.exact_denoisers import ExactGaussian
 from tests.toy_space import Circle, Line
 
 CIRCLES = Circle()
@@ -40,6 +44,57 @@ def test_a_step_of_exchanged_noise_moves_with_the_prediction_by_its_share():
     torch.testing.assert_close(moved, torch.full((1, 1, 2), euler.share_of_prediction("x", step)))
 
 
+def test_only_steps_that_leave_noise_on_a_line_exchange_some():
+    """1 - (s / t)^churn; none without churn, in the last step, on circles, or on fields that go before others."""
+    line, early, path = Line(), Line(), Path(Linear())
+    early.early = frozenset({"x"})
+    assert Euler(churn=0.8).fresh_fraction("x", step_of(line, path)) == pytest.approx(1 - 0.8**0.8)
+    assert Euler(churn=0.8).fresh_std("x", step_of(line, path)) == pytest.approx(0.4 * (1 - 0.8**0.8) ** 0.5)
+    assert Euler(churn=0.0).fresh_fraction("x", step_of(line, path)) == 0
+    assert Euler(churn=0.8).fresh_fraction("x", step_of(line, path, s=0)) == 0
+    assert Euler(churn=0.8).fresh_fraction("x", step_of(early, path)) == 0
+    for brownian in (None, GeometricBrownian()):
+        assert Euler(churn=0.8).fresh_fraction("angles", step_of(CIRCLES, Path(Linear(), brownian))) == 0
+
+
+@pytest.mark.parametrize("noise", [1.0, 0.5])
+def test_a_step_of_the_sde_is_that_of_its_equation(noise):
+    """On the straight path g^2 = 2 t + 2 t^2 / (1 - t), at t = 0.5 it is 2; of 0.3 at most half of the noise goes."""
+    x, x_pred = torch.full((1, 1, 2), 0.3), torch.full((1, 1, 2), 1.1)
+    normals = torch.randn(1, 2, generator=torch.Generator().manual_seed(0))
+    implied = (x - 0.5 * x_pred) / 0.5
+    for s, full in ((0.49, 2.0), (0.2, 0.25 / 0.3)):
+        width, rate = 0.5 - s, full * noise**2
+        found = SDE(noise=noise).flat_step("x", x, x_pred, step_of(Line(), Path(Linear()), s=s))
+        wanted = x + width * x_pred - width * (1 + rate / (2 * 0.5)) * implied
+        torch.testing.assert_close(found, wanted + (rate * width) ** 0.5 * normals)
+    assert SDE().flat_step("x", x, x_pred, step_of(Line(), Path(Linear()), s=0)) is x_pred
+
+
+def test_the_sde_drifts_along_the_score_of_brownian_motion():
+    """(1 + noise^2) / 2 (a^2 - b^2) / a less is left of the noise, and noise sqrt(a^2 - b^2) is fresh."""
+    brownian = GeometricBrownian(low=0.02, high=0.5)
+    a, b = brownian.at(0.5), brownian.at(0.4)
+    left, fresh = SDE(noise=0.5).brownian(step_of(CIRCLES, Path(Cosine(), brownian)))
+    assert left == pytest.approx(a - 0.625 * (a**2 - b**2) / a)
+    assert fresh == pytest.approx(0.5 * math.sqrt(a**2 - b**2))
+
+
+def test_polyak_steps_are_those_of_each_example():
+    """-E / |g|^2 g, twice; where a position would move farther than the longest, all of it is scaled down."""
+    guide = PosteriorGuidance(ExactGaussian(), Line(), lambda x, mask: x.sum((1, 2)), weight=2.0, longest=1.0)
+    found = State({"x": torch.zeros(3, 1, 2)}, torch.ones(3, 1, dtype=torch.bool))
+    slopes = {"x": torch.tensor([[[3.0, 4.0]], [[0.0, 2.0]], [[0.0, 1.0]]])}
+    moved = guide.moved(found, slopes, torch.tensor([5.0, 1.0, 4.0]))["x"]
+    torch.testing.assert_close(moved, torch.tensor([[[-1.2, -1.6]], [[0.0, -1.0]], [[0.0, -2.0]]]))
+
+
+@pytest.mark.parametrize("bad", [{"sigma_min": 0.0}, {"sigma_min": 2.0, "sigma_max": 1.0}, {"rho": 0.0}])
+def test_an_exploding_variance_has_limits_in_order(bad):
+    with pytest.raises(ConfigError, match="give 0 < min < max and rho > 0"):
+        VarianceExploding(**bad)
+
+
 @pytest.mark.parametrize("at_end", [False, True])
 def test_heun_follows_the_score_of_brownian_motion_at_both_ends(at_end):
     """The velocity score times std, with the std of the time at which it is taken."""
@@ -64,6 +119,13 @@ def test_noise_added_to_a_curved_field_has_the_difference_of_variances():
     normals = torch.randn(1, 2, generator=torch.Generator().manual_seed(0))
     deviation = math.sqrt(brownian.at(0.5) ** 2 - brownian.at(0.4) ** 2)
     torch.testing.assert_close(found[0], deviation * normals)
+
+
+def test_noise_added_to_a_line_makes_the_point_of_the_later_time():
+    """alpha_t / alpha_s x and what is missing of sigma_t: on the straight path from 0.4 to 0.5."""
+    x, normals = torch.full((1, 1, 2), 3.0), torch.randn(1, 2, generator=torch.Generator().manual_seed(0))
+    found = add_noise(State({"x": x}, torch.ones(1, 1, dtype=torch.bool)), step_of(Line(), Path(Linear())))["x"]
+    torch.testing.assert_close(found[0], 0.5 / 0.6 * x[0] + math.sqrt(0.25 - (0.4 * 0.5 / 0.6) ** 2) * normals)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
