@@ -18,6 +18,7 @@ from multiprocessing.context import BaseContext
 
 # Terminals and test runners change these while a process runs, and no library reads them when it is loaded.
 _NOT_READ_AT_IMPORT = frozenset({"COLUMNS", "LINES", "PYTEST_CURRENT_TEST"})
+_SLOWEST = "torch"  # takes most of the time of an import; later pools need it too, where this process has needed it
 
 _lock = threading.Lock()
 _server_environment: dict[str, str] | None = None  # None before there is a server
@@ -30,7 +31,7 @@ def worker_context(module: str) -> BaseContext:
     them. So workers start anew if the environment is no longer what it was when the server started.
 
     Args:
-        module: that the first server imports, with all that it imports; "" or "__main__" for none.
+        module: of what they do. The server of the first workers imports it, with all that it imports.
     """
     return multiprocessing.get_context("forkserver" if _is_served(module) else "spawn")
 
@@ -58,7 +59,8 @@ def _is_served(module: str) -> bool:
     environment = {name: value for name, value in os.environ.items() if name not in _NOT_READ_AT_IMPORT}
     with _lock:
         if _server_environment is None:
-            forkserver.set_forkserver_preload([module] if module not in ("", "__main__") else [])
+            own = [module] if module != "__main__" else []
+            forkserver.set_forkserver_preload([*own, _SLOWEST] if _SLOWEST in sys.modules else own)
         elif environment != _server_environment:
             return False
         try:

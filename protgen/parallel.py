@@ -69,6 +69,17 @@ def run(
     return _run_in_processes(function, items, min(jobs, len(items)))
 
 
+def get_ready(module: str, jobs: int) -> None:
+    """Begin to import the code of workers, while this process imports its own; `run` waits for what is not ready.
+
+    Args:
+        module: that holds the function of their first work.
+        jobs: number of processes; with one there are no workers.
+    """
+    if jobs > 1:
+        worker_context(module)
+
+
 def _apply(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     return [function(item) for item in items]
 
