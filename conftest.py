@@ -1,4 +1,4 @@
-"""Collection in less time: garbage is not looked for while modules are imported, and files without examples stay out."""
+"""Collection in less time: no garbage is looked for while modules are imported, and files without examples stay out."""
 
 import gc
 from pathlib import Path
