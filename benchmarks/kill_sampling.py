@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 
 PLACES = ("before", "structure", "record", "after")
@@ -30,9 +31,9 @@ CONFIG = {
 }
 
 
-# Every run is a process of its own, forked from one that has imported these: imports take longer than the designs.
+# Every run is a process of its own, forked from one that has imported these: imports take longer than the rest.
+IMPORTED = ["protgen.cli.main", "protgen.models.model", "protgen.generation.generate", "mdtraj"]
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["protgen.cli.main", "protgen.models.model", "protgen.generation.generate"])
 
 
 def work(place: str, number: int, arguments: list[str]) -> None:
@@ -81,6 +82,13 @@ def started(arguments: list[str], place: str = "", number: int = 0) -> int | Non
     return process.exitcode
 
 
+def begin_server() -> None:
+    """Start the process that the others are forked from; one that was started for others has not imported these."""
+    forkserver._forkserver._stop()
+    PROCESSES.set_forkserver_preload(IMPORTED)
+    forkserver.ensure_running()
+
+
 def contents(*folders: Path) -> dict[str, bytes]:
     """Name and bytes of every file of a design."""
     return {path.name: path.read_bytes() for folder in folders for path in sorted(folder.glob("design_*"))}
@@ -95,6 +103,7 @@ def kill_and_compare(home: Path, n: int, kills: int, seed: int) -> dict[str, obj
         kills: how many; spread over the shards.
         seed: of their places.
     """
+    begin_server()
     import torch
 
     from protgen.models.model import build_model, save_model

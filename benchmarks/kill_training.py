@@ -13,6 +13,7 @@ import os
 import random
 import signal
 import tempfile
+from multiprocessing import forkserver
 from pathlib import Path
 
 STEPS = 12
@@ -25,9 +26,9 @@ CONFIG = {
 }
 
 
-# Every run is a process of its own, forked from one that has imported these.
+# Every run is a process of its own, forked from one that has imported these: imports take longer than the rest.
+IMPORTED = ["protgen.models.model", "protgen.training.loop", "lightning.pytorch", "sklearn.datasets"]
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["protgen.models.model", "protgen.training.loop"])
 
 
 def work(run: Path, place: str, number: int) -> None:
@@ -73,6 +74,13 @@ def started(run: Path, place: str = "", number: int = 0) -> int | None:
     return process.exitcode
 
 
+def begin_server() -> None:
+    """Start the process that the others are forked from; one that was started for others has not imported these."""
+    forkserver._forkserver._stop()
+    PROCESSES.set_forkserver_preload(IMPORTED)
+    forkserver.ensure_running()
+
+
 def contents(run: Path) -> dict[str, bytes]:
     """What is compared: the last checkpoint's tensors, the curve and the model."""
     last = run / "checkpoints" / f"step_{STEPS:08d}"
@@ -88,6 +96,7 @@ def kill_and_compare(folder: Path, kills: int, seed: int) -> dict[str, int | boo
         kills: how many; each falls within the next few steps.
         seed: of their places.
     """
+    begin_server()
     rng, places = random.Random(seed), []
     assert started(folder / "straight") == 0
     cut = folder / "cut"

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import connection
 from typing import Generic, TypeVar
 
 from protgen.dask_cluster import run_on_cluster
 from protgen.errors import UsageError
+from protgen.fork_server import begin_worker, worker_context
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -42,10 +44,10 @@ def run(
 ) -> Iterator[Outcome[Result]]:
     """Apply a function to every item and yield outcomes as they come, in any order.
 
-    With one job everything runs here and no process is started. With more, processes are spawned, so the
-    function must be importable and items and results picklable. Exceptions of the function itself are
-    raised; a worker that dies costs its own item alone: what was in flight at that moment is tried again
-    one item at a time, and only an item that kills its own process is given up.
+    With one job everything runs here and no process is started. With more, processes start as `fork_server.py` says
+    and none is a copy of this one, so the function must be importable and items and results picklable. Exceptions of
+    the function itself are raised; a worker that dies costs its own item alone: what was in flight at that moment is
+    tried again one item at a time, and only an item that kills its own process is given up.
 
     Args:
         function: a module-level function of one item.
@@ -67,17 +69,37 @@ def run(
     return _run_in_processes(function, items, min(jobs, len(items)))
 
 
+def get_ready(module: str, jobs: int) -> None:
+    """Begin to import the code of workers, while this process imports its own; `run` waits for what is not ready.
+
+    Args:
+        module: that holds the function of their first work.
+        jobs: number of processes; with one there are no workers.
+    """
+    if jobs > 1:
+        worker_context(module)
+
+
 def _apply(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     return [function(item) for item in items]
 
 
-def _pool(jobs: int) -> ProcessPoolExecutor:
-    # spawn, not fork: a parent with threads (torch, a progress bar) cannot be forked safely
-    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+def _pool(jobs: int, function: Callable[[Item], Result]) -> ProcessPoolExecutor:
+    # never a fork of this process: one with threads (torch, a progress bar) cannot be forked safely
+    context = worker_context(_home(function))
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(dict(os.environ),))
 
 
-def _end_with_parent() -> None:
-    """End this worker when its parent is gone: one that was killed cannot tell its workers to stop."""
+def _home(function: Callable[[Item], Result]) -> str:
+    """The module of a function, or of the one that a `partial` wraps."""
+    while isinstance(function, partial):
+        function = function.func
+    return function.__module__
+
+
+def _begin(environment: dict[str, str]) -> None:
+    """Prepare this worker, and end it when its parent is gone: one that was killed cannot tell its workers to stop."""
+    begin_worker(environment)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_wait_for, args=(parent.sentinel,), daemon=True).start()
@@ -95,7 +117,7 @@ def _run_in_processes(
     waiting = deque(range(start, min(start + size, len(items))) for start in range(0, len(items), size))
     while waiting:
         suspects: list[range] = []  # what was in flight when a worker died: one of them is to blame
-        pool = _pool(jobs)
+        pool = _pool(jobs, function)
         try:
             yield from _drain(pool, function, items, waiting, suspects, window=2 * jobs)
         finally:
@@ -141,7 +163,7 @@ def _one_by_one(
     pool: ProcessPoolExecutor | None = None
     try:
         for index in indices:
-            pool = pool or _pool(1)
+            pool = pool or _pool(1, function)
             try:
                 yield Outcome(index, pool.submit(function, items[index]).result())
             except BrokenProcessPool:

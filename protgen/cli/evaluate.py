@@ -11,6 +11,7 @@ from protgen.cli.evaluate_options import ComparedWith, Designability, Likelihood
 from protgen.cli.interruption import Interrupted
 from protgen.cli.option_groups import grouped
 from protgen.cli.options import Asked
+from protgen.parallel import get_ready
 
 if TYPE_CHECKING:
     from protgen.evaluation.native_control import NativeControl
@@ -40,6 +41,7 @@ def evaluate(
 
     Exits with 3 if some files could not be read and 4 if none could; each is named.
     """
+    get_ready("protgen.evaluation.runner", output.jobs)
     from protgen.evaluation.runner import Settings
     from protgen.evaluation.runner import evaluate as run
 

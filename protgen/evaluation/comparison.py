@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from scipy.stats import mannwhitneyu
 
 from protgen.metrics.base import Value, number_of
 from protgen.metrics.intervals import Stratum, difference_interval
@@ -56,6 +55,8 @@ def compare_sets(
         names: the set of each row.
         metrics: columns to compare.
     """
+    from scipy.stats import mannwhitneyu  # takes a second to load, which an evaluation of one set does not need
+
     sets = list(dict.fromkeys(names))
     of_set = np.array(names)
     lengths = np.array([float(row.get("length", np.nan)) for row in rows])

@@ -15,7 +15,8 @@ OTHER = {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2", 
 
 def sampled(out: Path, **environment: str) -> list[dict]:
     """Records of two designs of flow-pairing, of a drawn length, blueprint and pairing."""
-    command = [sys.executable, "-m", "protgen", "sample", "--length", "40-60", "-n", "2", "--steps", "2", "--seed", "3"]
+    command = [sys.executable, "-m", "protgen", "sample", "--length", "40-60", "-n", "2", "--steps", "1", "--seed", "3"]
+    command += ["--no-relax", "--no-pictures"]  # which have no part in what is compared
     done = subprocess.run(
         [*command, "--out", str(out)], env=os.environ | environment, capture_output=True, text=True, check=False
     )

@@ -19,7 +19,7 @@ PRIOR = fit_blueprints(NATIVES)
 
 @pytest.mark.parametrize("length", [3, 12, 40, 77, 128])
 def test_blueprints_have_exactly_the_length(length, rng):
-    for _ in range(20):
+    for _ in range(8):
         codes = PRIOR.draw(length, rng)
         assert len(codes) == length
         assert set(codes) <= set("HEL")

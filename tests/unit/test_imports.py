@@ -1,6 +1,7 @@
 """Modules import each other in one direction: no cycles, counted with imports for types and inside functions too."""
 
 import ast
+from importlib import import_module
 from pathlib import Path
 
 import protgen
@@ -54,3 +55,9 @@ def test_no_modules_import_each_other():
     assert len(found) > 200
     graph = {name: imports_of(ast.parse(path.read_text(encoding="utf-8")), set(found)) for name, path in found.items()}
     assert cycles(graph) == []
+
+
+def test_every_module_can_be_imported():
+    """Also those that no test and no example imports."""
+    for name in modules():
+        import_module(name)

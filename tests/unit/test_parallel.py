@@ -53,7 +53,7 @@ def test_a_worker_that_dies_between_two_looks_loses_nothing(monkeypatch):
         def shutdown(self, **how):
             """Nothing to end."""
 
-    monkeypatch.setattr(parallel, "_pool", lambda jobs: real(jobs) if made else made.append(Broken()) or made[0])
+    monkeypatch.setattr(parallel, "_pool", lambda *given: real(*given) if made else made.append(Broken()) or made[0])
     found = {o.index: o.result for o in run(square, [1, 2, 4, 5, 6, 8], jobs=2)}
     assert found == {0: 1, 1: 4, 2: 16, 3: 25, 4: 36, 5: 64}
 
@@ -79,14 +79,14 @@ def test_exceptions_are_raised():
 
 
 def wait_long(folder: str) -> None:
-    """Leave the number of this process, and work for a minute."""
-    Path(folder, str(os.getpid())).touch()
+    """Leave the numbers of this process and of the one that started it, and work for a minute."""
+    Path(folder, f"{os.getpid()} {os.getppid()}").touch()
     time.sleep(60)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_workers_end_with_a_killed_parent(tmp_path):
-    """`kill -9` of the parent: both workers are gone within seconds, in the middle of their work."""
+    """`kill -9` of the parent: both workers and their server are gone within seconds, in the middle of their work."""
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from protgen.parallel import run\nfrom test_parallel import wait_long\n"
@@ -100,8 +100,10 @@ def test_workers_end_with_a_killed_parent(tmp_path):
     deadline = time.monotonic() + 60
     while len(list((tmp_path / "found").iterdir())) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
-    workers = [int(path.name) for path in (tmp_path / "found").iterdir()]
-    assert len(workers) == 2
+    started = [path.name.split() for path in (tmp_path / "found").iterdir()]
+    assert len(started) == 2
+    workers = {int(pid) for pair in started for pid in pair} - {parent.pid}
+    assert len(workers) == (3 if sys.platform == "linux" else 2)
     parent.kill()
     parent.wait()
     deadline = time.monotonic() + 20

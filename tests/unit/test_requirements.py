@@ -15,20 +15,20 @@ PLAIN = """
 import sys
 for name in ("hydra", "omegaconf", "lightning", "lightning_fabric", "pytorch_lightning", "tensorboard", "torchmetrics"):
     sys.modules[name] = None
-from protgen.cli.main import main
-sys.argv = ["protgen", *sys.argv[1:]]
-main()
+from protgen.cli.main import run
+sys.exit(next((code for command in sys.argv[1:] if (code := run(command.split("|")))), 0))
 """
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-c", PLAIN, *arguments]
+def run(*commands: tuple[str, ...]) -> subprocess.CompletedProcess:
+    """Commands one after another in a process of their own, up to the first that fails."""
+    command = [sys.executable, "-c", PLAIN, *("|".join(each) for each in commands)]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=None)
 
 
 def test_training_without_the_extra_says_what_to_install():
     """One line and exit code 2, before anything is loaded."""
-    done = run("train", "experiment=flow_small", "data.store=none")
+    done = run(("train", "experiment=flow_small", "data.store=none"))
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
     assert "hydra, lightning, tensorboard" in line
@@ -38,9 +38,8 @@ def test_training_without_the_extra_says_what_to_install():
 def test_sampling_and_evaluating_do_without_it(tmp_path):
     """A design from the default model, and its evaluation with report."""
     designs, results = tmp_path / "designs", tmp_path / "results"
-    done = run("sample", "--length", "40", "-n", "1", "--steps", "2", "--out", str(designs), "--device", "cpu")
-    assert done.returncode == 0, done.stderr
-    done = run("evaluate", str(designs), "--out", str(results))
+    sample = ("sample", "--length", "40", "-n", "1", "--steps", "2", "--out", str(designs), "--device", "cpu")
+    done = run(sample, ("evaluate", str(designs), "--out", str(results)))
     assert done.returncode == 0, done.stderr
     assert (results / "report.html").is_file()
 

@@ -17,6 +17,7 @@ from protgen.types import State
 from tests.exact_denoisers import LINE, task
 
 MEAN, STD = 0.8, 0.2**0.5
+STEPS = 60
 COUNT = 900  # standard error of the mean 0.015, of the standard deviation 0.011
 
 
@@ -48,7 +49,7 @@ def test_the_law_is_the_tilted_one(particles, guided):
     The other axis knows nothing of the energy, and stays N(0, 1).
     """
     denoiser = EnergyGuidance(Standard(), LINE, energy, scale=0.2) if guided else None
-    x = drawn(denoiser, COUNT if particles == 4 else 400, particles=particles)
+    x = drawn(denoiser, COUNT if particles == 4 else 400, particles=particles, steps=STEPS)
     slack = 0.05 if particles == 4 else 0.065
     assert abs(float(x[:, 0].mean()) - MEAN) < slack
     assert abs(float(x[:, 0].std()) - STD) < slack
@@ -59,7 +60,7 @@ def test_the_law_is_the_tilted_one(particles, guided):
 @pytest.mark.slow
 def test_the_sampler_s_own_steps_reach_it_with_more_particles():
     """Without a twist: 16 particles within 0.065."""
-    x = drawn(count=400, particles=16, pull=0.0)[:, 0]
+    x = drawn(count=400, particles=16, pull=0.0, steps=STEPS)[:, 0]
     assert abs(float(x.mean()) - MEAN) < 0.065
     assert abs(float(x.std()) - STD) < 0.065
 
