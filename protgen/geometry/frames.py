@@ -40,6 +40,16 @@ def local_backbone(like: Tensor) -> Float[Tensor, "3 3"]:
     return torch.tensor([n, (0.0, 0.0, 0.0), (ideal.CA_C, 0.0, 0.0)], dtype=like.dtype, device=like.device)
 
 
+def local_next_nitrogen(like: Tensor) -> Float[Tensor, "3"]:
+    """N of a next residue at psi = 140 degrees in the residue frame, Å, on the device and in the dtype of `like`."""
+    # N is at the +y side, so the next N sits at the angle psi from it around x.
+    psi = math.radians(140.0)
+    bend = math.pi - ideal.CA_C_N
+    across = ideal.C_N * math.sin(bend)
+    place = (ideal.CA_C + ideal.C_N * math.cos(bend), across * math.cos(psi), across * math.sin(psi))
+    return torch.tensor(place, dtype=like.dtype, device=like.device)
+
+
 def backbone_from_frames(
     rots: Float[Tensor, "*b l 3 3"],
     trans: Float[Tensor, "*b l 3"],
@@ -61,19 +71,7 @@ def backbone_from_frames(
     if follows is None:
         follows = torch.cat([torch.ones_like(trans[..., 1:, 0], dtype=torch.bool), ends], dim=-1)
     n_next = torch.cat([n[..., 1:, :], n[..., -1:, :]], dim=-2)
-    # psi = 140 deg in the frame: N is at the +y side, so the next N sits at the angle psi from it around x.
-    psi = math.radians(140.0)
-    bend = math.pi - ideal.CA_C_N
-    virtual_local = torch.tensor(
-        [
-            ideal.CA_C + ideal.C_N * math.cos(bend),
-            ideal.C_N * math.sin(bend) * math.cos(psi),
-            ideal.C_N * math.sin(bend) * math.sin(psi),
-        ],
-        dtype=trans.dtype,
-        device=trans.device,
-    )
-    n_virtual = torch.einsum("...ij,j->...i", rots, virtual_local) + trans
+    n_virtual = torch.einsum("...ij,j->...i", rots, local_next_nitrogen(trans)) + trans
     n_next = torch.where(follows[..., None], n_next, n_virtual)
     o = place_carbonyl_oxygen(ca, c, n_next)
     return torch.stack([n, ca, c, o], dim=-2)
