@@ -4,7 +4,6 @@ The chain rule written out takes a tenth of the time of automatic differentiatio
 arrays are as small as one chain. Units: Å.
 """
 
-import functools
 import math
 from dataclasses import dataclass
 
@@ -13,14 +12,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from protgen.geometry import constants as ideal
-from protgen.geometry.frames import local_backbone, local_next_nitrogen
+from protgen.geometry.frames import constants, cross_matrices, local_backbone, local_next_nitrogen
 
-# Row k, reshaped to a matrix, takes v to e_k x v.
-GENERATORS = (
-    (0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 1.0, 0.0),
-    (0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0),
-    (0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0),
-)
 ACROSS, ALONG = ideal.C_O * math.sin(ideal.CA_C_O), ideal.C_O * math.cos(ideal.CA_C_O)  # Å, O from C
 
 
@@ -114,14 +107,14 @@ class Turns:
 
     def __init__(self, half: Float[Tensor, "n 3"]) -> None:
         self.half = half
-        self.generators, self.one = constants(half.dtype, half.device)
-        self.cross = (half @ self.generators).view(-1, 3, 3)
+        self.constants = constants(half.dtype, half.device)
+        self.cross = cross_matrices(half)
         self.bent = torch.baddbmm(self.cross, self.cross, self.cross)
         self.factor = torch.linalg.vecdot(half, half).add_(1).reciprocal_().mul_(2)[:, None]
 
     def matrices(self) -> Float[Tensor, "n 3 3"]:
         """The rotations."""
-        return torch.addcmul(self.one, self.factor[..., None], self.bent)
+        return torch.addcmul(self.constants.one, self.factor[..., None], self.bent)
 
     def slope(self, slope: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n 3"]:
         """Derivatives by h.
@@ -133,11 +126,5 @@ class Turns:
         """
         value = torch.linalg.vecdot(slope.flatten(1), self.bent.flatten(1))[:, None]
         by_cross = torch.baddbmm(torch.baddbmm(slope, slope, self.cross, alpha=-1), self.cross, slope, alpha=-1)
-        result = (by_cross.flatten(1) @ self.generators.T).mul_(self.factor)
+        result = (by_cross.flatten(1) @ self.constants.generators.T).mul_(self.factor)
         return result.addcmul_(value * self.factor.square(), self.half, value=-1)
-
-
-@functools.cache
-def constants(dtype: torch.dtype, device: torch.device) -> tuple[Float[Tensor, "3 9"], Float[Tensor, "3 3"]]:
-    """The generators of rotations, and the identity."""
-    return torch.tensor(GENERATORS, dtype=dtype, device=device), torch.eye(3, dtype=dtype, device=device)
