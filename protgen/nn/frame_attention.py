@@ -7,6 +7,7 @@ under autocast only the matrix products run in bfloat16.
 
 import functools
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -96,7 +97,7 @@ class PairFeatures(nn.Module):
             if number == 0:
                 hidden = read(seen)
             else:
-                hidden.view(-1, hidden.shape[-1]).addmm_(seen.flatten(0, 2), read.weight.T)
+                hidden.view(-1, hidden.shape[-1]).addmm_(seen.flatten(0, 2), cast(nn.Linear, read).weight.T)
         offset, left = self.offset(pairs.offsets()).to(scalars.dtype), self.left(scalars)[:, :, None]
         hidden = added(added(hidden, offset), left)
         hidden += pairs.seen(self.right(scalars))
