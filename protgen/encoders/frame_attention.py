@@ -59,10 +59,10 @@ class Block(nn.Module):
         """Updated scalars and frames; `pair` is pair features and this block's attention bias."""
         rots, trans = frames
         scale_a, shift_a, scale_t, shift_t = self.modulation(globals)[:, None].chunk(4, dim=-1)
-        x = self.norm_attention(scalars) * (1 + scale_a) + shift_a
+        x = torch.addcmul(shift_a, self.norm_attention(scalars), 1 + scale_a)
         scalars = scalars + self.attention(x, *pair, rots, trans, mask, pairs)
         scalars = scalars + self.joints(rots, trans, mask)
-        x = self.norm_transition(scalars) * (1 + scale_t) + shift_t
+        x = torch.addcmul(shift_t, self.norm_transition(scalars), 1 + scale_t)
         scalars = scalars + self.transition(x)
         return scalars, self.update(self.norm_update(scalars), rots, trans, step)
 

@@ -13,7 +13,7 @@ from protgen.families.base import IterativeFamily
 from protgen.generation.backbones import require_backbones
 from protgen.generation.choice import model_for
 from protgen.generation.conflicts import cautions, check_conditions, length_warnings
-from protgen.generation.design import ResolvedSettings, Settings, resolved
+from protgen.generation.design import ResolvedSettings, Settings, is_number, resolved
 from protgen.generation.folds import fold_notes, leaves_length_open, with_length
 from protgen.generation.planner import (
     Assignment,
@@ -140,6 +140,7 @@ def check_settings(settings: ResolvedSettings) -> None:
     """Raise UsageError if a setting is out of range."""
     if settings.temperature < 0:
         raise UsageError(f"temperature {settings.temperature}: cannot be negative; 1 is the learned distribution")
+    check_interval(settings.guidance_interval)
     if settings.batch_size < 1:
         raise UsageError(f"batch size {settings.batch_size}: must be at least 1")
     if settings.blueprint not in ("auto", "free"):
@@ -153,6 +154,15 @@ def check_settings(settings: ResolvedSettings) -> None:
         )
     build_sampler(settings)
     pick_device(settings.device)
+
+
+def check_interval(interval: object) -> None:
+    """Raise UsageError if these are no two times."""
+    pair = (
+        interval if isinstance(interval, tuple | list) and len(interval) == 2 and all(map(is_number, interval)) else ()
+    )
+    if not pair or not 0 <= pair[0] <= pair[1] <= 1:
+        raise UsageError(f"guidance interval {interval!r}: give two times from 0 to 1, the lower first: (0.25, 1)")
 
 
 def check_autoguidance(model: Model, weight: float) -> None:

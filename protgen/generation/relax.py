@@ -9,91 +9,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from protgen.generation.springs import Springs
 from protgen.geometry import constants as ideal
-from protgen.geometry import frames, so3
 from protgen.geometry.adam import Adam
+from protgen.geometry.rigid_residues import RigidResidues, Turns
 from protgen.samplers.energy import Energy
 from protgen.spaces.backbone import Backbone
 from protgen.types import State
 
-# Distances (Å) below which two atoms are pushed apart. They lie between the 2.0 Å that counts as a clash and the
-# closest contacts of natives (2.7 Å; 2.8 Å in hydrogen bonds), so that packing and hydrogen bonds stay as they came.
-CONTACT, HYDROGEN_BOND, CA_CONTACT = 2.4, 2.3, 3.5
-REACH = 5.0  # Å; pairs farther apart at the start cannot come to overlap, as residues move by tenths of an Å
-JOINT_WEIGHT, OVERLAP_WEIGHT = 100.0, 30.0
 # The pull to where the residues were, per Å^2 and rad^2: holds phi and psi, which joints alone would bend.
 MOVE_WEIGHT, TURN_WEIGHT = 3.0, 10.0
-
-
 HELD = 30.0  # times that pull, for residues of a motif: its surroundings move instead
 # Of what an energy that was asked for rises by; where it is far from met it is also steep, and would outweigh joints.
 KEPT_WEIGHT = 100.0
 # What little of such a rise is left at the end is taken back by steps that halve a radius' error, none longer than a
 # joint can bear (a bond of 1.33 Å varies by 0.02 Å in natives).
 LAST_STEPS, LAST_LONGEST = 12, 0.005
-
-
-def energy(
-    state: State, atoms: Float[Tensor, "b l 4 3"], start: State, pairs: "NearPairs", pull: Float[Tensor, "b l"]
-) -> Float[Tensor, ""]:
-    """Penalty summed over designs: joints, overlaps, and the pull to where the residues were; no unit."""
-    mask = state.mask
-    joined = mask[:, 1:] & mask[:, :-1]
-    total = JOINT_WEIGHT * joint_energy(atoms, joined).sum() + OVERLAP_WEIGHT * overlap_energy(atoms, pairs)
-    moved = (state["trans"] - start["trans"]).square().sum(-1)
-    rotated = so3.chordal_squared(state["rots"], start["rots"])
-    return total + ((MOVE_WEIGHT * moved + TURN_WEIGHT * rotated) * pull * mask).sum()
-
-
-@dataclass(frozen=True)
-class NearPairs:
-    """Pairs of atoms that may overlap, over the whole batch.
-
-    Attributes:
-        first, second: indices into the flattened (b * 4 l) atoms.
-        least: Å, least distance of each pair.
-    """
-
-    first: Int[Tensor, " p"]
-    second: Int[Tensor, " p"]
-    least: Float[Tensor, " p"]
-
-
-def near_pairs(
-    atoms: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"], rings: Bool[Tensor, " b"] | None = None
-) -> NearPairs:
-    """Pairs within reach of residues at least two apart along the chain, and along the closed chain of a ring."""
-    length = mask.shape[1]
-    flat = atoms.flatten(1, 2)
-    residue = torch.arange(length, device=mask.device).repeat_interleave(4)
-    real = mask.repeat_interleave(4, dim=1)
-    apart = ((residue[None] - residue[:, None]) >= 2)[None] & real[:, :, None] & real[:, None]
-    if rings is not None:
-        ends = (residue[None, None] == 0) & (residue[None, :, None] == mask.sum(-1)[:, None, None] - 1)
-        apart = apart & ~(rings[:, None, None] & (ends | ends.transpose(1, 2)))
-    near = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist") < REACH
-    design, first, second = (near & apart).nonzero(as_tuple=True)
-    least = torch.full((4, 4), CONTACT, device=mask.device)
-    least[0, 3] = least[3, 0] = HYDROGEN_BOND
-    least[1, 1] = CA_CONTACT
-    offset = design * 4 * length
-    return NearPairs(first + offset, second + offset, least[first % 4, second % 4])
-
-
-def joint_energy(atoms: Float[Tensor, "b l 4 3"], joined: Bool[Tensor, "b k"]) -> Float[Tensor, " b"]:
-    """Squared deviations of the distances that fix bond, angles and planarity of each peptide, Å^2."""
-    return (_joint_squares(atoms[:, :-1], atoms[:, 1:]) * joined).sum(-1)
-
-
-def closing_energy(
-    atoms: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"], rings: Bool[Tensor, " b"]
-) -> Float[Tensor, ""]:
-    """The same of the joints between the last residue and the first, over the designs that are rings, Å^2."""
-    last = atoms[torch.arange(len(atoms), device=atoms.device), mask.sum(-1) - 1]
-    return (_joint_squares(last[:, None], atoms[:, :1])[:, 0] * rings).sum()
 
 
 def with_closing_oxygen(
@@ -115,29 +49,7 @@ def with_closing_oxygen(
     return torch.where(at & oxygen, placed[:, None, None], atoms)
 
 
-def _joint_squares(here: Float[Tensor, "b k 4 3"], there: Float[Tensor, "b k 4 3"]) -> Float[Tensor, "b k"]:
-    c_n = distance(here[:, :, 2], there[:, :, 0]) - ideal.C_N
-    ca_n = distance(here[:, :, 1], there[:, :, 0]) - ideal.CA_N_NEXT
-    c_ca = distance(here[:, :, 2], there[:, :, 1]) - ideal.C_CA_NEXT
-    ca_ca = distance(here[:, :, 1], there[:, :, 1])
-    # CA-CA is 3.80 Å across a trans and 2.96 Å across a cis bond. Only what is cis already stays so: a design has no
-    # proline yet, and a bond near trans must not be pulled below the 3.05 Å at which a chain counts as broken.
-    flat = ca_ca - torch.where(ca_ca < 3.05, ideal.CA_CA_CIS, ideal.CA_CA)
-    return 4 * c_n.square() + ca_n.square() + c_ca.square() + flat.square()
-
-
-def overlap_energy(atoms: Float[Tensor, "b l 4 3"], pairs: NearPairs) -> Float[Tensor, ""]:
-    """Squared overlaps summed over pairs, Å^2."""
-    flat = atoms.flatten(0, 2)
-    separation = distance(flat[pairs.first], flat[pairs.second])
-    return (pairs.least - separation).clamp(min=0).square().sum()
-
-
-def distance(a: Tensor, b: Tensor) -> Tensor:
-    """Distance over the last axis with a finite gradient at 0."""
-    return ((a - b).square().sum(-1) + 1e-8).sqrt()
-
-
+@torch.no_grad()
 def relax_frames(
     space: Backbone,
     state: State,
@@ -148,7 +60,7 @@ def relax_frames(
     rings: Bool[Tensor, " b"] | None = None,
     tied: Callable[[State], State] | None = None,
 ) -> State:
-    """Relax peptide joints and overlaps.
+    """Relax peptide joints and overlaps. The slope is in closed form, but for `kept`, rings and copies.
 
     Args:
         space: the backbone space, which places O.
@@ -164,36 +76,152 @@ def relax_frames(
     Returns:
         The relaxed frames, rotations exact.
     """
-    with torch.enable_grad():
-        b, length = state.mask.shape
-        atoms = with_closing_oxygen(space.observe(state), state.mask, rings)
-        pairs = near_pairs(atoms, state.mask, rings)
-        before = torch.zeros(b) if kept is None else kept(atoms, state.mask).detach()
-        pull = torch.ones(b, length, device=state.mask.device)
-        pull = pull if held is None else torch.where(held, HELD * pull, pull)
-        move = torch.zeros(b, length, 6, device=state.mask.device, requires_grad=True)
-        # eps of the size of a gradient worth following: with the usual 1e-8, residues that are fine would move by
-        # the sign of rounding errors.
-        adam = Adam(move, betas=(0.9, 0.95), epsilon=1.0)
-        for step in range(steps):
-            moved = displace(state, move) if tied is None else tied(displace(state, move))
-            atoms = with_closing_oxygen(space.observe(moved), state.mask, rings)
-            total = energy(moved, atoms, state, pairs, pull)
-            if rings is not None:
-                total = total + JOINT_WEIGHT * closing_energy(atoms, state.mask, rings)
-            if kept is not None:
-                risen = (kept(atoms, state.mask) - before).clamp(min=0)
-                total = total + (KEPT_WEIGHT * risen / (1 + before)).sum()
-            (slope,) = torch.autograd.grad(total, move)
-            if kept is not None:
-                slope.nan_to_num_(0.0, 0.0, 0.0)  # a user's function may have no slope somewhere
-            adam.step(slope, rate * (1 - step / steps))
-        moved = displace(state, move.detach())
-        relaxed = space.project(moved if tied is None else tied(moved))
-        return relaxed if kept is None else taken_back(space, relaxed, kept, before)
+    mask = state.mask
+    atoms = with_closing_oxygen(space.observe(state), mask, rings)
+    request = None if kept is None else Request(kept, kept(atoms, mask).detach())
+    pull = mask if held is None else torch.where(held, HELD, 1.0) * mask
+    penalty = Penalty(state, pull, rings, request, tied)
+    move = torch.zeros(*mask.shape, 6, device=mask.device, dtype=state["trans"].dtype)
+    # eps of the size of a gradient worth following: with the usual 1e-8, residues that are fine would move by
+    # the sign of rounding errors.
+    adam = Adam(move, betas=(0.9, 0.95), epsilon=1.0)
+    for step in range(steps):
+        adam.step(penalty.slope(move), rate * (1 - step / steps))
+    moved = displace(state, move)
+    relaxed = space.project(moved if tied is None else tied(moved))
+    return relaxed if request is None else taken_back(space, relaxed, request)
 
 
-def taken_back(space: Backbone, state: State, kept: Energy, before: Float[Tensor, " b"]) -> State:
+@dataclass(frozen=True)
+class Request:
+    """An energy that the relaxation is not to raise.
+
+    Attributes:
+        energy: of atoms.
+        before: its values before the relaxation.
+    """
+
+    energy: Energy
+    before: Float[Tensor, " b"]
+
+    def slope(self, atoms: Float[Tensor, "b l 4 3"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l 4 3"]:
+        """Derivatives of what it rose by; 0 where a user's function has no slope.
+
+        Args:
+            atoms: N, CA, C, O, Å.
+            mask: which residues are real.
+        """
+        with torch.enable_grad():
+            atoms = atoms.detach().requires_grad_()
+            risen = (self.energy(atoms, mask) - self.before).clamp(min=0)
+            total = (KEPT_WEIGHT * risen / (1 + self.before)).sum()
+            return torch.autograd.grad(total, atoms)[0].nan_to_num_(0.0, 0.0, 0.0)
+
+
+Slopes = tuple[Float[Tensor, "n 3 3"], Float[Tensor, "n 3"]]
+
+
+class Penalty:
+    """Joints, overlaps, what was asked for, and the pull to where the residues were, as a function of their moves.
+
+    Inside, the residues of all designs of a batch are n = b l rows.
+
+    Args:
+        start: frames before.
+        pull: weight of the pull of each residue.
+        rings: chains whose last residue is bonded to the first.
+        request: what is not to rise.
+        tied: makes copies of a chain.
+    """
+
+    def __init__(
+        self,
+        start: State,
+        pull: Float[Tensor, "b l"],
+        rings: Bool[Tensor, " b"] | None = None,
+        request: Request | None = None,
+        tied: Callable[[State], State] | None = None,
+    ) -> None:
+        mask = start.mask
+        self.mask, self.rings, self.request, self.tied = mask, rings, request, tied
+        self.rots, self.trans = start["rots"].flatten(0, 1), start["trans"].flatten(0, 1)
+        self.back = self.rots.transpose(1, 2)
+        weight = pull.flatten()[:, None].to(self.trans)
+        self.move_pull, self.turn_pull = 2 * MOVE_WEIGHT * weight, TURN_WEIGHT * weight[..., None]
+        follows = torch.cat([mask[:, 1:], torch.zeros_like(mask[:, :1])], dim=1)
+        self.residues = RigidResidues(follows.flatten(), self.trans)
+        self.springs = Springs(mask, rings, self.trans)
+
+    def slope(self, move: Float[Tensor, "b l 6"]) -> Float[Tensor, "b l 6"]:
+        """Derivatives by the moves.
+
+        Args:
+            move: as of `displace`.
+        """
+        step, half = halves(move)
+        turns = Turns(half)
+        moved = torch.bmm(self.rots, turns.matrices()), self.trans + step
+        of_rots, of_trans = self.of_frames(*moved) if self.tied is None else self.of_tied(*moved, self.tied)
+        of_half = turns.slope(torch.bmm(self.back, of_rots))
+        return torch.cat([of_trans, of_half / 4], dim=-1).view_as(move)
+
+    def of_frames(self, rots: Float[Tensor, "n 3 3"], trans: Float[Tensor, "n 3"]) -> Slopes:
+        """Derivatives by the entries of rotations and by positions.
+
+        Args:
+            rots: rotations of residues.
+            trans: CA positions, Å.
+        """
+        placed = self.residues.place(rots, trans)
+        of_rots, of_trans = self.residues.slopes(placed, self.of_atoms(placed.atoms))
+        of_rots.addcmul_(self.turn_pull, rots - self.rots)
+        of_trans.addcmul_(self.move_pull, trans - self.trans)
+        return of_rots, of_trans
+
+    def of_tied(
+        self, rots: Float[Tensor, "n 3 3"], trans: Float[Tensor, "n 3"], tied: Callable[[State], State]
+    ) -> Slopes:
+        """The same by the frames that copies are made of.
+
+        Args:
+            rots: rotations of residues.
+            trans: CA positions, Å.
+            tied: makes copies of a chain.
+        """
+        with torch.enable_grad():
+            leaves = [x.detach().requires_grad_() for x in (rots, trans)]
+            fields = {name: x.unflatten(0, self.mask.shape) for name, x in zip(("rots", "trans"), leaves, strict=True)}
+            copies = tied(State(fields, self.mask))
+            made = [copies[name].flatten(0, 1) for name in ("rots", "trans")]
+        of_rots, of_trans = torch.autograd.grad(made, leaves, self.of_frames(*(x.detach() for x in made)))
+        return of_rots, of_trans
+
+    def of_atoms(self, atoms: Float[Tensor, "n 4 3"]) -> Float[Tensor, "n 4 3"]:
+        """Derivatives by the atoms that the frames give.
+
+        Args:
+            atoms: N, CA, C, O, Å, of open chains.
+        """
+        if self.rings is None:
+            return self.of_closed(atoms)
+        with torch.enable_grad():
+            leaf = atoms.detach().requires_grad_()
+            closed = with_closing_oxygen(leaf.unflatten(0, self.mask.shape), self.mask, self.rings).flatten(0, 1)
+        return torch.autograd.grad(closed, leaf, self.of_closed(closed.detach()))[0]
+
+    def of_closed(self, atoms: Float[Tensor, "n 4 3"]) -> Float[Tensor, "n 4 3"]:
+        """Derivatives by the atoms of chains, closed or not.
+
+        Args:
+            atoms: N, CA, C, O, Å.
+        """
+        slope = self.springs.slope(atoms)
+        if self.request is None:
+            return slope
+        return slope + self.request.slope(atoms.unflatten(0, self.mask.shape), self.mask).flatten(0, 1)
+
+
+def taken_back(space: Backbone, state: State, request: Request) -> State:
     """Residues shifted by thousandths of an Å, so that energies are what they were, to rounding.
 
     Polyak's step (1969) to the energy before: rise / |g|^2 g, g the gradient at the positions.
@@ -201,16 +229,16 @@ def taken_back(space: Backbone, state: State, kept: Energy, before: Float[Tensor
     Args:
         space: the backbone space.
         state: relaxed frames.
-        kept: the energy.
-        before: (b,) its values before the relaxation.
+        request: the energy.
     """
     for _ in range(LAST_STEPS):
         trans = state["trans"].detach().requires_grad_()
-        now = kept(space.observe(state.with_fields(trans=trans)), state.mask)
-        risen = (now.detach() - before).nan_to_num(0.0, 0.0, 0.0).clamp(min=0)
+        with torch.enable_grad():
+            now = request.energy(space.observe(state.with_fields(trans=trans)), state.mask)
+        risen = (now.detach() - request.before).nan_to_num(0.0, 0.0, 0.0).clamp(min=0)
         if not now.requires_grad or not bool((risen > 0).any()):
             break
-        (slope,) = torch.autograd.grad(now.sum(), trans)
+        (slope,) = torch.autograd.grad(now, trans, torch.ones_like(now))
         slope = torch.where(slope.isfinite() & state.mask[..., None], slope, torch.zeros_like(slope))
         step = -(risen / slope.square().sum((1, 2)).clamp(min=1e-12))[:, None, None] * slope
         longest = step.norm(dim=-1).amax(1)[:, None, None]
@@ -220,8 +248,15 @@ def taken_back(space: Backbone, state: State, kept: Energy, before: Float[Tensor
 
 def displace(state: State, move: Float[Tensor, "b l 6"]) -> State:
     """Frames moved by a step in Å and a turn (half-tangent of a quaternion, quartered to suit the same step size)."""
-    rots = state["rots"] @ frames.rotation_from_small_quaternion(move[..., 3:] / 4)
-    return state.with_fields(trans=state["trans"] + move[..., :3], rots=rots)
+    step, half = halves(move)
+    rots = state["rots"] @ Turns(half).matrices().view_as(state["rots"])
+    return state.with_fields(trans=state["trans"] + step.view_as(state["trans"]), rots=rots)
+
+
+def halves(move: Float[Tensor, "b l 6"]) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 3"]]:
+    """Steps in Å and half-tangents of a move, a row for each residue."""
+    step, turn = move.view(-1, 6).split(3, dim=-1)
+    return step, turn / 4
 
 
 clean_up = relax_frames  # the old name, for one release

@@ -33,7 +33,6 @@ from protgen.spaces.capabilities import require
 from protgen.structure.protein import Protein
 from protgen.types import CHAIN_GAP, Batch, Conditioning, State
 
-GUIDE_UNTIL = 0.25  # time below which guidance rests: by then secondary structure stands, and joints are being set
 CHAIN_NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 Report = Callable[[int, State, State], None]
@@ -268,7 +267,7 @@ def conditioning_of(run: Run, plans: Sequence[Plan], mask: Bool[Tensor, "b l"]) 
     for names, weight, instead in plans[0].guidance:
         free = [[*(c for c in own if names and c.learned_name not in names), *instead] for own in known]
         parts.append((run.conditions.from_requests(free, mask), weight))
-    return cond, Guidance(*parts[0], GUIDE_UNTIL, parts[1:]) if parts else None
+    return cond, Guidance(*parts[0], run.settings.guidance_interval, parts[1:]) if parts else None
 
 
 def starting_point(space: Space, plans: Sequence[Plan], mask: Tensor) -> tuple[State | None, float]:

@@ -4,7 +4,9 @@ Convention (Jumper et al. 2021, supplement algorithm 21): origin at CA, x axis a
 Rotations are (..., 3, 3) matrices whose columns are the axes, so `x_global = rots @ x_local + trans`. Units: Å.
 """
 
+import functools
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
@@ -40,6 +42,16 @@ def local_backbone(like: Tensor) -> Float[Tensor, "3 3"]:
     return torch.tensor([n, (0.0, 0.0, 0.0), (ideal.CA_C, 0.0, 0.0)], dtype=like.dtype, device=like.device)
 
 
+def local_next_nitrogen(like: Tensor) -> Float[Tensor, "3"]:
+    """N of a next residue at psi = 140 degrees in the residue frame, Å, on the device and in the dtype of `like`."""
+    # N is at the +y side, so the next N sits at the angle psi from it around x.
+    psi = math.radians(140.0)
+    bend = math.pi - ideal.CA_C_N
+    across = ideal.C_N * math.sin(bend)
+    place = (ideal.CA_C + ideal.C_N * math.cos(bend), across * math.cos(psi), across * math.sin(psi))
+    return torch.tensor(place, dtype=like.dtype, device=like.device)
+
+
 def backbone_from_frames(
     rots: Float[Tensor, "*b l 3 3"],
     trans: Float[Tensor, "*b l 3"],
@@ -61,19 +73,7 @@ def backbone_from_frames(
     if follows is None:
         follows = torch.cat([torch.ones_like(trans[..., 1:, 0], dtype=torch.bool), ends], dim=-1)
     n_next = torch.cat([n[..., 1:, :], n[..., -1:, :]], dim=-2)
-    # psi = 140 deg in the frame: N is at the +y side, so the next N sits at the angle psi from it around x.
-    psi = math.radians(140.0)
-    bend = math.pi - ideal.CA_C_N
-    virtual_local = torch.tensor(
-        [
-            ideal.CA_C + ideal.C_N * math.cos(bend),
-            ideal.C_N * math.sin(bend) * math.cos(psi),
-            ideal.C_N * math.sin(bend) * math.sin(psi),
-        ],
-        dtype=trans.dtype,
-        device=trans.device,
-    )
-    n_virtual = torch.einsum("...ij,j->...i", rots, virtual_local) + trans
+    n_virtual = torch.einsum("...ij,j->...i", rots, local_next_nitrogen(trans)) + trans
     n_next = torch.where(follows[..., None], n_next, n_virtual)
     o = place_carbonyl_oxygen(ca, c, n_next)
     return torch.stack([n, ca, c, o], dim=-2)
@@ -96,12 +96,46 @@ def virtual_cb(n: Float[Tensor, "*n 3"], ca: Float[Tensor, "*n 3"], c: Float[Ten
 
 
 def rotation_from_small_quaternion(bcd: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3 3"]:
-    """Rotation of the normalised quaternion (1, b, c, d): smooth, the identity at 0 (Jumper et al. 2021, alg. 23)."""
-    norm = (1 + bcd.square().sum(-1, keepdim=True)).rsqrt()
-    w, (x, y, z) = norm[..., 0], (bcd * norm).unbind(-1)
-    rows = [
-        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-    ]  # fmt: skip
-    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+    """Rotation of the normalised quaternion (1, b, c, d): smooth, the identity at 0 (Jumper et al. 2021, alg. 23).
+
+    With h = (b, c, d) and K the matrix of the cross product with h: 1 + 2 (K + K K) / (1 + |h|^2).
+    """
+    cross = cross_matrices(bcd)
+    factor = 2 / (1 + bcd.square().sum(-1, keepdim=True))
+    return constants(bcd.dtype, bcd.device).one + factor[..., None] * (cross + cross @ cross)
+
+
+def cross_matrices(x: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3 3"]:
+    """Matrices of the cross product with vectors."""
+    return (x @ constants(x.dtype, x.device).generators).unflatten(-1, (3, 3))
+
+
+@dataclass(frozen=True)
+class Constants:
+    """Matrices that rotations are made of.
+
+    Attributes:
+        generators: row k, reshaped to a matrix, takes v to e_k x v.
+        one: the identity.
+    """
+
+    generators: Float[Tensor, "3 9"]
+    one: Float[Tensor, "3 3"]
+
+
+@functools.cache
+def constants(dtype: torch.dtype, device: torch.device) -> Constants:
+    """The same at every call, so they are kept.
+
+    Args:
+        dtype: of the matrices.
+        device: where they are.
+    """
+    rows = (
+        (0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 1.0, 0.0),
+        (0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0),
+        (0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+    )
+    # Outside inference mode, whatever the caller is in: a network that is trained may use them next.
+    with torch.inference_mode(False):
+        return Constants(torch.tensor(rows, dtype=dtype, device=device), torch.eye(3, dtype=dtype, device=device))

@@ -5,13 +5,17 @@ structure changes nothing, and a reflection does: SE(3), not E(3). Positions are
 under autocast only the matrix products run in bfloat16.
 """
 
+import functools
+from dataclasses import dataclass
+from typing import cast
+
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from protgen.geometry import frames
 from protgen.nn.embedding import RadialBasis, RelativePosition
-from protgen.nn.pairs import Pairs
+from protgen.nn.pairs import AllPairs, Pairs
 from protgen.nn.precision import full_precision, product_dtype
 
 # Of what is asked of pairs. Its weights begin at zero and hear of a few pairs in a thousand: so they grow as fast as at
@@ -53,6 +57,8 @@ class PairFeatures(nn.Module):
         asked: Float[Tensor, "b l l p"] | None = None,
     ) -> Float[Tensor, "b l m dim"]:
         """Features of the pairs; a set of frames that is None adds nothing, nor do requests that are None."""
+        if not torch.is_grad_enabled() and product_dtype(scalars) == scalars.dtype:
+            return self.in_place(scalars, sets, pairs, asked)
         # Terms that broadcast are summed before: every pass over (b, l, m, hidden) is expensive.
         rows = self.left(scalars)[:, :, None] + self.offset(pairs.offsets()).to(scalars.dtype)
         hidden = (rows + pairs.seen(self.right(scalars))).to(product_dtype(scalars))
@@ -64,6 +70,43 @@ class PairFeatures(nn.Module):
         widths = [hidden.shape[-1], self.out.out_features]
         inner, outer = self.asked(pairs.asked(asked).to(hidden.dtype) * ASKED_GAIN).split(widths, dim=-1)
         return self.out(nn.functional.relu(hidden + inner)) + outer
+
+    def in_place(
+        self,
+        scalars: Float[Tensor, "b l d"],
+        sets: tuple[tuple[Tensor, Tensor] | None, ...],
+        pairs: Pairs,
+        asked: Float[Tensor, "b l l p"] | None,
+    ) -> Float[Tensor, "b l m dim"]:
+        """The same without a gradient, in as few passes over (b, l, m, hidden) as there are.
+
+        What frames give is computed once where all examples have the same, as under guidance.
+
+        Args:
+            scalars: of residues.
+            sets: of frames.
+            pairs: which.
+            asked: of pairs.
+        """
+        given = [(read, one) for read, one in zip(self.geometry, sets, strict=True) if one is not None]
+        if isinstance(pairs, AllPairs) and all(alike(*one) for _, one in given):
+            given = [(read, (one[0][:1], one[1][:1])) for read, one in given]
+        hidden = torch.zeros(())
+        for number, (read, one) in enumerate(given):
+            seen = self.invariants(*one, pairs, dtype=scalars.dtype)
+            if number == 0:
+                hidden = read(seen)
+            else:
+                hidden.view(-1, hidden.shape[-1]).addmm_(seen.flatten(0, 2), cast(nn.Linear, read).weight.T)
+        offset, left = self.offset(pairs.offsets()).to(scalars.dtype), self.left(scalars)[:, :, None]
+        hidden = added(added(hidden, offset), left)
+        hidden += pairs.seen(self.right(scalars))
+        if self.asked is None or asked is None:
+            return self.out(hidden.relu_())
+        widths = [hidden.shape[-1], self.out.out_features]
+        inner, outer = self.asked(pairs.asked(asked).to(hidden.dtype) * ASKED_GAIN).split(widths, dim=-1)
+        hidden += inner
+        return self.out(hidden.relu_()).add_(outer)
 
     def invariants(self, rots: Tensor, trans: Tensor, pairs: Pairs, dtype: torch.dtype) -> Float[Tensor, "b l m k"]:
         """Radial functions of the distance, direction and rotation of each pair.
@@ -77,6 +120,43 @@ class PairFeatures(nn.Module):
         distance, direction, rotation = pairs.relative_frames(rots, trans)
         parts = [self.radial(distance), torch.log1p(distance)[..., None] / 3, direction, rotation]
         return torch.cat([part.to(dtype) for part in parts], dim=-1)
+
+
+@dataclass(frozen=True)
+class NeighbourPlaces:
+    """Where the chain neighbours of each residue are.
+
+    Attributes:
+        place: of each neighbour; the nearest end for those beyond one.
+        inside: which are within the chain.
+    """
+
+    place: Int[Tensor, "l k"]
+    inside: Bool[Tensor, "l k"]
+
+
+@functools.lru_cache(64)
+def neighbour_places(length: int, device: torch.device) -> NeighbourPlaces:
+    """Places of the six neighbours `NEIGHBOURS`; the same at every call, so they are kept.
+
+    Args:
+        length: residues.
+        device: of the result.
+    """
+    # Outside inference mode, whatever the caller is in: a network that is trained may use them next.
+    with torch.inference_mode(False):
+        place = torch.arange(length, device=device)[:, None] + torch.tensor(NEIGHBOURS, device=device)
+        return NeighbourPlaces(place.clamp(0, length - 1), (place >= 0) & (place < length))
+
+
+def added(total: Tensor, term: Tensor) -> Tensor:
+    """The sum of two tensors, in the memory of the first where it has the shape of the sum."""
+    return total.add_(term) if torch.broadcast_shapes(total.shape, term.shape) == total.shape else total + term
+
+
+def alike(*fields: Tensor) -> bool:
+    """Whether all examples are equal in each of these fields. Not known of a GPU, which would be waited for."""
+    return all(not x.is_cuda and bool((x == x[:1]).all()) for x in fields)
 
 
 class LocalJoints(nn.Module):
@@ -110,17 +190,16 @@ class LocalJoints(nn.Module):
             trans: positions, Å.
             mask: which residues are real.
         """
-        length = mask.shape[1]
-        place = torch.arange(length, device=mask.device)[:, None] + torch.tensor(NEIGHBOURS, device=mask.device)
-        inside = (place >= 0) & (place < length)
-        place = place.clamp(0, length - 1)
-        there = (mask[:, place] & inside & mask[..., None])[..., None].to(trans.dtype)
-        step = (trans[:, place] - trans[:, :, None]) @ rots / 4
-        # R_i^T R_j of all neighbours as one product of R_i^T with their columns side by side.
-        columns = rots[:, place].movedim(2, 3).flatten(-2)
-        turn = (rots.transpose(-1, -2) @ columns).unflatten(-1, (len(NEIGHBOURS), 3)).movedim(3, 2).flatten(-2)
-        near = torch.cat([step / (1 + step.square().sum(-1, keepdim=True) / 16).sqrt(), turn], dim=-1)
-        seen = torch.cat([near * there, there], dim=-1).flatten(-2)
+        places = neighbour_places(mask.shape[1], mask.device)
+        there = (mask[:, places.place] & places.inside & mask[..., None])[..., None].to(trans.dtype)
+        # R_i^T of the steps and of the axes of all neighbours as one product with their columns side by side.
+        steps = (trans[:, places.place] - trans[:, :, None]).transpose(-1, -2) / 4
+        columns = torch.cat([steps, rots[:, places.place].movedim(2, 3).flatten(-2)], dim=-1)
+        near = rots.transpose(-1, -2) @ columns
+        step, turn = near.split([len(NEIGHBOURS), 3 * len(NEIGHBOURS)], dim=-1)
+        step = (step / (1 + step.square().sum(-2, keepdim=True) / 16).sqrt()).transpose(-1, -2)
+        turn = turn.unflatten(-1, (len(NEIGHBOURS), 3)).movedim(3, 2).flatten(-2)
+        seen = torch.cat([torch.cat([step, turn], dim=-1) * there, there], dim=-1).flatten(-2)
         return self.read(seen.to(self.read.weight.dtype))
 
 
@@ -134,7 +213,9 @@ class PairBias(nn.Module):
 
     def forward(self, pair: Float[Tensor, "b l m p"]) -> Float[Tensor, "b n h l m"]:
         """Biases, one set for each block."""
-        bias = self.weight @ pair.flatten(1, 2).transpose(1, 2)
+        # As a batch, as a product of a matrix and a batch copies pairs and result.
+        weight = self.weight.expand(len(pair), -1, -1)
+        bias = torch.bmm(weight, pair.flatten(1, 2).transpose(1, 2))
         return bias.reshape(len(pair), self.blocks, self.heads, *pair.shape[1:3])
 
 
@@ -147,8 +228,9 @@ def placed(local: Tensor, rots: Tensor, trans: Tensor) -> Float[Tensor, "b l k 3
         rots: rotations of residues.
         trans: positions, Å.
     """
-    points = local.to(trans.dtype).unflatten(-1, (-1, 3))
-    return points @ rots.transpose(-1, -2) + trans[:, :, None] / 10
+    points = local.to(trans.dtype).unflatten(-1, (-1, 3)) @ rots.transpose(-1, -2)
+    points += trans[:, :, None] / 10
+    return points
 
 
 @full_precision
@@ -209,7 +291,8 @@ class FrameAttention(nn.Module):
 
         scalar_out = pairs.mixed(attention.to(v.dtype), v).transpose(1, 2).flatten(-2)
         seen = self.gather_points(attention, v_points, rots, trans, pairs)
-        norms = (seen.square().sum(-1) + 1e-8).sqrt()
+        x, y, z = seen.unbind(-1)  # a sum over an axis of three takes five times as long
+        norms = (x.square() + y.square() + z.square() + 1e-8).sqrt()
         pair_out = (attention.to(pair.dtype).transpose(1, 2) @ pair).flatten(-2)
         parts = [scalar_out, seen.flatten(-2), norms, pair_out]
         return self.out(torch.cat([part.to(scalar_out.dtype) for part in parts], dim=-1))
@@ -243,7 +326,9 @@ class FrameAttention(nn.Module):
         from_key = hidden - weight * k_points.square().sum(-1, keepdim=True)
         queries = torch.cat([q.to(dtype) * self.head_dim**-0.5, 2 * weight * q_points, torch.ones_like(from_key)], -1)
         keys = torch.cat([k.to(dtype), k_points, from_key], -1)
-        return (pairs.scores(queries, keys) + bias).softmax(-1)
+        scores = pairs.scores(queries, keys)
+        scores += bias
+        return scores.softmax(-1)
 
     def place_points(self, local: Tensor, rots: Tensor, trans: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key (b, h, l, 3 p) and value points (b, h, l, 6 p), in nm, so that weights are of order one.

@@ -63,14 +63,15 @@ class Guidance:
     Attributes:
         free: the conditioning without y, or without the part of y that the weight refers to (unconditional).
         weight: w of x_free + w (x_cond - x_free); 1 is plain conditioning.
-        until: time below which guidance stops, for families that iterate.
+        interval: times between which guidance acts, both included, for families that iterate. Outside them y is plain
+            conditioning, at the price of one evaluation.
         further: other parts of y, each as the conditioning without it and its weight. Parts y_i with weights w_i give
             x_cond + sum_i (w_i - 1) (x_cond - x_without_i), for p(x | y) prod_i p(y_i | x, the others)^(w_i - 1).
     """
 
     free: Conditioning
     weight: float
-    until: float = 0.0
+    interval: tuple[float, float] = (0.0, 1.0)
     further: Sequence[tuple[Conditioning, float]] = ()
 
     @property

@@ -22,20 +22,22 @@ class ClassifierFreeGuidance(Guide):
     Args:
         denoiser: what to guide.
         space: its space, for geodesics.
-        guidance: the unconditional conditioning, the weight w, and the time below which the conditional prediction is
-            used: late guidance no longer changes what y refers to, and distorts local geometry (Kynkäänniemi et al.
-            2024, Guidance in a Limited Interval). Stopping it also saves half the evaluations.
+        guidance: the unconditional conditioning, the weight w, and the interval of times outside which the conditional
+            prediction is used: late guidance no longer changes what y refers to, and distorts local geometry; the
+            earliest narrows what is drawn (Kynkäänniemi et al. 2024, Applying Guidance in a Limited Interval Improves
+            Sample and Distribution Quality, NeurIPS, eq. 5). Where it rests half the evaluations are saved.
     """
 
     def __init__(self, denoiser: Denoiser, space: Space, guidance: Guidance) -> None:
         super().__init__(denoiser)
         self.space = space
         self.parts = guidance.parts
-        self.until = guidance.until
+        self.interval = guidance.interval
 
     def denoise(self, x_t: State, t: Float[Tensor, " b"], cond: Conditioning, x_pred: State | None = None) -> State:
         """Guided E[x_data | x_t, y]; one evaluation of a larger batch gives all predictions."""
-        if not self.parts or bool((t < self.until).all()):
+        low, high = self.interval
+        if not self.parts or bool(((t < low) | (t > high)).all()):
             return self.denoiser.denoise(x_t, t, cond, x_pred)
         conds, count = [cond, *(free for free, _ in self.parts)], len(self.parts) + 1
         found = self.denoiser.denoise(

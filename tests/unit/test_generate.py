@@ -171,12 +171,36 @@ def test_a_model_says_how_it_is_sampled_and_the_user_has_the_last_word(model):
         settings_for(replace(model, config={"sampling": {"stepz": 3}}))
     with pytest.raises(CheckpointError, match="'stepz'"):
         settings_for(replace(model, config={"sampling": {"pulled": {"stepz": 3}}}))
-    for key, value in (("steps", "x"), ("steps", 2.0), ("guidance", None), ("autoguidance", [1]), ("sampler", 3)):
+    for key, value in (
+        ("steps", "x"),
+        ("steps", 2.0),
+        ("guidance", None),
+        ("autoguidance", [1]),
+        ("sampler", 3),
+        ("guidance_interval", 0.5),
+        ("guidance_interval", [0.5]),
+        ("guidance_interval", [0.1, "x"]),
+    ):
         with pytest.raises(CheckpointError, match=f"setting {key} is"):
             settings_for(replace(model, config={"sampling": {key: value}}))
     for wrong in (3, ["steps"], {"pulled": 3}):
         with pytest.raises(CheckpointError, match="mappings of settings"):
             settings_for(replace(model, config={"sampling": wrong}))
+
+
+def test_guidance_acts_within_its_interval_alone(model):
+    """Steps at 1, 3/4, 1/2 and 1/4 ask the network of two examples from 0.5 to 0.75, else of one."""
+    sizes: list[int] = []
+    hook = model.family.encoder.register_forward_hook(lambda _, given, __: sizes.append(len(given[0].mask)))
+    asked = [SecondaryStructure("H" * 12)]
+    next(generate(model, asked, 1, 0, SampleSettings(steps=4, guidance=3.0, guidance_interval=(0.5, 0.75))))
+    hook.remove()
+    assert sizes == [1, 2, 2, 1]
+    own = replace(model, config={**model.config, "sampling": {"guidance_interval": [0.5, 0.75]}})
+    assert settings_for(own).guidance_interval == (0.5, 0.75)
+    for wrong in ((0.5,), (0.6, 0.5), (-0.1, 1.0), (0.0, 1.1), "ab", 0.5, (0.0, "x")):
+        with pytest.raises(UsageError, match=r"guidance interval .* two times"):
+            generate(model, asked, 1, 0, SampleSettings(guidance_interval=wrong))
 
 
 def test_designs_that_conditions_act_on_are_sampled_by_settings_of_their_own(model):

@@ -147,3 +147,22 @@ def test_what_leaves_the_neighbours_has_faded_out_before(rng):
 def test_no_neighbours_are_refused():
     with pytest.raises(ConfigError, match="neighbours is 0; give 1 or more, or null"):
         encoder(0)
+
+
+@pytest.mark.parametrize("neighbours", [None, 5])
+@pytest.mark.parametrize("chains", [None, CHAINS])
+@pytest.mark.parametrize("same", [False, True])
+def test_pairs_without_a_gradient_are_those_with_one(neighbours, chains, same, rng):
+    """To 1e-11 of their sizes: of two examples, and of one that is asked for in two ways, as by guidance."""
+    x, guess, cond = state(rng), state(rng), replace(conditioning(rng), chains=chains)
+    if same:
+        x, guess = (
+            State({k: v[:1].expand_as(v) for k, v in s.fields.items()}, MASK[:1].expand(2, -1)) for s in (x, guess)
+        )
+    built, t = encoder(neighbours), torch.tensor([0.3, 0.7], dtype=torch.float64)
+    kept = built(x, t, cond, guess)
+    with torch.no_grad():
+        found = built(x, t, cond, guess)
+    for one, other in ((found.scalars, kept.scalars), (found.vectors, kept.vectors)):
+        assert (one - other).abs().max() < 1e-11 * other.abs().max()
+    assert not same or (found.scalars[0] - found.scalars[1]).abs().max() > 1e-3

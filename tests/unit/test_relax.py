@@ -4,8 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from protgen.generation.relax import closing_energy, joint_energy, near_pairs, relax_frames, with_closing_oxygen
-from protgen.geometry import so3
+from protgen.generation.relax import (
+    KEPT_WEIGHT,
+    MOVE_WEIGHT,
+    TURN_WEIGHT,
+    Penalty,
+    Request,
+    relax_frames,
+    with_closing_oxygen,
+)
+from protgen.generation.springs import Springs, joints, near_pairs
+from protgen.geometry import constants as ideal
+from protgen.geometry import frames, so3
 from protgen.geometry.adam import Adam
 from protgen.metrics.clashes import Clashes
 from protgen.spaces.backbone import Backbone
@@ -34,8 +44,36 @@ def shaken(state: State, size: float, rng) -> State:
     return SPACE.project(state.with_fields(trans=state["trans"] + noise, rots=so3.move(state["rots"], turn)))
 
 
-def joints(state: State) -> torch.Tensor:
-    return joint_energy(SPACE.observe(state), state.mask[:, 1:] & state.mask[:, :-1])
+def distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return ((a - b).square().sum(-1) + 1e-8).sqrt()
+
+
+def peptide_squares(here: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+    """4 (C-N - 1.329)^2 + the squares of CA-N, C-CA and CA-CA, from residues (..., 4, 3) and those behind them, Å^2."""
+    ca_ca = distance(here[..., 1, :], there[..., 1, :])
+    flat = torch.full_like(ca_ca, 3.80).masked_fill(ca_ca < 3.05, 2.96)
+    c_n = 4 * (distance(here[..., 2, :], there[..., 0, :]) - 1.329).square()
+    goals = ((1, 0, ideal.CA_N_NEXT), (2, 1, ideal.C_CA_NEXT))
+    rest = [(distance(here[..., i, :], there[..., j, :]) - goal).square() for i, j, goal in goals]
+    return c_n + rest[0] + rest[1] + (ca_ca - flat).square()
+
+
+def misfit(state: State) -> torch.Tensor:
+    """Of the joints of each design, Å^2."""
+    atoms = SPACE.observe(state)
+    return (peptide_squares(atoms[:, :-1], atoms[:, 1:]) * (state.mask[:, 1:] & state.mask[:, :-1])).sum(-1)
+
+
+def overlap_squares(atoms: torch.Tensor, ring: bool = False) -> torch.Tensor:
+    """Of one chain, over all pairs of atoms of residues at least two apart, Å^2."""
+    length = len(atoms)
+    least = torch.full((4, 4), 2.4, dtype=atoms.dtype)
+    least[0, 3] = least[3, 0] = 2.3
+    least[1, 1] = 3.5
+    apart = torch.ones(length, length, dtype=torch.bool).triu(2)[:, :, None, None]
+    apart[0, -1] &= not ring
+    separation = distance(atoms[:, None, :, None], atoms[None, :, None])
+    return ((least - separation).clamp(min=0).square() * apart).sum()
 
 
 @pytest.mark.parametrize("backbone", [ideal_helix(30), ideal_hairpin(20)])
@@ -45,7 +83,7 @@ def test_peptide_bonds_are_mended_with_small_moves(backbone, rng):
     atoms = SPACE.observe(good)[0]
     c_n = (atoms[1:, 0] - atoms[:-1, 2]).norm(dim=-1)
     assert (c_n - 1.329).abs().max() < 0.05
-    assert joints(good)[0] < 0.05 * joints(bad)[0]
+    assert misfit(good)[0] < 0.05 * misfit(bad)[0]
     assert (good["trans"] - bad["trans"]).norm(dim=-1).mean() < 0.3
 
 
@@ -104,7 +142,7 @@ def test_what_was_asked_for_is_not_mended_away(rng):
     off = [float((radius(SPACE.observe(good), good.mask) - goal).abs() / goal) for good in (free, kept)]
     assert off[0] > 0.001
     assert off[1] < 1e-5
-    assert joints(kept)[0] < 0.2 * joints(bad)[0]
+    assert misfit(kept)[0] < 0.2 * misfit(bad)[0]
 
 
 def test_what_was_missed_is_left_missed(rng):
@@ -145,19 +183,77 @@ def test_the_oxygen_of_a_closing_peptide_is_opposite_to_both_bonds():
     assert changed == [[0, 4, 3], [2, 4, 3]]
 
 
-def test_the_joint_of_a_ring_costs_what_any_joint_does():
-    """The same two residues in the middle of a chain and as the ends of a ring."""
-    bad = ideal_helix(6)
-    bad[3:] += [0.2, -0.1, 0.3]
-    chain = torch.from_numpy(bad).float()[None]
-    turned = torch.cat([chain[:, 3:], chain[:, :3]], dim=1)  # the bad joint is between the last and the first now
-    joined = torch.zeros(1, 5, dtype=torch.bool)
-    joined[0, 2] = True
-    mask = torch.ones(1, 6, dtype=torch.bool)
-    expected = joint_energy(chain, joined)[0].item()
-    assert closing_energy(turned, mask, torch.tensor([True])).item() == pytest.approx(expected, rel=1e-5)
-    assert closing_energy(turned, mask, torch.tensor([False])).item() == 0
-    assert expected > 0.3
+def squeezed(size: float = 0.8) -> State:
+    """A hairpin and a helix in one batch, drawn together so that atoms overlap; float64."""
+    chains = [ideal_hairpin(20), ideal_helix(14)]
+    atoms, mask = torch.zeros(2, 20, 4, 3, dtype=torch.float64), torch.zeros(2, 20, dtype=torch.bool)
+    for row, chain in enumerate(chains):
+        atoms[row, : len(chain)], mask[row, : len(chain)] = torch.from_numpy(chain), True
+    state = SPACE.encode(Batch({"atoms": atoms}, mask))
+    return state.with_fields(trans=state["trans"] * size)
+
+
+def spread_of_squares(atoms: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    return (atoms - atoms.mean((1, 2), keepdim=True)).square().sum((1, 2, 3))
+
+
+def two_halves(state: State) -> State:
+    """The second ten residues are the first ten turned by a quarter about z, and 9 Å away."""
+    quarter = torch.tensor([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], dtype=state["trans"].dtype)
+    rots, trans = state["rots"][:, :10], state["trans"][:, :10]
+    turned = {"rots": quarter @ rots, "trans": trans @ quarter.T + 9.0}
+    fields = {"rots": rots, "trans": trans}
+    return state.with_fields(**{name: torch.cat([fields[name], turned[name]], dim=1) for name in fields})
+
+
+@pytest.mark.parametrize("case", ["open", "ring", "request", "copies"])
+def test_the_slope_is_that_of_the_penalty(case, rng):
+    """Closed form against automatic differentiation of the penalty as it is stated, to 1e-8 of its largest entry."""
+    start = squeezed()
+    mask, rings, request, tied = start.mask, None, None, None
+    if case == "ring":
+        rings = torch.tensor([True, False])
+    if case == "request":  # far above what it was in one design, below in the other
+        request = Request(spread_of_squares, torch.tensor([10.0, 1e5], dtype=torch.float64))
+    if case == "copies":
+        tied = two_halves
+    pull = torch.where(torch.arange(20) == 3, 30.0, 1.0) * mask
+    move = 0.2 * torch.randn(2, 20, 6, generator=rng, dtype=torch.float64) * mask[..., None]
+    found = Penalty(start, pull, rings, request, tied).slope(move)
+
+    move.requires_grad_()
+    turn = frames.rotation_from_small_quaternion(move[..., 3:] / 4)
+    moved = start.with_fields(trans=start["trans"] + move[..., :3], rots=start["rots"] @ turn)
+    moved = moved if tied is None else tied(moved)
+    atoms = with_closing_oxygen(SPACE.observe(moved), mask, rings)
+    total = 30 * (overlap_squares(atoms[0], case == "ring") + overlap_squares(atoms[1, :14]))
+    joined = mask[:, 1:] & mask[:, :-1]
+    total = total + 100 * (peptide_squares(atoms[:, :-1], atoms[:, 1:]) * joined).sum()
+    if case == "ring":
+        total = total + 100 * peptide_squares(atoms[0, 19], atoms[0, 0])
+    if request is not None:
+        risen = (spread_of_squares(atoms, mask) - request.before).clamp(min=0)
+        total = total + (KEPT_WEIGHT * risen / (1 + request.before)).sum()
+    shift = (moved["trans"] - start["trans"]).square().sum(-1)
+    turned = so3.chordal_squared(moved["rots"], start["rots"])
+    total = total + ((MOVE_WEIGHT * shift + TURN_WEIGHT * turned) * pull).sum()
+    (expected,) = torch.autograd.grad(total, move)
+    assert expected.abs().max() > 100
+    assert (found - expected).abs().max() < 1e-8 * expected.abs().max()
+
+
+def test_pairs_are_found_again_when_atoms_have_moved():
+    """Two residues 20 Å apart come to overlap: their slope is that of springs made there."""
+    mask = torch.ones(1, 5, dtype=torch.bool)
+    apart = torch.from_numpy(ideal_helix(5)).clone()
+    apart[4] += 20.0
+    close = apart.clone()
+    close[4] += close[0] - close[4] + 1.0
+    springs = Springs(mask, None, apart)
+    springs.slope(apart)
+    found = springs.slope(close)
+    assert torch.equal(found, Springs(mask, None, close).slope(close))
+    assert (found - joints(mask, None, close).slope(close.view(-1, 3)).view(5, 4, 3)).abs().max() > 10
 
 
 def test_the_ends_of_a_ring_are_neighbours():

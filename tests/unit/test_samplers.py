@@ -131,16 +131,17 @@ def test_each_part_of_y_is_guided_by_its_own_weight(rng):
     assert torch.allclose(only.denoise(asked, one, cond)["trans"], asked["trans"], atol=1e-5)
 
 
-def test_guidance_rests_below_its_interval(rng):
+def test_guidance_rests_outside_its_interval(rng):
+    """x_free + 3 (x_asked - x_free) from 0.2 to 0.8, both included; x_asked itself outside."""
     space, asked, free = backbones(rng)
     cond = Conditioning(torch.zeros(1, 9, 0), torch.ones(1, 1))
     unknown = Conditioning(torch.zeros(1, 9, 0), torch.zeros(1, 1))
-    guide = ClassifierFreeGuidance(Towards(asked, free), space, Guidance(unknown, 3.0, until=0.2))
-    late = guide.denoise(asked, torch.tensor([0.1]), cond)
-    assert torch.allclose(late["trans"], asked["trans"], atol=1e-5)
-    for t in (0.2, 0.3):
-        early = guide.denoise(asked, torch.tensor([t]), cond)
-        assert not torch.allclose(early["trans"], asked["trans"], atol=1e-1)
+    guide = ClassifierFreeGuidance(Towards(asked, free), space, Guidance(unknown, 3.0, interval=(0.2, 0.8)))
+    for t in (0.0, 0.19, 0.81, 1.0):
+        assert torch.equal(guide.denoise(asked, torch.tensor([t]), cond)["trans"], asked["trans"])
+    for t in (0.2, 0.5, 0.8):
+        inside = guide.denoise(asked, torch.tensor([t]), cond)
+        assert torch.allclose(inside["trans"], 3 * asked["trans"] - 2 * free["trans"], atol=1e-4)
 
 
 def pull_to(goal: torch.Tensor):
