@@ -75,9 +75,9 @@ LIBRARIES = [
     "tmtools",
 ]
 
-FILE_LIMIT = 40  # s of one core for the tests of one file; what comes later in it is left out
-TEST_LIMIT = 6  # s; a longer test judges no mutant
-MUTANT_LIMIT = 10  # s of tests for one mutant, the fastest first
+FILE_LIMIT = 60  # s of one core for the tests of one file; what comes later in it is left out
+TEST_LIMIT = 10  # s; a longer test judges no mutant
+MUTANT_LIMIT = 20  # s of tests for one mutant, the fastest first
 # Files that start interpreters of their own, build wheels or need the network.
 SLOW = [
     "test_wheel",
@@ -289,9 +289,14 @@ def judge(mutant: Mutant, tests: list[str], table: dict[str, Any], work: Path, t
     print(*words, f"{time.time() - start:.0f} s", flush=True)
 
 
+def equivalent() -> dict[str, str]:
+    """Why mutants change nothing, by their key."""
+    return json.loads(EQUIVALENT.read_text()) if EQUIVALENT.exists() else {}
+
+
 def report(mutants: list[Mutant], seed: int, out: Path) -> None:
     """Prints the share killed by package and writes everything down."""
-    reasons: dict[str, str] = json.loads(EQUIVALENT.read_text()) if EQUIVALENT.exists() else {}
+    reasons = equivalent()
     groups: dict[str, list[Mutant]] = {package: [] for package in PACKAGES}
     for mutant in mutants:
         groups[mutant.file.split("/")[1]].append(mutant)
@@ -336,8 +341,10 @@ def main() -> None:
     files = test_files()
     # Of all packages: tests of one reach the others.
     table = reach([file for package in PACKAGES for file in files[package]], options.work, tree, until)
+    reasons = equivalent()
     for package in options.packages:
-        left = [m for m in mutants if m.file.startswith(f"protgen/{package}/") and m.verdict in ("", options.again)]
+        own = [m for m in mutants if m.file.startswith(f"protgen/{package}/")]
+        left = [m for m in own if not m.verdict or (m.verdict == options.again and m.key not in reasons)]
         for mutant in left:
             if time.time() < until:
                 judge(mutant, tests_for(mutant, table), table, options.work, tree)

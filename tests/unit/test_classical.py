@@ -41,6 +41,19 @@ def fitted(model: str, x: State, labels: torch.Tensor, batch: int, **keywords) -
     return family.eval()
 
 
+def test_a_class_without_examples_has_the_ridge_about_zero():
+    """The mean of nothing is 0, with the variance of the ridge: no division by a count of 0."""
+    x, labels = (
+        State({"x": torch.tensor([[[1.0, 2.0]], [[3.0, 5.0]]])}, torch.ones(2, 1, dtype=torch.bool)),
+        torch.zeros(2),
+    )
+    family = Classical(Line(), Dense(Line()), global_dim=3, model="naive_bayes", ridge=0.25).train()
+    family.loss(x, whole(labels.long()), Generator())
+    mean, std = family.eval().shapes(2)
+    assert mean.tolist() == [[0.0, 0.0]]
+    assert torch.allclose(std, torch.full((1, 2), 0.5, dtype=torch.float64))
+
+
 @pytest.mark.parametrize("model", ["naive_bayes", "discriminant"])
 def test_agrees_with_scikit_learn_whatever_the_batches(model, rng):
     """Posterior of every class by Bayes from log p(x | y) and p(y): the classifier of scikit-learn."""

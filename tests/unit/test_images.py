@@ -156,7 +156,7 @@ def test_images_of_no_size_are_refused(sizes):
 
 
 def test_images_of_another_size_are_refused():
-    with pytest.raises(UsageError, match="4 x 4 x 1"):
+    with pytest.raises(UsageError, match=r"4 x 4 x 1; give \(b, 16, 1\)"):
         Image(4, 4).encode(Batch({"pixels": torch.zeros(2, 15, 1)}, torch.ones(2, 15, dtype=torch.bool)))
 
 

@@ -76,6 +76,11 @@ def test_lengths_are_matched():
     assert (len(a), len(b)) == (3, 3)
 
 
+def test_two_rows_are_enough():
+    """Of (0, 1) and (2, 3): means 2 apart, equal variances."""
+    assert frechet_distance(np.array([[0.0], [1.0]]), np.array([[2.0], [3.0]])) == pytest.approx(4.0, abs=1e-6)
+
+
 def test_bad_features():
     """NaN is refused rather than averaged over."""
     with pytest.raises(UsageError, match="NaN"):

@@ -87,6 +87,18 @@ def test_numbers_of_definitions(module, numbers):
     assert {name: getattr(found, name) for name in numbers} == numbers
 
 
+def test_the_virtual_cb_is_tetrahedral():
+    """1.53 Å from CA at 110 degrees to N and C, on the side of an L amino acid."""
+    n, ca, c = ideal_helix(3)[1, :3]
+    cb = add_cb(ideal_helix(3))[1]
+    bond = cb - ca
+    assert np.linalg.norm(bond) == pytest.approx(1.53, abs=0.01)
+    for other in (n - ca, c - ca):
+        cosine = bond @ other / np.linalg.norm(bond) / np.linalg.norm(other)
+        assert math.degrees(math.acos(cosine)) == pytest.approx(110, abs=1.5)
+    assert np.cross(n - ca, c - ca) @ bond > 0
+
+
 def test_distances_of_tm_aligns_states():
     """CA i-2 to i, i+1, i+2; i-1 to i+1, i+2; i to i+2: the numbers of `sec_str` in TM-align's program, Å."""
     assert ca_states._HELIX.tolist() == [5.45, 5.18, 6.37, 5.45, 5.18, 5.45]
