@@ -194,7 +194,7 @@ def test_the_network_is_guided_away_from_less_of_the_code(model):
     """Of two parts one leaves out all that is known and the other the architecture and topology alone."""
     job = prepare(model, [Cath("3.40.50", (1.0, 2.0, 2.0)), Length(25)], SampleSettings(device="cpu", guidance=3.0))
     plan, mask = plan_design(job, 0, 0), torch.ones(1, 25, dtype=torch.bool)
-    cond, guidance = conditioning_of(SimpleNamespace(conditions=model.conditions), [plan], mask)  # type: ignore[arg-type]
+    cond, guidance = conditioning_of(SimpleNamespace(conditions=model.conditions, settings=job.settings), [plan], mask)  # type: ignore[arg-type]
     assert guidance is not None
     of_fold = slice(cond.globals.shape[1] - len(VALUES), None)
     assert cond.globals[0, of_fold].tolist() == [0, 1, 0, 1, 0, 1]

@@ -14,10 +14,9 @@ from protgen.conditions.radius_of_gyration import RadiusOfGyration
 from protgen.encoders.base import Encoder
 from protgen.errors import ConfigError, UsageError
 from protgen.families.flow_matching import FlowMatching
-from protgen.generation.design import SampleSettings
+from protgen.generation.design import ResolvedSettings, SampleSettings
 from protgen.generation.generate import generate
 from protgen.generation.planner import assign
-from protgen.generation.sampling import GUIDE_UNTIL
 from protgen.models.fits import require_fit
 from protgen.models.model import Model
 from protgen.samplers.energy import EnergyGuidance
@@ -77,7 +76,7 @@ class Coil(Encoder):
         helix = torch.from_numpy(ideal_helix(state.mask.shape[1])).float().flatten(1)
         wish = cond.globals[:, :1] * cond.globals[:, 1:2] if cond.globals.shape[1] else torch.zeros(len(t), 1)
         known = helix * (1 + 0.2 * wish[..., None])
-        if x_pred is not None and bool((t < GUIDE_UNTIL).all()):
+        if x_pred is not None and bool((t < ResolvedSettings().guidance_interval[0]).all()):
             known = x_pred["atoms"]
         return Features(known, torch.zeros(*state.mask.shape, 0, 3))
 
