@@ -60,15 +60,15 @@ ROWS: dict[str, dict[str, tuple[float, str]]] = {
         "digits_autoregressive-gpt": (7, "--family autoregressive-gpt --lr 2e-3 --batch 64 --weight-decay 0.3 "
         "--set encoder.dim=96 encoder.blocks=3 family.width=96"),
         "digits_diffusion": (6, "--family diffusion --lr 3e-3 --sampler ddim --steps 10,20,50,200"),
-        "digits_diffusion-vdm": (12, "--family diffusion-vdm --lr 2e-3 --sampler ddpm --steps 50,200"),
+        "digits_diffusion-vdm": (10, "--family diffusion-vdm --lr 2e-3 --sampler ddpm --steps 50,200"),
         "digits_flow_matching": (6, "--family flow_matching --lr 3e-3 --steps 10,20,50"),
         # Perceptrons take a seventh of the time of U-Nets, whose second derivative R1 needs.
-        "digits_gan": (12, "--family gan --keep last --lr 1e-3 --batch 64 --set encoder.name=perceptron "
+        "digits_gan": (10, "--family gan --keep last --lr 1e-3 --batch 64 --set encoder.name=perceptron "
         "encoder.dim=256 encoder.blocks=3 encoder.scalar_dim=1 critic.name=perceptron critic.dim=256 critic.blocks=2 "
         "critic.scalar_dim=16"),
-        "digits_glow": (12, "--family normalizing_flow-glow --lr 1e-3 --batch 64"),
-        "digits_latent": (4, "--family latent --steps 20,50"),
-        "digits_realnvp": (12, "--family normalizing_flow --lr 1e-3 --batch 64"),
+        "digits_glow": (8, "--family normalizing_flow-glow --lr 1e-3 --batch 64"),
+        "digits_latent": (1, "--family latent --keep last --steps 20,50"),
+        "digits_realnvp": (8, "--family normalizing_flow --lr 1e-3 --batch 64"),
         "digits_vae": (1.5, "--family vae"),
         "digits_vae-hierarchical": (1.5, "--family vae-hierarchical"),
         "digits_vae-importance": (2, "--family vae-importance"),
