@@ -114,6 +114,7 @@ def test_native_sizes_are_interpolated():
     """At the table's places its values; between them the mean in log L and in the percentile; 100 is no limit."""
     unit = 2.2 * 80**0.38
     assert native_radius(80, 96) == pytest.approx(1.548 * unit)
+    assert native_radius(80, 75) == pytest.approx(1.204 * unit)
     assert native_radius(80, 97.5) == pytest.approx((1.594 + 1.657) / 2 * unit)
     between = (40 * 50) ** 0.5
     assert native_radius(between, 90) == pytest.approx((1.812 + 1.634) / 2 * 2.2 * between**0.38)

@@ -1,6 +1,7 @@
 """Single steps of samplers against their formulas: what the distributions that they reach tell only slowly."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -151,7 +152,11 @@ def test_twists_are_made_no_longer_than_others():
 
 
 def test_one_particle_is_enough():
-    assert SequentialMonteCarlo(particles=1).particles == 1
+    sampler = SequentialMonteCarlo(particles=1, steps=2)
+    made = sampler.sample(
+        ExactGaussian(), Line(), replace(step_of(Line(), Path()).task, energy=lambda x, _: x[:, 0, 0])
+    )
+    assert made["x"].shape == (1, 1, 2)
 
 
 def test_an_affine_coupling_scales_and_shifts():
