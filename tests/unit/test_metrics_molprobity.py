@@ -11,12 +11,12 @@ import pytest
 
 from protgen.errors import StructureError
 from protgen.metrics.bonds import Bonds
-from protgen.metrics.cb_deviation import GENERAL, CbDeviation, cb_deviations, ideal_cb
+from protgen.metrics.cb_deviation import GENERAL, OF_RESIDUE, CbDeviation, cb_deviations, ideal_cb
 from protgen.metrics.clashscore import Clashscore, all_atoms, clashing_pairs, overlapping, sphere
 from protgen.metrics.hydrogens import alpha_hydrogens, amide_hydrogens
 from protgen.metrics.ramachandran_molprobity import CLASSES, RamachandranMolprobity, molprobity_classes
 from protgen.metrics.reference_data import ramachandran_reference
-from protgen.structure.ideal import build_from_torsions, ideal_helix
+from protgen.structure.ideal import build_from_torsions, ideal_helix, place_atom
 from protgen.structure.links import backbone_torsions, links
 from protgen.structure.protein import Protein
 
@@ -52,6 +52,16 @@ def test_cb_deviations_are_those_of_cctbx():
     assert cb_deviations(protein) == pytest.approx(expected, abs=1e-9)
     row = CbDeviation().measure(protein)
     assert row == pytest.approx({"cb_deviation": np.mean(expected), "cb_outliers": 0.25, "cb_residues": 4})
+
+
+@pytest.mark.parametrize("ideal", [GENERAL, *OF_RESIDUE.values()])
+def test_both_constructions_of_cb_agree(ideal):
+    """From N and from C to 0.02 Å, where a degree of an angle is 0.025 Å: the angles of each residue fit each other."""
+    n, ca, c = ideal_helix(3)[1:2, :3].swapaxes(0, 1)
+    first = place_atom(n, c, ca, ideal.bond, np.deg2rad(ideal.c_ca_cb), np.deg2rad(ideal.from_n))
+    second = place_atom(c, n, ca, ideal.bond, np.deg2rad(ideal.n_ca_cb), np.deg2rad(ideal.from_c))
+    assert np.linalg.norm(first - second) < 0.012
+    assert 1.53 <= ideal.bond <= 1.54
 
 
 def test_a_cb_moved_from_its_ideal_place_deviates_by_as_much():
@@ -112,7 +122,8 @@ def test_dots_cover_the_sphere():
 def test_bonds_are_counted_along_the_chain():
     """O(i) and CA(i + 1) are 3 bonds apart and do not clash however near; O(i) and C(i + 1) are 4 and do."""
     helix = Protein.from_backbone(ideal_helix(2))
-    for kinds, clashes in (((3, 1), 0), ((3, 2), 1), ((3, 6), 0), ((3, 4), 1), ((6, 5), 0), ((5, 6), 1)):
+    on_chain = (((0, 0), 0), ((1, 1), 0), ((2, 2), 0), ((0, 1), 1), ((1, 2), 1))  # N, CA, C: 3 bonds, then 4
+    for kinds, clashes in (*on_chain, ((3, 1), 0), ((3, 2), 1), ((3, 6), 0), ((3, 4), 1), ((6, 5), 0), ((5, 6), 1)):
         xyz = np.full((2, 7, 3), np.nan)
         xyz[0, kinds[0]], xyz[1, kinds[1]] = 0.0, [1.0, 0.0, 0.0]
         with pytest.MonkeyPatch.context() as patch:

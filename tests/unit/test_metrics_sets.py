@@ -109,6 +109,12 @@ def test_one_short_helix_joins_nothing():
     assert content["by_shorter"]["clusters"] == 1
 
 
+@pytest.mark.parametrize("rule", ["cover", "single", "complete"])
+def test_a_similarity_at_the_threshold_joins(rule):
+    assert cluster(np.array([[1.0, 0.5], [0.5, 1.0]]), 0.5, rule)[0].tolist() == [0, 0]
+    assert cluster(np.array([[1.0, 0.499], [0.499, 1.0]]), 0.5, rule)[0].tolist() == [0, 1]
+
+
 def test_linkages():
     """A path of five at 0.6: one cluster by single linkage; by complete linkage pairs and a lone one."""
     path = np.full((5, 5), 0.4) + 0.2 * (np.eye(5, k=1) + np.eye(5, k=-1)) + 0.6 * np.eye(5)

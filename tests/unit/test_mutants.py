@@ -186,10 +186,27 @@ def test_edges_end_at_twenty():
         assert weight.max().item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_likeness_is_the_mean_over_every_nth_fragment():
-    """Against loops: a sample of 60 residues is read at every third of its fragments, (60 - 24) // 12."""
+def test_edges_name_the_separation_along_the_chain():
+    """One of nine bins for each direction, bounds 4, 5, 7, 10, 15, 22, 33, 64: the last 18 features of an edge."""
+    place = torch.tensor([[0, 3, 4, 7, 14, 15, 32, 64, 200]])
+    ca = torch.randn(1, 9, 3, generator=torch.Generator().manual_seed(0)) * 5
+    _, edges, near, weight = read_geometry(ca, torch.ones(1, 9, dtype=torch.bool), place)
+    bounds, seen = (4, 5, 7, 10, 15, 22, 33, 64), 0
+    for i in range(9):
+        for k, j in enumerate(near[0, i].tolist()):
+            if weight[0, i, k] > 0:
+                step = int(place[0, j] - place[0, i])
+                wanted = sum(abs(step) >= bound for bound in bounds) + 9 * (step > 0)
+                assert edges[0, i, k, -18:].argmax() == wanted, step
+                seen += 1
+    assert seen > 40
+
+
+@pytest.mark.parametrize(("residues", "stride"), [(60, 3), (40, 1)])
+def test_likeness_is_the_mean_over_every_nth_fragment(residues, stride):
+    """Against loops: of a sample of 60 residues every third fragment is read, (60 - 24) // 12, of one of 40 all."""
     rng = np.random.default_rng(0)
-    sample, reference = (np.cumsum(rng.normal(size=(n, 3)), axis=0) * 2 for n in (60, 50))
+    sample, reference = (np.cumsum(rng.normal(size=(n, 3)), axis=0) * 2 for n in (residues, 50))
 
     within = [(a, b) for a in range(0, 24, 4) for b in range(a + 3, 24, 4)] + [(0, 23)]
     assert (24, 2.0, within) == (LENGTH, SCALE, PAIRS)
@@ -198,7 +215,7 @@ def test_likeness_is_the_mean_over_every_nth_fragment():
         return np.array([np.linalg.norm(trace[start + a] - trace[start + b]) for a, b in within])
 
     worth = []
-    for start in range(0, 60 - LENGTH + 1, 3):
+    for start in range(0, residues - LENGTH + 1, stride):
         apart = [np.mean((distances(sample, start) - distances(reference, k)) ** 2) for k in range(50 - LENGTH + 1)]
         worth.append(1 / (1 + min(apart) / SCALE**2))
     assert fragment_table([reference]).likeness(sample)[0] == pytest.approx(np.mean(worth), abs=1e-5)
