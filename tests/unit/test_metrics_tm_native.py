@@ -148,6 +148,13 @@ def test_macos_is_asked_for_its_tools_first(code, found, monkeypatch):
         assert tm_library._compiler() == found
 
 
+def test_a_compiler_may_be_given_with_arguments(monkeypatch):
+    """The program is looked for; the words after it are kept."""
+    monkeypatch.setattr(tm_library.shutil, "which", lambda name: f"/opt/{name}")
+    monkeypatch.setenv("CC", "ccache 'my cc' -m64")
+    assert tm_library._compiler() == ["/opt/ccache", "my cc", "-m64"]
+
+
 def test_processes_at_once_leave_one_library(library, tmp_path, monkeypatch):
     """Three processes that build together leave one whole library and nothing else."""
     script = f'while [ "$1" != -o ]; do shift; done; cp {library} "$2"'
