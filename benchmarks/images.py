@@ -67,7 +67,7 @@ ROWS: dict[str, dict[str, tuple[float, str]]] = {
         "encoder.dim=256 encoder.blocks=3 encoder.scalar_dim=1 critic.name=perceptron critic.dim=256 critic.blocks=2 "
         "critic.scalar_dim=16"),
         "digits_glow": (8, "--family normalizing_flow-glow --lr 1e-3 --batch 64"),
-        "digits_latent": (1, "--family latent --keep last --steps 20,50"),
+        "digits_latent": (2.5, "--family latent --keep last --steps 20,50"),
         "digits_realnvp": (8, "--family normalizing_flow --lr 1e-3 --batch 64"),
         "digits_vae": (1.5, "--family vae"),
         "digits_vae-hierarchical": (1.5, "--family vae-hierarchical"),
