@@ -69,9 +69,10 @@ python benchmarks/images_table.py benchmarks/results/images --out docs/images.md
 validation split (200 digits; 1,000 pictures of the other sets), always with the same noise, every 100 steps.
 `report.json` names that step and both losses, its own and that of the last step. The GAN keeps its last weights, as its
 loss says nothing of its samples, and so does the latent model, whose autoencoder begins to remember before its prior
-has learned: with the weights of the best loss it drew the class asked in 56 %, at an FID of 2.9. With the last weights the GPT drew its class in 98 % after 25 minutes, at an FID of
-0.84, and had 4.80 bits/dim on pictures that it had not seen, where equally probable values have 4.09; the VAEs went
-from 2.02-2.07 bits/dim (k = 1) to 2.24-2.68 in 3 and 4 minutes.
+has learned: with the weights of the best loss it drew the class asked in 56 %, at an FID of 2.9. With the last weights
+the GPT drew its class in 98 % after 25 minutes, at an FID of 0.84, and had 4.80 bits/dim on pictures that it had not
+seen, where equally probable values have 4.09; the VAEs went from 2.02-2.07 bits/dim (k = 1) to 2.24-2.68 in 3 and 4
+minutes.
 
 Real NVP still draws any class (11 %): its eight U-Nets take 0.8 s a step, and after 400 steps, when it begins to
 remember, the class is worth 0.2 nats to it (20 to the GPT). With perceptrons (`encoder.name=perceptron encoder.dim=256
