@@ -12,7 +12,8 @@ after the other; rows that have a `report.json` of these rules already are left 
 `--data NAME [FOLDER]`: digits, mnist, fashion, cifar10. `--binarise static` draws pixels once, `dynamic` anew for each
 batch, test images once (seed 0) in both. Without it figures are bits/dim of whole grey values.
 Networks of each family are the presets of the package (`protgen.models.image_presets`); `--set family.beta=4
-encoder.dim=32` changes them. `report.json` has everything, `samples.png` and `reconstructions.png` show it. The same is
+encoder.dim=32` changes them. The weights are those of the best validation loss (`--keep`).
+`report.json` has everything, `samples.png` and `reconstructions.png` show it. The same is
 done by `protgen train data=... family=...` and `protgen evaluate-images`, for a number of steps in place of minutes.
 """
 
