@@ -9,6 +9,7 @@ import typer
 from protgen.cli.console import JsonOption, print_json, progress, stderr, stdout, table, warn
 from protgen.cli.exit_codes import of_failures
 from protgen.cli.interruption import Interrupted, deferred
+from protgen.cli.train_distil import student
 from protgen.cli.train_report import (
     cost_of,
     describe_run,
@@ -155,11 +156,14 @@ def image_task(config: "TrainConfig") -> TrainTask:
 
     assert config.images is not None
     opened = open_images(config, config.images)
+    model = opened.model
     if config.start is not None:
-        begin_from(config.start, opened.model)
+        begin_from(config.start, model)
     lines = tuple(next_lines(config))
-    opened.model.conditions.dropouts(config.settings.dropout)  # raises for a wrong one before the run begins
-    return TrainTask(opened.model, opened.batches, opened.validation, f"{opened.count:,} images", lines)
+    model.conditions.dropouts(config.settings.dropout)  # raises for a wrong one before the run begins
+    if config.distil.model is not None:
+        model = student(config, model)
+    return TrainTask(model, opened.batches, opened.validation, f"{opened.count:,} images", lines)
 
 
 def structure_task(config: "TrainConfig") -> TrainTask:
@@ -254,6 +258,8 @@ def prepare_model(config: "TrainConfig", store: "Store") -> "Model":
         begin_from(config.start, model)
     if config.guide is not None:
         model = guided(model, config.guide)
+    if config.distil.model is not None:
+        return student(config, model)
     pairing = StrandPairing.name in model.conditions.names
     return replace(model, blueprints=fit_store(store), topologies=fit_topologies(store) if pairing else None)
 

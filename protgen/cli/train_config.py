@@ -63,6 +63,25 @@ class MachineSettings:
 
 
 @dataclass(frozen=True)
+class DistilSettings:
+    """What a student learns from (`protgen.training.distillation`).
+
+    Attributes:
+        model: the teacher, by name or folder; None trains a model on data as usual.
+        steps: of the student.
+        teacher_steps: of the teacher, a multiple of these; None for its own, or the next multiple.
+        guidance, autoguidance, temperature: of the teacher; None as its config asks for.
+    """
+
+    model: str | None = None
+    steps: int = 10
+    teacher_steps: int | None = None
+    guidance: float | None = None
+    autoguidance: float | None = None
+    temperature: float | None = None
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """A checked configuration.
 
@@ -74,6 +93,7 @@ class TrainConfig:
         settings, validation, machine: as their classes say.
         guide: folder or name of a weaker model that goes with this one, for autoguidance; None for none.
         images: the data, where they are images.
+        distil: the teacher of a student, where there is one; `model` and `start` are then its own.
     """
 
     model: JSON
@@ -85,6 +105,7 @@ class TrainConfig:
     machine: MachineSettings
     guide: str | None = None
     images: ImageData | None = None
+    distil: DistilSettings = DistilSettings()
 
 
 def config_folder() -> Path:
@@ -118,18 +139,51 @@ def load_config(overrides: Sequence[str]) -> TrainConfig:
     own, chosen = image_overrides(overrides)
     raw = compose([*(prepared(override) for override in own), *chosen])
     check_keys(raw)
+    distil = checked(DistilSettings, raw["distil"], "distil")
     model = {part: raw[part] for part in (*PARTS, *network_roles()) if part in raw}
+    model |= {"conditions": raw["conditions"].get("names", [])}
+    if distil.model is not None:
+        model = taught(distil.model, overrides)
     return TrainConfig(
-        model=model | {"conditions": raw["conditions"].get("names", [])},
+        model=model,
         store=None if "images" in raw["data"] else Path(str(raw["data"]["store"])),
         run=Path(str(raw["run"])),
-        start=read_start(raw.get("start")),
+        start=read_start(raw.get("start")) if distil.model is None else distil.model,
         settings=checked(TrainSettings, with_new_names(raw["train"], "train") | loggers_of(raw), "train"),
         validation=checked(ValidationSettings, with_new_names(raw["validation"], "validation"), "validation"),
         machine=checked(MachineSettings, raw["machine"], "machine"),
         guide=None if raw.get("guide") is None else str(raw["guide"]),
         images=read_image_data(raw["data"]) if "images" in raw["data"] else None,
+        distil=distil,
     )
+
+
+def taught(teacher: str, overrides: Sequence[str]) -> JSON:
+    """The parts of a student, which are those of its teacher.
+
+    Args:
+        teacher: name or folder of a model.
+        overrides: of the command line.
+
+    Raises:
+        ConfigError: if there is no such model, or parts of another network are asked for beside it.
+    """
+    from protgen.errors import CheckpointError
+    from protgen.models.files import load_json
+    from protgen.models.model import CONFIG
+    from protgen.models.released import find_model
+    from protgen.models.renamed import current_config
+
+    own = (*PARTS, *network_roles(), "conditions", "start", "guide", "experiment")
+    for override in overrides:
+        key = override.lstrip("+").partition("=")[0]
+        if key.partition(".")[0] in own:
+            raise ConfigError(f"{override}: distil.model={teacher} brings its own network and weights; leave it out")
+    try:
+        config = current_config(load_json(find_model(teacher) / CONFIG))
+    except CheckpointError as error:
+        raise ConfigError(f"distil.model={teacher}: {error}") from error
+    return {key: value for key, value in config.items() if key in (*PARTS, *network_roles(), "conditions")}
 
 
 def check_keys(raw: Mapping[str, Any]) -> None:
@@ -138,7 +192,7 @@ def check_keys(raw: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: for an unknown one, or if `data.store` is missing.
     """
-    known = [*PARTS, *network_roles(), "conditions", "data", "train", "validation", "machine", *WHOLE]
+    known = [*PARTS, *network_roles(), "conditions", "data", "train", "validation", "machine", "distil", *WHOLE]
     for key in raw:
         if key not in known:
             raise ConfigError(f"no setting {key!r}: {nearest(str(key), known)}")
@@ -193,7 +247,7 @@ def prepared(override: str) -> str:
             return f"{key}={chosen}"
         return f"{key}={value}"
     top = key.partition(".")[0]
-    known = [*groups, *network_roles(), "validation", "machine", *WHOLE]
+    known = [*groups, *network_roles(), "validation", "machine", "distil", *WHOLE]
     if top not in known or (top == key and key not in WHOLE) or top == "experiment":
         raise ConfigError(f"no setting {key!r}: {nearest(key, known)}")
     return f"++{key}={value}"

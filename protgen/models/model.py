@@ -5,13 +5,13 @@ A checkpoint folder holds `config.json` (names and keywords, from which `build` 
 """
 
 import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from protgen import registry
 from protgen.conditions.cath import Folds
@@ -27,12 +27,14 @@ from protgen.models.fits import require_fit
 from protgen.models.renamed import current_config, current_tensors
 from protgen.models.topologies import FILE as TOPOLOGIES
 from protgen.models.topologies import TopologyPrior, load_topologies
-from protgen.types import JSON
+from protgen.types import JSON, Conditioning, Losses, State
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 GUIDE_WEIGHTS = "guide.safetensors"
 GUIDE_PARTS = ("encoder", "family")  # of a guide in the model's configuration; it has the model's space and conditions
+
+Objective = Callable[[Family, State, Conditioning, Generator], Losses]  # a loss of a family, x_data and y
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Model:
         blueprints: p(y | length) of its training data, None if it has none.
         topologies: the same with strand pairing, for a model that has learned it; None if it has none.
         guide: a weaker family of the same space and conditions, for autoguidance; None if it has none.
+        objective: what its training descends in place of the family's own loss; None for that. It is of a training and
+            not saved.
     """
 
     family: Family
@@ -54,6 +58,13 @@ class Model:
     blueprints: BlueprintPrior | None = None
     topologies: TopologyPrior | None = None
     guide: Family | None = None
+    objective: Objective | None = field(default=None, compare=False)
+
+    def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
+        """What its training descends; arguments as of `Family.loss`."""
+        if self.objective is None:
+            return self.family.loss(x_data, cond, rng)
+        return self.objective(self.family, x_data, cond, rng)
 
     def __repr__(self) -> str:
         """One line: the names of its parts, its size, and the conditions it has learned."""

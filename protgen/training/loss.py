@@ -18,14 +18,15 @@ class TrainingLoss(nn.Module):
 
     def __init__(self, model: Model, dropout: Mapping[str, float] | None = None) -> None:
         super().__init__()
-        self.family = model.family
+        self.model = model
+        self.family = model.family  # a part of this module, which FSDP divides
         self.conditions = model.conditions
         self.dropout = model.conditions.dropouts(dropout or {})
 
     def forward(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
         """The total and its named parts."""
         cond = self.conditions.from_data(batch, rng, self.dropout)
-        losses = self.family.loss(self.family.space.encode(batch), cond, rng)
+        losses = self.model.loss(self.family.space.encode(batch), cond, rng)
         return {"loss": losses.total, **{f"loss_{name}": value for name, value in losses.terms.items()}}
 
     def begin(self, batch: Batch, rng: Generator) -> None:

@@ -77,7 +77,7 @@ def mean_losses(model: Model, batches: Iterable[Batch], seed: int) -> dict[str, 
         batch = given.to(device)
         cond = model.conditions.from_data(batch, rng)
         weight = weight_of(model.family, batch)
-        losses = model.family.loss(model.family.space.encode(batch), cond, rng)
+        losses = model.loss(model.family.space.encode(batch), cond, rng)
         terms = {"validation_loss": losses.total}
         terms |= {f"validation_{name}": value for name, value in losses.terms.items()}
         for name, value in terms.items():

@@ -1,0 +1,83 @@
+"""A student that learns its teacher's designs in few steps, from the command line."""
+
+import json
+
+import pytest
+from safetensors.torch import load_file
+
+from protgen.generation.design import settings_for
+from protgen.models.model import load_model
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def arguments(tiny_store, tmp_path):
+    return (
+        "train", f"data.store={tiny_store}", f"run={tmp_path / 'run'}", "train.steps=2", "train.warmup=0",
+        "train.max_pairs_per_batch=4000", "validation.samples=0", "validation.batches=1", "train.bf16=false",
+        "machine.accelerator=cpu", "distil.steps=2", "distil.teacher_steps=4",
+    )  # fmt: skip
+
+
+def test_a_student_begins_as_its_teacher_and_says_how_it_is_sampled(cli, arguments, tiny_model, tmp_path):
+    done = cli(*arguments, f"distil.model={tiny_model}", "train.lr=1e-12", "distil.guidance=3")
+    assert done.code == 0, done.err
+    folder = tmp_path / "run" / "model"
+    before, after = (load_file(path / "model.safetensors") for path in (tiny_model, folder))
+    assert before.keys() == after.keys()
+    assert all((after[name] - value).abs().max() < 1e-5 for name, value in before.items())
+    student = load_model(folder)
+    settings = settings_for(student)
+    assert (settings.steps, settings.guidance, settings.autoguidance, settings.temperature) == (2, 1.0, 1.0, 0.8)
+    taught = student.config["about"]["teacher"]
+    assert (taught["steps"], taught["guidance"], taught["guidance_interval"]) == (4, 3.0, [0.25, 1.0])
+    done = cli("sample", "--model", folder, "--length", "40", "--out", tmp_path / "designs")
+    assert done.code == 0, done.err
+    assert json.loads((tmp_path / "designs" / "run.json").read_text())["request"]["settings"]["steps"] == 2
+
+
+def test_a_run_of_a_student_goes_on_to_the_bit(cli, arguments, tiny_model, tmp_path):
+    """Two steps at once, and one and one more."""
+    one = [word for word in arguments if not word.startswith(("run=", "train.steps"))]
+    taught = f"distil.model={tiny_model}"
+    for run, counts in (("straight", (2,)), ("cut", (1, 2))):
+        for count in counts:
+            done = cli(*one, taught, f"run={tmp_path / run}", f"train.steps={count}", "train.cooldown=0")
+            assert done.code == 0, done.err
+    straight, cut = (
+        load_file(tmp_path / run / "checkpoints" / "step_00000002" / "weights.safetensors") for run in ("straight", "cut")
+    )
+    assert all((cut[name] == value).all() for name, value in straight.items())
+
+
+def test_a_model_of_pictures_is_distilled(cli, tmp_path):
+    plain = (
+        "train", "data=digits", "data.batch=16", "train.warmup=0", "validation.samples=0", "validation.batches=1",
+        "machine.accelerator=cpu", "train.steps=1",
+    )  # fmt: skip
+    teacher = tmp_path / "teacher"
+    small = ("encoder.dim=16", "family=flow_matching", f"run={teacher}")
+    done = cli(*plain, *small)
+    assert done.code == 0, done.err
+    done = cli(
+        *plain, f"run={tmp_path / 'student'}", f"distil.model={teacher / 'model'}", "distil.steps=1",
+        "distil.teacher_steps=2", "distil.guidance=2",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert load_model(tmp_path / "student" / "model").config["about"]["teacher"]["guidance"] == 2
+
+
+def test_what_does_not_go_with_a_teacher_is_one_line(cli, arguments, tiny_model):
+    taught = f"distil.model={tiny_model}"
+    for extra, words in (
+        ((taught, "encoder.dim=48"), ("encoder.dim=48", "leave it out")),
+        ((taught, "experiment=flow_tiny"), ("experiment=flow_tiny", "leave it out")),
+        ((taught, "distil.teacher_steps=5"), ("no multiple", "teacher_steps")),
+        ((taught, "distil.autoguidance=2"), ("autoguidance needs",)),
+        ((taught, "machine.sharding=fsdp"), ("machine.sharding",)),
+        ((taught, "distil.stepps=3"), ("distil.stepps", "steps")),
+        (("distil.model=vae-small",), ("vae-small", "flow_matching")),
+        (("distil.model=flow-smal",), ("flow-small",)),
+    ):
+        cli(*arguments, *extra).assert_failed(2, *words)
