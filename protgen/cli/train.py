@@ -9,7 +9,7 @@ import typer
 from protgen.cli.console import JsonOption, print_json, progress, stderr, stdout, table, warn
 from protgen.cli.exit_codes import of_failures
 from protgen.cli.interruption import Interrupted, deferred
-from protgen.cli.train_distil import student
+from protgen.cli.train_distil import taught
 from protgen.cli.train_report import (
     cost_of,
     describe_run,
@@ -24,12 +24,13 @@ from protgen.cli.train_task import TrainTask
 from protgen.errors import ConfigError, DocumentError, ProtgenError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from protgen.cli.train_config import TrainConfig
     from protgen.data.store import Store
     from protgen.models.model import Model
     from protgen.training.validation import Evaluator
+    from protgen.types import Batch
 
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
 SWEEP = ("-m", "--multirun")
@@ -71,7 +72,7 @@ def train(context: typer.Context, as_json: JsonOption = False, dry_run: DryRunOp
 
         config = load_config(context.args)
     if dry_run:
-        show_cost(config, prepared_task(config), as_json)
+        show_cost(config, prepared_task(config, trial=True), as_json)
         return
     trained = train_one(config, quiet=as_json)
     if as_json and is_first_process():
@@ -130,8 +131,13 @@ def train_one(config: "TrainConfig", quiet: bool = False) -> tuple[int, float | 
     return n_parameters(task.model), loss
 
 
-def prepared_task(config: "TrainConfig") -> TrainTask:
-    """The task of a configuration, its model freshly built from the seed; checked against the run that it resumes."""
+def prepared_task(config: "TrainConfig", *, trial: bool = False) -> TrainTask:
+    """The task of a configuration, its model freshly built from the seed; checked against the run that it resumes.
+
+    Args:
+        config: of the training.
+        trial: for a few steps alone: of what a teacher makes for its student, make little.
+    """
     with stderr().status("loading"):
         import torch
 
@@ -140,9 +146,13 @@ def prepared_task(config: "TrainConfig") -> TrainTask:
 
         require_loggers(config.settings.loggers, config.run)
         task = image_task(config) if config.images is not None else structure_task(config)
-        check_resumable(config, task.model)
+        if config.distil.model is None:
+            check_resumable(config, task.model)
         if config.machine.threads:
             torch.set_num_threads(config.machine.threads)
+    if config.distil.model is not None:
+        task = taught(config, task, trial=trial)
+        check_resumable(config, task.model)
     return task
 
 
@@ -153,17 +163,19 @@ def image_task(config: "TrainConfig") -> TrainTask:
         ProtgenError: if files are missing or damaged, or the model cannot be built.
     """
     from protgen.cli.train_images import next_lines, open_images
+    from protgen.data.images import ImageBatches
 
     assert config.images is not None
     opened = open_images(config, config.images)
-    model = opened.model
     if config.start is not None:
-        begin_from(config.start, model)
+        begin_from(config.start, opened.model)
     lines = tuple(next_lines(config))
-    model.conditions.dropouts(config.settings.dropout)  # raises for a wrong one before the run begins
-    if config.distil.model is not None:
-        model = student(config, model)
-    return TrainTask(model, opened.batches, opened.validation, f"{opened.count:,} images", lines)
+    opened.model.conditions.dropouts(config.settings.dropout)  # raises for a wrong one before the run begins
+    many, rest = opened.batches, opened.held_out
+    alone = ImageBatches(many.images, 1, many.seed, many.change)
+    held_out = ImageBatches(rest, 1, 0, many.change) if len(rest) else None
+    count, look = f"{opened.count:,} images", opened.validation.look
+    return TrainTask(opened.model, many, opened.validation, count, lines, alone, held_out, look)
 
 
 def structure_task(config: "TrainConfig") -> TrainTask:
@@ -192,7 +204,19 @@ def structure_task(config: "TrainConfig") -> TrainTask:
         )
     validation = Validation(store, v.max_pairs_per_batch, v.batches, evaluator=evaluator)
     line = f"Next:  protgen sample --model {config.run / 'model'} --length {v.length} --out designs"
-    return TrainTask(model, store, validation, f"{len(store):,} structures", (line,) if structures else ())
+    lines, count = (line,) if structures else (), f"{len(store):,} structures"
+    held_out = example_of(store, "validation") if len(store.indices("validation")) else None
+    return TrainTask(model, store, validation, count, lines, example_of(store, "train"), held_out, evaluator)
+
+
+def example_of(store: "Store", split: str) -> "Callable[[int], Batch]":
+    """Items of a split by number, in a random order that is always the same, each a batch of one."""
+    import numpy as np
+
+    from protgen.data.dataset import collate
+
+    order = np.random.default_rng(0).permutation(store.indices(split))
+    return lambda number: collate([store[int(order[number % len(order)])]])
 
 
 def run_training(config: "TrainConfig", task: TrainTask) -> float | None:
@@ -258,8 +282,6 @@ def prepare_model(config: "TrainConfig", store: "Store") -> "Model":
         begin_from(config.start, model)
     if config.guide is not None:
         model = guided(model, config.guide)
-    if config.distil.model is not None:
-        return student(config, model)
     pairing = StrandPairing.name in model.conditions.names
     return replace(model, blueprints=fit_store(store), topologies=fit_topologies(store) if pairing else None)
 

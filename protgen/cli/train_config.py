@@ -70,12 +70,14 @@ class DistilSettings:
         model: the teacher, by name or folder; None trains a model on data as usual.
         steps: of the student.
         teacher_steps: of the teacher, a multiple of these; None for its own, or the next multiple.
+        ways: of the teacher from noise to data, made before the first step and read in each epoch.
         guidance, autoguidance, temperature: of the teacher; None as its config asks for.
     """
 
     model: str | None = None
     steps: int = 10
     teacher_steps: int | None = None
+    ways: int = 2_000
     guidance: float | None = None
     autoguidance: float | None = None
     temperature: float | None = None

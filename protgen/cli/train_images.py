@@ -29,12 +29,14 @@ class Opened:
         batches: of the training split, binarised as asked.
         validation: what happens at a validation.
         count: images of the training split.
+        held_out: the validation split.
     """
 
     model: "Model"
     batches: "ImageBatches"
     validation: "ImageValidation"
     count: int
+    held_out: "Images"
 
 
 def open_images(config: "TrainConfig", data: "ImageData") -> Opened:
@@ -59,7 +61,7 @@ def open_images(config: "TrainConfig", data: "ImageData") -> Opened:
     size = max(1, min(data.batch, len(held_out)))
     fixed = [ImageBatches(held_out, size, 0, change)(i) for i in range(min(v.batches, len(held_out) // size))]
     look = picture_evaluator(v.samples, v.steps) if v.samples else None
-    return Opened(model, batches, ImageValidation(fixed, look), len(batches.images))
+    return Opened(model, batches, ImageValidation(fixed, look), len(batches.images), held_out)
 
 
 def change_of(images: "Images", binarise: str) -> Any:

@@ -22,7 +22,6 @@ from protgen.generation.energies import BatchEnergy, moved_to
 from protgen.generation.guides import GuideMaker, guides_of
 from protgen.generation.job import Job, build_sampler
 from protgen.generation.plan import Plan
-from protgen.generation.threads import in_order
 from protgen.generation.trajectory import Recorder, require_predictions
 from protgen.samplers.autoguidance import AutoGuidance
 from protgen.samplers.base import Guidance, Sampler, SamplingTask
@@ -31,6 +30,7 @@ from protgen.spaces.backbone import Backbone
 from protgen.spaces.base import Space
 from protgen.spaces.capabilities import require
 from protgen.structure.protein import Protein
+from protgen.threads import in_order
 from protgen.types import CHAIN_GAP, Batch, Conditioning, State
 
 CHAIN_NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

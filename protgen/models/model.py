@@ -27,14 +27,14 @@ from protgen.models.fits import require_fit
 from protgen.models.renamed import current_config, current_tensors
 from protgen.models.topologies import FILE as TOPOLOGIES
 from protgen.models.topologies import TopologyPrior, load_topologies
-from protgen.types import JSON, Conditioning, Losses, State
+from protgen.types import JSON, Batch, Losses
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 GUIDE_WEIGHTS = "guide.safetensors"
 GUIDE_PARTS = ("encoder", "family")  # of a guide in the model's configuration; it has the model's space and conditions
 
-Objective = Callable[[Family, State, Conditioning, Generator], Losses]  # a loss of a family, x_data and y
+Objective = Callable[[Family, Batch, Generator], Losses]  # a loss of a family on a batch
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,18 @@ class Model:
     guide: Family | None = None
     objective: Objective | None = field(default=None, compare=False)
 
-    def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
-        """What its training descends; arguments as of `Family.loss`."""
-        if self.objective is None:
-            return self.family.loss(x_data, cond, rng)
-        return self.objective(self.family, x_data, cond, rng)
+    def loss(self, batch: Batch, rng: Generator, dropout: Mapping[str, float] | None = None) -> Losses:
+        """What its training descends.
+
+        Args:
+            batch: of data, or of what the objective reads.
+            rng: generator on the CPU, the only source of randomness.
+            dropout: fractions in which conditions are unknown, by name; the others have their own.
+        """
+        if self.objective is not None:
+            return self.objective(self.family, batch, rng)
+        cond = self.conditions.from_data(batch, rng, dropout)
+        return self.family.loss(self.family.space.encode(batch), cond, rng)
 
     def __repr__(self) -> str:
         """One line: the names of its parts, its size, and the conditions it has learned."""

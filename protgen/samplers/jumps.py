@@ -1,18 +1,14 @@
 """Jumps: several steps of a sampler taken as one, and the prediction that one step of Euler would need for it.
 
-Euler's step from t to s moves x_t towards a prediction of x_data (`protgen.samplers.euler`). Given where a finer sampler
-arrives at s, the step can be solved for that prediction. A network that learns it takes the way of the finer sampler
-in fewer steps.
+Euler's step from t to s moves x_t towards a prediction of x_data (`protgen.samplers.euler`). Given where a finer
+sampler arrives at s, the step can be solved for that prediction. A network that learns it takes the way of the finer
+sampler in fewer steps.
 
 References:
     Salimans and Ho 2022, Progressive Distillation for Fast Sampling of Diffusion Models, appendix G (the target of a
     student whose one step replaces two of its teacher).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -44,22 +40,6 @@ class Witness(Guide):
         return self.denoiser.denoise(x_t, t, cond, x_pred)
 
 
-@dataclass(frozen=True)
-class Jump:
-    """One step from time t to s of a sampler with few steps, along the way of one with many.
-
-    Attributes:
-        t, s: times before and after it.
-        x_t: the point at t.
-        aim: the prediction of x_data with which Euler's step from x_t ends where the way is at s.
-    """
-
-    t: float
-    s: float
-    x_t: State
-    aim: State
-
-
 def require_jumps(path: Path, space: Space) -> None:
     """Refuse paths on which a step has no inverse in closed form.
 
@@ -71,22 +51,6 @@ def require_jumps(path: Path, space: Space) -> None:
             "distillation needs steps that can be solved for their prediction, and diffusion of rotations or angles "
             "has none; distil a model of flow_matching"
         )
-
-
-def jumps_along(path: Path, space: Space, points: Sequence[State], times: Sequence[float], rate: float) -> list[Jump]:
-    """The jumps of a way from noise to data.
-
-    Args:
-        path: of the model.
-        space: of the points.
-        points: of the way at the times, the last at 0.
-        times: falling, from 1 to 0.
-        rate: of Euler's schedule for curved fields (`rotation_rate`).
-    """
-    return [
-        Jump(t, s, x_t, aim_of(path, space, x_t, x_s, t, s, rate))
-        for t, s, x_t, x_s in zip(times, times[1:], points, points[1:], strict=False)
-    ]
 
 
 def aim_of(path: Path, space: Space, x_t: State, x_s: State, t: float, s: float, rate: float) -> State:
@@ -115,19 +79,3 @@ def aim_of(path: Path, space: Space, x_t: State, x_s: State, t: float, s: float,
             keep = sigma_s / sigma_t
             fields[name] = (x_s[name] - keep * x_t[name]) / (alpha_s - alpha_t * keep)
     return State(fields, x_t.mask)
-
-
-def rows_of(jumps: Sequence[Jump]) -> tuple[State, Tensor, State]:
-    """Jumps as one batch: points, times, aims.
-
-    Args:
-        jumps: of states with the same mask.
-    """
-    times = torch.cat([jump.x_t.mask.new_full((len(jump.x_t.mask),), 0, dtype=torch.float32) + jump.t for jump in jumps])
-    return stacked([jump.x_t for jump in jumps]), times, stacked([jump.aim for jump in jumps])
-
-
-def stacked(states: Sequence[State]) -> State:
-    """States one after the other, as a batch."""
-    names = states[0].fields
-    return State({n: torch.cat([x[n] for x in states]) for n in names}, torch.cat([x.mask for x in states]))

@@ -200,7 +200,7 @@ class Training:
         first = step * self.settings.accumulate
         start = source(first) if step == 0 and self.settings.accumulate > 1 else None
         batches = [source(first + k) if k or start is None else start for k in self.step.mine]
-        if step == self.start:
+        if step == self.start and self.model.objective is None:
             self.model.conditions.require_fields(batches[0].arrays, "the data")
             if has_parts(batches[0]):
                 require_several_chains(self.model.family, self.model.conditions, "the data")

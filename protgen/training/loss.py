@@ -25,8 +25,7 @@ class TrainingLoss(nn.Module):
 
     def forward(self, batch: Batch, rng: Generator) -> dict[str, Tensor]:
         """The total and its named parts."""
-        cond = self.conditions.from_data(batch, rng, self.dropout)
-        losses = self.model.loss(self.family.space.encode(batch), cond, rng)
+        losses = self.model.loss(batch, rng, self.dropout)
         return {"loss": losses.total, **{f"loss_{name}": value for name, value in losses.terms.items()}}
 
     def begin(self, batch: Batch, rng: Generator) -> None:

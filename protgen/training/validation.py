@@ -75,9 +75,8 @@ def mean_losses(model: Model, batches: Iterable[Batch], seed: int) -> dict[str, 
     for number, given in enumerate(batches):
         rng = Generator().manual_seed(seed * 1_000_003 + number)
         batch = given.to(device)
-        cond = model.conditions.from_data(batch, rng)
         weight = weight_of(model.family, batch)
-        losses = model.loss(model.family.space.encode(batch), cond, rng)
+        losses = model.loss(batch, rng)
         terms = {"validation_loss": losses.total}
         terms |= {f"validation_{name}": value for name, value in losses.terms.items()}
         for name, value in terms.items():

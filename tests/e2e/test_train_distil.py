@@ -16,7 +16,7 @@ def arguments(tiny_store, tmp_path):
     return (
         "train", f"data.store={tiny_store}", f"run={tmp_path / 'run'}", "train.steps=2", "train.warmup=0",
         "train.max_pairs_per_batch=4000", "validation.samples=0", "validation.batches=1", "train.bf16=false",
-        "machine.accelerator=cpu", "distil.steps=2", "distil.teacher_steps=4",
+        "machine.accelerator=cpu", "distil.ways=6", "distil.steps=2", "distil.teacher_steps=4",
     )  # fmt: skip
 
 
@@ -46,7 +46,8 @@ def test_a_run_of_a_student_goes_on_to_the_bit(cli, arguments, tiny_model, tmp_p
             done = cli(*one, taught, f"run={tmp_path / run}", f"train.steps={count}", "train.cooldown=0")
             assert done.code == 0, done.err
     straight, cut = (
-        load_file(tmp_path / run / "checkpoints" / "step_00000002" / "weights.safetensors") for run in ("straight", "cut")
+        load_file(tmp_path / run / "checkpoints" / "step_00000002" / "weights.safetensors")
+        for run in ("straight", "cut")
     )
     assert all((cut[name] == value).all() for name, value in straight.items())
 
@@ -62,7 +63,7 @@ def test_a_model_of_pictures_is_distilled(cli, tmp_path):
     assert done.code == 0, done.err
     done = cli(
         *plain, f"run={tmp_path / 'student'}", f"distil.model={teacher / 'model'}", "distil.steps=1",
-        "distil.teacher_steps=2", "distil.guidance=2",
+        "distil.teacher_steps=2", "distil.guidance=2", "distil.ways=5",
     )  # fmt: skip
     assert done.code == 0, done.err
     assert load_model(tmp_path / "student" / "model").config["about"]["teacher"]["guidance"] == 2

@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from protgen.generation.threads import Stopped, in_order
+from protgen.threads import Stopped, in_order
 
 
 def test_results_come_in_the_order_of_the_items():
