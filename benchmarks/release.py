@@ -2,6 +2,8 @@
 
     python benchmarks/release.py RUN STORE --name flow-small [--minutes 120] [--start flow-small] [--guide RUN/model]
 
+A run of a student (`distil.model=`) has its settings of sampling and its blueprints from its teacher.
+
 Writes `config.json`, `model.safetensors` (bfloat16), `blueprints.json` and, for a model that has learned strand
 pairing, `topologies.json` to `protgen/weights/NAME`, and the IDs of the store's items to `--manifest` unless that file
 is there already and lists the same; `card.md` is by hand, from the figures of `benchmarks/flow_small.py --model NAME`.
@@ -19,7 +21,7 @@ from protgen.generation.design import settings_for
 from protgen.models.blueprints import fit_store
 from protgen.models.files import load_json, load_tensors
 from protgen.models.model import build_model, load_model, load_weights, save_model, with_guide
-from protgen.models.released import weights_folder
+from protgen.models.released import load, weights_folder
 from protgen.models.topologies import fit_topologies
 from protgen.training.checkpoint import newest_checkpoint
 
@@ -80,14 +82,21 @@ def main() -> None:
         "minutes": options.minutes,
         "settings": {**run["settings"], "processes": run.get("processes", 1)},
     }
+    taught = run["model"].get("about", {}).get("teacher")
+    if taught is not None:
+        about |= {"started_from": taught["model"], "teacher": taught}
     base = {key: value for key, value in run["model"].items() if key != "guide"}
     config = {**base, "family": run["model"]["family"] | options.family, "about": about}
     if options.sampling:
         config["sampling"] = options.sampling
     settings_for(replace(model, config=config))  # refuses what is no setting
-    released = replace(model, config=config, blueprints=fit_store(store))
-    if StrandPairing.name in model.conditions.names:
-        released = replace(released, topologies=fit_topologies(store))
+    if taught is not None:
+        teacher = load(taught["model"])
+        released = replace(model, config=config, blueprints=teacher.blueprints, topologies=teacher.topologies)
+    else:
+        released = replace(model, config=config, blueprints=fit_store(store))
+        if StrandPairing.name in model.conditions.names:
+            released = replace(released, topologies=fit_topologies(store))
     if options.guide is not None:
         released = with_guide(released, load_model(options.guide))
     save_model(released, options.weights / options.name)

@@ -16,6 +16,7 @@ from protgen.samplers.euler import Euler
 from protgen.samplers.jumps import aim_of
 from protgen.samplers.schedules import Cosine, GeometricBrownian, Linear, Path
 from protgen.spaces.backbone import Backbone
+from protgen.spaces.base import Space
 from protgen.training.distillation import distillation_loss
 from protgen.training.ways import Asked, Teacher, Teaching, WayBatches, make_ways, path_of
 from protgen.types import Batch, Conditioning, State
@@ -40,7 +41,7 @@ class Normal(ExactGaussian):
 class Exact(IterativeFamily):
     """A family whose denoiser is known in closed form."""
 
-    def __init__(self, denoiser, space=LINE):
+    def __init__(self, denoiser, space: Space = LINE):
         super().__init__()
         self.exact, self.space, self.path = denoiser, space, denoiser.path
         self.nothing = torch.nn.Parameter(torch.zeros(1))
@@ -161,8 +162,9 @@ def test_aims_hold_the_teachers_guidance(tmp_path):
 def test_the_loss_is_the_squared_error_of_the_velocity(tmp_path):
     """A student that is certain of 3 where the teacher is of 1: 2^2 in both coordinates over t^2, a mean over jumps."""
     mask = torch.ones(1, 1, dtype=torch.bool)
-    known = Towards(*[State({"x": torch.full((1, 1, 2), 1.0)}, mask)] * 2)
-    batch = batches_of(tmp_path, Teacher(Exact(known), NOTHING, Teaching(2, 4)), 4)(0)
+    certain = State({"x": torch.full((1, 1, 2), 1.0)}, mask)
+    teacher = Teacher(Exact(Towards(certain, certain)), NOTHING, Teaching(2, 4))
+    batch = batches_of(tmp_path, teacher, 4)(0)
 
     class Student(Normal):
         def denoise(self, x_t, t, cond, x_pred=None):
