@@ -1,6 +1,6 @@
 """What a design costs: CPU seconds by model and length, and the whole command for one design.
 
-    python benchmarks/sampling_speed.py --out benchmarks/results/sampling_speed.json [--models flow-small,flow-small-quick]
+    python benchmarks/sampling_speed.py --out benchmarks/results/sampling_speed.json [--models flow-small,flow-pairing]
         [--lengths 64,100,128] [--rounds 5] [--seed 0]
 
 Each round makes one default design of each length by each model, one after another, on one torch thread, so that what

@@ -60,6 +60,15 @@ AutoGuidanceOption = Annotated[
         rich_help_panel=HOW,
     ),
 ]
+GuidanceIntervalOption = Annotated[
+    str | None,
+    typer.Option(
+        "--guidance-interval",
+        help="Times between which --guidance acts; 1 is noise, 0 the design.",
+        metavar="LOW-HIGH",
+        rich_help_panel=HOW,
+    ),
+]
 SamplerOption = Annotated[str | None, typer.Option("--sampler", help="Name, or module:Class.", rich_help_panel=HOW)]
 BlueprintOption = Annotated[
     str | None,
@@ -190,6 +199,7 @@ class SettingsOptions:
     steps: StepsOption = None
     temperature: TemperatureOption = None
     guidance: GuidanceOption = None
+    guidance_interval: GuidanceIntervalOption = None
     autoguidance: AutoGuidanceOption = None
     sampler: SamplerOption = None
     blueprint: BlueprintOption = None
@@ -206,7 +216,8 @@ class SettingsOptions:
             UsageError: if one cannot be read.
         """
         typed = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "no_relax"}
-        found = given(**typed | {"enforce": parse_enforce(self.enforce)})
+        parsed = {"enforce": parse_enforce(self.enforce), "guidance_interval": parse_interval(self.guidance_interval)}
+        found = given(**typed | parsed)
         return found | ({"relax": False} if self.no_relax else {})
 
 
@@ -251,6 +262,21 @@ def parameter(name: str, kind: Any, option: Any, default: Any = None) -> inspect
         default: its value where it is not given.
     """
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+
+
+def parse_interval(text: str | None) -> tuple[float, float] | None:
+    """LOW-HIGH as two times; None where it is not given.
+
+    Raises:
+        UsageError: if it is no two numbers.
+    """
+    if text is None:
+        return None
+    low, _, high = text.partition("-")
+    try:
+        return float(low), float(high)
+    except ValueError:
+        raise UsageError(f"--guidance-interval {text}: give two times, the lower first, as in 0.25-1") from None
 
 
 def parse_enforce(entries: "list[str] | None") -> dict[str, str] | None:

@@ -82,6 +82,8 @@ def test_same_seed_same_designs_whatever_the_batch_size(cli, tiny_model, tmp_pat
         (("--length", "ten"), ("ten",)),
         (("--length", "60-40"), ("60-40", "empty")),
         (("--length", "20", "--ss", "H5"), ("20", "5")),
+        (("--length", "20", "--guidance-interval", "0.5"), ("--guidance-interval 0.5", "0.25-1")),
+        (("--length", "20", "--guidance-interval", "0.7-0.2"), ("0.7", "lower first")),
         (("--ss", "HHQ"), ("Q",)),
         (("--ss", "H5!"), ("!",)),
         (("--ss", ""), ("empty",)),
@@ -207,6 +209,7 @@ def test_resume_refuses_other_options(cli, tiny_model, tmp_path):
     request = ("sample", "--model", tiny_model, "--length", 15, "-n", 1, "--out", tmp_path, *FAST)
     assert cli(*request).code == 0
     cli(*request, "--guidance", 3, "--resume").assert_failed(2, "guidance")
+    cli(*request, "--guidance-interval", "0.5-1", "--resume").assert_failed(2, "guidance_interval", "0.5")
     (tmp_path / "run.json").unlink()
     cli(*request, "--resume").assert_failed(2, "run.json")
 
