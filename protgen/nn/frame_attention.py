@@ -57,7 +57,8 @@ class PairFeatures(nn.Module):
         asked: Float[Tensor, "b l l p"] | None = None,
     ) -> Float[Tensor, "b l m dim"]:
         """Features of the pairs; a set of frames that is None adds nothing, nor do requests that are None."""
-        if not torch.is_grad_enabled() and product_dtype(scalars) == scalars.dtype:
+        # In place nothing is cast: not under autocast, where a residual stream may have the dtype of products.
+        if not torch.is_grad_enabled() and product_dtype(scalars) == self.left.weight.dtype:
             return self.in_place(scalars, sets, pairs, asked)
         # Terms that broadcast are summed before: every pass over (b, l, m, hidden) is expensive.
         rows = self.left(scalars)[:, :, None] + self.offset(pairs.offsets()).to(scalars.dtype)

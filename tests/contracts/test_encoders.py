@@ -77,6 +77,22 @@ def moved(state: State, rotation: torch.Tensor, shift: torch.Tensor) -> State:
     return State({"trans": trans, "rots": rotation[:, None] @ state["rots"]}, mask)
 
 
+@pytest.mark.parametrize("name", READABLE)
+def test_features_in_bfloat16_are_the_same_with_and_without_a_gradient(name, rng):
+    """Training and its validations see one network, to the bit, within what bfloat16 resolves of that in float32."""
+    encoder = randomised(name, torch.float32)
+    state, t, cond, x_pred = readable_input(name, 2, rng)
+    x, guess = (s.map(torch.Tensor.float) for s in (state, x_pred))
+    y = Conditioning(cond.residue.float(), cond.globals.float())
+    exact = encoder(x, t, y, guess).scalars
+    with torch.autocast("cpu", torch.bfloat16):
+        kept = encoder(x, t, y, guess)
+        with torch.no_grad():
+            found = encoder(x, t, y, guess)
+    assert torch.equal(found.scalars, kept.scalars) and torch.equal(found.vectors, kept.vectors)
+    assert (kept.scalars - exact).norm() < 0.1 * exact.norm()
+
+
 @pytest.mark.parametrize("name", SE3)
 @pytest.mark.parametrize(("dtype", "limit"), [(torch.float64, 1e-9), (torch.float32, 1e-3)])
 def test_rigid_motions_turn_vectors_and_leave_scalars(name, dtype, limit, rng):
