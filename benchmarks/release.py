@@ -84,7 +84,12 @@ def main() -> None:
     }
     taught = run["model"].get("about", {}).get("teacher")
     if taught is not None:
-        about |= {"started_from": taught["model"], "teacher": taught}
+        ways = len(list((options.run / "ways").glob("way_*.safetensors")))
+        about |= {
+            "started_from": taught["model"],
+            "teacher": taught | {"ways": ways},
+            "data": f"{ways:,} ways of {taught['model']} at y of its training items (data/manifests/{listing.name})",
+        }
     base = {key: value for key, value in run["model"].items() if key != "guide"}
     config = {**base, "family": run["model"]["family"] | options.family, "about": about}
     if options.sampling:

@@ -2,21 +2,19 @@
 
 `flow-pairing` makes designs that fold more often where it draws secondary structure with its pairing, or pairs are
 asked. `flow-small` keeps closer to strings and shares of secondary structure, and to what is enforced: contacts, radii,
-motifs, copies. Each has a student that takes 10 steps without guidance (`protgen.training.distillation`), for requests
-that the network alone meets, and that leave the steps to the model. `benchmarks/ablation.md` and the cards have the
-figures.
+motifs, copies. `flow-small-quick` is its student, which takes 10 steps without guidance
+(`protgen.training.distillation`), for strings that nothing else goes with and where steps are left to the model.
+`benchmarks/ablation.md` and the cards have the figures.
 """
-
-from collections.abc import Mapping
 
 from protgen.conditions.base import Conditions
 from protgen.generation.design import Settings
 from protgen.models.released import DEFAULT
 
 PAIRING = "flow-pairing"
-STUDENTS: Mapping[str, str] = {DEFAULT: "flow-small-quick", PAIRING: "flow-pairing-quick"}
+STUDENT = "flow-small-quick"  # of DEFAULT
 LEAVE_OPEN = frozenset({"length", "fold_class", "cath"})  # conditions that leave open which residues are strands
-ALONE = LEAVE_OPEN | {"secondary_structure", "strand_pairing"}  # those that a network meets without small steps
+STRINGS = frozenset({"length", "secondary_structure"})
 # Settings that a student has learned to do without, or at one value.
 OF_TEACHERS = ("steps", "temperature", "guidance", "guidance_interval", "autoguidance", "sampler")
 
@@ -29,9 +27,9 @@ def model_for(conditions: Conditions, settings: Settings | None = None) -> str:
         settings: how to sample; a model whose steps or guidance are set is no student.
     """
     names = {condition.name for condition in conditions}
-    teacher = PAIRING if "strand_pairing" in names or names <= LEAVE_OPEN else DEFAULT
+    if "strand_pairing" in names or names <= LEAVE_OPEN:
+        return PAIRING
     given = settings is not None and any(getattr(settings, key) is not None for key in OF_TEACHERS)
     weighted = any(conditions.weight(condition) != 1 for condition in conditions)  # weights act through guidance
     enforced = settings is not None and bool(settings.enforce)
-    plain = names <= ALONE and not (given or weighted or enforced)
-    return STUDENTS[teacher] if plain else teacher
+    return STUDENT if names <= STRINGS and not (given or weighted or enforced) else DEFAULT

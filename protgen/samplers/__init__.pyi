@@ -15,6 +15,7 @@ from protgen.samplers.energy import PosteriorGuidance as PosteriorGuidance
 from protgen.samplers.euler import Euler as Euler
 from protgen.samplers.guidance import ClassifierFreeGuidance as ClassifierFreeGuidance
 from protgen.samplers.heun import Heun as Heun
+from protgen.samplers.jumps import Witness as Witness
 from protgen.samplers.projection import Projection as Projection
 from protgen.samplers.sde import SDE as SDE
 from protgen.samplers.smc import SequentialMonteCarlo as SequentialMonteCarlo

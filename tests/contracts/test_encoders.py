@@ -89,7 +89,8 @@ def test_features_in_bfloat16_are_the_same_with_and_without_a_gradient(name, rng
         kept = encoder(x, t, y, guess)
         with torch.no_grad():
             found = encoder(x, t, y, guess)
-    assert torch.equal(found.scalars, kept.scalars) and torch.equal(found.vectors, kept.vectors)
+    assert torch.equal(found.scalars, kept.scalars)
+    assert torch.equal(found.vectors, kept.vectors)
     assert (kept.scalars - exact).norm() < 0.1 * exact.norm()
 
 

@@ -19,11 +19,11 @@ STRING = "L3E6L3E6L10H10L2"
 @pytest.mark.parametrize(
     ("asked", "name"),
     [
-        ([Length(60, 100)], "flow-pairing-quick"),
+        ([Length(60, 100)], "flow-pairing"),
         ([Length(60), Fractions(helix=0.4, strand=0.2)], "flow-small"),
-        ([Length(60), FoldClass("beta")], "flow-pairing-quick"),
+        ([Length(60), FoldClass("beta")], "flow-pairing"),
         ([SecondaryStructure.parse(STRING)], "flow-small-quick"),
-        ([SecondaryStructure.parse(STRING), StrandPairing.parse("4-9:18-13")], "flow-pairing-quick"),
+        ([SecondaryStructure.parse(STRING), StrandPairing.parse("4-9:18-13")], "flow-pairing"),
         ([Length(60), RadiusOfGyration(11.0)], "flow-small"),
         ([Length(60), StrandPairing.parse("4-9:18-13"), RadiusOfGyration(11.0)], "flow-pairing"),
     ],
@@ -41,7 +41,6 @@ def test_the_model_that_suits_is_taken(asked, name):
 def test_what_a_student_has_not_learned_is_asked_of_its_teacher(given):
     string = Conditions.of(SecondaryStructure.parse(STRING))
     assert model_for(string, SampleSettings(**given)) == "flow-small"
-    assert model_for(Conditions.of(Length(60)), SampleSettings(**given)) == "flow-pairing"
 
 
 def test_weights_are_asked_of_the_teacher_and_what_changes_nothing_is_not():
@@ -54,10 +53,11 @@ def test_weights_are_asked_of_the_teacher_and_what_changes_nothing_is_not():
 def test_a_job_knows_its_model():
     """A model that is named is taken, whatever suits; settings are those of the model."""
     chosen = prepare(None, [Length(60)])
-    assert (chosen.name, chosen.settings.steps, chosen.settings.guidance) == ("flow-pairing-quick", 10, 1.0)
-    assert chosen.settings.autoguidance == 1.0
-    asked = prepare(None, [Length(60)], SampleSettings(guidance=1.0))
-    assert (asked.name, asked.settings.steps, asked.settings.autoguidance) == ("flow-pairing", 20, 2.0)
+    assert (chosen.name, chosen.settings.steps, chosen.settings.autoguidance) == ("flow-pairing", 20, 2.0)
+    string = prepare(None, STRING)
+    assert (string.name, string.settings.steps, string.settings.guidance) == ("flow-small-quick", 10, 1.0)
+    finer = prepare(None, STRING, SampleSettings(steps=40))
+    assert (finer.name, finer.settings.steps, finer.settings.guidance) == ("flow-small", 40, 2.0)
     named = prepare("flow-small", [Length(60)])
     assert (named.name, named.settings.steps, named.settings.autoguidance) == ("flow-small", 20, 1.0)
     shares = prepare("flow-small", [Length(60), Fractions(helix=0.5)]).settings
