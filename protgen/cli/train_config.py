@@ -22,6 +22,8 @@ from protgen.types import JSON
 
 PARTS = ("space", "encoder", "family")  # whose keywords are those of a constructor
 WHOLE = ("run", "start", "guide", "logger")  # settings with no keywords of their own
+# Of the training of a student, where others are not given: its teacher's weights are annealed, and soon learned from.
+OF_STUDENTS = {"steps": 3_000, "lr": 1.5e-4, "warmup": 50, "weight_decay": 0.0, "ema": 0.995, "validate_every": 500}
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,8 @@ def load_config(overrides: Sequence[str]) -> TrainConfig:
     model |= {"conditions": raw["conditions"].get("names", [])}
     if distil.model is not None:
         model = taught(distil.model, overrides)
+        given = {override.lstrip("+").partition("=")[0] for override in overrides}
+        raw["train"] |= {key: value for key, value in OF_STUDENTS.items() if f"train.{key}" not in given}
     return TrainConfig(
         model=model,
         store=None if "images" in raw["data"] else Path(str(raw["data"]["store"])),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from protgen.cli.console import progress
+from protgen.cli.console import progress, stderr
 from protgen.cli.interruption import Interrupted, deferred
 from protgen.cli.train_task import TrainTask
 from protgen.errors import CheckpointError, ConfigError
@@ -56,7 +56,15 @@ def taught(config: "TrainConfig", task: TrainTask, *, trial: bool = False) -> Tr
     count = min(config.distil.ways, TRIAL) if trial else config.distil.ways
     folder = trial_folder() if trial else config.run / FOLDER
     pairs, family, seed = config.settings.max_pairs_per_batch, teacher.family, config.settings.seed
+    begun = time.perf_counter()
     written(folder, source, teacher, task.examples, count, config)
+    if trial:
+        each, size = (
+            (time.perf_counter() - begun) / count,
+            sum(path.stat().st_size for path in folder.iterdir()) / count,
+        )
+        minutes, megabytes = each * config.distil.ways / 60, size * config.distil.ways / 1e6
+        stderr().print(f"Ways: about {minutes:.1f} min ({config.distil.ways:,} of {each:.2f} s), {megabytes:,.0f} MB")
     batches, fixed = WayBatches(folder, range(count), family, pairs, seed), None
     if task.held_out is not None and not trial:
         apart = max(1, min(MOST_HELD_OUT, count // 20))

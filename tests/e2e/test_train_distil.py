@@ -5,6 +5,7 @@ import json
 import pytest
 from safetensors.torch import load_file
 
+from protgen.cli.train_config import load_config
 from protgen.generation.design import settings_for
 from protgen.models.model import load_model
 
@@ -35,6 +36,21 @@ def test_a_student_begins_as_its_teacher_and_says_how_it_is_sampled(cli, argumen
     done = cli("sample", "--model", folder, "--length", "40", "--out", tmp_path / "designs")
     assert done.code == 0, done.err
     assert json.loads((tmp_path / "designs" / "run.json").read_text())["request"]["settings"]["steps"] == 2
+
+
+def test_a_student_learns_at_a_low_rate_unless_another_is_given(tiny_store, tiny_model):
+    plain = (f"data.store={tiny_store}", f"distil.model={tiny_model}")
+    assert (load_config(plain).settings.lr, load_config(plain).settings.steps) == (1.5e-4, 3_000)
+    given = load_config((*plain, "train.lr=2e-3", "+train.steps=7")).settings
+    assert (given.lr, given.steps, given.warmup) == (2e-3, 7, 50)
+
+
+def test_a_dry_run_says_what_the_ways_cost(cli, arguments, tiny_model, tmp_path):
+    done = cli(*arguments, f"distil.model={tiny_model}", "--dry-run")
+    assert done.code == 0, done.err
+    assert "Ways: about" in done.err
+    assert "Cost: about" in done.out
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_of_a_student_goes_on_to_the_bit(cli, arguments, tiny_model, tmp_path):
