@@ -96,13 +96,12 @@ def prepare(model: Model | str | Path | None, conditions: object, settings: Sett
         CheckpointError: if there is no such model, or it is damaged.
     """
     asked = as_conditions(conditions)
-    own = settings if isinstance(settings, Settings) else None
-    given = model_for(asked, own) if model is None else model
+    given = model_for(asked) if model is None else model
     known = model_of(given) if leaves_length_open(asked) else None
     asked = asked if known is None else with_length(asked, known)
     lengths = check_conditions(asked)
-    if own is not None and own.sampler is not None:
-        registry.find("samplers", own.sampler)  # before the model is loaded
+    if isinstance(settings, Settings) and settings.sampler is not None:
+        registry.find("samplers", settings.sampler)  # before the model is loaded
     loaded = known or model_of(given)
     require_backbones(loaded.family.space)
     complete = resolved(settings, loaded)
