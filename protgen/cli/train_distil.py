@@ -59,12 +59,7 @@ def taught(config: "TrainConfig", task: TrainTask, *, trial: bool = False) -> Tr
     begun = time.perf_counter()
     written(folder, source, teacher, task.examples, count, config)
     if trial:
-        each, size = (
-            (time.perf_counter() - begun) / count,
-            sum(path.stat().st_size for path in folder.iterdir()) / count,
-        )
-        minutes, megabytes = each * config.distil.ways / 60, size * config.distil.ways / 1e6
-        stderr().print(f"Ways: about {minutes:.1f} min ({config.distil.ways:,} of {each:.2f} s), {megabytes:,.0f} MB")
+        say_cost(config.distil.ways, (time.perf_counter() - begun) / count, folder, count)
     batches, fixed = WayBatches(folder, range(count), family, pairs, seed), None
     if task.held_out is not None and not trial:
         apart = max(1, min(MOST_HELD_OUT, count // 20))
@@ -77,6 +72,19 @@ def taught(config: "TrainConfig", task: TrainTask, *, trial: bool = False) -> Tr
 
     model = student(task.model, source, teaching, name, distillation_loss)
     return replace(task, model=model, batches=batches, validation=validation, count=f"{count:,} ways")
+
+
+def say_cost(ways: int, seconds: float, folder: Path, count: int) -> None:
+    """Say what the ways of a training will cost.
+
+    Args:
+        ways: of the training.
+        seconds: of one.
+        folder: of the few that were made.
+        count: of these.
+    """
+    megabytes = sum(path.stat().st_size for path in folder.iterdir()) / count * ways / 1e6
+    stderr().print(f"Ways: about {seconds * ways / 60:.1f} min ({ways:,} of {seconds:.2f} s), {megabytes:,.0f} MB")
 
 
 def written(
@@ -151,6 +159,9 @@ def asked_of(model: "Model", batch: "Batch", config: "TrainConfig", number: int)
         batch: of the one example.
         config: of the training.
         number: of the way.
+
+    Raises:
+        ConfigError: if it has several chains, which ways do not keep.
     """
     import numpy as np
     from torch import Generator
@@ -159,7 +170,10 @@ def asked_of(model: "Model", batch: "Batch", config: "TrainConfig", number: int)
 
     seed = int(np.random.SeedSequence([config.settings.seed, number, 1]).generate_state(1)[0])
     dropout = model.conditions.dropouts(config.settings.dropout)
-    return Asked(model.conditions.from_data(batch, Generator().manual_seed(seed), dropout), batch.mask)
+    cond = model.conditions.from_data(batch, Generator().manual_seed(seed), dropout)
+    if cond.chains is not None:
+        raise ConfigError(f"distil.model: items of {config.store} have several chains; give a store of single chains")
+    return Asked(cond, batch.mask)
 
 
 def student(model: "Model", teacher: "Model", teaching: "Teaching", name: str, objective: "Objective") -> "Model":
@@ -174,7 +188,7 @@ def student(model: "Model", teacher: "Model", teaching: "Teaching", name: str, o
     """
     own = teacher.config.get("sampling", {})
     alone = {"guidance": 1.0, "autoguidance": 1.0}
-    sampling = {**own, "temperature": teaching.temperature, "steps": teaching.steps, **alone}
+    sampling = {**own, "temperature": teaching.temperature, "steps": teaching.steps, "sampler": "euler", **alone}
     if isinstance(own.get(PULLED), Mapping):
         sampling[PULLED] = {**own[PULLED], **alone}
     about = {

@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 
 from protgen.conditions.embedding import ConditionEmbedding
 from protgen.data.dataset import LengthBuckets
-from protgen.errors import CheckpointError, ConfigError
+from protgen.errors import ConfigError
 from protgen.families.base import Family, IterativeFamily
 from protgen.models.files import load_json, load_tensors, save_json, save_tensors
 from protgen.samplers.autoguidance import AutoGuidance
@@ -166,7 +166,7 @@ def make_ways(
     kept = folder / ABOUT
     if not kept.is_file():
         save_json(content, kept)
-    elif load_json(kept) != load_json_like(content):
+    elif load_json(kept) != json.loads(json.dumps(content)):  # tuples read as lists
         raise ConfigError(f"{folder}: holds ways that were made otherwise ({ABOUT}); choose another run=")
     missing = [i for i in range(count) if not path_of(folder, i).is_file()]
     device = next(teacher.family.parameters()).device
@@ -189,11 +189,6 @@ def make_ways(
     for part in in_order(make, parts, torch.get_num_threads() if device.type == "cpu" else 1):
         done += len(part)
         on_way(done)
-
-
-def load_json_like(content: JSON) -> JSON:
-    """Content as it reads after it was written: tuples as lists."""
-    return json.loads(json.dumps(content))
 
 
 def path_of(folder: Path, number: int) -> Path:
@@ -323,10 +318,3 @@ class WayBatches:
         """A point of a way, a batch of one."""
         mask = torch.ones(1, len(way["y_residue"]), dtype=torch.bool)
         return State({name: way[f"x_{name}"][place][None] for name in self.space.manifolds}, mask)
-
-
-def require_ways(folder: Path, count: int) -> None:
-    """Raise CheckpointError if one of the first ways is missing."""
-    for number in range(count):
-        if not path_of(folder, number).is_file():
-            raise CheckpointError(f"{path_of(folder, number)}: missing; give the command that makes them again")

@@ -1,13 +1,20 @@
 """A student that learns its teacher's designs in few steps, from the command line."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file
 
 from protgen.cli.train_config import load_config
+from protgen.cli.train_distil import asked_of
+from protgen.data.dataset import collate
+from protgen.data.store import Item
+from protgen.errors import ConfigError
 from protgen.generation.design import settings_for
 from protgen.models.model import load_model
+from protgen.structure.ideal import ideal_helix
 
 pytestmark = pytest.mark.slow
 
@@ -83,6 +90,18 @@ def test_a_model_of_pictures_is_distilled(cli, tmp_path):
     )  # fmt: skip
     assert done.code == 0, done.err
     assert load_model(tmp_path / "student" / "model").config["about"]["teacher"]["guidance"] == 2
+
+
+def test_items_of_several_chains_are_refused(tiny_model, tiny_store):
+    """Ways keep no chains, so that a student would take the gap between two for a bond."""
+    config = load_config((f"data.store={tiny_store}", f"distil.model={tiny_model}"))
+    own = {"chain_index": np.repeat([0, 1], 6).astype(np.uint8)}
+    ideal = ideal_helix(12).astype(np.float32)
+    item = Item("two", ideal, np.zeros(12, np.uint8), np.arange(12, dtype=np.int32), "train", "1", residue=own)
+    with pytest.raises(ConfigError, match="several chains"):
+        asked_of(load_model(tiny_model), collate([item]), config, 0)
+    single = asked_of(load_model(tiny_model), collate([replace(item, residue={})]), config, 0)
+    assert single.mask.sum() == 12
 
 
 def test_what_does_not_go_with_a_teacher_is_one_line(cli, arguments, tiny_model):
