@@ -75,9 +75,9 @@ seen, where equally probable values have 4.09; the VAEs went from 2.02-2.07 bits
 minutes.
 
 Real NVP and Glow still draw any class (11 %): the eight U-Nets of Real NVP take 0.8 s a step, and after 400 steps, when
-both begin to remember, the class is worth 0.2 nats to it (20 to the GPT). With perceptrons (`encoder.name=perceptron encoder.dim=256
-encoder.blocks=2 encoder.scalar_dim=8`, weight decay 0.1, 3 minutes) Real NVP obeys in 74 %, with 2.377 bits/dim
-and an FID of 6.6.
+both begin to remember, the class is worth 0.2 nats to it (20 to the GPT). With perceptrons
+(`encoder.name=perceptron encoder.dim=256 encoder.blocks=2 encoder.scalar_dim=8`, weight decay 0.1, 3 minutes) Real NVP
+obeys in 74 %, with 2.377 bits/dim and an FID of 6.6.
 
 Before, five rows of digits drew their class by chance (GAN 8 %, Glow 10, Real NVP 11, VDM 12, GPT 28). They were hardly
 trained: 99 to 207 steps, of which 200 were the warm-up of the learning rate, and 710 of VDM, whose bound weighs little
