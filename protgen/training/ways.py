@@ -6,6 +6,7 @@ points of the way at the student's times (`x_NAME`, (steps + 1, l, ...), the las
 """
 
 import json
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -172,10 +173,12 @@ def make_ways(
     device = next(teacher.family.parameters()).device
     size = 1 if device.type == "cpu" else AT_ONCE
     parts = [missing[k : k + size] for k in range(0, len(missing), size)]
+    reading = threading.Lock()  # batches of images keep the order of an epoch, which one thread at a time may change
 
     def make(part: list[int], check: Callable[[], None]) -> list[int]:
         check()
-        rows = [asked(i) for i in part]
+        with reading:
+            rows = [asked(i) for i in part]
         cond, mask = padded([row.cond for row in rows], [row.mask for row in rows])
         generators = [
             Generator().manual_seed(int(np.random.SeedSequence([seed, i]).generate_state(1)[0])) for i in part

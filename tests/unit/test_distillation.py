@@ -1,6 +1,7 @@
 """Distillation against closed forms: steps solved for their prediction, ways of known teachers, and what is learned."""
 
 import math
+import time
 from dataclasses import replace
 
 import pytest
@@ -137,6 +138,25 @@ def test_ways_depend_on_their_number_alone_and_are_made_once(tmp_path):
     assert times == [path_of(tmp_path / "many", number).stat().st_mtime_ns for number in range(5)]
     with pytest.raises(ConfigError, match="made otherwise"):
         batches_of(tmp_path / "many", Teacher(Exact(Normal()), NOTHING, Teaching(2, 6)), 5)
+
+
+def test_y_is_read_by_one_thread_at_a_time(tmp_path):
+    """What gives it may keep a place of its own, as batches of images do."""
+    inside, most, before = [], [], torch.get_num_threads()
+
+    def asked(number: int) -> Asked:
+        inside.append(number)
+        time.sleep(0.01)
+        most.append(len(inside))
+        inside.remove(number)
+        return Asked(y_of(1), torch.ones(1, 1, dtype=torch.bool))
+
+    torch.set_num_threads(3)
+    try:
+        make_ways(tmp_path, Teacher(Exact(Normal()), NOTHING, Teaching(2, 4)), asked, 9, 0, {})
+    finally:
+        torch.set_num_threads(before)
+    assert most == [1] * 9
 
 
 def test_aims_hold_the_teachers_guidance(tmp_path):
