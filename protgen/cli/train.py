@@ -48,8 +48,10 @@ def train(context: typer.Context, as_json: JsonOption = False, dry_run: DryRunOp
 
     The run folder holds checkpoints, losses.csv, TensorBoard events, pictures of samples, and model/ for
     `protgen sample --model`. The same command resumes an interrupted run. Keys: run, data.store, train.*,
-    encoder.*, family.*, space.*, conditions, validation.*, machine.*, logger. With -m, values separated by commas are
-    trained one after another, each in a folder of its own: -m family=flow_matching,vae encoder=egnn,gvp
+    encoder.*, family.*, space.*, conditions, distil.*, validation.*, machine.*, logger. With -m, values separated by
+    commas are trained one after another, each in a folder of its own: -m family=flow_matching,vae encoder=egnn,gvp
+
+    A student in few steps of another model: protgen train distil.model=flow-small data.store=STORE run=DIR
     """
     from protgen.training.requirements import require_extra
 
