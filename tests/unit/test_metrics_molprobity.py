@@ -56,7 +56,7 @@ def test_cb_deviations_are_those_of_cctbx():
 
 @pytest.mark.parametrize("ideal", [GENERAL, *OF_RESIDUE.values()])
 def test_both_constructions_of_cb_agree(ideal):
-    """From N and from C to 0.012 Å, where a degree of an angle is 0.025 Å: the angles of each residue fit each other."""
+    """From N and from C to 0.012 Å, where a degree of an angle is 0.025 Å: the angles of a residue fit each other."""
     n, ca, c = ideal_helix(3)[1:2, :3].swapaxes(0, 1)
     first = place_atom(n, c, ca, ideal.bond, np.deg2rad(ideal.c_ca_cb), np.deg2rad(ideal.from_n))
     second = place_atom(c, n, ca, ideal.bond, np.deg2rad(ideal.n_ca_cb), np.deg2rad(ideal.from_c))
