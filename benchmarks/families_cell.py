@@ -45,22 +45,25 @@ from protgen.training.validation import Validation
 from protgen.types import JSON
 
 SHORTEST, LONGEST = 40, 96
-# What is not a default: the causal family and the flow see torsions, and centres of p(x | z) are what is looked at.
+# What is not a default: centres of p(x | z) are what is looked at.
 FAMILIES: dict[str, JSON] = {
     "flow_matching": {},
     "diffusion": {"brownian": "linear", "weighting": "velocity"},
     "vae": {"beta": 0.1, "warmup": 100, "std": 0.3, "latent_dim": 8, "observation_noise": False},
-    "latent": {
-        "frame_latents": True,
-        "vae": {"beta": 0.3, "noise": 0.1, "std": 0.1, "observation_noise": False},
-        "second": {"min_t": 0.15},
-    },
+    "latent": {"latent_dim": 8, "vae": {"beta": 0.03, "warmup": 100, "std": 0.3, "observation_noise": False}},
     "autoregressive": {"exposure_noise": 0.01},
     "normalizing_flow": {"coupling": "spline"},
-    "gan": {},
+    "gan": {"start": "blank", "penalty": 0.2, "penalty_every": 4},
 }
-ON_TORSIONS = ("autoregressive", "normalizing_flow")
+ON_FRAMES = ("flow_matching", "diffusion")
 TORSION_FIELDS = {"torsions": 3, "angles": 3}
+# Families that make torsions from what an encoder of frames has read, or for a critic of frames: the part that makes
+# them is a transformer, and what reads frames is shallow, as its edges cost most of a step.
+MAKERS = {"vae": "decoder", "latent": "decoder", "gan": "encoder"}
+SHALLOW: JSON = {"blocks": 2, "neighbours": 12}
+# A GAN needs steps more than it needs pairs, and at the rate of the others its critic outruns its generator.
+RATES = {"gan": 4e-4}
+PAIRS = {"gan": 12_000}
 NARROWEST, WIDEST, GRAIN = 16, 512, 4  # widths of encoders that are tried
 TOLERANCE = 0.2  # of the number of parameters
 TRIAL = 24  # steps timed where a family has to know beforehand how many there will be
@@ -104,13 +107,18 @@ class Cell:
 def configuration(family: str, encoder: str, dim: int) -> JSON:
     """The model of a cell with an encoder of that width."""
     network: JSON = {"name": encoder, "dim": dim}
-    if encoder == "transformer" and family in ON_TORSIONS:
-        network["fields"] = TORSION_FIELDS
+    maker: JSON = {"name": "transformer", "dim": dim, "fields": TORSION_FIELDS}
+    parts: JSON = {"encoder": maker if encoder == "transformer" else network}
+    if family in MAKERS:
+        reader = "critic" if MAKERS[family] == "encoder" else "encoder"
+        parts = {reader: network | SHALLOW, MAKERS[family]: maker}
+    if family == "latent":
+        parts["prior"] = maker | {"fields": {"latents": FAMILIES[family]["latent_dim"]}}
     return {
-        "space": {"name": "torsions" if family in ON_TORSIONS else "backbone"},
-        "encoder": network,
+        "space": {"name": "backbone" if family in ON_FRAMES else "torsions"},
         "family": {"name": family} | FAMILIES[family],
         "conditions": ["length", "secondary_structure", "fractions"],
+        **parts,
     }
 
 
@@ -144,8 +152,8 @@ def settings(cell: Cell, steps: int | None = None) -> TrainSettings:
     """
     return TrainSettings(
         steps=10**9 if steps is None else steps, minutes=cell.minutes if steps is None else None,
-        max_pairs_per_batch=20_000, warmup=200, ema=0.99, seed=cell.seed, log_every=50, validate_every=500,
-        checkpoint_minutes=2.0,
+        max_pairs_per_batch=PAIRS.get(cell.family, 20_000), lr=RATES.get(cell.family, 1e-3), warmup=200, ema=0.99,
+        seed=cell.seed, log_every=50, validate_every=500, checkpoint_minutes=2.0,
     )  # fmt: skip
 
 

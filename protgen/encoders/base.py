@@ -67,7 +67,7 @@ class Encoder(nn.Module, ABC):
     vector_dim: int
     reads: tuple[str, ...] = ()
     causality: ClassVar[Causality] = "never"
-    exact_gradients: ClassVar[bool] = True
+    exact_gradients: bool = True
     tells_chains_apart: ClassVar[bool] = False
     local: ClassVar[bool] = False
 

@@ -30,7 +30,7 @@ from protgen.families.gaussian import pool
 from protgen.nn.precision import autocast
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Space
-from protgen.spaces.capabilities import aligned, grid_of, within_cells
+from protgen.spaces.capabilities import aligned, decoder_start, grid_of, within_cells
 from protgen.types import Conditioning, Losses, State
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)  # layers with spectral normalisation
@@ -85,6 +85,10 @@ class GAN(Family):
         penalty: weight of the gradient penalty; None for the usual one, 1 for R1 and 10 for Wasserstein.
         spectral: whether the critic's layers are spectrally normalised.
         critic_steps: training steps of the critic for each step of the generator.
+        penalty_every: training steps from one penalty to the next, which weighs as many times more: its second
+            derivatives cost more than all else (Karras et al. 2020, StyleGAN2, section 3.1).
+        start: what the head of the generator changes: noise, so that a sample turns with its noise; or blank, the point
+            from which decoders start, so that the noise is read and what is made of it is free of it.
 
     Raises:
         UsageError: if a setting is not known or out of range.
@@ -103,12 +107,16 @@ class GAN(Family):
         penalty: float | None = None,
         spectral: bool = False,
         critic_steps: int = 1,
+        penalty_every: int = 1,
+        start: Literal["noise", "blank"] = "noise",
     ) -> None:
         super().__init__()
         if loss_type not in ("nonsaturating", "wasserstein"):
             raise UsageError(f"gan: loss_type {loss_type!r} is not known; choose nonsaturating or wasserstein")
-        if critic_steps < 1 or (penalty is not None and penalty < 0):
-            raise UsageError("gan: critic_steps is at least 1, and penalty cannot be negative")
+        if min(critic_steps, penalty_every) < 1 or (penalty is not None and penalty < 0):
+            raise UsageError("gan: critic_steps and penalty_every are at least 1, and penalty cannot be negative")
+        if start not in ("noise", "blank"):
+            raise UsageError(f"gan: start {start!r} is not known; choose noise or blank")
         self.space = space
         self.encoder = encoder
         self.critic = Critic(critic, spectral, grid_of(space))
@@ -116,6 +124,8 @@ class GAN(Family):
         self.wasserstein = loss_type == "wasserstein"
         self.penalty = penalty if penalty is not None else (10.0 if self.wasserstein else 1.0)
         self.critic_steps = critic_steps
+        self.penalty_every = penalty_every
+        self.blank = start == "blank"
         self.register_buffer("steps", torch.zeros(()))
         self.steps: Tensor
 
@@ -124,12 +134,14 @@ class GAN(Family):
         t = torch.ones(len(noise.mask), device=noise.mask.device)
         with autocast(t.device, self.autocast_dtype):
             features = self.encoder(noise, t, cond, None)
-        return self.space.project(self.head(features, noise))
+        start = decoder_start(self.space, noise.mask) if self.blank else noise
+        return self.space.project(self.head(features, start))
 
     def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
         """Sum of both networks' losses; each network gets the gradient of its own loss only."""
         mask, x_data = x_data.mask, within_cells(self.space, x_data, rng)
         turn = not self.training or int(self.steps) % self.critic_steps == self.critic_steps - 1
+        penalised = not self.training or int(self.steps) % self.penalty_every == 0
         if self.training:
             self.steps += 1
         normals = torch.randn(*mask.shape, self.space.normals_per_position, generator=rng).to(mask.device)
@@ -140,8 +152,11 @@ class GAN(Family):
             critic = (fake_score - real_score).mean()
         else:
             critic = (nn.functional.softplus(-real_score) + nn.functional.softplus(fake_score)).mean()
-        penalty = self.gradient_penalty(x_data, fake.detach(), cond, rng)
-        total = critic + self.penalty * penalty
+        penalty, weight = critic.new_zeros(()), self.penalty
+        if penalised:
+            penalty = self.gradient_penalty(x_data, fake.detach(), cond, rng)
+            weight = self.penalty * (self.penalty_every if self.training else 1)
+        total = critic + weight * penalty
         terms = {"critic": critic, "penalty": penalty, "real": real_score.mean(), "fake": fake_score.mean()}
         if turn:
             # With detached parameters the gradient reaches the sample and not the critic.

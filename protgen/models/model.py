@@ -24,6 +24,7 @@ from protgen.models.blueprints import BlueprintPrior, load_blueprints
 from protgen.models.bounds import check_about, check_shapes, check_sizes, is_large
 from protgen.models.files import load_json, load_tensors, save_json, save_tensors
 from protgen.models.fits import require_fit
+from protgen.models.framed import readable
 from protgen.models.renamed import current_config, current_tensors
 from protgen.models.topologies import FILE as TOPOLOGIES
 from protgen.models.topologies import TopologyPrior, load_topologies
@@ -124,9 +125,12 @@ def build_model(config: JSON) -> Model:
     keywords, name = parts["family"]
     others = networks(config, conditions)
     reading = {role: others[role] for role, what in cls.roles.items() if what.reads == "points"}
+    if not cls.reads_context:  # what is before a position has frames already
+        encoder = readable(space, encoder)
+        reading = {role: readable(space, network) for role, network in reading.items()}
     require_fit(space, {"encoder": encoder} | reading, name)
     widths = taken_widths(cls, conditions)
-    family = registry.build("families", name, **(keywords | widths | others), space=space, encoder=encoder)
+    family = registry.build("families", name, **(keywords | widths | others | reading), space=space, encoder=encoder)
     return Model(family, conditions, dict(config))
 
 

@@ -9,6 +9,7 @@ space is one file, and gets energies, guidance and likelihoods by the interfaces
     Alignable          symmetries of the space                        optional: flow matching, guidance of means
     AuxiliaryLosses    further loss terms                             optional
     EncoderView        another form for the encoder                   optional
+    Framed             frames beside its own coordinates              optional: encoders that read frames
     PositionalContext  what precedes a position                       optional: autoregression, normalizing flows
     PartlyDefined      coordinates that do not exist                  optional: autoregression, normalizing flows
     Admissible         which next positions are possible              optional: autoregression
@@ -92,6 +93,21 @@ class EncoderView(ABC):
     @abstractmethod
     def view(self, state: State) -> State:
         """The point as an encoder reads it."""
+
+
+class Framed(ABC):
+    """A space of other coordinates that can place a frame on each residue, for encoders that read frames.
+
+    Attributes:
+        frame_fields: names of the fields that are added.
+    """
+
+    advice: ClassVar[str] = "frames beside its own coordinates (`Framed`), such as torsions"
+    frame_fields: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def with_frames(self, state: State) -> State:
+        """The point with the fields of frames beside its own, differentiable in these."""
 
 
 class PositionalContext(ABC):

@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from protgen.geometry import alignment, internal, so3
+from protgen.geometry import alignment, frames, internal, so3
 from protgen.geometry import constants as ideal
 from protgen.spaces.atoms import BackboneAtoms
 from protgen.spaces.base import Space, masked
-from protgen.spaces.capabilities import Admissible, PartlyDefined, PositionalContext, shifted
+from protgen.spaces.capabilities import Admissible, Framed, PartlyDefined, PositionalContext, shifted
 from protgen.spaces.manifolds import Euclidean, Torus, wrap
 from protgen.types import Batch, Features, State
 
@@ -42,7 +42,7 @@ class TorsionHead(nn.Module):
         return state.with_fields(torsions=wrap(state["torsions"] + turn), angles=values[..., 6:])
 
 
-class Torsions(Space, BackboneAtoms, PositionalContext, PartlyDefined, Admissible):
+class Torsions(Space, BackboneAtoms, PositionalContext, Framed, PartlyDefined, Admissible):
     """Internal coordinates of a single protein chain; bond lengths are ideal.
 
     Args:
@@ -52,6 +52,7 @@ class Torsions(Space, BackboneAtoms, PositionalContext, PartlyDefined, Admissibl
 
     # A gradient through the network would move bond angles alone, the only flat field.
     moved_by_gradients = frozenset()
+    frame_fields = ("trans", "rots")
     volume = "rad for each known torsion times the std in natives for each known bond angle (2.7, 1.6, 1.8 degrees)"
 
     def __init__(self, cis: bool = False) -> None:
@@ -99,6 +100,14 @@ class Torsions(Space, BackboneAtoms, PositionalContext, PartlyDefined, Admissibl
         before = shifted(State({name: state[name] for name in self.manifolds}, state.mask))
         rots = torch.where(state.mask[..., None, None], placed.rots, so3.identity_like(placed.rots))
         return before.with_fields(trans=masked(placed.trans, state.mask), rots=rots)
+
+    def with_frames(self, state: State) -> State:
+        """The point with the frame of each residue: `trans` (Å, centred) and `rots`, as `Backbone` has them."""
+        atoms = self.place(state).atoms  # under padding the chain goes on, so that every frame has a gradient
+        rots, trans = frames.frames_from_backbone(atoms)
+        rots = torch.where(state.mask[..., None, None], rots, so3.identity_like(rots))
+        trans = masked(trans - alignment.masked_mean(trans, state.mask), state.mask)
+        return state.with_fields(trans=trans, rots=rots)
 
     def defined(self, state: State) -> dict[str, Bool[Tensor, "b l d"]]:
         """Coordinates that are defined: within the chain and, where the state has `known`, not across a break."""

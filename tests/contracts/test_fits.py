@@ -4,6 +4,7 @@ import pytest
 
 from protgen import registry
 from protgen.errors import ConfigError
+from protgen.models.framed import FramedEncoder
 from protgen.models.model import build_model
 
 SMALL_IMAGE = {"name": "image", "height": 8, "width": 8, "levels": 17}
@@ -53,8 +54,7 @@ def test_encoders_of_backbones_do_not_read_images(encoder):
         (("backbone", "egnn", "classical"), "descriptors"),
         (("torsions", "transformer", "classical"), "descriptors"),
         (("torsions", "frame_attention", "autoregressive"), "choose from egnn"),
-        (("torsions", "egnn", "flow_matching"), "transformer with fields torsions, angles"),
-        (("torsions", "egnn", "gan"), "transformer with fields torsions, angles"),
+        (("torsions", "unet", "flow_matching"), "transformer with fields torsions, angles"),
         ((SMALL_IMAGE, "transformer", "flow_matching"), "fields pixels"),
         ((SMALL_IMAGE, PIXELS, {"name": "gan", "likelihood": "ode"}), "takes no keyword 'likelihood'"),
         (("backbone", {"name": "frame_attention", "blocks": 2}, "flow_matching"), "from 1 to blocks"),
@@ -73,3 +73,13 @@ def test_a_critic_reads_the_space_too():
 @pytest.mark.parametrize("family", ["autoregressive", "normalizing_flow"])
 def test_families_that_read_what_is_before_take_graph_encoders_on_torsions(family):
     build("torsions", {"name": "egnn", "dim": 16, "blocks": 1}, family)
+
+
+@pytest.mark.parametrize("family", ["flow_matching", "diffusion", "vae", "gan"])
+def test_equivariant_encoders_read_the_frames_of_torsions(family):
+    """Points without frames are placed for them; a family that has a second network takes one like the first."""
+    model = build("torsions", {"name": "gvp", "dim": 16, "blocks": 1}, family)
+    assert isinstance(model.family.encoder, FramedEncoder)
+    names = [name for name in model.family.state_dict() if name.startswith("encoder.")]
+    assert names
+    assert all(name.startswith("encoder.network.") for name in names)

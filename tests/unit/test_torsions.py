@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from protgen.geometry import alignment, internal
+from protgen.spaces.backbone import Backbone
 from protgen.spaces.manifolds import Torus, wrap
 from protgen.spaces.torsions import Torsions, within
 from protgen.structure.ideal import ideal_helix, ideal_strand
@@ -38,6 +39,16 @@ def test_decoded_chains_are_centred_on_their_ca():
     for row, length in ((0, 14), (1, 9)):
         assert again[row, :length, 1].mean(0).abs().max() < 1e-5
         assert again[row, :length, 2].mean(0).abs().max() > 1e-2
+
+
+def test_frames_are_those_of_the_decoded_chain():
+    """As the space of frames reads them from the atoms, to 1e-5 Å; padding has the identity at zero."""
+    space, batch = Torsions(), chains()
+    point = space.encode(batch)
+    framed, read = space.with_frames(point), Backbone().encode(space.decode(point))
+    assert torch.allclose(framed["trans"], read["trans"], atol=1e-5)
+    assert torch.allclose(framed["rots"], read["rots"], atol=1e-5)
+    assert torch.equal(framed["torsions"], point["torsions"])
 
 
 def test_encoding_ignores_rigid_motion():
