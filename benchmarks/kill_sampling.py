@@ -9,15 +9,15 @@ same code as a trained one.
 
 import argparse
 import json
-import multiprocessing
 import os
 import random
 import signal
 import sys
 import tempfile
 import time
-from multiprocessing import forkserver
 from pathlib import Path
+
+from preloaded import PROCESSES, begin_server
 
 PLACES = ("before", "structure", "record", "after")
 SHARDS = 4
@@ -33,7 +33,6 @@ CONFIG = {
 
 # Every run is a process of its own, forked from one that has imported these: imports take longer than the rest.
 IMPORTED = ["protgen.cli.main", "protgen.models.model", "protgen.generation.generate", "mdtraj"]
-PROCESSES = multiprocessing.get_context("forkserver")
 
 
 def work(place: str, number: int, arguments: list[str]) -> None:
@@ -82,13 +81,6 @@ def started(arguments: list[str], place: str = "", number: int = 0) -> int | Non
     return process.exitcode
 
 
-def begin_server() -> None:
-    """Start the process that the others are forked from; one that was started for others has not imported these."""
-    forkserver._forkserver._stop()
-    PROCESSES.set_forkserver_preload(IMPORTED)
-    forkserver.ensure_running()
-
-
 def contents(*folders: Path) -> dict[str, bytes]:
     """Name and bytes of every file of a design."""
     return {path.name: path.read_bytes() for folder in folders for path in sorted(folder.glob("design_*"))}
@@ -103,7 +95,7 @@ def kill_and_compare(home: Path, n: int, kills: int, seed: int) -> dict[str, obj
         kills: how many; spread over the shards.
         seed: of their places.
     """
-    begin_server()
+    begin_server(IMPORTED)
     import torch
 
     from protgen.models.model import build_model, save_model

@@ -8,13 +8,13 @@ others into a save: between two of its files, or after the new checkpoint has it
 
 import argparse
 import json
-import multiprocessing
 import os
 import random
 import signal
 import tempfile
-from multiprocessing import forkserver
 from pathlib import Path
+
+from preloaded import PROCESSES, begin_server
 
 STEPS = 12
 PLACES = ("step", "file", "name")
@@ -28,7 +28,6 @@ CONFIG = {
 
 # Every run is a process of its own, forked from one that has imported these: imports take longer than the rest.
 IMPORTED = ["protgen.models.model", "protgen.training.loop", "lightning.pytorch", "sklearn.datasets"]
-PROCESSES = multiprocessing.get_context("forkserver")
 
 
 def work(run: Path, place: str, number: int) -> None:
@@ -74,13 +73,6 @@ def started(run: Path, place: str = "", number: int = 0) -> int | None:
     return process.exitcode
 
 
-def begin_server() -> None:
-    """Start the process that the others are forked from; one that was started for others has not imported these."""
-    forkserver._forkserver._stop()
-    PROCESSES.set_forkserver_preload(IMPORTED)
-    forkserver.ensure_running()
-
-
 def contents(run: Path) -> dict[str, bytes]:
     """What is compared: the last checkpoint's tensors, the curve and the model."""
     last = run / "checkpoints" / f"step_{STEPS:08d}"
@@ -96,7 +88,7 @@ def kill_and_compare(folder: Path, kills: int, seed: int) -> dict[str, int | boo
         kills: how many; each falls within the next few steps.
         seed: of their places.
     """
-    begin_server()
+    begin_server(IMPORTED)
     rng, places = random.Random(seed), []
     assert started(folder / "straight") == 0
     cut = folder / "cut"

@@ -20,6 +20,7 @@ from protgen.cli.train_report import (
     say,
     show_cost,
 )
+from protgen.cli.train_start import begin_from, guided, sampled_as
 from protgen.cli.train_task import TrainTask
 from protgen.errors import ConfigError, DocumentError, ProtgenError, UsageError
 
@@ -284,72 +285,10 @@ def prepare_model(config: "TrainConfig", store: "Store") -> "Model":
         begin_from(config.start, model)
     if config.guide is not None:
         model = guided(model, config.guide)
+    if isinstance(config.start, str):
+        model = sampled_as(config.start, model)
     pairing = StrandPairing.name in model.conditions.names
     return replace(model, blueprints=fit_store(store), topologies=fit_topologies(store) if pairing else None)
-
-
-def guided(model: "Model", guide: str) -> "Model":
-    """A model with a trained one beside it that guides it.
-
-    Args:
-        model: the one that trains.
-        guide: name or folder of the other; with `/guide` the one that guides that. Conditions of the model that it has
-            not learned it does not hear.
-
-    Raises:
-        ConfigError: if there is no such model, or it has another space or other conditions.
-    """
-    from protgen.errors import CheckpointError
-    from protgen.models.model import guide_of, with_guide
-    from protgen.models.released import load
-    from protgen.models.widening import with_conditions
-
-    name, _, part = guide.rpartition("/")
-    try:
-        weak = guide_of(load(name)) if part == "guide" and name else load(guide)
-        if set(weak.conditions.names) < set(model.conditions.names):
-            weak = with_conditions(weak, model.config["conditions"])
-        return with_guide(model, weak)
-    except (CheckpointError, ConfigError) as error:
-        raise ConfigError(f"guide={guide}: {error}") from error
-
-
-def begin_from(start: "str | dict[str, str]", model: "Model") -> None:
-    """Put the weights of other models into this one; a run that is resumed replaces them by its own.
-
-    Conditions that the other model has not learned begin unheard.
-
-    Args:
-        start: a model by name or folder; or, for each part of this one (a prefix of its weights' names), a model and a
-            part of it, as in {"second.encoder": "flow-small/encoder"}.
-        model: the one that begins.
-
-    Raises:
-        ConfigError: if there is no such model, or its weights have other names or shapes.
-    """
-    from protgen.conditions.embedding import ConditionEmbedding
-    from protgen.errors import CheckpointError
-    from protgen.models.files import load_json, load_tensors
-    from protgen.models.model import CONFIG, WEIGHTS, load_weights
-    from protgen.models.released import find_model
-    from protgen.models.renamed import current_tensors
-    from protgen.models.widening import widened
-
-    try:
-        if isinstance(start, str):
-            folder = find_model(start)
-            path = folder / WEIGHTS
-            before = ConditionEmbedding(load_json(folder / CONFIG).get("conditions", []))
-            load_weights(model.family, widened(current_tensors(load_tensors(path)), before, model), path)
-            return
-        for part, source in start.items():
-            name, _, prefix = source.rpartition("/")
-            path = find_model(name) / WEIGHTS
-            tensors = load_tensors(path)
-            found = {key[len(prefix) + 1 :]: x for key, x in tensors.items() if key.startswith(f"{prefix}.")}
-            load_weights(model.family.get_submodule(part), found, path)
-    except (CheckpointError, AttributeError) as error:
-        raise ConfigError(f"start={start}: {error}; start=null begins with fresh weights") from error
 
 
 def check_resumable(config: "TrainConfig", model: "Model") -> None:
@@ -382,8 +321,9 @@ def check_resumable(config: "TrainConfig", model: "Model") -> None:
 
 
 def unguided(config: Any) -> Any:
-    """A model's configuration without its guide: that takes no part in the training, and may come when it is done."""
-    return {key: value for key, value in config.items() if key != "guide"} if isinstance(config, dict) else config
+    """A model's configuration without what takes no part in the training: its guide, and how it is sampled."""
+    apart = ("guide", "sampling")
+    return {key: value for key, value in config.items() if key not in apart} if isinstance(config, dict) else config
 
 
 def sample_evaluator(samples: int, length: int, steps: int) -> "Evaluator":

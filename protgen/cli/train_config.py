@@ -93,7 +93,7 @@ class TrainConfig:
         model: what `build_model` takes; conditions that refer to a field of the data are as the user wrote them.
         store, run: folders of the data and of the run; no store where the data are images.
         start: model, by name or folder, whose weights a new run begins from, or parts of models for parts of this one
-            (see `protgen.cli.train.begin_from`); None for fresh ones.
+            (see `protgen.cli.train_start.begin_from`); None for fresh ones.
         settings, validation, machine: as their classes say.
         guide: folder or name of a weaker model that goes with this one, for autoguidance; None for none.
         images: the data, where they are images.

@@ -1,6 +1,7 @@
 """Training from a configuration: what a run leaves, exact resume, and what a wrong configuration says."""
 
 import json
+import shutil
 import signal
 from dataclasses import replace
 
@@ -12,10 +13,12 @@ from safetensors.torch import load_file
 from protgen.cli.interruption import Interrupted, deferred, interruptible
 from protgen.cli.train import prepare_model
 from protgen.cli.train_config import choices, compose, config_folder, load_config
+from protgen.cli.train_start import sampled_as
 from protgen.data.dataset import collate
 from protgen.data.store import Store
 from protgen.families.base import ClosedFormFamily
-from protgen.models.model import build_model, load_model
+from protgen.generation.design import settings_for
+from protgen.models.model import build_model, load_model, with_guide
 from protgen.training.loop import train
 from protgen.training.settings import Machine, TrainSettings
 from tests.e2e.conftest import TINY
@@ -220,6 +223,23 @@ def test_a_run_begins_from_another_model(cli, tiny_store, tiny_model, tmp_path):
     cli(*arguments[:-1], other, "start=flow-smal").assert_failed(2, "flow-small")
     cli(*arguments[:-1], other, "start={encoder: flow-smal/encoder}").assert_failed(2, "flow-small")
     cli(*arguments[:-1], other, f"start={{nothing: {tiny_model}/encoder}}").assert_failed(2, "nothing", "start=null")
+
+
+def test_what_begins_from_a_model_is_sampled_like_it(tiny_model, tmp_path):
+    """Steps and temperature as the other has them; its guidance too, where that is not of a guide that is missing."""
+    model, config = load_model(tiny_model), json.loads((tiny_model / "config.json").read_text())
+    shutil.copytree(tiny_model, tmp_path / "other")
+    for own, expected in (
+        ({"steps": 12, "guidance": 1.5}, {"steps": 12, "guidance": 1.5}),
+        ({"steps": 12, "guidance": 1.0, "autoguidance": 2.0, "pulled": {"steps": 80}}, {"steps": 12}),
+    ):
+        (tmp_path / "other" / "config.json").write_text(json.dumps(config | {"sampling": own}))
+        assert sampled_as(str(tmp_path / "other"), model).config["sampling"] == expected
+    assert settings_for(sampled_as(str(tmp_path / "other"), model)).steps == 12
+    guided = with_guide(model, model)
+    assert sampled_as(str(tmp_path / "other"), guided).config["sampling"] == own
+    (tmp_path / "other" / "config.json").write_text(json.dumps(config | {"family": {"name": "vae"}, "sampling": own}))
+    assert sampled_as(str(tmp_path / "other"), model) is model
 
 
 def test_overrides_reach_their_place(tiny_store):
