@@ -93,6 +93,15 @@ CandidatesOption = Annotated[
     int | None,
     typer.Option("--candidates", min=1, help="Made for each design; the best is kept.", rich_help_panel=HOW),
 ]
+RedrawsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--redraws",
+        min=0,
+        help="How often a design begins anew at the most while a crossover of its sheets goes left.",
+        rich_help_panel=HOW,
+    ),
+]
 NoRelaxOption = Annotated[
     bool,
     typer.Option(
@@ -205,6 +214,7 @@ class SettingsOptions:
     blueprint: BlueprintOption = None
     enforce: EnforceOption = None
     candidates: CandidatesOption = None
+    redraws: RedrawsOption = None
     no_relax: NoRelaxOption = False
     batch_size: BatchSizeOption = None
     device: DeviceOption = None

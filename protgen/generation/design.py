@@ -51,6 +51,8 @@ class SampleSettings:
         energy_scale: weight of all energies together; 0 turns them off.
         energy_steps: steps of gradient descent on the energy for each predicted structure.
         particles: of sequential Monte Carlo for each design, with `sampler="smc"`; None for its default.
+        redraws: how often a design begins anew at the most while a crossover of its sheets goes left, which shows after
+            a quarter of its steps (6); only where its pairs of strands are drawn or asked.
     """
 
     steps: int | None = None
@@ -68,6 +70,7 @@ class SampleSettings:
     energy_scale: float = 1.0
     energy_steps: int = 10
     particles: int | None = None
+    redraws: int = 6
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class ResolvedSettings:
     energy_scale: float = 1.0
     energy_steps: int = 10
     particles: int | None = None
+    redraws: int = 6
 
 
 Settings = SampleSettings | ResolvedSettings

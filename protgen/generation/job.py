@@ -152,6 +152,8 @@ def check_settings(settings: ResolvedSettings) -> None:
             f"energy scale {settings.energy_scale} and steps {settings.energy_steps}: "
             "the scale cannot be negative, and there is at least 1 step"
         )
+    if settings.redraws < 0:
+        raise UsageError(f"redraws {settings.redraws}: cannot be negative; 0 takes every design as it begins")
     build_sampler(settings)
     pick_device(settings.device)
 

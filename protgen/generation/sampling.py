@@ -20,6 +20,7 @@ from protgen.generation.copies import SymmetricCopies
 from protgen.generation.design import Design, ResolvedSettings
 from protgen.generation.energies import BatchEnergy, moved_to
 from protgen.generation.guides import GuideMaker, guides_of
+from protgen.generation.hands import redraw_of
 from protgen.generation.job import Job, build_sampler
 from protgen.generation.plan import Plan
 from protgen.generation.trajectory import Recorder, require_predictions
@@ -241,6 +242,7 @@ def sample_batch(run: Run, plans: Sequence[Plan], report: Report, copies: Symmet
         start=start,
         start_time=time,
         energy=None if energy.empty or off else energy,
+        redraw=redraw_of(run.family, plans, run.settings.redraws) if copies is None else None,
     )
     return run.family.sample(task, run.sampler if run.family.takes_sampler else None)
 

@@ -4,9 +4,9 @@ A denoiser states the path on which it was trained, so that one sampler serves f
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 
 from protgen.errors import UsageError
 from protgen.samplers.curved import geodesic_fraction, reverse_brownian
+from protgen.samplers.redraw import Redraw, least_faults
 from protgen.samplers.schedules import Path
 from protgen.spaces.base import Space, masked
 from protgen.spaces.capabilities import aligned
@@ -103,6 +104,7 @@ class SamplingTask:
         start: points of the space to vary (partial diffusion); sampling starts from them with added noise.
         start_time: time of that noise; 1 without a start.
         energy: (observed, mask) -> (b,), by which particle samplers weight their particles.
+        redraw: when samples begin anew after their first steps; for samplers on a fixed grid of times.
     """
 
     mask: Bool[Tensor, "b l"]
@@ -115,6 +117,7 @@ class SamplingTask:
     start: State | None = None
     start_time: float = 1.0
     energy: Callable[[Tensor, Bool[Tensor, "b l"]], Float[Tensor, " b"]] | None = None
+    redraw: Redraw | None = None
 
 
 class Sampler(ABC):
@@ -196,15 +199,47 @@ class SteppingSampler(Sampler):
     @torch.no_grad()
     def sample(self, denoiser: Denoiser, space: Space, task: SamplingTask) -> State:
         """Samples of the space, one for each generator of the task."""
-        x = begin(denoiser.path, space, task)
-        x_pred = None
-        for number, (t, s) in enumerate(time_grid(self.steps, self.spacing, task.start_time)):
+        grid = time_grid(self.steps, self.spacing, task.start_time)
+
+        def begun() -> Iterator[tuple[State, State]]:
+            return self.walk(denoiser, space, task, (begin(denoiser.path, space, task), None), grid)
+
+        if task.redraw is None or task.start is not None:
+            path = begun()
+        else:
+            lead = task.redraw.steps(grid)
+            first = least_faults(lambda: list(islice(begun(), lead)), task.redraw, task.generators)
+            path = chain(first, self.walk(denoiser, space, task, first[-1], grid[lead:]))
+        x = task.start
+        for number, (x, x_pred) in enumerate(path):
+            if task.on_step is not None:
+                task.on_step(number, x, x_pred)
+        assert x is not None
+        return x
+
+    def walk(
+        self,
+        denoiser: Denoiser,
+        space: Space,
+        task: SamplingTask,
+        here: tuple[State, State | None],
+        grid: Sequence[tuple[float, float]],
+    ) -> Iterator[tuple[State, State]]:
+        """The points after each of the steps, and the predictions that these were made with.
+
+        Args:
+            denoiser: a family behind the interface of samplers, or a guide.
+            space: of the samples.
+            task: what to sample.
+            here: the point before the first step, and the prediction before it if there is one.
+            grid: times of the steps.
+        """
+        x, x_pred = here
+        for t, s in grid:
             times = torch.full((len(task.mask),), t, device=task.mask.device)
             x_pred = denoiser.denoise(x, times, task.cond, x_pred if self.self_condition else None)
             x = self.advance(x, x_pred, Step(t, s, denoiser.path, space, task))
-            if task.on_step is not None:
-                task.on_step(number, x, x_pred)
-        return x
+            yield x, x_pred
 
     def advance(self, x: State, x_pred: State, step: Step) -> State:
         """The point at step.s from that at step.t and the prediction there. The last step ends on the prediction.
