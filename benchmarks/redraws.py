@@ -23,17 +23,14 @@ from folding import HIGH, LOW, brief, figures
 
 from protgen.atomic import write_text
 from protgen.conditions.length import Length
-from protgen.conditions.secondary_structure import SecondaryStructure
-from protgen.conditions.strand_pairing import StrandPairing
-from protgen.generation.conflicts import find
 from protgen.generation.design import Design, SampleSettings, settings_for
 from protgen.generation.generate import generate
-from protgen.generation.hands import Strands
+from protgen.generation.hands import strands_and_pairs
 from protgen.metrics.base import summarise
 from protgen.models.model import Model
 from protgen.models.released import load
 from protgen.structure.protein import CA
-from protgen.structure.sheets import crossover_hands, strands_of
+from protgen.structure.sheets import crossover_hands
 from protgen.structure.writer import write_structure
 
 
@@ -44,20 +41,9 @@ def made(model: Model, n: int, seed: int, redraws: int) -> tuple[list[Design], f
     return sorted(found, key=lambda design: design.index), (time.process_time() - begun) / n
 
 
-def drawn_strands(design: Design) -> Strands | None:
-    """Strands and pairs of the topology that was drawn; None where there are none."""
-    structure, pairing = find(design.drawn, SecondaryStructure), find(design.drawn, StrandPairing)
-    if structure is None or pairing is None:
-        return None
-    partners = np.zeros((structure.length, structure.length), dtype=int)
-    for first, second, _ in pairing.pairs():
-        partners[first - 1, second - 1] = partners[second - 1, first - 1] = 1
-    return strands_of(structure.codes), partners
-
-
 def figures_of(designs: list[Design]) -> dict:
     """Those of `folding.py`, and the crossovers of what was drawn."""
-    known = [(design, drawn_strands(design)) for design in designs]
+    known = [(d, strands_and_pairs([*d.drawn, *d.asked], len(d.protein))) for d in designs]
     hands = [hand for design, own in known if own for hand in crossover_hands(design.protein.atoms[:, CA], *own)]
     return figures([d.protein for d in designs], [[*d.asked, *d.drawn] for d in designs]) | {
         "drawn crossovers right-handed": asdict(summarise(np.array(hands) > 0))

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from protgen.conditions.base import Condition
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.conditions.strand_pairing import StrandPairing
 from protgen.families.base import Family, IterativeFamily
@@ -35,7 +36,8 @@ def redraw_of(family: Family, plans: Sequence[Plan], tries: int) -> Redraw | Non
         tries: how often at the most.
     """
     space = family.space
-    known = [strands_and_pairs(plan) for plan in plans]
+    # What is drawn completes what is asked.
+    known = [strands_and_pairs([*plan.drawn, *plan.asked], plan.length) for plan in plans]
     if not tries or not any(known) or not isinstance(space, BackboneAtoms) or not isinstance(family, IterativeFamily):
         return None
 
@@ -58,13 +60,17 @@ def left_handed(ca: Float[np.ndarray, "l 3"], known: Strands | None) -> int:
     return 0 if known is None else sum(hand < 0 for hand in crossover_hands(ca, *known))
 
 
-def strands_and_pairs(plan: Plan) -> Strands | None:
-    """Strands of a design, asked or drawn, and which of its residues pair; None where either is open."""
-    conditions = [*plan.drawn, *plan.asked]  # what is drawn completes what is asked
+def strands_and_pairs(conditions: Sequence[Condition], length: int) -> Strands | None:
+    """Strands, and which residues pair, as conditions have them; None where either is open.
+
+    Args:
+        conditions: of a design; of two that say the same the first counts.
+        length: of the design.
+    """
     structure, pairing = find(conditions, SecondaryStructure), find(conditions, StrandPairing)
     if structure is None or pairing is None:
         return None
-    partners = np.zeros((plan.length, plan.length), dtype=int)
+    partners = np.zeros((length, length), dtype=int)
     for first, second, _ in pairing.pairs():
         partners[first - 1, second - 1] = partners[second - 1, first - 1] = 1
     return strands_of(structure.codes), partners

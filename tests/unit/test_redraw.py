@@ -14,8 +14,6 @@ from protgen.generation import hands
 from protgen.generation.design import SampleSettings
 from protgen.generation.generate import generate
 from protgen.generation.hands import left_handed, strands_and_pairs
-from protgen.generation.job import prepare
-from protgen.generation.plan import plan_design
 from protgen.models.model import build_model
 from protgen.samplers.euler import Euler
 from protgen.samplers.redraw import Redraw, least_faults
@@ -136,10 +134,11 @@ def test_what_is_asked_says_which_strands_pair(monkeypatch):
     model.family.eval()
     pairs = StrandPairing.parse("2-5:18-21")
     asked = [SecondaryStructure(CODES), pairs]
-    strands, partners = strands_and_pairs(plan_design(prepare(model, asked, SampleSettings()), 0, 0))
+    strands, partners = strands_and_pairs(asked, len(CODES))
     assert strands == [(1, 5), (17, 21)]
     assert np.argwhere(np.triu(partners)).tolist() == [[1, 17], [2, 18], [3, 19], [4, 20]]
-    assert strands_and_pairs(plan_design(prepare(model, [Length(20)], SampleSettings(blueprint="free")), 0, 0)) is None
+    assert strands_and_pairs(asked[:1], len(CODES)) is None
+    assert strands_and_pairs([Length(20)], 20) is None
     # Networks of random weights make no strands: a side of the first residue stands for a hand.
     monkeypatch.setattr(hands, "left_handed", lambda ca, known: int(known is not None and ca[0, 0] > 0))
     for request, fewest, most in ((asked, 1, 5), (asked[:1], 0, 0)):
