@@ -43,7 +43,7 @@ def made(model: Model, n: int, seed: int, redraws: int) -> tuple[list[Design], f
 
 def figures_of(designs: list[Design]) -> dict:
     """Those of `folding.py`, and the crossovers of what was drawn."""
-    known = [(d, strands_and_pairs([*d.drawn, *d.asked], len(d.protein))) for d in designs]
+    known = [(d, strands_and_pairs([*d.drawn, *d.asked], d.protein.length)) for d in designs]
     hands = [hand for design, own in known if own for hand in crossover_hands(design.protein.atoms[:, CA], *own)]
     return figures([d.protein for d in designs], [[*d.asked, *d.drawn] for d in designs]) | {
         "drawn crossovers right-handed": asdict(summarise(np.array(hands) > 0))
