@@ -96,7 +96,7 @@ def prepare(model: Model | str | Path | None, conditions: object, settings: Sett
         CheckpointError: if there is no such model, or it is damaged.
     """
     asked = as_conditions(conditions)
-    given = model_for(asked) if model is None else model
+    given = model_for(asked, settings if isinstance(settings, Settings) else None) if model is None else model
     known = model_of(given) if leaves_length_open(asked) else None
     asked = asked if known is None else with_length(asked, known)
     lengths = check_conditions(asked)

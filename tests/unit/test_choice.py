@@ -10,6 +10,7 @@ from protgen.conditions.radius_of_gyration import RadiusOfGyration
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.conditions.strand_pairing import StrandPairing
 from protgen.generation.choice import model_for
+from protgen.generation.design import ResolvedSettings, SampleSettings
 from protgen.generation.job import prepare
 
 STRING = "L3E6L3E6L10H10L2"
@@ -21,7 +22,9 @@ STRING = "L3E6L3E6L10H10L2"
         ([Length(60, 100)], "flow-pairing"),
         ([Length(60), Fractions(helix=0.4, strand=0.2)], "flow-small"),
         ([Length(60), FoldClass("beta")], "flow-pairing"),
-        ([SecondaryStructure.parse(STRING)], "flow-small"),
+        ([SecondaryStructure.parse(STRING)], "flow-small-quick"),
+        ([Length(39), SecondaryStructure.parse(STRING)], "flow-small-quick"),
+        ([SecondaryStructure.parse(STRING), RadiusOfGyration(11.0)], "flow-small"),
         ([SecondaryStructure.parse(STRING), StrandPairing.parse("4-9:18-13")], "flow-pairing"),
         ([Length(60), RadiusOfGyration(11.0)], "flow-small"),
         ([Length(60), StrandPairing.parse("4-9:18-13"), RadiusOfGyration(11.0)], "flow-pairing"),
@@ -30,6 +33,27 @@ STRING = "L3E6L3E6L10H10L2"
 def test_the_model_that_suits_is_taken(asked, name):
     """Pairs are learned by one model alone; strings and what pulls are met better by the other."""
     assert model_for(Conditions(tuple(asked))) == name
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SampleSettings(steps=20),
+        SampleSettings(temperature=1.0),
+        SampleSettings(guidance=3.0),
+        SampleSettings(guidance_interval=(0.0, 1.0)),
+        SampleSettings(sampler="sde"),
+        SampleSettings(enforce={"secondary_structure": "rank"}),
+        ResolvedSettings(),
+    ],
+)
+def test_a_student_is_taken_as_it_has_learned_to_sample(settings):
+    """Other settings, and weights of conditions, are for its teacher."""
+    asked = Conditions((SecondaryStructure.parse(STRING),))
+    assert model_for(asked, settings) == "flow-small"
+    assert model_for(asked, SampleSettings(relax=False, candidates=4, device="cpu")) == "flow-small-quick"
+    assert model_for(2.0 * asked) == "flow-small"
+    assert prepare(None, asked, settings).name == "flow-small"
 
 
 def test_a_job_knows_its_model():
