@@ -141,7 +141,7 @@ class GAN(Family):
         """Sum of both networks' losses; each network gets the gradient of its own loss only."""
         mask, x_data = x_data.mask, within_cells(self.space, x_data, rng)
         turn = not self.training or int(self.steps) % self.critic_steps == self.critic_steps - 1
-        penalised = not self.training or int(self.steps) % self.penalty_every == 0
+        penalised = self.penalty > 0 and (not self.training or int(self.steps) % self.penalty_every == 0)
         if self.training:
             self.steps += 1
         normals = torch.randn(*mask.shape, self.space.normals_per_position, generator=rng).to(mask.device)

@@ -103,7 +103,7 @@ def test_a_penalty_of_every_third_step_weighs_three_times(rng):
         kept = {name: value.clone() for name, value in family.state_dict().items()}
         family.critic.forward = lambda state, cond: state["x"][:, 0] @ torch.tensor([3.0, 4.0])
         totals.append((kept, [family.loss(x, cond, torch.Generator().manual_seed(k)).total.item() for k in range(6)]))
-        assert family.eval().loss(x, cond, rng).terms["penalty"] == pytest.approx(12.5)
+        assert family.eval().loss(x, cond, rng).terms["penalty"] == pytest.approx(12.5 * penalty)  # none is left out
     more = [b - a for a, b in zip(totals[0][1], totals[1][1], strict=True)]
     assert more == pytest.approx([37.5, 0, 0, 37.5, 0, 0], abs=1e-4)
 
