@@ -110,9 +110,10 @@ residues before; decoders, the generator and the prior of `latent` are plain tra
 needs steps more than pairs. Before, `vae`, `latent` and `gan` made frames: in four minutes 0 to 46 % of their chains
 were whole, and those of the VAE were copies of one fold or two (clusters 0.04 to 0.08).
 
-The GAN is not solved. Its critic soon tells all samples, and the penalty of its slope, which goes through torsions that
-each move all that follows, rises and falls by three orders of magnitude. After 1,300 steps of a shorter training
-(`protgen train experiment=gan_torsions`) chains were more like natives than after those here."""
+The GAN is not solved. Over `gvp` most of its residues are favoured; over `egnn` its critic soon tells all samples, and
+the penalty of its slope, which goes through torsions that each move all that follows, rises and falls by three orders of
+magnitude. After 1,300 steps of a shorter training (`protgen train experiment=gan_torsions`) chains over `egnn` were more
+like natives than after those here."""
 
 DIFFUSION = """## Diffusion over frames
 
