@@ -111,9 +111,9 @@ needs steps more than pairs. Before, `vae`, `latent` and `gan` made frames: in f
 were whole, and those of the VAE were copies of one fold or two (clusters 0.04 to 0.08).
 
 The GAN is not solved. Over `gvp` most of its residues are favoured; over `egnn` its critic soon tells all samples, and
-the penalty of its slope, which goes through torsions that each move all that follows, rises and falls by three orders of
-magnitude. After 1,300 steps of a shorter training (`protgen train experiment=gan_torsions`) chains over `egnn` were more
-like natives than after those here."""
+the penalty of its slope, which goes through torsions that each move all that follows, rises and falls by three orders
+of magnitude. After 1,300 steps of a shorter training (`protgen train experiment=gan_torsions`) chains over `egnn` were
+more like natives than after those here."""
 
 DIFFUSION = """## Diffusion over frames
 
@@ -161,16 +161,20 @@ def draw_curves(results: Results, path: Path) -> None:
 
     figure = Figure(figsize=(11, 4), layout="constrained")
     whole, loss = figure.subplots(1, 2)
+    families = list(dict.fromkeys(family for family, _ in results))
     for (family, encoder), seeds in results.items():
+        look = {"color": f"C{families.index(family)}", "linestyle": "--" if encoder == "gvp" else "-"}
         for seed in seeds:
             curve = seed.get("curve", {"step": []})
-            if curve["step"]:
-                label = f"{family}, {encoder}" + (f", seed {seed['seed']}" if seed["seed"] else "")
-                whole.plot(curve["step"], curve["sample_unbroken"], label=label)
-                loss.plot(curve["step"], np.array(curve["validation_loss"]) / curve["validation_loss"][0])
+            if not curve["step"]:
+                continue
+            label = f"{family}, {encoder}" + (f", seed {seed['seed']}" if seed["seed"] else "")
+            whole.plot(curve["step"], curve["sample_unbroken"], label=label, **look)
+            if family != "gan":  # whose loss need not fall
+                loss.plot(curve["step"], np.array(curve["validation_loss"]) / curve["validation_loss"][0], **look)
     whole.set(xlabel="step", ylabel="whole chains", ylim=(-0.02, 1.02))
-    loss.set(xlabel="step", ylabel="validation loss / its first value")
-    whole.legend(fontsize=7)
+    loss.set(xlabel="step", ylabel="validation loss / its first value (no GAN)")
+    figure.legend(*whole.get_legend_handles_labels(), loc="outside right upper", fontsize=7)
     figure.savefig(path, dpi=120)
 
 
