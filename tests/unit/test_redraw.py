@@ -95,31 +95,32 @@ def test_settings_of_no_use_are_refused():
 CODES = "LEEEELLHHHHHHHHLLEEEEL"
 
 
-def crossover(hand: int) -> np.ndarray:
-    """CA of two parallel strands 5 Å apart and a helix that crosses over in front of them, to the right for hand 1."""
+def crossover(side: int) -> np.ndarray:
+    """CA of two strands that point up and a helix that crosses over in front of them; the second is at 5 side Å in x.
+
+    Who looks from the front (+y, z up) has -x to the right, so -1 is right-handed.
+    """
     ca = np.zeros((len(CODES), 3))
     for k in range(len(CODES)):
         if k < 6:
             ca[k] = (0.0, 0.0, 3.3 * k)
         elif k < 16:
-            ca[k] = (2.5 * hand, 9.0, 16.0 - 1.5 * (k - 6))
+            ca[k] = (2.5 * side, 9.0, 16.0 - 1.5 * (k - 6))
         else:
-            ca[k] = (5.0 * hand, 0.0, 3.3 * (k - 16))
+            ca[k] = (5.0 * side, 0.0, 3.3 * (k - 16))
     return ca
 
 
 def test_hands_of_a_crossover_and_its_mirror_image():
-    """Strands point up, the helix is in front (+y seen from +y): from left to right is right-handed."""
     partners = np.zeros((len(CODES),) * 2, dtype=int)
     for k in range(4):
         partners[1 + k, 17 + k] = partners[17 + k, 1 + k] = 1
     known = strands_of(CODES), partners
-    hands = [left_handed(crossover(hand), known) for hand in (1, -1)]
-    assert sorted(hands) == [0, 1]
-    right = crossover(1) if hands[0] == 0 else crossover(-1)
-    assert left_handed(right * [1, 1, -1], known) == 1  # the mirror image
-    assert left_handed(right, (known[0], 0 * partners)) == 0  # strands of two sheets have no crossover
-    assert left_handed(right, None) == 0
+    assert [left_handed(crossover(side), known) for side in (-1, 1)] == [0, 1]
+    for axis in np.eye(3):
+        assert left_handed(crossover(-1) * (1 - 2 * axis), known) == 1  # a mirror image of the right-handed one
+    assert left_handed(crossover(1), (known[0], 0 * partners)) == 0  # strands of two sheets have no crossover
+    assert left_handed(crossover(1), None) == 0
 
 
 def test_what_is_asked_says_which_strands_pair(monkeypatch):
