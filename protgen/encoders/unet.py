@@ -175,7 +175,8 @@ class UNetEncoder(Encoder):
         globals = torch.cat([cond.globals.to(dtype), fourier_features(t * 1000, 64).to(dtype), flag.to(dtype)], dim=-1)
         embedding = self.embed(globals)
         x = torch.cat([pixels.to(dtype), guess.to(dtype), cond.residue.to(dtype)], dim=-1)
-        x = self.read(x.transpose(1, 2).unflatten(-1, (self.height, self.width)))
+        # Channels first in memory too: with channels last, group norm in bfloat16 takes 40 % of a step on a CPU.
+        x = self.read(x.transpose(1, 2).unflatten(-1, (self.height, self.width)).contiguous())
         skips = []
         for number, level in enumerate(self.down):
             x = level(x, embedding)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from zuko.transforms import MonotonicRQSTransform
 
 from protgen.spaces.manifolds import wrap
+from protgen.types import Conditioning
 
 LINE_BOUND = 6.0  # splines on lines are the identity outside: six standard deviations of the base
 
@@ -119,6 +120,36 @@ class Mix(nn.Module):
     def log_det(self) -> Float[Tensor, ""]:
         """Log-determinant of one group; that of a permutation is 0."""
         return self.log_scale.sum() + self.log_diagonal.sum()
+
+
+class ByCondition(nn.Module):
+    """Parameters of a function of each coordinate, as y alone gives them; zeros before training.
+
+    On a grid every pixel has weights of its own, as what y says of a picture differs from pixel to pixel. On a chain
+    all positions share them, and y of a position enters.
+
+    Args:
+        residue_dim, global_dim: widths of y.
+        coordinates: of a position.
+        per: parameters of a coordinate.
+        pixels: of a grid; None on a chain.
+    """
+
+    def __init__(self, residue_dim: int, global_dim: int, coordinates: int, per: int, pixels: int | None) -> None:
+        super().__init__()
+        self.pixels, self.shape = pixels, (coordinates, per)
+        width = global_dim if pixels is not None else residue_dim + global_dim
+        self.linear = nn.Linear(width, (pixels or 1) * coordinates * per)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, cond: Conditioning, values: Float[Tensor, "b l c"]) -> Float[Tensor, "b l c p"]:
+        """The parameters, in the precision of the values that they are for."""
+        if self.pixels is not None:
+            found = self.linear(cond.globals.to(values.dtype))
+            return found.unflatten(-1, (self.pixels, *self.shape))
+        everywhere = cond.globals[:, None].expand(-1, values.shape[1], -1)
+        return self.linear(torch.cat([cond.residue, everywhere], -1).to(values.dtype)).unflatten(-1, self.shape)
 
 
 def affine(x: Tensor, parameters: Float[Tensor, "*n p"], inverse: bool) -> tuple[Tensor, Tensor]:

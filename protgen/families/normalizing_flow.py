@@ -7,6 +7,11 @@ transformed half masked; its time t is the number of the step. On lines the func
 on circles a circular spline. With `mixing` each step first scales and mixes coordinates (Glow), and images are squeezed
 level by level.
 
+With `conditional_base` the noise itself depends on y: a last map of every coordinate by itself, whose parameters y
+alone gives (Winkler et al. 2019, Learning Likelihoods with Conditional Normalizing Flows, eq. 4). On lines it is a
+normal with a mean and a standard deviation of each y, on circles a spline density. Networks that read y among much else
+hardly learn it in a short training; this map has it from the first step.
+
 References: see `protgen.families.coupling`.
 """
 
@@ -20,7 +25,7 @@ from torch import Generator, Tensor, nn
 from protgen.encoders.base import Encoder
 from protgen.errors import ConfigError
 from protgen.families.base import Family, Likelihood, LikelihoodFamily
-from protgen.families.coupling import Mix, affine, grid_plans, spline
+from protgen.families.coupling import ByCondition, Mix, affine, grid_plans, spline
 from protgen.families.direct import guided, require_direct
 from protgen.nn.precision import autocast
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
@@ -44,6 +49,8 @@ class NormalizingFlow(Family, LikelihoodFamily):
         bins: of splines.
         mixing: whether each step first scales and mixes coordinates on lines.
         levels: how often images are squeezed with `mixing`.
+        conditional_base: whether the density of the noise depends on y.
+        residue_dim, global_dim: widths of y.
 
     Raises:
         ConfigError: if a field has another manifold, or a value is not known.
@@ -63,6 +70,9 @@ class NormalizingFlow(Family, LikelihoodFamily):
         bins: int = 8,
         mixing: bool = False,
         levels: int = 2,
+        conditional_base: bool = False,
+        residue_dim: int = 0,
+        global_dim: int = 0,
     ) -> None:
         super().__init__()
         if coupling not in ("affine", "spline"):
@@ -81,6 +91,11 @@ class NormalizingFlow(Family, LikelihoodFamily):
         for head in self.heads:  # the initial map is the identity
             nn.init.zeros_(cast(nn.Linear, head).weight)
             nn.init.zeros_(cast(nn.Linear, head).bias)
+        self.base: ByCondition | None = None
+        if conditional_base:
+            pixels = None if grid is None else grid[0] * grid[1]
+            per = 3 * bins - 1 if any(self.circular) else 2
+            self.base = ByCondition(residue_dim, global_dim, len(self.circular), per, pixels)
 
     def joined(self, x: State) -> Float[Tensor, "b l c"]:
         """The coordinates of all fields, concatenated."""
@@ -130,23 +145,44 @@ class NormalizingFlow(Family, LikelihoodFamily):
         with autocast(t.device, self.autocast_dtype):
             scalars = self.encoder(shown, t, cond).scalars
         parameters = self.heads[step](scalars.to(values.dtype)).unflatten(-1, (-1, self.per))
-        found = [self.mapped(c, values[..., c], parameters[..., c, :], inverse) for c in range(len(self.circular))]
+        return self.mapped(values, parameters, moved, inverse, self.coupling == "spline")
+
+    def mapped(
+        self, values: Tensor, parameters: Float[Tensor, "b l c p"], moved: Tensor, inverse: bool, splines: bool
+    ) -> tuple[Float[Tensor, "b l c"], Float[Tensor, " b"]]:
+        """Coordinates transformed, each by a function of its own, and the log-determinant.
+
+        Args:
+            values: coordinates of all fields.
+            parameters: of the function of each.
+            moved: which ones are transformed; the others stay.
+            inverse: whether to invert.
+            splines: whether functions are splines on lines too.
+        """
+        found = []
+        for c, circle in enumerate(self.circular):
+            x, own = values[..., c], parameters[..., c, :]
+            if circle or splines:
+                found.append(spline(x, own[..., : 3 * self.bins - 1], inverse, self.bins, circle))
+            else:
+                found.append(affine(x, own, inverse))
         values = torch.where(moved, torch.stack([y for y, _ in found], -1), values)
         return values, (torch.stack([slope for _, slope in found], -1) * moved).sum((1, 2))
 
-    def mapped(self, c: int, x: Tensor, parameters: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-        """Coordinate number c transformed, and the log-slope.
+    def standardise(
+        self, values: Tensor, at: State, cond: Conditioning, inverse: bool
+    ) -> tuple[Float[Tensor, "b l c"], Float[Tensor, " b"] | float]:
+        """Noise of y to standard noise, and the log-determinant; nothing happens without `conditional_base`.
 
         Args:
-            c: number of the coordinate.
-            x: its values.
-            parameters: of its map.
+            values: coordinates of all fields.
+            at: which coordinates exist.
+            cond: y.
             inverse: whether to invert.
         """
-        circle = self.circular[c]
-        if circle or self.coupling == "spline":
-            return spline(x, parameters[..., : 3 * self.bins - 1], inverse, self.bins, circle)
-        return affine(x, parameters, inverse)
+        if self.base is None:
+            return values, 0.0
+        return self.mapped(values, self.base(cond, values), self.exist(at), inverse, splines=False)
 
     def grouped(self, step: int, values: Tensor) -> Float[Tensor, "b g m"]:
         """The coordinates that a step mixes, in groups."""
@@ -185,7 +221,8 @@ class NormalizingFlow(Family, LikelihoodFamily):
                 total = total + mix.log_det() * real.sum(-1)
             values, log_det = self.couple(step, values, x, cond, inverse=False)
             total = total + log_det
-        return values, total
+        values, log_det = self.standardise(values, x, cond, inverse=False)
+        return values, total + log_det
 
     def from_noise(self, values: Float[Tensor, "b l c"], mask: Tensor, cond: Conditioning) -> State:
         """The point of a noise: the inverse map.
@@ -196,6 +233,7 @@ class NormalizingFlow(Family, LikelihoodFamily):
             cond: y.
         """
         at = State({}, mask)
+        values, _ = self.standardise(values, at, cond, inverse=True)
         for step in reversed(range(len(self.heads))):
             values, _ = self.couple(step, values, at, cond, inverse=True)
             if step < len(self.mixes):

@@ -20,6 +20,8 @@ SMALL = 16  # pixels: below it a side is halved once, and maps over all pixels a
 PERCEPTRON = {"name": "perceptron", "scalar_dim": 1}
 UNET = {"name": "unet", "dim": 32}
 PIXELCNN = {"name": "pixelcnn", "dim": 32, "blocks": 8, "kernel": 3}
+COUPLING = {"name": "perceptron", "dim": 256, "blocks": 2, "scalar_dim": 8}
+FLOW = {"name": "normalizing_flow", "conditional_base": True}
 VAE = {"name": "vae", "latent_dim": 32, "pool": True}
 
 PRESETS: Mapping[str, JSON] = {
@@ -55,10 +57,13 @@ PRESETS: Mapping[str, JSON] = {
         "encoder": {"name": "transformer", "dim": 128, "blocks": 4, "heads": 4},
         "family": {"name": "autoregressive", "width": 128, "plan_dim": 0, "candidates": 1},
     },
-    "normalizing_flow": {"encoder": UNET, "family": {"name": "normalizing_flow", "steps": 8}},
+    # Real NVP. Each step runs the network: a U-Net takes 30 times as long and then hardly learns the class.
+    "normalizing_flow": {"encoder": COUPLING, "family": FLOW | {"steps": 8}},
+    "normalizing_flow-spline": {"encoder": COUPLING, "family": FLOW | {"steps": 8, "coupling": "spline"}},
+    # Glow's mixing and levels with splines, as in Durkan et al. 2019, section 5.2.
     "normalizing_flow-glow": {
-        "encoder": UNET,
-        "family": {"name": "normalizing_flow", "steps": 4, "mixing": True, "levels": 2},
+        "encoder": COUPLING,
+        "family": FLOW | {"steps": 4, "coupling": "spline", "mixing": True, "levels": 2},
     },
     # It has no network; every family is built with one, here the smallest.
     "classical": {

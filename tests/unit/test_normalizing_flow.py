@@ -30,20 +30,24 @@ def active(family: NormalizingFlow) -> NormalizingFlow:
     for head in family.heads:
         torch.nn.init.normal_(head.weight, std=0.3)
         torch.nn.init.normal_(head.bias, std=0.3)
+    if family.base is not None:
+        torch.nn.init.normal_(family.base.linear.bias, std=0.3)
     return family.double().eval()
 
 
-def image_flow(mixing: bool, coupling: str = "affine") -> NormalizingFlow:
+def image_flow(mixing: bool, coupling: str = "affine", base: bool = False) -> NormalizingFlow:
     torch.manual_seed(0)
     encoder = TransformerEncoder(0, 0, 16, 1, 2, tokens=TokenSettings({"pixels": 1}, row=4))
-    family = NormalizingFlow(Image(4, 4), encoder, steps=4, mixing=mixing, coupling=coupling, levels=2)
+    family = NormalizingFlow(
+        Image(4, 4), encoder, steps=4, mixing=mixing, coupling=coupling, levels=2, conditional_base=base
+    )
     return active(family)
 
 
-def torsion_flow() -> NormalizingFlow:
+def torsion_flow(base: bool = False) -> NormalizingFlow:
     torch.manual_seed(0)
     encoder = TransformerEncoder(0, 0, 16, 1, 2, tokens=TokenSettings({"torsions": 3, "angles": 3}))
-    return active(NormalizingFlow(Torsions(), encoder, steps=4, coupling="spline", mixing=True))
+    return active(NormalizingFlow(Torsions(), encoder, steps=4, coupling="spline", mixing=True, conditional_base=base))
 
 
 def states(rng: Generator) -> dict[str, State]:
@@ -59,6 +63,8 @@ FLOWS = {
     "glow": (lambda: image_flow(True), "image"),
     "splines": (lambda: image_flow(False, "spline"), "image"),
     "torsions": (torsion_flow, "torsions"),
+    "conditional base": (lambda: image_flow(True, base=True), "image"),
+    "conditional base of torsions": (lambda: torsion_flow(True), "torsions"),
 }
 
 
@@ -104,6 +110,57 @@ def test_density_on_the_plane_integrates_to_one(rng):
         with torch.no_grad():
             nats = family.log_prob(State({"x": x}, torch.ones(len(x), 1, dtype=torch.bool)), cond, rng).nats
         assert abs(nats.exp().sum() * (axis[1] - axis[0]) ** 2 - 1) < 5e-3
+
+
+def of_classes(batch: int, classes: torch.Tensor, length: int) -> Conditioning:
+    """One of two classes, as a condition of the whole."""
+    return Conditioning(torch.zeros(batch, length, 0), torch.eye(2, dtype=torch.float64)[classes])
+
+
+def test_conditional_base_is_a_normal_of_each_class(rng):
+    """Where couplings do nothing, p(x | y) is normal with a mean and a deviation of each pixel and class."""
+    encoder = TransformerEncoder(0, 2, 16, 1, 2, tokens=TokenSettings({"pixels": 1}, row=2))
+    family = NormalizingFlow(Image(2, 2), encoder, steps=2, conditional_base=True, global_dim=2).double().eval()
+    mean = torch.tensor([[1.0, -2.0, 0.5, 0.0], [-1.0, 0.0, 3.0, 1.5]], dtype=torch.float64)
+    std = torch.tensor([[0.5, 1.0, 2.0, 0.8], [1.5, 0.7, 1.0, 0.4]], dtype=torch.float64)
+    scale = 2 * torch.atanh(-std.log() / 2)  # of z = (x - mean) / std, as `affine` reads it
+    torch.nn.init.zeros_(family.base.linear.bias)
+    family.base.linear.weight.data = torch.stack([scale, -mean / std], -1).flatten(1).T.contiguous()
+    classes = torch.tensor([0, 1, 1])
+    x = State({"pixels": torch.randn(3, 4, 1, generator=rng, dtype=torch.float64)}, Image(2, 2).full_mask(3))
+    normal = torch.distributions.Normal(mean[classes], std[classes])
+    expected = normal.log_prob(x["pixels"][..., 0]).sum(-1)
+    assert (family.log_prob(x, of_classes(3, classes, 4), rng).nats - expected).abs().max() < 1e-12
+    classes = torch.tensor([0, 1]).repeat_interleave(2000)
+    noise = torch.randn(4000, 4, 1, generator=rng, dtype=torch.float64)
+    made = family.from_noise(noise, Image(2, 2).full_mask(4000), of_classes(4000, classes, 4))["pixels"][..., 0]
+    assert (made - (mean[classes] + std[classes] * noise[..., 0])).abs().max() < 1e-12
+
+
+@torch.no_grad()
+def test_conditional_base_on_a_circle_is_a_density_of_each_residue(rng):
+    """The phi of the residue of which something is asked has a density that integrates to one; the rest is as it was:
+    uniform angles and standard normals."""
+    encoder = TransformerEncoder(2, 0, 16, 1, 2, tokens=TokenSettings({"torsions": 3, "angles": 3}))
+    family = NormalizingFlow(Torsions(), encoder, steps=2, conditional_base=True, residue_dim=2).double().eval()
+    family.base.linear.weight.unflatten(0, family.base.shape)[0].normal_(generator=rng)
+    grid = (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000 * 2 * math.pi - math.pi
+    mask = torch.ones(4000, 3, dtype=torch.bool)
+    normals = torch.randn(1, 3, family.space.normals_per_position, generator=rng, dtype=torch.float64)
+    one = family.space.noise(mask[:1], normals)
+    fields = {name: value.double().expand(4000, -1, -1).clone() for name, value in one.fields.items()}
+    fields["torsions"][:, 1, 0] = grid
+    x = State(fields, mask)
+    circle = torch.tensor(family.circular)
+    on_line = torch.distributions.Normal(0.0, 1.0).log_prob(family.joined(x)[0])
+    each = torch.where(circle, -math.log(2 * math.pi), on_line) * family.exist(x)[0]
+    rest = (each.sum() + math.log(2 * math.pi)).exp()
+    for kind in torch.eye(2, dtype=torch.float64):
+        asked = torch.zeros(4000, 3, 2, dtype=torch.float64)
+        asked[:, 1] = kind
+        density = family.log_prob(x, Conditioning(asked, torch.zeros(4000, 0)), rng).nats.exp() / rest
+        assert abs(density.mean() * 2 * math.pi - 1) < 1e-4
+        assert density.max() > 1.5 / (2 * math.pi)
 
 
 def test_actnorm_starts_from_the_first_batch(rng):
