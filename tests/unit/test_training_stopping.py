@@ -216,6 +216,29 @@ def test_loggers_take_each_step_once_and_go_on_in_the_same_place(tmp_path, monke
     assert json.loads((run / "loggers.json").read_text()) == {"wandb": "abc", "mlflow": "xyz"}
 
 
+def test_mlflow_itself_keeps_the_curve_of_a_run_that_was_stopped(tmp_path, monkeypatch):
+    """The real one, where it is installed: each step once, with the values of `losses.csv`."""
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # which needs no database
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri((tmp_path / "store").as_uri())
+    run, given, told = tmp_path / "run", {"loggers": ("mlflow",)}, iter([None, None, None])
+    try:
+        with pytest.raises(StopIteration):
+            trained(batches(), run=run, settings=given, on_progress=lambda _: next(told))
+        trained(batches(), run=run, settings=given)
+        identity = json.loads((run / "loggers.json").read_text())["mlflow"]
+        client = mlflow.MlflowClient()
+        points = {point.step: point.value for point in client.get_metric_history(identity, "loss")}
+        assert len(client.get_metric_history(identity, "loss")) == 6
+        assert client.get_run(identity).info.status == "FINISHED"
+    finally:
+        mlflow.set_tracking_uri(before)
+    with (run / "losses.csv").open(newline="") as file:
+        rows = {int(row["step"]): float(row["loss"]) for row in csv.DictReader(file)}
+    assert points == pytest.approx(rows, rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [("wandb", r"logger=wandb needs wandb, not installed here: pip install 'protgen\[wandb\]'"),
