@@ -10,6 +10,7 @@ References:
     Mescheder et al. 2018, Which Training Methods for GANs do actually Converge?, eq. 9 (R1).
     Arjovsky et al. 2017, Wasserstein GAN. Gulrajani et al. 2017, Improved Training of Wasserstein GANs, eq. 3.
     Miyato et al. 2018, Spectral Normalization for Generative Adversarial Networks.
+    Huang et al. 2024, The GAN is dead; long live the GAN! A Modern Baseline GAN, eq. 1 and 5 (relativistic, R1 and R2).
 """
 
 import types
@@ -67,7 +68,7 @@ class Critic(nn.Module):
 
 
 class GAN(Family):
-    """Non-saturating GAN with R1, or Wasserstein GAN with a gradient penalty.
+    """Non-saturating GAN with R1, relativistic GAN with R1 and R2, or Wasserstein GAN with a gradient penalty.
 
     Gradients of penalties are taken in the tangent spaces of the fields, in units of their scale. In steps that train
     the critic alone the generator gets no gradient, and the optimizer does not change it. Guidance extrapolates the
@@ -81,8 +82,9 @@ class GAN(Family):
         space: where x lives.
         encoder: network of the generator, which maps noise to data at t = 1.
         critic: network of the critic.
-        loss_type: nonsaturating or wasserstein.
-        penalty: weight of the gradient penalty; None for the usual one, 1 for R1 and 10 for Wasserstein.
+        loss_type: nonsaturating; relativistic, which scores each point against a sample of the same y, so that a
+            sample is judged beside data and not alone; or wasserstein.
+        penalty: weight of the gradient penalty; None for the usual one, 1 for R1 and R2 and 10 for Wasserstein.
         spectral: whether the critic's layers are spectrally normalised.
         critic_steps: training steps of the critic for each step of the generator.
         penalty_every: training steps from one penalty to the next, which weighs as many times more: its second
@@ -103,7 +105,7 @@ class GAN(Family):
         space: Space,
         encoder: Encoder,
         critic: Encoder,
-        loss_type: Literal["nonsaturating", "wasserstein"] = "nonsaturating",
+        loss_type: Literal["nonsaturating", "relativistic", "wasserstein"] = "nonsaturating",
         penalty: float | None = None,
         spectral: bool = False,
         critic_steps: int = 1,
@@ -111,8 +113,9 @@ class GAN(Family):
         start: Literal["noise", "blank"] = "noise",
     ) -> None:
         super().__init__()
-        if loss_type not in ("nonsaturating", "wasserstein"):
-            raise UsageError(f"gan: loss_type {loss_type!r} is not known; choose nonsaturating or wasserstein")
+        if loss_type not in ("nonsaturating", "relativistic", "wasserstein"):
+            known = "nonsaturating, relativistic or wasserstein"
+            raise UsageError(f"gan: loss_type {loss_type!r} is not known; choose {known}")
         if min(critic_steps, penalty_every) < 1 or (penalty is not None and penalty < 0):
             raise UsageError("gan: critic_steps and penalty_every are at least 1, and penalty cannot be negative")
         if start not in ("noise", "blank"):
@@ -121,7 +124,7 @@ class GAN(Family):
         self.encoder = encoder
         self.critic = Critic(critic, spectral, grid_of(space))
         self.head = space.head(encoder.scalar_dim, encoder.vector_dim)
-        self.wasserstein = loss_type == "wasserstein"
+        self.wasserstein, self.relativistic = loss_type == "wasserstein", loss_type == "relativistic"
         self.penalty = penalty if penalty is not None else (10.0 if self.wasserstein else 1.0)
         self.critic_steps = critic_steps
         self.penalty_every = penalty_every
@@ -150,6 +153,8 @@ class GAN(Family):
         real_score, fake_score = self.critic(x_data, cond), self.critic(fake.detach(), cond)
         if self.wasserstein:
             critic = (fake_score - real_score).mean()
+        elif self.relativistic:
+            critic = nn.functional.softplus(fake_score - real_score).mean()
         else:
             critic = (nn.functional.softplus(-real_score) + nn.functional.softplus(fake_score)).mean()
         penalty, weight = critic.new_zeros(()), self.penalty
@@ -162,13 +167,14 @@ class GAN(Family):
             # With detached parameters the gradient reaches the sample and not the critic.
             fixed = {name: value.detach() for name, value in self.critic.named_parameters()}
             score = functional_call(self.critic, fixed, (fake, cond))
-            generator = (-score if self.wasserstein else nn.functional.softplus(-score)).mean()
+            lead = score - real_score.detach() if self.relativistic else score
+            generator = (-lead if self.wasserstein else nn.functional.softplus(-lead)).mean()
             terms["generator"] = generator
             total = total + generator
         return Losses(total, {name: value.detach() for name, value in terms.items()})
 
     def gradient_penalty(self, x_data: State, fake: State, cond: Conditioning, rng: Generator) -> Float[Tensor, ""]:
-        """R1 at the data, or Wasserstein GAN-GP's at random points between samples and data.
+        """R1 at the data, with R2 at samples where relativistic, or WGAN-GP's at random points between the two.
 
         Args:
             x_data: points of the space.
@@ -176,6 +182,8 @@ class GAN(Family):
             cond: y of both.
             rng: of the random points.
         """
+        if self.relativistic:
+            return (self.slopes(x_data, cond) + self.slopes(fake, cond)).mean() / 2
         if not self.wasserstein:
             return self.slopes(x_data, cond).mean() / 2
         fraction = torch.rand(len(x_data.mask), 1, 1, generator=rng).to(x_data.mask.device)

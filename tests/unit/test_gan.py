@@ -39,7 +39,7 @@ def points(count: int, rng: torch.Generator) -> tuple[State, Conditioning]:
     )
 
 
-@pytest.mark.parametrize("loss_type", ["nonsaturating", "wasserstein"])
+@pytest.mark.parametrize("loss_type", ["nonsaturating", "relativistic", "wasserstein"])
 def test_each_network_gets_the_gradient_of_its_own_loss(loss_type, rng):
     """The gradients of the one loss are those of two losses taken apart the usual way."""
     torch.manual_seed(0)
@@ -54,10 +54,12 @@ def test_each_network_gets_the_gradient_of_its_own_loss(loss_type, rng):
         family.critic(fake.detach(), cond),
         family.critic(fake, cond),
     )
+    softplus = nn.functional.softplus
     if loss_type == "wasserstein":
         critic, generator = (fake_score - real_score).mean(), -through.mean()
+    elif loss_type == "relativistic":
+        critic, generator = softplus(fake_score - real_score).mean(), softplus(real_score - through).mean()
     else:
-        softplus = nn.functional.softplus
         critic, generator = (softplus(-real_score) + softplus(fake_score)).mean(), softplus(-through).mean()
     for loss, part in ((critic, "critic."), (generator, "encoder."), (generator, "head.")):
         names = [name for name in found if name.startswith(part)]
@@ -68,7 +70,7 @@ def test_each_network_gets_the_gradient_of_its_own_loss(loss_type, rng):
 
 
 def test_slope_of_a_linear_critic(rng):
-    """Gradient (3, 4) squared is 25; R1 is half of that, the Wasserstein penalty (5 - 1)^2."""
+    """Gradient (3, 4) squared is 25; R1 is half of that, R1 + R2 all of it, the Wasserstein penalty (5 - 1)^2."""
     x, cond = points(4, rng)
     family = GAN(Line(), Dense(Line()), Linear())
 
@@ -78,9 +80,10 @@ def test_slope_of_a_linear_critic(rng):
     family.critic.forward = score
     assert torch.allclose(family.slopes(x, cond), torch.full((4,), 25.0))
     assert family.loss(x, cond, rng).terms["penalty"] == pytest.approx(12.5)
-    wasserstein = GAN(Line(), Dense(Line()), Linear(), loss_type="wasserstein")
-    wasserstein.critic.forward = score
-    assert wasserstein.loss(x, cond, rng).terms["penalty"] == pytest.approx(16.0)
+    for loss_type, expected in (("relativistic", 25.0), ("wasserstein", 16.0)):
+        other = GAN(Line(), Dense(Line()), Linear(), loss_type=loss_type)
+        other.critic.forward = score
+        assert other.loss(x, cond, rng).terms["penalty"] == pytest.approx(expected)
     totals = []
     for penalty in (0.0, 3.0):
         weighted = GAN(Line(), Dense(Line()), Linear(), penalty=penalty)
