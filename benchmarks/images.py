@@ -51,7 +51,7 @@ PUBLISHED = {
     "cifar10, bits/dim": {"RealNVP": 3.49, "Glow": 3.35, "PixelCNN++": 2.92, "VDM": 2.65},
     "cifar10, Inception FID (not ours)": {"DDPM": 3.17, "DDIM-10/20/50/100/1000": [13.36, 6.84, 4.67, 4.16, 4.04]},
 }
-N = "--samples 500"  # of every row of a data set, as FID depends on it; a PixelCNN takes seconds a sample
+N = "--samples 500"  # of every row of a data set, as FID depends on it
 STATIC = f"{N} --binarise static --unconditional"  # as published numbers have it; samples of p(x)
 # Full resolution takes most of a U-Net's time: three minutes of VDM give 92.4 nats so, 93.7 at 24, 48, 48 channels.
 NARROW = "--set encoder.dim=16 encoder.multipliers=[1,3,6]"

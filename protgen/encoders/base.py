@@ -18,7 +18,7 @@ class Memory:
     """What a causal encoder keeps of the positions that it has read.
 
     Attributes:
-        blocks: for each block tensors (b, i, ...) of the i positions so far.
+        blocks: for each block tensors (b, ...), of all positions so far or of those that later ones look at.
     """
 
     blocks: tuple[tuple[Tensor, ...], ...]

@@ -6,15 +6,17 @@ each pixel (`PositionalContext`; pixels before it by default), so the pixel itse
 
 References:
     van den Oord et al. 2016, Conditional Image Generation with PixelCNN Decoders, section 2.2 and eq. 2-4.
+    Ramachandran et al. 2017, Fast Generation for Convolutional Autoregressive Models (what `extend` keeps).
 """
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from protgen.encoders.base import Encoder, ImageShape
+from protgen.encoders.base import Encoder, ImageShape, Incremental, Memory
 from protgen.errors import ConfigError, UsageError
 from protgen.nn.inputs import InputEmbedding
 from protgen.types import Conditioning, Features, State
@@ -56,8 +58,48 @@ class Layer(nn.Module):
         above = down if self.gate_vertical is None else self.gate_vertical(down, globals)
         return above, row + self.out(self.gate_horizontal(along, globals))
 
+    def blank(self, row: Float[Tensor, "b d"], width: int) -> tuple[Tensor, ...]:
+        """What `extend` keeps before the first pixel: no rows above, none of which says anything, and none before.
 
-class PixelCNNEncoder(Encoder):
+        Args:
+            row: the horizontal stack at a pixel, for its shape and precision.
+            width: of the image.
+        """
+        rows = row.new_zeros(*row.shape, self.reach, width)
+        nothing = self.across(row.new_zeros(len(row), self.across.in_channels, 1, width))
+        return rows, nothing[:, :, 0], row.new_zeros(*row.shape, self.reach)
+
+    def extend(
+        self, above: Tensor | None, row: Tensor, globals: Tensor, column: int, kept: tuple[Tensor, ...]
+    ) -> tuple[Tensor | None, Tensor, tuple[Tensor, ...]]:
+        """Both stacks one pixel further.
+
+        Args:
+            above: vertical stack of the row above (b, d, 1, w) where the pixel is the first of a row; None elsewhere.
+            row: horizontal stack at the pixel (b, d).
+            globals: y and time of the whole.
+            column: of the pixel.
+            kept: the last rows of the vertical stack (b, d, reach, w), what the row above says to this one (b, 2 d, w),
+                and the last pixels of the horizontal stack (b, d, reach).
+
+        Returns:
+            Vertical and horizontal stack behind the layer, and what is kept.
+        """
+        rows, said, before = kept
+        if column == 0:
+            before = torch.zeros_like(before)
+        if above is not None:
+            rows = torch.cat([rows, above.to(rows.dtype)], 2)
+            down = self.vertical(nn.functional.pad(rows, (self.reach, self.reach, 0, 0)))
+            rows, said = rows[:, :, 1:], self.across(down)[:, :, 0]
+            above = down if self.gate_vertical is None else self.gate_vertical(down, globals)
+        before = torch.cat([before, row[:, :, None].to(before.dtype)], -1)
+        along = self.horizontal(before[:, :, None]) + said[:, :, None, column : column + 1]
+        row = row + self.out(self.gate_horizontal(along, globals))[..., 0, 0]
+        return above, row, (rows, said, before[:, :, 1:])
+
+
+class PixelCNNEncoder(Encoder, Incremental):
     """Gated PixelCNN over images in row-major order.
 
     Args:
@@ -116,9 +158,7 @@ class PixelCNNEncoder(Encoder):
         Raises:
             UsageError: if it has more pixels than the image.
         """
-        length = state.mask.shape[1]
-        if length > self.height * self.width:
-            raise UsageError(f"{length} pixels, but the images of this pixelcnn are {self.height} x {self.width}")
+        length = self.checked_length(state)
         scalars, globals = self.inputs(state.mask, t, cond, False)
         pixels = self.read(state["pixels"].to(scalars.dtype))
         # What is before a pixel comes shifted by one along the rows. The rows above are whole and are set straight
@@ -134,3 +174,32 @@ class PixelCNNEncoder(Encoder):
             above, row = layer(above, row, globals)
         out = row.flatten(2).transpose(1, 2)[:, :length]
         return Features(self.norm(out), out.new_zeros(*out.shape[:2], 0, 3))
+
+    def extend(
+        self, state: State, t: Float[Tensor, " b"], cond: Conditioning, memory: Memory | None
+    ) -> tuple[Float[Tensor, "b d"], Memory]:
+        """Scalars of the last pixel; the vertical stack is extended by the row above at the first pixel of a row."""
+        last, width = self.checked_length(state) - 1, self.width
+        scalars, globals = self.inputs(state.mask, t, cond, False)
+        pixels = self.read(state["pixels"].to(scalars.dtype))
+        row, above = scalars[:, last] + pixels[:, last], None
+        if last and last % width == 0:  # set straight: the pixel that a place of the row above holds is that place
+            straight = scalars[:, last - width : last] + pixels[:, last - width + 1 : last + 1]
+            above = straight.transpose(1, 2)[:, :, None]
+        blocks = []
+        for place, layer in enumerate(cast(Iterable[Layer], self.layers)):
+            kept = memory.blocks[place] if memory else layer.blank(row, width)
+            above, row, kept = layer.extend(above, row, globals, last % width, kept)
+            blocks.append(kept)
+        return self.norm(row), Memory(tuple(blocks))
+
+    def checked_length(self, state: State) -> int:
+        """How many pixels a state has.
+
+        Raises:
+            UsageError: if they are more than the image has.
+        """
+        length = state.mask.shape[1]
+        if length > self.height * self.width:
+            raise UsageError(f"{length} pixels, but the images of this pixelcnn are {self.height} x {self.width}")
+        return length

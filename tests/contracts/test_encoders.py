@@ -302,6 +302,25 @@ def test_one_position_after_another_equals_the_whole(name, rng):
     assert all(kept.shape[:2] == (3, 40) for block in memory.blocks for kept in block)
 
 
+@pytest.mark.parametrize("name", [n for n in CAUSAL_ON_GRIDS if issubclass(CLASSES[n], Incremental)])
+def test_one_pixel_after_another_equals_the_whole(name, rng):
+    """Images of 5 x 7 pixels read pixel by pixel, their rows of the batch in another order half-way (float64)."""
+    encoder = randomised(name, **CLASSES[name].on_grid(5, 7, 1), **causal_keywords(name))
+    mask, t, memory, order = torch.ones(3, 35, dtype=torch.bool), torch.rand(3, generator=rng).double(), None, [0, 1, 2]
+    residue = torch.randn(3, 35, 3, generator=rng, dtype=torch.float64)
+    cond = Conditioning(residue, torch.randn(3, 2, generator=rng, dtype=torch.float64))
+    pixels = torch.randn(3, 35, 1, generator=rng, dtype=torch.float64)
+    whole = encoder(State({"pixels": pixels}, mask), t, cond).scalars
+    for i in range(35):
+        if i == 17:
+            order = [2, 0, 0]
+            memory = memory.chosen(torch.tensor(order))
+        part = State({"pixels": pixels[order, : i + 1]}, mask[order, : i + 1])
+        y = Conditioning(cond.residue[order, : i + 1], cond.globals[order])
+        last, memory = encoder.extend(part, t[order], y, memory)
+        assert (last - whole[order, i]).abs().max() < 1e-9
+
+
 @pytest.mark.parametrize("name", CAUSAL_ON_GRIDS)
 def test_a_causal_encoder_of_images_sees_no_later_pixel(name, rng):
     """Pixels from one in the middle of a row on are others: not a bit changes before it, and the last pixel sees it."""
