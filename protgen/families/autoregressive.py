@@ -12,6 +12,7 @@ References:
     Ho and Salimans 2022, Classifier-Free Diffusion Guidance, eq. 6 (as a density; see `sample`).
 """
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -359,7 +360,9 @@ class Plan(nn.Module):
     def __init__(self, given_dim: int, dim: int) -> None:
         super().__init__()
         self.given_dim = given_dim
-        self.read = nn.Linear(given_dim + 32, dim)
+        with warnings.catch_warnings():  # torch warns of a layer without outputs
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+            self.read = nn.Linear(given_dim + 32, dim)
         self.steps = nn.ModuleList(
             nn.Conv1d(dim, dim, 9, padding=4 * dilation, dilation=dilation) for dilation in (1, 4, 8) if dim
         )

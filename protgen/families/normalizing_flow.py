@@ -49,7 +49,7 @@ class NormalizingFlow(Family, LikelihoodFamily):
         bins: of splines.
         mixing: whether each step first scales and mixes coordinates on lines.
         levels: how often images are squeezed with `mixing`.
-        conditional_base: whether the density of the noise depends on y.
+        conditional_base: whether the density of the noise depends on y, where there is any.
         residue_dim, global_dim: widths of y.
 
     Raises:
@@ -92,7 +92,7 @@ class NormalizingFlow(Family, LikelihoodFamily):
             nn.init.zeros_(cast(nn.Linear, head).weight)
             nn.init.zeros_(cast(nn.Linear, head).bias)
         self.base: ByCondition | None = None
-        if conditional_base:
+        if conditional_base and (global_dim if grid else residue_dim + global_dim):
             pixels = None if grid is None else grid[0] * grid[1]
             per = 3 * bins - 1 if any(self.circular) else 2
             self.base = ByCondition(residue_dim, global_dim, len(self.circular), per, pixels)

@@ -21,8 +21,10 @@ from tests.toy_space import Line
 pytestmark = pytest.mark.slow
 
 
-def nothing(batch: int, length: int) -> Conditioning:
-    return Conditioning(torch.zeros(batch, length, 0), torch.zeros(batch, 0))
+def nothing(batch: int, length: int, family: NormalizingFlow | None = None) -> Conditioning:
+    """No y; or one y for all, where the noise of a family depends on it."""
+    width = 0 if family is None or family.base is None else 2
+    return Conditioning(torch.zeros(batch, length, 0), torch.ones(batch, width))
 
 
 def active(family: NormalizingFlow) -> NormalizingFlow:
@@ -37,17 +39,20 @@ def active(family: NormalizingFlow) -> NormalizingFlow:
 
 def image_flow(mixing: bool, coupling: str = "affine", base: bool = False) -> NormalizingFlow:
     torch.manual_seed(0)
-    encoder = TransformerEncoder(0, 0, 16, 1, 2, tokens=TokenSettings({"pixels": 1}, row=4))
+    y = 2 if base else 0
+    encoder = TransformerEncoder(0, y, 16, 1, 2, tokens=TokenSettings({"pixels": 1}, row=4))
     family = NormalizingFlow(
-        Image(4, 4), encoder, steps=4, mixing=mixing, coupling=coupling, levels=2, conditional_base=base
+        Image(4, 4), encoder, steps=4, mixing=mixing, coupling=coupling, levels=2, conditional_base=base, global_dim=y
     )
     return active(family)
 
 
 def torsion_flow(base: bool = False) -> NormalizingFlow:
     torch.manual_seed(0)
-    encoder = TransformerEncoder(0, 0, 16, 1, 2, tokens=TokenSettings({"torsions": 3, "angles": 3}))
-    return active(NormalizingFlow(Torsions(), encoder, steps=4, coupling="spline", mixing=True, conditional_base=base))
+    y = 2 if base else 0
+    encoder = TransformerEncoder(0, y, 16, 1, 2, tokens=TokenSettings({"torsions": 3, "angles": 3}))
+    keywords = {"coupling": "spline", "mixing": True, "conditional_base": base, "global_dim": y}
+    return active(NormalizingFlow(Torsions(), encoder, steps=4, **keywords))
 
 
 def states(rng: Generator) -> dict[str, State]:
@@ -73,7 +78,7 @@ def test_inverse_gives_the_point_back(name, rng):
     """To 1e-6 in float64 (knots of splines meet at a step of rounding)."""
     make, kind = FLOWS[name]
     family, x = make(), states(rng)[kind]
-    cond = nothing(*x.mask.shape)
+    cond = nothing(*x.mask.shape, family)
     noise, _ = family.to_noise(x, cond)
     again = family.from_noise(noise, x.mask, cond)
     for field in family.space.manifolds:
@@ -87,7 +92,7 @@ def test_log_determinant_agrees_with_autograd(name, rng):
     family, x = make(), states(rng)[kind]
     for row in range(3):
         one = State({k: v[row : row + 1] for k, v in x.fields.items()}, x.mask[row : row + 1])
-        cond = nothing(*one.mask.shape)
+        cond = nothing(*one.mask.shape, family)
         there = family.defined(one.mask)[0].reshape(-1)
 
         def noise(values, one=one, cond=cond, there=there):
@@ -231,6 +236,10 @@ def test_what_has_no_flow_is_refused():
         NormalizingFlow(Backbone(), Dense(Line()))
     with pytest.raises(ConfigError, match="coupling"):
         NormalizingFlow(Line(), Dense(Line()), coupling="cubic")
+
+
+def test_noise_is_of_no_y_where_there_is_none():
+    assert NormalizingFlow(Line(), Dense(Line()), conditional_base=True).base is None
 
 
 @pytest.mark.parametrize("size", [(6, 4), (4, 6)])
