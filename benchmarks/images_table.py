@@ -88,6 +88,9 @@ what decides a class. Three things were wrong and are mended: the benchmark's wa
 (it is 100 now), normalizing flows were given dequantised values and spread them over their cells a second time, and the
 critic of the GAN pooled over pixels, which told it what is in a picture and not where.
 
+MNIST is binarised once (static), as the published numbers have it. A VAE then remembers pictures: its last steps have
+87.9 nats on those of training and 93.4 on those of validation.
+
 "Old" marks what was made before these rules, and is to be run again by the command above. The 3.91 bits/dim of
 `mnist_grey_ddim` hold 3.06 of a constant of its first time, and are not to be compared.
 """
@@ -160,7 +163,7 @@ def section(data: str, reports: dict[Path, dict], folder: Path, page: Path) -> l
     lines = [
         f"## {data}",
         "",
-        f"Binarisation: {first['binarisation'].split(',')[0]}. The reference of FID and KID is the whole test split.",
+        "The reference of FID and KID is the whole test split.",
         "",
         f"| run | parameters | CPU minutes | {unit} | of test images | FID, KID, precision P, recall R "
         "| floor at that n | class seen | seed, n |",
@@ -205,7 +208,8 @@ def main() -> None:
     for path in sorted(options.folder.glob("*/report.json")):
         report = json.loads(path.read_text())
         binary = report["binarisation"] in ("static", "dynamic")
-        name = f"{report['data'].partition('-')[0]}, {'binarised' if binary else 'grey'}"
+        kind = f"{report['binarisation']} binarisation" if binary else "grey"
+        name = f"{report['data'].partition('-')[0]}, {kind}"
         groups.setdefault(name, {})[path.parent] = report
     page = options.out or Path("images.md")
     names = textwrap.wrap(", ".join(f"`{name}`" for name in PRESETS), 120, break_on_hyphens=False)
