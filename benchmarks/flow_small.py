@@ -2,10 +2,10 @@
 
     python benchmarks/flow_small.py STORE --out benchmarks/results/flow_small [--n 200] [--seed 0] [--model flow-small]
 
-STORE is made by `protgen data build CHAINS --out STORE`. Designs have lengths 60-100 (uniform) and default settings;
-the natives are the validation split of the store at the same lengths, the strings asked for are theirs, and novelty is
-against every training item, and with `--chains CHAINS` against the whole chains of these. `--parts` picks some of the
-parts; each writes its own JSON, so a run can go on where it stopped.
+STORE is made by `protgen data build CHAINS --out STORE`. Designs have lengths 60-100 (uniform, or `--lengths 128-256`)
+and default settings; the natives are the validation split of the store at the same lengths, the strings asked for are
+theirs, and novelty is against every training item, and with `--chains CHAINS` against the whole chains of these.
+`--parts` picks some of the parts; each writes its own JSON, so a run can go on where it stopped.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from protgen.conditions.length import Length
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.conditions.strand_pairing import StrandPairing
 from protgen.data.sources import find_sources
-from protgen.data.store import Store
+from protgen.data.store import Item, Store
 from protgen.evaluation.sets import COPY
 from protgen.evaluation.validity import validity
 from protgen.generation.design import Design, SampleSettings, settings_for
@@ -45,7 +45,8 @@ from protgen.structure.reader import read_structure
 from protgen.structure.writer import write_structure
 from protgen.types import Conditioning
 
-LOW, HIGH = 60, 100
+Lengths = tuple[int, int]
+LENGTHS: Lengths = (60, 100)
 
 
 def figures(proteins: Sequence[Protein]) -> dict[str, dict[str, float]]:
@@ -72,10 +73,12 @@ def figures(proteins: Sequence[Protein]) -> dict[str, dict[str, float]]:
     }
 
 
-def unconditional(model: Model, n: int, seed: int, settings: SampleSettings, out: Path) -> dict:
+def unconditional(
+    model: Model, n: int, seed: int, settings: SampleSettings, out: Path, lengths: Lengths = LENGTHS
+) -> dict:
     """Default designs, with and without the relaxation; the files are kept for the other parts."""
     start = time.perf_counter()
-    designs = list(generate(model, [Length(LOW, HIGH)], n, seed, settings))
+    designs = list(generate(model, [Length(*lengths)], n, seed, settings))
     seconds = time.perf_counter() - start
     folder = out / "designs"
     folder.mkdir(parents=True, exist_ok=True)
@@ -103,15 +106,23 @@ def obtained(designs: Sequence[Design], kind: type[Condition]) -> list[float]:
     ]
 
 
-def natives(store: Store) -> list[Protein]:
+def validation_items(store: Store, lengths: Lengths) -> list[Item]:
     """Validation items of the lengths sampled."""
-    chosen = [store[int(i)] for i in store.indices("validation") if LOW <= store.lengths[i] <= HIGH]
+    low, high = lengths
+    return [store[int(i)] for i in store.indices("validation") if low <= store.lengths[i] <= high]
+
+
+def natives(store: Store, lengths: Lengths = LENGTHS) -> list[Protein]:
+    """Validation items of the lengths sampled, as structures."""
+    chosen = validation_items(store, lengths)
     return [Protein.from_backbone(np.array(item.atoms, dtype=float), name=item.id) for item in chosen]
 
 
-def asked_structure(model: Model, store: Store, seed: int, settings: SampleSettings, count: int = 100) -> dict:
+def asked_structure(
+    model: Model, store: Store, seed: int, settings: SampleSettings, count: int = 100, lengths: Lengths = LENGTHS
+) -> dict:
     """Three-state agreement with strings of validation natives, one design each."""
-    items = [store[int(i)] for i in store.indices("validation") if LOW <= store.lengths[i] <= HIGH][:count]
+    items = validation_items(store, lengths)[:count]
     requests = [SecondaryStructure(to_string(item.labels)) for item in items]
     designs = sorted(generate_each(model, [[r] for r in requests], seed, settings), key=lambda design: design.index)
     agreement = [1 - r.adherence(d.protein).difference for r, d in zip(requests, designs, strict=True)]
@@ -159,7 +170,7 @@ def nearest(traces: Sequence[np.ndarray], references: Sequence[np.ndarray], jobs
 
 def reproducibility(model: Model, seed: int, settings: SampleSettings, count: int = 8) -> dict:
     """Largest difference (Å) of designs when made together, and alone in another order with other threads."""
-    asked = [Length(LOW, HIGH)]
+    asked = [Length(*LENGTHS)]
     together = {d.index: d.protein.backbone for d in generate(model, asked, count, seed, settings)}
     worst = {}
     threads = torch.get_num_threads()
@@ -207,16 +218,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--chains", type=Path, help="the chains the store was built from: novelty against whole ones")
     parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--lengths", default="{}-{}".format(*LENGTHS), help="of designs and natives")
     parser.add_argument("--parts", default="unconditional,natives,asked,folds,reproducibility,equivariance")
     options = parser.parse_args()
     store, model = Store(options.store), load(options.model)
     settings = settings_for(model, batch_size=options.batch_size)
+    low, high = (int(end) for end in options.lengths.split("-"))
+    lengths = low, high
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
     parts = {
-        "unconditional": lambda: unconditional(model, options.n, options.seed, settings, out),
-        "natives": lambda: {"n": len(natives(store)), "figures": figures(natives(store))},
-        "asked": lambda: asked_structure(model, store, options.seed, settings),
+        "unconditional": lambda: unconditional(model, options.n, options.seed, settings, out, lengths),
+        "natives": lambda: {"n": len(natives(store, lengths)), "figures": figures(natives(store, lengths))},
+        "asked": lambda: asked_structure(model, store, options.seed, settings, lengths=lengths),
         "folds": lambda: folds(store, out, options.chains),
         "reproducibility": lambda: reproducibility(model, options.seed, settings),
         "equivariance": lambda: equivariance(model),
@@ -224,7 +238,7 @@ def main() -> None:
     for name in options.parts.split(","):
         result = {
             "command": f"python benchmarks/flow_small.py STORE --model {options.model} --n {options.n} "
-            f"--seed {options.seed} --parts {name}",
+            f"--seed {options.seed} --lengths {options.lengths} --parts {name}",
             "model": options.model,
             "settings": asdict(settings),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",

@@ -2,7 +2,8 @@
 
     python benchmarks/release.py RUN STORE --name flow-small [--minutes 120] [--start flow-small] [--guide RUN/model]
 
-A run of a student (`distil.model=`) has its settings of sampling and its blueprints from its teacher.
+A run of a student (`distil.model=`) has its settings of sampling and its blueprints from its teacher. Of a run whose
+checkpoints are gone, `model/` is taken: it has the same averaged weights.
 
 Writes `config.json`, `model.safetensors` (bfloat16), `blueprints.json` and, for a model that has learned strand
 pairing, `topologies.json` to `protgen/weights/NAME`, and the IDs of the store's items to `--manifest` unless that file
@@ -20,7 +21,7 @@ from protgen.data.store import Store
 from protgen.generation.design import settings_for
 from protgen.models.blueprints import fit_store
 from protgen.models.files import load_json, load_tensors
-from protgen.models.model import build_model, load_model, load_weights, save_model, with_guide
+from protgen.models.model import WEIGHTS, build_model, guide_of, load_model, load_weights, save_model, with_guide
 from protgen.models.released import load, weights_folder
 from protgen.models.topologies import fit_topologies
 from protgen.training.checkpoint import newest_checkpoint
@@ -52,18 +53,20 @@ def main() -> None:
     parser.add_argument("--sampling", type=json.loads, default={}, help="settings it is sampled with, as JSON")
     parser.add_argument("--family", type=json.loads, default={}, help="keywords of sampling of its family, as JSON")
     parser.add_argument("--guide", type=Path, default=None, help="model folder of a weaker one, for autoguidance")
+    parser.add_argument("--keep", default=None, help="model whose blueprints, topologies and guide it takes over")
     parser.add_argument("--start", default=None, help="model whose weights training started from")
     parser.add_argument("--manifest", type=Path, default=Path("data/manifests/flow_small.json"), help="list of IDs")
     parser.add_argument("--weights", type=Path, default=weights_folder(), help="where models are kept")
     options = parser.parse_args()
     checkpoint = newest_checkpoint(options.run)
-    if checkpoint is None:
-        raise SystemExit(f"{options.run}: no checkpoint")
     run, store = load_json(options.run / "run.json"), Store(options.store)
+    path = options.run / "model" / WEIGHTS if checkpoint is None else checkpoint / "ema.safetensors"
+    if not path.is_file():
+        raise SystemExit(f"{options.run}: neither a checkpoint nor {path.relative_to(options.run)}")
+    steps = run.get("ended", {}).get("step") if checkpoint is None else load_json(checkpoint / "state.json")["step"]
     train = store.indices("train")
     lengths = store.lengths[train]
     model = build_model(run["model"])
-    path = checkpoint / "ema.safetensors"
     load_weights(model.family, load_tensors(path), path)
     listing = options.manifest
     ids = manifest(store, options.name)
@@ -78,7 +81,7 @@ def main() -> None:
         "started_from": options.start,
         "training_items": len(train),
         "parameters": sum(p.numel() for p in model.family.parameters()),
-        "steps": load_json(checkpoint / "state.json")["step"],
+        "steps": steps,
         "minutes": options.minutes,
         "settings": {**run["settings"], "processes": run.get("processes", 1)},
     }
@@ -98,6 +101,13 @@ def main() -> None:
     if taught is not None:
         teacher = load(taught["model"])
         released = replace(model, config=config, blueprints=teacher.blueprints, topologies=teacher.topologies)
+    elif options.keep is not None:
+        kept = load(options.keep)
+        if "guide" in kept.config.get("about", {}):
+            about["guide"] = kept.config["about"]["guide"]
+        released = replace(model, config=config, blueprints=kept.blueprints, topologies=kept.topologies)
+        if kept.guide is not None:
+            released = with_guide(released, guide_of(kept))
     else:
         released = replace(model, config=config, blueprints=fit_store(store))
         if StrandPairing.name in model.conditions.names:

@@ -97,7 +97,7 @@ class TrainConfig:
         settings, validation, machine: as their classes say.
         guide: folder or name of a weaker model that goes with this one, for autoguidance; None for none.
         images: the data, where they are images.
-        distil: the teacher of a student, where there is one; `model` and `start` are then its own.
+        distil: the teacher of a student, where there is one; `model` is then its own, and `start` where none is given.
     """
 
     model: JSON
@@ -154,7 +154,7 @@ def load_config(overrides: Sequence[str]) -> TrainConfig:
         model=model,
         store=None if "images" in raw["data"] else Path(str(raw["data"]["store"])),
         run=Path(str(raw["run"])),
-        start=read_start(raw.get("start")) if distil.model is None else distil.model,
+        start=distil.model if raw.get("start") is None else read_start(raw["start"]),
         settings=checked(TrainSettings, with_new_names(raw["train"], "train") | loggers_of(raw), "train"),
         validation=checked(ValidationSettings, with_new_names(raw["validation"], "validation"), "validation"),
         machine=checked(MachineSettings, raw["machine"], "machine"),
@@ -180,7 +180,7 @@ def taught(teacher: str, overrides: Sequence[str]) -> JSON:
     from protgen.models.released import find_model
     from protgen.models.renamed import current_config
 
-    own = (*PARTS, *network_roles(), "conditions", "start", "guide", "experiment")
+    own = (*PARTS, *network_roles(), "conditions", "guide", "experiment")
     for override in overrides:
         key = override.lstrip("+").partition("=")[0]
         if key.partition(".")[0] in own:

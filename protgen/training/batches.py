@@ -1,6 +1,8 @@
 """Sources of batches: a store, a function of the step, or any iterable."""
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
 
 from protgen.data.dataset import StoreBatches
 from protgen.data.store import Store
@@ -42,6 +44,39 @@ def items_of(source: Callable[[int], Batch], number: int) -> list[str]:
         number: of the batch.
     """
     return source.names(number) if isinstance(source, StoreBatches) else []
+
+
+class Ahead:
+    """Batches of the next step, read by a thread while this one is computed on a GPU, which would wait for them.
+
+    On a CPU the thread would take a core from the step. What is read is the same either way. A context: the thread ends
+    with it.
+
+    Args:
+        read: the batches of a step.
+        steps: of the run; none is read beyond them.
+        on: whether to read ahead.
+    """
+
+    def __init__(self, read: Callable[[int], list[Batch]], steps: int, on: bool) -> None:
+        self.read, self.steps = read, steps
+        self._reader = ThreadPoolExecutor(1, "batches") if on else None
+        self._next: tuple[int, Future[list[Batch]]] | None = None
+
+    def __enter__(self) -> "Ahead":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._reader is not None:
+            self._reader.shutdown(cancel_futures=True)
+
+    def __call__(self, step: int) -> list[Batch]:
+        """The batches of a step; an error in reading them is raised here."""
+        if self._reader is None:
+            return self.read(step)
+        found = self._next[1].result() if self._next is not None and self._next[0] == step else self.read(step)
+        self._next = (step + 1, self._reader.submit(self.read, step + 1)) if step + 1 < self.steps else None
+        return found
 
 
 class IterableBatches:

@@ -19,7 +19,7 @@ from protgen.errors import CheckpointError, ConfigError, DivergedError, Recovere
 from protgen.models.files import save_json
 from protgen.models.fits import require_several_chains
 from protgen.models.model import Model, save_model
-from protgen.training.batches import Batches, items_of, source_of
+from protgen.training.batches import Ahead, Batches, items_of, source_of
 from protgen.training.checkpoint import Part, best_averages, restore, save_checkpoint, snapshot
 from protgen.training.curve import LossCurve
 from protgen.training.ema import ExponentialMovingAverage
@@ -131,7 +131,8 @@ class Training:
         state = (None if run is None else restore(run, self.family, self.ema, self.optimizer)) or {"step": 0}
         self.start = int(state["step"])
         processes.require_same(self.start, run)
-        self.budget = Budget(settings.steps, settings.warmup, settings.minutes, float(state.get("minutes", 0.0)))
+        spent = float(state.get("minutes", 0.0))
+        self.budget = Budget(settings.steps, settings.warmup, settings.minutes, spent, processes.device.type)
         self.stopping = EarlyStopping(settings, state.get("stopping"))
         self.best: Mapping[str, torch.Tensor] | None = None  # averages of the best step, where there is no run folder
         self.curve: LossCurve | None = None
@@ -169,10 +170,22 @@ class Training:
 
     def fit(self, source: Callable[[int], Batch], calls: Calls) -> JSON:
         """Train to the end, or until asked to stop; returns how the run has ended."""
+        on_gpu = self.processes.device.type != "cpu"
+        with Ahead(lambda step: self.batches_of(step, source), self.settings.steps, on_gpu) as batches_of:
+            return self.fit_on(batches_of, source, calls)
+
+    def fit_on(self, batches_of: Callable[[int], list[Batch]], source: Callable[[int], Batch], calls: Calls) -> JSON:
+        """Train to the end, or until asked to stop.
+
+        Args:
+            batches_of: this process's share of the batches of a step.
+            source: of all batches.
+            calls: callbacks to the caller.
+        """
         if self.stopping.is_over:
             return self.ended(self.start, "patience")
         for step in range(self.start, self.settings.steps):
-            batches = self.batches_of(step, source)
+            batches = batches_of(step)
             progress = self.budget.progress(step)
             if self.settings.minutes is not None:  # each process has a clock of its own
                 progress = self.processes.first(progress)

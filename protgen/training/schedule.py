@@ -24,22 +24,27 @@ def learning_rate(
 
 
 class Budget:
-    """How far a run is: by its steps, or by the CPU time of this process where minutes are given.
+    """How far a run is: by its steps, or by its time where minutes are given.
+
+    On a CPU that is the CPU time of this process, which other work beside it does not use up. A process that waits for
+    a GPU may spend none or all of its time waiting, so there it is time by the clock.
 
     Args:
         steps: of the run.
         warmup: of these, steps until the peak of the learning rate.
-        minutes: CPU time of the run, None for no limit.
-        spent: minutes of it that an earlier process has used.
+        minutes: of the run, None for no limit.
+        spent: minutes that earlier processes have used.
+        device: where it trains.
     """
 
-    def __init__(self, steps: int, warmup: int, minutes: float | None, spent: float = 0.0) -> None:
+    def __init__(self, steps: int, warmup: int, minutes: float | None, spent: float = 0.0, device: str = "cpu") -> None:
         self.steps, self.warmup, self.minutes = steps, warmup, minutes
-        self._begun = time.process_time() - 60 * spent
+        self._clock = time.process_time if device == "cpu" else time.monotonic
+        self._begun = self._clock() - 60 * spent
 
     def spent(self) -> float:
-        """Minutes of CPU time used."""
-        return (time.process_time() - self._begun) / 60
+        """Minutes used."""
+        return (self._clock() - self._begun) / 60
 
     def is_spent(self) -> bool:
         """Whether the time is over."""

@@ -37,8 +37,9 @@ class TrainSettings:
 
     Attributes:
         steps: optimizer steps in all.
-        minutes: CPU time of this process after which training ends before that many steps, and over which the learning
-            rate falls; None for no such limit. What such a run gives depends on the speed of the machine.
+        minutes: CPU time of this process, on a GPU time by the clock, after which training ends before that many steps,
+            and over which the learning rate falls; None for no such limit. What such a run gives depends on the speed
+            of the machine.
         max_pairs_per_batch: most residue pairs of a batch that is made of a store (see LengthBuckets).
         accumulate: batches of a step, on all processes together; its gradient is that of all of them as one batch.
             Steps, schedules and curves count optimizer steps.

@@ -45,6 +45,24 @@ def test_a_student_begins_as_its_teacher_and_says_how_it_is_sampled(cli, argumen
     assert json.loads((tmp_path / "designs" / "run.json").read_text())["request"]["settings"]["steps"] == 2
 
 
+def test_a_student_may_begin_from_another_student_and_learn_from_its_teacher(cli, arguments, tiny_model, tmp_path):
+    """In fewer steps; the ways are its teacher's, and so are what it says of it."""
+    taught = f"distil.model={tiny_model}"
+    assert cli(*arguments, taught, "train.lr=1e-2", "distil.steps=4").code == 0
+    first = tmp_path / "run" / "model"
+    fewer = (*arguments, taught, f"start={first}", f"run={tmp_path / 'fewer'}", "train.lr=1e-12")
+    done = cli(*fewer)
+    assert done.code == 0, done.err
+    teacher, before, after = (
+        load_file(path / "model.safetensors") for path in (tiny_model, first, tmp_path / "fewer" / "model")
+    )
+    assert all((after[name] - value).abs().max() < 1e-5 for name, value in before.items())
+    assert any((after[name] - value).abs().max() > 1e-3 for name, value in teacher.items())
+    student = load_model(tmp_path / "fewer" / "model").config
+    assert (student["sampling"]["steps"], student["about"]["teacher"]["model"]) == (2, str(tiny_model))
+    cli(*fewer[:-1], "start=flow-small").assert_failed(2, "start=flow-small")
+
+
 def test_a_student_learns_at_a_low_rate_unless_another_is_given(tiny_store, tiny_model):
     plain = (f"data.store={tiny_store}", f"distil.model={tiny_model}")
     assert (load_config(plain).settings.lr, load_config(plain).settings.steps) == (1.5e-4, 3_000)

@@ -1,6 +1,8 @@
 """Training on any source of batches: the same weights by each road, exact resume, and what is refused."""
 
 import itertools
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +14,7 @@ from protgen.data.image_files import load_images
 from protgen.data.images import ImageBatches, binarise
 from protgen.errors import ConfigError, DataError, UsageError
 from protgen.models.model import build_model
-from protgen.training.batches import IterableBatches, source_of
+from protgen.training.batches import Ahead, IterableBatches, source_of
 from protgen.training.loop import train
 from protgen.training.schedule import Budget, learning_rate
 from protgen.training.settings import Machine, TrainSettings
@@ -47,6 +49,75 @@ def assert_same(a, b) -> None:
     assert a.keys() == b.keys()
     for name, value in a.items():
         assert torch.equal(value, b[name]), name
+
+
+def test_reading_ahead_gives_each_step_its_batches_and_reads_none_beyond_the_run():
+    """One step ahead of what is asked for, by one thread; the same as without, also after a leap."""
+    read, threads = [], set()
+
+    def batches_of(step: int) -> list[int]:
+        read.append(step)
+        threads.add(threading.current_thread().name)
+        return [step, -step]
+
+    with Ahead(batches_of, 4, on=True) as ahead:
+        assert ahead(0) == [0, 0]
+        assert [ahead(step) for step in (1, 2, 3)] == [[1, -1], [2, -2], [3, -3]]
+    assert read == [0, 1, 2, 3]
+    assert len(threads) == 2  # this one for the first step, and the reader
+    with Ahead(batches_of, 10, on=True) as ahead:
+        assert ahead(2) == [2, -2]
+        assert ahead(7) == [7, -7]  # not the step that was read ahead
+    read.clear()
+    with Ahead(batches_of, 4, on=False) as ahead:
+        assert ahead(0) == [0, 0]
+    assert read == [0]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_training_with_batches_read_ahead_gives_the_same_bytes(monkeypatch, accumulate):
+    """As on a GPU, from a function and from an iterable that is read in order."""
+    source = batches()
+    listed = [source(i) for i in range(5)]
+    settings = {"accumulate": accumulate}
+    plain = [trained(given, settings=settings) for given in (source, listed)]
+    monkeypatch.setattr("protgen.training.loop.Ahead", lambda read, steps, on: Ahead(read, steps, True))
+    for given, weights in zip((source, listed), plain, strict=True):
+        assert_same(trained(given, settings=settings), weights)
+
+
+def test_an_error_in_reading_ahead_is_raised_at_its_step():
+    """Not at the step before, during which it happens, nor when the run ends before that step."""
+
+    def batches_of(step: int) -> list[int]:
+        if step == 2:
+            raise DataError("no item")
+        return [step]
+
+    with Ahead(batches_of, 5, on=True) as ahead:
+        assert ahead(0) == [0]
+        assert ahead(1) == [1]
+        with pytest.raises(DataError, match="no item"):
+            ahead(2)
+    with Ahead(batches_of, 5, on=True) as ahead:
+        assert ahead(1) == [1]
+
+
+def test_minutes_on_a_gpu_are_minutes_by_the_clock(monkeypatch):
+    """A minute asleep counts there, and not on a CPU."""
+    now = {"process_time": 7.0, "monotonic": 1000.0}
+    monkeypatch.setattr(time, "process_time", lambda: now["process_time"])
+    monkeypatch.setattr(time, "monotonic", lambda: now["monotonic"])
+    cpu, gpu = Budget(10, 2, 5.0, spent=2.5), Budget(10, 2, 5.0, spent=2.5, device="cuda")
+    now["monotonic"] += 60
+    assert cpu.spent() == 2.5
+    assert gpu.spent() == 3.5
+    now["process_time"] += 30
+    assert cpu.spent() == 3.0
+    assert gpu.progress(0) == 0.7
+    now["monotonic"] += 90
+    assert gpu.is_spent()
+    assert not cpu.is_spent()
 
 
 def test_a_function_a_list_and_a_generator_train_alike():
