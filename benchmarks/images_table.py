@@ -93,8 +93,10 @@ critic of the GAN pooled over pixels, which told it what is in a picture and not
 MNIST is binarised once (static), as the published numbers have it. A VAE then remembers pictures: its last steps have
 87.9 nats on those of training and 93.5 on those of validation.
 
-"Old" marks what was made before these rules, and is to be run again by the command above. The 3.91 bits/dim of
-`mnist_grey_ddim` hold 3.06 of a constant of its first time, and are not to be compared.
+`mnist_grey_ddim` is 20 minutes, 3,234 steps. In 20 steps its FID is twice that of 200 (digits: 1.1 times). Before,
+2,056 steps of a wider network gave 7.04 and 5.11, and 31 % of the class. Its loss weighs all noise alike (Ho et al.
+2020, eq. 14), so the last levels, which decide whole grey values, are hardly learned: its bound is above the 8 bits of
+a uniform guess, and true.
 """
 
 
@@ -109,13 +111,7 @@ def likelihood(report: dict, binary: bool) -> str:
         number = f"{value['nats']:.2f} ± {value['standard_error']:.2f}" if binary else f"{value['bits_per_dim']:.3f}"
         samples = f" ({name})" if name.startswith("k =") else ""
         parts.append(f"{sign}{number}{samples}")
-    by_noise = report["family"].partition("-")[0] in ("flow_matching", "diffusion")
-    return ", ".join(parts) + (" (old)" if by_noise and not binary and is_old(report) else "")
-
-
-def is_old(report: dict) -> bool:
-    """Whether a report was made before likelihoods were of whole grey values, and before floors."""
-    return FLOOR not in report["samples"]
+    return ", ".join(parts)
 
 
 def distances(report: dict) -> str:
@@ -132,9 +128,7 @@ def distances(report: dict) -> str:
 
 
 def floor_of(report: dict) -> str:
-    """The distance of as many training images, or a mark where the report has none."""
-    if is_old(report):
-        return "old"
+    """The distance of as many training images."""
     floor = report["samples"][FLOOR]
     return f"{floor['fid']:.2f} (∞ {floor['fid_infinity']:.2f}), KID {floor['kid']:.3f}"
 
