@@ -1,19 +1,20 @@
 """The released model that a request is made by where none is named.
 
-`flow-pairing` makes designs that fold more often, in a quarter of the steps, where it draws secondary structure with
-its pairing, or pairs are asked. `flow-small` keeps closer to strings and shares of secondary structure, and to what is
-enforced: contacts, radii, motifs, copies. `flow-small-quick` is its student for strings alone, in half of the time, by
-the settings that it has learned. `benchmarks/ablation.md` and the cards have the figures.
+`flow-pairing` makes designs that fold more often where it draws secondary structure with its pairing, and of strings
+and pairs that are asked. `flow-small` keeps closer to shares of secondary structure, and to what is enforced: contacts,
+radii, motifs, copies. `flow-base` is for what may be longer than the others have seen. `benchmarks/ablation.md` and the
+cards have the figures.
 """
 
 from protgen.conditions.base import Conditions
 from protgen.generation.design import SampleSettings, Settings
 from protgen.models.released import DEFAULT
 
-PAIRING, QUICK = "flow-pairing", "flow-small-quick"
+PAIRING = "flow-pairing"
+BASE, LONGEST = "flow-base", 128  # residues that the others have seen
 LEAVE_OPEN = frozenset({"length", "fold_class", "cath"})  # conditions that leave open which residues are strands
 STRING = frozenset({"length", "secondary_structure"})
-# What a student has learned to do without, or at one value alone.
+# What a string is made with by `flow-small`: the other was measured at its own settings alone.
 TUNED = ("steps", "temperature", "guidance", "guidance_interval", "autoguidance", "sampler", "particles")
 
 
@@ -24,11 +25,18 @@ def model_for(conditions: Conditions, settings: Settings | None = None) -> str:
         conditions: the request.
         settings: how it is to be sampled, as far as that is said.
     """
+    if longest(conditions) > LONGEST:
+        return BASE
     names = {condition.name for condition in conditions}
     if "strand_pairing" in names or names <= LEAVE_OPEN:
         return PAIRING
     plain = names <= STRING and set(conditions.weights) == {1.0}
-    return QUICK if plain and takes_defaults(settings) else DEFAULT
+    return PAIRING if plain and takes_defaults(settings) else DEFAULT
+
+
+def longest(conditions: Conditions) -> int:
+    """Most residues of a design that meets all conditions, by what they say themselves; 0 where none says so."""
+    return min((bounds[1] for condition in conditions if (bounds := condition.lengths()) is not None), default=0)
 
 
 def takes_defaults(settings: Settings | None) -> bool:

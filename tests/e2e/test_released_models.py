@@ -6,8 +6,9 @@ import pytest
 from protgen.conditions.length import Length
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.evaluation.validity import validity
-from protgen.generation.design import ResolvedSettings, settings_for
+from protgen.generation.design import ResolvedSettings, SampleSettings, settings_for
 from protgen.generation.generate import generate
+from protgen.generation.job import prepare
 from protgen.models.model import Model
 from protgen.models.released import load, released
 
@@ -55,3 +56,13 @@ def test_it_hears_what_is_asked(name):
         rows = [validity(design.protein) for design in generate(model, [request], 2, 0, fast(model))]
         helix[asked[2]] = np.mean([row["helix"] for row in rows])
     assert helix["H"] > helix["E"] + 0.2
+
+
+def test_flow_base_makes_chains_longer_than_the_others_have_seen():
+    """Two of 200 residues that are asked of no model by name: whole, compact, and with its own sheets and helices."""
+    job = prepare(None, [Length(200)], SampleSettings(device="cpu"))
+    assert (job.name, job.warnings) == ("flow-base", ())
+    rows = [validity(design.protein) for design in generate(job.model, [Length(200)], 2, 0, fast(job.model))]
+    assert all(row["chain_breaks"] == 0 for row in rows)
+    assert all(abs(row["rg_ratio"] - 1) < 0.25 for row in rows)
+    assert all(row["rama_favoured"] >= FAVOURED for row in rows)

@@ -22,16 +22,20 @@ STRING = "L3E6L3E6L10H10L2"
         ([Length(60, 100)], "flow-pairing"),
         ([Length(60), Fractions(helix=0.4, strand=0.2)], "flow-small"),
         ([Length(60), FoldClass("beta")], "flow-pairing"),
-        ([SecondaryStructure.parse(STRING)], "flow-small-quick"),
-        ([Length(39), SecondaryStructure.parse(STRING)], "flow-small-quick"),
+        ([SecondaryStructure.parse(STRING)], "flow-pairing"),
+        ([Length(39), SecondaryStructure.parse(STRING)], "flow-pairing"),
         ([SecondaryStructure.parse(STRING), RadiusOfGyration(11.0)], "flow-small"),
         ([SecondaryStructure.parse(STRING), StrandPairing.parse("4-9:18-13")], "flow-pairing"),
         ([Length(60), RadiusOfGyration(11.0)], "flow-small"),
         ([Length(60), StrandPairing.parse("4-9:18-13"), RadiusOfGyration(11.0)], "flow-pairing"),
+        ([Length(100, 128)], "flow-pairing"),
+        ([Length(100, 129)], "flow-base"),
+        ([Length(200), RadiusOfGyration(17.0)], "flow-base"),
+        ([SecondaryStructure.parse("H129")], "flow-base"),
     ],
 )
 def test_the_model_that_suits_is_taken(asked, name):
-    """Pairs are learned by one model alone; strings and what pulls are met better by the other."""
+    """Pairs are learned by one model; strings and what pulls are met better by the other; long chains have a third."""
     assert model_for(Conditions(tuple(asked))) == name
 
 
@@ -47,19 +51,20 @@ def test_the_model_that_suits_is_taken(asked, name):
         ResolvedSettings(),
     ],
 )
-def test_a_student_is_taken_as_it_has_learned_to_sample(settings):
-    """Other settings, and weights of conditions, are for its teacher."""
+def test_a_string_with_settings_of_ones_own_is_made_by_the_other(settings):
+    """With weights of conditions, too, which need classifier-free guidance."""
     asked = Conditions((SecondaryStructure.parse(STRING),))
     assert model_for(asked, settings) == "flow-small"
-    assert model_for(asked, SampleSettings(relax=False, candidates=4, device="cpu")) == "flow-small-quick"
+    assert model_for(asked, SampleSettings(relax=False, candidates=4, device="cpu")) == "flow-pairing"
     assert model_for(2.0 * asked) == "flow-small"
     assert prepare(None, asked, settings).name == "flow-small"
+    assert model_for(Conditions((Length(60),)), settings) == "flow-pairing"
 
 
 def test_a_job_knows_its_model():
     """A model that is named is taken, whatever suits; settings are those of the model."""
     chosen = prepare(None, [Length(60)])
-    assert (chosen.name, chosen.settings.steps, chosen.settings.autoguidance) == ("flow-pairing", 20, 2.0)
+    assert (chosen.name, chosen.settings.steps, chosen.settings.autoguidance) == ("flow-pairing", 20, 1.5)
     named = prepare("flow-small", [Length(60)])
     assert (named.name, named.settings.steps, named.settings.autoguidance) == ("flow-small", 20, 1.0)
     shares = prepare("flow-small", [Length(60), Fractions(helix=0.5)]).settings
