@@ -110,3 +110,16 @@ def test_losses_have_their_weights_near_the_data_and_none_at_noise():
         assert float(values[0]) == pytest.approx(0.5625 * float(expected[name][0]), rel=1e-5)
         assert float(expected[name][0]) > 0.01
         assert float(values[1]) == 0.0
+
+
+def test_a_gap_of_half_an_angstrom_beyond_a_bond_is_no_joint():
+    """C and N of the data 2.5 Å apart: whatever is predicted across that gap costs nothing."""
+    real = torch.from_numpy(ideal_helix(12))[None]
+    along = torch.nn.functional.normalize(real[0, 6, N] - real[0, 5, C], dim=0)
+    predicted = real.clone()
+    real[0, 6:] += along * (2.5 - (real[0, 6, N] - real[0, 5, C]).norm())
+    predicted[0, 6:] += 5.0
+    mask = torch.ones(1, 12, dtype=torch.bool)
+    assert float(joint_error(predicted, real, mask)) < 2e-3
+    whole = torch.from_numpy(ideal_helix(12))[None]
+    assert float(joint_error(predicted, whole, mask)) > 1.0

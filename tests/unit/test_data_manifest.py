@@ -112,7 +112,7 @@ def test_an_item_is_found_behind_the_name_of_its_file():
 @pytest.mark.skipif(not SHIPPED.is_dir(), reason="no checkout here")
 @pytest.mark.parametrize(("name", "least", "lengths"), [
     ("cath_small", 500, (40, 128)), ("length_60_128", 1000, (60, 128)), ("high_resolution", 300, (40, 512)),
-    ("flow_small", 5000, (40, 128)),
+    ("flow_small", 5000, (40, 128)), ("flow_pairing", 5000, (40, 128)), ("flow_base", 4000, (40, 256)),
 ])  # fmt: skip
 def test_the_manifests_that_are_shipped_can_be_read(name, least, lengths):
     entries = read_manifest(SHIPPED / f"{name}.csv")

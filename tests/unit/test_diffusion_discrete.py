@@ -60,6 +60,15 @@ def test_values_are_certain_where_little_noise_is_left_and_a_coin_toss_where_not
     assert float(much) == pytest.approx(2 * math.log(2), abs=1e-2)
 
 
+def test_what_the_first_noise_hides_is_added_to_the_bound():
+    """With much noise left at the first time the value of each of two pixels is a coin toss: 2 log 2."""
+    family = Diffusion(Image(1, 2, 1, binary=True), Nothing(), DiffusionSettings(first=0.999))
+    x = State({"pixels": torch.tensor([[[1.0], [-1.0]]])}, torch.ones(1, 2, dtype=torch.bool))
+    _, hidden = family.ends(x, torch.Generator().manual_seed(0))
+    volume = 2 * math.log(family.support.volume)
+    assert float(hidden) - volume == pytest.approx(2 * math.log(2), abs=0.05)
+
+
 def test_predictions_stay_within_the_range_of_pixels():
     """A network that finds no noise predicts x_t / alpha, at t = 1 of the linear schedule 150 times the noise."""
     space = Image(2, 2, 1, levels=17)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from protgen.metrics.chirality import Chirality, helical_turns, is_mirror_image, virtual_chirality
-from protgen.structure.ideal import add_cb, ideal_helix, ideal_strand, mirror
+from protgen.structure.ideal import add_cb, build_from_torsions, ideal_helix, ideal_strand, mirror
 from protgen.structure.protein import CB, Protein
 
 
@@ -64,3 +64,14 @@ def test_two_helices_with_a_break_are_two():
     xyz = ideal_helix(24)
     xyz[12:] += 30.0
     assert Chirality().measure(Protein.from_backbone(xyz))["right_handed_helices"] == 2
+
+
+@pytest.mark.parametrize(("phi", "mirrored"), [(-50.0, False), (50.0, True)])
+def test_the_hand_is_told_by_the_sign_of_phi(phi, mirrored):
+    """Also of less than a radian, and by no more than eight angles."""
+    angles = np.full(9, np.radians(phi))
+    chain = Protein.from_backbone(build_from_torsions(angles, -2.6 * angles))
+    assert not helical_turns(chain).any()
+    assert is_mirror_image(chain) is mirrored
+    shorter = Protein.from_backbone(build_from_torsions(angles[:8], -2.6 * angles[:8]))
+    assert is_mirror_image(shorter) is None

@@ -104,3 +104,9 @@ def test_mistakes_are_told():
         d.js_from_samples(np.ones((4, 2)), np.ones((4, 3)))
     with pytest.raises(UsageError, match="missing"):
         d.empirical_log_likelihood(np.array([]))
+
+
+def test_what_was_seen_once_counts():
+    """Counts of 1 and 3: log(1/4) + 3 log(3/4)."""
+    found = d.maximum_log_likelihood_categorical(np.array([1, 0, 3]))
+    assert found == pytest.approx(math.log(0.25) + 3 * math.log(0.75))

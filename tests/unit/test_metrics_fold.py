@@ -98,6 +98,15 @@ def test_reading_does_not_depend_on_pose_and_sees_chirality():
     assert found.probabilities[:4].sum(axis=1) == pytest.approx(np.ones(4))
 
 
+def test_atoms_in_one_place_are_read():
+    """Two CA atoms in one place have no direction from one to the other; numbers stay numbers."""
+    xyz = ideal_helix(20)
+    xyz[10] = xyz[9]
+    found = read_folds([Protein.from_backbone(xyz)])
+    assert np.isfinite(found.embedding).all()
+    assert np.isfinite(found.probabilities).all()
+
+
 def test_padding_and_precision():
     """A batch of padded chains gives what each gives alone; in double precision a motion changes nothing at all."""
     torch.manual_seed(0)

@@ -202,3 +202,15 @@ def test_a_correction_takes_the_bias_off_once_and_twice():
     assert (found.value, found.low, found.high) == pytest.approx((0.7, 0.605, 0.795))
     floored = corrected_interval(0.1, drawn, least=0.0)
     assert (floored.value, floored.low, floored.high) == (0.0, 0.0, 0.0)
+
+
+def test_a_difference_of_shares_reaches_as_far_as_its_weights_say():
+    """Method 10 of Newcombe for one stratum; with a weight of a half both reaches are halved."""
+    first, second = np.array([1.0] * 7 + [0.0] * 3), np.array([1.0] * 4 + [0.0] * 8)
+    p, q = 0.7, 4 / 12
+    (low_p, high_p), (low_q, high_q) = wilson_interval(7, 10), wilson_interval(4, 12)
+    below, above = np.hypot(q - low_q, high_p - p), np.hypot(high_q - q, p - low_p)
+    for weight in (1.0, 0.5):
+        low, high = difference_interval([Stratum(first, second, weight)])
+        assert low == pytest.approx(weight * (q - p - below))
+        assert high == pytest.approx(weight * (q - p + above))

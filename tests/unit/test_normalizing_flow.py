@@ -182,6 +182,16 @@ def test_actnorm_starts_from_the_first_batch(rng):
     assert torch.equal(before, family.mixes[0].shift)
 
 
+def test_mixing_that_begins_from_one_position_keeps_its_scale():
+    """One value has no deviation: its coordinates are moved to 0 and left as wide as they are."""
+    mix = Mix(2)
+    mix.start(torch.tensor([[3.0, -1.0], [9.0, 9.0]]), torch.tensor([True, False]))
+    assert mix.shift.tolist() == [-3.0, 1.0]
+    assert mix.log_scale.tolist() == [0.0, 0.0]
+    mix.start(torch.tensor([[3.0, -1.0], [5.0, -1.0]]), torch.tensor([True, True]))
+    assert mix.log_scale.tolist() == pytest.approx([-0.5 * math.log(2), -math.log(1e-3)])
+
+
 def test_mixing_is_invertible_and_measures_its_volume(rng):
     torch.manual_seed(0)
     mix = Mix(5).double()

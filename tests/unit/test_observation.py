@@ -11,7 +11,13 @@ from protgen.geometry import so3
 from protgen.spaces.backbone import Backbone, FrameHead, Rotations, rotated
 from protgen.spaces.image import Image
 from protgen.spaces.manifolds import Euclidean, Torus
-from protgen.spaces.observation import DiscretisedLogistic, RiemannianNormal, log_logistic_interval, observation_of
+from protgen.spaces.observation import (
+    DiscretisedLogistic,
+    RiemannianNormal,
+    ScaledBernoulli,
+    log_logistic_interval,
+    observation_of,
+)
 from protgen.types import Features, State
 from tests.toy_space import Line
 
@@ -203,3 +209,23 @@ def test_blank_chain_is_a_chain():
 def test_a_spread_of_nothing_is_refused():
     with pytest.raises(UsageError, match="std"):
         RiemannianNormal(Line(), 0.0)
+
+
+def test_a_mean_beyond_the_last_value_is_that_value():
+    """Rounding carries a mean of pixels past 1: all draws are 1, and -1 on the other side."""
+    observation = ScaledBernoulli("pixels")
+    mask = torch.ones(1, 4, dtype=torch.bool)
+    normals = torch.tensor([[[-3.0], [-0.1], [0.1], [3.0]]])
+    for side in (1.0, -1.0):
+        mean = State({"pixels": torch.full((1, 4, 1), side * 1.001)}, mask)
+        assert observation.draw(mean, normals, 1.0)["pixels"].flatten().tolist() == [side] * 4
+
+
+def test_circles_that_exist_are_summed_position_by_position(rng):
+    """The log ratio of a torus to uniform, of two positions with two circles each, one of which does not exist."""
+    torus, x = Torus(2), torch.tensor([[[0.1, 0.2], [0.3, -0.4]]])
+    std = torch.full((1, 1, 1), 0.3)
+    exists = torch.tensor([[[True, True], [False, True]]])
+    found = torus.log_ratio(x, torch.zeros_like(x), std, exists)
+    one = -0.5 * (x / 0.3).square() - math.log(0.3) - 0.5 * math.log(2 * math.pi) + math.log(2 * math.pi)
+    assert torch.allclose(found, (one * exists).sum(-1), atol=1e-4)

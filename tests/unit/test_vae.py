@@ -313,6 +313,14 @@ def test_steps_between_levels_keep_the_standard_normal(rng):
     assert math.exp(step.log_std[0, 0, 0].item()) == pytest.approx(0.5**0.5, abs=1e-5)
 
 
+def test_a_step_between_levels_begins_at_its_latents_shrunk():
+    """Mean z / sqrt(2), standard deviation 1 / sqrt(2), as the last layer begins at zero."""
+    z = torch.tensor([[[1.0, -2.0, 0.5]]])
+    step = GaussianStep(3)(z)
+    assert torch.allclose(step.mean, z / math.sqrt(2))
+    assert torch.allclose(step.log_std, torch.full_like(z, -0.5 * math.log(2)))
+
+
 def test_y_is_read_by_the_decoder(rng):
     """The same latents under another y are another point."""
     family = make("vae", Line())
