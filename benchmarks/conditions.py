@@ -226,7 +226,10 @@ def scaffold(bench: Bench, problems: Sequence[MotifProblem], label: str) -> dict
     shortest, longest = bench.reach
     every: dict[str, list[dict]] = {}
     skipped = []
+    wanted = tuple(bench.options.problems.split(","))
     for problem in problems:
+        if not problem.name.startswith(wanted):  # all begin with nothing
+            continue
         low, high = problem.contig.lengths
         if high < shortest or low > longest:
             skipped.append(f"{problem.name} ({low}-{high})")
@@ -443,6 +446,7 @@ def main() -> None:
     parser.add_argument("--model", default="flow-small")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--problems", default="", help="motif problems by the beginnings of their names: 02,07; all")
     parser.add_argument("--candidates", type=int, help="for each design, in place of the planner's choice")
     options = parser.parse_args()
     if options.motifs is None and {"rfdiffusion24", "motifbench"} & set(options.part):
@@ -452,7 +456,9 @@ def main() -> None:
     for name in options.part:
         begun = time.perf_counter()
         result = {
-            "command": f"python benchmarks/conditions.py --part {name} -n {options.n} --seed {options.seed}"
+            "command": f"python benchmarks/conditions.py --part {name} --model {options.model} -n {options.n} "
+            f"--seed {options.seed}"
+            + (f" --problems {options.problems}" if options.problems else "")
             + ("" if options.candidates is None else f" --candidates {options.candidates}"),
             "model": options.model,
             "settings": asdict(bench.settings),
