@@ -98,7 +98,7 @@ def machine_speed() -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--models", default="flow-small,flow-small-quick,flow-pairing")
+    parser.add_argument("--models", default="flow-small,flow-small-quick,flow-pairing,flow-base")
     parser.add_argument("--lengths", default="64,100,128")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
