@@ -1,5 +1,6 @@
 """Batches of a store: collated, padded, bucketed by length, and the same again for the same (seed, epoch)."""
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -111,6 +112,7 @@ class StoreBatches:
             name = {"train": "training"}.get(split, split)
             raise DataError(f"{store.folder}: no items in the {name} split; build the store with some")
         self.buckets = LengthBuckets(store.lengths[self.indices], max_pairs, seed)
+        self._entering = threading.Lock()  # one thread may read ahead while another asks for names
         self._epoch, self._first = 0, 0
         self._batches = self.buckets.epoch(0)
 
@@ -119,12 +121,13 @@ class StoreBatches:
         return collate([self.store[i] for i in self.rows(step)])
 
     def rows(self, step: int) -> list[int]:
-        """Rows of the store that are batch number `step`."""
-        if step < self._first:
-            self._enter(0, 0)
-        while step >= self._first + len(self._batches):
-            self._enter(self._epoch + 1, self._first + len(self._batches))
-        return [int(i) for i in self.indices[self._batches[step - self._first]]]
+        """Rows of the store that are batch number `step`; from any thread."""
+        with self._entering:
+            if step < self._first:
+                self._enter(0, 0)
+            while step >= self._first + len(self._batches):
+                self._enter(self._epoch + 1, self._first + len(self._batches))
+            return [int(i) for i in self.indices[self._batches[step - self._first]]]
 
     @property
     def per_epoch(self) -> int:

@@ -1,5 +1,8 @@
 """Batches: collated without loss, bounded in cost, and the same again at any step."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 
@@ -64,3 +67,20 @@ def test_starting_at_step_s_gives_what_an_unbroken_run_sees(tmp_path):
         resumed = StoreBatches(store, 1000, 3)
         for offset in range(2):
             assert torch.equal(resumed(start + offset)["atoms"], seen[start + offset])
+
+
+def test_threads_that_ask_for_steps_far_apart_get_their_own(tmp_path):
+    """As a reader does that is a step ahead, and a run that has diverged and names its items."""
+    rng = np.random.default_rng(1)
+    write_store(tmp_path, [make_item(i, int(n)) for i, n in enumerate(rng.integers(5, 30, 40))], [], {})
+    store = Store(tmp_path)
+    alone, shared = StoreBatches(store, 1000, 3), StoreBatches(store, 1000, 3)
+    steps = rng.integers(0, 5 * alone.per_epoch, 600).tolist()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            found = list(threads.map(shared.rows, steps))
+    finally:
+        sys.setswitchinterval(before)
+    assert found == [alone.rows(step) for step in steps]
