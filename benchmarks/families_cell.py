@@ -53,7 +53,7 @@ FAMILIES: dict[str, JSON] = {
     "latent": {"latent_dim": 8, "vae": {"beta": 0.03, "warmup": 100, "std": 0.3, "observation_noise": False}},
     "autoregressive": {"exposure_noise": 0.01},
     "normalizing_flow": {"coupling": "spline"},
-    "gan": {"start": "blank", "penalty": 0.2, "penalty_every": 4},
+    "gan": {"loss_type": "relativistic", "start": "blank", "penalty": 0.2, "penalty_every": 4},
 }
 ON_FRAMES = ("flow_matching", "diffusion")
 TORSION_FIELDS = {"torsions": 3, "angles": 3}

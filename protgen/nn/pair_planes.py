@@ -4,6 +4,8 @@ Each invariant of a pair is a plane, and a layer over the channels is one matrix
 alone needs no gradient where the frames need none.
 """
 
+import functools
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -33,12 +35,32 @@ def offset_planes(
         like: a tensor on the device and in the dtype of the result.
         chains: number of the chain of each position; None for one chain, the same in all examples.
     """
-    offset = chain_offsets(length, like.device, chains)
-    near = torch.arange(-NEAR, NEAR + 1, device=like.device)
+    if chains is None:
+        return offsets_of_one_chain(length, like.device, like.dtype)
+    return planes_of_offsets(chain_offsets(length, like.device, chains)).to(like.dtype)
+
+
+@functools.lru_cache(2)
+def offsets_of_one_chain(length: int, device: torch.device, dtype: torch.dtype) -> Float[Tensor, "c l l"]:
+    """Functions of the offset within one chain; the same in all blocks and at all steps, so they are kept.
+
+    Args:
+        length: residues.
+        device: of the result.
+        dtype: of the result.
+    """
+    # Outside inference mode, whatever the caller is in: a network that is trained may use them next.
+    with torch.inference_mode(False):
+        return planes_of_offsets(chain_offsets(length, device)).to(dtype)
+
+
+def planes_of_offsets(offset: Tensor) -> Tensor:
+    """Functions (c, ...) of offsets (...) along the chain."""
+    near = torch.arange(-NEAR, NEAR + 1, device=offset.device)
     planes = [torch.stack([offset == one for one in near]).float()]
     for scale in SCALES:
         planes += [torch.tanh(offset / scale)[None], torch.exp(-offset.abs() / scale)[None]]
-    return torch.cat(planes).to(like.dtype)
+    return torch.cat(planes)
 
 
 def soft_steps(squared: Float[Tensor, "b l l"], reaches: tuple[float, ...]) -> Float[Tensor, "c b l l"]:
@@ -50,7 +72,17 @@ def soft_steps(squared: Float[Tensor, "b l l"], reaches: tuple[float, ...]) -> F
         squared: distances squared, Å^2.
         reaches: Å.
     """
-    return torch.stack([((squared * reach**-2).pow(3) + 1).reciprocal() for reach in reaches])
+    # All reaches at once, and in place where nothing is differentiated: passes over pairs are most of the cost.
+    scaled = squared * squared.new_tensor([reach**-2 for reach in reaches])[:, None, None, None]
+    if scaled.requires_grad:
+        return (scaled.pow(3) + 1).reciprocal()
+    return scaled.pow_(3).add_(1).reciprocal_()
+
+
+def norm_squared(planes: Float[Tensor, "3 b l l"]) -> Float[Tensor, "b l l"]:
+    """Squared lengths of vectors whose components are planes; as a reduction it is several times slower."""
+    x, y, z = planes.unbind(0)
+    return x.square() + y.square() + z.square()
 
 
 @full_precision
@@ -67,17 +99,17 @@ def pair_planes(rots: Float[Tensor, "b l 3 3"], trans: Float[Tensor, "b l 3"], d
     """
     x = trans.permute(2, 0, 1)
     away = x[:, :, None, :] - x[:, :, :, None]  # (3, b, i, j)
-    squared = away.square().sum(0)
+    squared = norm_squared(away)
     distance = (squared + 1e-6).sqrt()
     unit = (away / distance).flatten(2).permute(1, 0, 2)  # (b, 3, l l)
     b, length, _ = trans.shape
     # R_i^T u_ij and R_i^T R_j, residue by residue and all at once.
     inverse = rots.transpose(-1, -2)
     direction = (inverse @ unit.reshape(b, 3, length, length).transpose(1, 2)).permute(2, 0, 1, 3)
-    columns = rots.permute(0, 2, 3, 1).reshape(b, 1, 3, 3 * length)
-    turn = (inverse @ columns).reshape(b, length, 9, length).permute(2, 0, 1, 3)
+    columns = rots.permute(0, 2, 3, 1).reshape(b, 3, 3 * length)
+    turn = (inverse.reshape(b, 3 * length, 3) @ columns).reshape(b, length, 9, length).permute(2, 0, 1, 3)
     n, _, c = ((trans + rots @ atom).permute(2, 0, 1) for atom in frames.local_backbone(trans))
-    c_n = soft_steps((c[:, :, :, None] - n[:, :, None, :]).square().sum(0), C_N_REACHES).to(dtype)
+    c_n = soft_steps(norm_squared(c[:, :, :, None] - n[:, :, None, :]), C_N_REACHES).to(dtype)
     steps, size = soft_steps(squared, CA_REACHES).to(dtype), (torch.log1p(distance) / 3).to(dtype)
     return [steps, c_n, c_n.transpose(2, 3), size[None], direction.to(dtype), turn.to(dtype)]
 
@@ -138,10 +170,14 @@ class PairPlanes(nn.Module):
         known = torch.cat(planes).flatten(1)
         # Read with the channels last and written with the channels first: of the ways around, the fastest products.
         hidden = (known.t() @ read.t()).unflatten(0, (b, length * length))
-        # Out of place: autograd copies what is changed in a view.
-        hidden = nn.functional.relu(hidden + self.globals(globals)[:, None].to(dtype)).flatten(0, 1)
+        shift = self.globals(globals)[:, None].to(dtype)
+        if torch.is_grad_enabled():  # out of place: autograd copies what is changed in a view
+            hidden = nn.functional.relu(hidden + shift).flatten(0, 1)
+        else:
+            hidden = hidden.add_(shift).relu_().flatten(0, 1)
         bias = self.out.to(dtype) @ hidden.t()
         if direct is not None:
             bias = bias + direct @ known[-direct.shape[1] :]
-        there = torch.where(mask, 0.0, HIDDEN_KEY).to(dtype)
-        return bias.unflatten(1, (b, length, length)) + there[None, :, None, :]
+        there = torch.where(mask, 0.0, HIDDEN_KEY).to(dtype)[None, :, None, :]
+        bias = bias.unflatten(1, (b, length, length))
+        return bias + there if torch.is_grad_enabled() else bias.add_(there)

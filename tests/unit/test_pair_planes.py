@@ -81,6 +81,25 @@ def test_keys_that_are_no_residues_are_hidden_and_requests_arrive_at_their_pair(
     assert torch.allclose(moved, expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("of_two_chains", [False, True])
+def test_what_is_computed_in_place_without_a_gradient_is_the_same(frames, of_two_chains):
+    """Biases of two sets of frames, with requests, a mask and chains, to 1e-12; the frames stay as they are."""
+    torch.manual_seed(0)
+    network = planes.PairPlanes(global_dim=3, biases=4, sets=2, asked=2).double()
+    torch.nn.init.normal_(network.asked)
+    mask = torch.ones(2, LENGTH, dtype=torch.bool)
+    mask[1, 4:] = False
+    chains = torch.tensor([[0, 0, 0, 1, 1, 1]] * 2) if of_two_chains else None
+    known, asked = torch.randn(2, 3).double(), torch.randn(2, LENGTH, LENGTH, 2).double()
+    kept = [x.clone() for x in (*frames, known, asked)]
+    leaves = [x.clone().requires_grad_() for x in frames]
+    expected = network(known, [tuple(leaves), frames], asked, mask, chains)
+    with torch.inference_mode():
+        found = network(known, [frames, frames], asked, mask, chains)
+    assert torch.allclose(found, expected, atol=1e-12, rtol=0)
+    assert all(torch.equal(x, y) for x, y in zip((*frames, known, asked), kept, strict=True))
+
+
 def test_the_encoder_hears_requests_of_pairs_and_nothing_of_those_unknown(rng):
     torch.manual_seed(0)
     encoder = FrameTransformerEncoder(2, 1, **FrameTransformerEncoder.example(), asked_dim=3)
