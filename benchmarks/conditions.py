@@ -2,16 +2,19 @@
 
     python benchmarks/conditions.py --part rg -n 100 --out benchmarks/results/conditions [--store STORE] [--motifs DIR]
 
-Parts: ss, fold_class, rg, contacts, rfdiffusion24, motifbench, symmetry, composed, calibration. `ss`, `contacts`,
-`composed` and `calibration` take strings and contacts of validation natives of 60-100 residues from STORE (`protgen
-data build CHAINS --out STORE`); the motif parts take the benchmark files from DIR (`rfdiffusion24/`, `motifbench/`) and
-scaffold the problems whose total length the model was trained on, n backbones each. Each part writes its own JSON.
+Parts: ss, fold_class, rg, contacts, partial, rfdiffusion24, motifbench, symmetry, composed, calibration. `ss`,
+`contacts`, `partial`, `composed` and `calibration` take strings, contacts and structures of validation natives of
+60-100 residues from STORE (`protgen data build CHAINS --out STORE`); the motif parts take the benchmark files from DIR
+(`rfdiffusion24/`, `motifbench/`) and scaffold the problems whose total length the model was trained on, n backbones
+each. Each part writes its own JSON. With `--steps 20,40,80` each part is made with each of these, at the same requests
+and seeds, in folders `20`, `40`, `80`.
 """
 
 import argparse
 import json
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -19,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from cath import protein_of
 
 from protgen.conditions.base import Condition, Conditions
 from protgen.conditions.contacts import Contacts
@@ -27,6 +31,7 @@ from protgen.conditions.fold_class import CLASSES, FoldClass
 from protgen.conditions.length import Length
 from protgen.conditions.measure import evaluators
 from protgen.conditions.motif import Motif
+from protgen.conditions.partial import Partial
 from protgen.conditions.radius_of_gyration import RadiusOfGyration
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.conditions.symmetry import Symmetry
@@ -51,6 +56,7 @@ SCALES = (0.9, 1.0, 1.15)  # of the native mean radius of gyration
 GROUPS = ("C2", "C3", "C4", "D2")
 INTERFACE, LEAST_INTERFACE = 8.0, 8  # Å between CA atoms of two chains, and residues of a protomer
 VALIDITY = ("chain_breaks_rfdiffusion3", "n_clashes", "rama_favoured")  # kept of each scaffold
+NOISES = (0.2, 0.4, 0.6)  # of structures that are varied
 UNITS = {
     "contacts": "Å beyond 8 Å",
     "radius_of_gyration": "relative",
@@ -62,7 +68,8 @@ class Bench:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.model: Model = load(options.model)
-        chosen = {} if options.candidates is None else {"candidates": options.candidates}
+        given = {"candidates": options.candidates, "steps": options.steps}
+        chosen = {name: value for name, value in given.items() if value is not None}
         self.settings = SampleSettings(batch_size=options.batch_size, **chosen)  # the rest is the model's own
         self.reach = self.model.trained_lengths or (3, 10**6)
         self.n: int = options.n
@@ -198,6 +205,24 @@ def contacts(bench: Bench) -> dict:
             "within 10 Å": interval(np.array(found) <= 10.0),
             "validity": valid([design.protein for design in made]),
         }
+    return result
+
+
+def partial(bench: Bench) -> dict:
+    """Natives varied by three levels of noise: how far they have moved, and whether they are whole and sound."""
+    result = {}
+    with tempfile.TemporaryDirectory() as folder:
+        files = []
+        for number, item in enumerate(bench.natives()):
+            files.append(Path(folder, f"{number}.pdb"))
+            write_structure(protein_of(item), files[-1])
+        for noise in NOISES:
+            designs = bench.make([[Partial(str(file), noise)] for file in files])
+            result[f"noise {noise}"] = {
+                "1 - TM to the native": interval(measured(design, "partial")[0] for design in designs),
+                "sound": interval(bool(validity(design.protein)["sound"]) for design in designs),
+                "validity": valid([design.protein for design in designs]),
+            }
     return result
 
 
@@ -432,7 +457,7 @@ def plot(result: dict[str, list], path: Path) -> None:
 
 PARTS: dict[str, Callable[[Bench], dict]] = {
     function.__name__: function
-    for function in (ss, fold_class, rg, contacts, rfdiffusion24, motifbench, symmetry, composed, calibration)
+    for function in (ss, fold_class, rg, contacts, partial, rfdiffusion24, motifbench, symmetry, composed, calibration)
 }
 
 
@@ -448,9 +473,21 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--problems", default="", help="motif problems by the beginnings of their names: 02,07; all")
     parser.add_argument("--candidates", type=int, help="for each design, in place of the planner's choice")
+    parser.add_argument("--steps", default="", help="numbers of steps, each in a folder of its own; the model's own")
     options = parser.parse_args()
     if options.motifs is None and {"rfdiffusion24", "motifbench"} & set(options.part):
         parser.error("the motif parts need --motifs")
+    if not options.steps:
+        options.steps = None
+        return run(options)
+    out = options.out
+    for steps in map(int, options.steps.split(",")):
+        options.steps, options.out = steps, out / str(steps)
+        run(options)
+
+
+def run(options: argparse.Namespace) -> None:
+    """All parts that are asked for, with one number of steps."""
     bench = Bench(options)
     bench.out.mkdir(parents=True, exist_ok=True)
     for name in options.part:
@@ -459,7 +496,8 @@ def main() -> None:
             "command": f"python benchmarks/conditions.py --part {name} --model {options.model} -n {options.n} "
             f"--seed {options.seed}"
             + (f" --problems {options.problems}" if options.problems else "")
-            + ("" if options.candidates is None else f" --candidates {options.candidates}"),
+            + ("" if options.candidates is None else f" --candidates {options.candidates}")
+            + ("" if options.steps is None else f" --steps {options.steps}"),
             "model": options.model,
             "settings": asdict(bench.settings),
             "own": bench.model.config.get("sampling", {}),
