@@ -34,7 +34,7 @@ class SequenceOptions:
         typer.Option(
             "--inverse-folder",
             help="auto: proteinmpnn where installed, else graph_mpnn, which comes along. Also proteinmpnn:soluble, "
-            "proteinmpnn:ca, command:TEMPLATE, or module:Class.",
+            "proteinmpnn:ca, frame2seq, command:TEMPLATE, or module:Class.",
             metavar="TOOL",
             rich_help_panel=SEQUENCES,
         ),
