@@ -19,6 +19,12 @@ def read_csv(path):
         return list(csv.DictReader(handle))
 
 
+def meshes_of(page: str) -> list[dict]:
+    """What `best.html` draws."""
+    after = page[page.rindex("Plotly.newPlot(") :]
+    return json.JSONDecoder().raw_decode(after[after.index("[") :])[0]
+
+
 def test_sequences_for_a_folder(chains, tmp_path, cli):
     """Every backbone gets its sequences; a second run wants to know what to do; a third does as it is told."""
     out = tmp_path / "sequences"
@@ -79,7 +85,10 @@ def test_from_a_request_to_an_order(tiny_model, tmp_path, cli):
     assert "designable" not in ranking[0]
     text = (out / "best.html").read_text(encoding="utf-8")
     assert "2 best of 3 designs by refold_tm" in text
-    assert "https://" not in text.split("<script", 1)[0]
+    assert Page(text).loads == []
+    drawn = meshes_of(text)
+    assert [mesh["name"] for mesh in drawn] == ["design", "refold"] * 2
+    assert all(len(mesh["x"]) > 0 and mesh["x"] != drawn[0]["x"] for mesh in drawn[1:])
     page = Page((out / "evaluation" / "report.html").read_text(encoding="utf-8"))
     assert "laptop_refold" in page.ids
     before = {
@@ -111,6 +120,26 @@ def test_backbones_of_another_tool(chains, tmp_path, cli):
     asked = cli(*request, "--length", 40, *WRITER, *FOLDER)
     assert asked.code == 2
     assert "leave out the conditions" in asked.err
+
+
+def test_designs_of_several_chains_have_no_refolds(tiny_model, tmp_path, cli):
+    """Said in one line before anything is made, where the predictor folds single chains; and ranked by the score."""
+    out = tmp_path / "run"
+    request = ("run", "--model", tiny_model, "--length", 16, "--symmetry", "C3", "-n", 2, "--steps", 2, "--no-filter")
+    judge = ("--structure-predictor", "tests.unit.test_sequence_design:OneChain")
+    done = cli(*request, "--sequences", 2, "--out", out, *WRITER, *judge)
+    assert done.code == 0, done.err
+    assert done.err.count("single chains") == 1
+    assert "aligner folds single chains, and designs will have 3" in done.err
+    early = cli(*request, "--model", "no-such-model", "--out", tmp_path / "other", *WRITER, *judge)
+    assert early.code == 2
+    assert early.err.index("single chains") < early.err.index("no-such-model")
+    assert not (out / "refolds").exists()
+    ranking = read_csv(out / "ranking.csv")
+    assert [row["ranked_by"] for row in ranking] == ["score", "score"]
+    values = [float(row["score"]) for row in ranking]
+    assert values == sorted(values)
+    assert "No refold: ranked by the designer's own score." in done.out
 
 
 def test_a_run_that_cannot_work_says_so_first(tiny_model, tmp_path, cli):
