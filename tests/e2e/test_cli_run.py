@@ -2,16 +2,42 @@
 
 import csv
 import json
+import subprocess
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from protgen.structure.b_factors import read_b_factors
 from protgen.structure.fasta import read_fasta
+from protgen.structure.ideal import add_cb
+from protgen.structure.protein import CB
+from protgen.structure.reader import read_structure
+from protgen.structure.residue_names import ONE_LETTER
 from tests.e2e.test_report import Page
 
 pytestmark = pytest.mark.slow
 
 WRITER = ("--inverse-folder", "tests.unit.test_sequence_design:Writer")
+ROOT = Path(__file__).parents[2]  # where `tests` is found by name
 FOLDER = ("--structure-predictor", "tests.unit.test_sequence_design:Aligner")
+
+
+# Runs `protgen`, and is killed before it writes a structure of a stage, as by a machine that stops.
+DYING = """
+import os, signal, sys
+import protgen.evaluation.{stage} as stage
+write, left = stage.write_structure, [{number}]
+def dying(*arguments, **keywords):
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return write(*arguments, **keywords)
+stage.write_structure = dying
+from protgen.cli.main import run
+sys.exit(run(sys.argv[1:]))
+"""
 
 
 def read_csv(path):
@@ -48,6 +74,24 @@ def test_sequences_for_a_folder(chains, tmp_path, cli):
     assert replaced.code == 0, replaced.err
     assert len(read_csv(out / "sequences.csv")) == 12
     assert not (out / "helix40_2.pdb").exists()
+
+
+def test_structures_with_sequences_as_mmcif(chains, tmp_path, cli):
+    """Read back: names of the sequence, CB where there is one, and the probability of each letter as B-factor."""
+    out = tmp_path / "sequences"
+    done = cli("design-sequences", chains, "--out", out, "--sequences", 2, "--fixed", 5, "--format", "cif", *WRITER)
+    assert done.code == 0, done.err
+    assert not list(out.glob("*.pdb"))
+    (_, sequence) = read_fasta(out / "helix40.fasta")[1]
+    found = read_structure(out / "helix40_2.cif")
+    assert "".join(ONE_LETTER[name] for name in found.residue_names) == sequence
+    assert sequence[4] == "G"
+    assert [not has for has in found.mask[:, CB]] == [letter == "G" for letter in sequence]
+    backbone = read_structure(chains / "helix40.pdb").backbone
+    assert found.backbone == pytest.approx(backbone, abs=2e-3)
+    others = np.array(list(sequence)) != "G"
+    assert found.atoms[others, CB] == pytest.approx(add_cb(backbone)[others], abs=2e-3)
+    assert read_b_factors(out / "helix40_2.cif", found) == pytest.approx(100 * np.exp(-0.9), abs=0.01)
 
 
 def test_sequences_by_the_best_designer_that_is_installed(chains, tmp_path, cli):
@@ -104,6 +148,39 @@ def test_from_a_request_to_an_order(tiny_model, tmp_path, cli):
     )  # fmt: skip
     assert by_score.code == 0, by_score.err
     assert {row["ranked_by"] for row in read_csv(out / "ranking.csv")} == {"rama_favoured"}
+
+
+def made_of(out: Path) -> dict[str, bytes]:
+    """What the stages after sampling wrote, by path."""
+    files = [path for part in ("sequences", "refolds", "best") for path in (out / part).rglob("*") if path.is_file()]
+    files += [out / name for name in ("ranking.csv", "order.csv", "best.html")]
+    return {str(path.relative_to(out)): path.read_bytes() for path in files if path.suffix != ".lock"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+@pytest.mark.parametrize(
+    ("stage", "number", "part"), [("sequence_design", 4, "sequences"), ("sequence_refolds", 2, "refolds")]
+)
+def test_a_run_that_is_killed_ends_as_an_unbroken_one(chains, tmp_path, cli, stage, number, part):
+    """Within the second backbone of a stage: --resume makes the rest, and every file is that of one run."""
+    source = tmp_path / "backbones"
+    source.mkdir()
+    for name in ("helix40.pdb", "hairpin42.cif", "helix41.pdb"):
+        (source / name).write_bytes((chains / name).read_bytes())
+    request = [str(word) for word in ("run", "--backbones", source, "--sequences", 2, "--keep", 2, *WRITER, *FOLDER)]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert cli(*request, "--out", whole).code == 0
+    code = DYING.format(stage=stage, number=number)
+    killed = subprocess.run(
+        [sys.executable, "-c", code, *request, "--out", str(broken)], check=False, capture_output=True, cwd=ROOT
+    )
+    assert killed.returncode == -9, killed.stderr
+    counts = [len(list((out / part).glob("*.pdb"))) for out in (whole, broken)]
+    assert 0 < counts[1] < counts[0]
+    assert not (broken / "order.csv").exists()
+    resumed = cli(*request, "--out", broken, "--resume")
+    assert resumed.code == 0, resumed.err
+    assert made_of(broken) == made_of(whole)
 
 
 def test_backbones_of_another_tool(chains, tmp_path, cli):
