@@ -23,7 +23,7 @@ from protgen.cli.interruption import Interrupted
 from protgen.cli.option_groups import grouped
 from protgen.cli.options import Asked, RunOptions, SettingsOptions
 from protgen.cli.sample import FileFormat, check_restart, make, plan
-from protgen.cli.sequence_options import SequenceOptions, check_unchanged
+from protgen.cli.sequence_options import SequenceOptions, agreement_of, check_unchanged, say_agreement
 from protgen.errors import AllFailedError, DocumentError, UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from protgen.evaluation.result import EvaluationResult
     from protgen.evaluation.sequence_design import SequenceSettings
     from protgen.folding.base import StructurePredictor
-    from protgen.inverse_folding.base import InverseFolder
+    from protgen.inverse_folding.base import InverseFolder, SequenceModel
 
 NONE = "none"
 JUDGE = "Refolds and ranking"
@@ -152,6 +152,7 @@ class Stages:
         settings: how.
         predictor: folds them; None for no refolds.
         backbones: folder of structures made elsewhere; None for those of the run.
+        second: another designer that scores the sequences too; None for none.
     """
 
     out: Path
@@ -159,6 +160,7 @@ class Stages:
     settings: "SequenceSettings"
     predictor: "StructurePredictor | None"
     backbones: Path | None = None
+    second: "SequenceModel | None" = None
 
     @property
     def folders(self) -> tuple[Path, Path, Path]:
@@ -193,7 +195,8 @@ def run(
     begun = time.monotonic()
     predictor = ranked.predictor(out / "refolds" if resume else None, chains_of(asked) if backbones is None else 1)
     settings = sequences.settings(sampled.seed, file_format.value)
-    stages = Stages(out, sequences.tool(), settings, predictor, backbones)
+    tool = sequences.tool()
+    stages = Stages(out, tool, settings, predictor, backbones, sequences.second(tool))
     with output_folder(out, "protgen run"):
         if resume:
             check_unchanged(stages.folders[1], stages.tool, stages.settings, resume=True)
@@ -296,7 +299,7 @@ def judge(stages: Stages, files: Sequence[Path]) -> "tuple[EvaluationResult, lis
 
     _, sequences, refolds = stages.folders
     with progress("designing sequences") as show:
-        rows = design_folder(files, sequences, stages.tool, stages.settings, show)
+        rows = design_folder(files, sequences, stages.tool, stages.settings, show, stages.second)
     for row in (row for row in rows if "message" in row):
         warn(f"{row['design']}: {row['message']}")
     source = None
@@ -344,7 +347,8 @@ def finish(
         counts = {"n": n, "n_judged": result.n, "n_kept": len(kept), "wall_seconds": round(seconds, 2)}
         tools = {"inverse_folder": stages.tool.name, "structure_predictor": stages.predictor and stages.predictor.name}
         order = {"ranked_by": ranking.by, "better": ranking.better}
-        print_json({"folder": stages.out, **tools, **order, **counts, "best": kept})
+        agreed = agreement_of(rows, stages.tool, stages.second)
+        print_json({"folder": stages.out, **tools, **order, **counts, **agreed, "best": kept})
         return
     console = stdout()
     console.print(best_table(ranking, kept))
@@ -362,6 +366,7 @@ def finish(
         lines.append(f"Refolds by {predictor.name}.")
     if ranked.rank_by is None and ranking.by == "score":
         lines.append("No refold: ranked by the designer's own score.")
+    say_agreement(rows, stages.tool, stages.second)
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
 

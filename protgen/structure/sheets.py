@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from protgen.geometry.bond_rules import BONDED, COULOMB, LEAST_APART, N_H, NEAR
 from protgen.structure.angles import distance
@@ -74,7 +74,7 @@ def bonds_of(
     along = c[:-1] - o[:-1]
     h = n + np.concatenate([np.zeros((1, 3)), N_H * along / np.linalg.norm(along, axis=-1, keepdims=True)])
     donors = np.append(False, segments[1:] == segments[:-1]) & ~prolines
-    pairs = cKDTree(ca).query_pairs(NEAR, output_type="ndarray")
+    pairs = KDTree(ca).query_pairs(NEAR, output_type="ndarray")
     i, j = np.concatenate([pairs, pairs[:, ::-1]]).T
     i, j = (index[donors[j] & (np.abs(i - j) > 1)] for index in (i, j))
     energy = COULOMB * (

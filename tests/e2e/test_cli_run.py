@@ -102,6 +102,28 @@ def test_sequences_by_the_best_designer_that_is_installed(chains, tmp_path, cli)
     assert all(len(row["sequence"]) > 10 for row in read_csv(tmp_path / "out" / "sequences.csv"))
 
 
+def test_a_second_designer_scores_the_sequences(chains, tmp_path, cli):
+    """A column in the table, and the correlation: printed, as JSON, and next to the sequences; by `run` too."""
+    out, second = tmp_path / "sequences", ("--sequences", 2, *WRITER, "--also-score", "graph_mpnn")
+    done = cli("design-sequences", chains, "--out", out, *second)
+    assert done.code == 0, done.err
+    assert "Scores of writer and graph_mpnn: over 24 sequences r = " in done.out
+    rows = read_csv(out / "sequences.csv")
+    pairs = np.array([[float(row["score"]), float(row["second_score"])] for row in rows])
+    saved = json.loads((out / "agreement.json").read_text())
+    assert saved["sequences"] == {"r": pytest.approx(np.corrcoef(pairs.T)[0, 1], abs=1e-3), "n": 24}
+    assert saved["backbones"] == {"r": None, "n": 12}  # all backbones have the same scores by Writer
+    run = cli(
+        "run", "--backbones", chains, "--out", tmp_path / "run", *second, "--structure-predictor", "none", "--json"
+    )
+    assert run.code == 0, run.err
+    found = json.loads(run.out)
+    assert found["agreement"] == saved
+    assert (found["inverse_folder"], found["structure_predictor"]) == ("writer", None)
+    assert {"score", "second_score"} <= set(found["best"][0])
+    assert float(read_csv(tmp_path / "run" / "order.csv")[0]["second_score"]) == found["best"][0]["second_score"]
+
+
 def test_options_that_a_tool_does_not_take(chains, tmp_path, cli):
     done = cli("design-sequences", chains, "--out", tmp_path / "out", "--omit", "C", *WRITER)
     assert done.code == 2
