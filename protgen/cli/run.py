@@ -104,6 +104,17 @@ class RankingOptions:
         return tool
 
 
+def check_figure(rank_by: str | None) -> None:
+    """Raise UsageError if designs are to be ranked by a figure of refolds, of which there will be none."""
+    from protgen.evaluation import laptop_refold
+    from protgen.metrics import self_consistency
+
+    parts = (laptop_refold, self_consistency)
+    of_refolds = {each.name for part in parts for each in (*part.QUANTITIES, *part.MOTIF_QUANTITIES)}
+    if rank_by in of_refolds:
+        raise UsageError(f"--rank-by {rank_by}: there will be no refolds; choose another figure, such as score")
+
+
 def best_at_hand() -> str:
     """Name of the best structure predictor that works with what is on this disk; "none" is said to be so."""
     from protgen.folding.best_installed import best_installed
@@ -194,6 +205,8 @@ def run(
     check_restart(resume=resume, overwrite=overwrite)
     begun = time.monotonic()
     predictor = ranked.predictor(out / "refolds" if resume else None, chains_of(asked) if backbones is None else 1)
+    if predictor is None:
+        check_figure(ranked.rank_by)
     settings = sequences.settings(sampled.seed, file_format.value)
     tool = sequences.tool()
     stages = Stages(out, tool, settings, predictor, backbones, sequences.second(tool))

@@ -247,6 +247,9 @@ def test_a_run_that_cannot_work_says_so_first(tiny_model, tmp_path, cli):
     done = cli(*request, *WRITER, "--structure-predictor", "trrosetta:best")
     assert done.code == 2
     assert "mode 'best'" in done.err
+    blind = cli(*request, *WRITER, "--structure-predictor", "none", "--rank-by", "refold_tm")
+    assert blind.code == 2
+    assert "--rank-by refold_tm: there will be no refolds" in blind.err
     assert not (tmp_path / "run").exists()
     none = cli(*request, *WRITER, *FOLDER)
     assert none.code == 4
