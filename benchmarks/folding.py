@@ -25,6 +25,7 @@ from protgen.data.store import Item, Store
 from protgen.generation.design import Design, Settings, settings_for
 from protgen.generation.generate import generate_each
 from protgen.metrics.base import summarise
+from protgen.metrics.sheets import share_right_handed
 from protgen.models.model import Model
 from protgen.models.released import load
 from protgen.structure.dssp import assign_dssp, to_string
@@ -68,7 +69,7 @@ def strand_kept(codes: str, got: np.ndarray) -> float:
 
 def figures(proteins: Sequence[Protein], asked: Sequence[Sequence[Condition]]) -> dict:
     """Means with 95 % intervals; crossovers are counted over all structures."""
-    rows = [sheets_of(protein.backbone) for protein in proteins]
+    rows = [sheets_of(protein) for protein in proteins]
     codes = [assign_dssp(protein.backbone[None])[0] for protein in proteins]
     strings = [[c.codes for c in own if isinstance(c, SecondaryStructure)] for own in asked]
     pairings = [[c for c in own if isinstance(c, StrandPairing) and c.ladders] for own in asked]
@@ -86,7 +87,7 @@ def figures(proteins: Sequence[Protein], asked: Sequence[Sequence[Condition]]) -
     kept = {name: np.array(values)[np.isfinite(values)] for name, values in columns.items()}
     right, total = sum(row.right_handed for row in rows), sum(row.crossovers for row in rows)
     return {name: asdict(summarise(values)) for name, values in kept.items() if len(values)} | {
-        "crossovers right-handed": asdict(summarise(np.arange(total) < right)),
+        "crossovers right-handed": asdict(share_right_handed(right, total)),
         "structures with strand >= 10 %": asdict(summarise(np.array(columns["strand"]) >= ENOUGH_STRAND)),
     }
 

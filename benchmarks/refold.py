@@ -90,7 +90,7 @@ def judge(protein: Protein, folder: TrRosetta, writer: ProteinMPNN, seed: int) -
     many = writer.at_temperature(folder.diversity).propose(protein, folder.depth, seed, task)
     found = folder.fold_alignment([each.sequence for each in many])
     score = score_refold(protein, found.protein, np.asarray(found.plddt))
-    codes, sheets = assign_dssp(protein.backbone[None])[0], sheets_of(protein.backbone)
+    codes, sheets = assign_dssp(protein.backbone[None])[0], sheets_of(protein)
     return {
         "name": protein.name,
         "length": protein.length,

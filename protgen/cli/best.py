@@ -37,8 +37,8 @@ class BestOptions:
         str | None,
         typer.Option(
             "--rank-by",
-            help="score (ProteinMPNN's, of the best of 8 sequences; extra design), bonded (share of bonded N-H), or "
-            "a figure of `protgen evaluate`; score by default where that is installed, else bonded.",
+            help="score (ProteinMPNN's, of the best of 8 sequences; extra design), or a figure of `protgen evaluate`, "
+            "such as bonded (share of bonded N-H); score by default where that is installed, else bonded.",
             metavar="FIGURE",
             rich_help_panel=PANEL,
         ),

@@ -11,7 +11,7 @@ from protgen.cli.console import JsonOption, print_json, progress, say_error, std
 from protgen.cli.exit_codes import of_failures
 from protgen.cli.option_groups import grouped
 from protgen.cli.sample import FileFormat, check_restart
-from protgen.cli.sequence_options import SequenceOptions, check_unchanged
+from protgen.cli.sequence_options import SequenceOptions, agreement_of, check_unchanged, say_agreement
 from protgen.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,22 +49,25 @@ def design_sequences(
     files = [path for _, path in collect_files(paths, leave_out=[folder])]
     check_names(files)
     tool, settings = sequences.tool(), sequences.settings(seed, file_format.value)
+    second = sequences.second(tool)
     if overwrite:
         remove_old(folder)
     check_unchanged(folder, tool, settings, resume=resume)
     with progress("designing sequences") as show:
-        rows = design_folder(files, folder, tool, settings, show)
+        rows = design_folder(files, folder, tool, settings, show, second)
     failed = [row for row in rows if "message" in row]
     code = of_failures(len(failed), len(files))
     if as_json:
         seconds = round(time.monotonic() - begun, 2)
-        print_json({"exit_code": code, "folder": folder, "wall_seconds": seconds, "sequences": rows})
+        content = {"exit_code": code, "folder": folder, "wall_seconds": seconds, "sequences": rows}
+        print_json(content | agreement_of(rows, tool, second))
     else:
         stdout().print(sequences_table(rows))
         n = len(rows) - len(failed)
         by = f"by {registry.reference('inverse_folding', type(tool))}"
         line = f"{n} sequences of {len(files) - len(failed)} backbones {by}, {time.monotonic() - begun:.0f} s in all."
         stdout().print(line, markup=False)
+        say_agreement(rows, tool, second)
         stdout().print(f"Files: {folder}/*.fasta, structures, and sequences.csv", markup=False, soft_wrap=True)
     for row in failed:
         say_error(f"{row['design']}: {row['message']}")

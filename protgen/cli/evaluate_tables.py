@@ -27,6 +27,8 @@ SHOWN = (
     ("helix", "helix %", True),
     ("strand", "strand %", True),
     ("coil", "coil %", True),
+    ("bonded", "bonded N-H %", True),
+    ("right_handed_crossovers", "right-handed crossovers %", True),
     ("rg", "Rg Å", False),
     ("rg_ratio", "Rg / 2.2 L^0.38", False),
     ("packing", "packing / natives'", False),

@@ -23,8 +23,8 @@ from protgen.cli.interruption import Interrupted
 from protgen.cli.option_groups import grouped
 from protgen.cli.options import Asked, RunOptions, SettingsOptions
 from protgen.cli.sample import FileFormat, check_restart, make, plan
-from protgen.cli.sequence_options import SequenceOptions, check_unchanged
-from protgen.errors import AllFailedError, UsageError
+from protgen.cli.sequence_options import SequenceOptions, agreement_of, check_unchanged, say_agreement
+from protgen.errors import AllFailedError, DocumentError, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from protgen.evaluation.result import EvaluationResult
     from protgen.evaluation.sequence_design import SequenceSettings
     from protgen.folding.base import StructurePredictor
-    from protgen.inverse_folding.base import InverseFolder
+    from protgen.inverse_folding.base import InverseFolder, SequenceModel
 
 NONE = "none"
 JUDGE = "Refolds and ranking"
-DEFAULT_PREDICTOR = "trrosetta"
+BEST = "auto"
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,12 @@ class RankingOptions:
         str,
         typer.Option(
             "--structure-predictor",
-            help="trrosetta (relative, for laptops), esmfold, command:TEMPLATE, module:Class, or none.",
+            help="auto: esmfold where its weights are on this disk, else trrosetta where installed, else none. Also "
+            "command:TEMPLATE, or module:Class. trrosetta is a relative judge, for laptops.",
             metavar="TOOL",
             rich_help_panel=JUDGE,
         ),
-    ] = DEFAULT_PREDICTOR
+    ] = BEST
     keep: Annotated[
         int, typer.Option("--keep", "--best", min=1, help="How many are the best.", metavar="K", rich_help_panel=JUDGE)
     ] = 10
@@ -61,7 +62,7 @@ class RankingOptions:
         str | None,
         typer.Option(
             "--rank-by",
-            help="A figure of evaluation/structures.csv, or score; refold_tm or sc_rmsd by default.",
+            help="A figure of evaluation/structures.csv, such as bonded, or score; refold_tm or sc_rmsd by default.",
             metavar="FIGURE",
             rich_help_panel=JUDGE,
         ),
@@ -72,22 +73,84 @@ class RankingOptions:
         typer.Option("--no-filter", help="Design sequences for faulty backbones too.", rich_help_panel=JUDGE),
     ] = False
 
-    def predictor(self) -> "StructurePredictor | None":
-        """The structure predictor, checked.
+    def predictor(self, before: Path | None, chains: int) -> "StructurePredictor | None":
+        """The structure predictor, checked; None for no refolds, which is said where it was not asked for.
+
+        Args:
+            before: folder of refolds that are to be completed, by the same tool; None where there are none.
+            chains: how many each design will have.
 
         Raises:
             UsageError: if it cannot work here.
         """
-        if self.structure_predictor == NONE:
-            return None
         from protgen.evaluation.refolding import build_tool
 
-        tool = build_tool("folding", self.structure_predictor)
+        named = self.structure_predictor
+        if named == BEST:
+            named = earlier_choice(before) or best_at_hand()
+        if named == NONE:
+            return None
+        tool = build_tool("folding", named)
+        if chains > 1 and not tool.several_chains:
+            by = self.rank_by or "the score of their sequences"
+            warn(
+                f"{tool.name} folds single chains, and designs will have {chains}: no refolds, they are ranked by {by}"
+            )
+            return None
         try:
             tool.prepare()
         except UsageError as error:
             raise UsageError(f"{error}, or --structure-predictor none to rank without refolds") from None
         return tool
+
+
+def check_figure(rank_by: str | None) -> None:
+    """Raise UsageError if designs are to be ranked by a figure of refolds, of which there will be none."""
+    from protgen.evaluation import laptop_refold
+    from protgen.metrics import self_consistency
+
+    parts = (laptop_refold, self_consistency)
+    of_refolds = {each.name for part in parts for each in (*part.QUANTITIES, *part.MOTIF_QUANTITIES)}
+    if rank_by in of_refolds:
+        raise UsageError(f"--rank-by {rank_by}: there will be no refolds; choose another figure, such as score")
+
+
+def best_at_hand() -> str:
+    """Name of the best structure predictor that works with what is on this disk; "none" is said to be so."""
+    from protgen.folding.best_installed import best_installed
+
+    found = best_installed()
+    if found is None:
+        warn("no structure predictor is installed: no refolds; pip install 'protgen[refold]' adds a relative judge")
+    return found or NONE
+
+
+def earlier_choice(refolds: Path | None) -> str | None:
+    """Name of the predictor that made the refolds of a folder, if it is one that is taken where none is named."""
+    from protgen.documents import read_json
+    from protgen.evaluation.collect import CACHE_MARKER
+    from protgen.folding.best_installed import CHOICES
+
+    if refolds is None or not (refolds / CACHE_MARKER).is_file():
+        return None
+    try:
+        about = read_json(refolds / CACHE_MARKER)
+    except DocumentError:
+        return None  # another tool's files, which are kept
+    tool = about.get("folder") if isinstance(about, dict) else None
+    name = tool.get("name") if isinstance(tool, dict) else None
+    return name if name in CHOICES else None
+
+
+def chains_of(asked: Asked) -> int:
+    """How many chains a design has that is made as asked.
+
+    Raises:
+        UsageError: if a condition cannot be read, or is out of range.
+    """
+    from protgen.conditions.roles import Assembly
+
+    return max((len(each.operations()) for each in asked.conditions() if isinstance(each, Assembly)), default=1)
 
 
 @dataclass(frozen=True)
@@ -100,6 +163,7 @@ class Stages:
         settings: how.
         predictor: folds them; None for no refolds.
         backbones: folder of structures made elsewhere; None for those of the run.
+        second: another designer that scores the sequences too; None for none.
     """
 
     out: Path
@@ -107,6 +171,7 @@ class Stages:
     settings: "SequenceSettings"
     predictor: "StructurePredictor | None"
     backbones: Path | None = None
+    second: "SequenceModel | None" = None
 
     @property
     def folders(self) -> tuple[Path, Path, Path]:
@@ -139,9 +204,12 @@ def run(
 
     check_restart(resume=resume, overwrite=overwrite)
     begun = time.monotonic()
-    predictor = ranked.predictor()
+    predictor = ranked.predictor(out / "refolds" if resume else None, chains_of(asked) if backbones is None else 1)
+    if predictor is None:
+        check_figure(ranked.rank_by)
     settings = sequences.settings(sampled.seed, file_format.value)
-    stages = Stages(out, sequences.tool(), settings, predictor, backbones)
+    tool = sequences.tool()
+    stages = Stages(out, tool, settings, predictor, backbones, sequences.second(tool))
     with output_folder(out, "protgen run"):
         if resume:
             check_unchanged(stages.folders[1], stages.tool, stages.settings, resume=True)
@@ -244,7 +312,7 @@ def judge(stages: Stages, files: Sequence[Path]) -> "tuple[EvaluationResult, lis
 
     _, sequences, refolds = stages.folders
     with progress("designing sequences") as show:
-        rows = design_folder(files, sequences, stages.tool, stages.settings, show)
+        rows = design_folder(files, sequences, stages.tool, stages.settings, show, stages.second)
     for row in (row for row in rows if "message" in row):
         warn(f"{row['design']}: {row['message']}")
     source = None
@@ -290,22 +358,28 @@ def finish(
     write_ranking_page(ranking, kept, stages.out, stages.folders[0], stages.folders[2])
     if as_json:
         counts = {"n": n, "n_judged": result.n, "n_kept": len(kept), "wall_seconds": round(seconds, 2)}
-        print_json({"folder": stages.out, "ranked_by": ranking.by, "better": ranking.better, **counts, "best": kept})
+        tools = {"inverse_folder": stages.tool.name, "structure_predictor": stages.predictor and stages.predictor.name}
+        order = {"ranked_by": ranking.by, "better": ranking.better}
+        agreed = agreement_of(rows, stages.tool, stages.second)
+        print_json({"folder": stages.out, **tools, **order, **counts, **agreed, "best": kept})
         return
     console = stdout()
     console.print(best_table(ranking, kept))
-    relative = stages.predictor is not None and stages.predictor.relative
+    predictor = stages.predictor
     lines = [
         f"{n} backbones, {result.n} judged, {len(kept)} kept by {ranking.by} ({ranking.better} is better), "
         f"{seconds:.0f} s in all.",
         f"Files: {stages.out}/order.csv, ranking.csv, best.html, best/, evaluation/report.html",
     ]
-    if relative:
+    if predictor is not None and predictor.relative:
         from protgen.evaluation.laptop_refold import MEASURED
 
-        lines.append(f"refold TM is a relative judge's, lax on helices: {MEASURED}.")
+        lines.append(f"Refolds by {predictor.name}. refold TM is a relative judge's, lax on helices: {MEASURED}.")
+    elif predictor is not None:
+        lines.append(f"Refolds by {predictor.name}.")
     if ranked.rank_by is None and ranking.by == "score":
         lines.append("No refold: ranked by the designer's own score.")
+    say_agreement(rows, stages.tool, stages.second)
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
 

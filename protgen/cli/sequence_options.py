@@ -4,15 +4,19 @@ import inspect
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from protgen.cli.console import stdout, warn
 from protgen.errors import DocumentError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from protgen.evaluation.sequence_design import SequenceSettings
-    from protgen.inverse_folding.base import InverseFolder
+    from protgen.inverse_folding.base import InverseFolder, SequenceModel
+    from protgen.types import JSON
 
 SEQUENCES = "Sequences"
 
@@ -34,7 +38,7 @@ class SequenceOptions:
         typer.Option(
             "--inverse-folder",
             help="auto: proteinmpnn where installed, else graph_mpnn, which comes along. Also proteinmpnn:soluble, "
-            "proteinmpnn:ca, command:TEMPLATE, or module:Class.",
+            "proteinmpnn:ca, frame2seq, command:TEMPLATE, or module:Class.",
             metavar="TOOL",
             rich_help_panel=SEQUENCES,
         ),
@@ -73,6 +77,41 @@ class SequenceOptions:
         ),
     ] = Tied.auto
 
+    also_score: Annotated[
+        str | None,
+        typer.Option(
+            "--also-score",
+            help="A second designer that scores the sequences too, such as graph_mpnn, proteinmpnn or frame2seq: "
+            "column second_score of sequences.csv, and the correlation of both scores.",
+            metavar="TOOL",
+            rich_help_panel=SEQUENCES,
+        ),
+    ] = None
+
+    def second(self, tool: "InverseFolder") -> "SequenceModel | None":
+        """The second designer, checked; None where none is asked for.
+
+        Args:
+            tool: the first.
+
+        Raises:
+            UsageError: if it cannot work here, gives no scores, or is the first.
+        """
+        if self.also_score is None:
+            return None
+        from protgen.evaluation.refolding import build_tool
+        from protgen.inverse_folding.base import SequenceModel
+
+        found = build_tool("inverse_folding", self.also_score)
+        if not isinstance(found, SequenceModel):
+            raise UsageError(f"--also-score {self.also_score}: it gives no scores; name graph_mpnn, or another network")
+        if found.name == tool.name:
+            raise UsageError(
+                f"--also-score {self.also_score}: it designs the sequences; name another to score them too"
+            )
+        found.prepare()
+        return found
+
     def tool(self) -> "InverseFolder":
         """The tool, checked.
 
@@ -100,6 +139,32 @@ class SequenceOptions:
         from protgen.evaluation.sequence_design import SequenceSettings
 
         return SequenceSettings(self.sequences, seed, self.fixed, self.tied.value, not self.redesign_motifs, suffix)
+
+
+def agreement_of(
+    rows: "Sequence[dict[str, Any]]", tool: "InverseFolder", second: "SequenceModel | None"
+) -> "dict[str, JSON]":
+    """How far both designers agree, as `agreement.json` has it; empty without a second.
+
+    Args:
+        rows: of sequences.
+        tool: the first.
+        second: the second.
+    """
+    from protgen.evaluation.second_opinion import agreement
+
+    return {} if second is None else {"agreement": agreement(rows, tool.settings, second.settings)}
+
+
+def say_agreement(rows: "Sequence[dict[str, Any]]", tool: "InverseFolder", second: "SequenceModel | None") -> None:
+    """Print it, and warn of the sequences that the second could not score. Arguments are those of `agreement_of`."""
+    from protgen.evaluation.second_opinion import MESSAGE, in_words
+
+    for content in agreement_of(rows, tool, second).values():
+        stdout().print(in_words(content), markup=False, soft_wrap=True)
+    without = [row for row in rows if MESSAGE in row]
+    if without:
+        warn(f"{len(without)} sequences have no second score, the first {without[0]['name']}: {without[0][MESSAGE]}")
 
 
 def check_unchanged(folder: Path, tool: "InverseFolder", settings: "SequenceSettings", *, resume: bool) -> None:

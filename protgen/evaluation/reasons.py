@@ -17,6 +17,8 @@ _ATOMS = {"ca": "CA", "backbone": "N, CA, C and O", "cb": "CB"}
 _OWN = {
     "max_tm": "no structure could be compared with the reference: 5 to 5,000 residues with CA are needed on both sides",
     "max_tm_training": "the reference has no training chains",
+    "two_partners": "no structure with N, CA, C and O has a strand",
+    "right_handed_crossovers": "no structure with N, CA, C and O has a crossover",
     "sc_rmsd": "no structure has a refold",
     "sequence_score": "the refolds have no scores of their sequences",
     "nats_per_residue": "no structure has a likelihood; structures.csv says why",

@@ -47,6 +47,9 @@ SHOWN = (
     ("helix", "helix, %", True),
     ("strand", "strand, %", True),
     ("coil", "coil, %", True),
+    ("bonded", "bonded N-H, %", True),
+    ("two_partners", "strand residues with two partners, %", True),
+    ("right_handed_crossovers", "right-handed crossovers, %", True),
     ("rg_native_ratio", "Rg / native Rg", False),
     ("packing", "packing / natives'", False),
     ("sound", "sound folds, %", True),
@@ -228,6 +231,9 @@ def _tiles(result: EvaluationResult, names: Sequence[str]) -> str:
         metrics = content["metrics"]
         facts.append(("Rama. favoured", show(metrics["rama_favoured"]["mean"], True, " %")))
         facts.append(("free of clashes", show(metrics["clash_free"]["mean"], True, " %")))
+        if (crossovers := content["crossovers_right_handed"])["n"]:
+            right = round(crossovers["mean"] * crossovers["n"])
+            facts.append(("right-handed crossovers", f"{right} of {crossovers['n']}"))
         if "diversity" in content:
             clusters = content["diversity"]
             facts.append(

@@ -4,6 +4,7 @@
     design_0000_1.pdb       the backbone with the names of the first sequence and CB; B-factors: probability, 0-100
     sequences.csv           a row a sequence
     sequences.json          the tool and its settings
+    agreement.json          how far a second designer agrees, where one scores the sequences too
 
 A FASTA file that is there already and fits its backbone is kept, whoever wrote it. Rows are read from the FASTA files.
 """
@@ -21,6 +22,7 @@ import numpy as np
 from protgen.errors import ProtgenError, StructureError, ToolError, UsageError
 from protgen.evaluation.collect import SEQUENCE_MARKER
 from protgen.evaluation.design_records import read_record, recorded_residue
+from protgen.evaluation.second_opinion import AGREEMENT, COLUMN, MESSAGE, add_scores, agreement
 from protgen.evaluation.tables import output_folder, write_csv, write_json, write_text
 from protgen.folding.base import CHAIN
 from protgen.inverse_folding.base import DesignedSequence, InverseFolder, SequenceModel, SequenceTask
@@ -73,6 +75,7 @@ def design_folder(
     tool: InverseFolder,
     settings: SequenceSettings,
     progress: Progress | None = None,
+    second: SequenceModel | None = None,
 ) -> list[Row]:
     """Design what is missing, and return the rows of all sequences; what went wrong is in a row's `message`.
 
@@ -82,9 +85,10 @@ def design_folder(
         tool: writes the sequences.
         settings: how.
         progress: called with (backbones done, backbones in all).
+        second: another designer, which scores all sequences anew; None for none.
 
     Raises:
-        UsageError: if the folder cannot be used, or the tool cannot work here.
+        UsageError: if the folder cannot be used, or a tool cannot work here.
     """
     tool.prepare()
     with output_folder(out, "protgen design-sequences"):
@@ -96,14 +100,22 @@ def design_folder(
                 fasta = out / f"{stem(path)}.fasta"
                 if kept_sequences(fasta, protein) is None:
                     write_design(path, protein, out, tool, settings)
-                rows += rows_of(fasta, protein)
+                own = rows_of(fasta, protein)
+                if second is not None:
+                    add_scores(own, protein, designed_places(path, protein, settings), second, settings.seed)
+                rows += own
             except UsageError:
                 raise
             except ProtgenError as error:
                 rows.append({"name": stem(path), "design": path.name, "message": " ".join(str(error).split())})
             if progress is not None:
                 progress(done, len(paths))
-        write_csv(out / TABLE, [*COLUMNS, *PROPERTIES, "message"], rows)
+        scored = [] if second is None else [COLUMN, MESSAGE]
+        write_csv(out / TABLE, [*COLUMNS, *scored, *PROPERTIES, "message"], rows)
+        if second is not None:
+            write_json(out / AGREEMENT, agreement(rows, tool.settings, second.settings))
+        else:
+            (out / AGREEMENT).unlink(missing_ok=True)  # of columns that an earlier run had
     return rows
 
 
@@ -193,6 +205,12 @@ def task_of(path: Path, protein: Protein, settings: SequenceSettings) -> Sequenc
     symmetric = any(entry.get("condition") == "symmetry" for entry in record.get("requested", []))
     tie = settings.tied == "all" or (settings.tied == "auto" and symmetric)
     return SequenceTask(fixed, copies(protein) if tie else ())
+
+
+def designed_places(path: Path, protein: Protein, settings: SequenceSettings) -> np.ndarray:
+    """(l,) True where a residue's letter is designed. Arguments and errors are those of `task_of`."""
+    fixed = task_of(path, protein, settings).fixed
+    return np.array([not letter for letter in fixed]) if fixed else np.ones(protein.length, dtype=bool)
 
 
 def motif_residues(record: JSON, protein: Protein) -> set[int]:

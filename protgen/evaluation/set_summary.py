@@ -14,8 +14,9 @@ from protgen.evaluation.folds import DEFINITIONS as FOLD_DEFINITIONS
 from protgen.evaluation.folds import describe_folds
 from protgen.evaluation.reference import Reference
 from protgen.evaluation.sets import Compared, describe_diversity, describe_novelty
-from protgen.metrics.base import Value, summarise
+from protgen.metrics.base import Summary, Value, number_of, summarise
 from protgen.metrics.fold import fold_network_card
+from protgen.metrics.sheets import share_right_handed
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 MOST_SETS = 6  # compared with one another, pair by pair
@@ -38,8 +39,18 @@ def describe_rows(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:
         "n_failed": statuses[ERROR],
         "n_warning": statuses[WARNING],
         "metrics": {name: asdict(summary) for name, summary in summaries.items()},
+        "crossovers_right_handed": asdict(crossovers_of(read)),
         "fold_classes": dict(sorted(Counter(str(row["fold_class"]) for row in read).items())),
     }
+
+
+def crossovers_of(rows: Sequence[Row]) -> Summary:
+    """The share of right-handed ones among the crossovers of all structures: most structures have none, or one."""
+    counts = np.array(
+        [[number_of(row.get("crossovers")), number_of(row.get("right_handed_crossovers"))] for row in rows]
+    )
+    known = counts.reshape(-1, 2)[np.isfinite(counts.reshape(-1, 2)).all(axis=1)]
+    return share_right_handed(round(float(known.prod(axis=1).sum())), round(float(known[:, 0].sum())))
 
 
 def describe_set(

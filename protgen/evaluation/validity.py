@@ -11,8 +11,8 @@ from protgen.registry import build, complain, own_plugins
 from protgen.structure.protein import Protein
 
 COLUMN_ORDER = (
-    "bonds", "clashes", "ramachandran", "ramachandran_molprobity", "chirality", "secondary_structure", "compactness",
-    "soundness",
+    "bonds", "clashes", "ramachandran", "ramachandran_molprobity", "chirality", "secondary_structure", "sheets",
+    "compactness", "soundness",
 )  # fmt: skip
 
 

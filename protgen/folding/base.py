@@ -35,12 +35,14 @@ class StructurePredictor(ABC):
     Attributes:
         name: registry name, the same as the module's or the entry point's.
         self_contained: whether it works with what is installed: no program, network or weights to be fetched.
+        several_chains: whether it folds several chains together.
         relative: whether its refolds are compared among designs and natives alone, because they are too far from
             nature for the field's thresholds (scRMSD < 2 Å). Figures of such a judge have names of their own.
     """
 
     name: ClassVar[str]
     self_contained: ClassVar[bool] = True
+    several_chains: ClassVar[bool] = True
     relative: ClassVar[bool] = False
 
     @classmethod

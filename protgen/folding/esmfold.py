@@ -9,6 +9,8 @@ References: Lin et al. 2023, Science 379, 1123.
 """
 
 import importlib.util
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from protgen.structure.residue_names import ONE_LETTER, THREE_LETTER
 from protgen.types import JSON
 
 MISSING = "esmfold: transformers is missing; pip install 'protgen[esmfold]'"
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # one of which a checkpoint holds
 LETTERS = "".join(ONE_LETTER.values())  # in the order of AlphaFold's residue types
 
 
@@ -38,6 +41,7 @@ class ESMFold(StructurePredictor):
 
     name = "esmfold"
     self_contained = False  # its weights, 8 GB, are fetched
+    several_chains = False
 
     def __init__(
         self,
@@ -63,6 +67,12 @@ class ESMFold(StructurePredictor):
         """Look for transformers; the checkpoint is loaded when it is needed, as all refolds may be cached."""
         if importlib.util.find_spec("transformers") is None:
             raise UsageError(MISSING)
+
+    def at_hand(self) -> bool:
+        """Whether transformers is installed and the checkpoint is on the disk: a fold would fetch nothing."""
+        if importlib.util.find_spec("transformers") is None:
+            return False
+        return any(holds_checkpoint(folder) for folder in (Path(self.weights), *snapshots(self.weights)))
 
     def fold(self, sequence: str) -> Folded:
         """Predict one chain; ESMFold was not trained on several."""
@@ -113,3 +123,19 @@ class ESMFold(StructurePredictor):
                 network.trunk.set_chunk_size(self.chunk_size)
             self._network = network
         return self._network
+
+
+def snapshots(checkpoint: str) -> list[Path]:
+    """Folders of what the client of the Hugging Face hub has fetched of a checkpoint; the client itself is not needed.
+
+    Args:
+        checkpoint: its name on the hub.
+    """
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
+    cache = Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
+    return sorted((cache / ("models--" + checkpoint.replace("/", "--")) / "snapshots").glob("*"))
+
+
+def holds_checkpoint(folder: Path) -> bool:
+    """Whether a folder holds a configuration and weights; a link to what was fetched in part leads nowhere."""
+    return (folder / "config.json").is_file() and any((folder / name).is_file() for name in WEIGHTS)

@@ -55,6 +55,7 @@ class TrRosetta(AlignmentPredictor):
 
     name = "trrosetta"
     self_contained = False  # its weights are an extra
+    several_chains = False
     relative = True
 
     def __init__(self, mode: str = "profile", networks: str = "a", restarts: int = 4, seed: int = 0) -> None:

@@ -10,11 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-N_H = 1.0  # Å, as DSSP has it
-COULOMB = 0.42 * 0.20 * 332.0  # kcal/mol Å, partial charges of C=O and N-H, same source
-BONDED = -0.5  # kcal/mol: bonds are stronger than this, same source
-NEAR = 9.0  # Å: CA atoms of bonded residues are no further apart (DSSP's own cut-off)
-LEAST_APART = 3  # residues between those of a bridge, so that a bridge is no turn
+from protgen.geometry.bond_rules import BONDED, COULOMB, LEAST_APART, N_H, NEAR
 
 
 @dataclass(frozen=True)

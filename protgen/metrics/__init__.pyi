@@ -12,4 +12,5 @@ from protgen.metrics.compactness import Compactness as Compactness
 from protgen.metrics.ramachandran import Ramachandran as Ramachandran
 from protgen.metrics.ramachandran_molprobity import RamachandranMolprobity as RamachandranMolprobity
 from protgen.metrics.secondary_structure import SecondaryStructure as SecondaryStructure
+from protgen.metrics.sheets import SheetFigures as SheetFigures
 from protgen.metrics.soundness import Soundness as Soundness

@@ -68,12 +68,14 @@ class Metric(ABC, Generic[Sample]):
             never guessed.
         quantities: the numbers, in column order.
         labels: names of text columns, such as a secondary structure string.
+        of_parts: names of quantities of parts that a whole sample may lack, such as strands: NaN where it has none.
     """
 
     name: ClassVar[str]
     requires: ClassVar[tuple[str, ...]]
     quantities: ClassVar[tuple[Quantity, ...]]
     labels: ClassVar[tuple[str, ...]] = ()
+    of_parts: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def measure(self, sample: Sample) -> Mapping[str, Value]:

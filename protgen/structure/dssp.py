@@ -67,14 +67,24 @@ def _codes(backbone: np.ndarray, chains: np.ndarray, prolines: np.ndarray) -> np
         return codes
     import mdtraj
 
-    xyz, chains = backbone[whole].astype(np.float64), chains[whole]
-    cuts = (chains[1:] != chains[:-1]) | ~(distance(xyz[1:, N], xyz[:-1, C]) <= CUT)
-    segments = np.concatenate([[0], np.cumsum(cuts)])
+    xyz = backbone[whole].astype(np.float64)
+    segments = segments_of(xyz, chains[whole])
     topology = _topology(segments.tobytes(), prolines[whole].tobytes())
     atoms = xyz.reshape(-1, 3)
     centred = (atoms - atoms.mean(axis=0)) / _ANGSTROM_PER_NM  # float32 loses digits far from the origin
     codes[whole] = mdtraj.compute_dssp(mdtraj.Trajectory(centred[None].astype(np.float32), topology))[0]
     return codes
+
+
+def segments_of(backbone: np.ndarray, chains: np.ndarray) -> np.ndarray:
+    """(l,) number of the segment of each residue: a chain, or a part of it up to a cut.
+
+    Args:
+        backbone: (l, 4, 3) Å, finite.
+        chains: (l,) chain of each residue, any labels.
+    """
+    cuts = (chains[1:] != chains[:-1]) | ~(distance(backbone[1:, N], backbone[:-1, C]) <= CUT)
+    return np.concatenate([[0], np.cumsum(cuts)])
 
 
 @functools.lru_cache(maxsize=512)

@@ -2,21 +2,53 @@
 
 import csv
 import json
+import subprocess
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from protgen.structure.b_factors import read_b_factors
 from protgen.structure.fasta import read_fasta
+from protgen.structure.ideal import add_cb
+from protgen.structure.protein import CB
+from protgen.structure.reader import read_structure
+from protgen.structure.residue_names import ONE_LETTER
 from tests.e2e.test_report import Page
 
 pytestmark = pytest.mark.slow
 
 WRITER = ("--inverse-folder", "tests.unit.test_sequence_design:Writer")
+ROOT = Path(__file__).parents[2]  # where `tests` is found by name
 FOLDER = ("--structure-predictor", "tests.unit.test_sequence_design:Aligner")
+
+
+# Runs `protgen`, and is killed before it writes a structure of a stage, as by a machine that stops.
+DYING = """
+import os, signal, sys
+import protgen.evaluation.{stage} as stage
+write, left = stage.write_structure, [{number}]
+def dying(*arguments, **keywords):
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return write(*arguments, **keywords)
+stage.write_structure = dying
+from protgen.cli.main import run
+sys.exit(run(sys.argv[1:]))
+"""
 
 
 def read_csv(path):
     with path.open(newline="", encoding="utf-8") as handle:
         return list(csv.DictReader(handle))
+
+
+def meshes_of(page: str) -> list[dict]:
+    """What `best.html` draws."""
+    after = page[page.rindex("Plotly.newPlot(") :]
+    return json.JSONDecoder().raw_decode(after[after.index("[") :])[0]
 
 
 def test_sequences_for_a_folder(chains, tmp_path, cli):
@@ -44,12 +76,52 @@ def test_sequences_for_a_folder(chains, tmp_path, cli):
     assert not (out / "helix40_2.pdb").exists()
 
 
+def test_structures_with_sequences_as_mmcif(chains, tmp_path, cli):
+    """Read back: names of the sequence, CB where there is one, and the probability of each letter as B-factor."""
+    out = tmp_path / "sequences"
+    done = cli("design-sequences", chains, "--out", out, "--sequences", 2, "--fixed", 5, "--format", "cif", *WRITER)
+    assert done.code == 0, done.err
+    assert not list(out.glob("*.pdb"))
+    (_, sequence) = read_fasta(out / "helix40.fasta")[1]
+    found = read_structure(out / "helix40_2.cif")
+    assert "".join(ONE_LETTER[name] for name in found.residue_names) == sequence
+    assert sequence[4] == "G"
+    assert [not has for has in found.mask[:, CB]] == [letter == "G" for letter in sequence]
+    backbone = read_structure(chains / "helix40.pdb").backbone
+    assert found.backbone == pytest.approx(backbone, abs=2e-3)
+    others = np.array(list(sequence)) != "G"
+    assert found.atoms[others, CB] == pytest.approx(add_cb(backbone)[others], abs=2e-3)
+    assert read_b_factors(out / "helix40_2.cif", found) == pytest.approx(100 * np.exp(-0.9), abs=0.01)
+
+
 def test_sequences_by_the_best_designer_that_is_installed(chains, tmp_path, cli):
     """Also by the plain install, whose own network then does it; the output names who did."""
     done = cli("design-sequences", chains, "--out", tmp_path / "out", "--sequences", 1)
     assert done.code == 0, done.err
     assert "of 12 backbones by graph_mpnn" in done.out or "of 12 backbones by proteinmpnn" in done.out
     assert all(len(row["sequence"]) > 10 for row in read_csv(tmp_path / "out" / "sequences.csv"))
+
+
+def test_a_second_designer_scores_the_sequences(chains, tmp_path, cli):
+    """A column in the table, and the correlation: printed, as JSON, and next to the sequences; by `run` too."""
+    out, second = tmp_path / "sequences", ("--sequences", 2, *WRITER, "--also-score", "graph_mpnn")
+    done = cli("design-sequences", chains, "--out", out, *second)
+    assert done.code == 0, done.err
+    assert "Scores of writer and graph_mpnn: over 24 sequences r = " in done.out
+    rows = read_csv(out / "sequences.csv")
+    pairs = np.array([[float(row["score"]), float(row["second_score"])] for row in rows])
+    saved = json.loads((out / "agreement.json").read_text())
+    assert saved["sequences"] == {"r": pytest.approx(np.corrcoef(pairs.T)[0, 1], abs=1e-3), "n": 24}
+    assert saved["backbones"] == {"r": None, "n": 12}  # all backbones have the same scores by Writer
+    run = cli(
+        "run", "--backbones", chains, "--out", tmp_path / "run", *second, "--structure-predictor", "none", "--json"
+    )
+    assert run.code == 0, run.err
+    found = json.loads(run.out)
+    assert found["agreement"] == saved
+    assert (found["inverse_folder"], found["structure_predictor"]) == ("writer", None)
+    assert {"score", "second_score"} <= set(found["best"][0])
+    assert float(read_csv(tmp_path / "run" / "order.csv")[0]["second_score"]) == found["best"][0]["second_score"]
 
 
 def test_options_that_a_tool_does_not_take(chains, tmp_path, cli):
@@ -79,7 +151,10 @@ def test_from_a_request_to_an_order(tiny_model, tmp_path, cli):
     assert "designable" not in ranking[0]
     text = (out / "best.html").read_text(encoding="utf-8")
     assert "2 best of 3 designs by refold_tm" in text
-    assert "https://" not in text.split("<script", 1)[0]
+    assert Page(text).loads == []
+    drawn = meshes_of(text)
+    assert [mesh["name"] for mesh in drawn] == ["design", "refold"] * 2
+    assert all(len(mesh["x"]) > 0 and mesh["x"] != drawn[0]["x"] for mesh in drawn[1:])
     page = Page((out / "evaluation" / "report.html").read_text(encoding="utf-8"))
     assert "laptop_refold" in page.ids
     before = {
@@ -95,6 +170,39 @@ def test_from_a_request_to_an_order(tiny_model, tmp_path, cli):
     )  # fmt: skip
     assert by_score.code == 0, by_score.err
     assert {row["ranked_by"] for row in read_csv(out / "ranking.csv")} == {"rama_favoured"}
+
+
+def made_of(out: Path) -> dict[str, bytes]:
+    """What the stages after sampling wrote, by path."""
+    files = [path for part in ("sequences", "refolds", "best") for path in (out / part).rglob("*") if path.is_file()]
+    files += [out / name for name in ("ranking.csv", "order.csv", "best.html")]
+    return {str(path.relative_to(out)): path.read_bytes() for path in files if path.suffix != ".lock"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+@pytest.mark.parametrize(
+    ("stage", "number", "part"), [("sequence_design", 4, "sequences"), ("sequence_refolds", 2, "refolds")]
+)
+def test_a_run_that_is_killed_ends_as_an_unbroken_one(chains, tmp_path, cli, stage, number, part):
+    """Within the second backbone of a stage: --resume makes the rest, and every file is that of one run."""
+    source = tmp_path / "backbones"
+    source.mkdir()
+    for name in ("helix40.pdb", "hairpin42.cif", "helix41.pdb"):
+        (source / name).write_bytes((chains / name).read_bytes())
+    request = [str(word) for word in ("run", "--backbones", source, "--sequences", 2, "--keep", 2, *WRITER, *FOLDER)]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert cli(*request, "--out", whole).code == 0
+    code = DYING.format(stage=stage, number=number)
+    killed = subprocess.run(
+        [sys.executable, "-c", code, *request, "--out", str(broken)], check=False, capture_output=True, cwd=ROOT
+    )
+    assert killed.returncode == -9, killed.stderr
+    counts = [len(list((out / part).glob("*.pdb"))) for out in (whole, broken)]
+    assert 0 < counts[1] < counts[0]
+    assert not (broken / "order.csv").exists()
+    resumed = cli(*request, "--out", broken, "--resume")
+    assert resumed.code == 0, resumed.err
+    assert made_of(broken) == made_of(whole)
 
 
 def test_backbones_of_another_tool(chains, tmp_path, cli):
@@ -113,12 +221,35 @@ def test_backbones_of_another_tool(chains, tmp_path, cli):
     assert "leave out the conditions" in asked.err
 
 
+def test_designs_of_several_chains_have_no_refolds(tiny_model, tmp_path, cli):
+    """Said in one line before anything is made, where the predictor folds single chains; and ranked by the score."""
+    out = tmp_path / "run"
+    request = ("run", "--model", tiny_model, "--length", 16, "--symmetry", "C3", "-n", 2, "--steps", 2, "--no-filter")
+    judge = ("--structure-predictor", "tests.unit.test_sequence_design:OneChain")
+    done = cli(*request, "--sequences", 2, "--out", out, *WRITER, *judge)
+    assert done.code == 0, done.err
+    assert done.err.count("single chains") == 1
+    assert "aligner folds single chains, and designs will have 3" in done.err
+    early = cli(*request, "--model", "no-such-model", "--out", tmp_path / "other", *WRITER, *judge)
+    assert early.code == 2
+    assert early.err.index("single chains") < early.err.index("no-such-model")
+    assert not (out / "refolds").exists()
+    ranking = read_csv(out / "ranking.csv")
+    assert [row["ranked_by"] for row in ranking] == ["score", "score"]
+    values = [float(row["score"]) for row in ranking]
+    assert values == sorted(values)
+    assert "No refold: ranked by the designer's own score." in done.out
+
+
 def test_a_run_that_cannot_work_says_so_first(tiny_model, tmp_path, cli):
     """An unknown tool, or no valid backbone, before anything else is paid for."""
     request = ("run", "--model", tiny_model, "--length", 24, "-n", 2, "--steps", 2, "--out", tmp_path / "run")
     done = cli(*request, *WRITER, "--structure-predictor", "trrosetta:best")
     assert done.code == 2
     assert "mode 'best'" in done.err
+    blind = cli(*request, *WRITER, "--structure-predictor", "none", "--rank-by", "refold_tm")
+    assert blind.code == 2
+    assert "--rank-by refold_tm: there will be no refolds" in blind.err
     assert not (tmp_path / "run").exists()
     none = cli(*request, *WRITER, *FOLDER)
     assert none.code == 4

@@ -9,12 +9,13 @@ from protgen.conditions.fractions import Fractions
 from protgen.conditions.length import Length
 from protgen.conditions.motif import Motif
 from protgen.conditions.secondary_structure import SecondaryStructure
+from protgen.conditions.symmetry import Symmetry
 from protgen.evaluation.validity import validity
 from protgen.generation.design import SampleSettings
 from protgen.generation.generate import generate
 from protgen.models.released import load, released
 from protgen.structure.ideal import ideal_hairpin
-from protgen.structure.protein import Protein
+from protgen.structure.protein import CA, Protein
 from protgen.structure.writer import write_structure
 
 pytestmark = pytest.mark.slow
@@ -53,6 +54,18 @@ def test_designs_are_valid(designs):
 def test_designs_have_the_structure_asked_for(designs):
     agreement = [1 - ASKED.adherence(design.protein).difference for design in designs]
     assert np.mean(agreement) >= 0.8
+
+
+@pytest.mark.parametrize(("group", "length"), [("C3", 40), ("D2", 30)])
+def test_symmetric_assemblies_have_interfaces_and_no_clashes(model, group, length):
+    """Perfect, of chains made together: 8 residues or more of one have CA within 8 Å of another's."""
+    (design,) = generate(model, [Length(length), Symmetry(group)], 1, 0, FAST)
+    assert Symmetry(group).adherence(design.protein).difference < 1e-3
+    assert validity(design.protein)["n_clashes"] == 0
+    ca = design.protein.atoms[:, CA]
+    assert len(ca) == length * Symmetry(group).copies
+    nearest = np.linalg.norm(ca[:length, None] - ca[None, length:], axis=-1).min(axis=1)
+    assert (nearest < 8.0).sum() >= 8
 
 
 def test_same_seed_same_structure_whatever_the_batch(model, designs):

@@ -3,11 +3,10 @@
 import json
 import math
 
-import numpy as np
 import pytest
 
 from protgen.errors import UsageError
-from protgen.evaluation.backbone_ranking import BackboneRanking, bonded, write_backbone_ranking
+from protgen.evaluation.backbone_ranking import BackboneRanking, write_backbone_ranking
 from protgen.evaluation.collect import collect_files
 from protgen.evaluation.ranking import ordered
 from protgen.structure.ideal import ideal_helix
@@ -25,14 +24,6 @@ def test_good_ones_come_first_then_the_figure_then_the_name():
     assert [r["design"] for r in ordered(rows, "packing", "lower", first="good")] == ["b", "d", "e", "c", "a"]
     assert [r["design"] for r in ordered(rows, "packing", "higher")] == ["a", "d", "e", "b", "c"]
     assert [(r["rank"], r["value"]) for r in ordered(rows[:2], "packing", "lower")] == [(1, 1.0), (2, 9.0)]
-
-
-def test_bonded_is_the_share_of_amides_with_a_bond():
-    """In a helix of n residues N-H of residues 5 to n are bonded: n - 4, and the same again in a second chain."""
-    assert bonded(Protein.from_backbone(ideal_helix(20))) == pytest.approx(16 / 20)
-    two = np.concatenate([ideal_helix(20), ideal_helix(10) + 50.0])
-    chains = np.repeat(["A", "B"], [20, 10])
-    assert bonded(Protein.from_backbone(two, chain_ids=chains)) == pytest.approx((16 / 20 + 6 / 10) / 2)
 
 
 def test_figures_that_say_nothing_are_refused():

@@ -10,6 +10,7 @@ import torch
 from protgen.geometry.hydrogen_bonds import BONDED, Bridges, bond_energies, bridges, bridges_of_bonds, in_ladders
 from protgen.spaces.hydrogen_bond_loss import hydrogen_bond_error
 from protgen.structure.ideal import ideal_hairpin, ideal_helix
+from protgen.structure.protein import Protein
 from protgen.structure.sheets import crossover_hands, sheets_of
 
 SHAPES = {"helix": ideal_helix, "hairpin": ideal_hairpin}
@@ -128,7 +129,7 @@ def test_the_loss_of_a_row_is_its_own(rng):
 
 def test_figures_of_a_helix_and_a_hairpin():
     """Of 30 residues of a helix all but the first four donate; a hairpin's strands have one partner each."""
-    helix, hairpin = sheets_of(ideal_helix(30)), sheets_of(ideal_hairpin(24))
+    helix, hairpin = (sheets_of(Protein.from_backbone(shape)) for shape in (ideal_helix(30), ideal_hairpin(24)))
     assert helix.bonded == pytest.approx(26 / 30)
     assert np.isnan(helix.two_partners)
     assert hairpin.two_partners == 0.0

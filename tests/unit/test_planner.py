@@ -281,7 +281,7 @@ def test_of_several_candidates_the_best_is_kept(model):
 
 
 @pytest.mark.parametrize("group", ["C3", "D2"])
-def test_symmetric_assemblies_are_perfect_and_free_of_clashes(model, group):
+def test_symmetric_assemblies_are_perfect(model, group):
     asked = [Length(16), Symmetry(group)]
     (design,) = generate(model, asked, 1, 0, FAST)
     assert design.protein.length == 16 * Symmetry(group).copies

@@ -115,6 +115,12 @@ class Aligner(AlignmentPredictor):
         return Folded(Protein.from_backbone(ideal_hairpin(n)), np.linspace(50, 60, n))
 
 
+class OneChain(Aligner):
+    """The same, for single chains alone."""
+
+    several_chains = False
+
+
 @pytest.fixture
 def backbones(tmp_path):
     """A hairpin, a helix, and a dimer of helices that was made symmetric and holds a motif."""
