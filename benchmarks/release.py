@@ -6,7 +6,7 @@ A run of a student (`distil.model=`) has its settings of sampling and its bluepr
 checkpoints are gone, `model/` is taken: it has the same averaged weights.
 
 Writes `config.json`, `model.safetensors` (bfloat16), `blueprints.json` and, for a model that has learned strand
-pairing, `topologies.json` to `protgen/weights/NAME`, and the IDs of the store's items to `--manifest` unless that file
+pairing, `topologies.json` to `protgen/weights/NAME`, with `checksums.json`, and the IDs of the store's items to `--manifest` unless that file
 is there already and lists the same; `card.md` is by hand, from the figures of `benchmarks/flow_small.py --model NAME`.
 """
 
