@@ -4,7 +4,8 @@
 
 Structure files of each format, stores, `index.csv`, records of runs and designs, rows of evaluations, FASTA, and states
 of training checkpoints: bytes changed at seeded places, and values of JSON replaced by strange ones with the checksum
-made anew, as someone who means harm would. Model folders have their own: `tests/unit/test_hostile_models.py` with PROTGEN_FUZZ.
+made anew, as someone who means harm would. Model folders have their own: `tests/unit/test_hostile_models.py` with
+PROTGEN_FUZZ.
 
 What is done of `--out` with the same `--n` and `--seed` is not done again: a run may be interrupted after any target.
 """

@@ -1,4 +1,4 @@
-"""Whether the weights of a model folder are those that were written: `checksums.json` has size and SHA-256 of each file.
+"""Whether the weights of a model folder are those that were written: `checksums.json` has size and SHA-256 of each.
 
 `config.json` and `card.md` are not among them: settings of sampling may be edited. A folder of before has no
 `checksums.json`, and is read as it is.

@@ -84,8 +84,8 @@ def best_of(before: JSON) -> tuple[float, int, int]:
     try:
         best, step, waited = float.fromhex(before["best"]), before["best_step"], before["waited"]
     except (KeyError, TypeError, ValueError, OverflowError):
-        step = waited = best = None
+        best, step, waited = math.nan, -1, -1
     whole = all(type(x) is int and x >= 0 for x in (step, waited))
-    if best is None or not whole or len(before) > 3 or math.isinf(best) or (step == 0) != math.isnan(best):
+    if not whole or len(before) > 3 or math.isinf(best) or (step == 0) != math.isnan(best):
         raise CheckpointError(f"stopping: {str(before)[:80]!r} is no state of early stopping")
     return best, step, waited

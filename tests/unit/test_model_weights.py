@@ -8,8 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from protgen.cli.design_record import describe_model
+from protgen.cli.train_start import begin_from
 from protgen.errors import CheckpointError, ConfigError
 from protgen.integrity import fingerprint, sealed
+from protgen.models import checksums
 from protgen.models.checksums import FILE, SUMMED, check_checksums
 from protgen.models.files import is_finite, load_tensors
 from protgen.models.headers import METADATA, Kind, check_fit, read_header
@@ -162,7 +165,7 @@ def test_an_oversized_tensor_is_refused_before_it_is_mapped(folder):
         ({"shape": [-1]}, "no shape"), ({"shape": [1.0]}, "no shape"), ({"shape": [True]}, "no shape"),
         ({"shape": [1] * 17}, "no shape"), ({"shape": "4"}, "no shape"), ({"shape": [10**30]}, "no shape"),
         ({"shape": [2**40] * 16}, "in place of"), ({"data_offsets": [0]}, "no place"), ({"dtype": 3}, "holds"),
-        ({"data_offsets": [8, 0]}, "in place of"), ({"data_offsets": None}, "no place"), ({"more": 1}, "its entry is not"),
+        ({"data_offsets": [8, 0]}, "in place of"), ({"data_offsets": None}, "no place"), ({"more": 1}, "its entry"),
     ],
 )  # fmt: skip
 def test_entries_of_a_header_are_looked_at(folder, values, words):
@@ -170,14 +173,18 @@ def test_entries_of_a_header_are_looked_at(folder, values, words):
     assert words in refused(folder)
 
 
+def of_length(n: int, rest: bytes) -> bytes:
+    """A file that says its header has n bytes."""
+    return n.to_bytes(8, "little") + rest
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         (b"", "header cannot be read"), (b"\0" * 7, "header cannot be read"), (b"\xff" * 8, "header cannot be read"),
-        ((10).to_bytes(8, "little") + b"{}", "header cannot be read"), ((2).to_bytes(8, "little") + b"\xff\xff", "utf-8"),
-        ((2).to_bytes(8, "little") + b"[]", "no JSON object"), ((2).to_bytes(8, "little") + b"{}x", "1 bytes of values"),
-        ((2).to_bytes(8, "little") + b"{}", "is missing in the file"),
-        ((9).to_bytes(8, "little") + b'{"a\\n":1}', "is no name of a tensor"),
+        (of_length(10, b"{}"), "header cannot be read"), (of_length(2, b"\xff\xff"), "utf-8"),
+        (of_length(2, b"[]"), "no JSON object"), (of_length(2, b"{}x"), "1 bytes of values"),
+        (of_length(2, b"{}"), "is missing in the file"), (of_length(9, b'{"a\\n":1}'), "is no name of a tensor"),
     ],
 )  # fmt: skip
 def test_files_that_are_no_weights_are_refused(folder, content, words):
@@ -246,9 +253,10 @@ def test_damaged_checksums_are_refused(sealed_folder):
     whole = json.loads(path.read_text())
     weights = whole["files"]["model.safetensors"]
     for content in (
-        {}, whole | {"files": {}}, whole["files"], sealed({"files": {}}), sealed({"files": [1]}), sealed({"files": None}),
-        sealed({"files": {"model.safetensors": weights, "../x": weights}}),
-        sealed({"files": {"model.safetensors": None}}), sealed({"files": {"model.safetensors": weights | {"bytes": "\n"}}}),
+        {}, whole | {"files": {}}, whole["files"], sealed({"files": {}}), sealed({"files": [1]}),
+        sealed({"files": None}), sealed({"files": {"model.safetensors": weights, "../x": weights}}),
+        sealed({"files": {"model.safetensors": None}}),
+        sealed({"files": {"model.safetensors": weights | {"bytes": "\n"}}}),
     ):  # fmt: skip
         path.write_text(json.dumps(content))
         refused(sealed_folder)
@@ -261,8 +269,6 @@ def test_a_folder_that_is_written_meanwhile_is_looked_at_again(sealed_folder, tm
     other = tmp_path / "other"
     save_model(build_model(SMALL), other)
     shutil.copy(other / "model.safetensors", sealed_folder)
-    from protgen.models import checksums
-
     look = checksums.damage
 
     def then_written(folder, known):
@@ -281,6 +287,14 @@ def test_a_save_that_is_killed_leaves_no_checksums_of_other_weights(sealed_folde
     load_model(sealed_folder)
 
 
+def test_checksums_are_no_part_of_what_identifies_a_model(sealed_folder):
+    """Runs of before are resumed with a folder that has checksums since."""
+    request = describe_model("x", sealed_folder)
+    (sealed_folder / FILE).unlink()
+    assert describe_model("x", sealed_folder) == request
+    assert set(request) == {"name", "sha256"}
+
+
 def test_an_edited_configuration_is_not_covered(sealed_folder):
     """Settings of sampling are for users to edit."""
     (sealed_folder / "config.json").write_text(json.dumps(SMALL | {"sampling": {"steps": 12}}))
@@ -288,8 +302,6 @@ def test_an_edited_configuration_is_not_covered(sealed_folder):
 
 
 def test_a_training_does_not_begin_from_damaged_weights(sealed_folder):
-    from protgen.cli.train_start import begin_from
-
     model, path = build_model(SMALL), sealed_folder / "model.safetensors"
     begin_from(str(sealed_folder), model)
     path.write_bytes(path.read_bytes()[:-64] + bytes(64))

@@ -233,8 +233,9 @@ SUMS = {"loss": (1.5).hex()}
 STATES = {
     "no files": {"files": None}, "files of one": {"files": {"weights.safetensors": {"bytes": 1, "sha256": ""}}},
     "files of a list": {"files": []}, "many updates": {"ema_updates": 10**30}, "updates beyond": {"ema_updates": 5},
-    "updates of a flag": {"ema_updates": True}, "no updates": {"ema_updates": None}, "a step of 10**30": {"step": 10**30},
-    "a step as a number": {"step": 4.0}, "minutes of text": {"minutes": "1"}, "minutes below 0": {"minutes": -1},
+    "updates of a flag": {"ema_updates": True}, "no updates": {"ema_updates": None},
+    "a step of 10**30": {"step": 10**30}, "a step as a number": {"step": 4.0}, "minutes of text": {"minutes": "1"},
+    "minutes below 0": {"minutes": -1},
     "minutes of 1e308": {"minutes": 1e308}, "more": {"more": 1}, "averages of a list": {"averages": [1]},
     "averages of a number": {"averages": 3}, "averages of nothing": {"averages": {}},
     "sums of numbers": {"averages": {"sums": {"loss": 1.5}, "count": 1}},
@@ -246,7 +247,8 @@ STATES = {
     "a count below 0": {"averages": {"sums": SUMS, "count": -1}},
     "no count": {"averages": {"sums": SUMS}}, "a count of nothing": {"averages": {"sums": SUMS, "count": 0}},
     "a count beyond": {"averages": {"sums": SUMS, "count": 5}},
-    "stopping of a list": {"stopping": [1]}, "stopping beyond": {"stopping": {"best": "0x1p0", "best_step": 9, "waited": 0}},
+    "stopping of a list": {"stopping": [1]},
+    "stopping beyond": {"stopping": {"best": "0x1p0", "best_step": 9, "waited": 0}},
     "stopping of a list of steps": {"stopping": {"best": "0x1p0", "best_step": [1], "waited": 0}},
     "waited too long": {"stopping": {"best": "0x1p0", "best_step": 1, "waited": 10**30}},
 }  # fmt: skip
