@@ -12,6 +12,7 @@ from pathlib import Path
 
 from protgen.data.store import Store
 from protgen.models.blueprints import fit_store
+from protgen.models.checksums import CONFIG, write_checksums
 from protgen.models.files import save_json
 from protgen.models.topologies import fit_topologies, load_topologies
 
@@ -20,11 +21,13 @@ def main() -> None:
     store, path = Store(sys.argv[1]), Path(sys.argv[2])
     if sys.argv[3:] != ["--members"]:
         save_json(fit_store(store).to_json(), path)
-        return
-    own = load_topologies(path.parent)
-    if own is None:
-        sys.exit(f"{path}: no topologies; give those of a model that draws them")
-    save_json(replace(own, members=fit_topologies(store).members).to_json(), path)
+    else:
+        own = load_topologies(path.parent)
+        if own is None:
+            sys.exit(f"{path}: no topologies; give those of a model that draws them")
+        save_json(replace(own, members=fit_topologies(store).members).to_json(), path)
+    if (path.parent / CONFIG).is_file():
+        write_checksums(path.parent)
 
 
 if __name__ == "__main__":

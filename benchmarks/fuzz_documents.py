@@ -2,15 +2,17 @@
 
     python benchmarks/fuzz_documents.py --n 10000 --out benchmarks/results/fuzz_documents.json
 
-Structure files of each format, stores, `index.csv`, records of runs and designs, rows of evaluations and FASTA: bytes
-changed at seeded places, and values of JSON replaced by strange ones with the checksum made anew, as someone who means
-harm would. Model folders have their own: `tests/unit/test_hostile_models.py` with PROTGEN_FUZZ.
+Structure files of each format, stores, `index.csv`, records of runs and designs, rows of evaluations, FASTA, and states
+of training checkpoints: bytes changed at seeded places, and values of JSON replaced by strange ones with the checksum
+made anew, as someone who means harm would. Model folders have their own: `tests/unit/test_hostile_models.py` with
+PROTGEN_FUZZ.
 
 What is done of `--out` with the same `--n` and `--seed` is not done again: a run may be interrupted after any target.
 """
 
 import argparse
 import json
+import math
 import random
 import tempfile
 import time
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from protgen.atomic import write_text
 from protgen.data.build import find_sources
@@ -38,10 +41,16 @@ from protgen.structure.ideal import ideal_helix
 from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
 from protgen.structure.writer import write_structure
+from protgen.training.checkpoint import best_step, restore, save_checkpoint, snapshot
+from protgen.training.ema import ExponentialMovingAverage
+from protgen.training.progress import Averages
+from protgen.training.settings import TrainSettings
+from protgen.training.stopping import EarlyStopping
 
 NAMES = ["ALA", "CYS", "ASP", "GLU", "PHE", "GLY", "HIS", "ILE"]
 STRANGE = [None, True, -1, 0, 3, 10**6, 10**30, -0.5, 1e308, "", "x", "../x", "\0", [], [[]], {}, {"name": "x"}]
 TOKENS = [b"1e999", b"NaN", b"-1", b"null", b"[]", b'"x"', b"\xff\xfe", b"\0", b"\r\n", b'"', b",", b"{", b">", b"1_0"]
+PATIENT = TrainSettings(patience=3)
 
 
 @dataclass(frozen=True)
@@ -240,6 +249,40 @@ def typed(column: Any) -> np.ndarray:
     return column.as_array(str)
 
 
+def make_state(folder: Path) -> Path:
+    """A checkpoint of step 3 of a small network, with averages and early stopping."""
+    module, ema, optimizer = small_training()
+    module(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    averages, stopping = Averages(), EarlyStopping(PATIENT)
+    averages.add({"loss": 1.5, "grad_norm": math.inf})
+    stopping.look(2, {"validation_loss": 1.25})
+    counters = {"step": 3, "minutes": 0.5, "averages": averages.to_json(), "ema_updates": 3,
+                "stopping": stopping.to_json()}  # fmt: skip
+    return save_checkpoint(folder, counters, snapshot(module, ema, optimizer).items(), keep=1) / "state.json"
+
+
+def small_training() -> tuple[torch.nn.Module, ExponentialMovingAverage, torch.optim.Optimizer]:
+    """What a checkpoint is of."""
+    module = torch.nn.Linear(2, 1)
+    return module, ExponentialMovingAverage(module, 0.9), torch.optim.AdamW(module.parameters())
+
+
+def use_state(path: Path) -> None:
+    """As a resumed training does, to its next step, its next logged step and its next checkpoint."""
+    module, ema, optimizer = small_training()
+    state = restore(path.parents[2], module, ema, optimizer)
+    assert state is not None
+    averages, stopping = Averages(state.get("averages")), EarlyStopping(PATIENT, state.get("stopping"))
+    module(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    ema.update(module)
+    averages.add({"loss": 1.0, "grad_norm": 1.0})
+    averages.take(4, 0.1)
+    stopping.look(4, {"validation_loss": 1.0})
+    best_step(path.parent)
+
+
 def use_structure(path: Path) -> None:
     """As every command does."""
     assert read_structure(path).length > 0
@@ -257,6 +300,7 @@ TARGETS = {
     "record of a design": Target(make_design, use_design),
     "rows of an evaluation": Target(make_rows, use_rows),
     "FASTA": Target(make_fasta, read_fasta),
+    "state of a checkpoint": Target(make_state, use_state),
 }
 
 

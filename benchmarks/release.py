@@ -5,9 +5,10 @@
 A run of a student (`distil.model=`) has its settings of sampling and its blueprints from its teacher. Of a run whose
 checkpoints are gone, `model/` is taken: it has the same averaged weights.
 
-Writes `config.json`, `model.safetensors` (bfloat16), `blueprints.json` and, for a model that has learned strand
-pairing, `topologies.json` to `protgen/weights/NAME`, and the IDs of the store's items to `--manifest` unless that file
-is there already and lists the same; `card.md` is by hand, from the figures of `benchmarks/flow_small.py --model NAME`.
+Writes `config.json`, `model.safetensors` (bfloat16), `blueprints.json`, `checksums.json` and, for a model that has
+learned strand pairing, `topologies.json` to `protgen/weights/NAME`, and the IDs of the store's items to `--manifest`
+unless that file is there already and lists the same; `card.md` is by hand, from the figures of
+`benchmarks/flow_small.py --model NAME`.
 """
 
 import argparse

@@ -44,19 +44,23 @@ def damage(folder: Path, known: Any) -> str:
         return "no checksums are known"
     for name, expected in known.items():
         path = folder / str(name)
-        if not isinstance(expected, Mapping) or path.parent != folder:
-            return f"the checksum of {name} is damaged"
+        if not _is_fingerprint(expected) or path.parent != folder or not str(name).isprintable():
+            return f"the checksum of {str(name)[:80]!r} is damaged"
         try:
             if not path.is_file():
                 return f"{name} is missing"
             size = path.stat().st_size
-            if size != expected.get("bytes"):
-                return f"{name} has {size:,} bytes in place of {expected.get('bytes')}"
-            if fingerprint(path)["sha256"] != expected.get("sha256"):
+            if size != expected["bytes"]:
+                return f"{name} has {size:,} bytes in place of {expected['bytes']:,}"
+            if fingerprint(path)["sha256"] != expected["sha256"]:
                 return f"{name} has other bytes than were written"
         except OSError as error:
             return f"{name} cannot be read ({error.strerror or error})"
     return ""
+
+
+def _is_fingerprint(value: Any) -> bool:
+    return isinstance(value, Mapping) and type(value.get("bytes")) is int and isinstance(value.get("sha256"), str)
 
 
 def sealed(content: "JSON") -> "JSON":

@@ -50,6 +50,7 @@ def begin_from(start: "str | dict[str, str]", model: "Model") -> None:
     """
     from protgen.conditions.embedding import ConditionEmbedding
     from protgen.errors import CheckpointError
+    from protgen.models.checksums import check_checksums
     from protgen.models.files import load_json, load_tensors
     from protgen.models.model import CONFIG, WEIGHTS, load_weights
     from protgen.models.released import find_model
@@ -59,13 +60,16 @@ def begin_from(start: "str | dict[str, str]", model: "Model") -> None:
     try:
         if isinstance(start, str):
             folder = find_model(start)
+            check_checksums(folder)
             path = folder / WEIGHTS
             before = ConditionEmbedding(load_json(folder / CONFIG).get("conditions", []))
             load_weights(model.family, widened(current_tensors(load_tensors(path)), before, model), path)
             return
         for part, source in start.items():
             name, _, prefix = source.rpartition("/")
-            path = find_model(name) / WEIGHTS
+            folder = find_model(name)
+            check_checksums(folder)
+            path = folder / WEIGHTS
             tensors = load_tensors(path)
             found = {key[len(prefix) + 1 :]: x for key, x in tensors.items() if key.startswith(f"{prefix}.")}
             load_weights(model.family.get_submodule(part), found, path)

@@ -1,14 +1,9 @@
 """Sizes that a model's configuration may ask for, looked at before anything of that size is made."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-
-from protgen.errors import CheckpointError, ConfigError
-from protgen.models.renamed import current_tensors
+from protgen.errors import ConfigError
 from protgen.types import JSON
 
 MOST = 65_536  # of any whole number in a configuration: widths, lengths, grey values
@@ -16,6 +11,7 @@ REPEATED = 1_000  # of what a network has several of
 REPEATS = ("blocks", "layers", "levels")
 LONGEST = 10_000  # entries of a list, or characters of a text
 USUAL = 1_024  # beyond it, the shapes of a file are compared before a network is made
+USUAL_WEIGHTS = 2**25  # the same for layers times the square of the largest number
 
 
 def check_sizes(config: JSON) -> None:
@@ -47,30 +43,11 @@ def sizes(config: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def is_large(config: JSON) -> bool:
-    """Whether a configuration has a number beyond the usual."""
-    return any(isinstance(value, int) and abs(value) > USUAL for _, value in sizes(config))
-
-
-def check_shapes(own: Mapping[str, torch.Size], path: Path) -> None:
-    """Compare the shapes of a model with those in the header of its weights; no tensor is read.
-
-    Args:
-        own: of the model, which need not have memory.
-        path: of the weights.
-
-    Raises:
-        CheckpointError: if they differ.
-    """
-    try:
-        with safe_open(path, "pt") as file:
-            held = current_tensors({name: file.get_slice(name).get_shape() for name in file.keys()})  # type: ignore[misc]  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: damaged checkpoint ({error}); get or train it again") from error
-    for name in own:
-        if list(own[name]) != list(held.get(name, [])):
-            raise CheckpointError(
-                f"{path}: {name} has shape {tuple(held.get(name, []))}, config.json asks for {tuple(own[name])}"
-            )
+    """Whether a configuration has a number beyond the usual, or asks for more weights than usual."""
+    found = [(key, abs(value)) for key, value in sizes(config) if isinstance(value, int)]
+    width = max((value for _, value in found), default=0)
+    repeats = [value for key, value in found if key.rpartition(".")[2] in REPEATS]
+    return width > USUAL or sum(repeats) * width**2 > USUAL_WEIGHTS
 
 
 def check_about(config: JSON) -> None:

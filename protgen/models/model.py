@@ -1,7 +1,7 @@
 """A model: a family over an encoder and a space, with the conditions it has learned, and its folder on disk.
 
-A checkpoint folder holds `config.json` (names and keywords, from which `build` makes the model) and
-`model.safetensors` (weights). No pickle, no code.
+A checkpoint folder holds `config.json` (names and keywords, from which `build` makes the model),
+`model.safetensors` (weights) and `checksums.json` (`protgen.models.checksums`). No pickle, no code.
 """
 
 import inspect
@@ -21,18 +21,24 @@ from protgen.errors import CheckpointError, ConfigError
 from protgen.families.base import Family
 from protgen.models.blueprints import FILE as BLUEPRINTS
 from protgen.models.blueprints import BlueprintPrior, load_blueprints
-from protgen.models.bounds import check_about, check_shapes, check_sizes, is_large
-from protgen.models.files import load_json, load_tensors, save_json, save_tensors
+from protgen.models.bounds import check_about, check_sizes, is_large
+from protgen.models.checksums import (
+    CONFIG,
+    GUIDE_WEIGHTS,
+    WEIGHTS,
+    check_checksums,
+    remove_checksums,
+    write_checksums,
+)
+from protgen.models.files import is_finite, load_json, load_tensors, save_json, save_tensors
 from protgen.models.fits import require_fit
 from protgen.models.framed import readable
+from protgen.models.headers import check_fit, read_header, type_name
 from protgen.models.renamed import current_config, current_tensors
 from protgen.models.topologies import FILE as TOPOLOGIES
 from protgen.models.topologies import TopologyPrior, load_topologies
 from protgen.types import JSON, Batch, Losses
 
-WEIGHTS = "model.safetensors"
-CONFIG = "config.json"
-GUIDE_WEIGHTS = "guide.safetensors"
 GUIDE_PARTS = ("encoder", "family")  # of a guide in the model's configuration; it has the model's space and conditions
 
 Objective = Callable[[Family, Batch, Generator], Losses]  # a loss of a family on a batch
@@ -215,6 +221,7 @@ def networks(config: JSON, conditions: ConditionEmbedding) -> dict[str, Encoder]
 def save_model(model: Model, folder: Path, dtype: torch.dtype = torch.bfloat16) -> None:
     """Write a model folder; weights of two or more dimensions in `dtype`, the rest and buffers in float32."""
     folder.mkdir(parents=True, exist_ok=True)
+    remove_checksums(folder)
     save_weights(model.family, folder / WEIGHTS, dtype)
     if model.guide is not None:
         save_weights(model.guide, folder / GUIDE_WEIGHTS, dtype)
@@ -223,6 +230,7 @@ def save_model(model: Model, folder: Path, dtype: torch.dtype = torch.bfloat16) 
         save_json(model.blueprints.to_json(), folder / BLUEPRINTS)
     if model.topologies is not None:
         save_json(model.topologies.to_json(), folder / TOPOLOGIES)
+    write_checksums(folder)
 
 
 def save_weights(family: Family, path: Path, dtype: torch.dtype) -> None:
@@ -236,31 +244,29 @@ def load_weights(family: nn.Module, tensors: Mapping[str, Tensor], path: Path) -
     """Put weights into a family or a part of one, in its own precision.
 
     Raises:
-        CheckpointError: if names or shapes do not fit.
+        CheckpointError: if names, shapes or types do not fit, or a value is not finite or not one of its type.
     """
-    own, tensors = family.state_dict(), current_tensors(tensors)
-    for name in own.keys() | tensors.keys():
-        if name not in own or name not in tensors:
-            where = "config" if name in tensors else "file"
-            raise CheckpointError(
-                f"{path}: {name} is missing in the {where}; config.json and weights do not belong together"
-            )
-        if own[name].shape != tensors[name].shape:
-            raise CheckpointError(
-                f"{path}: {name} has shape {tuple(tensors[name].shape)}, config.json asks for {tuple(own[name].shape)}"
-            )
-        if not torch.isfinite(tensors[name]).all():
+    own = family.state_dict()
+    check_fit(own, tensors, path)
+    state = {}
+    for name, value in current_tensors(tensors).items():
+        kind = own[name].dtype
+        state[name] = value.to(kind)
+        if not is_finite(state[name] if kind.is_floating_point else value):  # 1e300 is none of float32
             raise CheckpointError(f"{path}: {name} holds values that are not finite; get or train it again")
-    family.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()})
+        if not kind.is_floating_point and not torch.equal(state[name].to(value.dtype), value):
+            raise CheckpointError(f"{path}: {name} holds values that are no {type_name(kind)}; get or train it again")
+    family.load_state_dict(state)
 
 
 def load_model(folder: Path) -> Model:
     """A model from its folder, in evaluation mode.
 
     Raises:
-        CheckpointError: if a file is missing or damaged, or the two do not fit.
+        CheckpointError: if a file is missing, damaged, or not the one that was written, or the two do not fit.
     """
     config = current_config(load_json(folder / CONFIG))
+    check_checksums(folder)
     model = build_and_fill(config, folder, WEIGHTS)
     guide = build_and_fill(guide_config(config), folder, GUIDE_WEIGHTS).family if "guide" in config else None
     return replace(model, blueprints=load_blueprints(folder), topologies=load_topologies(folder), guide=guide)
@@ -277,13 +283,14 @@ def build_and_fill(config: JSON, folder: Path, weights: str) -> Model:
     Raises:
         CheckpointError: if a file is missing or damaged, or the two do not fit.
     """
+    path = folder / weights
     try:
         check_about(config)
         check_sizes(config)
         if is_large(config):
             with torch.device("meta"):  # shapes alone: a size of a strange file must not fill the memory
-                shapes = {name: x.shape for name, x in build_model(config).family.state_dict().items()}
-            check_shapes(shapes, folder / weights)
+                shapes = build_model(config).family.state_dict()
+            check_fit(shapes, read_header(path), path)
         model = build_model(config)
     except CheckpointError:
         raise
@@ -291,7 +298,8 @@ def build_and_fill(config: JSON, folder: Path, weights: str) -> Model:
         # Unknown names, and values of the wrong type or size, for which networks raise errors of their own.
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{folder / CONFIG}: {reason}; get or train the model again") from error
-    load_weights(model.family, load_tensors(folder / weights), folder / weights)
+    own = model.family.state_dict()
+    load_weights(model.family, load_tensors(path, lambda held: check_fit(own, held, path)), path)
     model.family.eval()
     return model
 

@@ -4,9 +4,7 @@ Released weights keep their files, so parameters keep their old names there; git
 """
 
 from collections.abc import Mapping
-from typing import Any
-
-from torch import Tensor
+from typing import Any, TypeVar
 
 PARAMETERS = {
     "embed_whole": "embed_global",
@@ -18,9 +16,11 @@ PARAMETERS = {
 KEYWORDS = {"posed": "frame_latents", "spread": "std", "layout": "blueprint", "cleanup": "relax"}
 OLD_BLUEPRINTS = "layouts.json"
 
+T = TypeVar("T")
 
-def current_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights by the names that parameters have today."""
+
+def current_tensors(tensors: Mapping[str, T]) -> dict[str, T]:
+    """Weights, or what is known of them, by the names that parameters have today."""
     return {".".join(PARAMETERS.get(part, part) for part in name.split(".")): x for name, x in tensors.items()}
 
 

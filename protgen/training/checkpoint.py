@@ -5,12 +5,12 @@ counters as JSON, with the size and SHA-256 of each file. It is written under an
 disk; older ones go after that. One that is not what was written is passed over for the one before it.
 """
 
-import math
 import re
 import shutil
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,14 +18,22 @@ from torch import Tensor, nn
 
 from protgen.atomic import move_folder
 from protgen.errors import CheckpointError, DivergedError, RecoveredWarning
-from protgen.integrity import damage, fingerprints, is_sealed, sealed
-from protgen.models.files import load_json, load_tensors, save_json, save_tensors
+from protgen.integrity import damage, fingerprints, sealed
+from protgen.models.files import is_finite, load_json, load_tensors, save_json, save_tensors
+from protgen.models.headers import Kind, kinds_of, type_name
+from protgen.training.counters import FILE, check_state, is_count
 from protgen.training.ema import ExponentialMovingAverage
+from protgen.training.optimizers import moments_by_parameter
 from protgen.training.sharding import divided_as
 from protgen.types import JSON
 
 _STEP = re.compile(r"step_([0-9]{8,12})")
 PARTS = ("weights", "ema", "optimizer")
+FILES = {part: f"{part}.safetensors" for part in PARTS}
+
+
+class _MisfitError(CheckpointError):
+    """A checkpoint that is whole, and of another model: none before it is of this one either."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,8 @@ class Checkpoint:
     Attributes:
         folder: where it is.
         state: its counters.
-        weights, ema, optimizer: tensors by name; those of the optimizer are named `PARAMETER|KEY`.
+        weights, ema, optimizer: tensors by name; those of the optimizer are named `PARAMETER|KEY`. None of a part that
+            was not asked for.
     """
 
     folder: Path
@@ -69,7 +78,7 @@ def save_checkpoint(run: Path, counters: JSON, parts: Iterable[Part], keep: int)
 
     Args:
         run: folder of the run.
-        counters: `step`, `ema_updates` and whatever else a resumed run needs, as JSON.
+        counters: `step`, `ema_updates` and the others of `protgen.training.counters`, as JSON.
         parts: the items of a `snapshot`, in one piece; each is written before the next is asked for.
         keep: number of checkpoints kept.
 
@@ -86,12 +95,11 @@ def save_checkpoint(run: Path, counters: JSON, parts: Iterable[Part], keep: int)
         name = not_finite(held)
         problem = problem or (f"{part}: {name} holds values that are not finite" if name else "")
         if not problem:
-            save_tensors(held, temporary / f"{part}.safetensors")
+            save_tensors(held, temporary / FILES[part])
     if problem:
         shutil.rmtree(temporary)
         raise DivergedError(problem)
-    files = fingerprints(temporary, [f"{part}.safetensors" for part in PARTS])
-    save_json(sealed(counters | {"files": files}), temporary / "state.json")
+    save_json(sealed(counters | {"files": fingerprints(temporary, FILES.values())}), temporary / FILE)
     final = folder / f"step_{counters['step']:08d}"
     if final.exists():
         shutil.rmtree(final)
@@ -109,23 +117,25 @@ def save_checkpoint(run: Path, counters: JSON, parts: Iterable[Part], keep: int)
 def best_step(folder: Path) -> int | None:
     """The step of the best validation that a checkpoint names; None where it names none."""
     try:
-        stopping = load_json(folder / "state.json").get("stopping")
+        stopping = load_json(folder / FILE).get("stopping")
     except CheckpointError:
         return None
-    return stopping.get("best_step") if isinstance(stopping, dict) else None
+    step = stopping.get("best_step") if isinstance(stopping, dict) else None
+    return step if is_count(step) else None
 
 
-def best_averages(run: Path, step: int) -> Mapping[str, Tensor]:
+def best_averages(run: Path, step: int, own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """The averaged weights of the best validation of a run.
 
     Args:
         run: folder of the run.
         step: of that validation.
+        own: averages of the model, by name.
 
     Raises:
-        CheckpointError: if its checkpoint is missing or damaged.
+        CheckpointError: if its checkpoint is missing, damaged, or of another model.
     """
-    return read_checkpoint(run / "checkpoints" / f"step_{step:08d}").ema
+    return read_checkpoint(run / "checkpoints" / f"step_{step:08d}", {"ema": kinds_of(own)}).ema
 
 
 def moments_of(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -142,7 +152,7 @@ def moments_of(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str,
 def not_finite(tensors: Mapping[str, Tensor]) -> str:
     """The first tensor that holds a value that is not finite; "" for none."""
     for name, value in tensors.items():
-        if value.is_floating_point() and not torch.isfinite(value).all():
+        if not is_finite(value):
             return name
     return ""
 
@@ -178,9 +188,12 @@ def restore(
         CheckpointError: if all are damaged, or the one that is not does not fit the model.
     """
     problems: list[str] = []
+    wanted = wanted_of(module, ema, optimizer)
     for folder in reversed(checkpoints(run)):
         try:
-            found = read_checkpoint(folder)
+            found = read_checkpoint(folder, wanted)
+        except _MisfitError:
+            raise
         except CheckpointError as error:
             problems.append(str(error))
             continue
@@ -196,61 +209,91 @@ def restore(
     return None
 
 
-def read_checkpoint(folder: Path) -> Checkpoint:
+Wanted = Mapping[str, Mapping[str, Kind]]
+
+
+def wanted_of(module: nn.Module, ema: ExponentialMovingAverage, optimizer: torch.optim.Optimizer) -> Wanted:
+    """The kinds of the tensors of a model's checkpoint, by part and name; moments of all parameters."""
+    by_id = moments_by_parameter(optimizer)
+    moments = {}
+    for name, p in module.named_parameters():
+        for key in by_id.get(id(p), ()):
+            moments[f"{name}|{key}"] = Kind(torch.float32, ()) if key == "step" else Kind(p.dtype, tuple(p.shape))
+    return {"weights": kinds_of(module.state_dict()), "ema": kinds_of(ema.shadow), "optimizer": moments}
+
+
+def read_checkpoint(folder: Path, wanted: Wanted) -> Checkpoint:
     """Read a checkpoint and look whether it is what was written.
 
+    Args:
+        folder: of the checkpoint.
+        wanted: kinds of the tensors of the parts that are read (`wanted_of`), looked at before any of them is mapped.
+
     Raises:
-        CheckpointError: if it is not, or holds what no checkpoint of that name holds.
+        CheckpointError: if it is not, holds what no checkpoint of that name holds, or is of another model.
     """
-    state = load_json(folder / "state.json")
-    if "seal" in state or "files" in state:  # checkpoints of release 0.1 have neither
-        if not is_sealed(state):
-            raise CheckpointError(f"{folder / 'state.json'}: has other content than was written")
-        problem = damage(folder, state["files"])
-        if problem:
-            raise CheckpointError(f"{folder}: {problem}")
-    check_counters(state, folder)
-    tensors = [load_tensors(folder / f"{part}.safetensors") for part in PARTS]
-    for part, held in zip(PARTS, tensors, strict=True):
-        name = not_finite(held)
+    state = load_json(folder / FILE)
+    check_state(state, folder, step_of(folder), FILES.values())
+    problem = damage(folder, state["files"]) if "files" in state else ""
+    if problem:
+        raise CheckpointError(f"{folder}: {problem}")
+    tensors: dict[str, dict[str, Tensor]] = {part: {} for part in PARTS}
+    for part, kinds in wanted.items():
+        check = partial(check_kinds, kinds, folder=folder, part=part)
+        tensors[part] = load_tensors(folder / FILES[part], check)
+        name = not_finite(tensors[part])
         if name:
             raise CheckpointError(f"{folder}: {part}: {name} holds values that are not finite")
-    return Checkpoint(folder, state, *tensors)
+    check_steps(tensors["optimizer"], state["step"], folder)
+    return Checkpoint(folder, state, **tensors)
 
 
-def check_counters(state: JSON, folder: Path) -> None:
-    """Check the counters that every checkpoint has.
+def check_kinds(wanted: Mapping[str, Kind], held: Mapping[str, Kind], folder: Path, part: str) -> None:
+    """Check that a part of a checkpoint has the tensors of a model.
+
+    Moments of a parameter are all there, or none where it had no gradient so far.
+
+    Args:
+        wanted: of the model.
+        held: of the file.
+        folder: of the checkpoint.
+        part: one of `PARTS`.
 
     Raises:
-        CheckpointError: if one is missing or cannot be, or the step is not the folder's.
+        CheckpointError: if a name or a shape is not the model's, or the type of a tensor is none of its own.
     """
-    for name, kind in (("step", int), ("ema_updates", int), ("minutes", int | float)):
-        value = state.get(name, 0 if name == "minutes" else None)
-        if not isinstance(value, kind) or isinstance(value, bool) or not 0 <= value < math.inf:
-            raise CheckpointError(f"{folder / 'state.json'}: {name} is {str(value)[:40]}")
-    if state["step"] != step_of(folder):
-        raise CheckpointError(f"{folder / 'state.json'}: is of step {state['step']}")
+    begun = {name.rpartition("|")[0] for name in held}
+    for name in sorted(wanted.keys() | held.keys()):
+        if part == "optimizer" and name not in held and name.rpartition("|")[0] not in begun:
+            continue
+        if name not in wanted or name not in held or held[name].shape != wanted[name].shape:
+            what = f"moments {name}" if part == "optimizer" else name
+            raise _MisfitError(f"{folder}: does not fit this model ({what}); use the run's own configuration")
+        if held[name].dtype != wanted[name].dtype:
+            kinds = f"{type_name(held[name].dtype)}, not {type_name(wanted[name].dtype)}"
+            raise CheckpointError(f"{folder}: {part}: {name} holds {kinds}")
+
+
+def check_steps(moments: Mapping[str, Tensor], step: int, folder: Path) -> None:
+    """Check the steps that an optimizer has counted for each parameter.
+
+    Raises:
+        CheckpointError: if one is below 0, or beyond the checkpoint's.
+    """
+    for name, value in moments.items():
+        if name.endswith("|step") and not 0 <= value.item() <= step:
+            raise CheckpointError(f"{folder}: optimizer: {name} is {value.item():g}, of step {step}")
 
 
 def put(
     checkpoint: Checkpoint, module: nn.Module, ema: ExponentialMovingAverage, optimizer: torch.optim.Optimizer
 ) -> None:
-    """Put a checkpoint's weights, averages and moments in place; nothing changes where they do not fit.
-
-    Raises:
-        CheckpointError: if they are of another model.
-    """
+    """Put a checkpoint's weights, averages and moments, which fit, in place."""
     parameters = dict(module.named_parameters())
     by_name: dict[str, dict[str, Tensor]] = {}
     for name, value in checkpoint.optimizer.items():
         owner, _, key = name.rpartition("|")
         by_name.setdefault(owner, {})[key] = value
-    for wanted, held in ((module.state_dict(), checkpoint.weights), (ema.shadow, checkpoint.ema)):
-        check_shapes({name: value.shape for name, value in wanted.items()}, held, checkpoint.folder)
-    for name, entries in by_name.items():
-        shape = parameters[name].shape if name in parameters else None
-        if shape is None or any(value.ndim and value.shape != shape for value in entries.values()):
-            raise CheckpointError(_misfit(checkpoint.folder, f"moments of {name}"))
     held = module.state_dict()
     module.load_state_dict({name: divided_as(held[name], value) for name, value in checkpoint.weights.items()})
     for name, value in ema.shadow.items():
@@ -259,18 +302,3 @@ def put(
         p = parameters[name]
         optimizer.state[p] = {k: divided_as(p, v.to(p.device)) if v.ndim else v.clone() for k, v in entries.items()}
     ema.updates = int(checkpoint.state["ema_updates"])
-
-
-def check_shapes(wanted: Mapping[str, torch.Size], held: Mapping[str, Tensor], folder: Path) -> None:
-    """Check that tensors have the names and shapes of a model's.
-
-    Raises:
-        CheckpointError: if they have not.
-    """
-    for name in sorted(wanted.keys() | held.keys()):
-        if name not in wanted or name not in held or held[name].shape != wanted[name]:
-            raise CheckpointError(_misfit(folder, name))
-
-
-def _misfit(folder: Path, what: str) -> str:
-    return f"{folder}: does not fit this model ({what}); use the run's own configuration"

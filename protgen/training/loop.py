@@ -254,7 +254,7 @@ class Training:
         if not self.stopping.is_on or not self.stopping.best_step or self.run is None:
             return self.best
         try:
-            return best_averages(self.run, self.stopping.best_step)
+            return best_averages(self.run, self.stopping.best_step, self.ema.shadow)
         except CheckpointError as error:
             warnings.warn(f"{error}; the model is that of the last step", RecoveredWarning, stacklevel=2)
             return None

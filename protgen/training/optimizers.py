@@ -17,6 +17,8 @@ from protgen.training.sharding import divided_as, whole
 
 SCALING = "match_rms_adamw"
 MOMENTUM = 0.95  # of Muon, as torch has it
+ADAM_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+MUON_MOMENTS = ("momentum_buffer",)
 HIDDEN = 96  # rows and columns from which on a matrix is one of a hidden layer: inputs and outputs are narrower
 
 
@@ -49,6 +51,17 @@ def make_optimizer(module: nn.Module, settings: TrainSettings, betas: tuple[floa
     if isinstance(hidden[0], DTensor):
         return Together([DividedMuon(group, settings.muon_lr, decay), adam])
     return Together([torch.optim.Muon([group], lr=settings.muon_lr, weight_decay=decay, adjust_lr_fn=SCALING), adam])
+
+
+def moments_by_parameter(optimizer: torch.optim.Optimizer) -> dict[int, tuple[str, ...]]:
+    """The names of the tensors that an optimizer keeps for each parameter, by the parameter's `id`."""
+    parts = optimizer.parts if isinstance(optimizer, Together) else (optimizer,)
+    return {
+        id(p): ADAM_MOMENTS if isinstance(part, torch.optim.AdamW) else MUON_MOMENTS
+        for part in parts
+        for group in part.param_groups
+        for p in group["params"]
+    }
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

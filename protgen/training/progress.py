@@ -4,7 +4,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from protgen.errors import CheckpointError
 from protgen.types import JSON
+
+MOST_TERMS = 1_000  # of a loss
+LONGEST_TERM = 100  # characters of its name
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,19 @@ class Averages:
 
     Args:
         before: what `to_json` gave in the process that began this stretch; None for a new one.
+
+    Raises:
+        CheckpointError: if `before` is no state of this.
     """
 
     def __init__(self, before: JSON | None = None) -> None:
-        before = before or {}
-        self.sums: dict[str, float] = {name: float.fromhex(x) for name, x in before.get("sums", {}).items()}
-        self.count = int(before.get("count", 0))
+        self.sums: dict[str, float] = {}
+        self.count = 0
+        if before is not None:
+            try:
+                self.sums, self.count = _sums_of(before), before["count"]
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+                raise CheckpointError(f"averages: {str(before)[:80]!r} is no state of averages") from None
         self.since = time.monotonic()
 
     def to_json(self) -> JSON:
@@ -52,3 +63,17 @@ class Averages:
         progress = Progress(step, means, self.count / (now - self.since))
         self.sums, self.count, self.since = {}, 0, now
         return progress
+
+
+def _sums_of(before: JSON) -> dict[str, float]:
+    """The sums of a state of `Averages`.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError, OverflowError: if it is none.
+    """
+    sums = {name: float.fromhex(x) for name, x in before["sums"].items()}
+    named = all(name.isprintable() and 0 < len(name) <= LONGEST_TERM for name in sums)
+    counted = type(before["count"]) is int and (before["count"] > 0) == bool(sums)
+    if set(before) != {"sums", "count"} or len(sums) > MOST_TERMS or not named or not counted:
+        raise ValueError
+    return sums

@@ -31,13 +31,8 @@ class EarlyStopping:
     def __init__(self, settings: TrainSettings, before: JSON | None = None) -> None:
         self.patience, self.least = settings.patience, settings.min_improvement
         self.best, self.best_step, self.waited = math.nan, 0, 0
-        if before is None:
-            return
-        try:
-            self.best = float.fromhex(before["best"])
-            self.best_step, self.waited = int(before["best_step"]), int(before["waited"])
-        except (KeyError, TypeError, ValueError, OverflowError):
-            raise CheckpointError(f"stopping: {str(before)[:80]} is no state of early stopping") from None
+        if before is not None:
+            self.best, self.best_step, self.waited = best_of(before)
 
     @property
     def is_on(self) -> bool:
@@ -78,3 +73,19 @@ class EarlyStopping:
     def to_json(self) -> JSON:
         """All that a resumed run needs; hexadecimal, as numbers must be the same in every bit."""
         return {"best": self.best.hex(), "best_step": self.best_step, "waited": self.waited}
+
+
+def best_of(before: JSON) -> tuple[float, int, int]:
+    """The best loss, its step, and the validations since, of a state of `EarlyStopping`.
+
+    Raises:
+        CheckpointError: if it is none.
+    """
+    try:
+        best, step, waited = float.fromhex(before["best"]), before["best_step"], before["waited"]
+    except (KeyError, TypeError, ValueError, OverflowError):
+        best, step, waited = math.nan, -1, -1
+    whole = all(type(x) is int and x >= 0 for x in (step, waited))
+    if not whole or len(before) > 3 or math.isinf(best) or (step == 0) != math.isnan(best):
+        raise CheckpointError(f"stopping: {str(before)[:80]!r} is no state of early stopping")
+    return best, step, waited

@@ -1,5 +1,5 @@
-"""Damaged stores, indices, records, rows and sequences are read or refused by one line; `benchmarks/fuzz_documents.py`
-does it ten thousand times."""
+"""Damaged stores, indices, records, rows, sequences and checkpoints are read or refused by one line;
+`benchmarks/fuzz_documents.py` does it ten thousand times."""
 
 import os
 
@@ -15,5 +15,5 @@ def test_damage_is_read_or_refused(tmp_path, name):
     found = fuzz_documents.fuzz(name, N, 1, tmp_path)
     assert set(found) <= {"read", "refused"}, found
     assert sum(found.values()) == N
-    if name in ("manifest of a store", "record of a run"):
+    if name in ("manifest of a store", "record of a run", "state of a checkpoint"):
         assert found["refused"] > N / 4

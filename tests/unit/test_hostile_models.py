@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from protgen.errors import CheckpointError
+from protgen.models.checksums import FILE
 from protgen.models.model import build_model, load_model, save_model
 
 SMALL = {
@@ -24,9 +25,10 @@ N = int(os.environ.get("PROTGEN_FUZZ", "200"))
 
 @pytest.fixture
 def folder(tmp_path):
-    """A whole model folder."""
+    """A whole model folder, without checksums: who means harm makes them anew."""
     torch.manual_seed(0)
     save_model(build_model(SMALL), tmp_path / "model")
+    (tmp_path / "model" / FILE).unlink()
     return tmp_path / "model"
 
 
@@ -79,6 +81,7 @@ def test_any_value_in_any_place_of_a_configuration_loads_or_is_refused(folder):
         (("encoder", "dim"), 10**9, "encoder.dim is 1000000000; at most 65,536"),
         (("encoder", "blocks"), 1001, "encoder.blocks is 1001; at most 1,000"),
         (("encoder", "dim"), 65_536, "config.json asks for"),  # 30 GB, if it were made
+        (("encoder", "blocks"), 1000, "config.json asks for"),  # each of them small
         (("encoder", "name"), "subprocess:Popen", "is no Encoder"),
         (("about", "lengths"), [60, 10], "the shorter first"),
     ],

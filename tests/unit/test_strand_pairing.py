@@ -249,6 +249,7 @@ def test_fitting_keeps_elements_and_register(topology, length, rng):
 def test_topologies_survive_the_disk_and_damage_is_told(model, tmp_path):
     save_model(model, tmp_path)
     assert load_model(tmp_path).topologies == model.topologies
+    (tmp_path / "checksums.json").unlink()
     (tmp_path / "topologies.json").write_text(json.dumps({"items": ["L2E6L3E6 3-8:17"]}))
     with pytest.raises(CheckpointError, match=r"topologies\.json"):
         load_model(tmp_path)

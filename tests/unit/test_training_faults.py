@@ -3,6 +3,7 @@
 import errno
 import json
 import math
+import os
 import warnings
 
 import pytest
@@ -12,8 +13,10 @@ from test_training_batches import assert_same, batches, trained
 from protgen import atomic
 from protgen.errors import CheckpointError, ConfigError, DivergedError, LockedError, RecoveredWarning
 from protgen.folder_lock import locked
+from protgen.integrity import fingerprints, sealed
+from protgen.models import files
 from protgen.models.files import load_tensors, save_tensors
-from protgen.training.checkpoint import checkpoints, newest_checkpoint, save_checkpoint, snapshot
+from protgen.training.checkpoint import best_averages, checkpoints, newest_checkpoint, save_checkpoint, snapshot
 from protgen.training.curve import LossCurve, rows_until
 from protgen.training.ema import ExponentialMovingAverage
 from protgen.training.guard import LossGuard
@@ -172,6 +175,155 @@ def damage_of_old_kind(folder):
     state = json.loads((folder / "state.json").read_text())
     (folder / "state.json").write_text(json.dumps({k: state[k] for k in ("step", "minutes", "ema_updates")}))
     return "not finite"
+
+
+def damage_of_state(**values):
+    """Values of the counters replaced (None: left out) under a seal made anew."""
+
+    def damage(folder):
+        path = folder / "state.json"
+        state = json.loads(path.read_text()) | values
+        path.write_text(json.dumps(sealed({key: x for key, x in state.items() if x is not None and key != "seal"})))
+        return r"state\.json: (" + "|".join(values) + "|is of|does not|'more' is|best_step|waited)"
+
+    return damage
+
+
+def damage_of_tensors(part, change):
+    """Tensors of a part changed under a checksum and a seal made anew."""
+
+    def damage(folder):
+        path = folder / f"{part}.safetensors"
+        tensors = load_tensors(path)
+        change(tensors)
+        save_tensors(tensors, path)
+        state = json.loads((folder / "state.json").read_text())
+        state["files"] |= fingerprints(folder, [path.name])
+        (folder / "state.json").write_text(json.dumps(sealed({k: x for k, x in state.items() if k != "seal"})))
+        return part
+
+    return damage
+
+
+def each(key, change):
+    """Change the tensors whose names end so."""
+
+    def all_of(tensors):
+        tensors.update({name: change(value) for name, value in tensors.items() if name.endswith(key)})
+
+    return all_of
+
+
+def damage_by_doubling(folder):
+    """A name twice in the header of the averages."""
+    path = folder / "ema.safetensors"
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    text = data[8:end].decode()
+    name, entry = next(iter(json.loads(text).items()))
+    header = ("{" + json.dumps({name: entry})[1:-1] + "," + text[1:]).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + data[end:])
+    state = json.loads((folder / "state.json").read_text())
+    state["files"] |= fingerprints(folder, [path.name])
+    (folder / "state.json").write_text(json.dumps(sealed({k: x for k, x in state.items() if k != "seal"})))
+    return "given twice"
+
+
+SUMS = {"loss": (1.5).hex()}
+STATES = {
+    "no files": {"files": None}, "files of one": {"files": {"weights.safetensors": {"bytes": 1, "sha256": ""}}},
+    "files of a list": {"files": []}, "many updates": {"ema_updates": 10**30}, "updates beyond": {"ema_updates": 5},
+    "updates of a flag": {"ema_updates": True}, "no updates": {"ema_updates": None},
+    "a step of 10**30": {"step": 10**30}, "a step as a number": {"step": 4.0}, "minutes of text": {"minutes": "1"},
+    "minutes below 0": {"minutes": -1},
+    "minutes of 1e308": {"minutes": 1e308}, "more": {"more": 1}, "averages of a list": {"averages": [1]},
+    "averages of a number": {"averages": 3}, "averages of nothing": {"averages": {}},
+    "sums of numbers": {"averages": {"sums": {"loss": 1.5}, "count": 1}},
+    "sums of text": {"averages": {"sums": {"loss": "x"}, "count": 1}},
+    "sums too large": {"averages": {"sums": {"loss": "0x1p99999"}, "count": 1}},
+    "sums of a list": {"averages": {"sums": [], "count": 1}},
+    "a name of two lines": {"averages": {"sums": {"a\nb": "0x1p0"}, "count": 1}},
+    "a count of text": {"averages": {"sums": SUMS, "count": "1"}},
+    "a count below 0": {"averages": {"sums": SUMS, "count": -1}},
+    "no count": {"averages": {"sums": SUMS}}, "a count of nothing": {"averages": {"sums": SUMS, "count": 0}},
+    "a count beyond": {"averages": {"sums": SUMS, "count": 5}},
+    "stopping of a list": {"stopping": [1]},
+    "stopping beyond": {"stopping": {"best": "0x1p0", "best_step": 9, "waited": 0}},
+    "stopping of a list of steps": {"stopping": {"best": "0x1p0", "best_step": [1], "waited": 0}},
+    "waited too long": {"stopping": {"best": "0x1p0", "best_step": 1, "waited": 10**30}},
+}  # fmt: skip
+TENSORS = {
+    "NaN": ("ema", each("", lambda x: x * math.nan)),
+    "float64 of 1e300": ("weights", each("", lambda x: torch.full_like(x, 1e300, dtype=torch.float64))),
+    "whole numbers": ("weights", each("", lambda x: x.long())),
+    "flags": ("ema", each("", lambda x: x.bool())),
+    "half moments": ("optimizer", each("|exp_avg", lambda x: x.half())),
+    "steps beyond": ("optimizer", each("|step", lambda x: x + 9)),
+    "steps below": ("optimizer", each("|step", lambda x: x - 9)),
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_strange_counters_are_passed_over_for_the_checkpoint_before(tmp_path, name):
+    """Sealed anew, as who means harm would: the run goes on from the step before, and a warning says why."""
+    assert_recovers(tmp_path, damage_of_state(**STATES[name]))
+
+
+@pytest.mark.parametrize("name", [*TENSORS, "a name twice"])
+def test_strange_tensors_are_passed_over_for_the_checkpoint_before(tmp_path, name):
+    """The same of the tensors, under checksums made anew."""
+    assert_recovers(tmp_path, damage_of_tensors(*TENSORS[name]) if name in TENSORS else damage_by_doubling)
+
+
+def assert_recovers(run, damage):
+    """A run of two steps whose second checkpoint is damaged goes on from the first."""
+    cut(run, 4)
+    reason = damage(run / "checkpoints" / "step_00000004")
+    with pytest.warns(RecoveredWarning, match=rf"step_00000004.*({reason}).*going on from .*step_00000003$"):
+        cut(run, 1)
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "words"),
+    [
+        ("weights", lambda x: x.update(stranger=torch.zeros(2)), "stranger"),
+        ("ema", lambda x: x.pop(min(x)), "does not fit"),
+        ("weights", lambda x: x.update({min(x): torch.zeros(1, 2, 3)}), "does not fit"),
+        ("optimizer", lambda x: x.update({"stranger|step": torch.tensor(1.0)}), r"moments stranger\|step"),
+        ("optimizer", lambda x: x.update({f"{min(x)[: min(x).index('|')]}|exp_avg": torch.tensor(1.0)}), "exp_avg"),
+        ("optimizer", lambda x: x.pop(next(name for name in x if name.endswith("|exp_avg_sq"))), "exp_avg_sq"),
+        ("optimizer", each("|exp_avg", lambda x: x[None]), "exp_avg"),
+    ],
+)
+def test_tensors_of_another_model_are_refused_before_they_are_mapped(tmp_path, monkeypatch, part, change, words):
+    """An extra one, one that is missing, one of another shape, and moments that the optimizer does not have."""
+    cut(tmp_path, 2)
+    (newest,) = [path for path in checkpoints(tmp_path) if path.name == "step_00000002"]
+    damage_of_tensors(part, change)(newest)
+    mapped, load = [], files.load_file
+    monkeypatch.setattr(files, "load_file", lambda path: mapped.append(path.name) or load(path))
+    with pytest.raises(CheckpointError, match=rf"does not fit this model \(.*{words}|{words}.*use the run's own"):
+        cut(tmp_path, 1)
+    assert f"{part}.safetensors" not in mapped
+
+
+def test_an_oversized_tensor_of_a_checkpoint_is_refused_before_it_is_read(tmp_path):
+    """40 GB that are a hole on the disk: neither checksum nor mapping begins."""
+    cut(tmp_path, 4)
+    path = tmp_path / "checkpoints" / "step_00000004" / "weights.safetensors"
+    os.truncate(path, 40_000_000_000)
+    with pytest.warns(RecoveredWarning, match="weights.safetensors has 40,000,000,000 bytes"):
+        cut(tmp_path, 1)
+
+
+def test_the_best_averages_of_another_model_are_refused(tmp_path):
+    """They would otherwise be loaded where a run ends."""
+    module = torch.nn.Linear(2, 1)
+    ema, optimizer = ExponentialMovingAverage(module, 0.9), torch.optim.AdamW(module.parameters())
+    save_checkpoint(tmp_path, {"ema_updates": 0, "step": 1}, snapshot(module, ema, optimizer).items(), keep=1)
+    assert_same(best_averages(tmp_path, 1, ema.shadow), ema.shadow)
+    with pytest.raises(CheckpointError, match=r"does not fit this model \(weight\)"):
+        best_averages(tmp_path, 1, torch.nn.Linear(3, 1).state_dict())
 
 
 DAMAGES = [
