@@ -43,6 +43,7 @@ class Units(StrEnum):
     FILE = "file"
     DOMAIN = "domain"
     COMPLEX = "complex"
+    ASSEMBLY = "assembly"
 
 
 MOST_CHANGED = 10  # lines of what an archive has changed that are printed
@@ -343,6 +344,8 @@ def reason_kind(reason: str) -> str:
         "no protein: water": "no protein: ligand",
         "peptide": "peptide (fewer than 20 residues)",
         "no domain": "no domain in the boundaries file",
+        "not in assembly": "not in the assembly",
+        "assembly not made": "assembly not made",
         "extended": "extended (Rg high for the length)",
         "coil": "too much coil",
         "resolution": "resolution too low",

@@ -32,6 +32,7 @@ CODES = {
     "trailing_bytes": "something follows the end of the structure",
     "hetatm_standard": "a standard residue is recorded as HETATM; it is part of a chain and was kept",
     "no_chain_id": "the chain name is blank; a free letter was given",
+    "no_assembly": "the file lists no assembly; its chains as deposited were taken for one",
 }
 # What may change the residues or coordinates that are taken from a file; the others are about how it is written.
 REMARKABLE = frozenset(CODES) - {
