@@ -269,7 +269,9 @@ def _assemble(
     settings["domains"] = options.domains.name if options.domains else None
     settings |= {"clusters": clusters, "split": asdict(options.split)}
     own = options.clustering
-    looked_for = LeakageOptions(own.identity, own.coverage, folds=options.folds, searched=options.searched)
+    looked_for = LeakageOptions(
+        own.identity, own.coverage, folds=options.folds, searched=options.searched, mmseqs=program_of(own)
+    )
     report: JSON = {"leakage": leakage(gathered, looked_for, options.jobs)}
     if named := conformers(gathered):
         report["conformers"] = named
