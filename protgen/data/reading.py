@@ -114,6 +114,7 @@ def read_source(task: Task) -> Reading:
         return Reading((), (_drop(source.id, f"unreadable: {reason}"),), unreadable=True)
     protein = result.protein
     codes = tuple(w.code for w in result.warnings if not (options.models and w.code == "multi_model"))
+    codes += ("no_assembly",) if assembled and result.assembly is None else ()
     if options.chain:
         if options.chain not in protein.chains:
             return Reading((), (_drop(source.id, f"no chain {options.chain}: it has {', '.join(protein.chains)}"),))

@@ -98,7 +98,7 @@ def parse_structure(
         strict: treat reader warnings as errors.
         name: for the protein; the file's name without suffixes by default.
         max_bytes: unpacked size at which to stop.
-        assembly: whether to read the first assembly too; `no_assembly` warns where there is none.
+        assembly: whether to read the first assembly too.
 
     Raises:
         StructureError: as `read_structure`; also if an assembly is asked for and its list cannot be read.
@@ -181,20 +181,17 @@ def _model(
     """One model of a scanned file; `log` collects its warnings."""
     table = _table(scan, index, log)
     protein = _protein(table, name, log)
-    found = _assembly(scan, index, table, log) if assembly else None
+    found = _assembly(scan, index, table) if assembly else None
     warnings = log.warnings()
     return ReadResult(replace(protein, warnings=warnings), warnings, n_models, other_chains(table, protein), found)
 
 
-def _assembly(scan: PdbScan | CifScan, index: int, table: AtomTable, log: WarningLog) -> Assembly | None:
+def _assembly(scan: PdbScan | CifScan, index: int, table: AtomTable) -> Assembly | None:
     if isinstance(scan, PdbScan):
         names = {chain: [chain] for chain in np.unique(table.chain).tolist()} | blank_chain(scan, index, table)
     else:
         names = asym_names(scan, index, table)
-    found = first_assembly(scan.assemblies, names)
-    if found is None:
-        log.add("no_assembly", "REMARK 350" if isinstance(scan, PdbScan) else "_pdbx_struct_assembly_gen")
-    return found
+    return first_assembly(scan.assemblies, names)
 
 
 def _table(scan: PdbScan | CifScan, model: int, log: WarningLog) -> AtomTable:

@@ -21,6 +21,7 @@ from protgen.errors import StructureError
 from protgen.structure.assemblies import composed, expand, operator_sets
 from protgen.structure.ideal import ideal_helix
 from protgen.structure.protein import Protein
+from protgen.structure.read_warnings import noticed
 from protgen.structure.reader import parse_structure
 from protgen.structure.residue_names import STANDARD
 from protgen.structure.writer import write_structure
@@ -176,6 +177,9 @@ def test_identity_alone_gives_what_a_complex_gives(tmp_path):
         assert {key: value for key, value in ours.facts.items() if key != "assembly"} == theirs.facts
     assert [item.facts.get("assembly") for item in store] == ["1", None]
     assert store.manifest["settings"]["warnings"] == {"no_assembly": 1}
+    assert noticed("no_assembly", 1) == (
+        "no_assembly in 1 file (the file lists no assembly; its chains as deposited were taken for one)"
+    )
 
 
 def test_the_first_assembly_may_leave_chains_out_and_turn_them_apart(tmp_path):
