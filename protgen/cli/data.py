@@ -13,6 +13,8 @@ from protgen.cli.exit_codes import SOME_FAILED, of_failures
 from protgen.cli.reading import Models
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
     from rich.table import Table
 
@@ -43,8 +45,10 @@ class Units(StrEnum):
     FILE = "file"
     DOMAIN = "domain"
     COMPLEX = "complex"
+    ASSEMBLY = "assembly"
 
 
+MOST_CONFORMERS = 3  # that are named; manifest.json has all
 MOST_CHANGED = 10  # lines of what an archive has changed that are printed
 
 app = typer.Typer(help="Make and inspect training data.", no_args_is_help=True)
@@ -265,6 +269,8 @@ def describe_store(folder: Path) -> "JSON":
         "dropped_by_reason": dict(reasons.most_common()),
     }
     found["distributions"] = {own.name: own.to_json() for own in distributions(kept)}
+    near = store.manifest.get("conformers", [])
+    found["conformers"] = {"count": len(near), "first": near[:MOST_CONFORMERS]}
     return found | {"leakage": store.manifest.get("leakage", {})}
 
 
@@ -289,9 +295,19 @@ def print_store(folder: Path, console: "Console", *, distributed: bool = False) 
         for reason, count in Counter(reason_kind(entry["reason"]) for entry in dropped).most_common():
             reasons.add_row(reason, f"{count:,}")
         console.print(reasons)
-    for line in in_words(store.manifest.get("leakage", {})):
+    near = conformers_in_words(store.manifest.get("conformers", []))
+    for line in [*near, *in_words(store.manifest.get("leakage", {}))]:
         console.print(line, markup=False, soft_wrap=True)
     console.print(f"Store: {folder} (manifest.json names every structure)", markup=False, soft_wrap=True)
+
+
+def conformers_in_words(entries: "Sequence[JSON]") -> list[str]:
+    """A line that counts the conformers of a store and names the first ones; none if there are none."""
+    if not entries:
+        return []
+    first = [f"{own['id']} of {own['of']} ({own['rmsd']:.2f} Å)" for own in entries[:MOST_CONFORMERS]]
+    more = f"; {len(entries) - MOST_CONFORMERS:,} more in manifest.json" if len(entries) > MOST_CONFORMERS else ""
+    return [f"Conformers of others, one sequence and CA within 1 Å: {len(entries):,}; {', '.join(first)}{more}."]
 
 
 def kept_table(store: "Store") -> "Table":
@@ -343,6 +359,8 @@ def reason_kind(reason: str) -> str:
         "no protein: water": "no protein: ligand",
         "peptide": "peptide (fewer than 20 residues)",
         "no domain": "no domain in the boundaries file",
+        "not in assembly": "not in the assembly",
+        "assembly not made": "assembly not made",
         "extended": "extended (Rg high for the length)",
         "coil": "too much coil",
         "resolution": "resolution too low",

@@ -22,7 +22,7 @@ from protgen.data.clusters import Clustering, join_sequences, program_of
 from protgen.data.domains import Domain, pdb_id_of, read_domains, read_topologies
 from protgen.data.fields import AATYPE, CATH, CHAIN_INDEX
 from protgen.data.folds import encode_folds, item_topologies, name_folds
-from protgen.data.gathering import Gathered, Items, clusters_on_both_sides, gather, several_parts
+from protgen.data.gathering import Gathered, Items, clusters_on_both_sides, conformers, gather, several_parts
 from protgen.data.groups import Groups
 from protgen.data.labels import LabelColumn, check_columns, encode_labels
 from protgen.data.leakage import SEARCHED, FoldSearch, LeakageOptions, leakage
@@ -269,8 +269,12 @@ def _assemble(
     settings["domains"] = options.domains.name if options.domains else None
     settings |= {"clusters": clusters, "split": asdict(options.split)}
     own = options.clustering
-    looked_for = LeakageOptions(own.identity, own.coverage, folds=options.folds, searched=options.searched)
+    looked_for = LeakageOptions(
+        own.identity, own.coverage, folds=options.folds, searched=options.searched, mmseqs=program_of(own)
+    )
     report: JSON = {"leakage": leakage(gathered, looked_for, options.jobs)}
+    if named := conformers(gathered):
+        report["conformers"] = named
     items = Items(spill, rows, values, len(sources))
     if options.manifest is not None:
         changed = differences(entries, items, gathered.dropped)
@@ -302,7 +306,7 @@ def require_items(gathered: Gathered, folder: Path, n_sources: int) -> None:
 
 
 def settle(gathered: Gathered, facts: Sequence[dict[str, str]], options: BuildOptions) -> JSON:
-    """Drop copies, and give each item its cluster.
+    """Drop copies, note conformers, and give each item its cluster.
 
     A chain that the index gives a cluster keeps it. The others take that of their relatives: the index's, if one of
     these has one, else the name of the first of them.
@@ -334,6 +338,7 @@ def settle(gathered: Gathered, facts: Sequence[dict[str, str]], options: BuildOp
     for name, original in related.copy_of.items():
         gathered.drop(name, f"same backbone as {original}, moved")
     gathered.rows = kept
+    gathered.conformer_of = related.conformer_of
     return made
 
 

@@ -57,6 +57,7 @@ class Gathered:
         dropped: an entry with `id` and `reason` for each unit that gave none.
         unreadable: number of files that could not be read.
         warnings: in how many files the reader noticed what, by code.
+        conformer_of: id of the first unit that a unit is a conformer of, and the RMSD of CA atoms in Å, by id.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -67,6 +68,7 @@ class Gathered:
     dropped: list[JSON] = field(default_factory=list)
     unreadable: int = 0
     warnings: Counter[str] = field(default_factory=Counter)
+    conformer_of: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     def drop(self, name: str, reason: str) -> None:
         """Note why something is left out."""
@@ -116,6 +118,16 @@ def clusters_on_both_sides(rows: Sequence[Row]) -> int:
     for row in rows:
         splits.setdefault(row.cluster, set()).add(row.split)
     return sum(len(found) > 1 for found in splits.values())
+
+
+def conformers(gathered: Gathered) -> list[JSON]:
+    """An entry with `id`, `of` and `rmsd` (Å) for each unit that is a conformer of another, both with items."""
+    held = {gathered.chains[row.unit].id for row in gathered.rows}
+    return [
+        {"id": name, "of": first, "rmsd": round(off, 3)}
+        for name, (first, off) in gathered.conformer_of.items()
+        if name in held and first in held
+    ]
 
 
 class Items:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from protgen.data.assemblies import assembly_of
 from protgen.data.domains import Domain
 from protgen.data.sources import Source, resolution_of
 from protgen.data.units import Kind, Unit, copies_of, units_of
@@ -104,14 +105,16 @@ class Reading:
 def read_source(task: Task) -> Reading:
     """Read a source and keep what passes the filters."""
     source, options = task.source, task.options
+    assembled = options.units == "assembly"
     path = source.path if task.base is None else task.base / source.path
     try:
-        result = parse_structure(path, model=source.model if options.models else 0)
+        result = parse_structure(path, model=source.model if options.models else 0, assembly=assembled)
     except StructureError as error:
         reason = str(error).replace(str(path), str(source.path))
         return Reading((), (_drop(source.id, f"unreadable: {reason}"),), unreadable=True)
     protein = result.protein
     codes = tuple(w.code for w in result.warnings if not (options.models and w.code == "multi_model"))
+    codes += ("no_assembly",) if assembled and result.assembly is None else ()
     if options.chain:
         if options.chain not in protein.chains:
             return Reading((), (_drop(source.id, f"no chain {options.chain}: it has {', '.join(protein.chains)}"),))
@@ -120,8 +123,11 @@ def read_source(task: Task) -> Reading:
     if resolution and resolution > task.filters.max_resolution:
         reason = f"resolution {resolution} > {task.filters.max_resolution} Å"
         return Reading((), (_drop(source.id, reason),), warnings=codes)
-    units, dropped = units_of(source.id, protein, options.units, task.domains, task.pdb)
-    if options.units in ("chain", "complex") and not options.chain:
+    if assembled:
+        units, dropped = assembly_of(source.id, protein, result.assembly, task.filters.max_length)
+    else:
+        units, dropped = units_of(source.id, protein, options.units, task.domains, task.pdb)
+    if options.units in ("chain", "complex", "assembly") and not options.chain:
         dropped += [_drop(f"{source.id}_{chain}", f"no protein: {kind}") for chain, kind in result.other_chains.items()]
     pieces: list[Piece] = []
     for group in copies_of(units):
@@ -141,6 +147,8 @@ def _read_group(group: list[Unit], filters: Filters, pieces: list[Piece], droppe
         windows, reason = windows_of(unit.id, unit.protein, filters, unit.parts)
         if windows:
             kept = unit.id
+            for window in windows if unit.assembly else ():
+                window.facts["assembly"] = unit.assembly
             pieces.append(_piece(unit, windows))
         else:
             dropped.append(_drop(unit.id, reason))

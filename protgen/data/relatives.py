@@ -1,14 +1,15 @@
 """Which chains are one thing: copies, moved or not, and near copies that must not come on both sides of a split.
 
 Without clusters of an index, chains belong together if they have one sequence, or one length and backbones within 1 Å
-(CA atoms, superposed; single linkage). Chains within 0.01 Å, the rounding of files, are copies.
+(CA atoms, superposed; single linkage). Chains within 0.01 Å, the rounding of files, are copies; others within 1 Å that
+have one sequence are conformers, which are kept and named.
 
 No pair is missed: superposed within an RMSD r, distances of disjoint pairs of atoms differ by at most sqrt(2 l) r
 together, and only pairs of chains that differ by more are left out unseen.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -51,25 +52,46 @@ class Relatives:
     Attributes:
         groups: the chains by their numbers, in clusters.
         copy_of: id of the chain that a chain is a copy of, by id; earlier ones are no copies.
+        conformer_of: id of the first chain that a chain is a conformer of, and the RMSD in Å, by id.
     """
 
     groups: Groups
     copy_of: dict[str, str]
+    conformer_of: dict[str, tuple[str, float]]
+
+
+@dataclass(frozen=True)
+class _Near:
+    """What is found on the way, by the numbers of chains.
+
+    Attributes:
+        sequences: of all chains.
+        groups: of them.
+        copies: each copy and its original.
+        conformers: each conformer, the first chain that it is one of, and their RMSD.
+    """
+
+    sequences: Sequence[bytes]
+    groups: Groups
+    copies: dict[int, int] = field(default_factory=dict)
+    conformers: dict[int, tuple[int, float]] = field(default_factory=dict)
 
 
 def relatives_of(chains: Sequence[Chain]) -> Relatives:
-    """Clusters and copies of chains."""
+    """Clusters, copies and conformers of chains."""
     groups = Groups(len(chains))
     groups.join_alike([chain.sequence if len(set(chain.sequence)) >= LEAST_TYPES else b"" for chain in chains])
-    copies: dict[int, int] = {}
+    found = _Near([chain.sequence for chain in chains], groups)
     by_length: dict[int, list[int]] = {}
     for k, chain in enumerate(chains):
         by_length.setdefault(len(chain.ca), []).append(k)
     for _, members in sorted(by_length.items()):
         if len(members) > 1:
             ca = np.stack([chains[k].ca for k in members]).astype(np.float64)
-            _join_near(ca, np.array(members), groups, copies)
-    return Relatives(groups, {chains[k].id: chains[first].id for k, first in copies.items()})
+            _join_near(ca, np.array(members), found)
+    copies = {chains[k].id: chains[first].id for k, first in found.copies.items()}
+    near = {k: pair for k, pair in sorted(found.conformers.items()) if k not in found.copies}
+    return Relatives(groups, copies, {chains[k].id: (chains[first].id, off) for k, (first, off) in near.items()})
 
 
 def join_by_parts(groups: Groups, parts: Groups, owners: Sequence[int]) -> None:
@@ -84,14 +106,13 @@ def join_by_parts(groups: Groups, parts: Groups, owners: Sequence[int]) -> None:
         groups.join(owners[first], owners[part])
 
 
-def _join_near(ca: np.ndarray, members: np.ndarray, groups: Groups, copies: dict[int, int]) -> None:
-    """Join the chains of one length that are near, and note the copies, in place.
+def _join_near(ca: np.ndarray, members: np.ndarray, found: _Near) -> None:
+    """Join the chains of one length that are near, and note copies and conformers, in place.
 
     Args:
         ca: (n, l, 3) Å.
         members: (n,) numbers of the chains.
-        groups: of all chains.
-        copies: copy and its original, by number.
+        found: of all chains.
     """
     half = ca.shape[1] // 2
     spans = np.linalg.norm(ca[:, half : 2 * half] - ca[:, :half], axis=-1)
@@ -103,22 +124,24 @@ def _join_near(ca: np.ndarray, members: np.ndarray, groups: Groups, copies: dict
         for row in range(len(block)):
             k = begin + row
             near = np.flatnonzero(apart[row, :k] <= bound + 1e-6 * squares[k])
-            _join_row(ca, members, groups, copies, k, near)
+            _join_row(ca, members, found, k, near)
 
 
-def _join_row(
-    ca: np.ndarray, members: np.ndarray, groups: Groups, copies: dict[int, int], k: int, near: np.ndarray
-) -> None:
+def _join_row(ca: np.ndarray, members: np.ndarray, found: _Near, k: int, near: np.ndarray) -> None:
     """Join one chain with those before it that may be near."""
-    originals = np.array([other for other in near.tolist() if int(members[other]) not in copies], dtype=int)
+    originals = np.array([other for other in near.tolist() if int(members[other]) not in found.copies], dtype=int)
+    own = int(members[k])
     for begin in range(0, len(originals), _PAIRS):
         others = originals[begin : begin + _PAIRS]
         off = rmsds(ca[k], ca[others])
         for other, value in zip(others.tolist(), off.tolist(), strict=True):
+            first = int(members[other])
             if value <= NEAR:
-                groups.join(int(members[k]), int(members[other]))
+                found.groups.join(own, first)
+                if found.sequences[own] == found.sequences[first]:
+                    found.conformers.setdefault(own, (first, value))
             if value <= COPY:
-                copies[int(members[k])] = int(members[other])
+                found.copies[own] = first
                 return
 
 

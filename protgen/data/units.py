@@ -1,7 +1,8 @@
-"""The units of a file that become items: its protein chains, its domains, all chains together, or the file as it is.
+"""The units of a file that become items: its chains, domains, all chains together, its assembly, or all as it is.
 
 A complex is the protein chains of a file that are no peptides, two or more, each of which touches another. It and a
-domain of several segments are items of several parts, which are not bonded to each other.
+domain of several segments are items of several parts, which are not bonded to each other. An assembly is a complex
+whose chains are copied as the file says (`data/assemblies.py`).
 
 Copies of one chain in a file, the subunits of a homo-oligomer, differ by the noise of the crystal alone; sets of single
 chains hold one of them. So of copies the first that passes the filters is kept, the most complete one first, and the
@@ -23,8 +24,8 @@ from protgen.structure.protein import CA, Protein
 if TYPE_CHECKING:
     from protgen.types import JSON
 
-Kind = Literal["chain", "file", "domain", "complex"]
-KINDS: tuple[Kind, ...] = ("chain", "file", "domain", "complex")
+Kind = Literal["chain", "file", "domain", "complex", "assembly"]
+KINDS: tuple[Kind, ...] = ("chain", "file", "domain", "complex", "assembly")
 PEPTIDE = 20  # residues; a shorter chain is called a peptide
 TOUCH = 8.0  # Å, CA-CA: chains with such a pair touch
 SHARED = 0.8  # of the shorter chain's residues have their number in both
@@ -42,6 +43,7 @@ class Unit:
         protein: its residues.
         topologies: CATH codes C.A.T that are known of it.
         parts: (l,) number of the part that each residue is of, from 0 and ascending; None where there is one.
+        assembly: name of the assembly that it is; "" for chains as deposited.
     """
 
     id: str
@@ -49,6 +51,7 @@ class Unit:
     protein: Protein
     topologies: tuple[str, ...] = ()
     parts: np.ndarray | None = None
+    assembly: str = ""
 
 
 def units_of(
@@ -59,14 +62,16 @@ def units_of(
     Args:
         name: id of the file.
         protein: all its chains.
-        kind: of unit.
+        kind: of unit; assemblies are made elsewhere.
         domains: of the PDB entry, for units that are domains.
         pdb: ID of the entry.
     """
     if kind == "file":
         return [Unit(name, ",".join(protein.chains), protein)], []
     if kind == "complex":
-        return _complex_of(name, protein)
+        kept, dropped = without_peptides(name, protein)
+        whole, reason = complex_of(name, protein, kept)
+        return whole, [*dropped, *reason]
     chains = [
         Unit(name if len(protein.chains) == 1 else f"{name}_{chain}", chain, protein.select(protein.chain_ids == chain))
         for chain in protein.chains
@@ -82,8 +87,8 @@ def units_of(
     return found, dropped
 
 
-def _complex_of(name: str, protein: Protein) -> "tuple[list[Unit], list[JSON]]":
-    """The chains of a file as one unit; none, and the reason, where they are no complex."""
+def without_peptides(name: str, protein: Protein) -> "tuple[list[str], list[JSON]]":
+    """The chains of a file that are no peptides, and an entry with `id` and `reason` for each that is one."""
     lengths = {chain: int((protein.chain_ids == chain).sum()) for chain in protein.chains}
     kept = [chain for chain in protein.chains if lengths[chain] >= PEPTIDE]
     dropped = [
@@ -91,6 +96,17 @@ def _complex_of(name: str, protein: Protein) -> "tuple[list[Unit], list[JSON]]":
         for chain in protein.chains
         if chain not in kept
     ]
+    return kept, dropped
+
+
+def complex_of(name: str, protein: Protein, kept: Sequence[str]) -> "tuple[list[Unit], list[JSON]]":
+    """Chains of a file as one unit; none, and an entry with the reason, where they are no complex.
+
+    Args:
+        name: id of the file.
+        protein: all its chains.
+        kept: names of those that are of the complex, in their order.
+    """
     reason = ""
     if len(kept) < 2:
         reason = f"too few chains: {len(kept)} of {PEPTIDE} residues or more; a complex has two"
@@ -100,10 +116,10 @@ def _complex_of(name: str, protein: Protein) -> "tuple[list[Unit], list[JSON]]":
         alone = _untouched(protein, kept)
         reason = f"chain {alone} touches none of the others before it (CA within {TOUCH:g} Å)" if alone else ""
     if reason:
-        return [], [*dropped, {"id": name, "reason": reason}]
+        return [], [{"id": name, "reason": reason}]
     own = protein.select(np.isin(protein.chain_ids, kept))
     parts = np.array([kept.index(chain) for chain in own.chain_ids.tolist()])
-    return [Unit(name, ",".join(kept), own, (), parts)], dropped
+    return [Unit(name, ",".join(kept), own, (), parts)], []
 
 
 def _untouched(protein: Protein, chains: Sequence[str]) -> str:

@@ -7,21 +7,25 @@ github.com/molstar/BinaryCIF/blob/master/encoding.md.
 import numpy as np
 
 from protgen.errors import StructureError
+from protgen.structure.assemblies import ASSEMBLY_TAGS, MOST_ROWS, MOST_TEXT, AssemblyText
 from protgen.structure.cif_table import ATOM_TAGS, HEADER_TAGS, MAX_TEXT, CifScan, Columns, make_scan
 from protgen.structure.msgpack import unpack
 from protgen.structure.read_warnings import WarningLog
 from protgen.structure.sniff import MAX_BYTES
 
 _TYPES = {1: "i1", 2: "<i2", 3: "<i4", 4: "u1", 5: "<u2", 6: "<u4", 32: "<f4", 33: "<f8"}
+_DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError)  # of reading such data
 LEAST = 4  # bytes of a value: a text of one character
+ASSEMBLIES = 64_000_000  # bytes that the lists of assemblies may take
 COLUMNS = 3  # times the limit of a file: 200 MB of mmCIF text hold two million atoms, whose columns take 500 MB
 
 
 class _Room:
     """How many bytes the columns of a file may still take; each array is asked for before it is made."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, text: int = MAX_TEXT) -> None:
         self.most = self.left = most
+        self.text = text  # characters of a value
 
     def check(self, values: int, width: int) -> None:
         """Look whether an array fits.
@@ -64,10 +68,33 @@ def scan_bcif(data: bytes, log: WarningLog, max_bytes: int = MAX_BYTES) -> CifSc
         categories = with_atoms[0]
         atoms = _columns(categories["atom_site"], ATOM_TAGS, room)
         other = {n: _columns(categories[n], tags, room) for n, tags in HEADER_TAGS.items() if n in categories}
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError) as error:
+    except _DAMAGE as error:
         reason = f"{type(error).__name__}: {error}"
         raise StructureError(f"the BinaryCIF data are damaged ({' '.join(reason.split())[:120]})") from None
-    return make_scan(atoms, other, log)
+    scan = make_scan(atoms, other, log)
+    scan.assemblies = _assemblies(categories)
+    return scan
+
+
+def _assemblies(categories: dict) -> AssemblyText:
+    """The lists of assemblies and operators as text; what is wrong with them is said when they are asked for."""
+    found, room = AssemblyText(), _Room(ASSEMBLIES, MOST_TEXT + 1)
+    try:
+        for category, tags in ASSEMBLY_TAGS.items():
+            if category not in categories:
+                continue
+            if categories[category]["rowCount"] > MOST_ROWS:
+                raise StructureError(f"_{category} has more than {MOST_ROWS:,} rows")
+            columns = _columns(categories[category], tags, room)
+            texts = {tag: [str(value) for value in values.tolist()] for tag, values in columns.items()}
+            if any(len(text) > MOST_TEXT for values in texts.values() for text in values):
+                raise StructureError(f"_{category} has a value of more than {MOST_TEXT:,} characters")
+            found.columns[category] = texts
+    except StructureError as error:
+        found.problem = str(error)
+    except _DAMAGE as error:
+        found.problem = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+    return found
 
 
 def _columns(category: dict, tags, room: _Room) -> Columns:
@@ -96,8 +123,8 @@ def _column(column: dict, rows: int, tag: str, room: _Room) -> np.ndarray:
         room.check(rows, 4 * width)
         values = values.astype(f"U{width}")
     values = values.astype(np.str_)
-    if values.dtype.itemsize > 4 * MAX_TEXT:
-        raise StructureError(f"{tag}: holds a value of more than {MAX_TEXT} characters; not an atom's")
+    if values.dtype.itemsize > 4 * room.text:
+        raise StructureError(f"{tag}: holds a value of more than {room.text} characters; not an atom's")
     return room.keep(np.where(absent, "", values))
 
 
@@ -158,7 +185,7 @@ def _string_array(data: bytes, encoding: dict, room: _Room) -> np.ndarray:
     indices = np.asarray(_decode({"data": data, "encoding": encoding["dataEncoding"]}, room))
     room.check(len(offsets), 100)  # what a short text takes in Python
     ends = zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
-    words = [text[a : min(b, a + MAX_TEXT)] for a, b in ends]
+    words = [text[a : min(b, a + room.text)] for a, b in ends]
     if len(indices) and not (indices.min() >= -1 and indices.max() < len(words)):
         raise StructureError("a BinaryCIF column points outside its strings; the file is damaged")
     room.check(len(words) + 1, 4 * max(map(len, words), default=0))

@@ -7,6 +7,7 @@ import gemmi
 import numpy as np
 
 from protgen.errors import StructureError
+from protgen.structure.assemblies import ASSEMBLY_TAGS, MOST_ROWS, MOST_TEXT, AssemblyText
 from protgen.structure.cif_table import ATOM_TAGS, HEADER_TAGS, MAX_TEXT, CifScan, Columns, make_scan
 from protgen.structure.read_warnings import WarningLog
 
@@ -44,7 +45,9 @@ def scan_cif(data: bytes, log: WarningLog) -> CifScan:
     _check_lengths(atoms)
     if last is not None and last.startswith("_atom_site."):
         _check_end(data, log)
-    return make_scan(atoms, other, log)
+    scan = make_scan(atoms, other, log)
+    scan.assemblies = _assemblies(block)
+    return scan
 
 
 def _parse(data: bytes, log: WarningLog) -> gemmi.cif.Document:
@@ -86,6 +89,24 @@ def _tags(item: gemmi.cif.Item) -> list[str]:
     if item.loop is not None:
         return list(item.loop.tags)
     return [str(text) for text in cast(Sequence[str], item.pair)[:1]] if item.pair is not None else []
+
+
+def _assemblies(block: gemmi.cif.Block) -> AssemblyText:
+    """The lists of assemblies and operators, as text of any length within a limit."""
+    found = AssemblyText()
+    for category, tags in ASSEMBLY_TAGS.items():
+        for tag in tags:
+            column = block.find_values(f"_{category}.{tag}")
+            if len(column) > MOST_ROWS:
+                found.problem = f"_{category} has {len(column):,} rows, more than {MOST_ROWS:,}"
+                return found
+            values = [_plain(value) for value in column]
+            if max(map(len, values), default=0) > MOST_TEXT:
+                found.problem = f"_{category}.{tag} has a value of more than {MOST_TEXT:,} characters"
+                return found
+            if values:
+                found.columns.setdefault(category, {})[tag] = values
+    return found
 
 
 def _column(block: gemmi.cif.Block, tag: str) -> np.ndarray:

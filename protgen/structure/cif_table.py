@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from protgen.errors import StructureError
+from protgen.structure.assemblies import AssemblyText
 from protgen.structure.atom_table import NUMBER, AtomTable, Header, check_range, map_unique, occupancy_of
 from protgen.structure.read_warnings import WarningLog
 from protgen.structure.residue_names import parent
@@ -37,11 +38,13 @@ class CifScan:
         atoms: columns of _atom_site.
         models: of each model, the rows of its atoms.
         other: columns of the categories in `HEADER_TAGS`.
+        assemblies: what the file says of its assemblies.
     """
 
     atoms: Columns
     models: list[np.ndarray]
     other: dict[str, Columns] = field(default_factory=dict)
+    assemblies: AssemblyText = field(default_factory=AssemblyText)
 
 
 def make_scan(atoms: Columns, other: dict[str, Columns], log: WarningLog) -> CifScan:
@@ -134,6 +137,24 @@ def cif_table(scan: CifScan, model: int, log: WarningLog) -> AtomTable:
         in_polymer=sequence_id != "",
         header=_header(scan, chain, text("label_entity_id"), sequence_id != ""),
     )
+
+
+def asym_names(scan: CifScan, model: int, table: AtomTable) -> dict[str, list[str]]:
+    """Author names of chains by label_asym_id, which lists of assemblies name.
+
+    Ligands and water have labels of their own and the author name of the chain near them: a chain goes by the labels of
+    its polymer, if it has one.
+    """
+    if "label_asym_id" not in scan.atoms:
+        return {chain: [chain] for chain in np.unique(table.chain).tolist()}
+    labels = scan.atoms["label_asym_id"][scan.models[model]].tolist()
+    found = set(zip(map(str, labels), table.chain.tolist(), table.in_polymer.tolist(), strict=True))
+    polymers = {chain for _, chain, inside in found if inside}
+    names: dict[str, list[str]] = {}
+    for label, chain, inside in sorted(found):
+        if inside or chain not in polymers:
+            names.setdefault(label, []).append(chain)
+    return names
 
 
 def _coordinates(atoms: Columns, rows: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from protgen.errors import StructureError
+from protgen.structure.assemblies import MOST_ROWS, AssemblyText
 from protgen.structure.atom_table import Header
 from protgen.structure.read_warnings import WarningLog
 from protgen.structure.residue_names import parent
@@ -30,12 +31,14 @@ class PdbScan:
         models: of each model, the indices into `lines` of its atoms.
         ters: of each model, the number of its atoms before each TER.
         header: what the file says of itself.
+        assemblies: what it says of its assemblies.
     """
 
     lines: list[bytes]
     models: list[Sequence[int]] = field(default_factory=list)
     ters: list[list[int]] = field(default_factory=list)
     header: Header = field(default_factory=Header)
+    assemblies: AssemblyText = field(default_factory=AssemblyText)
 
 
 class _State:
@@ -111,6 +114,8 @@ def _note_record(record: bytes, line: bytes, index: int, scan: PdbScan, state: _
         name, standard = line[12:15].decode("latin-1").strip(), line[24:27].decode("latin-1").strip()
         if parent(standard):
             state.parents[name] = standard
+    elif record == b"REMARK" and line[7:10] == b"350":
+        _note_assembly(line, scan.assemblies)
     elif record == b"REMARK" and state.resolution is None:
         match = _RESOLUTION.match(line)
         state.resolution = float(match.group(1)) if match else None
@@ -118,6 +123,13 @@ def _note_record(record: bytes, line: bytes, index: int, scan: PdbScan, state: _
         state.master = int(line[50:55])
     elif record == b"NUMMDL" and line[10:14].strip().isdigit():
         state.declared_models = int(line[10:14])
+
+
+def _note_assembly(line: bytes, found: AssemblyText) -> None:
+    if len(found.remarks) < MOST_ROWS:
+        found.remarks.append(line[10:80].decode("latin-1"))
+    else:
+        found.problem = f"REMARK 350 has more than {MOST_ROWS:,} lines"
 
 
 def _close_model(scan: PdbScan, state: _State) -> None:

@@ -231,6 +231,13 @@ def _chain_names(chain: np.ndarray, rows: Sequence[int], log: WarningLog) -> np.
     return np.where(blank, next(letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ_" if letter not in taken), chain)
 
 
+def blank_chain(scan: PdbScan, model: int, table: AtomTable) -> dict[str, list[str]]:
+    """The letter that the chain without a name was given, by what REMARK 350 calls it; empty if all have names."""
+    rows = zip(scan.models[model], table.chain.tolist(), strict=True)
+    found = next((name for i, name in rows if scan.lines[i][21:22] == b" "), None)
+    return {} if found is None else {"NULL": [found]}
+
+
 def _before_ter(chain: np.ndarray, ters: list[int]) -> np.ndarray:
     """(n,) bool; True for the atoms before the last TER of their chain."""
     last = {chain[k - 1]: k for k in ters if k > 0}

@@ -33,6 +33,8 @@ CODES = {
     "hetatm_standard": "a standard residue is recorded as HETATM; it is part of a chain and was kept",
     "no_chain_id": "the chain name is blank; a free letter was given",
 }
+# Of what was asked of a file beside its atoms; no warning of the reader.
+ASKED = {"no_assembly": "the file lists no assembly; its chains as deposited were taken for one"}
 # What may change the residues or coordinates that are taken from a file; the others are about how it is written.
 REMARKABLE = frozenset(CODES) - {
     "insertion_codes",
@@ -100,7 +102,7 @@ class WarningLog:
 
 def noticed(code: str, n_files: int) -> str:
     """A code and in how many files it was met, in words: `chain_break in 3 files (neighbours in a chain ...)`."""
-    return f"{code} in {n_files} file{'' if n_files == 1 else 's'} ({CODES.get(code, '')})"
+    return f"{code} in {n_files} file{'' if n_files == 1 else 's'} ({(CODES | ASKED).get(code, '')})"
 
 
 def count_codes(files: Iterable[tuple[ReadWarning, ...]]) -> Counter[str]:

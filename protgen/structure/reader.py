@@ -14,15 +14,16 @@ import numpy as np
 
 from protgen.errors import StructureError
 from protgen.structure.assemble import assemble
+from protgen.structure.assemblies import Assembly, first_assembly
 from protgen.structure.atom_table import AtomTable
 from protgen.structure.bcif import scan_bcif
 from protgen.structure.cif_scan import scan_cif
-from protgen.structure.cif_table import CifScan, cif_table
+from protgen.structure.cif_table import CifScan, asym_names, cif_table
 from protgen.structure.file_names import SUFFIXES, stem
 from protgen.structure.geometry_checks import check_geometry
 from protgen.structure.other_chains import other_chains
 from protgen.structure.pdb_scan import PdbScan, scan_pdb
-from protgen.structure.pdb_table import pdb_table
+from protgen.structure.pdb_table import blank_chain, pdb_table
 from protgen.structure.protein import Protein
 from protgen.structure.read_warnings import ReadWarning, WarningLog
 from protgen.structure.sequence_checks import check_sequences
@@ -40,12 +41,14 @@ class ReadResult:
         warnings: what the reader noticed, one entry for each code.
         n_models: number of models in the file.
         other_chains: what each chain is that holds no protein (DNA, RNA, sugar, ligand, water), by its name.
+        assembly: the first that the file lists; None where it lists none, or was not asked for.
     """
 
     protein: Protein
     warnings: tuple[ReadWarning, ...]
     n_models: int
     other_chains: Mapping[str, str] = field(default_factory=dict)
+    assembly: Assembly | None = None
 
 
 def read_structure(
@@ -85,6 +88,7 @@ def parse_structure(
     strict: bool = False,
     name: str | None = None,
     max_bytes: int = MAX_BYTES,
+    assembly: bool = False,
 ) -> ReadResult:
     """Read a file as `read_structure` does, and also say how many models it holds.
 
@@ -94,11 +98,12 @@ def parse_structure(
         strict: treat reader warnings as errors.
         name: for the protein; the file's name without suffixes by default.
         max_bytes: unpacked size at which to stop.
+        assembly: whether to read the first assembly too.
 
     Raises:
-        StructureError: as `read_structure`.
+        StructureError: as `read_structure`; also if an assembly is asked for and its list cannot be read.
     """
-    return _read(path, [model], strict, name, max_bytes)[0]
+    return _read(path, [model], strict, name, max_bytes, assembly)[0]
 
 
 def read_models(
@@ -143,7 +148,12 @@ def _scan(path: Path, log: WarningLog, max_bytes: int) -> PdbScan | CifScan:
 
 
 def _read(
-    path: str | PathLike[str], models: list[int] | None, strict: bool, name: str | None, max_bytes: int
+    path: str | PathLike[str],
+    models: list[int] | None,
+    strict: bool,
+    name: str | None,
+    max_bytes: int,
+    assembly: bool = False,
 ) -> list[ReadResult]:
     path = checked_path(path)
     try:
@@ -157,7 +167,7 @@ def _read(
             if not 0 <= index < n_models:
                 raise StructureError(f"holds {n_models} models; there is no model {index}, they count from 0")
             own_name = (name or stem(path)) + ("" if models is not None else f"_model{index + 1}")
-            results.append(_model(scan, index, own_name, log.copy(), n_models))
+            results.append(_model(scan, index, own_name, log.copy(), n_models, assembly))
             if strict and results[-1].warnings:
                 raise StructureError(f"refused, as strict reading was asked for: {_in_words(results[-1].warnings)}")
         return results
@@ -165,12 +175,23 @@ def _read(
         raise StructureError(f"{path}: {error}") from None
 
 
-def _model(scan: PdbScan | CifScan, index: int, name: str, log: WarningLog, n_models: int) -> ReadResult:
+def _model(
+    scan: PdbScan | CifScan, index: int, name: str, log: WarningLog, n_models: int, assembly: bool
+) -> ReadResult:
     """One model of a scanned file; `log` collects its warnings."""
     table = _table(scan, index, log)
     protein = _protein(table, name, log)
+    found = _assembly(scan, index, table) if assembly else None
     warnings = log.warnings()
-    return ReadResult(replace(protein, warnings=warnings), warnings, n_models, other_chains(table, protein))
+    return ReadResult(replace(protein, warnings=warnings), warnings, n_models, other_chains(table, protein), found)
+
+
+def _assembly(scan: PdbScan | CifScan, index: int, table: AtomTable) -> Assembly | None:
+    if isinstance(scan, PdbScan):
+        names = {chain: [chain] for chain in np.unique(table.chain).tolist()} | blank_chain(scan, index, table)
+    else:
+        names = asym_names(scan, index, table)
+    return first_assembly(scan.assemblies, names)
 
 
 def _table(scan: PdbScan | CifScan, model: int, log: WarningLog) -> AtomTable:

@@ -163,3 +163,24 @@ def test_nothing_found_and_nothing_kept_are_errors(tmp_path):
     (tmp_path / "in" / "index.csv").write_text("name\nh.pdb\n")
     with pytest.raises(DataError, match="column `file`"):
         find_sources(tmp_path / "in")
+
+
+@pytest.mark.parametrize("split", ["valid", "Train", "training", "train,test", "0"])
+def test_a_split_that_is_none_of_ours_is_refused_by_row(split, tmp_path):
+    """It would be a split of its own that nothing trains on; names of ours, and none, are taken."""
+    for k in range(4):
+        put(tmp_path, f"h{k}.pdb", ideal_helix(30 + k))
+    rows = [("h0.pdb", "train"), ("h1.pdb", ""), ("h2.pdb", "test"), ("h3.pdb", "validation")]
+
+    def write(last: str) -> None:
+        with (tmp_path / "index.csv").open("w", newline="") as out:
+            csv.writer(out).writerows([("file", "split"), *rows[:3], ("h3.pdb", last)])
+
+    write("validation")
+    assert [(s.path.name, s.facts["split"]) for s in find_sources(tmp_path)] == rows
+    write(split)
+    with pytest.raises(DataError) as caught:
+        build(tmp_path, tmp_path / "store", LOOSE)
+    reason = f"row 4: split {split!r}; give train, validation, test, or nothing"
+    assert str(caught.value) == f"{tmp_path / 'index.csv'}: {reason}"
+    assert not (tmp_path / "store").exists()

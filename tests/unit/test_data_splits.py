@@ -13,6 +13,7 @@ from protgen.data.clusters import Clustering
 from protgen.data.domains import read_topologies, topologies_of
 from protgen.data.gathering import Gathered, Row
 from protgen.data.leakage import LeakageOptions, in_words, leakage, warning_of
+from protgen.data.mmseqs import find_mmseqs
 from protgen.data.relatives import Chain
 from protgen.data.splits import SplitRule, by_cluster, by_date, by_topology, drawn, topologies_in
 from protgen.data.store import Store
@@ -150,6 +151,25 @@ def test_a_split_that_leaks_is_not_called_held_out(source, tmp_path):
     assert found["closest"]["identity"] * found["closest"]["covered"] == pytest.approx(same[pair], abs=1e-4)
     assert "NOT held out by sequence" in in_words(store.manifest["leakage"])[0]
     assert "2 held-out items" in warning_of(store.manifest["leakage"])
+
+
+@pytest.mark.skipif(find_mmseqs() is None, reason="MMseqs2 is not installed")
+def test_mmseqs_finds_what_is_on_both_sides_where_pairs_are_many_and_it_makes_the_clusters(
+    source, tmp_path, monkeypatch
+):
+    """The same closest pair as the built-in search, with the name of the program; `builtin` stays itself."""
+    folder = indexed(
+        source, tmp_path / "in", split=lambda f, k: "validation" if (f, k) in ((1, 1), (2, 2)) else "train"
+    )
+    found = {}
+    for name, program, most in (("few", "mmseqs", 10**6), ("many", "mmseqs", 10), ("own", "builtin", 10)):
+        monkeypatch.setattr("protgen.data.leakage.MOST_PAIRS", most)
+        build(folder, tmp_path / name, LOOSE, BuildOptions(clustering=Clustering(program=program)))
+        found[name] = Store(tmp_path / name).manifest["leakage"]
+    assert found["few"] == found["own"]
+    assert found["many"]["sequence"] == found["few"]["sequence"] | {"program": "mmseqs"}
+    assert "(identity below 0.4; searched by MMseqs2)" in in_words(found["many"])[0]
+    assert "MMseqs2" not in in_words(found["few"])[0]
 
 
 def test_a_chain_without_a_cluster_joins_its_relatives_of_the_index(source, tmp_path):

@@ -7,8 +7,8 @@ import pytest
 
 from protgen.data.clusters import Clustering, join_sequences
 from protgen.data.groups import Groups
-from protgen.data.mmseqs import find_mmseqs
-from protgen.data.sequence_search import LETTERS, compare, matches, words_of
+from protgen.data.mmseqs import find_mmseqs, matched_pairs
+from protgen.data.sequence_search import LETTERS, Match, compare, matches, words_of
 from protgen.errors import ConfigError, UsageError
 
 BASE = "MKTAYIAKQRWISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQVK"
@@ -127,6 +127,25 @@ def test_mmseqs_finds_the_same_clusters(families, components):
     groups = Groups(len(families))
     assert join_sequences(groups, families, Clustering(program="mmseqs"))["program"] == "mmseqs"
     assert groups.labels().tolist() == components
+
+
+@pytest.mark.skipif(find_mmseqs() is None, reason="MMseqs2 is not installed")
+def test_mmseqs_finds_the_pairs_of_two_sets_and_our_alignment_says_how_alike_they_are(families):
+    """Of two sets the pairs that are alike by 40 %, with identity and coverage to the bit; all glycine is in none."""
+    program = find_mmseqs()
+    assert program is not None
+    ours, theirs = [bytes(40), *families[:6]], families[6:]
+    found = {(m.first, m.second): m for m in matched_pairs(program, ours, theirs, 0.8)}
+    expected = {(m.first, m.second): m for m in matches(ours, theirs, identity=0.4, coverage=0.8)}
+    assert len(expected) >= 3
+    assert {key: found.get(key) for key in expected} == expected
+    assert all(m == compare_as_match(m, ours, theirs) and m.coverage >= 0.8 for m in found.values())
+    assert matched_pairs(program, [bytes(40)], theirs, 0.8) == []
+
+
+def compare_as_match(match: Match, ours: list[bytes], theirs: list[bytes]) -> Match | None:
+    alike = compare(ours[match.first], theirs[match.second])
+    return None if alike is None else Match(match.first, match.second, *alike)
 
 
 def test_matches_between_two_sets_are_those_within_their_union(families):
