@@ -23,6 +23,6 @@ def test_three_kills_change_no_byte(tmp_path):
     newest = max((tmp_path / "cut" / "checkpoints").glob("step_*"))
     assert kill_training.newest_step(tmp_path / "cut") == 12
     (newest / "ema.safetensors").write_bytes((newest / "ema.safetensors").read_bytes()[:-1])
-    with pytest.raises(CheckpointError, match=r"ema\.safetensors has"):  # a benchmark that would not see it proves nothing
+    with pytest.raises(CheckpointError, match=r"ema\.safetensors has"):
         kill_training.newest_step(tmp_path / "cut")
     assert kill_training.started(tmp_path / "cut", 13) == 1  # nor may a run pass it over

@@ -1,4 +1,4 @@
-"""How `protgen train` ends where it is stopped or cannot go on: its exit code, one line, and a checkpoint that is whole."""
+"""How `protgen train` ends where it is stopped or cannot go on: exit code, one line, and a checkpoint that is whole."""
 
 import csv
 import errno
