@@ -22,7 +22,8 @@ installed: it belongs to an extra that is asked for by name. The licence is what
 
 pip-audit was {{audit}}
 """
-AUDIT = "not run here: its advisory service could not be reached. `pip-audit` in an environment of yours looks."
+AUDIT = """not run here: the index that was in reach has no advisories, and the service of OSV could not be reached. Run
+`pip-audit` in an environment of yours."""
 
 
 def canonical(name: str) -> str:
