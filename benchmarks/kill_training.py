@@ -4,7 +4,9 @@
 
 A small VAE on scikit-learn's digits; a checkpoint after every step. A third of the kills fall between steps, the
 others into a save: after one of its files, or after the new checkpoint has its name and before older ones go. Each lets
-up to two of its places pass before, and none is counted that did not end its process.
+up to two of its places pass before, and none is counted that did not end its process. A third of the runs that are
+killed, of each kind, reads its batches one step ahead by a thread, as a run on a GPU does. After each kill the newest
+checkpoint is read as a resumed run reads it, and no run may have passed one over.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import os
 import random
 import signal
 import tempfile
+import warnings
 from pathlib import Path
 
 from preloaded import PROCESSES, begin_server
@@ -30,24 +33,28 @@ CONFIG = {
 IMPORTED = ["protgen.models.model", "protgen.training.loop", "lightning.pytorch", "sklearn.datasets"]
 
 
-def work(run: Path, steps: int, place: str, number: int) -> None:
-    """Train to the end, or to the kill.
+def work(run: Path, steps: int, place: str, number: int, ahead: bool) -> None:
+    """Train to the end, or to the kill; a damaged checkpoint or curve is an error.
 
     Args:
         run: folder of the run.
         steps: of the whole run.
         place: where the kill falls; "" for none.
         number: of the passes of that place before it.
+        ahead: whether a thread reads the batches of the next step.
     """
     import torch
 
     from protgen.data.image_files import load_images
     from protgen.data.images import ImageBatches, binarise
+    from protgen.errors import RecoveredWarning
     from protgen.models.model import build_model
-    from protgen.training import checkpoint
-    from protgen.training.loop import train
+    from protgen.training import checkpoint, loop
+    from protgen.training.batches import Ahead
     from protgen.training.settings import Machine, TrainSettings
 
+    warnings.simplefilter("error", RecoveredWarning)
+    loop.Ahead = lambda read, steps, _: Ahead(read, steps, ahead)  # which a run on a CPU leaves off
     left = [number]
 
     def passed(here: str) -> None:
@@ -63,15 +70,27 @@ def work(run: Path, steps: int, place: str, number: int) -> None:
     torch.manual_seed(0)
     settings = TrainSettings(steps=steps, warmup=1, bf16=False, log_every=1, checkpoint_minutes=0)
     on_progress = lambda _: passed("step")  # noqa: E731
-    train(build_model(CONFIG), batches, settings, run=run, machine=Machine("cpu"), on_progress=on_progress)
+    loop.train(build_model(CONFIG), batches, settings, run=run, machine=Machine("cpu"), on_progress=on_progress)
 
 
-def started(run: Path, steps: int, place: str = "", number: int = 0) -> int | None:
+def started(run: Path, steps: int, place: str = "", number: int = 0, ahead: bool = False) -> int | None:
     """The exit status of a process that trains."""
-    process = PROCESSES.Process(target=work, args=(run, steps, place, number))
+    process = PROCESSES.Process(target=work, args=(run, steps, place, number, ahead))
     process.start()
     process.join()
     return process.exitcode
+
+
+def newest_step(run: Path) -> int:
+    """The step of the newest checkpoint, 0 where there is none yet.
+
+    Raises:
+        CheckpointError: if it is not whole.
+    """
+    from protgen.training.checkpoint import newest_checkpoint, read_checkpoint
+
+    newest = newest_checkpoint(run)
+    return 0 if newest is None else read_checkpoint(newest).state["step"]
 
 
 def contents(run: Path) -> dict[str, bytes]:
@@ -92,14 +111,18 @@ def kill_and_compare(folder: Path, kills: int, seed: int) -> dict[str, int | boo
     begin_server(IMPORTED)
     rng, steps, cut = random.Random(seed), 3 * kills + 3, folder / "cut"
     assert started(folder / "straight", steps) == 0
-    newest = []
+    newest, n_ahead = [], 0
     for k in range(kills):
-        status = started(cut, steps, PLACES[k % len(PLACES)], rng.randrange(3))
+        ahead = (k + k // len(PLACES)) % 3 == 0  # one of each round of places, another one in the next
+        status = started(cut, steps, PLACES[k % len(PLACES)], rng.randrange(3), ahead)
         assert status == -signal.SIGKILL, f"kill {k} did not come: {status}"
-        newest.append(max((int(path.name[5:]) for path in (cut / "checkpoints").glob("step_????????")), default=0))
+        newest.append(newest_step(cut))
+        assert newest == sorted(newest), f"kill {k} lost a checkpoint"
+        n_ahead += ahead
     assert started(cut, steps) == 0
     return {
         "kills": {place: len(range(k, kills, len(PLACES))) for k, place in enumerate(PLACES)},
+        "while a thread read ahead": n_ahead,
         "steps": steps,
         "newest checkpoint after each kill": newest,
         "same_bytes": contents(folder / "straight") == contents(cut),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from protgen.cli.train_config import require_plain_numbers
 from protgen.errors import ConfigError, UsageError
 
 
@@ -25,12 +26,14 @@ def expand(overrides: Sequence[str]) -> list[Combination]:
     """Every combination of the values given: `a=1,2`, `a=choice(1,2)`, `a=range(1,4)`.
 
     Raises:
-        ConfigError: with what Hydra says of an override it cannot read.
+        ConfigError: with what Hydra says of an override it cannot read, or as `require_plain_numbers`.
         UsageError: if no override has several values.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
+    for text in overrides:  # in `choice(1_0,2)`: the values that come of it are numbers already
+        require_plain_numbers(text)
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
         choices = []

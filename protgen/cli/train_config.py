@@ -4,6 +4,7 @@ Nothing behind this file knows of Hydra. Overrides are checked against the signa
 a typing error is one line with the nearest name and never a silent default.
 """
 
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any, cast
 from protgen.cli.console import warn
 from protgen.cli.image_config import KEYS, ImageData, image_overrides, read_image_data
 from protgen.cli.train_plugins import network_roles, offered, other_choice
+from protgen.documents import number_in
 from protgen.errors import ConfigError, UsageError
 from protgen.registry import nearest
 from protgen.training.settings import Machine, TrainSettings, renamed
@@ -22,6 +24,8 @@ from protgen.types import JSON
 
 PARTS = ("space", "encoder", "family")  # whose keywords are those of a constructor
 WHOLE = ("run", "start", "guide", "logger")  # settings with no keywords of their own
+_CAST = re.compile(r"\b(int|float)\s*\(")  # Hydra's functions, which make numbers of words in quotes too
+_BETWEEN = re.compile(r"[\s,:=()\[\]{}]+")
 # Of the training of a student, where others are not given: its teacher's weights are annealed, and soon learned from.
 OF_STUDENTS = {"steps": 3_000, "lr": 1.5e-4, "warmup": 50, "weight_decay": 0.0, "ema": 0.995, "validate_every": 500}
 
@@ -236,11 +240,13 @@ def prepared(override: str) -> str:
 
     Raises:
         UsageError: if it is not `key=value`.
-        ConfigError: if it chooses from a group that does not exist, or a name the group does not have.
+        ConfigError: if it chooses from a group that does not exist, or a name the group does not have; or as
+            `require_plain_numbers`.
     """
     key, equals, value = override.partition("=")
     if not equals or not key or key.startswith("-"):
         raise UsageError(f"cannot read {override!r}: give key=value, as in experiment=flow_small train.steps=1000")
+    require_plain_numbers(override)
     key = key.lstrip("+")
     groups = sorted(path.name for path in config_folder().iterdir() if path.is_dir())
     if key in groups:
@@ -257,6 +263,28 @@ def prepared(override: str) -> str:
     if top not in known or (top == key and key not in WHOLE) or top == "experiment":
         raise ConfigError(f"no setting {key!r}: {nearest(key, known)}")
     return f"++{key}={value}"
+
+
+def require_plain_numbers(override: str) -> None:
+    """Refuse what Python or Hydra take for a number, and we do not: `1_0`, digits of other scripts, nan and inf.
+
+    Raises:
+        ConfigError: with that number. In quotes, as `run="'2024_01'"`, it is a word and none.
+    """
+    value = override.partition("=")[2]
+    inner = value.replace("'", "").replace('"', "") if _CAST.search(value) else value
+    for text in _BETWEEN.split(inner):
+        try:
+            float(text)
+        except ValueError:  # a word, which the setting takes or refuses
+            continue
+        try:
+            number_in(text)
+        except ValueError:
+            shown = override if len(override) <= 80 else f"{override[:77]}..."
+            raise ConfigError(
+                f"{shown}: {text[:40]} is no number in decimal digits; a word of this form goes in quotes, \"'...'\""
+            ) from None
 
 
 def compose(overrides: Sequence[str]) -> dict[str, Any]:

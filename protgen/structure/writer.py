@@ -16,7 +16,8 @@ from protgen.errors import StructureError
 from protgen.structure.protein import ATOM_NAMES, Protein
 from protgen.structure.sniff import checked_path
 
-PDB_LOW, PDB_HIGH = -999.999, 9999.999  # Å; what eight columns with three decimals hold
+FARTHEST = 9999.999  # Å from 0 along an axis; what lies farther is no structure, in whatever format
+PDB_LOW = -999.999  # Å; what eight columns with three decimals hold, a sign among them
 PDB_MAX_ATOMS = 99_999  # serial numbers have five columns
 PDB_MAX_CHAINS = 62  # letters and digits, one column
 PDB_NUMBERS = (-999, 9999)  # residue numbers have four columns
@@ -110,7 +111,7 @@ def write_cif(protein: Protein, path: str | PathLike[str], *, b_factors: np.ndar
         b_factors: (l,) one value a residue; zero by default.
 
     Raises:
-        StructureError: if a coordinate is not finite, or two residues share an id.
+        StructureError: if a coordinate is not finite or farther than `FARTHEST`, or two residues share an id.
     """
     path = checked_path(path)
     try:
@@ -138,6 +139,8 @@ def _checked(protein: Protein, b_factors: np.ndarray | None) -> np.ndarray:
         raise StructureError("there is no atom to write")
     if not np.isfinite(protein.atoms[protein.mask]).all():
         raise StructureError("a coordinate is not finite; nothing was written")
+    if np.abs(np.round(protein.atoms[protein.mask], 3)).max() > FARTHEST:
+        raise StructureError(f"a coordinate is farther than {FARTHEST} Å from 0; move the structure to the origin")
     if (np.char.strip(protein.chain_ids.astype(str)) == "").any():
         raise StructureError("a residue has no chain name; give it one")
     ids: set[tuple] = set()
@@ -166,8 +169,8 @@ def _check_pdb(protein: Protein, b_values: np.ndarray) -> None:
     numbers = protein.residue_numbers
     reasons = [
         (
-            rounded.min() < PDB_LOW or rounded.max() > PDB_HIGH,
-            f"a coordinate is outside {PDB_LOW} to {PDB_HIGH} Å",
+            rounded.min() < PDB_LOW,
+            f"a coordinate is outside {PDB_LOW} to {FARTHEST} Å",
         ),
         (last > PDB_MAX_ATOMS, f"{n_atoms:,} atoms and {len(chains)} TER records, {PDB_MAX_ATOMS:,} fit"),
         (len(chains) > PDB_MAX_CHAINS, f"{len(chains)} chains, {PDB_MAX_CHAINS} fit"),

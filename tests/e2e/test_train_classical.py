@@ -8,7 +8,7 @@ def test_a_classical_model_is_trained_and_gives_no_structures(cli, tiny_store, t
     """The store has two classes, helices and hairpins. Sampling and structure likelihoods are refused."""
     run = tmp_path / "run"
     done = cli("train", "family=classical", f"data.store={tiny_store}", f"run={run}", "train.steps=4",
-               "train.pairs=1_000_000", "train.bf16=false", "family.model=naive_bayes",
+               "train.pairs=1000000", "train.bf16=false", "family.model=naive_bayes",
                "machine.accelerator=cpu")  # fmt: skip
     assert done.code == 0, done.err
     assert "protgen sample" not in done.out

@@ -1,7 +1,10 @@
 """Structure files with one fault each, made from one helix: what the fault is, the bytes, and what is right.
 
 What is right: `refused` (a StructureError of one line), `whole` (the same residues and atoms as without the fault), or
-`less` (some of these atoms, and none that is not among them).
+`less` (some of these atoms, and none that is not among them), then with the codes of what the reader says.
+
+A CB that is gone is no warning: glycine has none, models of backbones have none, and where a metric needs one it is
+placed by N, CA and C.
 """
 
 import gzip
@@ -13,6 +16,8 @@ from reader_files import CIF_TAGS, cif_rows, cif_text, pdb_lines, pdb_text
 FIELDS = {"x": (30, 38), "y": (38, 46), "z": (46, 54)}  # columns of a PDB line, from 0
 NO_NUMBER = ("abc", "1.2.3", "nan", "inf", "-inf", "1e999", "1_0", "\uff11", "0x10", "1,5", "--1", "+-1", "")
 NO_INTEGER = ("x2", "1.5", "0x1", "\uff11", "1_0", "-", "")
+BACKBONE_GONE = frozenset({"missing_backbone_atom"})
+CUT = frozenset({"truncated_tail", "no_end"})
 NEEDED = ("Cartn_x", "Cartn_y", "Cartn_z", "label_atom_id", "label_comp_id")
 
 
@@ -25,12 +30,14 @@ class Variant:
         suffix: of the file's name.
         data: its bytes.
         right: refused, whole or less.
+        said: of less, the codes of the reader's warnings.
     """
 
     name: str
     suffix: str
     data: bytes
     right: str
+    said: frozenset[str] = frozenset()
 
 
 def variants() -> Iterator[Variant]:
@@ -44,8 +51,8 @@ def variants() -> Iterator[Variant]:
     yield from compressed()
 
 
-def pdb(lines: list[str], name: str, right: str) -> Variant:
-    return Variant(f"pdb: {name}", "pdb", pdb_text(lines).encode(), right)
+def pdb(lines: list[str], name: str, right: str, said: frozenset[str] = frozenset()) -> Variant:
+    return Variant(f"pdb: {name}", "pdb", pdb_text(lines).encode(), right, said)
 
 
 def pdb_fields() -> Iterator[Variant]:
@@ -70,7 +77,8 @@ def pdb_lines_changed() -> Iterator[Variant]:
     """Lines that are gone, twice there, cut, or between others."""
     lines = pdb_lines()
     for k in range(0, 25, 2):
-        yield pdb(lines[:k] + lines[k + 1 :], f"line {k} is gone", "less")
+        said = frozenset() if lines[k][12:16].strip() == "CB" else BACKBONE_GONE
+        yield pdb(lines[:k] + lines[k + 1 :], f"line {k} is gone", "less", said)
     for k in range(5):
         yield pdb([*lines[: k + 1], lines[k], *lines[k + 1 :]], f"line {k} comes twice", "whole")
     for width in (10, 21, 26, 33, 45, 53):
@@ -102,14 +110,14 @@ def cif_values() -> Iterator[Variant]:
         for text in (*NO_NUMBER[:-1], "'1 2'", "?", "."):
             row = [*rows[6]]
             row[CIF_TAGS.index(tag)] = text
-            right = "less" if text in "?." else "refused"
-            yield cif(CIF_TAGS, [*rows[:6], row, *rows[7:]], f"{tag} is {text!r}", right)
+            right, said = ("less", BACKBONE_GONE) if text in "?." else ("refused", frozenset())
+            yield cif(CIF_TAGS, [*rows[:6], row, *rows[7:]], f"{tag} is {text!r}", right, said)
 
 
-def cif(tags, rows, name: str, right: str) -> Variant:
+def cif(tags, rows, name: str, right: str, said: frozenset[str] = frozenset()) -> Variant:
     head = "\n".join(["data_TEST", "loop_", *(f"_atom_site.{tag}" for tag in tags)])
     text = "\n".join([head, *(" ".join(row) for row in rows), "#", ""])
-    return Variant(f"cif: {name}", "cif", text.encode(), right)
+    return Variant(f"cif: {name}", "cif", text.encode(), right, said)
 
 
 def cut_off() -> Iterator[Variant]:
@@ -120,7 +128,8 @@ def cut_off() -> Iterator[Variant]:
             stop = int(share * len(data))
             within = suffix == "pdb" and share in (0.3, 0.5, 0.7)  # after the last coordinate of an atom
             right = "less" if within else "refused"
-            yield Variant(f"{suffix}: ends at {share:.0%}", suffix, data[:stop], right)
+            said = CUT if share == 0.5 else CUT | BACKBONE_GONE  # half of the atoms end with a residue
+            yield Variant(f"{suffix}: ends at {share:.0%}", suffix, data[:stop], right, said if within else frozenset())
 
 
 def encodings() -> Iterator[Variant]:
@@ -130,8 +139,8 @@ def encodings() -> Iterator[Variant]:
         yield Variant(f"{suffix}: UTF-16", suffix, text.encode("utf-16"), "refused")
         yield Variant(f"{suffix}: HTML", suffix, f"<!DOCTYPE html><html>{text}</html>".encode(), "refused")
         yield Variant(f"{suffix}: zeros", suffix, bytes(len(text)), "refused")
-        right = "less" if suffix == "pdb" else "refused"
-        yield Variant(f"{suffix}: all lines in one", suffix, text.replace("\n", "  ").encode(), right)
+        right, said = ("less", CUT | BACKBONE_GONE) if suffix == "pdb" else ("refused", frozenset())
+        yield Variant(f"{suffix}: all lines in one", suffix, text.replace("\n", "  ").encode(), right, said)
 
 
 def compressed() -> Iterator[Variant]:

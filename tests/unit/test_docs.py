@@ -26,3 +26,19 @@ def test_the_table_of_conditions_is_current():
     text = module.PAGE.read_text(encoding="utf-8")
     assert module.page(text) == text
     assert "| `length` | `--length` |" in text
+
+
+def test_every_dependency_has_its_row_in_the_table_of_licences():
+    """Those that pyproject.toml names, once each; where one is installed, with the licence that it states."""
+    module = maker("make_licences")
+    rows = [
+        line.strip("| ").split(" | ") for line in module.PAGE.read_text(encoding="utf-8").splitlines() if "|" in line
+    ]
+    named = [cells[0].rstrip(" |") for cells in rows]
+    asked = module.required()
+    assert {"torch", "gemmi", "hydra-core", "distributed", "mlflow"} <= asked.keys()
+    assert sorted(asked.keys() - set(named)) == [], "run python docs/make_licences.py"
+    assert len([name for name in named if name in asked]) == len(asked)
+    plain = [cells for cells in rows if asked.get(cells[0]) == ""]
+    assert [cells[0] for cells in plain if len(cells) < 3 or not cells[2].strip(" |")] == []
+    assert module.licence_of(module.installed("numpy")).startswith("BSD")

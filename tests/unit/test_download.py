@@ -195,6 +195,54 @@ def test_requests_keep_the_rate(server):
     assert times[-1] - times[0] >= 0.24
 
 
+def conditions_of(body) -> set[tuple]:
+    """Attribute, operator and value of each condition of a query, all of which must hold."""
+    assert (body["query"]["type"], body["query"]["logical_operator"]) == ("group", "and")
+    assert {(n["type"], n["service"]) for n in body["query"]["nodes"]} == {("terminal", "text")}
+    return {tuple(n["parameters"][key] for key in ("attribute", "operator", "value")) for n in body["query"]["nodes"]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "condition"),
+    [
+        ({"resolution": 1.8}, ("rcsb_entry_info.resolution_combined", "less_or_equal", 1.8)),
+        ({"method": "x-ray"}, ("exptl.method", "exact_match", "X-RAY DIFFRACTION")),
+        ({"method": "nmr"}, ("exptl.method", "exact_match", "SOLUTION NMR")),
+        ({"min_length": 60}, ("entity_poly.rcsb_sample_sequence_length", "greater_or_equal", 60)),
+        ({"max_length": 60}, ("entity_poly.rcsb_sample_sequence_length", "less_or_equal", 60)),
+        ({"chains": 2}, ("rcsb_entry_info.deposited_polymer_entity_instance_count", "less_or_equal", 2)),
+        (
+            {"released_from": "2020-02-29"},
+            ("rcsb_accession_info.initial_release_date", "greater_or_equal", "2020-02-29"),
+        ),
+        ({"released_until": "2020-02-29"}, ("rcsb_accession_info.initial_release_date", "less_or_equal", "2020-02-29")),
+        ({"organism": "Thermus"}, ("rcsb_entity_source_organism.ncbi_scientific_name", "exact_match", "Thermus")),
+    ],
+)
+def test_each_part_of_a_query_is_one_condition(asked, condition):
+    """Beside that of a protein, which is always there."""
+    protein = ("rcsb_entry_info.polymer_entity_count_protein", "greater_or_equal", 1)
+    assert conditions_of(Query(**asked).document(0)) == {protein, condition}
+
+
+@pytest.mark.parametrize(("most", "pages"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (9, 3), (None, 3)])
+def test_no_more_than_most_are_taken_and_no_page_beyond_them_is_asked_for(server, asker, most, pages):
+    """Five entries on pages of two: the first by ID."""
+    names = ["1aaa", "1aab", "1aac", "1aad", "1aae"]
+    answers = [names[k : k + 2] for k in (0, 2, 4)]
+    server.answers["/search"] = [
+        (200, json.dumps({"total_count": 5, "result_set": [{"identifier": i} for i in page]}).encode(), {})
+        for page in answers
+    ]
+    found = search(asker, Query(resolution=2.0), server.services, most)
+    assert [one.name for one in found] == names[:most]
+    first, *_ = server.bodies
+    assert len(server.bodies) == pages
+    assert first["request_options"]["sort"] == [
+        {"sort_by": "rcsb_entry_container_identifiers.entry_id", "direction": "asc"}
+    ]
+
+
 def test_a_query_is_asked_page_by_page(server, asker):
     """The document of the search service, with what was asked and nothing else; none found is no error."""
     pages = [["1ABC", "2XYZ"], ["3DEF"]]
@@ -206,14 +254,13 @@ def test_a_query_is_asked_page_by_page(server, asker):
     assert [found.name for found in search(asker, query, server.services)] == ["1abc", "2xyz", "3def"]
     first, second = server.bodies
     assert [body["request_options"]["paginate"]["start"] for body in (first, second)] == [0, 2]
-    asked = {n["parameters"]["attribute"]: n["parameters"]["value"] for n in first["query"]["nodes"]}
-    assert asked == {
-        "rcsb_entry_info.polymer_entity_count_protein": 1,
-        "rcsb_entry_info.resolution_combined": 2.0,
-        "exptl.method": "ELECTRON MICROSCOPY",
-        "entity_poly.rcsb_sample_sequence_length": 128,
-        "rcsb_accession_info.initial_release_date": "2024-01-31",
-        "rcsb_entity_source_organism.ncbi_scientific_name": "Homo sapiens",
+    assert conditions_of(first) == {
+        ("rcsb_entry_info.polymer_entity_count_protein", "greater_or_equal", 1),
+        ("rcsb_entry_info.resolution_combined", "less_or_equal", 2.0),
+        ("exptl.method", "exact_match", "ELECTRON MICROSCOPY"),
+        ("entity_poly.rcsb_sample_sequence_length", "less_or_equal", 128),
+        ("rcsb_accession_info.initial_release_date", "greater_or_equal", "2024-01-31"),
+        ("rcsb_entity_source_organism.ncbi_scientific_name", "exact_match", "Homo sapiens"),
     }
     server.answers["/search"] = [(204, b"", {})]
     assert search(asker, query, server.services) == []

@@ -117,7 +117,26 @@ def test_binary_cif_of_biotite_is_read(tmp_path):
             read_structure(tmp_path / "cut.bcif")
 
 
-@pytest.mark.parametrize("value", [10_000.0, 9999.9996, -1000.0, -999.9996])
+@pytest.mark.parametrize("value", [10_000.0, 9999.9996, -10_000.0, -9999.9996, 1e5, -1e300])
+@pytest.mark.parametrize("suffix", [".pdb", ".cif"])
+def test_coordinates_that_no_format_takes(tmp_path, value, suffix):
+    """One rule for both: nothing beyond 9999.999 Å is written, though mmCIF could hold it."""
+    protein = example()
+    protein.atoms[0, 0, 0] = value
+    with pytest.raises(StructureError, match=r"^.*x\.\w+: a coordinate is farther than 9999\.999 Å from 0; move .*$"):
+        write_structure(protein, tmp_path / f"x{suffix}")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(("value", "suffix"), [(9999.9994, ".pdb"), (9999.9994, ".cif"), (-9999.9994, ".cif")])
+def test_the_farthest_coordinates_are_written(tmp_path, value, suffix):
+    protein = example()
+    protein.atoms[0, 0, 0] = value
+    write_structure(protein, tmp_path / f"x{suffix}")
+    assert read_structure(tmp_path / f"x{suffix}").atoms[0, 0, 0] == np.sign(value) * 9999.999
+
+
+@pytest.mark.parametrize("value", [-1000.0, -999.9996])
 def test_coordinates_pdb_cannot_hold(tmp_path, value):
     protein = example()
     protein.atoms[0, 0, 0] = value
