@@ -90,7 +90,7 @@ def newest_step(run: Path) -> int:
     from protgen.training.checkpoint import newest_checkpoint, read_checkpoint
 
     newest = newest_checkpoint(run)
-    return 0 if newest is None else read_checkpoint(newest).state["step"]
+    return 0 if newest is None else read_checkpoint(newest, {}).state["step"]
 
 
 def contents(run: Path) -> dict[str, bytes]:

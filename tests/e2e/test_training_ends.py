@@ -50,11 +50,11 @@ def test_a_signal_ends_the_command_with_its_code_and_a_checkpoint_that_resumes(c
     assert "Traceback" not in err
     last = steps_of(run)[-1]
     assert err.splitlines()[-1] == f"error: interrupted: the same command goes on from step {last}", err
-    assert read_checkpoint(newest_checkpoint(run)).state["step"] == last
+    assert read_checkpoint(newest_checkpoint(run), {}).state["step"] == last
     done = cli(*words(run, last + 2))
     assert done.code == 0, done.err
     assert steps_of(run) == list(range(1, last + 3))
-    assert read_checkpoint(newest_checkpoint(run)).state["step"] == last + 2
+    assert read_checkpoint(newest_checkpoint(run), {}).state["step"] == last + 2
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_a_run_that_diverges_exits_with_2(cli, begun, monkeypatch):
 
     monkeypatch.setattr(images.ImageBatches, "__call__", spoilt)
     cli(*words(run, 6)).assert_failed(2, "step 4: loss", "at batch 3", "step_00000003 is kept")
-    assert read_checkpoint(newest_checkpoint(run)).state["step"] == 3
+    assert read_checkpoint(newest_checkpoint(run), {}).state["step"] == 3
 
 
 @pytest.mark.parametrize(
