@@ -112,8 +112,9 @@ were whole, and those of the VAE were copies of one fold or two (clusters 0.04 t
 
 The GAN is not solved. Over `gvp` most of its residues are favoured; over `egnn` its critic soon tells all samples, and
 the penalty of its slope, which goes through torsions that each move all that follows, rises and falls by three orders
-of magnitude. The relativistic loss with R1 and R2 (`family.loss_type=relativistic`), which the cells do not have yet,
-holds: with the critic over `egnn`, after 3,000 steps, six minutes (`protgen train experiment=gan_torsions`), the
+of magnitude. The relativistic loss with R1 and R2 (`family.loss_type=relativistic`), which the cells have since, but
+not these rows, holds: with the critic over `egnn`, after 3,000 steps, six minutes (`protgen train
+experiment=gan_torsions`), the
 penalty is near 1 and 24 designs of 40-96 residues are all whole, with 78 % of residues favoured, 69 % helix, no strands
 and 1.3 times the radius of natives in the median."""
 
