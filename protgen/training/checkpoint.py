@@ -227,8 +227,8 @@ def read_checkpoint(folder: Path, wanted: Wanted) -> Checkpoint:
 
     Args:
         folder: of the checkpoint.
-        wanted: kinds of the tensors of the parts that are read (`wanted_of`), looked at before any of them is mapped; of
-            none, size and SHA-256 of all files are compared, and the counters.
+        wanted: kinds of the tensors of the parts that are read (`wanted_of`), looked at before any of them is mapped.
+            Size and SHA-256 of all files are compared also where none is.
 
     Raises:
         CheckpointError: if it is not, holds what no checkpoint of that name holds, or is of another model.
