@@ -16,114 +16,41 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from cath import protein_of
+from conditions_bench import HIGH, LOW, Bench, interval, measured, valid
+from conditions_motifs import motifbench, rfdiffusion24
 
 from protgen.conditions.base import Condition, Conditions
 from protgen.conditions.contacts import Contacts
-from protgen.conditions.contig_dialects import MotifProblem, read_genie2, read_motifbench, to_placement
 from protgen.conditions.fold_class import CLASSES, FoldClass
 from protgen.conditions.length import Length
-from protgen.conditions.measure import evaluators
-from protgen.conditions.motif import Motif
 from protgen.conditions.partial import Partial
 from protgen.conditions.radius_of_gyration import RadiusOfGyration
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.conditions.symmetry import Symmetry
-from protgen.data.store import Store
-from protgen.errors import ProtgenError
 from protgen.evaluation.validity import validity
-from protgen.generation.design import Design, SampleSettings
-from protgen.generation.generate import generate, generate_each
-from protgen.metrics.base import summarise
-from protgen.metrics.bonds import links
-from protgen.metrics.clashes import HEAVY_LIMIT
+from protgen.generation.design import Design
+from protgen.generation.generate import generate
 from protgen.metrics.reference_data import typical_radius_of_gyration
-from protgen.models.model import Model
-from protgen.models.released import load
 from protgen.structure.dssp import to_string
 from protgen.structure.protein import Protein
 from protgen.structure.writer import write_structure
 
-LOW, HIGH = 60, 100
 PAIRS, LEAST_APART, NATIVE_CONTACT = 5, 6, 8.0  # contacts asked for: of residues at least 6 apart, CA within 8 Å
 SCALES = (0.9, 1.0, 1.15)  # of the native mean radius of gyration
 GROUPS = ("C2", "C3", "C4", "D2")
 INTERFACE, LEAST_INTERFACE = 8.0, 8  # Å between CA atoms of two chains, and residues of a protomer
-VALIDITY = ("chain_breaks_rfdiffusion3", "n_clashes", "rama_favoured")  # kept of each scaffold
 NOISES = (0.2, 0.4, 0.6)  # of structures that are varied
 UNITS = {
     "contacts": "Å beyond 8 Å",
     "radius_of_gyration": "relative",
 }  # of errors; the others are fractions of residues
-
-
-class Bench:
-    """What the parts share: the model, how to sample, where natives and motifs are."""
-
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.model: Model = load(options.model)
-        given = {"candidates": options.candidates, "steps": options.steps}
-        chosen = {name: value for name, value in given.items() if value is not None}
-        self.settings = SampleSettings(batch_size=options.batch_size, **chosen)  # the rest is the model's own
-        self.reach = self.model.trained_lengths or (3, 10**6)
-        self.n: int = options.n
-        self.seed: int = options.seed
-        self.out: Path = options.out
-        self.options = options
-
-    def natives(self) -> list:
-        """Validation items of the lengths sampled."""
-        if self.options.store is None:
-            raise SystemExit("this part needs --store")
-        store = Store(self.options.store)
-        chosen = [int(i) for i in store.indices("validation") if LOW <= store.lengths[i] <= HIGH]
-        return [store[i] for i in chosen[: self.n]]
-
-    def make(self, requests: Sequence[Sequence[Condition]], settings: SampleSettings | None = None) -> list[Design]:
-        """One design for each request, in order."""
-        made = generate_each(self.model, requests, self.seed, settings or self.settings)
-        return sorted(made, key=lambda design: design.index)
-
-
-def interval(values: Iterable[float]) -> dict:
-    """Mean with its 95 % interval."""
-    return asdict(summarise(np.array(list(values), dtype=float)))
-
-
-def valid(proteins: Sequence[Protein]) -> dict:
-    """The validity figures conditions must not spoil."""
-    return valid_rows([validity(protein) for protein in proteins])
-
-
-def valid_rows(rows: Sequence[Mapping]) -> dict:
-    """The same of rows that were measured before."""
-    return {
-        "no chain break": interval(row["chain_breaks_rfdiffusion3"] == 0 for row in rows),
-        "no clash < 2.0 Å": interval(row["n_clashes"] == 0 for row in rows),
-        "Ramachandran favoured": interval(row["rama_favoured"] for row in rows),
-    }
-
-
-def measured(design: Design, name: str) -> tuple[float, bool]:
-    """Difference and verdict of one condition of a design, NaN and False where it cannot be measured.
-
-    On positions to 0.001 Å, as files have them: what is finer nobody gets.
-    """
-    protein = replace(design.protein, atoms=design.protein.atoms.round(3))
-    for evaluator in evaluators(design.asked):
-        if evaluator.name == name:
-            try:
-                met = evaluator.adherence(protein)
-            except ProtgenError:
-                return float("nan"), False
-            return met.difference, met.satisfied
-    raise ValueError(name)
 
 
 def ss(bench: Bench) -> dict:
@@ -224,117 +151,6 @@ def partial(bench: Bench) -> dict:
                 "validity": valid([design.protein for design in designs]),
             }
     return result
-
-
-def joins_unbroken(design: Design) -> bool:
-    """No chain break where the motif meets the scaffold."""
-    inside = {entry.index for entry in design.motif}
-    joints = [k for k in range(design.protein.length - 1) if (k in inside) != (k + 1 in inside)]
-    return not links(design.protein).broken[joints].any()
-
-
-def motif_clear(design: Design) -> bool:
-    """No two backbone atoms of motif and scaffold closer than 2.0 Å, neighbours along the chain apart."""
-    backbone = design.protein.backbone
-    inside = np.zeros(len(backbone), dtype=bool)
-    inside[[entry.index for entry in design.motif]] = True
-    own, other = np.flatnonzero(inside), np.flatnonzero(~inside)
-    distance = np.linalg.norm(backbone[own][:, None, :, None] - backbone[other][None, :, None], axis=-1).min((2, 3))
-    return not (distance[np.abs(own[:, None] - other[None]) > 1] < HEAVY_LIMIT).any()
-
-
-def scaffold(bench: Bench, problems: Sequence[MotifProblem], label: str) -> dict:
-    """n backbones for each problem within the model's reach, written as MotifBench wants them.
-
-    What was measured of each problem is written as soon as it is done, and a run goes on where it stopped.
-    """
-    shortest, longest = bench.reach
-    every: dict[str, list[dict]] = {}
-    skipped = []
-    wanted = tuple(bench.options.problems.split(","))
-    for problem in problems:
-        if not problem.name.startswith(wanted):  # all begin with nothing
-            continue
-        low, high = problem.contig.lengths
-        if high < shortest or low > longest:
-            skipped.append(f"{problem.name} ({low}-{high})")
-            continue
-        every[problem.name] = scaffolds(bench, problem, bench.out / label / problem.name)
-        means = {name: round(value["mean"], 3) for name, value in motif_figures(every[problem.name]).items()}
-        print(problem.name, means, flush=True)
-    rows = [row for own in every.values() for row in own]
-    return {
-        "problems": len(every),
-        "out of reach": skipped,
-        **motif_figures(rows),
-        "validity": valid_rows(rows),
-        "by problem": {name: motif_figures(own) for name, own in every.items()},
-    }
-
-
-def scaffolds(bench: Bench, problem: MotifProblem, folder: Path) -> list[dict]:
-    """What is measured of each design for one problem; from its file where that was made by the same run."""
-    path = folder.with_suffix(".json")
-    run = {
-        "model": bench.options.model,
-        "n": bench.n,
-        "seed": bench.seed,
-        "settings": asdict(bench.settings),
-        "own": bench.model.config.get("sampling", {}),
-    }
-    run["columns"] = list(VALIDITY)
-    if path.is_file() and (found := json.loads(path.read_text()))["run"] == run:
-        return found["designs"]
-    shortest, longest = bench.reach
-    low, high = problem.contig.lengths
-    asked = Motif(str(problem.file), str(problem.contig)) & Length(max(low, shortest), min(high, longest))
-    designs = sorted(generate(bench.model, asked, bench.n, bench.seed, bench.settings), key=lambda d: d.index)
-    export(designs, folder)
-    rows = [
-        {
-            "motif RMSD, Å": measured(design, "motif")[0],
-            "joins whole": bool(joins_unbroken(design)),
-            "clear": bool(motif_clear(design)),
-            **{name: value for name, value in validity(design.protein).items() if name in VALIDITY},
-        }
-        for design in designs
-    ]
-    path.write_text(json.dumps({"run": run, "designs": rows}, default=float) + "\n")
-    return rows
-
-
-def motif_figures(rows: Sequence[Mapping]) -> dict:
-    """Figures of scaffolds."""
-    return {
-        "motif RMSD, Å": interval(row["motif RMSD, Å"] for row in rows),
-        "motif RMSD < 1 Å": interval(row["motif RMSD, Å"] < 1 for row in rows),
-        "no break at the joins": interval(row["joins whole"] for row in rows),
-        "no clash of motif and scaffold": interval(row["clear"] for row in rows),
-    }
-
-
-def export(designs: Sequence[Design], folder: Path) -> None:
-    """MotifBench's folder of one problem: NAME_0.pdb, NAME_1.pdb, ... and scaffold_info.csv."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = ["sample_num,motif_placements"]
-    for number, design in enumerate(designs):
-        write_structure(design.protein, folder / f"{folder.name}_{number}.pdb")
-        motif = next(condition for condition in design.asked if isinstance(condition, Motif))
-        lines.append(f"{number},{to_placement(motif.parsed)}")
-    (folder / "scaffold_info.csv").write_text("\n".join(lines) + "\n")
-
-
-def rfdiffusion24(bench: Bench) -> dict:
-    """RFdiffusion's single-chain problems, from Genie2's files."""
-    files = sorted((bench.options.motifs / "rfdiffusion24").glob("*.pdb"))
-    return scaffold(bench, [read_genie2(file) for file in files], "rfdiffusion24")
-
-
-def motifbench(bench: Bench) -> dict:
-    """MotifBench's problems."""
-    folder = bench.options.motifs / "motifbench"
-    problems = read_motifbench(folder / "example_contig_specifications.csv", folder / "motif_pdbs")
-    return scaffold(bench, problems, "motifbench")
 
 
 def interface(protein: Protein) -> int:
