@@ -8,8 +8,9 @@ float32 on one thread of a CPU, each encoder and length in a process of its own.
 the encoder as its configuration in configs/encoder has it, and reports the peak resident memory of the process and how
 much of that is there before the pass; the bar for graph encoders is 4 GB at 1,000 residues. `scaling` takes the width
 that brings each encoder nearest to the parameters, and reports the same memory and the median CPU seconds of a pass at
-each length (time of the process, not of the wall), with the exponents of growth from the second longest chain to the
-longest: 1 is linear. Run it on a machine that does nothing else. Each part writes its own JSON.
+each length (time of the process, not of the wall), with the exponents of growth to the longest chain from the second
+longest and from the shortest: 1 is linear. `forward` is the pass of a sampler, without gradients. Run it on a machine
+that does nothing else. Each part writes its own JSON.
 """
 
 import argparse
@@ -83,7 +84,13 @@ def one_pass(name: str, keywords: dict, length: int, seed: int, passes: int) -> 
     space = Backbone()
     state, x_pred = (space.noise(mask, torch.randn(1, length, 7, generator=rng)) for _ in range(2))
     cond = Conditioning(torch.randn(1, length, RESIDUE, generator=rng), torch.randn(1, WHOLE, generator=rng))
-    before, seconds = peak_mb(), []
+    before, seconds, forward = peak_mb(), [], []
+    for _ in range(passes):
+        start = time.process_time()
+        with torch.no_grad():
+            encoder(state, torch.full((1,), 0.5), cond, x_pred)
+        forward.append(time.process_time() - start)
+    alone = peak_mb()
     for _ in range(passes):
         start = time.process_time()
         features = encoder(state, torch.full((1,), 0.5), cond, x_pred)
@@ -94,7 +101,9 @@ def one_pass(name: str, keywords: dict, length: int, seed: int, passes: int) -> 
         "parameters": count(encoder),
         "peak MB": round(peak_mb()),
         "MB before the pass": round(before),
+        "forward peak MB": round(alone),
         "CPU seconds": round(statistics.median(seconds), 3),
+        "forward CPU seconds": round(statistics.median(forward), 3),
     }
 
 
@@ -112,7 +121,7 @@ def memory(names: list[str], lengths: list[int], options: argparse.Namespace) ->
     table = {}
     for name in names:
         row = in_own_process(name, configured(name), lengths[-1], options.seed, passes=1)
-        row.pop("CPU seconds", None)  # of a first pass alone: no measure of speed
+        row = {key: value for key, value in row.items() if "seconds" not in key}  # of a first pass: no measure of speed
         row["under the bar"] = "failed" not in row and row["peak MB"] < BAR
         table[name] = row
         print(name, row, flush=True)
@@ -133,20 +142,21 @@ def scaling(names: list[str], lengths: list[int], options: argparse.Namespace) -
     return {"parameters": options.parameters, "passes": PASSES, "equal": table}
 
 
-def growth(rows: dict[int, dict]) -> dict[str, float]:
-    """Exponents of memory (of the pass alone) and time from the second longest chain to the longest."""
+def growth(rows: dict[int, dict]) -> dict[str, dict[str, float]]:
+    """Exponents of memory (of the pass alone) and time to the longest chain, from the second longest and shortest."""
     good = [length for length, row in rows.items() if "failed" not in row]
-    if len(good) < 2:
-        return {}
-    short, long = good[-2:]
-
-    def exponent(value) -> float:
-        return round(math.log(value(rows[long]) / value(rows[short])) / math.log(long / short), 2)
-
-    return {
-        "memory": exponent(lambda row: max(row["peak MB"] - row["MB before the pass"], 1)),
-        "CPU seconds": exponent(lambda row: row["CPU seconds"]),
+    values = {
+        "memory": lambda row: max(row["peak MB"] - row["MB before the pass"], 1),
+        "CPU seconds": lambda row: row["CPU seconds"],
+        "forward CPU seconds": lambda row: row["forward CPU seconds"],
     }
+    found = {}
+    for short, long in {(good[-2], good[-1]), (good[0], good[-1])} if len(good) > 1 else ():
+        found[f"{short} to {long}"] = {
+            name: round(math.log(value(rows[long]) / value(rows[short])) / math.log(long / short), 2)
+            for name, value in values.items()
+        }
+    return found
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from protgen.documents import MAX_SMALL, read_json
-from protgen.errors import DocumentError, UsageError
+from protgen.errors import ProtgenError, UsageError
 from protgen.inverse_folding.network_input import drawn_letters
 from protgen.inverse_folding.ordered_model import OrderedModel
 from protgen.types import JSON
@@ -71,17 +71,11 @@ class GraphMPNN(OrderedModel):
         """
         if self._network is None:
             from safetensors import SafetensorError
-            from safetensors.torch import load
-
-            from protgen.inverse_folding.graph_network import GraphNetwork, GraphShape
 
             self.prepare()
             try:
-                facts = read_json(self.folder / SHAPE, MAX_SMALL)
-                network = GraphNetwork(GraphShape(**facts["shape"]))
-                weights = load((self.folder / WEIGHTS).read_bytes())
-                network.load_state_dict({name: value.float() for name, value in weights.items()})
-            except (SafetensorError, DocumentError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+                network = read_network(self.folder / WEIGHTS, self.folder / SHAPE)
+            except (ProtgenError, SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
                 said = " ".join(str(error).split())[:200]
                 raise UsageError(f"{self.name}: {self.folder}: weights that do not fit ({said}); {MISSING}") from None
             self._network = network.eval().requires_grad_(False)
@@ -93,3 +87,33 @@ class GraphMPNN(OrderedModel):
 
         path = self.folder / WEIGHTS
         return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else None
+
+
+def read_network(weights: Path, shape: Path) -> "GraphNetwork":
+    """The network of a file of weights and one of sizes, of which nothing is allocated before they fit.
+
+    Raises:
+        ProtgenError: if a file is missing or damaged, or the sizes are none of a network.
+        ValueError: if tensors are missing, others, or not finite.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    from protgen.inverse_folding.graph_network import GraphNetwork, GraphShape
+    from protgen.tensor_header import kinds_of, read_header, type_name
+
+    facts = read_json(shape, MAX_SMALL)
+    with torch.device("meta"):
+        network = GraphNetwork(GraphShape(**facts["shape"]))
+    own, held = kinds_of(network.state_dict()), read_header(weights)
+    for name in sorted(own.keys() | held.keys()):
+        if name not in own or name not in held:
+            raise ValueError(f"{name[:60]} is missing in the {'sizes' if name in held else 'weights'}")
+        if held[name].shape != own[name].shape or not held[name].dtype.is_floating_point:
+            raise ValueError(f"{name} holds {type_name(held[name].dtype)} of {held[name].shape}, not {own[name].shape}")
+    tensors = {name: value.float() for name, value in load_file(weights).items()}
+    wrong = next((name for name, value in tensors.items() if not bool(value.isfinite().all())), None)
+    if wrong is not None:
+        raise ValueError(f"{wrong} has a value that is not finite")
+    network.load_state_dict(tensors, assign=True)
+    return network

@@ -14,11 +14,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from protgen.errors import ConfigError
 from protgen.inverse_folding.graph_features import EDGE_INPUTS, NODE_INPUTS, edge_inputs, node_inputs
 from protgen.inverse_folding.letter_network import Encoded, LetterLayer, LetterNetwork, taken
 from protgen.inverse_folding.mpnn_features import PLACES, Chains, nearest, places_of
 from protgen.inverse_folding.network_input import LETTERS
 from protgen.types import JSON
+
+MOST = {"dim": 4096, "k": 1024, "encoder_layers": 100, "decoder_layers": 100}  # sizes that a file may ask for
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,21 @@ class GraphShape:
         k: neighbours of a residue, itself among them.
         encoder_layers: of the encoder.
         decoder_layers: of the decoder.
+
+    Raises:
+        ConfigError: if one is no whole number, or too small or large to be a network.
     """
 
     dim: int = 128
     k: int = 24
     encoder_layers: int = 3
     decoder_layers: int = 3
+
+    def __post_init__(self) -> None:
+        for name, most in MOST.items():
+            value = getattr(self, name)
+            if type(value) is not int or not 1 <= value <= most:
+                raise ConfigError(f"{name} is {str(value)[:40]}, and a whole number from 1 to {most:,} is asked for")
 
     def to_json(self) -> JSON:
         """As keywords."""

@@ -31,6 +31,8 @@ from protgen.types import JSON
 FILE = "blueprints.json"
 MOST_LOOP = 0.5  # fraction of loop residues, as the filter of the training data has it
 COMPACT = 0.15  # largest deviation of Rg from the median of natives of that length, as a fraction of it
+FIELDS = ("kinds", "elements", "loops", "longest")
+LONGEST, MOST = 10**5, 10**12  # of an element or loop in a file, and of a count
 SHORTEST = {"H": 4, "E": 2}  # shorter runs of DSSP codes are read as loop
 
 
@@ -224,8 +226,56 @@ def load_blueprints(folder: Path) -> BlueprintPrior | None:
         return None
     value = load_json(path)
     try:
-        return BlueprintPrior(
-            kinds=value["kinds"], elements=value["elements"], loops=value["loops"], longest=value.get("longest", 1.0)
-        )
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path}: damaged ({type(error).__name__}: {error}); get the model again") from error
+        return prior_of(value)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: damaged ({error}); get the model again") from None
+
+
+def prior_of(value: JSON) -> BlueprintPrior:
+    """What `to_json` gave. All that a draw can come to must be there, with counts of which it can pick one.
+
+    Raises:
+        ValueError: if it cannot be.
+    """
+    missing, unknown = {"kinds", "elements", "loops"} - value.keys(), value.keys() - set(FIELDS)
+    if missing or unknown:
+        raise ValueError(f"{min(missing)} is missing" if missing else f"{min(unknown)[:40]!r} is none of its fields")
+    kinds, elements, loops = (checked_counts(value[name], name) for name in FIELDS[:3])
+    longest = value.get("longest", 1.0)
+    if type(longest) not in (int, float) or not 0 < longest <= 1:
+        raise ValueError(f"longest is {str(longest)[:40]}")
+    for name, counts, least in (("elements", elements, 1), ("loops", loops, 0)):
+        for key, length in ((key, length) for key, entry in counts.items() for length in entry):
+            if not (length.isascii() and length.isdigit() and str(int(length)) == length):
+                raise ValueError(f"{name} of {key} have a length of {length[:20]!r}")
+            if not least <= int(length) <= LONGEST:
+                raise ValueError(f"{name} of {key} have a length of {length}")
+    if "^^" not in kinds:
+        raise ValueError("kinds has no beginning")
+    for pair, entry in kinds.items():
+        if len(pair) != 2 or not set(pair) <= set("^HE") or not entry.keys() <= set("HE$"):
+            raise ValueError(f"kinds of {pair[:20]!r} are none of a chain")
+        for following in entry:
+            ends = following == "$"
+            if pair[1] + following not in loops or not (
+                ends or (following in elements and pair[1] + following in kinds)
+            ):
+                raise ValueError(f"nothing is said of {following} after {pair}")
+    return BlueprintPrior(kinds, elements, loops, float(longest))
+
+
+def checked_counts(value: object, name: str) -> dict[str, dict[str, int]]:
+    """Counts of counts.
+
+    Raises:
+        ValueError: if they are none.
+    """
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is no object")
+    for key, entry in value.items():
+        if not isinstance(entry, dict) or not entry:
+            raise ValueError(f"{name} of {key[:20]!r} is no object with counts")
+        for inner, count in entry.items():
+            if type(count) is not int or not 0 < count <= MOST:
+                raise ValueError(f"{name} of {key[:20]!r} has {str(count)[:40]} times {inner[:20]!r}")
+    return value

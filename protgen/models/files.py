@@ -12,7 +12,7 @@ from torch import Tensor
 from protgen.atomic import write_bytes, write_text
 from protgen.documents import read_json
 from protgen.errors import CheckpointError, DocumentError
-from protgen.models.headers import Kind, read_header
+from protgen.tensor_header import Kind, read_header
 from protgen.types import JSON
 
 

@@ -33,10 +33,11 @@ from protgen.models.checksums import (
 from protgen.models.files import is_finite, load_json, load_tensors, save_json, save_tensors
 from protgen.models.fits import require_fit
 from protgen.models.framed import readable
-from protgen.models.headers import check_fit, read_header, type_name
+from protgen.models.headers import check_fit
 from protgen.models.renamed import current_config, current_tensors
 from protgen.models.topologies import FILE as TOPOLOGIES
 from protgen.models.topologies import TopologyPrior, load_topologies
+from protgen.tensor_header import read_header, type_name
 from protgen.types import JSON, Batch, Losses
 
 GUIDE_PARTS = ("encoder", "family")  # of a guide in the model's configuration; it has the model's space and conditions

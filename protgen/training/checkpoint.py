@@ -20,7 +20,7 @@ from protgen.atomic import move_folder
 from protgen.errors import CheckpointError, DivergedError, RecoveredWarning
 from protgen.integrity import damage, fingerprints, sealed
 from protgen.models.files import is_finite, load_json, load_tensors, save_json, save_tensors
-from protgen.models.headers import Kind, kinds_of, type_name
+from protgen.tensor_header import Kind, kinds_of, type_name
 from protgen.training.counters import FILE, check_state, is_count
 from protgen.training.ema import ExponentialMovingAverage
 from protgen.training.optimizers import moments_by_parameter

@@ -1,5 +1,7 @@
 """The prior over secondary-structure blueprints: exact lengths, natural elements, its own counts."""
 
+import json
+
 import pytest
 import torch
 
@@ -56,3 +58,41 @@ def test_damaged_blueprints_are_named(tmp_path):
     (tmp_path / FILE).write_text('{"kinds": {}}')
     with pytest.raises(CheckpointError, match="elements"):
         load_blueprints(tmp_path)
+
+
+def changed(**fields) -> str:
+    return json.dumps(PRIOR.to_json() | fields)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (changed(longest=0), "longest is 0"),
+        (changed(longest="1"), "longest is 1"),
+        (changed(more={}), "'more' is none of its fields"),
+        (changed(kinds=[]), "kinds is no object"),
+        (changed(kinds={}), "kinds has no beginning"),
+        (changed(kinds={"^^": {"H": 0}}), "kinds of '\\^\\^' has 0 times 'H'"),
+        (changed(kinds={"^^": {"H": 1.5}}), "has 1.5 times"),
+        (changed(kinds={"^^": {"H": True}}), "has True times"),
+        (changed(kinds={"^^": {}}), "no object with counts"),
+        (changed(kinds={"^^": {"X": 1}}), "none of a chain"),
+        (changed(kinds={"^^": {"H": 1}}), "nothing is said of H after"),
+        (changed(kinds={"^^": {"$": 1}}, loops={}), "nothing is said of \\$ after"),
+        (changed(elements=PRIOR.elements | {"H": {"0": 1}}), "elements of H have a length of 0"),
+        (changed(elements=PRIOR.elements | {"H": {"1e9": 1}}), "length of '1e9'"),
+        (changed(elements=PRIOR.elements | {"H": {"9" * 9: 1}}), "length of 999999999"),
+        (changed(loops=PRIOR.loops | {"HE": {"-1": 1}}), "length of '-1'"),
+        (changed(loops=PRIOR.loops | {"HE": {"٣": 1}}), "loops of HE have a length of"),
+    ],
+)
+def test_blueprints_that_no_draw_can_come_from_are_refused(tmp_path, text, said):
+    """Every value of which a draw makes something is looked at when the file is read, not when it is drawn from."""
+    (tmp_path / FILE).write_text(text)
+    with pytest.raises(CheckpointError, match=said):
+        load_blueprints(tmp_path)
+
+
+def test_written_blueprints_are_read_as_they_were(tmp_path):
+    (tmp_path / FILE).write_text(changed())
+    assert load_blueprints(tmp_path) == PRIOR

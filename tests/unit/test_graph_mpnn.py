@@ -1,12 +1,14 @@
 """Our graph network of letters: its features by value, its symmetries, what it may see, and the tool about it."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save
+from safetensors.torch import load_file, save, save_file
 
 from protgen.cli.sequence_options import SequenceOptions
 from protgen.errors import ConfigError, ToolError, UsageError
@@ -227,6 +229,41 @@ def test_weights_are_those_of_the_folder(tmp_path):
     with pytest.raises(UsageError, match="weights that do not fit") as caught:
         GraphMPNN(tmp_path).network()
     assert "\n" not in str(caught.value)
+
+
+def spoilt(folder: Path, change: Callable[[dict], object]) -> GraphMPNN:
+    """Weights after a change of their tensors, or of a copy of them."""
+    written(folder, network())
+    tensors = load_file(folder / WEIGHTS)
+    change(tensors)
+    save_file(tensors, folder / WEIGHTS)
+    return GraphMPNN(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda held: held.pop("letter_out.bias"), "letter_out.bias is missing in the weights"),
+        (lambda held: held.update(more=torch.zeros(1)), "more is missing in the sizes"),
+        (lambda held: held["letter_out.bias"].fill_(float("nan")), "letter_out.bias has a value that is not finite"),
+        (
+            lambda held: held.update({"letter_out.bias": torch.zeros(21, dtype=torch.int64)}),
+            "letter_out.bias holds int64",
+        ),
+    ],
+)
+def test_weights_that_are_none_of_the_network_are_refused(tmp_path, change, said):
+    with pytest.raises(UsageError, match=said):
+        spoilt(tmp_path, change).network()
+
+
+@pytest.mark.parametrize("sizes", [{"dim": 10**9}, {"dim": 0}, {"k": "24"}, {"encoder_layers": 10**6}, {"dim": True}])
+def test_sizes_that_are_none_of_a_network_are_refused(tmp_path, sizes):
+    """Before anything is allocated: a width of 10^9 would be an error of memory."""
+    written(tmp_path, network())
+    (tmp_path / SHAPE).write_text(json.dumps({"shape": network().shape.to_json() | sizes}))
+    with pytest.raises(UsageError, match=f"{next(iter(sizes))} is .* a whole number from 1"):
+        GraphMPNN(tmp_path).network()
 
 
 def shares(atoms: np.ndarray, groups: tuple[str, ...]) -> list[float]:

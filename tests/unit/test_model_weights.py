@@ -15,9 +15,10 @@ from protgen.integrity import fingerprint, sealed
 from protgen.models import checksums
 from protgen.models.checksums import FILE, SUMMED, check_checksums
 from protgen.models.files import is_finite, load_tensors
-from protgen.models.headers import METADATA, Kind, check_fit, read_header
+from protgen.models.headers import check_fit
 from protgen.models.model import build_model, load_model, load_weights, save_model
 from protgen.models.released import weights_folder
+from protgen.tensor_header import METADATA, Kind, read_header
 
 SMALL = {
     "space": {"name": "backbone"},
