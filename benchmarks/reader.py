@@ -1,13 +1,17 @@
 """Time and memory to read 100,000 atoms, half and twice that, and processor time of small files beside gemmi's.
 
-Run: python benchmarks/reader.py [--atoms 100000] [--files FOLDER]. Writes tables to standard output. Each large read
-runs in a process of its own, so that its peak memory above the import is its own. The small files are those of a
-folder, 200 at most, or else a chain of 100 residues as .pdb.gz. Both readers take turns file by file, so that other
-work on the machine is the same for both.
+    python benchmarks/reader.py --out benchmarks/results/reader.json [--atoms 100000] [--files FOLDER]
+
+Each large read runs in a process of its own, so that its peak memory above the import is its own; seconds are those of
+its processor. The small files are those of a folder, 200 at most, or else a chain of 100 residues as .pdb.gz. Both
+readers take turns file by file, so that other work on the machine is the same for both.
 """
 
 import argparse
+import json
 import multiprocessing
+import os
+import platform
 import random
 import tempfile
 import time
@@ -17,6 +21,7 @@ from pathlib import Path
 import gemmi
 import numpy as np
 
+from protgen.atomic import write_text
 from protgen.structure.file_names import is_structure_name
 from protgen.structure.ideal import add_cb, ideal_helix
 from protgen.structure.protein import Protein
@@ -64,9 +69,9 @@ def peak_kb() -> int:
 
 def measure(path: str, queue: multiprocessing.Queue) -> None:
     before = peak_kb()
-    start = time.perf_counter()
+    start = time.process_time()
     protein = read_structure(path)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     queue.put((seconds, (peak_kb() - before) / 1024, int(protein.mask.sum())))
 
 
@@ -96,25 +101,36 @@ def cpu_ms(read: Callable[[str], object], path: Path) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--atoms", type=int, default=100_000)
     parser.add_argument("--files", help="folder of small files; 0 atoms leave out the large ones")
     options = parser.parse_args()
+    large = []
     with tempfile.TemporaryDirectory() as folder:
         if options.atoms:
-            print("| file | atoms | s | MB above import |\n|---|---|---|---|")
             for factor in (0.5, 1, 2):
-                large_files(make_protein(int(options.atoms * factor)), Path(folder))
+                large += large_files(make_protein(int(options.atoms * factor)), Path(folder))
         files = small_files(options.files, Path(folder) / "small.pdb.gz")
         for path in files[:20]:
             read_structure(path)
         times = np.array([[cpu_ms(read, path) for read in (read_structure, gemmi.read_structure)] for path in files])
         ours, theirs = np.median(times, axis=0)
-        print(f"\n{len(files)} small files, CPU ms each (median): {ours:.2f}, gemmi {theirs:.2f}")
+    small = {"n": len(files), "CPU ms, median": round(ours, 2), "gemmi": round(theirs, 2)}
+    result = {
+        "command": f"python benchmarks/reader.py --atoms {options.atoms}"
+        + (" --files FOLDER" if options.files else ""),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, gemmi {gemmi.__version__}",
+        "large": large,
+        "small": small,
+    }
+    write_text(options.out, json.dumps(result, indent=1) + "\n")
+    print("small files", small)
 
 
-def large_files(protein: Protein, folder: Path) -> None:
-    """Print a row for each format."""
+def large_files(protein: Protein, folder: Path) -> list[dict[str, object]]:
+    """A row for each format."""
+    rows = []
     for suffix in (".pdb", ".cif", ".cif.gz"):
         path = folder / f"x{suffix}"
         if suffix != ".pdb":
@@ -124,7 +140,10 @@ def large_files(protein: Protein, folder: Path) -> None:
         else:
             write_large_pdb(protein, path)
         seconds, megabytes, atoms = in_own_process(path)
-        print(f"| {suffix} | {atoms:,} | {seconds:.2f} | {megabytes:.0f} |")
+        row = {"format": suffix, "atoms": atoms, "CPU s": round(seconds, 2), "MB above import": round(megabytes)}
+        rows.append(row)
+        print(row, flush=True)
+    return rows
 
 
 if __name__ == "__main__":
