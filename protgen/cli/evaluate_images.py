@@ -29,7 +29,7 @@ def evaluate_images(
     asked: Annotated[int, typer.Option("--asked", min=10, help="Drawn of a class each, for obedience.")] = 1000,
     test: Annotated[int, typer.Option("--test", min=2, help="Test images whose likelihood is found.")] = 10_000,
     importance: Annotated[
-        str, typer.Option("--importance", help="Importance samples of VAEs; from 1,000 on on 500 images.")
+        str, typer.Option("--importance", help="Importance samples of VAEs; from 1,000 on on 2,000 images.")
     ] = "1,50",
     sum_classes: Annotated[
         bool, typer.Option("--sum-classes", help="p(x) as the mean over classes, not with the class unknown.")

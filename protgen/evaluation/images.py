@@ -25,7 +25,7 @@ from protgen.models.model import Model
 from protgen.types import Batch, Conditioning, State
 
 MANY = 1000  # importance samples; from there on on FEW images
-FEW = 500
+FEW = 2000
 CHUNK = 100  # images at a time
 ROUND = 5  # digits of distances
 

@@ -60,6 +60,8 @@ class VAESettings:
         free_bits: nats of each latent dimension below which its KL costs nothing.
         samples: L, latents drawn for each example of a step.
         importance: K of the importance-weighted bound of training; 1 is the ELBO with closed-form KL.
+        elbo_steps: training steps on the ELBO, with its warm-up, before those on the importance-weighted bound: each of
+            those costs K decodings, and latents that are never used stay unused.
         levels: T of the Markov chain z_1 ... z_T; 1 is a plain VAE.
         settle: training steps in which z_1 has the prior N(0, I), while the levels above are trained to model it. An
             untrained chain makes the encoder leave latents unused.
@@ -81,6 +83,7 @@ class VAESettings:
     free_bits: float = 0.0
     samples: int = 1
     importance: int = 1
+    elbo_steps: int = 0
     levels: int = 1
     settle: int = 0
     pool: bool = False
@@ -93,8 +96,8 @@ class VAESettings:
     def __post_init__(self) -> None:
         if min(self.samples, self.importance, self.levels, self.passes, self.bound_samples) < 1:
             raise UsageError("vae: latent_dim, samples, importance, levels, passes and bound_samples are at least 1")
-        if min(self.beta, self.warmup, self.free_bits) < 0:
-            raise UsageError("vae: beta, warmup and free_bits cannot be negative")
+        if min(self.beta, self.warmup, self.free_bits, self.elbo_steps) < 0:
+            raise UsageError("vae: beta, warmup, free_bits and elbo_steps cannot be negative")
         if self.importance > 1 and (self.beta != 1 or self.free_bits > 0):
             raise UsageError(
                 "vae: the importance-weighted bound has no separate KL; use beta 1 and free_bits 0 with it"
@@ -221,7 +224,7 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
             self.steps += 1
         dof = num_freedoms(self.space, x_data)
         count = self.settings.importance
-        if count > 1:
+        if count > 1 and not (self.training and float(self.steps) <= self.settings.elbo_steps):
             weights, prediction = self.log_weights(x_data, cond, count, rng)
             bound = weights.logsumexp(1) - math.log(count)
             terms = {"bound": -bound}

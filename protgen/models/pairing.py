@@ -1,19 +1,33 @@
 """Strand pairing for secondary structure that somebody asked for without: that of a native with the same elements.
 
 A string of secondary structure leaves open which strands pair, and whoever makes a structure has to choose. Here the
-choice is a native's: among those with the same sequence of helices and strands, one of the likest in lengths gives its
-ladders, laid onto the strands that are asked for. Of 83 validation natives with strands, 77 have such a native; it
-joins the strands of half of their own pairs of strands, with the register of a fifth of their residues.
+choice is a native's. Those with the same sequence of helices and strands, the likest in lengths first, each give their
+ladders, laid onto the strands that are asked for and drawn out along them. One is drawn of those that leave the fewest
+residues of strands without a partner and whose pairs of strands most of the others have.
+
+Residues of strands that are told of no partner become strand half as often as others (51 and 92 % in 240 designs),
+which is why they are counted. Of 80 validation natives with strands 75 find such a native. What is drawn joins 72 % of
+their own pairs of strands and has 38 % of their residue pairs, and 86 % of their strand residues have a partner (in the
+natives 89 %); of any of the three likest natives, as it lies, these are 69, 26 and 68 %.
 """
 
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Generator
 
 from protgen.conditions.strand_pairing import Ladder, StrandPairing
 from protgen.models.topologies import Element, TopologyPrior, elements_of, kinds_of
 
-LIKEST = 3  # natives among which one is drawn
+NATIVES = 20  # the likest in lengths, which vote
+LIKEST, CLOSE = 5, 0.03  # among so many one is drawn, of those whose score is so close to the best
+SCALE = 15.0  # residues of difference by which a vote falls to 1 / e
+VOTES = 0.3  # weight of votes against that of residues with a partner
 TURN = 6  # residues: up to here two strands are a hairpin, whose ends face each other
+
+Strands = list[tuple[int, int]]
 
 
 def draw_pairing(prior: TopologyPrior, codes: str, rng: Generator) -> StrandPairing | None:
@@ -22,13 +36,82 @@ def draw_pairing(prior: TopologyPrior, codes: str, rng: Generator) -> StrandPair
     known = prior.by_kinds.get(kinds_of(asked), [])
     if not known or "E" not in kinds_of(asked):
         return None
-    nearest = sorted(known, key=lambda item: difference(elements_of(item.codes), asked))[:LIKEST]
-    native = nearest[int(torch.randint(0, len(nearest), (), generator=rng))]
-    ladders = laid_onto(native.ladders, strands_of(native.codes), strands_of(codes))
-    return StrandPairing(ladders, complete=True) if ladders else None
+    strands = strands_of(codes)
+    apart = np.array([difference(elements_of(item.codes), asked) for item in known])
+    nearest = np.argsort(apart, kind="stable")[:NATIVES]
+    laid = [drawn_out(laid_onto(known[k].ladders, strands_of(known[k].codes), strands), strands) for k in nearest]
+    scores = scores_of(laid, np.exp((apart[nearest[0]] - apart[nearest]) / SCALE), strands)
+    best = [laid[k] for k in np.argsort(-scores, kind="stable") if laid[k] and scores[k] >= scores.max() - CLOSE]
+    if not best:
+        return None
+    return StrandPairing(best[int(torch.randint(0, min(len(best), LIKEST), (), generator=rng))], complete=True)
 
 
-def strands_of(codes: str) -> list[tuple[int, int]]:
+def scores_of(laid: Sequence[tuple[Ladder, ...]], weights: np.ndarray, strands: Strands) -> np.ndarray:
+    """How good each of a number of pairings is for these strands.
+
+    The share of their residues that have a partner, and, for each strand, whether most of the others (by their weights)
+    join the same strands in the same direction.
+
+    Args:
+        laid: ladders of each pairing.
+        weights: (n,) of their votes.
+        strands: that are asked for.
+    """
+    joined = [joined_by(ladders, strands) for ladders in laid]
+    votes: dict[tuple[int, int, bool], float] = defaultdict(float)
+    for own, weight in zip(joined, weights / weights.sum(), strict=True):
+        for pair in own:
+            votes[pair] += float(weight)
+    residues = sum(stop - start for start, stop in strands)
+    return np.array(
+        [
+            len({n for pair in pairs_of(ladders) for n in pair}) / residues
+            + VOTES * sum(2 * votes[pair] - 1 for pair in sorted(own)) / len(strands)
+            for ladders, own in zip(laid, joined, strict=True)
+        ]
+    )
+
+
+def joined_by(ladders: Sequence[Ladder], strands: Strands) -> set[tuple[int, int, bool]]:
+    """Which strands ladders join, and whether in parallel."""
+    found = set()
+    for a, b, c, d in ladders:
+        first, second = strand_at((a + b) / 2 - 1, strands), strand_at((c + d) / 2 - 1, strands)
+        if first is not None and second is not None:
+            found.add((min(first, second), max(first, second), d > c))
+    return found
+
+
+def pairs_of(ladders: Sequence[Ladder]) -> set[tuple[int, int]]:
+    """Residues of ladders, from 1, that pair."""
+    return {(a + k, c + (k if d > c else -k)) for a, b, c, d in ladders for k in range(b - a + 1)}
+
+
+def drawn_out(ladders: Sequence[Ladder], strands: Strands) -> tuple[Ladder, ...]:
+    """Ladders that go on to the ends of both strands, or to residues that the same strands have paired already."""
+    taken = {(n, strand_at(m - 1, strands)) for pair in pairs_of(ladders) for n, m in (pair, pair[::-1])}
+
+    def free(i: int, j: int, first: int, second: int) -> bool:
+        inside = within(i - 1, strands[first]) and within(j - 1, strands[second])
+        return inside and (i, second) not in taken and (j, first) not in taken
+
+    found = []
+    for a, b, c, d in ladders:
+        way = 1 if d > c else -1
+        first, second = strand_at((a + b) / 2 - 1, strands), strand_at((c + d) / 2 - 1, strands)
+        if first is not None and second is not None:
+            while free(a - 1, c - way, first, second):
+                a, c = a - 1, c - way
+                taken |= {(a, second), (c, first)}
+            while free(b + 1, d + way, first, second):
+                b, d = b + 1, d + way
+                taken |= {(b, second), (d, first)}
+        found.append((a, b, c, d))
+    return tuple(found)
+
+
+def strands_of(codes: str) -> Strands:
     """(first residue, one past the last) of each strand."""
     return [(start, stop) for kind, start, stop in elements_of(codes) if kind == "E"]
 
@@ -42,9 +125,7 @@ def difference(one: list[Element], other: list[Element]) -> int:
     return total
 
 
-def laid_onto(
-    ladders: tuple[Ladder, ...], own: list[tuple[int, int]], asked: list[tuple[int, int]]
-) -> tuple[Ladder, ...]:
+def laid_onto(ladders: tuple[Ladder, ...], own: Strands, asked: Strands) -> tuple[Ladder, ...]:
     """Ladders of a native between the strands that stand for its own; what reaches beyond a strand's ends is cut off.
 
     Strands of a hairpin keep their register at the turn; others keep that of their middles.
@@ -67,7 +148,7 @@ def laid_onto(
     return tuple(found)
 
 
-def strand_at(place: float, strands: list[tuple[int, int]]) -> int | None:
+def strand_at(place: float, strands: Strands) -> int | None:
     """The number of the strand that a place is in, None outside all of them."""
     return next((n for n, strand in enumerate(strands) if strand[0] <= place < strand[1]), None)
 

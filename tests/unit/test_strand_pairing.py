@@ -21,7 +21,7 @@ from protgen.generation.design import SampleSettings
 from protgen.generation.generate import generate
 from protgen.models.blueprints import fit_blueprints
 from protgen.models.model import Model, build_model, load_model, save_model
-from protgen.models.pairing import draw_pairing
+from protgen.models.pairing import draw_pairing, drawn_out, scores_of
 from protgen.models.topologies import Topology, TopologyPrior, fit_topologies, fitted
 from protgen.structure.ideal import ideal_hairpin, ideal_helix
 from protgen.structure.protein import Protein
@@ -216,6 +216,33 @@ def test_pairing_of_an_asked_string_is_that_of_the_likest_native(model, rng):
     assert draw_pairing(prior, "LEEEELLLHHHHHHLL", rng) is None
     design = next(generate(model, [SecondaryStructure(HAIRPIN.codes)], 1, 0, FAST))
     assert [c.ladders for c in design.drawn if isinstance(c, StrandPairing)] == [HAIRPIN.ladders]
+
+
+@pytest.mark.parametrize(
+    ("ladders", "drawn"),
+    [
+        ([(4, 5, 13, 12)], ((2, 6, 15, 11),)),  # residue 7 would pair with 10, which is no strand
+        ([(4, 5, 13, 14)], ((2, 7, 11, 16),)),
+        ([(2, 3, 16, 15), (5, 6, 12, 11)], ((2, 4, 16, 14), (5, 6, 12, 11))),  # 4 and 13 have a partner by then
+        ([(3, 5, 15, 13), (11, 12, 21, 22)], ((2, 7, 16, 11), (11, 14, 21, 24))),  # both sides of the second strand
+    ],
+)
+def test_ladders_go_on_to_the_ends_of_strands(ladders, drawn):
+    """Strands at 2-7, 11-16 and 21-24; no residue pairs with two of one strand."""
+    assert drawn_out(ladders, [(1, 7), (10, 16), (20, 24)]) == drawn
+
+
+def test_pairings_that_leave_few_residues_alone_are_drawn(rng):
+    """Of ten strand residues six, eight or none have a partner; a vote for a pair of strands counts for each strand."""
+    strands = [(1, 6), (9, 14)]
+    laid = [((2, 4, 14, 12),), ((2, 5, 14, 11),), (), ((2, 5, 10, 13),)]
+    found = scores_of(laid, np.array([1.0, 0.5, 0.25, 0.25]), strands)
+    antiparallel, parallel = 1.5 / 2, 0.25 / 2  # shares of the votes
+    vote = [0.3 * (2 * share - 1) / 2 for share in (antiparallel, antiparallel, parallel)]
+    np.testing.assert_allclose(found, [0.6 + vote[0], 0.8 + vote[1], 0.0, 0.8 + vote[2]], atol=1e-12)
+    codes = "LEEEEELLLEEEEEL"
+    prior = TopologyPrior(tuple(Topology(codes, ladders) for ladders in [*laid[:2], *laid[1:2] * 2, laid[3]]))
+    assert {draw_pairing(prior, codes, rng).ladders for _ in range(20)} == {((2, 6, 14, 10),)}
 
 
 def test_topologies_follow_fractions_and_class(model):

@@ -360,3 +360,22 @@ def test_the_loss_of_importance_samples_is_their_bound_for_each_degree_of_freedo
     """Points on a line in two dimensions have two."""
     losses = linear(importance=3).loss(*points(5, rng), rng)
     assert float(losses.total) == pytest.approx(float(losses.terms["bound"]) / 2, rel=1e-6)
+
+
+def test_steps_on_the_elbo_come_before_those_on_the_importance_weighted_bound():
+    """Two steps as a plain VAE has them, warm-up and all, then as one of three importance samples; validation sees
+    the bound from the first."""
+
+    def losses(steps: int, training: bool, **keywords) -> float:
+        family = linear(**keywords).train(training)
+        family.steps.fill_(steps)
+        rng = torch.Generator().manual_seed(7)
+        return float(family.loss(*points(5, rng), rng).total)
+
+    both = {"importance": 3, "elbo_steps": 2, "warmup": 3}
+    for steps in (0, 1):
+        assert losses(steps, True, **both) == losses(steps, True, warmup=3)
+    for steps, training in ((2, True), (0, False)):
+        assert losses(steps, training, **both) == losses(steps, training, importance=3)
+    with pytest.raises(UsageError, match="elbo_steps cannot be negative"):
+        linear(elbo_steps=-1)
