@@ -37,8 +37,8 @@ class BestOptions:
         str | None,
         typer.Option(
             "--rank-by",
-            help="score (ProteinMPNN's, of the best of 8 sequences; extra design), or a figure of `protgen evaluate`, "
-            "such as bonded (share of bonded N-H); score by default where that is installed, else bonded.",
+            help="A figure of `protgen evaluate`, or score (ProteinMPNN's, of the best of 8 sequences; extra design); "
+            "by default hbond_score, the share of bonded N-H with what strands leave open made up for.",
             metavar="FIGURE",
             rich_help_panel=PANEL,
         ),
@@ -59,9 +59,9 @@ class BestOptions:
             return None
         if self.best > n:
             raise UsageError(f"--best {self.best} of -n {n}: make at least as many as are kept")
-        from protgen.evaluation.backbone_ranking import BackboneRanking
+        from protgen.evaluation.backbone_ranking import DEFAULT, BackboneRanking
 
-        return BackboneRanking(self.rank_by)
+        return BackboneRanking(self.rank_by or DEFAULT)
 
 
 @dataclass(frozen=True)

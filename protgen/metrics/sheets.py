@@ -9,6 +9,10 @@ from protgen.metrics.base import Metric, Quantity, Summary, summarise
 from protgen.structure.protein import Protein
 from protgen.structure.sheets import LEAST_BETWEEN, sheets_of
 
+# The edges of sheets leave every second N-H open. In 117 natives of 60-100 residues `bonded` is 0.40 + 0.47 helix +
+# 0.32 strand; with 0.3 for strand besides, the ten best of 80 natives or designs have as much strand as all.
+STRANDS = 0.3
+
 
 def share_right_handed(right: int, crossovers: int) -> Summary:
     """The share of right-handed ones among all crossovers of a set, with the Wilson interval of that share.
@@ -45,6 +49,12 @@ class SheetFigures(Metric):
             "residues whose N-H is bonded (DSSP energy below -0.5 kcal/mol); natives 0.62",
         ),
         Quantity(
+            "hbond_score",
+            "",
+            "higher",
+            f"bonded + {STRANDS} x share of strand: regular structure that is bonded, helices and sheets alike",
+        ),
+        Quantity(
             "two_partners",
             "fraction",
             "higher",
@@ -71,6 +81,7 @@ class SheetFigures(Metric):
         found = sheets_of(sample)
         return {
             "bonded": found.bonded,
+            "hbond_score": found.bonded + STRANDS * found.strand,
             "two_partners": found.two_partners,
             "crossovers": float(found.crossovers) if np.isfinite(found.bonded) else np.nan,
             "right_handed_crossovers": found.right_handed / found.crossovers if found.crossovers else np.nan,

@@ -250,7 +250,7 @@ def test_a_run_with_the_tools_of_its_extras(tmp_path, cli):
 
 
 def test_designs_of_several_chains_have_no_refolds(tiny_model, tmp_path, cli):
-    """Said in one line before anything is made, where the predictor folds single chains; and ranked by the score."""
+    """Said in one line before anything is made, where the predictor folds single chains; and ranked by their bonds."""
     out = tmp_path / "run"
     request = ("run", "--model", tiny_model, "--length", 16, "--symmetry", "C3", "-n", 2, "--steps", 2, "--no-filter")
     judge = ("--structure-predictor", "tests.unit.test_sequence_design:OneChain")
@@ -263,10 +263,10 @@ def test_designs_of_several_chains_have_no_refolds(tiny_model, tmp_path, cli):
     assert early.err.index("single chains") < early.err.index("no-such-model")
     assert not (out / "refolds").exists()
     ranking = read_csv(out / "ranking.csv")
-    assert [row["ranked_by"] for row in ranking] == ["score", "score"]
-    values = [float(row["score"]) for row in ranking]
-    assert values == sorted(values)
-    assert "No refold: ranked by the designer's own score." in done.out
+    assert [row["ranked_by"] for row in ranking] == ["hbond_score", "hbond_score"]
+    values = [float(row["hbond_score"]) for row in ranking]
+    assert values == sorted(values, reverse=True)
+    assert "No refold: ranked by hbond_score" in done.out
 
 
 def test_a_run_that_cannot_work_says_so_first(tiny_model, tmp_path, cli):

@@ -32,15 +32,15 @@ def test_figures_that_say_nothing_are_refused():
     with pytest.raises(UsageError, match="--rank-by rg: neither high nor low"):
         BackboneRanking("rg")
     assert BackboneRanking("packing").describe() == "packing (higher is better)"
-    assert BackboneRanking("bonded").describe() == "share of bonded N-H (higher is better)"
+    assert BackboneRanking().describe() == "hbond_score, bonded N-H with strands made up for (higher is better)"
 
 
-def test_without_a_designer_bonded_amides_are_the_default(monkeypatch):
+def test_bonds_are_the_default_and_a_missing_designer_is_named(monkeypatch):
     def missing(self):
         raise UsageError("install protgen[design]")
 
     monkeypatch.setattr("protgen.inverse_folding.proteinmpnn.ProteinMPNN.prepare", missing)
-    assert BackboneRanking().by == "bonded"
+    assert BackboneRanking().by == "hbond_score"
     with pytest.raises(UsageError, match="design"):
         BackboneRanking("score")
 
