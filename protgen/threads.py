@@ -13,6 +13,8 @@ from typing import TypeVar
 
 import torch
 
+from protgen.allocator import keep_freed_memory
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -38,6 +40,7 @@ def in_order(
         if stop.is_set():
             raise Stopped
 
+    keep_freed_memory()
     before = torch.get_num_threads()
     pool = ThreadPoolExecutor(max(1, min(threads, len(items))), "design", torch.set_num_threads, (1,))
     waiting: deque[Future[Result]] = deque()

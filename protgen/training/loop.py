@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from protgen.allocator import keep_freed_memory
 from protgen.data.dataset import has_parts
 from protgen.errors import CheckpointError, ConfigError, DivergedError, RecoveredWarning
 from protgen.models.files import save_json
@@ -77,6 +78,7 @@ def train(
         DivergedError: if a loss is not finite or explodes; the last good checkpoint stays.
     """
     require_extra()
+    keep_freed_memory()
     settings = settings or TrainSettings()
     folder = None if run is None else Path(run)
     require_loggers(settings.loggers, folder)
