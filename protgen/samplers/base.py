@@ -6,7 +6,7 @@ A denoiser states the path on which it was trained, so that one sampler serves f
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, islice, pairwise
+from itertools import chain, pairwise
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from protgen.errors import UsageError
 from protgen.samplers.curved import geodesic_fraction, reverse_brownian
-from protgen.samplers.redraw import Redraw, least_faults
+from protgen.samplers.redraw import Lead, Redraw, least_faults
 from protgen.samplers.schedules import Path
 from protgen.spaces.base import Space, masked
 from protgen.spaces.capabilities import aligned
@@ -201,15 +201,20 @@ class SteppingSampler(Sampler):
         """Samples of the space, one for each generator of the task."""
         grid = time_grid(self.steps, self.spacing, task.start_time)
 
-        def begun() -> Iterator[tuple[State, State]]:
-            return self.walk(denoiser, space, task, (begin(denoiser.path, space, task), None), grid)
+        def drawn(ends: Sequence[int]) -> Lead:
+            """The steps up to the last of these ends, drawn until neither it nor one before it shows a fault."""
+            assert task.redraw is not None
+            *before, end = ends
+            first = least_faults(lambda: drawn(before), task.redraw, task.generators) if before else []
+            here = first[-1] if first else (begin(denoiser.path, space, task), None)
+            return [*first, *self.walk(denoiser, space, task, here, grid[len(first) : end])]
 
         if task.redraw is None or task.start is not None:
-            path = begun()
+            path = self.walk(denoiser, space, task, (begin(denoiser.path, space, task), None), grid)
         else:
-            lead = task.redraw.steps(grid)
-            first = least_faults(lambda: list(islice(begun(), lead)), task.redraw, task.generators)
-            path = chain(first, self.walk(denoiser, space, task, first[-1], grid[lead:]))
+            ends = task.redraw.steps(grid)
+            first = least_faults(lambda: drawn(ends), task.redraw, task.generators)
+            path = chain(first, self.walk(denoiser, space, task, first[-1], grid[len(first) :]))
         x = task.start
         for number, (x, x_pred) in enumerate(path):
             if task.on_step is not None:

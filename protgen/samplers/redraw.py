@@ -1,8 +1,9 @@
 """Early rejection: a sample whose first predictions go wrong begins anew, before its other steps are paid for.
 
 What a sample is like as a whole is decided at much noise: the prediction of x_data shows it after a few steps. So
-p(x | y, no fault) is sampled by rejection at the price of these steps alone. Each sample draws from its own generator,
-so how often one begins anew does not depend on its neighbours.
+p(x | y, no fault) is sampled by rejection at the price of these steps alone; what shows later is looked for again, at
+the price of more. Each sample draws from its own generator, so how often one begins anew does not depend on its
+neighbours.
 
 References:
     Ma et al. 2025, Inference-Time Scaling for Diffusion Models beyond Scaling Denoising Steps, section 3 (search over
@@ -11,6 +12,7 @@ References:
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Float
@@ -28,34 +30,37 @@ class Redraw:
 
     Attributes:
         faults: (b,) of predictions of x_data; 0 where there is none.
-        time: the first step at or below it is the last before faults are counted.
-        tries: how often a sample begins anew at the most; the one with the fewest faults is kept.
+        times: when faults are counted, falling: the first step at or below each is the last before.
+        tries: how often a sample begins anew at the most for faults at each time; the one with the fewest is kept.
 
     Raises:
-        UsageError: if the time is not between 0 and 1, or the number is negative.
+        UsageError: if there is no time, times are not between 0 and 1 or do not fall, or the number is negative.
     """
 
     faults: Callable[[State], Float[Tensor, " b"]]
-    time: float = 0.75
+    times: tuple[float, ...] = (0.75, 0.5)
     tries: int = 6
 
     def __post_init__(self) -> None:
-        if not 0 < self.time <= 1 or self.tries < 0:
-            raise UsageError(f"redraw at {self.time:g}, {self.tries} times: a time from 0 to 1, and no negative number")
+        falling = all(later < earlier for earlier, later in pairwise(self.times))
+        if not self.times or not falling or not 0 < self.times[-1] <= self.times[0] <= 1 or self.tries < 0:
+            said = ", ".join(f"{time:g}" for time in self.times)
+            raise UsageError(f"redraw at {said}, {self.tries} times: falling times from 0 to 1, and no negative number")
 
-    def steps(self, grid: Sequence[tuple[float, float]]) -> int:
-        """How many steps of a grid of times come before faults are counted: all of them if none is early enough."""
-        for number, (t, _) in enumerate(grid):
-            if t <= self.time + 1e-6:  # times are float32
-                return number + 1
-        return len(grid)
+    def steps(self, grid: Sequence[tuple[float, float]]) -> list[int]:
+        """How many steps of a grid come before faults are counted, each time: all of them if none is early enough."""
+        ends = []
+        for time in self.times:
+            # Times are float32.
+            ends.append(next((number for number, (t, _) in enumerate(grid, 1) if t <= time + 1e-6), len(grid)))
+        return sorted(set(ends))
 
 
 def least_faults(draw: Callable[[], Lead], redraw: Redraw, generators: Sequence[Generator]) -> Lead:
     """The first steps of each sample, drawn until they show no fault; generators are left as these steps left them.
 
     Args:
-        draw: makes the first steps of all samples.
+        draw: makes the first steps of all samples, those before it drawn in this way themselves.
         redraw: what a fault is, and how often to try.
         generators: one for each sample.
     """

@@ -28,12 +28,13 @@ def above(prediction: State) -> torch.Tensor:
     return (prediction["x"][:, 0, 0] > MEAN).float()
 
 
-def test_what_is_left_has_the_law_without_faults():
+@pytest.mark.parametrize("times", [(0.8,), (0.9, 0.5)])
+def test_what_is_left_has_the_law_without_faults(times):
     """The flow of a normal keeps the order of predictions, so half of it is left: mean and std of a half-normal.
 
     4,000 samples: standard errors 0.005 and 0.004. The other coordinate is as before.
     """
-    own = task(4000, redraw=Redraw(above, time=0.8, tries=40))
+    own = task(4000, redraw=Redraw(above, times, tries=40))
     x = Euler(steps=100).sample(ExactGaussian(), LINE, own)["x"][:, 0].numpy()
     assert (x[:, 0] <= MEAN).all()
     assert x[:, 0].mean() == pytest.approx(MEAN - STD * math.sqrt(2 / math.pi), abs=0.02)
@@ -85,11 +86,35 @@ def test_the_draw_with_the_fewest_faults_is_kept():
 
 
 def test_settings_of_no_use_are_refused():
-    for wrong in ({"time": 0.0}, {"time": 1.5}, {"tries": -1}):
+    for wrong in ({"times": (0.0,)}, {"times": (1.5,)}, {"times": ()}, {"times": (0.5, 0.75)}, {"tries": -1}):
         with pytest.raises(UsageError, match="redraw"):
             Redraw(above, **wrong)
-    assert Redraw(above, time=0.8).steps([(1.0, 0.75), (0.75, 0.5)]) == 2
-    assert Redraw(above, time=0.1).steps([(1.0, 0.5), (0.5, 0.0)]) == 2
+    assert Redraw(above, (0.8,)).steps([(1.0, 0.75), (0.75, 0.5)]) == [2]
+    assert Redraw(above, (0.1,)).steps([(1.0, 0.5), (0.5, 0.0)]) == [2]
+    assert Redraw(above).steps([(1.0, 0.7), (0.7, 0.4), (0.4, 0.0)]) == [2, 3]
+    assert Redraw(above).steps([(1.0, 0.4), (0.4, 0.0)]) == [2]
+
+
+def test_faults_that_show_later_are_looked_for_later():
+    """A fault that is seen at t = 0.5 alone: each sample that ends without has begun anew for it, others are as before.
+
+    The flow of a normal keeps the order, so a sample has the fault at the end if it has it at 0.5.
+    """
+    anew = 0
+    for row in range(8):
+        calls = []
+
+        def late(prediction: State, calls: list = calls) -> torch.Tensor:
+            calls.append(0)
+            return above(prediction) * (len(calls) % 2 == 0)  # every second count is at the later time
+
+        alone = task(1, generators=[task(8).generators[row]], redraw=Redraw(late, (0.8, 0.5), tries=40))
+        x = Euler(steps=10).sample(ExactGaussian(), LINE, alone)["x"]
+        plain = Euler(steps=10).sample(ExactGaussian(), LINE, task(1, generators=[task(8).generators[row]]))["x"]
+        assert float(x[0, 0, 0]) <= MEAN
+        assert (len(calls) == 2) == bool(torch.equal(x, plain)) == bool(plain[0, 0, 0] <= MEAN)
+        anew += len(calls) > 2
+    assert 1 <= anew <= 7
 
 
 CODES = "LEEEELLHHHHHHHHLLEEEEL"
