@@ -52,7 +52,7 @@ class SampleSettings:
         energy_steps: steps of gradient descent on the energy for each predicted structure.
         particles: of sequential Monte Carlo for each design, with `sampler="smc"`; None for its default.
         redraws: how often a design begins anew at the most while a crossover of its sheets goes left, which shows after
-            a quarter of its steps (6); only where its pairs of strands are drawn or asked.
+            a quarter of its steps, in long chains after half (6); only where its pairs of strands are drawn or asked.
     """
 
     steps: int | None = None
