@@ -25,6 +25,7 @@ NATIVES = 20  # the likest in lengths, which vote
 LIKEST, CLOSE = 5, 0.03  # among so many one is drawn, of those whose score is so close to the best
 SCALE = 15.0  # residues of difference by which a vote falls to 1 / e
 VOTES = 0.3  # weight of votes against that of residues with a partner
+SIDES = 2  # of a strand in a sheet
 TURN = 6  # residues: up to here two strands are a hairpin, whose ends face each other
 
 Strands = list[tuple[int, int]]
@@ -89,12 +90,15 @@ def pairs_of(ladders: Sequence[Ladder]) -> set[tuple[int, int]]:
 
 
 def drawn_out(ladders: Sequence[Ladder], strands: Strands) -> tuple[Ladder, ...]:
-    """Ladders that go on to the ends of both strands, or to residues that the same strands have paired already."""
+    """Ladders that go on to the ends of both strands, or to residues that have no side left for these strands."""
     taken = {(n, strand_at(m - 1, strands)) for pair in pairs_of(ladders) for n, m in (pair, pair[::-1])}
+
+    def open_to(n: int, strand: int) -> bool:
+        return (n, strand) not in taken and sum(residue == n for residue, _ in taken) < SIDES
 
     def free(i: int, j: int, first: int, second: int) -> bool:
         inside = within(i - 1, strands[first]) and within(j - 1, strands[second])
-        return inside and (i, second) not in taken and (j, first) not in taken
+        return inside and open_to(i, second) and open_to(j, first)
 
     found = []
     for a, b, c, d in ladders:

@@ -225,11 +225,15 @@ def test_pairing_of_an_asked_string_is_that_of_the_likest_native(model, rng):
         ([(4, 5, 13, 14)], ((2, 7, 11, 16),)),
         ([(2, 3, 16, 15), (5, 6, 12, 11)], ((2, 4, 16, 14), (5, 6, 12, 11))),  # 4 and 13 have a partner by then
         ([(3, 5, 15, 13), (11, 12, 21, 22)], ((2, 7, 16, 11), (11, 14, 21, 24))),  # both sides of the second strand
+        (
+            [(2, 6, 15, 11), (11, 14, 21, 24), (14, 15, 31, 30)],
+            ((2, 6, 15, 11), (11, 14, 21, 24), (14, 16, 31, 29)),  # 13 has two partners; a ladder that is given stays
+        ),
     ],
 )
 def test_ladders_go_on_to_the_ends_of_strands(ladders, drawn):
-    """Strands at 2-7, 11-16 and 21-24; no residue pairs with two of one strand."""
-    assert drawn_out(ladders, [(1, 7), (10, 16), (20, 24)]) == drawn
+    """Strands at 2-7, 11-16, 21-24 and 28-33; no residue gains a second partner in a strand, or a third of all."""
+    assert drawn_out(ladders, [(1, 7), (10, 16), (20, 24), (27, 33)]) == drawn
 
 
 def test_pairings_that_leave_few_residues_alone_are_drawn(rng):
