@@ -38,9 +38,8 @@ class BackboneRanking:
     """
 
     def __init__(self, by: str = DEFAULT) -> None:
-        self.tool: InverseFolder | None = None
-        if by == SCORE.name:
-            self.tool = build("inverse_folding", DESIGNER)
+        self.tool: InverseFolder | None = build("inverse_folding", DESIGNER) if by == SCORE.name else None
+        if self.tool is not None:
             self.tool.prepare()
         self.by = by
         of_structures = [quantity for metric in structure_metrics() for quantity in metric.quantities]
