@@ -36,6 +36,7 @@ from protgen.types import Conditioning
 RESIDUE, WHOLE = 10, 8  # widths of the conditioning
 PASSES = 7  # of which the median is taken; fewer beyond LONG residues
 LONG = 500
+SEEN = 100  # MB of a pass, below which the peak of loading the libraries hides it
 BAR = 4096  # MB, forward and backward of 1,000 residues by a graph encoder
 
 
@@ -146,7 +147,7 @@ def growth(rows: dict[int, dict]) -> dict[str, dict[str, float]]:
     """Exponents of memory (of the pass alone) and time to the longest chain, from the second longest and shortest."""
     good = [length for length, row in rows.items() if "failed" not in row]
     values = {
-        "memory": lambda row: max(row["peak MB"] - row["MB before the pass"], 1),
+        "memory": lambda row: row["peak MB"] - row["MB before the pass"],
         "CPU seconds": lambda row: row["CPU seconds"],
         "forward CPU seconds": lambda row: row["forward CPU seconds"],
     }
@@ -155,6 +156,7 @@ def growth(rows: dict[int, dict]) -> dict[str, dict[str, float]]:
         found[f"{short} to {long}"] = {
             name: round(math.log(value(rows[long]) / value(rows[short])) / math.log(long / short), 2)
             for name, value in values.items()
+            if name != "memory" or value(rows[short]) >= SEEN
         }
     return found
 
