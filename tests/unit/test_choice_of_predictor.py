@@ -124,4 +124,4 @@ def test_several_chains_are_not_folded_by_those_that_fold_one(monkeypatch, capsy
     assert RankingOptions(structure_predictor=name).predictor(None, 3) is None
     said = " ".join(capsys.readouterr().err.split())
     assert f"{name} folds single chains, and designs will have 3: no refolds" in said
-    assert "ranked by the score of their sequences" in said
+    assert "ranked by hbond_score" in said
