@@ -19,14 +19,8 @@ from protgen.models.headers import check_fit
 from protgen.models.model import build_model, load_model, load_weights, save_model
 from protgen.models.released import weights_folder
 from protgen.tensor_header import METADATA, Kind, read_header
+from tests.unit.test_hostile_models import SMALL
 
-SMALL = {
-    "space": {"name": "backbone"},
-    "encoder": {"name": "frame_attention", "dim": 16, "pair_dim": 4, "blocks": 1, "heads": 2, "refresh": 1},
-    "family": {"name": "flow_matching"},
-    "conditions": ["length"],
-    "about": {"lengths": [10, 60]},
-}
 VALUE = torch.tensor(0.0)
 
 
