@@ -1,8 +1,8 @@
 """Rank the backbones of `protgen sample`: those without a fault first, and among them by one figure.
 
 The figure is `hbond_score`, bonded N-H with strands made up for; or `score`, ProteinMPNN's of the best of eight
-sequences (extra `design`), or any figure of a structure that has a better end. ProteinMPNN's score was the default: it
-does not tell which designs refold (`benchmarks/ranking.py`).
+sequences (extra `design`), or any figure of a structure that has a better end. Among natives and designs of the flows
+ProteinMPNN's score does not tell which refold (`docs/refolds.md`).
 """
 
 import shutil
