@@ -2,8 +2,8 @@
 
 By default glibc gives freed memory back to the kernel from 128 kB on, and takes larger blocks from it anew each time.
 A step of a network frees and asks for the same megabytes, and pays for each page again. A run of four designs of 100
-residues by `flow-pairing` had 440,000 page faults and takes 70,000 now, and 1.09 CPU s a design in place of 1.26, three
-times in turn on an idle machine; a design that is the only one of its run takes as long as before.
+residues by `flow-pairing` has 2,000 page faults in place of 370,000, and takes 1.11 CPU s a design in place of 1.31
+(`benchmarks/allocator.py`); a design that is the only one of its run takes as long as before.
 """
 
 import ctypes
