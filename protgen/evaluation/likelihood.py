@@ -7,18 +7,22 @@ be compared only if their spaces are the same. A density may exceed 1, so nats p
 whose log p is a lower bound gives an upper bound of this number.
 """
 
+import contextlib
 import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+import protgen
 from protgen.conditions.base import Condition
 from protgen.errors import ProtgenError, StructureError, UsageError
 from protgen.evaluation.refold_cache import structure_hash
+from protgen.evaluation.row_log import KeptRow, RowLog, plain_row
 from protgen.families.base import Likelihood, LikelihoodFamily
 from protgen.families.diffusion import Diffusion
 from protgen.families.flow_matching import FlowMatching
@@ -46,6 +50,7 @@ KINDS = {  # of log p -> what is said of -log p
     "estimate": "estimate",
 }
 FEWEST = 3  # residues
+LIKELIHOODS = "likelihoods.jsonl"
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,9 @@ def likelihood(
     proteins: Sequence[Protein | None],
     settings: LikelihoodSettings,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    folder: Path | None = None,
+    resume: bool = False,
 ) -> LikelihoodResult:
     """Write nats and bits per residue into the rows.
 
@@ -163,30 +171,52 @@ def likelihood(
         proteins: (n,) one a row, None where the file could not be read.
         settings: the model, and how.
         progress: called with (structures done, structures in all).
+        folder: where each is written as it comes, `likelihoods.jsonl`; None for nowhere.
+        resume: whether those of an earlier evaluation, of the same coordinates with the same settings, are used.
     """
-    readable = [k for k, protein in enumerate(proteins) if protein is not None]
+    readable = [(k, protein) for k, protein in enumerate(proteins) if protein is not None]
+    places = {k: (str(rows[k].get("file", k)), 0) for k, _ in readable}
     kinds: list[str] = []
-    for done, k in enumerate(readable, start=1):
-        protein = proteins[k]
-        assert protein is not None
-        try:
-            found = log_prob(protein, settings)
-            nats = -float(found.nats[0]) / protein.length
-            if not math.isfinite(nats):
-                raise StructureError(f"the model gave {nats} nats per residue")
-            kinds.append(found.kind)
-            said = outside_training(protein.length, settings.model)
-            rows[k].update(nats_per_residue=nats, bits_per_residue=nats / math.log(2), likelihood_kind=found.kind)
-            if found.error is not None and math.isfinite(float(found.error[0])):
-                rows[k]["nats_per_residue_error"] = float(found.error[0]) / protein.length
-            rows[k]["likelihood_message"] = said
-        except ProtgenError as error:
-            rows[k]["likelihood_message"] = " ".join(str(error).split())
-        if progress is not None:
-            progress(done, len(readable))
+    with contextlib.ExitStack() as stack:
+        log = None
+        if folder is not None:
+            head = {"version": protgen.__version__, **describe(settings, None)}
+            log = stack.enter_context(RowLog(folder, head, resume=resume, wanted=places.values(), name=LIKELIHOODS))
+        for done, (k, protein) in enumerate(readable, start=1):
+            of = {"structure": structure_hash(protein)}
+            known = None if log is None else log.known.get(places[k])
+            if known is None or known.file != of:
+                known = KeptRow(plain_row(columns_of(protein, settings)), of)
+            if log is not None:
+                log.add(places[k], known)
+            rows[k].update(known.row)
+            if "likelihood_kind" in known.row:
+                kinds.append(str(known.row["likelihood_kind"]))
+            if progress is not None:
+                progress(done, len(readable))
     about = describe(settings, kinds[0] if kinds else None)
     about["n"], about["n_given"] = len(kinds), len(readable)
     return LikelihoodResult(about, quantities_of(about))
+
+
+def columns_of(protein: Protein, settings: LikelihoodSettings) -> dict[str, Value]:
+    """The columns of one protein; where it has no number, the reason alone.
+
+    Args:
+        protein: a structure.
+        settings: the model, and how.
+    """
+    try:
+        found = log_prob(protein, settings)
+        nats = -float(found.nats[0]) / protein.length
+        if not math.isfinite(nats):
+            raise StructureError(f"the model gave {nats} nats per residue")
+    except ProtgenError as error:
+        return {"likelihood_message": " ".join(str(error).split())}
+    columns = {"nats_per_residue": nats, "bits_per_residue": nats / math.log(2), "likelihood_kind": found.kind}
+    if found.error is not None and math.isfinite(float(found.error[0])):
+        columns["nats_per_residue_error"] = float(found.error[0]) / protein.length
+    return {**columns, "likelihood_message": outside_training(protein.length, settings.model)}
 
 
 def log_prob(protein: Protein, settings: LikelihoodSettings) -> Likelihood:

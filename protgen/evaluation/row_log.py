@@ -1,7 +1,8 @@
 """Rows of an evaluation on the disk as they come, `rows.jsonl`: from it an interrupted evaluation goes on.
 
 Each line is the row of one file with the size and SHA-256 that the file had, and carries its own checksum; the first
-line says with which settings all were measured. A line that is cut or changed counts as missing.
+line says with which settings all were measured. A line that is cut or changed counts as missing. Likelihoods, which
+take longer, have a log of their own (`evaluation/likelihood.py`).
 """
 
 import json
@@ -80,10 +81,13 @@ class RowLog:
         settings: `measured_with`.
         resume: whether rows of an earlier evaluation with the same settings are used.
         wanted: the rows that this evaluation has; others are dropped.
+        name: of the file.
     """
 
-    def __init__(self, folder: Path, settings: JSON, *, resume: bool, wanted: Collection[Place]) -> None:
-        self.path = folder / ROWS
+    def __init__(
+        self, folder: Path, settings: JSON, *, resume: bool, wanted: Collection[Place], name: str = ROWS
+    ) -> None:
+        self.path = folder / name
         self.head = json.loads(json.dumps(finite(settings), default=str))
         self.known = self._read(set(wanted)) if resume else {}
         self._file: TextIO | None = None
@@ -143,7 +147,7 @@ def _kept(line: JSON) -> tuple[Place | None, KeptRow | None]:
     ):
         return None, None
     values = {name: _value(value) for name, value in row.items()}
-    if values.get("status") in (ERROR, None) or any(isinstance(value, list) for value in values.values()):
+    if values.get("status") == ERROR or any(isinstance(value, list) for value in values.values()):
         return None, None
     problems = line.get("problems")
     lines = {str(name): str(text) for name, text in problems.items()} if isinstance(problems, dict) else {}

@@ -133,7 +133,7 @@ def _evaluate(
         measured.skipped = dict(skipped_files(paths))
         unify(measured, chosen.reference)
         _compare(measured, chosen)
-        _ask_oracles(measured, places, chosen, progress)
+        _ask_oracles(measured, places, chosen, folder, progress)
         return _write(measured, folder, chosen)
 
 
@@ -196,7 +196,11 @@ def _compare(measured: Measured, settings: EvaluationSettings) -> None:
 
 
 def _ask_oracles(
-    measured: Measured, places: Sequence[tuple[str, Path]], settings: EvaluationSettings, progress: Progress | None
+    measured: Measured,
+    places: Sequence[tuple[str, Path]],
+    settings: EvaluationSettings,
+    folder: Path,
+    progress: Progress | None,
 ) -> None:
     """Add designability and likelihood, as far as the settings ask for them."""
     rows, proteins = measured.rows, measured.proteins
@@ -207,7 +211,9 @@ def _ask_oracles(
     if settings.likelihood is not None:
         from protgen.evaluation.likelihood import likelihood  # loads the families, which nothing else here needs
 
-        measured.likelihood = likelihood(rows, proteins, settings.likelihood, progress)
+        measured.likelihood = likelihood(
+            rows, proteins, settings.likelihood, progress, folder=folder, resume=settings.resume
+        )
 
 
 def _one(source: Source, settings: EvaluationSettings) -> FileResult:

@@ -38,8 +38,8 @@ class EvaluationSettings:
         top: structure file with the atoms of the trajectories among the paths.
         chain: the chain that is judged, of every file; "" for all chains of a file together.
         models: "first" model of each file, or "all", each a row of its own.
-        resume: use the rows that an earlier evaluation left in the folder, of files with the same bytes and measured
-            with the same settings.
+        resume: use the rows, and the likelihoods, that an earlier evaluation left in the folder, of files with the
+            same bytes and measured with the same settings.
     """
 
     conditions: Sequence[Evaluator] = ()

@@ -12,7 +12,14 @@ from protgen.conditions.length import Length
 from protgen.conditions.radius_of_gyration import RadiusOfGyration
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.errors import UsageError
-from protgen.evaluation.likelihood import LikelihoodSettings, flow_settings, likelihood, log_prob, open_likelihood
+from protgen.evaluation.likelihood import (
+    LIKELIHOODS,
+    LikelihoodSettings,
+    flow_settings,
+    likelihood,
+    log_prob,
+    open_likelihood,
+)
 from protgen.families.base import Family, Likelihood, LikelihoodFamily
 from protgen.models.model import Model, build_model, save_model
 from protgen.spaces.backbone import Backbone
@@ -97,6 +104,37 @@ def test_draws_depend_on_seed_and_structure_alone():
     drawn = [row["nats_per_residue"] - base["nats_per_residue"] for row, base in zip(rows, plain, strict=True)]
     assert abs(drawn[0] - drawn[1]) > 1e-3
     assert evaluator([helix], replace(noisy, seed=1))[0][0] != rows[0]
+
+
+def test_an_interrupted_evaluation_keeps_its_likelihoods(tmp_path):
+    """Of three structures the third was not reached, and the first has moved an atom since: those two are asked for."""
+    helix, strand, short = (
+        Protein.from_backbone(make(n)) for make, n in ((ideal_helix, 30), (ideal_strand, 25), (ideal_helix, 2))
+    )
+    proteins = [helix, None, strand, short, Protein.from_backbone(ideal_helix(33))]
+    rows = [{"file": str(k)} for k in range(5)]
+
+    def evaluated(these, chosen, *, resume):
+        found = [{"file": row["file"]} for row in rows]
+        return found, likelihood(found, these, chosen, folder=tmp_path, resume=resume)
+
+    straight, about = evaluated(proteins, settings(Gaussian(jitter=1.0)), resume=False)
+    lines = (tmp_path / LIKELIHOODS).read_text().splitlines(keepends=True)
+    assert len(lines) == 1 + 4
+    (tmp_path / LIKELIHOODS).write_text("".join(lines[:4]))
+    moved = helix.backbone.copy()
+    moved[0, 0] += 0.01
+    first = Gaussian(jitter=1.0)
+    again, same = evaluated([Protein.from_backbone(moved), *proteins[1:]], settings(first), resume=True)
+    assert len(first.asked) == 2
+    assert again[1:] == straight[1:]
+    assert again[0]["nats_per_residue"] != straight[0]["nats_per_residue"]
+    assert (same.about, again[3]["likelihood_message"][:10]) == (about.about, "2 residues")
+    other = Gaussian(jitter=1.0)
+    evaluated(proteins, settings(other, seed=1), resume=True)
+    assert len(other.asked) == 3, "another seed has other draws"
+    evaluated(proteins, settings(fresh := Gaussian()), resume=False)
+    assert len(fresh.asked) == 3, "without --resume all are asked for"
 
 
 def test_what_the_space_cannot_take_has_a_reason_and_no_number():
