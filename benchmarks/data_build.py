@@ -33,6 +33,7 @@ import time
 import tracemalloc
 from pathlib import Path
 from statistics import median
+from typing import cast
 
 PLANNED = 200_000
 HELD_OUT, SEARCHED = 0.04, 50  # of `protgen data build`: fraction of clusters, and items whose folds are searched
@@ -53,7 +54,7 @@ def build_one(folder: Path, out: Path, folds: int, program: str) -> dict:
     from protgen.data import build as building
     from protgen.data import leakage
     from protgen.data.build import BuildOptions, build
-    from protgen.data.clusters import Clustering
+    from protgen.data.clusters import Clustering, Program
     from protgen.data.windows import Filters
     from protgen.metrics.novelty import novelty
 
@@ -90,7 +91,7 @@ def build_one(folder: Path, out: Path, folds: int, program: str) -> dict:
     for name in SEARCHES:
         timed(leakage, name)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    options = BuildOptions(clustering=Clustering(program=program), folds=novelty, searched=folds)
+    options = BuildOptions(clustering=Clustering(program=cast(Program, program)), folds=novelty, searched=folds)
     counts = build(folder, out, Filters(validation_fraction=TIMED), options)
     report = json.loads((out / "manifest.json").read_text(encoding="utf-8"))["leakage"]
     arrays = sum(path.stat().st_size for path in out.glob("arrays-*/*.npy"))
@@ -118,6 +119,7 @@ def load_one(store: Path, parts: Path, batches: int = 40, rounds: int = 3) -> di
     from protgen.data.dataset import StoreBatches
     from protgen.data.store import Store
     from protgen.models.released import load
+    from protgen.types import Batch
 
     torch.set_num_threads(1)
     start = time.process_time()
@@ -125,6 +127,7 @@ def load_one(store: Path, parts: Path, batches: int = 40, rounds: int = 3) -> di
     opening = time.process_time() - start
     sources["files of 1 MB"] = StoreBatches(Store(parts), 12_288, seed=0)
     rates: dict[str, list[float]] = {name: [] for name in sources}
+    made: list[Batch] = []
     for number in range(rounds):
         for name, source in sources.items():
             start = time.process_time()
@@ -307,6 +310,7 @@ def main() -> None:
     programs = ["builtin"] if find_mmseqs() is None else ["builtin", "mmseqs"]
     sizes = sorted({min(size, len(files)) for size in given.sizes})
     builds: dict[str, list[dict]] = {program: [] for program in programs}
+    folder = store = Path()
     with tempfile.TemporaryDirectory() as scratch:
         for size in sizes:
             folder = linked(files, size, Path(scratch))
