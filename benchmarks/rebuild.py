@@ -19,12 +19,13 @@ from protgen.data.build import BuildOptions, build
 from protgen.data.windows import Filters
 
 _NAME = re.compile(r"^[^:]*: ")
+_COPY = re.compile(r"copy of \S+")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
 def kind(line: str) -> str:
-    """What a difference is about: its words without the item's name and without numbers."""
-    return _NUMBER.sub("N", _NAME.sub("", line, count=1))
+    """What a difference is about: its words without names of items and without numbers."""
+    return _NUMBER.sub("N", _COPY.sub("copy of another", _NAME.sub("", line, count=1)))
 
 
 def rebuilt(chains: Path, manifest: Path) -> dict:

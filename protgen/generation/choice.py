@@ -1,12 +1,13 @@
 """The released model that a request is made by where none is named.
 
 `flow-pairing` makes designs that fold more often where it draws secondary structure with its pairing, and of strings
-and pairs that are asked. `flow-small` keeps closer to shares of secondary structure, and to what is enforced: contacts,
-radii, motifs, copies. `flow-base` is for what may be longer than the others have seen. `benchmarks/ablation.md` and the
-cards have the figures.
+and pairs that are asked; its symmetric copies have fewer faults, too. `flow-small` keeps closer to shares of secondary
+structure, and to what is enforced: contacts, radii, motifs. `flow-base` is for what may be longer than the others have
+seen, all copies together. `benchmarks/ablation.md`, `docs/conditions.md` and the cards have the figures.
 """
 
 from protgen.conditions.base import Conditions
+from protgen.conditions.roles import Assembly
 from protgen.generation.design import SampleSettings, Settings
 from protgen.models.released import DEFAULT
 
@@ -27,11 +28,16 @@ def model_for(conditions: Conditions, settings: Settings | None = None) -> str:
     """
     if longest(conditions) > LONGEST:
         return BASE
-    names = {condition.name for condition in conditions}
-    if "strand_pairing" in names or names <= LEAVE_OPEN:
-        return PAIRING
+    names = {condition.name for condition in conditions if not isinstance(condition, Assembly)}
     plain = names <= STRING and set(conditions.weights) == {1.0}
-    return PAIRING if plain and takes_defaults(settings) else DEFAULT
+    if "strand_pairing" in names or names <= LEAVE_OPEN or (plain and takes_defaults(settings)):
+        return BASE if copies(conditions) * longest(conditions) > LONGEST else PAIRING
+    return DEFAULT
+
+
+def copies(conditions: Conditions) -> int:
+    """How many chains a design has, copies of one."""
+    return max((len(one.operations()) for one in conditions if isinstance(one, Assembly)), default=1)
 
 
 def longest(conditions: Conditions) -> int:

@@ -33,7 +33,7 @@ from protgen.models.released import load
 from protgen.models.topologies import TopologyPrior
 from protgen.samplers.base import Sampler
 
-PULLING = ("assembly", "projection", "energy")  # mechanisms that act on designs while they are made
+PULLING = ("projection", "energy")  # mechanisms that pull designs while they are made
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from protgen.conditions.length import Length
 from protgen.conditions.radius_of_gyration import RadiusOfGyration
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.conditions.strand_pairing import StrandPairing
+from protgen.conditions.symmetry import Symmetry
 from protgen.generation.choice import model_for
 from protgen.generation.design import ResolvedSettings, SampleSettings
 from protgen.generation.job import prepare
@@ -32,10 +33,18 @@ STRING = "L3E6L3E6L10H10L2"
         ([Length(100, 129)], "flow-base"),
         ([Length(200), RadiusOfGyration(17.0)], "flow-base"),
         ([SecondaryStructure.parse("H129")], "flow-base"),
+        ([Length(42), Symmetry("C3")], "flow-pairing"),
+        ([Length(43), Symmetry("C3")], "flow-base"),
+        ([Length(65), Symmetry("D2")], "flow-base"),
+        ([SecondaryStructure.parse(STRING), Symmetry("C2")], "flow-pairing"),
+        ([Length(60), RadiusOfGyration(11.0), Symmetry("C2")], "flow-small"),
     ],
 )
 def test_the_model_that_suits_is_taken(asked, name):
-    """Pairs are learned by one model; strings and what pulls are met better by the other; long chains have a third."""
+    """Pairs are learned by one model; strings and what pulls are met better by the other; long chains have a third.
+
+    Copies are as long as all of them together.
+    """
     assert model_for(Conditions(tuple(asked))) == name
 
 
@@ -71,4 +80,6 @@ def test_a_job_knows_its_model():
     assert (shares.steps, shares.guidance) == (80, 2.0)
     pulled = prepare("flow-pairing", [Length(60), RadiusOfGyration(11.0)]).settings
     assert (pulled.steps, pulled.guidance, pulled.autoguidance) == (80, 2.0, 1.0)
+    copies = prepare(None, [Length(42), Symmetry("C3")]).settings
+    assert (copies.steps, copies.guidance, copies.autoguidance) == (20, 1.0, 1.5), "copies of a chain are not pulled"
     assert prepare(chosen.model, [Length(60)]).name == ""
