@@ -12,7 +12,7 @@ so that a domain within a longer chain is a relative. The alignment must be sign
 m n K exp(-lambda S) <= 0.001 (Karlin & Altschul's statistics with NCBI's constants for these scores).
 
 The search is not exhaustive: of 2,113 pairs of natives that are alike by 40 % and 80 % it finds 2,091, and 121 of the
-129 with a chain below 80 residues (`benchmarks/data_build.py --recall`).
+129 with a chain below 80 residues (`benchmarks/data_build.py`).
 """
 
 import functools
