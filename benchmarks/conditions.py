@@ -178,6 +178,7 @@ def symmetry(bench: Bench) -> dict:
                 "residues of an interface": interval(touching),
                 "8 residues or more": interval(n >= LEAST_INTERFACE for n in touching),
                 "no clash": interval(row["n_clashes"] == 0 for row in rows),
+                "no fault of a fold": interval(bool(row["sound"]) for row in rows),
                 "validity": valid([design.protein for design in designs]),
             }
     return result
