@@ -7,22 +7,17 @@ take longer, have a log of their own (`evaluation/likelihood.py`).
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
 import numpy as np
 
-import protgen
 from protgen import atomic
-from protgen.conditions.base import Condition
-from protgen.conditions.language import to_plain
 from protgen.documents import finite, json_lines
 from protgen.errors import DocumentError, UsageError
 from protgen.evaluation.set_summary import ERROR, Row
-from protgen.evaluation.settings import EvaluationSettings
-from protgen.evaluation.validity import structure_metrics
 from protgen.integrity import fingerprint, is_sealed, sealed
 from protgen.types import JSON
 
@@ -59,26 +54,12 @@ def plain_row(row: Mapping[str, Any]) -> Row:
     return {name: _plain(value) for name, value in row.items()}
 
 
-def measured_with(settings: EvaluationSettings) -> JSON:
-    """All that decides the row of a file beside its bytes."""
-    metrics = structure_metrics(settings.metrics)
-    conditions = [getattr(one, "condition", one) for one in settings.conditions]
-    return {
-        "version": protgen.__version__,
-        "strict": settings.strict,
-        "chain": settings.chain,
-        "models": settings.models,
-        "conditions": [to_plain(one) if isinstance(one, Condition) else repr(one) for one in conditions],
-        "metrics": [[metric.name, [asdict(quantity) for quantity in metric.quantities]] for metric in metrics],
-    }
-
-
 class RowLog:
     """The rows of an evaluation, those of an earlier one first; a context, whose end closes the file.
 
     Args:
         folder: of the results.
-        settings: `measured_with`.
+        settings: all that decides a row beside the bytes of its file.
         resume: whether rows of an earlier evaluation with the same settings are used.
         wanted: the rows that this evaluation has; others are dropped.
         name: of the file.

@@ -1,15 +1,20 @@
 """What an evaluation does: the settings of `protgen.evaluate`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import protgen
+from protgen.conditions.base import Condition
+from protgen.conditions.language import to_plain
 from protgen.evaluation.adherence import Evaluator
 from protgen.evaluation.reference import Reference
 from protgen.evaluation.refolding import Refolder
 from protgen.evaluation.sets import MOST_COMPARED
+from protgen.evaluation.validity import structure_metrics
 from protgen.metrics.diversity import Clustering
+from protgen.types import JSON
 
 if TYPE_CHECKING:
     from protgen.evaluation.likelihood import LikelihoodSettings
@@ -61,3 +66,17 @@ class EvaluationSettings:
 
 
 Settings = EvaluationSettings  # its name in 0.1
+
+
+def measured_with(settings: EvaluationSettings) -> JSON:
+    """All that decides the row of a file beside its bytes."""
+    metrics = structure_metrics(settings.metrics)
+    conditions = [getattr(one, "condition", one) for one in settings.conditions]
+    return {
+        "version": protgen.__version__,
+        "strict": settings.strict,
+        "chain": settings.chain,
+        "models": settings.models,
+        "conditions": [to_plain(one) if isinstance(one, Condition) else repr(one) for one in conditions],
+        "metrics": [[metric.name, [asdict(quantity) for quantity in metric.quantities]] for metric in metrics],
+    }
