@@ -159,7 +159,7 @@ def build_in_parts(folder: Path, out: Path) -> dict:
     from protgen.data.clusters import Clustering
     from protgen.data.windows import Filters
 
-    options = BuildOptions(clustering=Clustering(program="builtin"), most_bytes=SMALL_FILES)
+    options = BuildOptions(clustering=Clustering(), most_bytes=SMALL_FILES)
     return build(folder, out, Filters(validation_fraction=TIMED), options)
 
 
