@@ -107,7 +107,7 @@ def test_draws_depend_on_seed_and_structure_alone():
 
 
 def test_an_interrupted_evaluation_keeps_its_likelihoods(tmp_path):
-    """Of three structures the third was not reached, and the first has moved an atom since: those two are asked for."""
+    """Of four structures the last was not reached, and the first has moved an atom since: those two are asked for."""
     helix, strand, short = (
         Protein.from_backbone(make(n)) for make, n in ((ideal_helix, 30), (ideal_strand, 25), (ideal_helix, 2))
     )
