@@ -44,14 +44,15 @@ class BestOptions:
         ),
     ] = None
 
-    def ranking(self, n: int) -> "BackboneRanking | None":
+    def ranking(self, n: int, out: Path) -> "BackboneRanking | None":
         """By what designs are ranked, checked before any is made; None where they are not.
 
         Args:
             n: how many are made.
+            out: folder of the run.
 
         Raises:
-            UsageError: if more are to be kept than made, or nothing is known of the figure.
+            UsageError: if more are to be kept than made, nothing is known of the figure, or `best/` is another's.
         """
         if self.best is None:
             if self.rank_by is not None:
@@ -60,7 +61,9 @@ class BestOptions:
         if self.best > n:
             raise UsageError(f"--best {self.best} of -n {n}: make at least as many as are kept")
         from protgen.evaluation.backbone_ranking import DEFAULT, BackboneRanking
+        from protgen.evaluation.ranking import check_best
 
+        check_best(out)
         return BackboneRanking(self.rank_by or DEFAULT)
 
 

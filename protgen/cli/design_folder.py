@@ -1,7 +1,7 @@
 """The output folder of `protgen sample`: what is there already, and writing so that nothing is lost."""
 
+import contextlib
 import json
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -165,9 +165,13 @@ class DesignFolder:
     def add(self, design: Design, record: JSON) -> None:
         """Write a design; its record comes last, so that a design with a record is whole."""
         if self.stale:
+            from protgen.evaluation.ranking import remove_copies
+
             for entry in self.stale:
-                if entry.is_dir():
-                    shutil.rmtree(entry)
+                if entry.is_dir():  # `best`: copies go, and what others have put beside them stays
+                    remove_copies(entry)
+                    with contextlib.suppress(OSError):
+                        entry.rmdir()
                 else:
                     entry.unlink(missing_ok=True)
             self.stale = []

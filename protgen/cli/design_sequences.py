@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,7 +52,7 @@ def design_sequences(
     tool, settings = sequences.tool(), sequences.settings(seed, file_format.value)
     second = sequences.second(tool)
     if overwrite:
-        remove_old(folder)
+        remove_old(folder, files)
     check_unchanged(folder, tool, settings, resume=resume)
     with progress("designing sequences") as show:
         rows = design_folder(files, folder, tool, settings, show, second)
@@ -67,6 +68,8 @@ def design_sequences(
         by = f"by {registry.reference('inverse_folding', type(tool))}"
         line = f"{n} sequences of {len(files) - len(failed)} backbones {by}, {time.monotonic() - begun:.0f} s in all."
         stdout().print(line, markup=False)
+        if len(files) - len(failed) > MOST_SHOWN:
+            stdout().print(f"The first {MOST_SHOWN} backbones are shown; sequences.csv has all.", markup=False)
         say_agreement(rows, tool, second)
         stdout().print(f"Files: {folder}/*.fasta, structures, and sequences.csv", markup=False, soft_wrap=True)
     for row in failed:
@@ -98,13 +101,24 @@ def check_names(files: Sequence[Path]) -> None:
             raise UsageError(f"{other} and {path} have one name; give their folders one at a time, each its own --out")
 
 
-def remove_old(folder: Path) -> None:
-    """Remove the sequences of an earlier run, and nothing else."""
-    for fasta in sorted(folder.glob("*.fasta")):
-        for path in folder.glob(f"{fasta.stem}_*"):
-            if path.suffix in (".pdb", ".cif") and path.stem.removeprefix(f"{fasta.stem}_").isdigit():
+def remove_old(folder: Path, backbones: Sequence[Path]) -> None:
+    """Remove the sequences that were made in a folder, and those of these backbones, and nothing else."""
+    from protgen.evaluation.made_files import MadeFiles
+    from protgen.inverse_folding.tool_fasta import SUFFIXES
+    from protgen.structure.reader import stem
+
+    if not folder.is_dir():
+        return
+    with MadeFiles(folder) as made:
+        for name in made.names:
+            made.remove(name)
+    for name in map(stem, backbones):
+        for path in folder.glob(f"{escape(name)}*"):
+            number = path.stem.removeprefix(f"{name}_")
+            if (path.stem == name and path.suffix in SUFFIXES) or (
+                path.suffix in (".pdb", ".cif") and number.isdigit()
+            ):
                 path.unlink()
-        fasta.unlink()
 
 
 def sequences_table(rows: Sequence[Row]) -> "Table":

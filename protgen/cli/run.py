@@ -6,12 +6,12 @@
     OUT/evaluation/     as `protgen evaluate` writes it
     OUT/ranking.csv, order.csv, best.html, best/
 
-Each stage reads the files of the one before, keeps what is there, and can be run alone or replaced by another tool.
+Each stage reads the files of the one before, keeps what is there, and can be run alone or replaced by another tool:
+backbones by --backbones, sequences and refolds by files under the same names.
 """
 
-import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,12 +19,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from protgen.cli.console import JsonOption, print_json, progress, stdout, table, warn
+from protgen.cli.exit_codes import of_failures
 from protgen.cli.interruption import Interrupted
 from protgen.cli.option_groups import grouped
 from protgen.cli.options import Asked, RunOptions, SettingsOptions
+from protgen.cli.ranking_options import RankingOptions, check_figure
+from protgen.cli.run_stages import (
+    SOURCE,
+    Stages,
+    check_same_run,
+    check_unused,
+    made_elsewhere,
+    remove_results,
+    source_of,
+)
 from protgen.cli.sample import FileFormat, check_restart, make, plan
-from protgen.cli.sequence_options import SequenceOptions, agreement_of, check_unchanged, say_agreement
-from protgen.errors import AllFailedError, DocumentError, UsageError
+from protgen.cli.sequence_options import SequenceOptions, agreement_of, say_agreement
+from protgen.errors import AllFailedError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,115 +43,9 @@ if TYPE_CHECKING:
     from protgen.cli.design_folder import DesignFolder
     from protgen.evaluation.ranking import Ranking
     from protgen.evaluation.result import EvaluationResult
-    from protgen.evaluation.sequence_design import SequenceSettings
     from protgen.folding.base import StructurePredictor
-    from protgen.inverse_folding.base import InverseFolder, SequenceModel
 
-NONE = "none"
-JUDGE = "Refolds and ranking"
-BEST = "auto"
-
-
-@dataclass(frozen=True)
-class RankingOptions:
-    """Who folds the sequences, and which designs are the best."""
-
-    structure_predictor: Annotated[
-        str,
-        typer.Option(
-            "--structure-predictor",
-            help="auto: esmfold where its weights are on this disk, else trrosetta where installed, else none. Also "
-            "command:TEMPLATE, or module:Class. trrosetta is a relative judge, for laptops.",
-            metavar="TOOL",
-            rich_help_panel=JUDGE,
-        ),
-    ] = BEST
-    keep: Annotated[
-        int, typer.Option("--keep", "--best", min=1, help="How many are the best.", metavar="K", rich_help_panel=JUDGE)
-    ] = 10
-    rank_by: Annotated[
-        str | None,
-        typer.Option(
-            "--rank-by",
-            help="A figure of evaluation/structures.csv, or score; by default refold_tm or sc_rmsd, without refolds "
-            "hbond_score.",
-            metavar="FIGURE",
-            rich_help_panel=JUDGE,
-        ),
-    ] = None
-    dna: Annotated[bool, typer.Option("--dna", help="Add DNA to order.csv.", rich_help_panel=JUDGE)] = False
-    no_filter: Annotated[
-        bool,
-        typer.Option("--no-filter", help="Design sequences for faulty backbones too.", rich_help_panel=JUDGE),
-    ] = False
-
-    def predictor(self, before: Path | None, chains: int) -> "StructurePredictor | None":
-        """The structure predictor, checked; None for no refolds, which is said where it was not asked for.
-
-        Args:
-            before: folder of refolds that are to be completed, by the same tool; None where there are none.
-            chains: how many each design will have.
-
-        Raises:
-            UsageError: if it cannot work here.
-        """
-        from protgen.evaluation.refolding import build_tool
-
-        named = self.structure_predictor
-        if named == BEST:
-            named = earlier_choice(before) or best_at_hand()
-        if named == NONE:
-            return None
-        tool = build_tool("folding", named)
-        if chains > 1 and not tool.several_chains:
-            by = self.rank_by or "hbond_score"
-            warn(
-                f"{tool.name} folds single chains, and designs will have {chains}: no refolds, they are ranked by {by}"
-            )
-            return None
-        try:
-            tool.prepare()
-        except UsageError as error:
-            raise UsageError(f"{error}, or --structure-predictor none to rank without refolds") from None
-        return tool
-
-
-def check_figure(rank_by: str | None) -> None:
-    """Raise UsageError if designs are to be ranked by a figure of refolds, of which there will be none."""
-    from protgen.evaluation import laptop_refold
-    from protgen.metrics import self_consistency
-
-    parts = (laptop_refold, self_consistency)
-    of_refolds = {each.name for part in parts for each in (*part.QUANTITIES, *part.MOTIF_QUANTITIES)}
-    if rank_by in of_refolds:
-        raise UsageError(f"--rank-by {rank_by}: there will be no refolds; choose another figure, such as hbond_score")
-
-
-def best_at_hand() -> str:
-    """Name of the best structure predictor that works with what is on this disk; "none" is said to be so."""
-    from protgen.folding.best_installed import best_installed
-
-    found = best_installed()
-    if found is None:
-        warn("no structure predictor is installed: no refolds; pip install 'protgen[refold]' adds a relative judge")
-    return found or NONE
-
-
-def earlier_choice(refolds: Path | None) -> str | None:
-    """Name of the predictor that made the refolds of a folder, if it is one that is taken where none is named."""
-    from protgen.documents import read_json
-    from protgen.evaluation.collect import CACHE_MARKER
-    from protgen.folding.best_installed import CHOICES
-
-    if refolds is None or not (refolds / CACHE_MARKER).is_file():
-        return None
-    try:
-        about = read_json(refolds / CACHE_MARKER)
-    except DocumentError:
-        return None  # another tool's files, which are kept
-    tool = about.get("folder") if isinstance(about, dict) else None
-    name = tool.get("name") if isinstance(tool, dict) else None
-    return name if name in CHOICES else None
+MOST_NAMED = 5  # backbones left out that are named on the screen
 
 
 def chains_of(asked: Asked) -> int:
@@ -154,32 +59,6 @@ def chains_of(asked: Asked) -> int:
     return max((len(each.operations()) for each in asked.conditions() if isinstance(each, Assembly)), default=1)
 
 
-@dataclass(frozen=True)
-class Stages:
-    """What the stages after sampling share.
-
-    Attributes:
-        out: folder of the run.
-        tool: designs sequences.
-        settings: how.
-        predictor: folds them; None for no refolds.
-        backbones: folder of structures made elsewhere; None for those of the run.
-        second: another designer that scores the sequences too; None for none.
-    """
-
-    out: Path
-    tool: "InverseFolder"
-    settings: "SequenceSettings"
-    predictor: "StructurePredictor | None"
-    backbones: Path | None = None
-    second: "SequenceModel | None" = None
-
-    @property
-    def folders(self) -> tuple[Path, Path, Path]:
-        """Of backbones, sequences and refolds."""
-        return self.backbones or self.out / "backbones", self.out / "sequences", self.out / "refolds"
-
-
 @grouped
 def run(
     out: Annotated[Path, typer.Option("--out", help="Folder for everything.", metavar="DIR")],
@@ -190,7 +69,11 @@ def run(
     ranked: RankingOptions,
     backbones: Annotated[
         Path | None,
-        typer.Option("--backbones", help="Structures made elsewhere, in place of sampling.", metavar="DIR"),
+        typer.Option(
+            "--backbones",
+            help="Structures made elsewhere, in place of sampling; all of them are judged, whatever their faults.",
+            metavar="DIR",
+        ),
     ] = None,
     file_format: Annotated[FileFormat, typer.Option("--format", help="File format.")] = FileFormat.PDB,
     resume: Annotated[bool, typer.Option("--resume", help="Finish a run that was interrupted.")] = False,
@@ -201,66 +84,35 @@ def run(
 
     protgen run --ss L2H16L4H16L4H16L2 -n 20 --keep 5 --out run
     """
-    from protgen.evaluation.tables import output_folder
+    from protgen.evaluation.ranking import check_best
+    from protgen.evaluation.tables import output_folder, write_json
 
     check_restart(resume=resume, overwrite=overwrite)
     begun = time.monotonic()
+    check_best(out)
+    if backbones is not None:
+        check_unused(sampled, asked, how, no_filter=ranked.no_filter)
     predictor = ranked.predictor(out / "refolds" if resume else None, chains_of(asked) if backbones is None else 1)
-    if predictor is None:
-        check_figure(ranked.rank_by)
     settings = sequences.settings(sampled.seed, file_format.value)
     tool = sequences.tool()
     stages = Stages(out, tool, settings, predictor, backbones, sequences.second(tool))
+    check_figure(ranked.rank_by, predictor, stages.second)
     with output_folder(out, "protgen run"):
         if resume:
-            check_unchanged(stages.folders[1], stages.tool, stages.settings, resume=True)
+            check_same_run(stages)
         if backbones is None:
             folder = sample_backbones(stages, (sampled, asked, how), file_format, resume=resume, overwrite=overwrite)
-            n, files = folder.n, passing(folder, no_filter=ranked.no_filter)
+            files, left_out = passing(folder, no_filter=ranked.no_filter)
         else:
-            files = made_elsewhere(stages, asked, resume=resume, overwrite=overwrite)
-            n = len(files)
+            files, left_out = made_elsewhere(stages, resume=resume, overwrite=overwrite), {}
+        write_json(out / SOURCE, source_of(stages))
         try:
-            result, rows = judge(stages, files)
+            judged = judge(stages, files)
         except Interrupted as interruption:
             line = f"interrupted: what is made is in {out}; --resume makes the rest"
             raise Interrupted(interruption.exit_code, line) from None
-        finish(stages, result, rows, ranked, (n, time.monotonic() - begun), as_json=as_json)
-
-
-def made_elsewhere(stages: Stages, asked: Asked, *, resume: bool, overwrite: bool) -> list[Path]:
-    """Structure files of the folder that was given.
-
-    Args:
-        stages: of the run.
-        asked: conditions, of which there are to be none.
-        resume: whether to finish an earlier run.
-        overwrite: whether to replace it.
-
-    Raises:
-        UsageError: if it is no folder of structures in its top, conditions were given, or an earlier run is there.
-    """
-    from protgen.evaluation.collect import collect_files
-
-    folder = stages.folders[0]
-    if asked.values or asked.file is not None:
-        raise UsageError("--backbones are made already; leave out the conditions, or --backbones")
-    if not folder.is_dir():
-        raise UsageError(f"--backbones {folder}: no such folder")
-    if overwrite:
-        remove_results(stages)
-    else:
-        check_unchanged(stages.folders[1], stages.tool, stages.settings, resume=resume)
-    files = [path for _, path in collect_files([folder], leave_out=[stages.out]) if path.parent == folder]
-    if not files:
-        raise UsageError(f"--backbones {folder}: its structures are in folders below it; name one of these")
-    return files
-
-
-def remove_results(stages: Stages) -> None:
-    """Remove what stages after the backbones have made."""
-    for other in (*stages.folders[1:], stages.out / "evaluation"):
-        shutil.rmtree(other, ignore_errors=True)
+        finish(stages, judged, ranked, (left_out, time.monotonic() - begun), as_json=as_json)
+    raise typer.Exit(judged.exit_code)
 
 
 def sample_backbones(
@@ -287,56 +139,101 @@ def sample_backbones(
     return planned.folder
 
 
-def passing(folder: "DesignFolder", *, no_filter: bool) -> list[Path]:
-    """Structure files of the designs without a fault.
+def passing(folder: "DesignFolder", *, no_filter: bool) -> tuple[list[Path], dict[str, str]]:
+    """Structure files of the designs without a fault, and what is wrong with each of the others, by name.
 
     Raises:
         AllFailedError: if there is none.
     """
     from protgen.cli.design_table import verdict
 
-    records = [folder.records[index] for index in sorted(folder.records)]
-    good = [record for record in records if no_filter or not verdict(record)]
-    if not good:
+    files, left_out = [], {}
+    for index in sorted(folder.records):
+        path, faults = folder.files(index)[0], verdict(folder.records[index])
+        if faults and not no_filter:
+            left_out[path.stem] = ", ".join(faults)
+        else:
+            files.append(path)
+    if not files:
         raise AllFailedError(
-            f"none of {len(records)} backbones is valid and as asked; ask for more (-n), or add --no-filter"
+            f"none of {len(left_out)} backbones is valid and as asked ({in_words(left_out)}); ask for more (-n), or "
+            "add --no-filter"
         )
-    return [folder.files(record["index"])[0] for record in good]
+    return files, left_out
 
 
-def judge(stages: Stages, files: Sequence[Path]) -> "tuple[EvaluationResult, list[dict[str, Any]]]":
-    """Sequences, refolds and figures of backbones; returns the evaluation and the rows of sequences."""
+def in_words(left_out: Mapping[str, str]) -> str:
+    """The first few designs that were left out, each with what is wrong with it."""
+    named = [f"{name}: {faults}" for name, faults in left_out.items()]
+    more = len(named) - MOST_NAMED
+    return "; ".join(named[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is known of the backbones.
+
+    Attributes:
+        result: of the evaluation.
+        rows: of sequences.
+        n: backbones that were to be judged.
+        without: names of those that got no sequence.
+        problems: what else went wrong, by name.
+        kept_refolds: of other tools.
+        refolded: whether there are refolds.
+    """
+
+    result: "EvaluationResult"
+    rows: "list[dict[str, Any]]"
+    n: int
+    without: list[str]
+    problems: Mapping[str, str]
+    kept_refolds: list[str]
+    refolded: bool
+
+    @property
+    def exit_code(self) -> int:
+        """All failed if none has a sequence, some if anything went wrong with one."""
+        return max(of_failures(len(self.without), self.n), of_failures(len(self.problems), self.n + 1))
+
+
+def judge(stages: Stages, files: Sequence[Path]) -> Judged:
+    """Sequences, refolds and figures of backbones."""
+    from protgen.evaluation.made_files import MadeFiles
     from protgen.evaluation.report import write_report
     from protgen.evaluation.runner import Settings, evaluate
     from protgen.evaluation.sequence_design import design_folder
-    from protgen.evaluation.sequence_refolds import refold_folder
+    from protgen.evaluation.sequence_refolds import Refolds, refold_folder
+    from protgen.structure.reader import stem
 
     _, sequences, refolds = stages.folders
     with progress("designing sequences") as show:
         rows = design_folder(files, sequences, stages.tool, stages.settings, show, stages.second)
-    for row in (row for row in rows if "message" in row):
-        warn(f"{row['design']}: {row['message']}")
-    source = None
+    failed = {str(row["name"]): row["message"] for row in rows if "message" in row}
+    for name, line in failed.items():
+        warn(f"{name}: {line}")
+    source, problems, others = None, {}, []
     if stages.predictor is not None:
+        designed = [path for path in files if stem(path) not in failed]
         with progress("refolding") as show:
             writer = stages.tool, stages.settings
-            problems = refold_folder(files, sequences, refolds, stages.predictor, writer, show)
+            problems = refold_folder(designed, sequences, refolds, stages.predictor, writer, show)
         for name, line in problems.items():
             warn(f"{name}: {line}")
-        source = refolds if len(problems) < len(files) else None
+        source = refolds if len(problems) < len(designed) else None
+        others = Refolds(refolds, MadeFiles(refolds)).others()
     with progress("evaluating") as show:
         settings = Settings(refolds=source, tm="quick", folds=True)
         result = evaluate(list(files), stages.out / "evaluation", settings=settings, progress=show)
     write_report(result, stages.out / "evaluation")
-    return result, rows
+    return Judged(result, rows, len(files), list(failed), failed | problems, others, source is not None)
 
 
 def finish(
     stages: Stages,
-    result: "EvaluationResult",
-    rows: Sequence[dict[str, Any]],
+    judged: Judged,
     ranked: RankingOptions,
-    about: tuple[int, float],
+    about: tuple[Mapping[str, str], float],
     *,
     as_json: bool,
 ) -> None:
@@ -344,45 +241,53 @@ def finish(
 
     Args:
         stages: of the run.
-        result: evaluation of the backbones.
-        rows: of sequences.
+        judged: what is known of the backbones.
         ranked: by what, and how many are kept.
-        about: number of backbones, and the seconds all took.
+        about: backbones that were left out, and the seconds all took.
         as_json: whether to print JSON.
     """
     from protgen.evaluation.ranking import rank, write_ranking
     from protgen.evaluation.ranking_page import write_ranking_page
 
-    n, seconds = about
-    ranking = rank(result, rows, ranked.rank_by)
+    left_out, seconds = about
+    n, rows = judged.n + len(left_out), judged.rows
+    ranking = rank(judged.result, rows, ranked.rank_by, judged.problems)
     kept = write_ranking(ranking, stages.out, ranked.keep, stages.folders, dna=ranked.dna)
     write_ranking_page(ranking, kept, stages.out, stages.folders[0], stages.folders[2])
     if as_json:
-        counts = {"n": n, "n_judged": result.n, "n_kept": len(kept), "wall_seconds": round(seconds, 2)}
+        counts = {"n": n, "n_judged": len(ranking.rows), "n_kept": len(kept), "wall_seconds": round(seconds, 2)}
         tools = {"inverse_folder": stages.tool.name, "structure_predictor": stages.predictor and stages.predictor.name}
         order = {"ranked_by": ranking.by, "better": ranking.better}
+        faults = {"left_out": dict(left_out), "problems": dict(judged.problems), "exit_code": judged.exit_code}
         agreed = agreement_of(rows, stages.tool, stages.second)
-        print_json({"folder": stages.out, **tools, **order, **counts, **agreed, "best": kept})
+        print_json({"folder": stages.out, **tools, **order, **counts, **faults, **agreed, "best": kept})
         return
     console = stdout()
     console.print(best_table(ranking, kept))
-    predictor = stages.predictor
     lines = [
-        f"{n} backbones, {result.n} judged, {len(kept)} kept by {ranking.by} ({ranking.better} is better), "
+        f"{n} backbones, {len(ranking.rows)} judged, {len(kept)} kept by {ranking.by} ({ranking.better} is better), "
         f"{seconds:.0f} s in all.",
+        *([f"Left out: {in_words(left_out)} (--no-filter judges them too)."] if left_out else []),
         f"Files: {stages.out}/order.csv, ranking.csv, best.html, best/, evaluation/report.html",
+        *([of_refolds(stages.predictor, judged.kept_refolds)] if stages.predictor and judged.refolded else []),
     ]
-    if predictor is not None and predictor.relative:
-        from protgen.evaluation.laptop_refold import MEASURED
-
-        lines.append(f"Refolds by {predictor.name}. refold TM is a relative judge's, lax on helices: {MEASURED}.")
-    elif predictor is not None:
-        lines.append(f"Refolds by {predictor.name}.")
     if ranked.rank_by is None and ranking.by == "hbond_score":
         lines.append("No refold: ranked by hbond_score, bonded N-H with what strands leave open made up for.")
     say_agreement(rows, stages.tool, stages.second)
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
+
+
+def of_refolds(predictor: "StructurePredictor", others: Sequence[str]) -> str:
+    """Who made the refolds, and what natives and decoys have by that judge where it is a relative one."""
+    from protgen.evaluation.laptop_refold import measured_by
+
+    line = f"Refolds by {predictor.name}"
+    if others:
+        line += f", and {len(others)} of another tool, kept as they were ({others[0]}{', ...' if others[1:] else ''})"
+    if not predictor.relative:
+        return f"{line}."
+    return f"{line}. refold TM is a relative judge's, lax on helices: {measured_by(predictor)}."
 
 
 def best_table(ranking: "Ranking", kept: Sequence[dict[str, Any]]) -> "Table":

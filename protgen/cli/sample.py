@@ -67,7 +67,7 @@ def sample(
     check_restart(resume=resume, overwrite=overwrite)
     part = parts.part(run.n, best=best.best is not None, overwrite=overwrite)
     begun = time.monotonic()
-    by = best.ranking(run.n)
+    by = best.ranking(run.n, out)
     how = {"trajectory": trajectory, "keep_numbering": keep_numbering, "cluster": cluster}
     planned = plan(out, run, asked, settings, file_format, part, **how)
     with locked(planned.folder.path, *planned.lock):

@@ -112,8 +112,10 @@ class Contig:
         if colon and total:
             raise UsageError(f"contig {bare!r} has a total length, and {total!r} is another; give one")
         wanted = own if colon else total
-        # A part `0` before a blank is RFdiffusion's chain break; a blank next to a separator means nothing.
-        tight = re.sub(r"\s*([,;/])\s*", r"\1", re.sub(r"/0\s+", "\n", body.strip()))
+        # A part `0` before a blank is RFdiffusion's chain break, also with a separator on the blank's other side; any
+        # other blank next to a separator means nothing.
+        broken = re.sub(r"/0(?:\s+[,;/]?\s*|[,;]\s+)(?=\S)", "\n", body.strip())
+        tight = re.sub(r"\s*([,;/])\s*", r"\1", broken)
         chains = [cls._parse_chain(chain, count) for chain in tight.strip("\n").split("\n")]
         return cls(tuple(chains), None if wanted is None else _parse_total(wanted))
 

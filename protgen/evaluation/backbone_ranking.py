@@ -100,9 +100,9 @@ def write_backbone_ranking(ranking: Ranking, out: Path, keep: int, files_of: Cal
     """
     columns = [*COLUMNS, *([ranking.by] if ranking.by not in COLUMNS else [])]
     write_csv(out / "ranking.csv", columns, ranking.rows)
-    best = fresh_best(out, ranking, min(keep, len(ranking.rows)))
-    for row in ranking.rows[:keep]:
-        for path in files_of(row):
-            if path.is_file():
-                shutil.copyfile(path, best / f"{row['rank']:03d}_{path.name}")
+    files = [(path, f"{row['rank']:03d}_{path.name}") for row in ranking.rows[:keep] for path in files_of(row)]
+    files = [(path, name) for path, name in files if path.is_file()]
+    best = fresh_best(out, ranking, min(keep, len(ranking.rows)), [name for _, name in files])
+    for path, name in files:
+        shutil.copyfile(path, best / name)
     return best

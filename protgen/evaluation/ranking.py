@@ -8,13 +8,15 @@ best/           their backbones with sequence, the refolds, and one FASTA file
 """
 
 import math
+import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from protgen.errors import UsageError
+from protgen.documents import read_json
+from protgen.errors import DocumentError, UsageError
 from protgen.evaluation.collect import BEST_MARKER
 from protgen.evaluation.result import EvaluationResult
 from protgen.evaluation.second_opinion import QUANTITY as SECOND
@@ -26,6 +28,7 @@ from protgen.metrics.base import Quantity
 from protgen.registry import nearest
 from protgen.structure.fasta import to_fasta
 from protgen.structure.reader import stem
+from protgen.types import JSON
 
 Row = dict[str, Any]
 OF_SEQUENCES = (
@@ -35,14 +38,18 @@ OF_SEQUENCES = (
 # The first of which there are values. A designer's own score does not tell what refolds (benchmarks/ranking.py).
 DEFAULTS = ("refold_tm", "sc_rmsd", "hbond_score", "score")
 COLUMNS = (
-    "rank", "design", "ranked_by", "value", "refold_tm", "refold_rmsd", "refold_confidence", "sc_rmsd", "sc_tm",
-    "sc_plddt", "designable", "hbond_score", "score", "second_score", "confidence", "length", "helix", "strand", "rg",
-    "rama_favoured", "n_clashes", "chain_breaks", "best_refold", "name", "sequence", "liabilities", "refold_message",
+    "rank", "design", "ranked_by", "value", "refold_tm", "refold_rmsd", "motif_refold_rmsd", "refold_confidence",
+    "sc_rmsd", "sc_tm", "motif_sc_rmsd", "sc_plddt", "designable", "hbond_score", "score", "second_score", "confidence",
+    "length", "helix", "strand", "rg", "rama_favoured", "n_clashes", "chain_breaks", "faults", "best_refold", "name",
+    "sequence", "liabilities", "refold_message",
 )  # fmt: skip
 ORDERED = (
-    "name", "sequence", "ranked_by", "value", "score", "second_score", "refold_tm", "refold_rmsd", "sc_rmsd",
-    "sc_plddt", "molecular_weight", "charge", "isoelectric_point", "absorbance", "liabilities",
+    "name", "sequence", "ranked_by", "value", "score", "second_score", "refold_tm", "refold_rmsd", "motif_refold_rmsd",
+    "sc_rmsd", "motif_sc_rmsd", "sc_plddt", "molecular_weight", "charge", "isoelectric_point", "absorbance",
+    "liabilities",
 )  # fmt: skip
+BEST_FASTA = "best.fasta"
+_OF_REFOLDS = re.compile(r"(motif_)?(refold|sc)_|designable|best_refold|n_refolds")
 
 
 @dataclass(frozen=True)
@@ -60,13 +67,19 @@ class Ranking:
     rows: list[Row]
 
 
-def rank(result: EvaluationResult, sequences: Sequence[Row], by: str | None = None) -> Ranking:
+def rank(
+    result: EvaluationResult,
+    sequences: Sequence[Row],
+    by: str | None = None,
+    problems: Mapping[str, str] | None = None,
+) -> Ranking:
     """Rank the structures of an evaluation.
 
     Args:
         result: with refolds, if there are any.
         sequences: rows of the sequences; each design is ranked with its best refold's sequence, or its best-scored.
         by: a column; by default refold_tm, sc_rmsd or hbond_score, whichever there is.
+        problems: what went wrong with the refolds of a design, by its name; what is there of them then does not count.
 
     Raises:
         UsageError: if there is no such column, or nothing says which way is better.
@@ -78,6 +91,9 @@ def rank(result: EvaluationResult, sequences: Sequence[Row], by: str | None = No
         if each["status"] == "error":
             continue
         design = stem(str(each["file"]))
+        if problems and design in problems:
+            each = {key: value for key, value in each.items() if not _OF_REFOLDS.match(key)}
+            each["refold_message"] = problems[design]
         chosen = by_name.get(stem(str(each.get("best_refold", ""))), best.get(design, {}))
         rows.append({**each, **chosen, "design": design, "length": each["length"]})
     second = [SECOND] if any(SECOND.name in row for row in rows) else []
@@ -99,7 +115,9 @@ def better_of(by: str, figures: Iterable[Quantity]) -> str:
     """
     known = {quantity.name: quantity.better for quantity in figures}
     if by not in known:
-        raise UsageError(f"--rank-by {by}: no such figure; {nearest(by, sorted(known))}")
+        told = nearest(by, sorted(known))
+        told = told.partition("? ")[0] + "?" if told.startswith("did") else told  # there are some eighty
+        raise UsageError(f"--rank-by {by}: no such figure; {told}")
     better = known[by]
     if better not in ("higher", "lower"):
         raise UsageError(f"--rank-by {by}: neither high nor low values of it are better; choose another figure")
@@ -150,28 +168,58 @@ def write_ranking(ranking: Ranking, out: Path, keep: int, folders: tuple[Path, P
     write_csv(out / "ranking.csv", shown, ranking.rows)
     columns = [name for name in ORDERED if any(name in row for row in kept)] + (["dna"] if dna else [])
     write_csv(out / "order.csv", columns, [row | ({"dna": dna_of(row)} if dna else {}) for row in kept])
-    best = fresh_best(out, ranking, len(kept))
-    for row in kept:
-        copy_files(row, best, folders)
-    write_text(best / "best.fasta", to_fasta([(str(row["name"]), str(row["sequence"])) for row in kept]))
+    files = [pair for row in kept for pair in files_of(row, folders)]
+    best = fresh_best(out, ranking, len(kept), [name for _, name in files] + [BEST_FASTA])
+    for source, name in files:
+        shutil.copyfile(source, best / name)
+    write_text(best / BEST_FASTA, to_fasta([(str(row["name"]), str(row["sequence"])) for row in kept]))
     return kept
 
 
-def fresh_best(out: Path, ranking: Ranking, kept: int) -> Path:
-    """An empty folder for copies of the best, with a file that says so; what an earlier ranking left is removed.
+def check_best(out: Path) -> None:
+    """Raise UsageError if a folder has a `best/` that holds something and was not made here.
+
+    Args:
+        out: folder of the run.
+    """
+    best = out / "best"
+    if best.is_dir() and not (best / BEST_MARKER).is_file() and any(best.iterdir()):
+        raise UsageError(f"{best}: holds files that are no copies of ours; move them, or choose another --out")
+
+
+def fresh_best(out: Path, ranking: Ranking, kept: int, names: Sequence[str]) -> Path:
+    """The folder for copies of the best, with a file that lists them; copies of an earlier ranking are removed.
 
     Args:
         out: folder of the run.
         ranking: of all designs.
         kept: how many are the best.
+        names: of the files that will be copied.
+
+    Raises:
+        UsageError: if the folder holds something and was not made here.
     """
+    check_best(out)
     best = out / "best"
-    if best.is_dir():
-        shutil.rmtree(best)
     make_folder(best)
-    about = {"ranked_by": ranking.by, "better": ranking.better, "n": len(ranking.rows), "kept": kept}
-    write_json(best / BEST_MARKER, about)
+    remove_copies(best)
+    about: JSON = {"ranked_by": ranking.by, "better": ranking.better, "n": len(ranking.rows), "kept": kept}
+    write_json(best / BEST_MARKER, about | {"files": sorted(names)})
     return best
+
+
+def remove_copies(best: Path) -> None:
+    """Remove the copies that a folder's own list names, and the list; what others have put there stays."""
+    try:
+        names = read_json(best / BEST_MARKER).get("files")
+    except DocumentError:
+        return
+    if not isinstance(names, list):  # of an earlier version
+        names = [path.name for path in best.glob("[0-9][0-9][0-9]_*")] + [BEST_FASTA]
+    for name in names:
+        if isinstance(name, str) and Path(name).name == name and (best / name).is_file():
+            (best / name).unlink()
+    (best / BEST_MARKER).unlink()
 
 
 def dna_of(row: Row) -> str:
@@ -179,13 +227,11 @@ def dna_of(row: Row) -> str:
     return CHAIN.join(to_dna(chain) for chain in dict.fromkeys(str(row["sequence"]).split(CHAIN)))
 
 
-def copy_files(row: Row, best: Path, folders: tuple[Path, Path, Path]) -> None:
-    """Copy the structure with its sequence, and the refold, of one design; what is missing is left out."""
+def files_of(row: Row, folders: tuple[Path, Path, Path]) -> list[tuple[Path, str]]:
+    """The structure with its sequence, and the refold, of one design, and how the copies are called."""
     _, sequences, refolds = folders
     place = f"{row['rank']:03d}"
-    for path in sorted(sequences.glob(f"{row['name']}.*")):
-        if path.suffix in (".pdb", ".cif"):
-            shutil.copyfile(path, best / f"{place}_{path.name}")
+    named = sorted(path for path in sequences.glob(f"{row['name']}.*") if path.suffix in (".pdb", ".cif"))
+    found = [(path, f"{place}_{path.name}") for path in named]
     refold = refolds / str(row.get("best_refold") or "missing")
-    if refold.is_file():
-        shutil.copyfile(refold, best / f"{place}_{row['design']}_refold{refold.suffix}")
+    return found + ([(refold, f"{place}_{row['design']}_refold{refold.suffix}")] if refold.is_file() else [])

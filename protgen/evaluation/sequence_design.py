@@ -5,8 +5,11 @@
     sequences.csv           a row a sequence
     sequences.json          the tool and its settings
     agreement.json          how far a second designer agrees, where one scores the sequences too
+    made.jsonl              which of the files were made here, and of which backbone
 
-A FASTA file that is there already and fits its backbone is kept, whoever wrote it. Rows are read from the FASTA files.
+A FASTA file that is there already is kept: one of another tool (.fasta or .fa), whose structures are then written, and
+one of ours as long as its backbone is the same. One that does not fit its backbone costs that design, and stays. Rows
+are read from the FASTA files.
 """
 
 import contextlib
@@ -22,12 +25,16 @@ import numpy as np
 from protgen.errors import ProtgenError, StructureError, ToolError, UsageError
 from protgen.evaluation.collect import SEQUENCE_MARKER
 from protgen.evaluation.design_records import read_record, recorded_residue
+from protgen.evaluation.made_files import MadeFiles
+from protgen.evaluation.refold_cache import structure_hash
 from protgen.evaluation.second_opinion import AGREEMENT, COLUMN, MESSAGE, add_scores, agreement
 from protgen.evaluation.tables import output_folder, write_csv, write_json, write_text
 from protgen.folding.base import CHAIN
+from protgen.integrity import fingerprint
 from protgen.inverse_folding.base import DesignedSequence, InverseFolder, SequenceModel, SequenceTask
-from protgen.inverse_folding.chain_letters import by_residue, chain_lengths, joined
+from protgen.inverse_folding.chain_letters import by_residue, joined
 from protgen.inverse_folding.liabilities import Liabilities, liabilities
+from protgen.inverse_folding.tool_fasta import SUFFIXES, fitting_records
 from protgen.structure.fasta import read_fasta, to_fasta
 from protgen.structure.ideal import add_cb
 from protgen.structure.protein import CB, Protein
@@ -91,15 +98,13 @@ def design_folder(
         UsageError: if the folder cannot be used, or a tool cannot work here.
     """
     tool.prepare()
-    with output_folder(out, "protgen design-sequences"):
+    with output_folder(out, "protgen design-sequences"), MadeFiles(out) as made:
         write_json(out / SETTINGS, describe(tool, settings))
         rows: list[Row] = []
         for done, path in enumerate(paths, start=1):
             try:
                 protein = read_structure(path)
-                fasta = out / f"{stem(path)}.fasta"
-                if kept_sequences(fasta, protein) is None:
-                    write_design(path, protein, out, tool, settings)
+                fasta = designed_fasta(path, protein, out, (tool, settings), made)
                 own = rows_of(fasta, protein)
                 if second is not None:
                     add_scores(own, protein, designed_places(path, protein, settings), second, settings.seed)
@@ -107,7 +112,7 @@ def design_folder(
             except UsageError:
                 raise
             except ProtgenError as error:
-                rows.append({"name": stem(path), "design": path.name, "message": " ".join(str(error).split())})
+                rows.append({"name": stem(path), "design": path.name, "message": in_one_line(error, path)})
             if progress is not None:
                 progress(done, len(paths))
         scored = [] if second is None else [COLUMN, MESSAGE]
@@ -124,28 +129,114 @@ def describe(tool: InverseFolder, settings: SequenceSettings) -> JSON:
     return {"tool": tool.settings, **asdict(settings)}
 
 
-def write_design(path: Path, protein: Protein, out: Path, tool: InverseFolder, settings: SequenceSettings) -> None:
-    """Design the sequences of one backbone and write its structures, and the FASTA file last.
+def in_one_line(error: ProtgenError, path: Path) -> str:
+    """What an error says of a structure file, without the name of the file before it."""
+    text = " ".join(str(error).split())
+    for name in (str(path), path.name, stem(path)):
+        text = text.removeprefix(f"{name}: ")
+    return text
+
+
+def fasta_of(out: Path, name: str) -> Path:
+    """Where the sequences of a design are, or are to be.
+
+    Raises:
+        ToolError: if there are two files of them.
+    """
+    found = [path for suffix in SUFFIXES if (path := out / f"{name}{suffix}").is_file()]
+    if len(found) > 1:
+        raise ToolError(f"{found[0]} and {found[1].name} are both there; leave one of them")
+    return found[0] if found else out / f"{name}{SUFFIXES[0]}"
+
+
+def designed_fasta(
+    path: Path, protein: Protein, out: Path, writer: tuple[InverseFolder, SequenceSettings], made: MadeFiles
+) -> Path:
+    """The FASTA file of a backbone, with a structure for each of its sequences; made as far as they are missing.
 
     Args:
         path: of the backbone.
         protein: what it holds.
-        out: folder.
-        tool: writes the sequences.
-        settings: how.
+        out: folder of the sequences.
+        writer: designs them, and how.
+        made: the log of the folder.
+
+    Raises:
+        ProtgenError: if sequences cannot be designed, or those of another tool do not fit.
     """
-    found = designed(protein, tool, settings, task_of(path, protein, settings))
-    name = stem(path)
+    tool, settings = writer
+    name, fasta = stem(path), fasta_of(out, stem(path))
+    task = task_of(path, protein, settings)
+    made_of: JSON = {"backbone": structure_hash(protein), "fixed": task.fixed, "tied": task.tied}
+    is_own = made.is_own(name, fasta)
+    if fasta.is_file() and not is_own:
+        records = fitting_records(protein, read_fasta(fasta), fasta.name)
+        made_of["fasta"] = fingerprint(fasta)["sha256"]
+        same = made.is_current(name, made_of)
+        places = structures_of(fasta, len(records), settings.suffix)
+        for place, (_, sequence) in zip(places, records, strict=True):
+            if not holds(place, protein, sequence) or (made.is_own(name, place) and not same):
+                write_named(place, protein, sequence)
+        made.add(name, made_of, places)
+        return fasta
+    if is_own and made.is_current(name, made_of):
+        records = read_fasta(fasta)
+        places = structures_of(fasta, len(records), settings.suffix)
+        pairs = zip(places, records, strict=True)
+        if all(made.is_own(name, place) or holds(place, protein, text) for place, (_, text) in pairs):
+            return fasta
+    made.remove(name)
+    found = designed(protein, tool, settings, task)
+    places = structures_of(fasta, len(found), settings.suffix)
+    write_design(fasta, protein, found, places)
+    made.add(name, made_of, [fasta, *places])
+    return fasta
+
+
+def structures_of(fasta: Path, n: int, suffix: str) -> list[Path]:
+    """Where the structures of the sequences of a FASTA file are."""
+    return [fasta.with_name(f"{fasta.stem}_{k}.{suffix}") for k in range(1, n + 1)]
+
+
+def holds(place: Path, protein: Protein, sequence: str) -> bool:
+    """Whether a file holds a structure with that sequence."""
+    try:
+        names = read_structure(place).residue_names.tolist() if place.is_file() else []
+    except StructureError:
+        return False
+    return names == [THREE_LETTER[letter] for letter in by_residue(protein, sequence)]
+
+
+def write_named(place: Path, protein: Protein, sequence: str, b_factors: np.ndarray | None = None) -> None:
+    """Write the backbone with the names of a sequence.
+
+    Args:
+        place: the file.
+        protein: the backbone.
+        sequence: chains joined by ":".
+        b_factors: (l,) of each residue, if known.
+    """
+    named = replace(with_sequence(protein, sequence), name=stem(place))
+    write_structure(named, place, b_factors=b_factors)
+
+
+def write_design(fasta: Path, protein: Protein, found: Sequence[DesignedSequence], places: Sequence[Path]) -> None:
+    """Write the structures of the sequences of one backbone, and the FASTA file last.
+
+    Args:
+        fasta: the file of the sequences.
+        protein: the backbone.
+        found: the sequences.
+        places: the files of the structures.
+    """
     records = []
-    for k, each in enumerate(found, start=1):
+    for place, each in zip(places, found, strict=True):
         known = np.isfinite(each.log_probs).all()
         numbers = f" score={each.score:.4f} confidence={each.confidence.mean():.4f}" if known else ""
         fixed = f" fixed={int((~each.designed).sum())}"
-        records.append((f"{name}_{k}{numbers}{fixed}", each.sequence))
-        b_factors = 100 * each.confidence if known else None
-        named = with_sequence(protein, each.sequence)
-        write_structure(replace(named, name=f"{name}_{k}"), out / f"{name}_{k}.{settings.suffix}", b_factors=b_factors)
-    write_text(out / f"{name}.fasta", to_fasta(records))
+        records.append((f"{stem(place)}{numbers}{fixed}", each.sequence))
+        write_named(place, protein, each.sequence, 100 * each.confidence if known else None)
+    write_text(fasta, to_fasta(records))
 
 
 def designed(
@@ -195,6 +286,8 @@ def task_of(path: Path, protein: Protein, settings: SequenceSettings) -> Sequenc
     """
     record = read_record(path)
     kept = named_residues(protein, settings.fixed)
+    if kept and set(protein.residue_names.tolist()) == {"GLY"}:
+        raise StructureError(f"{protein.name}: --fixed names residues that are placeholders: it is glycine throughout")
     if settings.keep_motifs:
         kept |= motif_residues(record, protein)
     letters = [ONE_LETTER.get(name, "") for name in protein.residue_names.tolist()]
@@ -252,25 +345,15 @@ def copies(protein: Protein) -> tuple[tuple[int, ...], ...]:
     return tuple(groups)
 
 
-def kept_sequences(fasta: Path, protein: Protein) -> list[tuple[str, str]] | None:
-    """Header and sequence of each record of a FASTA file; None if it is not there or does not fit its backbone."""
-    try:
-        records = read_fasta(fasta)
-    except StructureError:
-        return None
-    wanted = chain_lengths(protein)
-    texts = [text.upper().replace("/", CHAIN) for _, text in records]
-    fits = [[len(part) for part in text.split(CHAIN)] == wanted for text in texts]
-    known = all(set(text.replace(CHAIN, "")) <= set(THREE_LETTER) for text in texts)
-    if not records or not all(fits) or not known:
-        return None
-    return [(header, text) for (header, _), text in zip(records, texts, strict=True)]
-
-
 def rows_of(fasta: Path, protein: Protein) -> list[Row]:
-    """The rows of one design's sequences."""
+    """The rows of one design's sequences.
+
+    Raises:
+        StructureError: if the file cannot be read.
+        ToolError: if a sequence does not fit the backbone.
+    """
     rows = []
-    for k, (header, sequence) in enumerate(kept_sequences(fasta, protein) or [], start=1):
+    for k, (header, sequence) in enumerate(fitting_records(protein, read_fasta(fasta), fasta.name), start=1):
         row: Row = {"name": f"{fasta.stem}_{k}", "design": fasta.stem, "sequence": sequence}
         row |= {"length": len(sequence.replace(CHAIN, ""))}
         rows.append(row | numbers_of(header) | liabilities(sequence).row())
@@ -278,11 +361,16 @@ def rows_of(fasta: Path, protein: Protein) -> list[Row]:
 
 
 def numbers_of(header: str) -> dict[str, float]:
-    """The score, the confidence and the number of given letters, as far as a header has them."""
+    """The score, the confidence and the number of given letters, as far as a header has them.
+
+    LigandMPNN's overall_confidence is exp(-score).
+    """
     found = {}
     for key, text in _NUMBER.findall(header):
         with contextlib.suppress(ValueError):
             found[key] = float(text)
+    if 0 < found.get("overall_confidence", 0.0) <= 1:
+        found.setdefault("score", -math.log(found["overall_confidence"]))
     return {key: found[key] for key in ("score", "confidence", "fixed") if math.isfinite(found.get(key, math.nan))}
 
 

@@ -4,12 +4,9 @@
         --sampling_temp 0.1 --seed {seed}
 
 The program finds the backbone at {pdb} and leaves its sequences as FASTA at {fasta}, or in any one .fa or .fasta file
-below {folder}. Chains are joined by "/" or ":". ProteinMPNN and LigandMPNN put the sequence of the file they were
-given first; they mark their own with "sample=" or "id=" in the header, and where a header is marked the unmarked are
-left out.
+below {folder}; which of its records count says `protgen.inverse_folding.tool_fasta`.
 """
 
-import re
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,12 +14,10 @@ from typing import Any
 
 from protgen.errors import ToolError
 from protgen.external import ExternalCommand
-from protgen.folding.base import CHAIN
 from protgen.inverse_folding.base import InverseFolder
-from protgen.inverse_folding.chain_letters import chain_lengths
+from protgen.inverse_folding.tool_fasta import SUFFIXES, fitting_records
 from protgen.structure.fasta import read_fasta
 from protgen.structure.protein import Protein
-from protgen.structure.residue_names import ONE_LETTER
 from protgen.structure.writer import write_structure
 from protgen.types import JSON
 
@@ -37,8 +32,6 @@ with open(sys.argv[2], 'w') as out:
         print('>' + str(k), '/'.join(parts), sep=chr(10), file=out)
 """
 PLACES = ("pdb", "fasta", "folder", "n", "seed")
-_MARKED = re.compile(r"(^|[\s,])(sample|id)=")
-_GAPS = str.maketrans("", "", "X-")  # what ProteinMPNN writes for residue numbers that the file lacks
 
 
 class Command(InverseFolder):
@@ -83,37 +76,10 @@ class Command(InverseFolder):
             if len(found) != 1:
                 what = "no FASTA file" if not found else f"{len(found)} FASTA files"
                 raise ToolError(f"{self.command.program}: left {what}, where one is looked for")
-            return sequences_for(protein, read_fasta(found[0]), self.command.program)[:n]
+            records = fitting_records(protein, read_fasta(found[0]), self.command.program)
+            return [sequence for _, sequence in records][:n]
 
 
 def fasta_files(folder: Path) -> list[Path]:
     """FASTA files below a folder, sorted."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".fa", ".fasta") and path.is_file())
-
-
-def sequences_for(protein: Protein, records: list[tuple[str, str]], program: str) -> list[str]:
-    """The sequences among FASTA records that were made for a protein, chains joined by ":".
-
-    Args:
-        protein: the backbone; each chain must have as many letters as residues.
-        records: header and sequence of each.
-        program: for messages.
-
-    Raises:
-        ToolError: if there is none, or one does not fit.
-    """
-    marked = [record for record in records if _MARKED.search(record[0])]
-    found = []
-    wanted = chain_lengths(protein)
-    for header, text in marked or records:
-        chains = [part.translate(_GAPS) for part in text.upper().replace("/", CHAIN).split(CHAIN)]
-        if [len(chain) for chain in chains] != wanted:
-            got = "+".join(str(len(chain)) for chain in chains)
-            raise ToolError(f"{program}: sequence {header[:40]!r} has {got} letters for {'+'.join(map(str, wanted))}")
-        odd = set("".join(chains)) - set(ONE_LETTER.values())
-        if odd:
-            raise ToolError(f"{program}: sequence {header[:40]!r} has letters {''.join(sorted(odd))}, no amino acids")
-        found.append(CHAIN.join(chains))
-    if not found:
-        raise ToolError(f"{program}: left no sequence")
-    return found
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())

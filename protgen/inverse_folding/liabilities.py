@@ -8,6 +8,7 @@ Wootton & Federhen 1993, Comput. Chem. 17, 149 (low complexity, window 12, 2.2 b
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from protgen.folding.base import CHAIN
@@ -20,18 +21,19 @@ WINDOW, LOW = 12, 2.2  # residues, bits
 LOW_SHARE = 0.2  # of the residues, from which low complexity is named
 UNSTABLE = 40.0  # instability index
 NEUTRAL = 7.0  # pH
+PRECISE = 1e-3  # pH
 
 
 @dataclass(frozen=True)
 class Liabilities:
-    """Properties of a sequence; of several chains those of all letters together, motifs within each.
+    """Properties of a sequence; of several chains those of all of them together, each with ends of its own.
 
     Attributes:
         molecular_weight: Da.
         charge: net, at pH 7.
         isoelectric_point: pH.
         gravy: mean hydropathy.
-        instability: index; above 40 a protein of nature tends to be unstable.
+        instability: index, of several chains the mean over residues; above 40 a protein of nature tends to be unstable.
         absorbance: of 1 g/l over 1 cm at 280 nm, cysteines reduced.
         cysteines: number.
         odd_cysteines: chains with an odd number of cysteines.
@@ -89,25 +91,38 @@ def liabilities(sequence: str) -> Liabilities:
     from Bio.SeqUtils.ProtParam import ProteinAnalysis
 
     chains = sequence.split(CHAIN)
-    letters = "".join(chains)
-    analysis = ProteinAnalysis(letters)
-    weight = analysis.molecular_weight()
+    n = sum(map(len, chains))
+    analyses = [ProteinAnalysis(chain) for chain in chains]
+    weight = sum(each.molecular_weight() for each in analyses)
     counted = [chain.count("C") for chain in chains]
+
+    def charge(ph: float) -> float:
+        return sum(each.charge_at_pH(ph) for each in analyses)
+
     return Liabilities(
         molecular_weight=weight,
-        charge=analysis.charge_at_pH(NEUTRAL),
-        isoelectric_point=analysis.isoelectric_point(),
-        gravy=analysis.gravy(),
-        instability=analysis.instability_index(),
-        absorbance=analysis.molar_extinction_coefficient()[0] / weight,
+        charge=charge(NEUTRAL),
+        isoelectric_point=analyses[0].isoelectric_point() if len(chains) == 1 else neutral_at(charge),
+        gravy=sum(len(chain) * each.gravy() for chain, each in zip(chains, analyses, strict=True)) / n,
+        instability=sum(len(c) * each.instability_index() for c, each in zip(chains, analyses, strict=True)) / n,
+        absorbance=sum(each.molar_extinction_coefficient()[0] for each in analyses) / weight,
         cysteines=sum(counted),
-        odd_cysteines=sum(n % 2 for n in counted),
+        odd_cysteines=sum(number % 2 for number in counted),
         glycosylation=sum(len(GLYCOSYLATED.findall(chain)) for chain in chains),
         deamidation=sum(chain.count(DEAMIDATED) for chain in chains),
         isomerisation=sum(chain.count(ISOMERISED) for chain in chains),
         hydrophobic_stretch=max((len(run) for chain in chains for run in HYDROPHOBIC.findall(chain)), default=0),
-        low_complexity=sum(low_complexity(chain) for chain in chains) / len(letters),
+        low_complexity=sum(low_complexity(chain) for chain in chains) / n,
     )
+
+
+def neutral_at(charge: Callable[[float], float]) -> float:
+    """The pH at which a charge is nought: it falls as the pH rises, from positive at 0 to negative at 14."""
+    low, high = 0.0, 14.0
+    while high - low > PRECISE:
+        middle = (low + high) / 2
+        low, high = (middle, high) if charge(middle) > 0 else (low, middle)
+    return (low + high) / 2
 
 
 def low_complexity(chain: str) -> int:

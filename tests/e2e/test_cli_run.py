@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,8 +81,12 @@ def test_sequences_for_a_folder(chains, tmp_path, cli):
 
 def test_structures_with_sequences_as_mmcif(chains, tmp_path, cli):
     """Read back: names of the sequence, CB where there is one, and the probability of each letter as B-factor."""
-    out = tmp_path / "sequences"
-    done = cli("design-sequences", chains, "--out", out, "--sequences", 2, "--fixed", 5, "--format", "cif", *WRITER)
+    out, source = tmp_path / "sequences", tmp_path / "backbones"
+    source.mkdir()
+    helix = read_structure(chains / "helix40.pdb")
+    names = np.where(np.arange(40) == 4, "GLY", "ALA")
+    write_structure(replace(helix, residue_names=names), source / "helix40.pdb")
+    done = cli("design-sequences", source, "--out", out, "--sequences", 2, "--fixed", 5, "--format", "cif", *WRITER)
     assert done.code == 0, done.err
     assert not list(out.glob("*.pdb"))
     (_, sequence) = read_fasta(out / "helix40.fasta")[1]
@@ -221,6 +226,66 @@ def test_backbones_of_another_tool(chains, tmp_path, cli):
     asked = cli(*request, "--length", 40, *WRITER, *FOLDER)
     assert asked.code == 2
     assert "leave out the conditions" in asked.err
+    unused = cli(*request, "--steps", 5, "-n", 3, "--no-relax", "--no-filter", *WRITER, *FOLDER)
+    assert unused.code == 2
+    assert "leave out --steps, --no-relax, -n, --no-filter" in unused.err
+    (tmp_path / "other").mkdir()
+    for suffix in ("pdb", "cif"):
+        write_structure(read_structure(chains / "helix40.pdb"), tmp_path / "other" / f"x.{suffix}")
+    other = ("run", "--backbones", tmp_path / "other", "--sequences", 1, *WRITER, *FOLDER)
+    twice = cli(*other, "--out", tmp_path / "twice")
+    assert twice.code == 2
+    assert "have one name" in twice.err
+    elsewhere = cli(*other, "--out", tmp_path / "run", "--resume")
+    assert elsewhere.code == 2
+    assert f"the backbones of that run were those of {chains}" in elsewhere.err
+
+
+def test_what_fails_costs_its_own_design_and_is_told(chains, tmp_path, cli):
+    """One of two files is no structure: 3; nothing has a sequence: 4; a refold that fails: 3, and no figures of it."""
+    source = tmp_path / "backbones"
+    source.mkdir()
+    (source / "good.cif").write_bytes((chains / "hairpin42.cif").read_bytes())
+    (source / "broken.pdb").write_text("nothing")
+    request = ("run", "--backbones", source, "--sequences", 1, *WRITER)
+    some = cli(*request, "--out", tmp_path / "some", *FOLDER)
+    assert some.code == 3, some.err
+    assert "2 backbones, 1 judged, 1 kept" in some.out
+    assert some.err.count("broken") == 1
+    (source / "broken.pdb").unlink()
+    every = cli(*request, "--out", tmp_path / "every", "--fixed", "A900", *FOLDER)
+    assert every.code == 4, every.err
+    failing = cli(*request, "--out", tmp_path / "failing", "--structure-predictor", "command:false {fasta} {pdb}")
+    assert failing.code == 3, failing.err
+    assert "Refolds by" not in failing.out
+    assert "No refold: ranked by hbond_score" in failing.out
+    found = json.loads(cli(*request, "--out", tmp_path / "some", "--overwrite", "--json", *FOLDER).out)
+    assert (found["exit_code"], found["n_judged"], found["problems"]) == (0, 1, {})
+
+
+def test_files_of_others_outlive_a_run(chains, tmp_path, cli):
+    """--overwrite replaces what was made; another predictor does not go on; another's `best` is refused."""
+    source, out = tmp_path / "backbones", tmp_path / "run"
+    source.mkdir()
+    (source / "hairpin42.cif").write_bytes((chains / "hairpin42.cif").read_bytes())
+    request = ("run", "--backbones", source, "--sequences", 1, "--out", out, *WRITER)
+    assert cli(*request, *FOLDER).code == 0
+    mine = [out / "sequences" / "reference.fasta", out / "refolds" / "mine.pdb", out / "best" / "notes.txt"]
+    for path in mine:
+        path.write_text(">mine\nAAA\n")
+    other = cli(*request, "--resume", "--structure-predictor", "tests.unit.test_sequence_design:Folder")
+    assert other.code == 2
+    assert 'cannot resume, those refolds had name "aligner" and now it is "folder"' in other.err
+    assert cli(*request, *FOLDER, "--overwrite").code == 0
+    assert [path.read_text() for path in mine] == [">mine\nAAA\n"] * 3
+    (tmp_path / "new" / "best").mkdir(parents=True)
+    (tmp_path / "new" / "best" / "thesis.txt").write_text("precious")
+    refused = cli("run", "--backbones", source, "--out", tmp_path / "new", *WRITER, *FOLDER)
+    assert refused.code == 2
+    assert "holds files that are no copies of ours" in refused.err
+    sampled = cli("sample", "--length", 40, "-n", 1, "--best", 1, "--out", tmp_path / "new")
+    assert sampled.code == 2
+    assert (tmp_path / "new" / "best" / "thesis.txt").read_text() == "precious"
 
 
 @pytest.mark.skipif(
@@ -275,10 +340,18 @@ def test_a_run_that_cannot_work_says_so_first(tiny_model, tmp_path, cli):
     done = cli(*request, *WRITER, "--structure-predictor", "trrosetta:best")
     assert done.code == 2
     assert "mode 'best'" in done.err
+    for figure, words in (
+        ("refold_mt", "no such figure; did you mean 'refold_tm'?\n"),
+        ("sc_rmsd", "there will be refolds by aligner alone, which have no such figure; choose another figure"),
+    ):
+        wrong = cli(*request, *WRITER, *FOLDER, "--rank-by", figure)
+        assert wrong.code == 2
+        assert words in wrong.err
     blind = cli(*request, *WRITER, "--structure-predictor", "none", "--rank-by", "refold_tm")
     assert blind.code == 2
     assert "--rank-by refold_tm: there will be no refolds" in blind.err
     assert not (tmp_path / "run").exists()
     none = cli(*request, *WRITER, *FOLDER)
     assert none.code == 4
+    assert "none of 2 backbones is valid and as asked (design_0000: " in none.err
     assert "--no-filter" in none.err

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -58,9 +59,33 @@ def test_all_are_listed_and_the_best_copied(tmp_path):
     assert (best / "001_design_0001.pdb").read_bytes() == (tmp_path / "design_0001.pdb").read_bytes()
     assert json.loads((best / "best.json").read_text()) == {
         "ranked_by": "bonded", "better": "higher", "n": 3, "kept": 2,
+        "files": ["001_design_0001.pdb", "002_design_0002.pdb"],
     }  # fmt: skip
     table = (tmp_path / "ranking.csv").read_text().splitlines()
     assert table[0].startswith("rank,design,verdict,ranked_by,value")
     assert [line.split(",")[1] for line in table[1:]] == ["design_0001", "design_0002", "design_0000"]
     assert len(collect_files([tmp_path])) == 3
     assert len(collect_files([best])) == 2
+
+
+def test_what_others_put_beside_the_best_stays(tmp_path):
+    """Of an earlier ranking the copies go; a folder of that name that is somebody else's is refused and left alone."""
+    write_structure(Protein.from_backbone(ideal_helix(12)), tmp_path / "a.pdb")
+    write_structure(Protein.from_backbone(ideal_helix(30)), tmp_path / "b.pdb")
+
+    def keep(*names: str) -> Path:
+        rows = [{"design": name, "good": True} for name in names]
+        ranking = BackboneRanking("bonded").rank(rows, lambda r: tmp_path / f"{r['design']}.pdb")
+        return write_backbone_ranking(ranking, tmp_path, 2, lambda r: [tmp_path / f"{r['design']}.pdb"])
+
+    best = keep("a", "b")
+    (best / "sequences").mkdir()
+    (best / "sequences" / "001_b.fasta").write_text(">x\nA\n")
+    (best / "thesis.txt").write_text("precious")
+    keep("a")
+    left = sorted(path.relative_to(best).as_posix() for path in best.rglob("*") if path.is_file())
+    assert left == ["001_a.pdb", "best.json", "sequences/001_b.fasta", "thesis.txt"]
+    (best / "best.json").unlink()
+    with pytest.raises(UsageError, match=r"best: holds files that are no copies of ours; move them"):
+        keep("b")
+    assert (best / "thesis.txt").read_text() == "precious"

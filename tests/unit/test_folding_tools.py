@@ -15,7 +15,7 @@ from protgen.evaluation.refolding import GIVE_UP, Refolder, build_tool, own_sequ
 from protgen.folding.base import Folded, StructurePredictor
 from protgen.folding.esmfold import ESMFold
 from protgen.inverse_folding.base import InverseFolder
-from protgen.inverse_folding.command import sequences_for
+from protgen.inverse_folding.tool_fasta import fitting_records
 from protgen.structure.ideal import ideal_hairpin, ideal_helix
 from protgen.structure.protein import Protein
 from protgen.structure.writer import write_structure
@@ -73,14 +73,15 @@ with open(pathlib.Path(out) / "seqs" / "design.fa", "w") as f:
 )
 def test_sequences_that_do_not_fit_are_refused(records, words):
     with pytest.raises(ToolError, match=words):
-        sequences_for(helix(5), records, "mpnn")
+        fitting_records(helix(5), records, "mpnn")
 
 
 def test_headers_tell_designs_from_the_input():
     """LigandMPNN's id= likewise; without any mark every record counts; gaps that are no residues are dropped."""
     records = [("x, T=0.1, seed=1", "GGGGG"), ("x, id=1, T=0.1", "AX-AAAA")]
-    assert sequences_for(helix(5), records, "mpnn") == ["AAAAA"]
-    assert sequences_for(helix(5), [("one", "ggggg"), ("two", "AAAAA")], "mpnn") == ["GGGGG", "AAAAA"]
+    assert fitting_records(helix(5), records, "mpnn") == [("x, id=1, T=0.1", "AAAAA")]
+    every = fitting_records(helix(5), [("one", "ggggg"), ("two", "AAAAA")], "mpnn")
+    assert every == [("one", "GGGGG"), ("two", "AAAAA")]
 
 
 def test_command_folds_by_file_or_by_folder(tmp_path):
