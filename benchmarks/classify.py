@@ -6,7 +6,8 @@
 `digits`: the 300 test digits of `load_digits`; classical families in closed form, and a VAE, a PixelCNN and a GPT over
 pixels trained for `--steps` steps. `proteins`: the validation split of a store; classical families on fold
 descriptors, asked for the fold class by DSSP fractions and for the class by CATH (column `cath` of the index of the
-chains), each with all descriptors and without the fractions of helix and strand, which the first is made of.
+chains), each with all descriptors and without the fractions of helix and strand, which the first is made of, and
+against logistic regression by the number of training examples.
 `released`: models that learned fractions of helix and strand, asked which class's typical fractions make a structure
 likeliest.
 Each part writes its own JSON: accuracy, mean of the recalls of the classes, nats of the true class, and the kind of
@@ -51,6 +52,7 @@ from protgen.types import Batch, State
 CLASSICAL = ("naive_bayes", "discriminant", "mixture")
 ROUNDS = 30  # passes of EM over all examples
 RIDGE = 1e-3
+SIZES, DRAWS = (20, 60, 200, 600, 2000), 10  # training examples, and draws of each number
 CATH = ("mainly alpha", "mainly beta", "alpha beta")  # classes 1, 2 and 3; 4 has few secondary structures
 FRACTIONS = ("helix", "strand")
 NO_NETWORK = {"name": "transformer", "dim": 8, "blocks": 1, "heads": 1}
@@ -212,8 +214,57 @@ def proteins(options: argparse.Namespace) -> dict:
         ):
             columns = [space.names.index(n) for n in names]
             given = {split: (x[split][known[split] >= 0][:, columns], known[split][known[split] >= 0]) for split in x}
-            result.setdefault(task, {})[which] = evaluate_descriptors(names, *given["train"], *given["validation"])
+            found = evaluate_descriptors(names, *given["train"], *given["validation"])
+            found["by training-set size"] = by_size(names, *given["train"], *given["validation"], options.seed)
+            result.setdefault(task, {})[which] = found
     return result
+
+
+def by_size(
+    names: Sequence[str], train: np.ndarray, labels: np.ndarray, test: np.ndarray, truth: np.ndarray, seed: int
+) -> dict:
+    """Accuracy of classifiers that learn p(x, y) and of one that learns p(y | x), by the number of examples.
+
+    The mean and its standard error over draws of the examples; the test set is one.
+    """
+    count, whole = int(labels.max()) + 1, point(test)
+    result: dict = {}
+    for n in (*(size for size in SIZES if size < len(labels)), len(labels)):
+        accuracies: dict[str, list[float]] = {}
+        for draw in range(DRAWS if n < len(labels) else 1):
+            chosen = np.random.default_rng([seed, n, draw]).permutation(len(labels))[:n]
+            if len(np.unique(labels[chosen])) < count:
+                continue
+            own = labels[chosen]
+            for kind in ("naive_bayes", "discriminant"):
+                requests: list[list[Condition]] = [[ClassLabel(int(k))] for k in own]
+                model = fit_classical(build_model(classical_config(names, kind)), *point(train[chosen]), requests)
+                found = by_bayes(model, [whole], ClassLabel, count, truth, priors(own, count))
+                accuracies.setdefault(f"classical, {kind}", []).append(found["accuracy"])
+            scaler = StandardScaler().fit(train[chosen])
+            fitted = LogisticRegression(max_iter=2000).fit(scaler.transform(train[chosen]), own)
+            right = fitted.predict(scaler.transform(test)) == truth
+            accuracies.setdefault("logistic regression", []).append(float(right.mean()))
+        result[str(n)] = {
+            name: {
+                "accuracy": round(float(np.mean(values)), 4),
+                "standard_error": round(float(np.std(values) / len(values) ** 0.5), 4),
+                "draws": len(values),
+            }
+            for name, values in accuracies.items()
+        }
+        print(len(names), n, {name: value["accuracy"] for name, value in result[str(n)].items()}, flush=True)
+    return result
+
+
+def classical_config(names: Sequence[str], kind: str) -> dict:
+    """A classical family over some descriptors."""
+    return {
+        "space": {"name": "descriptors", "names": list(names)},
+        "encoder": NO_NETWORK,
+        "family": {"name": "classical", "model": kind, "components": 3, "ridge": RIDGE},
+        "conditions": ["class_label"],
+    }
 
 
 def encoded(store: Store, rows: np.ndarray, space: Descriptors) -> np.ndarray:
@@ -234,14 +285,8 @@ def evaluate_descriptors(
     }
     states = [point(values) for values in (train, test)]
     for kind in CLASSICAL:
-        config = {
-            "space": {"name": "descriptors", "names": list(names)},
-            "encoder": NO_NETWORK,
-            "family": {"name": "classical", "model": kind, "components": 3, "ridge": RIDGE},
-            "conditions": ["class_label"],
-        }
         requests: list[list[Condition]] = [[ClassLabel(int(k))] for k in labels]
-        model = fit_classical(build_model(config), *states[0], requests)
+        model = fit_classical(build_model(classical_config(names, kind)), *states[0], requests)
         found = by_bayes(model, [states[1]], ClassLabel, count, truth, priors(labels, count))
         result[f"classical, {kind}"] = found
         print(len(names), kind, found, flush=True)

@@ -2,9 +2,10 @@
 
     python benchmarks/conditions.py --part rg -n 100 --out benchmarks/results/conditions [--store STORE] [--motifs DIR]
 
-Parts: ss, fold_class, rg, contacts, partial, rfdiffusion24, motifbench, symmetry, composed, calibration. `ss`,
-`contacts`, `partial`, `composed` and `calibration` take strings, contacts and structures of validation natives of
-60-100 residues from STORE (`protgen data build CHAINS --out STORE`); the motif parts take the benchmark files from DIR
+Parts: ss, fold_class, rg, contacts, contact_map, partial, rfdiffusion24, motifbench, symmetry, composed, calibration.
+`ss`, `contacts`, `contact_map`, `partial`, `composed` and `calibration` take strings, contacts and structures of
+validation natives of 60-100 residues from STORE (`protgen data build CHAINS --out STORE`); the motif parts take the
+benchmark files from DIR
 (`rfdiffusion24/`, `motifbench/`) and scaffold the problems whose total length the model was trained on, n backbones
 each. Each part writes its own JSON. With `--steps 20,40,80` each part is made with each of these, at the same requests
 and seeds, in folders `20`, `40`, `80`.
@@ -18,15 +19,17 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import torch
 from cath import protein_of
-from conditions_bench import HIGH, LOW, Bench, interval, measured, valid
+from conditions_bench import HIGH, LOW, Bench, interval, measured, valid, valid_rows
 from conditions_motifs import motifbench, rfdiffusion24
 
 from protgen.conditions.base import Condition, Conditions
+from protgen.conditions.contact_map import ContactMap, elements_of, relation
 from protgen.conditions.contacts import Contacts
 from protgen.conditions.fold_class import CLASSES, FoldClass
 from protgen.conditions.length import Length
@@ -37,6 +40,7 @@ from protgen.conditions.symmetry import Symmetry
 from protgen.evaluation.validity import validity
 from protgen.generation.design import Design
 from protgen.generation.generate import generate
+from protgen.generation.job import prepare
 from protgen.metrics.reference_data import typical_radius_of_gyration
 from protgen.structure.dssp import to_string
 from protgen.structure.protein import Protein
@@ -133,6 +137,39 @@ def contacts(bench: Bench) -> dict:
             "validity": valid([design.protein for design in made]),
         }
     return result
+
+
+def contact_map(bench: Bench) -> dict:
+    """Pairs of strands of natives, with their secondary structure: by what the model has learned, or by energy."""
+    requests, natives = [], []
+    for item in bench.natives():
+        found = strand_map(np.array(item.atoms, dtype=float), to_string(item.labels))
+        if found is not None:
+            requests.append([found])
+            natives.append(protein_of(item))
+    designs = bench.make(requests)
+    rows = [validity(design.protein) for design in designs]
+    met = [request[0].adherence(design.protein) for request, design in zip(requests, designs, strict=True)]
+    return {
+        "mechanism": prepare(bench.model, requests[0], bench.settings).assignments[0].mechanism,
+        "pairs made": interval(1 - each.difference for each in met),
+        "all pairs made": interval(each.satisfied for each in met),
+        "strand": interval(row["strand"] for row in rows),
+        "strand asked": interval(request[0].blueprint.count("E") / len(request[0].blueprint) for request in requests),
+        "two partners": interval(row["two_partners"] for row in rows),
+        "no fault of a fold": interval(not row["faults"] for row in rows),
+        "validity": valid_rows(rows),
+        "natives": {"two partners": interval(validity(protein)["two_partners"] for protein in natives)},
+    }
+
+
+def strand_map(xyz: np.ndarray, codes: str) -> ContactMap | None:
+    """The secondary structure of a native and which of its strands pair; None where none do."""
+    elements, ca = elements_of(codes), xyz[:, 1]
+    strands = [k for k, (code, *_) in enumerate(elements) if code == "E"]
+    pairs = [(i + 1, j + 1, relation(ca, elements[i], elements[j])) for i, j in combinations(strands, 2)]
+    pairs = [pair for pair in pairs if pair[2] in ("parallel", "antiparallel")]
+    return ContactMap(codes, tuple(pairs)) if pairs else None
 
 
 def partial(bench: Bench) -> dict:
@@ -274,7 +311,19 @@ def plot(result: dict[str, list], path: Path) -> None:
 
 PARTS: dict[str, Callable[[Bench], dict]] = {
     function.__name__: function
-    for function in (ss, fold_class, rg, contacts, partial, rfdiffusion24, motifbench, symmetry, composed, calibration)
+    for function in (
+        ss,
+        fold_class,
+        rg,
+        contacts,
+        contact_map,
+        partial,
+        rfdiffusion24,
+        motifbench,
+        symmetry,
+        composed,
+        calibration,
+    )
 }
 
 

@@ -97,9 +97,13 @@ def classes_of(model: "Model", by: str | None) -> "dict[str, Condition]":
         return next(iter(able.values()))
     if by in able:
         return able[by]
-    learned = ", ".join(able) or "none"
+    if not able:
+        raise UsageError(
+            "classify: this model has learned no condition that has classes (a class label, a fold class, a label of "
+            "categories); train one with conditions.names=[length,fold_class], or label:NAME"
+        )
     wish = "say --by NAME" if by is None else f"{by} has no classes that this model has learned"
-    raise UsageError(f"classify: {wish}; conditions of this model with classes: {learned}")
+    raise UsageError(f"classify: {wish}; conditions of this model with classes: {', '.join(able)}")
 
 
 def values_of(model: "Model", name: str) -> "dict[str, Condition]":

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from protgen.types import Batch
 
 FOLDER, HELD_OUT = "ways", "ways_validation"  # in the run's folder
-PULLED = "pulled"
+PULLED, HELD = "pulled", "held"
 MOST_HELD_OUT = 64  # ways at y of the validation split, a twentieth of the others at the most
 TRIAL = 8  # ways that a dry run makes
 
@@ -189,8 +189,9 @@ def student(model: "Model", teacher: "Model", teaching: "Teaching", name: str, o
     own = teacher.config.get("sampling", {})
     alone = {"guidance": 1.0, "autoguidance": 1.0}
     sampling = {**own, "temperature": teaching.temperature, "steps": teaching.steps, "sampler": "euler", **alone}
-    if isinstance(own.get(PULLED), Mapping):
-        sampling[PULLED] = {**own[PULLED], **alone}
+    for kind in (PULLED, HELD):
+        if isinstance(own.get(kind), Mapping):
+            sampling[kind] = {**own[kind], **alone}
     about = {
         "model": name,
         "steps": teaching.teacher_steps,

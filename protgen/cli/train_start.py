@@ -84,7 +84,7 @@ def sampled_as(start: str, model: "Model") -> "Model":
         start: name or folder of the other.
         model: the one that began. What the other's settings say of a weaker model beside it counts if it has one too.
     """
-    from protgen.generation.design import PULLED
+    from protgen.generation.design import HELD, PULLED
     from protgen.models.files import load_json
     from protgen.models.model import CONFIG
     from protgen.models.released import find_model
@@ -95,5 +95,5 @@ def sampled_as(start: str, model: "Model") -> "Model":
     own = before.get("sampling", {})
     if model.guide is None and own.get("autoguidance", 1.0) != 1.0:
         # Its guidance was chosen beside the weaker model's, and is the default for a model alone.
-        own = {key: value for key, value in own.items() if key not in ("autoguidance", "guidance", PULLED)}
+        own = {key: value for key, value in own.items() if key not in ("autoguidance", "guidance", PULLED, HELD)}
     return replace(model, config=model.config | {"sampling": own}) if own else model

@@ -56,6 +56,7 @@ class Condition(ABC):
         flags: its options on the command line, as a literal tuple (`protgen.conditions.flags`).
         plain: whether its fields are plain values, which a file can hold.
         small_steps: whether designs meet it better in more and smaller steps, where it is learned too.
+        large_steps: whether designs that it acts on are as good in larger steps than others that are acted on need.
     """
 
     name: ClassVar[str]
@@ -65,6 +66,7 @@ class Condition(ABC):
     flags: ClassVar[tuple[Flag, ...]] = ()
     plain: ClassVar[bool] = True
     small_steps: ClassVar[bool] = False
+    large_steps: ClassVar[bool] = False
 
     @classmethod
     def example(cls, file: str) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from protgen.conditions.base import Adherence, Condition, EnergyCondition
 from protgen.conditions.flags import Flag
+from protgen.conditions.mechanisms import Capabilities
 from protgen.conditions.quantities import ca_of, check_number, pair_distances
-from protgen.conditions.roles import FixedBlueprint
+from protgen.conditions.roles import FixedPairs
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.errors import ConflictError, UsageError
 
@@ -24,15 +25,21 @@ TOUCHING = 8.0  # Å, CA-CA
 AIM = (4.4, 5.4)  # Å: where the energy puts the CA atoms of paired residues
 NEAR_AIM = 9.5  # Å: distance of the centres of packed elements
 
+LEARNED = {"secondary_structure", "strand_pairing"}  # what a model knows that is told pairs
+
 Pair = tuple[int, int, str]
+Ladder = tuple[int, int, int, int]
+Element = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
-class ContactMap(EnergyCondition, FixedBlueprint):
+class ContactMap(EnergyCondition, FixedPairs):
     """Pairs of secondary structure elements that touch.
 
     Strands are paired if half the residues of the shorter one have a CA of the other within 6.5 Å; parallel or not
-    is the sign of the product of their directions. Other elements are near if two CA atoms are within 8 Å.
+    is the sign of the product of their directions. Other elements are near if two CA atoms are within 8 Å. A model that
+    has learned strand pairing is told the pairs of strands, middle against middle; elements that are to be near, and
+    pairs without such a model, are pulled by an energy.
 
     Args:
         blueprint: secondary structure as runs or letters (`L2E6L3E6`); its helices and strands are numbered from 1.
@@ -103,15 +110,24 @@ class ContactMap(EnergyCondition, FixedBlueprint):
             pairs.append((int(match.group(1)), int(match.group(2)), match.group(3)))
         return cls(blueprint, tuple(pairs))
 
-    def elements(self) -> list[tuple[str, int, int]]:
-        """(H or E, first residue, one past the last), from 0, of each helix and strand of the blueprint."""
-        found, place = [], 0
-        for code, run in groupby(self.blueprint):
-            length = len(list(run))
-            if code in "HE":
-                found.append((code, place, place + length))
-            place += length
-        return found
+    def elements(self) -> list[Element]:
+        """The helices and strands of the blueprint."""
+        return elements_of(self.blueprint)
+
+    def mechanisms(self, model: Capabilities) -> frozenset[str]:
+        """The blueprint with its pairs, too, where they are of strands alone and the model has learned pairing."""
+        told = model.blueprints and model.learned >= LEARNED and bool(self.ladders())
+        return super().mechanisms(model) | ({"blueprint"} if told else set())
+
+    def ladders(self) -> tuple[Ladder, ...]:
+        """A ladder for each pair of strands; none where elements are asked to be near."""
+        if any(kind == "near" for *_, kind in self.pairs):
+            return ()
+        elements, found = self.elements(), []
+        for first, second, kind in self.pairs:
+            i, j = register(elements[first - 1], elements[second - 1], kind)
+            found.append((int(i[0]) + 1, int(i[-1]) + 1, int(j[0]) + 1, int(j[-1]) + 1))
+        return tuple(found)
 
     def lengths(self) -> tuple[int, int]:
         """A code of the blueprint a residue."""
@@ -173,7 +189,18 @@ class ContactMap(EnergyCondition, FixedBlueprint):
         return total
 
 
-def register(a: tuple[str, int, int], b: tuple[str, int, int], kind: str) -> tuple[Tensor, Tensor]:
+def elements_of(codes: str) -> list[Element]:
+    """(H or E, first residue, one past the last), from 0, of each helix and strand of a string."""
+    found, place = [], 0
+    for code, run in groupby(codes):
+        length = len(list(run))
+        if code in "HE":
+            found.append((code, place, place + length))
+        place += length
+    return found
+
+
+def register(a: Element, b: Element, kind: str) -> tuple[Tensor, Tensor]:
     """Paired residues of two strands whose middles are paired.
 
     Args:
@@ -186,7 +213,7 @@ def register(a: tuple[str, int, int], b: tuple[str, int, int], kind: str) -> tup
     return i, j.flip(0) if kind == "antiparallel" else j
 
 
-def relation(ca: np.ndarray, a: tuple[str, int, int], b: tuple[str, int, int]) -> str:
+def relation(ca: np.ndarray, a: Element, b: Element) -> str:
     """How two elements lie: parallel or antiparallel (paired strands), near, or apart.
 
     Args:

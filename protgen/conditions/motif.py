@@ -55,6 +55,7 @@ class Motif(EnergyCondition, FixedResidues):
     checksum: str = ""
 
     name: ClassVar[str] = "motif"
+    large_steps: ClassVar[bool] = True  # in 40 steps `flow-small` holds and joins RFdiffusion's motifs as in 80
     flags: ClassVar[tuple[Flag, ...]] = (
         Flag("--motif", "Structure file that holds the motif.", metavar="FILE", field="file", required=True),
         Flag(

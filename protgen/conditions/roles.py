@@ -124,6 +124,17 @@ class FixedBlueprint(ABC):
         """A letter for each residue: H, E, L or C, X free."""
 
 
+class FixedPairs(FixedBlueprint):
+    """A condition that says of its secondary structure which strands pair."""
+
+    @abstractmethod
+    def ladders(self) -> tuple[tuple[int, int, int, int], ...]:
+        """As those of `StrandPairing`: (first, last, partner of the first, partner of the last), residues from 1.
+
+        Empty where it asks for more than pairs of strands.
+        """
+
+
 class BlueprintScore(ABC):
     """A condition that some secondary structures suit better than others: of blueprints drawn, the best is taken.
 

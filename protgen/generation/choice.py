@@ -7,7 +7,7 @@ seen, all copies together. `benchmarks/ablation.md`, `docs/conditions.md` and th
 """
 
 from protgen.conditions.base import Conditions
-from protgen.conditions.roles import Assembly
+from protgen.conditions.roles import Assembly, FixedPairs
 from protgen.generation.design import SampleSettings, Settings
 from protgen.models.released import DEFAULT
 
@@ -30,7 +30,10 @@ def model_for(conditions: Conditions, settings: Settings | None = None) -> str:
         return BASE
     names = {condition.name for condition in conditions if not isinstance(condition, Assembly)}
     plain = names <= STRING and set(conditions.weights) == {1.0}
-    if "strand_pairing" in names or names <= LEAVE_OPEN or (plain and takes_defaults(settings)):
+    enforced = isinstance(settings, SampleSettings) and bool(settings.enforce)
+    paired = any(isinstance(condition, FixedPairs) and condition.ladders() for condition in conditions)
+    told = "strand_pairing" in names or (paired and "secondary_structure" not in names and not enforced)
+    if told or names <= LEAVE_OPEN or (plain and takes_defaults(settings)):
         return BASE if copies(conditions) * longest(conditions) > LONGEST else PAIRING
     return DEFAULT
 

@@ -21,7 +21,9 @@ OWN_SETTINGS: dict[str, type] = {
     "sampler": str,
     "blueprint": str,
 }
-PULLED = "pulled"  # those of designs on which conditions act while they are made, or that small steps serve
+# Settings of designs on which conditions act while they are made, or that small steps serve; and of those of them that
+# larger steps serve as well.
+PULLED, HELD = "pulled", "held"
 
 
 @dataclass(frozen=True)
@@ -98,26 +100,30 @@ class ResolvedSettings:
 Settings = SampleSettings | ResolvedSettings
 
 
-def settings_for(model: Model, *, pulled: bool = False, **given: Any) -> ResolvedSettings:
+def settings_for(model: Model, kind: str = "", **given: Any) -> ResolvedSettings:
     """How to sample a model: what is given, then what its config asks for under "sampling", then the defaults.
 
     Args:
         model: to sample.
-        pulled: whether conditions act on the designs while they are made, or want small steps (`small_steps`). What the
-            config asks for under "pulled" in "sampling" then comes before the rest of it.
+        kind: "pulled" if conditions act on the designs while they are made, or want small steps (`small_steps`);
+            "held" if all that act do as well with larger ones (`large_steps`). What the config asks for under that
+            name in "sampling", or else under "pulled", then comes before the rest of it.
         given: settings.
 
     Raises:
         CheckpointError: if the config asks for what is no setting of sampling.
     """
-    own = model.config.get("sampling", {})
-    then = own.get(PULLED, {}) if isinstance(own, Mapping) else None
-    if not isinstance(then, Mapping):
-        raise CheckpointError(f"config.json: sampling and its {PULLED!r} are mappings of settings")
-    own = {key: value for key, value in own.items() if key != PULLED}
-    for key, value in (*own.items(), *then.items()):
-        check_own(key, value)
-    values: dict[str, Any] = {**own, **(then if pulled else {}), **given}
+    whole = model.config.get("sampling", {})
+    parts = {name: whole.get(name, {}) for name in (PULLED, HELD)} if isinstance(whole, Mapping) else {}
+    wrong = [name for name, part in parts.items() if not isinstance(part, Mapping)]
+    if not parts or wrong:
+        raise CheckpointError(f"config.json: sampling and its {(wrong or [PULLED])[0]!r} are mappings of settings")
+    own = {key: value for key, value in whole.items() if key not in parts}
+    for part in (own, *parts.values()):
+        for key, value in part.items():
+            check_own(key, value)
+    then = {} if not kind else parts[HELD] if kind == HELD and parts[HELD] else parts[PULLED]
+    values: dict[str, Any] = {**own, **then, **given}
     if isinstance(values.get("guidance_interval"), list):  # as JSON has it
         values["guidance_interval"] = tuple(values["guidance_interval"])
     return ResolvedSettings(**values)
@@ -126,7 +132,7 @@ def settings_for(model: Model, *, pulled: bool = False, **given: Any) -> Resolve
 def check_own(key: str, value: Any) -> None:
     """Raise CheckpointError if a model's config sets what is no setting of sampling, or gives it no such value."""
     if key not in OWN_SETTINGS:
-        known = ", ".join((*OWN_SETTINGS, PULLED))
+        known = ", ".join((*OWN_SETTINGS, PULLED, HELD))
         raise CheckpointError(f"config.json: no sampling setting {key!r}; choose from {known}")
     kind = OWN_SETTINGS[key]
     if kind is tuple:
@@ -143,8 +149,8 @@ def is_number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
-def resolved(settings: Settings | None, model: Model, *, pulled: bool = False) -> ResolvedSettings:
-    """Settings with a value for each that was left to the model; `pulled` as of `settings_for`.
+def resolved(settings: Settings | None, model: Model, kind: str = "") -> ResolvedSettings:
+    """Settings with a value for each that was left to the model; `kind` as of `settings_for`.
 
     Raises:
         UsageError: if they are no settings.
@@ -158,7 +164,7 @@ def resolved(settings: Settings | None, model: Model, *, pulled: bool = False) -
         )
     values = {} if settings is None else {entry.name: getattr(settings, entry.name) for entry in fields(settings)}
     left = [key for key in OWN_SETTINGS if values.get(key) is None]
-    return settings_for(model, pulled=pulled, **{key: value for key, value in values.items() if key not in left})
+    return settings_for(model, kind, **{key: value for key, value in values.items() if key not in left})
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from protgen.conditions.base import Condition
 from protgen.conditions.cath import Cath
 from protgen.conditions.fractions import Fractions
 from protgen.conditions.motif import fraction_agreeing
-from protgen.conditions.roles import BlueprintScore, FixedBlueprint, FixedResidues, StartingStructure
+from protgen.conditions.roles import BlueprintScore, FixedBlueprint, FixedPairs, FixedResidues, StartingStructure
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.conditions.strand_pairing import StrandPairing
 from protgen.generation.conflicts import find
@@ -40,8 +40,12 @@ def draw_open(
     length: int,
     motif: FixedResidues | None,
     rng: Generator,
+    *,
+    pairs: bool = False,
 ) -> tuple[Condition, ...]:
     """The conditions drawn for a design in addition to the requested ones: secondary structure, where it is open.
+
+    What fixes secondary structure may say which of its strands pair.
 
     Args:
         conditions: what is asked for.
@@ -49,6 +53,7 @@ def draw_open(
         length: residues of the design.
         motif: residues that are held, in their place.
         rng: of the design.
+        pairs: whether the model has learned strand pairing.
     """
     if prior is None or find(conditions, SecondaryStructure) is not None:
         return ()
@@ -58,7 +63,10 @@ def draw_open(
     if codes is None and start is not None and not told:
         codes = start.codes()  # what is drawn would lead away from the structure that is to be varied
     if codes is not None:
-        return (SecondaryStructure(codes),)
+        paired = find(conditions, FixedPairs)
+        told = pairs and find(conditions, StrandPairing) is None and paired is not None
+        ladders = paired.ladders() if told and paired is not None else ()
+        return (SecondaryStructure(codes), *([StrandPairing(ladders)] if ladders else []))
     return (draw_blueprint(conditions, prior, length, motif, rng),)
 
 

@@ -13,7 +13,7 @@ from protgen.families.base import IterativeFamily
 from protgen.generation.backbones import require_backbones
 from protgen.generation.choice import model_for
 from protgen.generation.conflicts import cautions, check_conditions, length_warnings
-from protgen.generation.design import ResolvedSettings, Settings, is_number, resolved
+from protgen.generation.design import HELD, PULLED, ResolvedSettings, Settings, is_number, resolved
 from protgen.generation.folds import fold_notes, leaves_length_open, with_length
 from protgen.generation.planner import (
     Assignment,
@@ -106,8 +106,10 @@ def prepare(model: Model | str | Path | None, conditions: object, settings: Sett
     require_backbones(loaded.family.space)
     complete = resolved(settings, loaded)
     assignments = assign(asked, loaded, complete.enforce, complete.blueprint == "auto")
-    if any(entry.mechanism in PULLING or entry.condition.small_steps for entry in assignments):
-        complete = resolved(settings, loaded, pulled=True)
+    acting = [entry for entry in assignments if entry.mechanism in PULLING or entry.condition.small_steps]
+    if acting:
+        held = all(entry.condition.large_steps for entry in acting)
+        complete = resolved(settings, loaded, HELD if held else PULLED)
     check_settings(complete)
     check_autoguidance(loaded, complete.autoguidance)
     trained, enforced = loaded.trained_lengths, TOGETHER in complete.enforce.values()

@@ -9,6 +9,7 @@ from torch import Generator
 from protgen.conditions.base import Condition, Conditions, EnergyCondition
 from protgen.conditions.roles import Anchor, Anchored, Assembly, FixedResidues, Ring, StartingStructure
 from protgen.conditions.secondary_structure import SecondaryStructure
+from protgen.conditions.strand_pairing import StrandPairing
 from protgen.generation.conflicts import find
 from protgen.generation.drawing import draw_open, draw_topology, fixed_codes
 from protgen.generation.job import Job
@@ -133,7 +134,8 @@ def plan_design(job: Job, seed: int, index: int, candidate: int = 0) -> Plan:
     if job.topologies is not None:
         drawn = draw_topology(job.conditions, job.topologies, length, rng)
     else:
-        drawn = draw_open(job.conditions, job.blueprints, length, motif, rng)
+        pairs = StrandPairing.name in job.model.conditions.names
+        drawn = draw_open(job.conditions, job.blueprints, length, motif, rng, pairs=pairs)
     return Plan(job, index, candidate, length, assignments, drawn, rng)
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from protgen.conditions.base import Conditions
+from protgen.conditions.contact_map import ContactMap
 from protgen.conditions.fold_class import FoldClass
 from protgen.conditions.fractions import Fractions
 from protgen.conditions.length import Length
@@ -29,6 +30,8 @@ STRING = "L3E6L3E6L10H10L2"
         ([SecondaryStructure.parse(STRING), StrandPairing.parse("4-9:18-13")], "flow-pairing"),
         ([Length(60), RadiusOfGyration(11.0)], "flow-small"),
         ([Length(60), StrandPairing.parse("4-9:18-13"), RadiusOfGyration(11.0)], "flow-pairing"),
+        ([ContactMap.parse(f"{STRING}; 1-2:antiparallel")], "flow-pairing"),
+        ([ContactMap.parse(f"{STRING}; 1-2:antiparallel, 2-3:near")], "flow-small"),
         ([Length(100, 128)], "flow-pairing"),
         ([Length(100, 129)], "flow-base"),
         ([Length(200), RadiusOfGyration(17.0)], "flow-base"),
@@ -83,3 +86,9 @@ def test_a_job_knows_its_model():
     copies = prepare(None, [Length(42), Symmetry("C3")]).settings
     assert (copies.steps, copies.guidance, copies.autoguidance) == (20, 1.0, 1.5), "copies of a chain are not pulled"
     assert prepare(chosen.model, [Length(60)]).name == ""
+
+
+def test_a_contact_map_that_is_enforced_is_made_by_the_other():
+    asked = Conditions((ContactMap.parse(f"{STRING}; 1-2:antiparallel"),))
+    assert model_for(asked, SampleSettings(enforce={"contact_map": "energy"})) == "flow-small"
+    assert model_for(asked, SampleSettings(steps=10)) == "flow-pairing"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from protgen.conditions.contacts import Contacts
 from protgen.conditions.fractions import Fractions
 from protgen.conditions.length import Length
 from protgen.conditions.radius_of_gyration import RadiusOfGyration
@@ -183,7 +184,7 @@ def test_a_model_says_how_it_is_sampled_and_the_user_has_the_last_word(model):
     ):
         with pytest.raises(CheckpointError, match=f"setting {key} is"):
             settings_for(replace(model, config={"sampling": {key: value}}))
-    for wrong in (3, ["steps"], {"pulled": 3}):
+    for wrong in (3, ["steps"], {"pulled": 3}, {"held": 3}):
         with pytest.raises(CheckpointError, match="mappings of settings"):
             settings_for(replace(model, config={"sampling": wrong}))
 
@@ -205,8 +206,12 @@ def test_guidance_acts_within_its_interval_alone(model):
 
 def test_designs_that_conditions_act_on_are_sampled_by_settings_of_their_own(model):
     """Each as it is alone, though the two of a call take other steps; what is given is the same for both."""
-    own = replace(model, config={**model.config, "sampling": {"steps": 2, "guidance": 1.0, "pulled": {"steps": 4}}})
+    sampling = {"steps": 2, "guidance": 1.0, "pulled": {"steps": 4}}
+    own = replace(model, config={**model.config, "sampling": sampling})
     plain, pulled = [Length(20)], [Length(20), RadiusOfGyration(8.0)]
+    both = [Length(20), RadiusOfGyration(8.0), Contacts(((2, 18, 0.0, 8.0),))]
+    held = replace(model, config={**model.config, "sampling": {**sampling, "held": {"steps": 3}}})
+    assert [prepare(held, asked).settings.steps for asked in (plain, pulled, both)] == [2, 3, 4]
     shares = [Length(20), Fractions(helix=0.5)]
     assert [prepare(own, asked).settings.steps for asked in (plain, pulled, shares)] == [2, 4, 4]
     assert prepare(own, pulled).settings.guidance == 1.0

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from protgen.cli.train import begin_from
+from protgen.conditions.contact_map import ContactMap
 from protgen.conditions.fold_class import FoldClass
 from protgen.conditions.fractions import Fractions
 from protgen.conditions.language import from_document
@@ -19,6 +20,7 @@ from protgen.data.store import Item, Store, write_store
 from protgen.errors import CheckpointError, ConfigError, ConflictError, UsageError
 from protgen.generation.design import SampleSettings
 from protgen.generation.generate import generate
+from protgen.generation.job import prepare
 from protgen.models.blueprints import fit_blueprints
 from protgen.models.model import Model, build_model, load_model, save_model
 from protgen.models.pairing import draw_pairing, drawn_out, scores_of
@@ -198,6 +200,25 @@ def test_secondary_structure_is_drawn_around_an_asked_pairing(model):
         next(generate(model, [asked, SecondaryStructure("H" * 20)], 1, 0, FAST))
     with pytest.raises(ConflictError, match="names residue 13, but secondary structure has 12"):
         next(generate(model, [asked, SecondaryStructure("L" * 12)], 1, 0, FAST))
+
+
+def test_pairs_of_a_contact_map_are_told_to_the_network(model):
+    """Middle against middle, as ladders, where they are of strands alone; else, or where it is enforced, by energy."""
+    asked = ContactMap.parse("L2E6L3E5L4H6L2E5L2; 1-2:antiparallel, 1-4:parallel")
+    assert asked.ladders() == ((3, 7, 16, 12), (3, 7, 29, 33))
+    model = replace(model, blueprints=fit_blueprints(["C" + "H" * 12 + "CCC"]))
+    (design,) = generate(model, [asked], 1, 0, SampleSettings(steps=2))
+    structure, pairing = design.drawn
+    assert structure == SecondaryStructure(asked.blueprint)
+    assert pairing == StrandPairing(asked.ladders())
+    assert [entry.mechanism for entry in prepare(model, [asked]).assignments] == ["blueprint"]
+    by_energy = SampleSettings(steps=2, enforce={"contact_map": "energy"})
+    assert prepare(model, [asked], by_energy).assignments[0].options == ("blueprint", "energy", "rank")
+    near = ContactMap.parse("L2E6L3E5L4H6L2E5L2; 1-2:antiparallel, 2-3:near")
+    assert near.ladders() == ()
+    assert prepare(model, [near]).assignments[0].mechanism == "energy"
+    (design,) = generate(model, [near], 1, 0, SampleSettings(steps=2))
+    assert design.drawn == (SecondaryStructure(near.blueprint),)
 
 
 def test_pairing_of_an_asked_string_is_that_of_the_likest_native(model, rng):
