@@ -282,6 +282,15 @@ def test_the_released_model_draws_members_of_a_fold():
         prepare(None, [Cath("3.40.970"), Length(80)], SampleSettings(device="cpu"))
 
 
+def test_long_chains_of_a_fold_are_drawn_of_members_too():
+    """Of 3.40.50, 51 of the natives that the model of long chains was trained on."""
+    job = prepare(None, [Cath("3.40.50"), Length(200)], SampleSettings(device="cpu"))
+    assert (job.name, job.assignments[-1].options) == ("flow-base", ("blueprint", "rank"))
+    assert job.topologies is not None
+    assert len(job.topologies.of_fold("3.40.50").items) == 51
+    assert sum(condition.name == "strand_pairing" for condition in plan_design(job, 0, 0).drawn) == 1
+
+
 def test_adherence_is_the_most_probable_class_of_the_level(monkeypatch):
     """0.3 for 3.40.50, 0.25 for the rest of 3.40, 0.35 for 3.30.70 and 0.1 for 1.10.10."""
     names = class_names("t")
