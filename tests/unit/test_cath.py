@@ -285,7 +285,7 @@ def test_the_released_model_draws_members_of_a_fold():
 def test_long_chains_of_a_fold_are_drawn_of_members_too():
     """Of 3.40.50, 51 of the natives that the model of long chains was trained on."""
     job = prepare(None, [Cath("3.40.50"), Length(200)], SampleSettings(device="cpu"))
-    assert (job.name, job.assignments[-1].options) == ("flow-base", ("blueprint", "rank"))
+    assert (job.name, job.assignments[0].options) == ("flow-base", ("blueprint", "rank"))
     assert job.topologies is not None
     assert len(job.topologies.of_fold("3.40.50").items) == 51
     assert sum(condition.name == "strand_pairing" for condition in plan_design(job, 0, 0).drawn) == 1
