@@ -6,9 +6,20 @@ a parameter annotated with a dataclass stands for the fields of that dataclass.
 
 import dataclasses
 import inspect
+import types
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any
+
+PLAIN = (bool, int, float, str, list, tuple, dict, type(None))  # values of configurations
+SIZES = ("dim", "scalar_dim", "heads", "width", "height", "channels")  # of which a network must have some
+WORDS: Mapping[Any, str] = {
+    int: "a whole number, at least {}",
+    float: "a number",
+    bool: "true or false",
+    str: "a word",
+    type(None): "null",
+}  # for the annotations whose values are looked at
 
 
 def settings_of(function: Callable[..., Any]) -> dict[str, type]:
@@ -30,6 +41,35 @@ def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         inner = inspect.signature(groups[name]).parameters if name in groups else {name: parameter}
         found |= inner
     return found
+
+
+def misfit(parameter: inspect.Parameter, value: Any) -> str | None:
+    """What a parameter takes, in words, where a plain value is none of it; None where it fits, or nobody can tell.
+
+    Numbers, words and flags alone are looked at. A whole number counts something: it is not negative, and of widths and
+    the like (`SIZES`) at least 1.
+
+    Args:
+        parameter: with its annotation.
+        value: as a configuration has it.
+
+    Examples:
+        >>> misfit(inspect.Parameter("dim", inspect.Parameter.KEYWORD_ONLY, annotation=int), "two")
+        'a whole number, at least 1'
+    """
+    annotation = parameter.annotation
+    kinds = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    if not isinstance(value, PLAIN) or not set(kinds) <= WORDS.keys() or value is parameter.default:
+        return None
+    least = 1 if parameter.name in SIZES else 0
+    fits = {
+        int: isinstance(value, int) and not isinstance(value, bool) and value >= least,
+        float: isinstance(value, int | float) and not isinstance(value, bool),
+        bool: isinstance(value, bool),
+        str: isinstance(value, str),
+        type(None): value is None,
+    }
+    return None if any(fits[kind] for kind in kinds) else " or ".join(WORDS[kind].format(least) for kind in kinds)
 
 
 def grouped(function: Callable[..., Any], keywords: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from protgen.arguments import grouped, parameters_of
+from protgen.arguments import grouped, misfit, parameters_of
 from protgen.errors import ConfigError, PluginWarning, ProtgenError
 from protgen.plugin_scan import plugins_of
 
@@ -71,7 +71,7 @@ class Plugin:
 def nearest(name: str, known: list[str]) -> str:
     """A sentence that lists what is known and suggests the nearest name."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return (f"did you mean {close[0]!r}? " if close else "") + "known: " + ", ".join(known)
+    return (f"did you mean {close[0]!r}? " if close else "") + "known: " + (", ".join(known) or "none")
 
 
 def names(kind: str) -> list[str]:
@@ -295,7 +295,8 @@ def build(kind: str, name: str, **keywords: Any) -> Any:
     """An instance of a plug-in.
 
     Raises:
-        ConfigError: if the name or a keyword is unknown, or a required keyword is missing.
+        ConfigError: if the name or a keyword is unknown, a required keyword is missing, or one of protgen's own classes
+            is given a value of another kind than it takes.
     """
     plugin = locate(kind, name)
     cls = load(kind, plugin)
@@ -308,9 +309,13 @@ def build(kind: str, name: str, **keywords: Any) -> Any:
     for key in named:
         if parameters[key].default is EMPTY and key not in keywords:
             raise ConfigError(f"{name} needs the keyword {key!r}")
-    keywords = grouped(cls, keywords)
     if not is_foreign(cls):
-        return cls(**keywords)
+        for key, value in keywords.items():
+            wanted = misfit(parameters[key], value) if key in parameters else None
+            if wanted is not None:
+                raise ConfigError(f"{name} cannot be built: {key} is {repr(value)[:40]}; give {wanted}")
+        return cls(**grouped(cls, keywords))
+    keywords = grouped(cls, keywords)
     try:
         return cls(**keywords)
     except ProtgenError:

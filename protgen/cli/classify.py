@@ -47,18 +47,19 @@ def classify(
     p(y | x) = p(x | y) / sum of p(x | y') over all classes y', each as probable before. With a bound or an estimate in
     place of p(x | y) it is one of that; the column `kind` says which.
     """
+    from protgen.evaluation.tables import require_place, write_csv
+
+    if out.suffix.lower() != ".csv":
+        raise UsageError(f"--out {out}: the table is written as CSV; give a name that ends in .csv")
     found = load_any(model)
     classes = classes_of(found, by)
-    if not out.absolute().parent.is_dir():
-        raise UsageError(f"{out.parent}: no such folder; make it first")
+    require_place(out)
     items = open_items(paths, numbers, found)
     rows = []
     with progress("classifying") as show:
         for item in items.every:
             rows.append(row_of(found, item, classes, seed, repeats))
             show(len(rows), len(items.every))
-    from protgen.evaluation.tables import write_csv
-
     write_csv(out, columns_of(rows), rows)
     known = [row for row in rows if row.get("label") is not None]
     right = sum(row["class"] == str(row["label"]) for row in known) / len(known) if known else None

@@ -45,8 +45,9 @@ def encode(
         import numpy as np
         import torch
 
-        from protgen.atomic import replacing
+        from protgen.evaluation.tables import replacing, require_place
 
+        require_place(out)
         found = load_any(model)
         family = latent_family(found, "encode")
         items = open_items(paths, numbers, found)

@@ -47,20 +47,20 @@ def evaluate_images(
     """
     with stderr().status("measuring"):
         from protgen.evaluation.image_grid import save_grid
-        from protgen.evaluation.images import ImageEvaluation, evaluate_model
-        from protgen.evaluation.tables import make_folder
-        from protgen.models.files import save_json
+        from protgen.evaluation.images import ImageEvaluation, check_evaluation, evaluate_model
+        from protgen.evaluation.tables import make_folder, write_json
 
         settings = ImageEvaluation(
             samples=samples, asked=asked, test=test, importance=counts(importance), sum_classes=sum_classes,
             steps=() if how.steps is None else (how.steps,), sampling=how.sampling(), seed=seed,
         )  # fmt: skip
         found = load_image_model(model, "evaluate-images")
+        check_evaluation(found, settings)
         images = source.images(found)
         make_folder(out)
         measured = evaluate_model(found, images, settings, classifier_steps)
         report = measured.report | {"model": found.config, "seed": seed}
-        save_json(report, out / "report.json")
+        write_json(out / "report.json", report)
         files = {"report": out / "report.json"}
         for name, pictures in (("samples", measured.pictures), ("reconstructions", measured.reconstructions)):
             if pictures is not None:

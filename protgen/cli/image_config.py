@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from protgen.data.image_files import NAMES
+from protgen.data.image_files import DIGITS, NAMES
 from protgen.errors import ConfigError
 
 BINARISATIONS = ("none", "static", "dynamic")
@@ -63,6 +63,10 @@ def image_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     for key, reason in WITHOUT_MEANING.items():
         if key in typed:
             raise ConfigError(f"{key} has no meaning for images: {reason}")
+    if typed.get("guide", "null") not in ("null", ""):
+        raise ConfigError(
+            f"guide={typed['guide']}: pictures are drawn without a weaker model to guide them; leave it out"
+        )
     chosen = preset_choices(typed.get("family", USUAL), typed)
     kept = [text for text in overrides if text.lstrip("+").partition("=")[0] != "family"]
     return kept, chosen
@@ -104,7 +108,9 @@ def read_image_data(section: Mapping[str, Any]) -> ImageData:
         raise ConfigError(f"data.binarise is {binarise!r}; give {', '.join(BINARISATIONS)}")
     if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
         raise ConfigError(f"data.batch is {batch!r}; give a whole number, at least 1")
-    if name != "digits" and folder is None:
+    if name == DIGITS and folder is not None:
+        raise ConfigError(f"data.folder is {folder}: digits come with scikit-learn, from no folder; leave it out")
+    if name != DIGITS and folder is None:
         raise ConfigError(f"{name} is read from files; add data.folder=DIR, the folder that holds them")
     return ImageData(
         str(name), None if folder is None else Path(str(folder)), cast(Literal["none", "static", "dynamic"], binarise),

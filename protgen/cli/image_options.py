@@ -34,10 +34,11 @@ class ImageSource:
         """The set; binarised once where the model's pixels are binary.
 
         Raises:
-            UsageError: if neither the options nor the model name a set, or its images have another size.
+            UsageError: if neither the options nor the model name a set, its images have another size, it needs a folder
+                and none is given, or the other way round.
             DataError: if files are missing or damaged.
         """
-        from protgen.data.image_files import load_images
+        from protgen.data.image_files import DIGITS, NAMES, load_images
         from protgen.data.images import binarised
         from protgen.models.image_samples import image_space
 
@@ -45,6 +46,10 @@ class ImageSource:
         name = self.data or model.config.get("about", {}).get("images")
         if not isinstance(name, str):
             raise UsageError("this model does not say what it was trained on; give --data NAME")
+        if self.folder is None and name in NAMES and name != DIGITS:
+            raise UsageError(f"{name} is read from files; give --folder DIR, the folder that holds them")
+        if self.folder is not None and name == DIGITS:
+            raise UsageError(f"--folder {self.folder}: digits come with scikit-learn, from no folder; leave it out")
         images = load_images(name, self.folder)
         if images.pixels.shape[1:] != (space.height, space.width, space.channels):
             raise UsageError(
@@ -75,7 +80,7 @@ class PictureSettings:
 
 
 def load_image_model(name: str, wish: str) -> "Model":
-    """A model of images from its folder, or from that of its run.
+    """A model of images by name, from its folder or from that of its run.
 
     Args:
         name: as typed.
@@ -86,10 +91,8 @@ def load_image_model(name: str, wish: str) -> "Model":
         UsageError: if it is of something else.
     """
     from protgen.models.image_samples import image_space
-    from protgen.models.model import CONFIG
     from protgen.models.released import load
 
-    inner = Path(name) / "model"
-    model = load(str(inner) if (inner / CONFIG).is_file() else name)
+    model = load(name)
     image_space(model, wish)
     return model

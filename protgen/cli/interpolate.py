@@ -71,8 +71,11 @@ def check_two(items: list[Item], out: Path) -> None:
     """Refuse what has no line between.
 
     Raises:
-        UsageError: if there are not two, they differ in length, or the file has another name than its kind asks for.
+        UsageError: if there are not two, they differ in length, or the file has another name than its kind asks for, or
+            cannot be written.
     """
+    from protgen.evaluation.tables import require_place
+
     if len(items) != 2:
         raise UsageError(f"interpolate goes between two, and {len(items)} are given; give two")
     first, second = items
@@ -85,12 +88,14 @@ def check_two(items: list[Item], out: Path) -> None:
     suffix = ".png" if first.protein is None else ".pdb"
     if out.suffix.lower() != suffix:
         raise UsageError(f"--out {out}: give a name that ends in {suffix}")
-    if not out.absolute().parent.is_dir():
-        raise UsageError(f"{out.parent}: no such folder; make it first")
+    require_place(out)
+    if first.protein is not None:
+        require_place(out.with_suffix(".png"))
 
 
 def write_structures(model: "Model", states: "State", fractions: list[float], out: Path) -> dict[str, Any]:
     """A file of several models, and a picture of them."""
+    from protgen.evaluation.tables import writing
     from protgen.structure.picture import draw_backbones
     from protgen.structure.writer import write_models
     from protgen.types import State
@@ -103,7 +108,8 @@ def write_structures(model: "Model", states: "State", fractions: list[float], ou
     proteins = [make(row, out.stem) for row in rows]
     write_models(proteins, out)
     picture = out.with_suffix(".png")
-    draw_backbones(proteins, picture, titles=[f"{fraction:.2f}" for fraction in fractions])
+    with writing(picture):
+        draw_backbones(proteins, picture, titles=[f"{fraction:.2f}" for fraction in fractions])
     return {"file": out, "picture": picture}
 
 

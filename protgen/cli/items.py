@@ -69,11 +69,9 @@ class Items:
 
 def load_any(name: str) -> "Model":
     """A model by name, from its folder or from that of its run."""
-    from protgen.models.model import CONFIG
     from protgen.models.released import load
 
-    inner = Path(name) / "model"
-    return load(str(inner) if (inner / CONFIG).is_file() else name)
+    return load(name)
 
 
 def latent_family(model: "Model", wish: str) -> "LatentFamily":

@@ -33,7 +33,7 @@ ModelOption = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help="Name (see `protgen models`) or folder; by default the released one that suits the request.",
+        help="Name (see `protgen models`), folder or run; by default the released one that suits the request.",
         metavar="NAME|DIR",
     ),
 ]

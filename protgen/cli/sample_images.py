@@ -34,12 +34,12 @@ def sample_images(
         raise UsageError(f"--out {out}: pictures are written as PNG; give a name that ends in .png")
     if free and label is not None:
         raise UsageError("--free asks for no class and --label for one; give one of them")
-    if not out.absolute().parent.is_dir():
-        raise UsageError(f"{out.parent}: no such folder; make it first")
     with stderr().status("drawing"):
         from protgen.evaluation.image_grid import save_grid
+        from protgen.evaluation.tables import require_place
         from protgen.models.image_samples import draw_images
 
+        require_place(out)
         found = load_image_model(model, "sample-images")
         labels = [-1] * n
         if label is not None:

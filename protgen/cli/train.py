@@ -11,6 +11,7 @@ from protgen.cli.exit_codes import of_failures
 from protgen.cli.interruption import Interrupted, deferred
 from protgen.cli.train_distil import taught
 from protgen.cli.train_report import (
+    cannot_be_built,
     cost_of,
     describe_run,
     ending_in_words,
@@ -172,7 +173,7 @@ def image_task(config: "TrainConfig") -> TrainTask:
     opened = open_images(config, config.images)
     if config.start is not None:
         begin_from(config.start, opened.model)
-    lines = tuple(next_lines(config))
+    lines = tuple(next_lines(config, opened.model))
     opened.model.conditions.dropouts(config.settings.dropout)  # raises for a wrong one before the run begins
     many, rest = opened.batches, opened.held_out
     alone = ImageBatches(many.images, 1, many.seed, many.change)
@@ -189,6 +190,7 @@ def structure_task(config: "TrainConfig") -> TrainTask:
     """
     from protgen.data.leakage import warning_of
     from protgen.data.store import Store
+    from protgen.families.vae import is_autoencoder
     from protgen.spaces.atoms import BackboneAtoms
     from protgen.training.validation import Validation
 
@@ -199,7 +201,8 @@ def structure_task(config: "TrainConfig") -> TrainTask:
         warn(leaking)
     model = prepare_model(config, store)
     structures = isinstance(model.family.space, BackboneAtoms)
-    evaluator = sample_evaluator(v.samples, v.length, v.steps) if v.samples and structures else None
+    looked_at = v.samples and structures and not is_autoencoder(model.family)
+    evaluator = sample_evaluator(v.samples, v.length, v.steps) if looked_at else None
     if config.settings.patience is not None and not len(store.indices("validation")):
         raise ConfigError(
             f"train.patience needs a validation loss, and {store.folder} has no validation split; build it with one, "
@@ -207,6 +210,8 @@ def structure_task(config: "TrainConfig") -> TrainTask:
         )
     validation = Validation(store, v.max_pairs_per_batch, v.batches, evaluator=evaluator)
     line = f"Next:  protgen sample --model {config.run / 'model'} --length {v.length} --out designs"
+    if is_autoencoder(model.family):
+        line = f"Next:  protgen reconstruct DIR --model {config.run / 'model'} --out reconstructions"
     lines, count = (line,) if structures else (), f"{len(store):,} structures"
     held_out = example_of(store, "validation") if len(store.indices("validation")) else None
     return TrainTask(model, store, validation, count, lines, example_of(store, "train"), held_out, evaluator)
@@ -276,7 +281,7 @@ def prepare_model(config: "TrainConfig", store: "Store") -> "Model":
     except ProtgenError:
         raise
     except Exception as error:  # a keyword of the right name and the wrong value, refused by torch
-        raise ConfigError(f"the model cannot be built: {str(error).splitlines()[0]}; check its keywords") from error
+        raise ConfigError(cannot_be_built(error, config.given)) from error
     model.conditions.require_fields(store.fields, where)
     if store.of_parts:
         require_several_chains(model.family, model.conditions, where)
@@ -315,8 +320,10 @@ def check_resumable(config: "TrainConfig", model: "Model") -> None:
     if difference:
         raise ConfigError(f"{config.run}: cannot resume, that run had {difference}; choose another run=")
     was, is_now = renamed(before.get("settings") or {}), json.loads(json.dumps(asdict(config.settings)))
-    difference = first_difference(was, {key: value for key, value in is_now.items() if key in was})
-    if difference:
+    is_now = {key: value for key, value in is_now.items() if key in was}
+    size = {} if config.images is None or "batch" not in before else {"data.batch": config.images.batch}
+    of_data = first_difference({key: before["batch"] for key in size}, size)
+    for difference in filter(None, (first_difference(was, is_now), of_data)):
         warn(f"{config.run}: that run had {difference}; it goes on with the new value")
 
 

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from protgen.cli.console import warn
 from protgen.cli.image_config import KEYS, ImageData, image_overrides, read_image_data
-from protgen.cli.train_plugins import network_roles, offered, other_choice
+from protgen.cli.train_plugins import network_roles, offered, other_choice, require_roles
 from protgen.documents import number_in
 from protgen.errors import ConfigError, UsageError
 from protgen.registry import nearest
@@ -101,6 +101,7 @@ class TrainConfig:
         settings, validation, machine: as their classes say.
         guide: folder or name of a weaker model that goes with this one, for autoguidance; None for none.
         images: the data, where they are images.
+        given: the overrides of its parts, as typed, for messages.
         distil: the teacher of a student, where there is one; `model` is then its own, and `start` where none is given.
     """
 
@@ -114,6 +115,7 @@ class TrainConfig:
     guide: str | None = None
     images: ImageData | None = None
     distil: DistilSettings = DistilSettings()
+    given: tuple[str, ...] = ()
 
 
 def config_folder() -> Path:
@@ -149,11 +151,14 @@ def load_config(overrides: Sequence[str]) -> TrainConfig:
     check_keys(raw)
     distil = checked(DistilSettings, raw["distil"], "distil")
     model = {part: raw[part] for part in (*PARTS, *network_roles()) if part in raw}
-    model |= {"conditions": raw["conditions"].get("names", [])}
+    model |= {"conditions": read_names(raw["conditions"].get("names"))}
+    typed = [override for override in overrides if override.lstrip("+").partition(".")[0] in (*PARTS, *network_roles())]
     if distil.model is not None:
         model = taught(distil.model, overrides)
         given = {override.lstrip("+").partition("=")[0] for override in overrides}
         raw["train"] |= {key: value for key, value in OF_STUDENTS.items() if f"train.{key}" not in given}
+    else:
+        require_roles(model["family"].get("name"), typed)
     return TrainConfig(
         model=model,
         store=None if "images" in raw["data"] else Path(str(raw["data"]["store"])),
@@ -165,7 +170,19 @@ def load_config(overrides: Sequence[str]) -> TrainConfig:
         guide=None if raw.get("guide") is None else str(raw["guide"]),
         images=read_image_data(raw["data"]) if "images" in raw["data"] else None,
         distil=distil,
+        given=tuple(typed),
     )
+
+
+def read_names(value: Any) -> list[Any]:
+    """The entries of `conditions.names`.
+
+    Raises:
+        ConfigError: if they are no list.
+    """
+    if value is not None and not isinstance(value, list):
+        raise ConfigError(f"conditions.names is {value!r}; give a list, as in [class_label]")
+    return value or []
 
 
 def taught(teacher: str, overrides: Sequence[str]) -> JSON:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from protgen.cli.train_report import cannot_be_built
 from protgen.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -12,12 +13,14 @@ if TYPE_CHECKING:
 
     from protgen.cli.image_config import ImageData
     from protgen.cli.train_config import TrainConfig
+    from protgen.conditions.embedding import Entry
     from protgen.data.images import ImageBatches, Images
     from protgen.models.model import Model
     from protgen.training.validation import Evaluator
-    from protgen.types import JSON, Batch
+    from protgen.types import Batch
 
 CLASSES = 10
+FIELDS = ("pixels", "class_label")  # of a batch of images
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ def open_images(config: "TrainConfig", data: "ImageData") -> Opened:
     images = load_images(data.name, data.folder)
     if data.binarise == "static":
         images = binarised(images)
-    model = sized_model(config.model, images, data)
+    check_conditions(config.model["conditions"], data.name)
+    model = sized_model(config, images, data)
     change = change_of(images, data.binarise)
     seed = config.settings.seed
     batches = ImageBatches(images.of("train"), data.batch, seed, change)
@@ -74,7 +78,33 @@ def change_of(images: "Images", binarise: str) -> Any:
     return change if binarise == "dynamic" else None
 
 
-def sized_model(parts: "JSON", images: "Images", data: "ImageData") -> "Model":
+def check_conditions(entries: "Sequence[Entry]", name: str) -> None:
+    """Check that conditions can be learned from images, which have a class each.
+
+    Args:
+        entries: of the configuration.
+        name: of the images.
+
+    Raises:
+        ConfigError: naming the first that cannot.
+    """
+    from protgen import registry
+    from protgen.conditions.base import FieldCondition, LearnedCondition
+    from protgen.conditions.embedding import plain_entry
+    from protgen.data.fields import missing_fields
+
+    for entry in entries:
+        asked = plain_entry(entry)["name"]
+        cls = registry.find("conditions", asked)
+        of_store = issubclass(cls, FieldCondition)
+        if of_store or (issubclass(cls, LearnedCondition) and missing_fields(cls.requires, FIELDS)):
+            raise ConfigError(
+                f"condition {asked} is learned from structures, and {name} has pictures and their classes alone; give "
+                "conditions=class_label, or conditions.names=[] for none"
+            )
+
+
+def sized_model(config: "TrainConfig", images: "Images", data: "ImageData") -> "Model":
     """The model of a configuration, its space and networks as large as the images.
 
     Raises:
@@ -84,19 +114,19 @@ def sized_model(parts: "JSON", images: "Images", data: "ImageData") -> "Model":
     from protgen.models.image_presets import image_config
     from protgen.models.model import build_model
 
-    binary = data.binarise != "none"
+    parts, binary = config.model, data.binarise != "none"
     rest = {part: entry for part, entry in parts.items() if part not in ("space", "conditions")}
     try:
-        config = image_config(images, rest, binary=binary, conditions=parts["conditions"])
+        sized = image_config(images, rest, binary=binary, conditions=parts["conditions"])
         for key, value in parts["space"].items():
-            if config["space"].get(key, value) != value:
-                raise ConfigError(f"space.{key} is {value}, and {data.name} has {config['space'][key]}; leave it out")
+            if sized["space"].get(key, value) != value:
+                raise ConfigError(f"space.{key} is {value}, and {data.name} has {sized['space'][key]}; leave it out")
         about = {"images": data.name, "binarise": data.binarise, "n_train": len(images.of("train"))}
-        return build_model(config | {"about": about})
+        return build_model(sized | {"about": about})
     except ProtgenError:
         raise
     except Exception as error:  # a keyword of the right name and the wrong value, refused by torch
-        raise ConfigError(f"the model cannot be built: {str(error).splitlines()[0]}; check its keywords") from error
+        raise ConfigError(cannot_be_built(error, config.given)) from error
 
 
 @dataclass(frozen=True)
@@ -152,10 +182,17 @@ def picture_evaluator(samples: int, steps: int) -> "Evaluator":
     return look
 
 
-def next_lines(config: "TrainConfig") -> list[str]:
+def next_lines(config: "TrainConfig", trained: "Model") -> list[str]:
     """What to do with a trained model."""
+    from protgen.families.vae import is_autoencoder
+
     model = config.run / "model"
     where = f" --folder {config.images.folder}" if config.images and config.images.folder else ""
+    if is_autoencoder(trained.family):  # it has no samples, and no likelihood to measure
+        return [
+            f"Next:  protgen reconstruct --model {model} --images 0-9{where} --out {config.run / 'reconstructions'}",
+            f"       protgen encode --model {model} --images 0-9{where} --out latents.npz",
+        ]
     return [
         f"Next:  protgen sample-images --model {model} --out samples.png",
         f"       protgen evaluate-images --model {model}{where} --out {config.run / 'evaluation'}",

@@ -5,8 +5,11 @@ configuration is its name alone, the defaults of its constructor stand for the r
 """
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
 from protgen import registry
+from protgen.errors import ConfigError
 
 KINDS = {"space": "spaces", "encoder": "encoders", "family": "families", "conditions": "conditions"}
 
@@ -15,6 +18,25 @@ def network_roles() -> list[str]:
     """Names of the networks that families take in addition to their encoder."""
     found = dict.fromkeys(role for family in registry.classes("families").values() for role in family.roles)
     return sorted(found)
+
+
+def require_roles(family: Any, typed: Sequence[str]) -> None:
+    """Check that the networks of the command line are some that the family has.
+
+    Args:
+        family: its name.
+        typed: overrides of parts.
+
+    Raises:
+        ConfigError: naming the override of another.
+    """
+    from protgen.models.model import family_class
+
+    roles = network_roles()
+    for override in typed:
+        role = override.lstrip("+").partition(".")[0]
+        if role in roles and role not in (own := family_class(str(family)).roles):
+            raise ConfigError(f"{override}: {family} has no {role}; its networks: {', '.join(('encoder', *own))}")
 
 
 def offered(group: str) -> list[str]:

@@ -7,6 +7,8 @@ from protgen.cli.console import print_json, stderr, stdout
 from protgen.errors import DocumentError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from protgen.cli.train_config import TrainConfig
     from protgen.cli.train_task import TrainTask
     from protgen.models.model import Model
@@ -44,6 +46,18 @@ def show_cost(config: "TrainConfig", task: "TrainTask", as_json: bool) -> None:
         print_json({"parameters": n_parameters(task.model)} | asdict(cost))
     else:
         say(f"{n_parameters(task.model) / 1e6:.2f} M parameters, {task.count}", cost.in_words())
+
+
+def cannot_be_built(error: Exception, given: "Sequence[str]") -> str:
+    """The line for a model that its parts do not make.
+
+    Args:
+        error: of a part or of torch: a keyword of the right name and the wrong value.
+        given: the overrides of its parts, as typed.
+    """
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    where = f" with {' '.join(given)}" if given else ""
+    return f"the model cannot be built{where}: {reason}; check its keywords"
 
 
 def how_it_ended(config: "TrainConfig") -> "JSON":

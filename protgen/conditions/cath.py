@@ -68,6 +68,8 @@ class Cath(FieldCondition):
         return {"code": "2"}
 
     def __post_init__(self) -> None:
+        if not isinstance(self.code, str):
+            raise UsageError(f"cath {self.code!r}: is no text; give a code such as '3.40'")
         if not CODE.fullmatch(self.code):
             raise UsageError(f"cath {self.code[:40]!r}: {why_not(self.code)}")
         given = self.level_weights

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from protgen.conditions.base import Adherence, LearnedCondition, random_rows
+from protgen.conditions.quantities import is_whole
 from protgen.errors import UsageError
 from protgen.types import Batch
 
@@ -53,8 +54,8 @@ class ClassLabel(LearnedCondition):
         return {"index": 3}
 
     def __post_init__(self) -> None:
-        if not 0 <= self.index < CLASSES:
-            raise UsageError(f"class_label {self.index}: classes are numbered from 0 to {CLASSES - 1}")
+        if not is_whole(self.index) or not 0 <= self.index < CLASSES:
+            raise UsageError(f"class_label {self.index!r}: classes are numbered from 0 to {CLASSES - 1}")
 
     def adherence(self, structure: Any) -> Adherence:
         """Whether the class of a `Labelled` sample is the requested one.

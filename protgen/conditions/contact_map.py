@@ -102,6 +102,11 @@ class ContactMap(EnergyCondition, FixedPairs):
             UsageError: naming the pair that cannot be read.
         """
         blueprint, _, rest = text.partition(";")
+        if not rest.strip():
+            shown = text if len(text) <= 40 else f"{text[:37]}..."
+            raise UsageError(
+                f"contact_map: {shown!r} has no pairs; write a blueprint, ';', and pairs, as in L2E6L3E6L2; 1-2:near"
+            )
         pairs = []
         for entry in re.split(r"[\s,;]+", rest.strip()):
             match = re.fullmatch(r"([0-9]{1,3})-([0-9]{1,3}):([a-z]+)", entry, flags=re.ASCII)
@@ -152,6 +157,12 @@ class ContactMap(EnergyCondition, FixedPairs):
             raise ConflictError(
                 f"contact_map has a blueprint of {len(self.blueprint)} residues, but the length is {length}; change one"
             )
+
+    def describe(self) -> str:
+        """Blueprint, in runs, and pairs as `parse` reads them."""
+        runs = ((code.replace("C", "L"), len(list(run))) for code, run in groupby(self.blueprint))
+        pairs = ", ".join(f"{first}-{second}:{kind}" for first, second, kind in self.pairs)
+        return "".join(f"{code}{n}" for code, n in runs) + f"; {pairs}"
 
     def adherence(self, structure: Any) -> Adherence:
         """Fraction of the pairs that are not there."""

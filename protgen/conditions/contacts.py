@@ -1,5 +1,6 @@
 """Contacts: pairs of residues with bounds on the distance of their CA atoms."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from protgen.conditions.base import Adherence, EnergyCondition
 from protgen.conditions.flags import Flag
-from protgen.conditions.quantities import ca_of, check_number, pair_distances
+from protgen.conditions.quantities import ca_of, check_number, is_number, pair_distances
 from protgen.conditions.roles import BlueprintScore
 from protgen.documents import MAX_SMALL, number_in, read_table, whole_number_in
 from protgen.errors import ConflictError, DocumentError, UsageError
@@ -134,6 +135,11 @@ class Contacts(EnergyCondition, BlueprintScore):
         if last > length:
             raise ConflictError(f"contacts name residue {last}, but the length is {length}; change one of them")
 
+    def describe(self) -> str:
+        """The pairs as `parse` reads them."""
+        bounds = [(f"{i}-{j}", *([f"{lower:g}"] if lower else []), f"{upper:g}") for i, j, lower, upper in self.pairs]
+        return ", ".join(":".join(parts) for parts in bounds)
+
     def adherence(self, structure: Any) -> Adherence:
         """Mean violation in Å; satisfied if at least 80 % of the pairs are within 2 Å of their bounds."""
         ca = ca_of(structure, self.name)
@@ -175,7 +181,8 @@ def complete(pair: Any) -> Bound:
     if isinstance(pair, str) or not isinstance(pair, Sequence) or not 2 <= len(pair) <= 4:
         raise UsageError(f"contacts: {pair!r} is no pair; give (i, j), (i, j, upper) or (i, j, lower, upper)")
     i, j, *bounds = pair
-    if isinstance(i, bool) or isinstance(j, bool) or i != int(i) or j != int(j) or int(i) == int(j) or min(i, j) < 1:
+    whole = all(is_number(n) and math.isfinite(n) and n == int(n) for n in (i, j))
+    if not whole or int(i) == int(j) or min(i, j) < 1:
         raise UsageError(f"contacts: {i}-{j} is no pair of two residues; they count from 1")
     for bound in bounds:
         check_number(bound, f"distance bound of the contact {i}-{j}", 0.0)

@@ -110,8 +110,8 @@ class ConditionEmbedding:
             ConfigError: if the model has not learned it.
         """
         if condition.learned_name not in self.names:
-            known = ", ".join(self.names)
-            raise ConfigError(f"this model has not learned {condition.learned_name!r}; it has learned: {known}")
+            known = f"it has learned: {', '.join(self.names)}" if self.names else "it has learned no conditions"
+            raise ConfigError(f"this model has not learned {condition.learned_name!r}; {known}")
         return self.names.index(condition.learned_name)
 
     def require_learned(self, request: Sequence[Condition]) -> None:

@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from protgen.conditions.base import Adherence, Condition, LearnedCondition, random_rows
 from protgen.conditions.flags import Flag
 from protgen.conditions.mechanisms import Capabilities
+from protgen.conditions.quantities import is_number
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.errors import UsageError
 from protgen.structure.dssp import dssp
@@ -51,7 +52,7 @@ class Fractions(LearnedCondition):
 
     def __post_init__(self) -> None:
         for label, value in (("helix", self.helix), ("strand", self.strand)):
-            if value is not None and not 0 <= value <= 1:
+            if value is not None and not (is_number(value) and 0 <= value <= 1):
                 raise UsageError(f"{label} fraction {value}: give a fraction from 0 to 1")
         if (self.helix or 0) + (self.strand or 0) > 1:
             raise UsageError(f"helix {self.helix} and strand {self.strand} sum to more than 1; lower one of them")

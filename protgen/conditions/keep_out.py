@@ -63,7 +63,10 @@ class KeepOut(EnergyCondition):
             raise UsageError(f"keep_out: {self.spheres!r} are no spheres; give (x, y, z, radius) each")
         if bool(self.spheres) == (self.file is not None):
             raise UsageError("keep_out: give spheres or a file, one of the two")
-        spheres = tuple(tuple(float(value) for value in sphere) for sphere in self.spheres)
+        try:
+            spheres = tuple(tuple(float(value) for value in sphere) for sphere in self.spheres)
+        except (TypeError, ValueError):
+            raise UsageError(f"keep_out: {self.spheres!r} are no spheres; give (x, y, z, radius) each") from None
         object.__setattr__(self, "spheres", spheres)
         if self.file is not None:
             object.__setattr__(self, "file", str(self.file))

@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from protgen.conditions.base import Adherence, LearnedCondition
 from protgen.conditions.flags import Flag
 from protgen.conditions.mechanisms import Capabilities
+from protgen.conditions.quantities import is_whole
 from protgen.errors import ConflictError, UsageError
 from protgen.types import Batch
 
@@ -25,7 +26,7 @@ class Length(LearnedCondition):
         high: most residues; the same as `low` by default.
 
     Raises:
-        UsageError: if a bound is not positive or the range is empty.
+        UsageError: if a bound is no positive whole number or the range is empty.
 
     Examples:
         >>> Length.parse("60-100")
@@ -46,6 +47,9 @@ class Length(LearnedCondition):
         return {"low": 20, "high": 30}
 
     def __post_init__(self) -> None:
+        for bound in (self.low, *(() if self.high is None else (self.high,))):
+            if not is_whole(bound):
+                raise UsageError(f"length {bound!r}: give a positive whole number such as 80, or two: Length(60, 100)")
         if self.low < 1:
             raise UsageError(f"length {self.low}: a protein has at least 1 residue; give a positive whole number")
         if self.high is not None and self.high < self.low:

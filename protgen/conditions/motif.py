@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from typing import Any, ClassVar
 
 import numpy as np
@@ -75,6 +76,8 @@ class Motif(EnergyCondition, FixedResidues):
         if self.order not in ("fixed", "free"):
             raise UsageError(f"motif order {self.order!r}: choose fixed or free")
         check_number(self.tolerance, "tolerance of the motif", 0.0)
+        if not isinstance(self.file, str | PathLike):
+            raise UsageError(f"motif file {self.file!r}: give the path of a structure file")
         if not self.contig:
             from pathlib import Path
 

@@ -1,6 +1,7 @@
 """What geometric conditions have in common: reading numbers, coordinates of a structure, invariants of CA atoms."""
 
 import math
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,16 @@ def parse_number(text: str, what: str, example: str) -> float:
         return number_in(text)
     except ValueError:
         raise UsageError(f"{what} {text.strip()!r}: give a number such as {example}") from None
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number; true and false are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number; true and false are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def check_number(value: Any, what: str, low: float, high: float = math.inf) -> None:

@@ -60,6 +60,8 @@ class SecondaryStructure(LearnedCondition, FixedBlueprint):
         return {"codes": "L" * 4 + "H" * 16 + "X" * 4}
 
     def __post_init__(self) -> None:
+        if not isinstance(self.codes, str):
+            raise UsageError(f"secondary structure {self.codes!r}: give letters (HHHLLEE) or runs (H12L4E6)")
         strange = sorted(set(self.codes) - set("HELCX"))
         if strange:
             raise UsageError(f"secondary structure has the letter {strange[0]!r}: use H, E, L (or C) and X for free")

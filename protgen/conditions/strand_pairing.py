@@ -118,6 +118,14 @@ class StrandPairing(LearnedCondition):
                 return f"strand_pairing pairs residue {residue}, where {label} has a helix; change one of them"
         return None
 
+    def shown(self) -> list[str]:
+        """The ladders as `parse` reads them."""
+        return [f"{a}-{b}:{c}-{d}" for a, b, c, d in self.ladders]
+
+    def describe(self) -> str:
+        """The ladders as `parse` reads them."""
+        return ", ".join(self.shown() + ["only"] * self.complete)
+
     def adherence(self, structure: Any) -> Adherence:
         """Fraction of the pairs that are no bridge of the asked kind, register included."""
         backbone = torch.from_numpy(np.asarray(backbone_of(structure, self.name), dtype=np.float64))[None]
@@ -127,7 +135,7 @@ class StrandPairing(LearnedCondition):
             bool((found.parallel if way > 0 else found.antiparallel)[0, i - 1, j - 1]) for i, j, way in self.pairs()
         ]
         off = 1 - sum(made) / len(made) if made else 0.0
-        asked = [f"{a}-{b}:{c}-{d}" for a, b, c, d in self.ladders]
+        asked = self.shown()
         got = f"{sum(made)} of {len(made)} pairs"
         return Adherence(self.name, asked, got, off, off <= self.tolerance, self.tolerance)
 

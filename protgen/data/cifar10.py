@@ -6,8 +6,8 @@ nothing that they name.
 
 import gzip
 import io
-import itertools
 import tarfile
+import warnings
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from protgen.data.images import MOST_BYTES, Images
+from protgen.data.images import MOST_BYTES, Images, checked_labels, require_training
 from protgen.data.plain_pickle import array_of, read_plain
 from protgen.errors import DataError
 
@@ -24,6 +24,10 @@ BINARY = "cifar-10-binary.tar.gz"
 PYTHON = "cifar-10-python.tar.gz"
 VALUES = 3 * 32 * 32  # bytes of a picture: 3 planes of 32 x 32
 RECORD = 1 + VALUES  # bytes of the binary version: a label and a picture
+UNREADABLE = (  # what is raised for an archive of arrays that is damaged, or that says it holds more than there is
+    OSError, KeyError, ValueError, EOFError, MemoryError, NotImplementedError, RuntimeError, zlib.error,
+    zipfile.BadZipFile,
+)  # fmt: skip
 BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
 
 
@@ -63,7 +67,7 @@ def binary_parts(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
         if not raw or len(raw) % RECORD:
             raise DataError(f"{path}: {name} is cut short; get {BINARY} again")
         rows = np.frombuffer(raw, np.uint8).reshape(-1, RECORD)
-        found.append((rows[:, 1:], checked_labels(rows[:, 0], path, name)))
+        found.append((rows[:, 1:], checked_labels(rows[:, 0], f"{path}: {name}")))
     return found
 
 
@@ -85,19 +89,8 @@ def pickled_parts(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
         whole = isinstance(labels, list) and all(type(label) is int for label in labels)
         if not whole or planes.shape != (len(labels), VALUES):
             raise DataError(f"{path}: {name} has no picture of 32 x 32 for each label; get {PYTHON} again")
-        found.append((planes, checked_labels(np.array(labels, dtype=np.int64), path, name)))
+        found.append((planes, checked_labels(np.array(labels), f"{path}: {name}")))
     return found
-
-
-def checked_labels(labels: np.ndarray, path: Path, name: str) -> np.ndarray:
-    """Labels as int64.
-
-    Raises:
-        DataError: if there are none, or one is no class from 0 to 9.
-    """
-    if not len(labels) or labels.min() < 0 or labels.max() > 9:
-        raise DataError(f"{path}: {name} has labels other than 0 to 9, or none; get the archive again")
-    return labels.astype(np.int64)
 
 
 class Limited(io.RawIOBase):
@@ -165,8 +158,6 @@ def load_jpeg_npz(path: Path, held_out: int = 500) -> Images:
     Raises:
         DataError: if something is missing or damaged.
     """
-    from PIL import Image as Picture
-
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
@@ -174,11 +165,57 @@ def load_jpeg_npz(path: Path, held_out: int = 500) -> Images:
             raise DataError(f"{path}: unpacks to {size:,} bytes, more than {MOST_BYTES:,}; get it again")
         with np.load(path, allow_pickle=False) as file:
             data, offset, label, test = (file[name] for name in ("jpeg", "offset", "label", "is_test"))
-        blobs = [data[a:b].tobytes() for a, b in itertools.pairwise(offset)]
-        pixels = np.stack([np.asarray(Picture.open(io.BytesIO(blob)).convert("RGB")) for blob in blobs])
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: is no set of JPEG pictures ({error}); get it again") from error
-    return cifar_set("cifar10-jpeg", pixels, label, test.astype(bool), held_out)
+    check_jpeg_arrays(path, data, offset, label, test)
+    labels = checked_labels(label, f"{path}: label")
+    pixels = np.stack([decoded(data[offset[i] : offset[i + 1]].tobytes(), path, i) for i in range(len(labels))])
+    return cifar_set("cifar10-jpeg", pixels, labels, test.astype(bool), held_out)
+
+
+def check_jpeg_arrays(path: Path, data: np.ndarray, offset: np.ndarray, label: np.ndarray, test: np.ndarray) -> None:
+    """Check that the arrays of an archive of JPEG pictures are of their kinds, and as long as there are pictures.
+
+    Raises:
+        DataError: naming the first that is not.
+    """
+    count = len(label) if label.ndim else 0
+    marks = test.ndim == 1 and test.dtype.kind in "biuf" and np.isin(test, (0, 1)).all()
+    places = offset.ndim == 1 and offset.dtype.kind in "iu" and len(offset) > 0
+    if places:
+        ends = [int(offset[0]), int(offset[-1])]
+        places = ends[0] >= 0 and ends[1] <= data.size and bool((offset[:-1] <= offset[1:]).all())
+    wrong = {
+        "label is no list of whole numbers": label.ndim != 1 or label.dtype.kind not in "iu",
+        f"label has {count:,} entries, more than any set that is read here": count > MOST_BYTES // VALUES,
+        "jpeg is no list of bytes": data.ndim != 1 or data.dtype != np.uint8,
+        "offset is no list of ascending places of JPEG pictures": not places,
+        f"offset does not have {count + 1:,} entries, one more than label": len(offset) != count + 1 if places else 0,
+        "is_test is no list of 0 and 1": not marks,
+        f"is_test does not have {count:,} entries, as label has": len(test) != count if marks else False,
+    }
+    for words, is_so in wrong.items():
+        if is_so:
+            raise DataError(f"{path}: {words}; get it again")
+
+
+def decoded(blob: bytes, path: Path, number: int) -> np.ndarray:
+    """The bytes (32, 32, 3) of a JPEG picture.
+
+    Raises:
+        DataError: naming its number if it is none, or of another size.
+    """
+    from PIL import Image as Picture
+
+    try:
+        with warnings.catch_warnings():  # of a large one, which is refused for its size
+            warnings.simplefilter("ignore", Picture.DecompressionBombWarning)
+            picture = Picture.open(io.BytesIO(blob), formats=["JPEG"])
+        if picture.size != (32, 32):  # before it is unpacked, which may take any memory
+            raise DataError(f"{path}: picture {number} has {picture.size[0]} x {picture.size[1]} pixels, not 32 x 32")
+        return np.asarray(picture.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Picture.DecompressionBombError) as error:
+        raise DataError(f"{path}: picture {number} is no JPEG of 32 x 32 pixels ({error}); get it again") from error
 
 
 def cifar_set(name: str, pixels: np.ndarray, labels: np.ndarray, test: np.ndarray, held_out: int) -> Images:
@@ -190,7 +227,13 @@ def cifar_set(name: str, pixels: np.ndarray, labels: np.ndarray, test: np.ndarra
         labels: (n,) class of each.
         test: (n,) True for the images of the test split.
         held_out: number of images of the validation split.
+
+    Raises:
+        DataError: if there are no test images, or no image is left to train on.
     """
+    if not test.any():
+        raise DataError(f"{name} has no test images; get the whole set")
+    require_training(name, int((~test).sum()), held_out)
     splits = np.where(test, "test", "train").astype("<U10")
     train = np.flatnonzero(~test)
     splits[train[max(0, len(train) - held_out) :]] = "validation"

@@ -260,16 +260,29 @@ def read_sums(folder: Path) -> dict[str, str]:
 
 
 def write_sums(folder: Path, sums: dict[str, str]) -> None:
-    """Write the list of checksums."""
-    write_text(folder / SUMS, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
+    """Write the list of checksums.
+
+    Raises:
+        DataError: if it cannot be written.
+    """
+    try:
+        write_text(folder / SUMS, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
+    except OSError as error:
+        raise DataError(f"{folder / SUMS}: cannot be written ({error.strerror or error})") from None
 
 
 def write_failed(folder: Path, failed: dict[str, str]) -> None:
-    """Write the entries that could not be had; no file where there are none."""
-    path = folder / FAILED
-    if not failed:
-        path.unlink(missing_ok=True)
-        return
-    buffer = io.StringIO()
+    """Write the entries that could not be had; no file where there are none.
+
+    Raises:
+        DataError: if it cannot be written.
+    """
+    path, buffer = folder / FAILED, io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows([("id", "reason"), *failed.items()])
-    write_text(path, buffer.getvalue())
+    try:
+        if failed:
+            write_text(path, buffer.getvalue())
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from None

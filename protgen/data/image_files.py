@@ -4,21 +4,24 @@ Nothing is downloaded. What is packed is unpacked to a limit.
 """
 
 import gzip
+import math
 import zlib
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from protgen.data.cifar10 import load_cifar10
-from protgen.data.images import MOST_BYTES, Images
+from protgen.data.images import MOST_BYTES, Images, checked_labels, require_training
 from protgen.errors import DataError
 from protgen.registry import nearest
 
-NAMES = ("digits", "mnist", "fashion", "cifar10")
+DIGITS = "digits"  # the set that needs no files
+NAMES = (DIGITS, "mnist", "fashion", "cifar10")
 
 
-def load_images(name: str, folder: Path | None = None) -> Images:
+def load_images(name: str, folder: str | PathLike[str] | None = None) -> Images:
     """A data set by name.
 
     Args:
@@ -28,15 +31,16 @@ def load_images(name: str, folder: Path | None = None) -> Images:
     Raises:
         DataError: if the name is unknown or files are missing or damaged.
     """
-    if name == "digits":
+    if name == DIGITS:
         return load_digits()
     if name not in NAMES:
-        raise DataError(f"no images named {name!r}: {nearest(name, list(NAMES))}")
+        raise DataError(f"no images named {name!r}: {nearest(str(name), list(NAMES))}")
     if folder is None:
         raise DataError(f"{name} is read from files; give the folder they are in")
-    if not folder.exists():
-        raise DataError(f"{folder}: no such file or folder; give the one that holds {name}")
-    return load_cifar10(folder) if name == "cifar10" else load_idx(folder, name)
+    where = Path(folder)
+    if not where.exists():
+        raise DataError(f"{where}: no such file or folder; give the one that holds {name}")
+    return load_cifar10(where) if name == "cifar10" else load_idx(where, name)
 
 
 def load_digits() -> Images:
@@ -62,18 +66,21 @@ def load_idx(folder: Path, name: str = "mnist", held_out: int = 10_000) -> Image
         held_out: how many images at the end of the training file are the validation split.
 
     Raises:
-        DataError: if a file is missing or damaged.
+        DataError: if a file is missing or damaged, or no image is left to train on.
     """
     parts = []
     for part in ("train", "t10k"):
         images, labels = (find_idx(folder, f"{part}-{kind}") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte"))
-        pixels, classes = read_idx(images, 3), read_idx(labels, 1)
+        pixels, classes = read_idx(images, 3), checked_labels(read_idx(labels, 1), f"{labels}:")
         if len(pixels) != len(classes):
             raise DataError(f"{images}: {len(pixels)} images but {len(classes)} labels; get both files again")
         parts.append((pixels, classes))
     (train, train_labels), (test, test_labels) = parts
     if train.shape[1:] != test.shape[1:]:
         raise DataError(f"{folder}: training and test images differ in size; they are of two data sets")
+    if not train[0].size:
+        raise DataError(f"{folder}: images of {train.shape[1]} x {train.shape[2]} pixels; get all files again")
+    require_training(f"{folder}: the training file of {name}", len(train), held_out)
     splits = np.full(len(train) + len(test), "train", dtype="<U10")
     splits[max(0, len(train) - held_out) : len(train)] = "validation"
     splits[len(train) :] = "test"
@@ -105,7 +112,9 @@ def read_idx(path: Path, axes: int) -> np.ndarray:
         raise DataError(f"{path}: holds more than {MOST_BYTES:,} bytes; no set of images that is read here does")
     if raw[:4] != bytes([0, 0, 8, axes]) or len(raw) < 4 + 4 * axes:
         raise DataError(f"{path}: is no IDX file of bytes with {axes} axes; get it again")
-    shape = np.frombuffer(raw, ">u4", axes, 4).astype(np.int64)
-    if len(raw) - 4 - 4 * axes != int(shape.prod()):
-        raise DataError(f"{path}: holds {len(raw) - 4 - 4 * axes} values, not {int(shape.prod())}; get it again")
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * axes).reshape(tuple(int(n) for n in shape))
+    shape = [int.from_bytes(raw[start : start + 4], "big") for start in range(4, 4 + 4 * axes, 4)]
+    # As Python's numbers, which have no end: the product of three sizes would wrap to 0 in those of NumPy.
+    values, stated = len(raw) - 4 - 4 * axes, math.prod(shape)
+    if values != stated:
+        raise DataError(f"{path}: holds {values:,} values, not {stated:,}; get it again")
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * axes).reshape(shape)

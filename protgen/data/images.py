@@ -16,6 +16,7 @@ from protgen.errors import DataError
 from protgen.types import Batch
 
 Split = Literal["train", "validation", "test"]
+CLASSES = 10  # of each set that is read
 MOST_BYTES = 200_000_000  # that a file may unpack to; CIFAR-10, the largest, takes 186 MB
 
 
@@ -44,6 +45,39 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+
+def checked_labels(labels: np.ndarray, where: str) -> np.ndarray:
+    """Labels as int64.
+
+    Args:
+        labels: whole numbers.
+        where: what holds them, for the message.
+
+    Raises:
+        DataError: if there are none, or one is no class from 0 to 9.
+    """
+    if not len(labels) or labels.min() < 0 or labels.max() >= CLASSES:
+        raise DataError(f"{where} has labels other than 0 to {CLASSES - 1}, or none; get it again")
+    return labels.astype(np.int64)
+
+
+def require_training(where: str, count: int, held_out: int) -> None:
+    """Check that pictures are left to train on beside the validation split.
+
+    Args:
+        where: what holds the pictures, for the message.
+        count: pictures that are not of the test split.
+        held_out: the last of them, for validation.
+
+    Raises:
+        DataError: if none is.
+    """
+    if count <= held_out:
+        raise DataError(
+            f"{where} holds {count:,} pictures, of which {held_out:,} are held out for validation, and none is left to "
+            "train on; get the whole set"
+        )
 
 
 def binarised(images: Images, seed: int = 0) -> Images:

@@ -9,7 +9,7 @@ from typing import Any
 from protgen.evaluation.page_frame import framed, section
 from protgen.evaluation.report_tables import show, table
 from protgen.evaluation.structure_view import PALETTE, drawn, viewer
-from protgen.evaluation.tables import write_text
+from protgen.evaluation.tables import write_text, writing
 from protgen.structure.picture import draw_backbones
 from protgen.structure.protein import Protein
 
@@ -59,7 +59,8 @@ def write_pictures(designs: Sequence[Shown], files: tuple[Path, Path], about: st
     first = designs[:MOST_DRAWN]
     titles = [f"{one.name} {one.verdict.partition(',')[0]}" for one in first]
     picture, text = files
-    draw_backbones([one.protein for one in first], picture, titles=titles)
+    with writing(picture):
+        draw_backbones([one.protein for one in first], picture, titles=titles)
     write_text(text, page(designs, text.parent.resolve().name, about, ranked_by))
 
 

@@ -14,7 +14,7 @@ from protgen.evaluation.reference import Reference
 from protgen.evaluation.report_figures import report_figures
 from protgen.evaluation.result import EvaluationResult
 from protgen.evaluation.showcase import choose
-from protgen.evaluation.tables import make_folder
+from protgen.evaluation.tables import make_folder, writing
 from protgen.structure.picture import draw_backbones
 from protgen.structure.protein import Protein
 
@@ -46,12 +46,13 @@ def write_figures(
     """
     folder = Path(out) / "figures"
     make_folder(folder)
-    for name, (_, _, figure) in report_figures(result, control or native_control(result, reference)).items():
-        _draw(figure.to_plotly_json(), folder / name)
+    figures = report_figures(result, control or native_control(result, reference))
     drawn = ribbons_of(result)
-    if drawn:
-        titles = [title for title, _ in drawn]
-        for kind in FORMATS:
+    titles = [title for title, _ in drawn]
+    with writing(folder):
+        for name, (_, _, figure) in figures.items():
+            _draw(figure.to_plotly_json(), folder / name)
+        for kind in FORMATS if drawn else ():
             draw_backbones([protein for _, protein in drawn], folder / f"ribbons.{kind}", titles=titles)
     return folder
 

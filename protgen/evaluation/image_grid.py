@@ -1,12 +1,13 @@
 """Pictures in rows on one PNG, without matplotlib."""
 
 from os import PathLike
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from protgen.atomic import replacing
+from protgen.evaluation.tables import replacing
 
 LINE = 0.5  # brightness of the lines between pictures
 WIDTH = 600  # pixels of a grid, or a little less: each pixel becomes a whole number of pixels
@@ -19,6 +20,9 @@ def save_grid(pictures: Float[Tensor, "n h w c"], path: str | PathLike[str], col
         pictures: brightness 0 to 1; one channel is grey, three are colours.
         path: the file, a PNG.
         columns: pictures of a row.
+
+    Raises:
+        UsageError: if it cannot be written.
     """
     from PIL import Image as Picture
 
@@ -33,5 +37,5 @@ def save_grid(pictures: Float[Tensor, "n h w c"], path: str | PathLike[str], col
     picture = Picture.fromarray(values[..., 0] if c == 1 else values[..., :3])
     scale = max(1, WIDTH // picture.width)
     larger = picture.resize((picture.width * scale, picture.height * scale), Picture.Resampling.NEAREST)
-    with replacing(path) as temporary, temporary.open("xb") as file:
+    with replacing(Path(path)) as temporary, temporary.open("xb") as file:
         larger.save(file, format="PNG")

@@ -19,8 +19,8 @@ from torch import Generator, Tensor
 from protgen.data.images import Images, binarise, dequantise, to_batch
 from protgen.evaluation.image_features import CLASSES, Evaluator, brightness, distances, train_classifier
 from protgen.families.base import Family, LatentFamily, LikelihoodFamily, reconstruct
-from protgen.families.vae import VAE
-from protgen.models.image_samples import ImageSampling, asked_classes, draw_images, image_space
+from protgen.families.vae import VAE, is_autoencoder
+from protgen.models.image_samples import ImageSampling, asked_classes, draw_images, image_space, sampler_of
 from protgen.models.model import Model
 from protgen.types import Batch, Conditioning, State
 
@@ -84,16 +84,32 @@ def evaluate_model(
 
     Raises:
         UsageError: if a setting does not fit the model or the data.
+        ConfigError: if classes are to be summed over, and the model has not learned them.
     """
+    check_evaluation(model, settings)
     likelihood = likelihood_of_test(model, images, settings)
     again = reconstructions(model, images)
     report: dict[str, Any] = {"data": images.name, "likelihood": likelihood}
-    if isinstance(model.family, VAE) and model.family.beta == 0:
+    if is_autoencoder(model.family):
         none = {"samples": "none: an autoencoder has no prior to draw from"}
         return Measured(report | {"samples": none}, None, again)
     evaluator = evaluator or train_classifier(images, classifier_steps)
     found, pictures = sample_distances(model, evaluator, images, settings)
     return Measured(report | {"samples": found}, pictures, again)
+
+
+def check_evaluation(model: Model, settings: ImageEvaluation) -> None:
+    """Check that a model takes the settings, before anything is measured.
+
+    Raises:
+        UsageError: if it is of something else, or takes no sampler and one is named, or steps.
+        ConfigError: if classes are to be summed over, and it has not learned them.
+    """
+    mask = image_space(model, "a measure of images").full_mask(1)
+    for steps in settings.steps or (None,):
+        sampler_of(model, replace(settings.sampling, steps=steps))
+    if settings.sum_classes:
+        asked_classes(model, [0], mask)
 
 
 def prepared(batch: Batch, images: Images, family: Family, binary: bool, rng: Generator) -> Batch:
@@ -141,7 +157,7 @@ def likelihood_of_test(model: Model, images: Images, settings: ImageEvaluation) 
     family, space = model.family, image_space(model, "a likelihood of images")
     if not isinstance(family, LikelihoodFamily):
         return {"likelihood": "none: this family has no density"}
-    if isinstance(family, VAE) and family.beta == 0:
+    if is_autoencoder(family):
         return {"likelihood": "none: an autoencoder has no density"}
     found: dict[str, Any] = {}
     for k in settings.importance if isinstance(family, VAE) else (0,):

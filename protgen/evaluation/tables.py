@@ -31,6 +31,45 @@ def make_folder(path: Path) -> None:
         raise UsageError(f"{path}: cannot be written to; choose another --out")
 
 
+def require_place(path: Path) -> None:
+    """Check the place of a file for output, before what it will hold is computed.
+
+    Raises:
+        UsageError: if its folder does not exist or cannot be written to, or it is a folder itself.
+    """
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"{path.parent}: no such folder; make it first")
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; give the name of a file")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"{path.parent}: cannot be written to; choose another --out")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the system says of a file that cannot be written into one line.
+
+    Raises:
+        UsageError: in place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path that replaces `path` when the block ends, as of `protgen.atomic.replacing`.
+
+    Raises:
+        UsageError: if the disk is full or the file cannot be written.
+    """
+    with writing(path), atomic.replacing(path) as temporary:
+        yield temporary
+
+
 @contextmanager
 def output_folder(path: Path, task: str) -> Iterator[None]:
     """Create a folder for output and hold its lock; one that was made for nothing is removed.
@@ -60,10 +99,8 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         UsageError: if the disk is full or the folder cannot be written.
     """
-    try:
-        atomic.write_text(path, text)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from None
+    with replacing(path) as temporary:
+        temporary.write_bytes(text.encode())
 
 
 def format_value(value: Any) -> str:

@@ -355,14 +355,14 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         Raises:
             UsageError: for an autoencoder, which has no density.
         """
-        self.require_density("a likelihood")
+        self.require_density("likelihood")
         return Likelihood(self.bound(x_data, cond, rng, self.settings.bound_samples), "lower_bound")
 
     def require_density(self, wish: str) -> None:
         """Raise UsageError if beta is 0."""
         if self.beta == 0:
             raise UsageError(
-                f"vae with beta 0 is an autoencoder without a prior and has not {wish}; train with beta > 0, or put "
+                f"vae with beta 0 is an autoencoder without a prior and has no {wish}; train with beta > 0, or put "
                 "a prior on its latents with the family `latent`"
             )
 
@@ -432,3 +432,8 @@ def frame_vectors(space: Space, settings: VAESettings) -> int:
             "level, with noise between 0 and 1; leave pool and levels alone, or use frame_latents=false"
         )
     return space.vectors
+
+
+def is_autoencoder(family: Family) -> bool:
+    """Whether a family is a VAE with beta 0, which has no prior: neither samples nor a likelihood."""
+    return isinstance(family, VAE) and family.beta == 0

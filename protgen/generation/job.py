@@ -7,13 +7,15 @@ from pathlib import Path
 from protgen import registry
 from protgen.conditions.base import Conditions
 from protgen.conditions.language import as_conditions
+from protgen.conditions.roles import FixedPairs
+from protgen.conditions.strand_pairing import StrandPairing
 from protgen.device import pick_device
 from protgen.errors import UsageError
 from protgen.families.base import IterativeFamily
 from protgen.generation.backbones import require_backbones
 from protgen.generation.choice import model_for
-from protgen.generation.conflicts import cautions, check_conditions, length_warnings
-from protgen.generation.design import HELD, PULLED, ResolvedSettings, Settings, is_number, resolved
+from protgen.generation.conflicts import cautions, check_conditions, find, length_warnings
+from protgen.generation.design import HELD, PULLED, ResolvedSettings, SampleSettings, Settings, is_number, resolved
 from protgen.generation.folds import fold_notes, leaves_length_open, with_length
 from protgen.generation.planner import (
     Assignment,
@@ -120,7 +122,41 @@ def prepare(model: Model | str | Path | None, conditions: object, settings: Sett
     name = "" if isinstance(given, Model) else str(given)
     job = Job(loaded, asked, complete, assignments, lengths, name, warnings)
     beyond = fractions_out_of_reach(asked, lengths, job.blueprints, job.topologies)
-    return replace(job, warnings=warnings + beyond + fold_notes(asked, loaded, lengths, job.topologies))
+    notes = fold_notes(asked, loaded, lengths, job.topologies) + idle_settings(settings, job)
+    return replace(job, warnings=warnings + beyond + notes)
+
+
+def idle_settings(given: Settings | None, job: Job) -> tuple[str, ...]:
+    """A line for each setting that was given and does nothing for this model and request.
+
+    Args:
+        given: as they were asked for; settings that a run has resolved were not given one by one.
+        job: of them.
+    """
+    if not isinstance(given, SampleSettings):
+        return ()
+    family, idle = job.model.family, {}
+    of = job.name or type(family).__name__
+    if not family.takes_sampler:
+        asked = {"steps": given.steps, "sampler": given.sampler, "guidance interval": given.guidance_interval}
+        idle |= {
+            f"{name} {shown(value)}": f"{of} does not go from noise to a design by steps"
+            for name, value in asked.items()
+            if value is not None
+        }
+    elif given.guidance_interval is not None and not job.guidance:
+        idle[f"guidance interval {shown(given.guidance_interval)}"] = "guidance is 1; add --guidance 2"
+    paired = find(job.conditions, FixedPairs)
+    known = job.topologies is not None or find(job.conditions, StrandPairing) is not None
+    known |= paired is not None and bool(paired.ladders())
+    if given.redraws not in (0, SampleSettings.redraws) and not (known and isinstance(family, IterativeFamily)):
+        idle[f"redraws {given.redraws}"] = "only what is made by steps, of strands whose pairs are known, begins anew"
+    return tuple(f"{what} does nothing here: {why}" for what, why in idle.items())
+
+
+def shown(value: object) -> str:
+    """A setting as it is typed: two times with a dash between."""
+    return "-".join(f"{time:g}" for time in value) if isinstance(value, tuple) else str(value)
 
 
 def model_of(given: object) -> Model:
@@ -142,6 +178,10 @@ def check_settings(settings: ResolvedSettings) -> None:
     """Raise UsageError if a setting is out of range."""
     if settings.temperature < 0:
         raise UsageError(f"temperature {settings.temperature}: cannot be negative; 1 is the learned distribution")
+    if settings.guidance < 0:
+        raise UsageError(f"guidance {settings.guidance:g}: cannot be negative; 1 is plain conditioning")
+    if settings.autoguidance < 0:
+        raise UsageError(f"autoguidance {settings.autoguidance:g}: cannot be negative; 1 is the model alone")
     check_interval(settings.guidance_interval)
     if settings.batch_size < 1:
         raise UsageError(f"batch size {settings.batch_size}: must be at least 1")

@@ -11,7 +11,7 @@ from typing import Any
 from protgen import registry
 from protgen.data.images import Images
 from protgen.errors import ConfigError
-from protgen.models.model import Model, build_model, family_class
+from protgen.models.model import Model, build_model, family_class, with_whole_roles
 from protgen.registry import nearest
 from protgen.types import JSON
 
@@ -101,7 +101,7 @@ def image_config(
     height, width, channels = images.pixels.shape[1:]
     size = {"height": height, "width": width, "channels": channels}
     space = {"name": "image", **size, "levels": 2 if binary else images.levels, "binary": binary}
-    config = {"space": space, "conditions": list(conditions)} | deepcopy(dict(parts))
+    config = with_whole_roles({"space": space, "conditions": list(conditions)} | deepcopy(dict(parts)))
     for part in ("encoder", *point_roles(config["family"]["name"])):
         if part in config:
             config[part] |= on_grid(part, config[part], size)
@@ -155,6 +155,11 @@ def build_image_model(
     """
     parts = preset_of(preset)
     for part, keywords in changes.items():
-        parts[part] = parts.get(part, {}) | keywords
+        known = ["encoder", "family", *family_class(parts["family"]["name"]).roles]
+        if part not in known:
+            raise ConfigError(f"no part named {part!r} of {preset}: {nearest(part, known)}")
+        if not isinstance(keywords, Mapping):
+            raise ConfigError(f"{part} is {keywords!r}; give its keywords, as in {part}={{'dim': 64}}")
+        parts[part] = parts.get(part, {}) | dict(keywords)
     about = {"images": images.name.removesuffix("-static"), "n_train": len(images.of("train"))}
     return build_model(image_config(images, parts, binary=binary, conditions=conditions) | {"about": about})

@@ -120,6 +120,7 @@ def build_model(config: JSON) -> Model:
         if not isinstance(entry, Mapping) or "name" not in entry:
             raise ConfigError(f"model config has no {part} with a name; add {{'{part}': {{'name': ...}}}}")
         parts[part] = {key: value for key, value in entry.items() if key != "name"}, entry["name"]
+    config = with_whole_roles(config)
     conditions = ConditionEmbedding(config.get("conditions", []))
     keywords, name = parts["space"]
     space = registry.build("spaces", name, **keywords)
@@ -196,7 +197,7 @@ def networks(config: JSON, conditions: ConditionEmbedding) -> dict[str, Encoder]
     """The networks of a family's roles, in the order of the roles.
 
     Each is built as the configuration says under the name of its role. One that is missing there is like the encoder;
-    one that reads latents is a plain transformer.
+    one that reads latents is a plain transformer. `with_whole_roles` completes entries without a name to that.
 
     Args:
         config: of the model.
@@ -206,10 +207,7 @@ def networks(config: JSON, conditions: ConditionEmbedding) -> dict[str, Encoder]
     latent_dim = family.latent_width(config["family"])
     found: dict[str, Encoder] = {}
     for role, what in family.roles.items():
-        plain = config["encoder"]
-        if what.reads == "latents" and latent_dim:
-            plain = {"name": "transformer", "fields": {"latents": latent_dim}}
-        entry = config.get(role) or plain
+        entry = config.get(role) or plain_role(config, role)
         keywords = {key: value for key, value in entry.items() if key != "name"}
         residue_dim = conditions.residue_dim + (latent_dim if what.latents_beside else 0)
         read = {"residue_dim": residue_dim, "global_dim": conditions.global_dim}
@@ -217,6 +215,39 @@ def networks(config: JSON, conditions: ConditionEmbedding) -> dict[str, Encoder]
             read |= pair_width(entry["name"], conditions)
         found[role] = registry.build("encoders", entry["name"], **read, **keywords)
     return found
+
+
+def plain_role(config: JSON, role: str) -> JSON:
+    """The entry of a network of a family's role that a configuration says nothing of.
+
+    Args:
+        config: of the model.
+        role: of its family.
+    """
+    family = family_class(config["family"]["name"])
+    latent_dim = family.latent_width(config["family"])
+    if family.roles[role].reads == "latents" and latent_dim:
+        return {"name": "transformer", "fields": {"latents": latent_dim}}
+    return config["encoder"]
+
+
+def with_whole_roles(config: JSON) -> JSON:
+    """A configuration in which an entry of a role that names no network is whole: what it says, over the plain one.
+
+    Args:
+        config: of a model, with a family and an encoder.
+
+    Raises:
+        ConfigError: if there is no such family, or an entry is no mapping.
+    """
+    whole = dict(config)
+    for role in family_class(config["family"]["name"]).roles:
+        entry = config.get(role)
+        if entry and not isinstance(entry, Mapping):
+            raise ConfigError(f"{role} is {entry!r}; give it keywords of a network, as in {{'dim': 64}}")
+        if entry and "name" not in entry:
+            whole[role] = dict(plain_role(config, role)) | dict(entry)
+    return whole
 
 
 def save_model(model: Model, folder: Path, dtype: torch.dtype = torch.bfloat16) -> None:

@@ -10,6 +10,7 @@ from protgen.models.model import CONFIG, WEIGHTS, Model, load_model
 from protgen.registry import nearest
 
 DEFAULT = "flow-small"
+RUN_MODEL = "model"  # folder of the model in that of a run of `protgen train`
 
 
 @dataclass(frozen=True)
@@ -49,20 +50,21 @@ def released() -> list[ReleasedModel]:
 
 
 def find_model(name: str) -> Path:
-    """The folder of a model, given its name or its folder.
+    """The folder of a model, given its name, its folder, or that of the run that trained it.
 
     Raises:
-        CheckpointError: if there is neither; the message suggests the nearest name.
+        CheckpointError: if there is none; the message suggests the nearest name.
     """
-    for folder in (weights_folder() / name, Path(name)):
+    for folder in (weights_folder() / name, Path(name), Path(name) / RUN_MODEL):
         if (folder / CONFIG).is_file() or (folder / WEIGHTS).is_file():
             return folder
     known = [model.name for model in released()]
     raise CheckpointError(
-        f"no model {name!r}, by name or as a folder with {CONFIG} and {WEIGHTS}: {nearest(name, known)}"
+        f"no model {name!r}, by name, as a folder with {CONFIG} and {WEIGHTS}, or as a run with such a folder "
+        f"{RUN_MODEL}/: {nearest(name, known)}"
     )
 
 
 def load(name: str = DEFAULT) -> Model:
-    """Load a model by name or folder, in evaluation mode."""
+    """Load a model by name, folder or run, in evaluation mode."""
     return load_model(find_model(name))

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from protgen.data.dataset import StoreBatches
+from protgen.data.images import ImageBatches
 from protgen.errors import CheckpointError
 from protgen.folder_lock import locked
 from protgen.models.model import Model
@@ -48,4 +49,5 @@ def what_is_kept(run: Path | None) -> str:
 def about(model: Model, source: object, settings: TrainSettings, processes: int) -> JSON:
     """The content of `run.json`."""
     data = str(source.store.folder) if isinstance(source, StoreBatches) else None
-    return {"model": model.config, "settings": asdict(settings), "store": data, "processes": processes}
+    size = {"batch": source.size} if isinstance(source, ImageBatches) else {}
+    return {"model": model.config, "settings": asdict(settings), "store": data, "processes": processes} | size

@@ -4,7 +4,8 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, cast
 
 from protgen.errors import ConfigError
 
@@ -29,6 +30,10 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "patience": (1, MOST),
     "min_improvement": (0, MOST),
 }  # least and most of each setting
+OPTIONAL = ("minutes", "muon_lr", "patience")  # which may be None
+PARTS = (
+    "minutes", "lr", "muon_lr", "cooldown", "weight_decay", "clip", "ema", "checkpoint_minutes", "min_improvement"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class TrainSettings:
         pairs: the former name of `max_pairs_per_batch`.
 
     Raises:
-        ConfigError: if a number is outside its range (`RANGES`).
+        ConfigError: if a number is outside its range (`RANGES`), or is none.
     """
 
     steps: int = 10_000
@@ -98,8 +103,16 @@ class TrainSettings:
             object.__setattr__(self, "max_pairs_per_batch", pairs)
         for name, (least, most) in RANGES.items():
             value = getattr(self, name)
-            if value is not None and not least <= value <= most:  # NaN is within no range
-                raise ConfigError(f"train.{name} is {value}; give a number from {least:g} to {most:g}")
+            if value is None and name in OPTIONAL:
+                continue
+            kind = Real if name in PARTS else Integral
+            is_one = isinstance(value, kind) and not isinstance(value, bool)
+            if not is_one or not least <= cast(float, value) <= most:  # NaN is within no range
+                shown = value if is_one else repr(value)
+                whole = "whole " if kind is Integral and not is_one else ""
+                raise ConfigError(f"train.{name} is {shown}; give a {whole}number from {least:g} to {most:g}")
+        if not isinstance(self.dropout, Mapping):
+            raise ConfigError(f"train.dropout is {self.dropout!r}; give numbers by name, as in {{'length': 0.3}}")
 
 
 def renamed(settings: Mapping[str, Any]) -> dict[str, Any]:

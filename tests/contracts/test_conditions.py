@@ -1,7 +1,10 @@
 """What every condition promises; a new file in protgen/conditions, or an installed plug-in, is tested with no edit."""
 
+import contextlib
 import dataclasses
+import itertools
 import json
+import math
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from protgen import registry
 from protgen.conditions.base import Conditions, EnergyCondition, LearnedCondition
 from protgen.conditions.class_label import Labelled
 from protgen.conditions.language import from_document, to_document
+from protgen.errors import ProtgenError
 from protgen.geometry import so3
 from protgen.structure.ideal import ideal_hairpin, ideal_helix
 from protgen.structure.protein import Protein
@@ -57,6 +61,18 @@ def test_is_a_frozen_dataclass_that_measures_a_protein(name, file):
     assert met.difference >= 0
     assert isinstance(met.satisfied, bool)
     json.dumps(dataclasses.asdict(met))
+
+
+STRANGE = ("a", "", None, True, -1, 2.5, math.nan, [40, 50], (), {}, object(), [["a", 3]], [(1, 2, 3)])
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if CLASSES[n].plain])
+def test_strange_values_are_taken_or_refused_as_a_users_mistake(name, file):
+    """Whatever is given for a field, by itself: never an error of Python's own."""
+    given = CLASSES[name].example(file)
+    for field, value in itertools.product(given, STRANGE):
+        with contextlib.suppress(ProtgenError):
+            CLASSES[name](**given | {field: value})
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if CLASSES[n].plain])

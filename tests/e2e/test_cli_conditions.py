@@ -89,6 +89,17 @@ def test_check_explains_what_was_understood(cli, tiny_model, motif):
     assert "MB" in done.out
 
 
+def test_check_shows_pairs_as_they_are_typed(cli, tiny_model):
+    asked = ("--strand-pairing", "3-6:20-17, 22-25:40-43 only", "--contacts", "5-40, 12-30:4:10")
+    done = cli("check", "--model", tiny_model, "--length", 45, "-n", 1, *asked, "--candidates", 1, "--json")
+    assert done.code == 0, done.err
+    words = {entry["condition"]: entry["asked"] for entry in json.loads(done.out)["conditions"]}
+    assert words["strand_pairing"] == "3-6:20-17, 22-25:40-43, only"
+    assert words["contacts"] == "5-40:8, 12-30:4:10"
+    mapped = cli("check", "--model", tiny_model, "-n", 1, "--contact-map", "L2E6L3E6L2; 1-2:antiparallel", "--json")
+    assert json.loads(mapped.out)["conditions"][0]["asked"] == "L2E6L3E6L2; 1-2:antiparallel"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -108,6 +119,9 @@ def test_check_explains_what_was_understood(cli, tiny_model, motif):
         (("--length", 20, "--enforce", "length"), ("NAME=MECHANISM",)),
         (("--conditions", "nowhere.yaml"), ("nowhere.yaml",)),
         (("--length", 20, "--rg", 7, "--candidates", 0), ("--candidates",)),
+        (("--length", 20, "--guidance", -1), ("guidance -1: cannot be negative",)),
+        (("--length", 20, "--autoguidance", -1), ("autoguidance -1: cannot be negative",)),
+        (("--contact-map", "nosuch.csv"), ("nosuch.csv", "has no pairs")),
     ],
 )
 def test_what_cannot_be_is_one_line(cli, tiny_model, motif, tmp_path, arguments, words):

@@ -1,6 +1,7 @@
 """encode, reconstruct, interpolate, classify: against the library, and what each says where it cannot."""
 
 import csv
+import errno
 import json
 
 import numpy as np
@@ -175,6 +176,46 @@ def test_classify_a_structure_by_its_fold_class(cli, protein_vae, helices, tmp_p
     assert row["kind"] == "lower_bound"
 
 
+@pytest.mark.parametrize("unwritable", ["a folder", "a full disk"])
+def test_a_file_that_cannot_be_written_is_one_line(cli, image_vae, shades_model, tmp_path, monkeypatch, unwritable):
+    """A folder of its name is told before anything is computed, a full disk when it is; neither leaves a file."""
+    commands = {
+        "z.npz": ("encode", "--images", "0-2", "--model", image_vae),
+        "line.png": ("interpolate", "--images", "0,7", "--model", image_vae),
+        "grid.png": ("sample-images", "-n", 2, "--model", image_vae),
+        "table.csv": ("classify", "--images", "0", "--model", shades_model),
+    }
+    if unwritable == "a full disk":
+
+        def full(source, target):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr("protgen.atomic.os.replace", full)
+    for name, command in commands.items():
+        if unwritable == "a folder":
+            (tmp_path / name).mkdir()
+        word = "is a folder" if unwritable == "a folder" else "cannot be written: No space left"
+        cli(*command, "--out", tmp_path / name).assert_failed(2, name, word)
+        assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_picture_beside_structures_that_cannot_be_written_is_one_line(cli, protein_vae, helices, tmp_path):
+    (tmp_path / "path.png").mkdir()
+    ends = (helices / "a.pdb", helices / "b.pdb")
+    cli("interpolate", *ends, "--model", protein_vae, "--out", tmp_path / "path.pdb").assert_failed(2, "path.png")
+    assert not (tmp_path / "path.pdb").exists()
+
+
+def test_a_run_is_taken_for_its_model(cli, protein_vae, helices, tmp_path):
+    """By the commands of latents and by those of designs: RUN has its model in RUN/model."""
+    run = protein_vae.parent
+    assert cli("encode", helices / "a.pdb", "--model", run, "--out", tmp_path / "z.npz").code == 0
+    assert cli("sample", "--model", run, "--length", 12, "-n", 1, "--no-relax", "--out", tmp_path / "d").code == 0
+    measured = cli("evaluate", helices / "a.pdb", "--likelihood", run, "--out", tmp_path / "ev")
+    assert measured.code == 0, measured.err
+    cli("sample", "--model", tmp_path, "--length", 12, "--out", tmp_path / "x").assert_failed(2, "or as a run")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -187,6 +228,10 @@ def test_classify_a_structure_by_its_fold_class(cli, protein_vae, helices, tmp_p
         (("classify", "FILE", "--model", "PROTEIN", "--by", "length", "--out", "c.csv"), ("fold_class",)),
         (("classify", "--images", "1", "--model", "IMAGE", "--by", "fold", "--out", "c.csv"), ("class_label",)),
         (("classify", "FILE", "--model", "nothing", "--out", "c.csv"), ("nothing",)),
+        (("classify", "FILE", "--model", "PROTEIN", "--by", "fold_class", "--out", "c.txt"), ("c.txt", ".csv")),
+        (("encode", "--images", "1", "--model", "IMAGE", "--data", "mnist", "--out", "z.npz"), ("--folder DIR",)),
+        (("encode", "--images", "1", "--model", "IMAGE", "--folder", ".", "--out", "z.npz"), ("--folder .", "digits")),
+        (("encode", "FILE", "--model", "PROTEIN", "--out", "no/such/z.npz"), ("no/such", "make it first")),
     ],
 )
 def test_what_cannot_be_is_one_line(cli, protein_vae, image_vae, helices, tmp_path, monkeypatch, arguments, words):

@@ -78,7 +78,7 @@ def test_images_from_files(cli, tmp_path):
     arguments = ("train", "data=fashion", "family=vae", f"run={run}", "encoder.dim=16", "data.batch=10", *SHORT)
     cli(*arguments).assert_failed(2, "data.folder=DIR")
     cli(*arguments, f"data.folder={tmp_path / 'no'}").assert_failed(2, "no such")
-    cli(*arguments, f"data.folder={tmp_path}").assert_failed(2, "do not fill a batch")  # 10,000 are held out
+    cli(*arguments, f"data.folder={tmp_path}").assert_failed(2, "holds 30 pictures, of which 10,000 are held out")
     assert not run.exists()
 
 
@@ -128,10 +128,66 @@ def test_a_model_of_images_is_measured(cli, trained, tmp_path):
     cli("evaluate-images", "--model", trained, "--importance", "x", "--out", tmp_path / "e").assert_failed(2, "1,50")
 
 
+def test_another_size_of_batches_is_said_where_a_run_goes_on(cli, tmp_path):
+    """As another learning rate is."""
+    arguments = ("train", "data=digits", "family=vae", f"run={tmp_path / 'run'}", "encoder.dim=16", *SHORT)
+    assert cli(*arguments, "data.batch=20").code == 0
+    again = cli(*arguments, "data.batch=10", "train.lr=1e-3", "train.steps=4")
+    assert again.code == 0, again.err
+    assert "that run had data.batch 20 and now it is 10; it goes on with the new value" in again.err
+    assert "that run had lr" in again.err or "that run had steps" in again.err
+    same = cli(*arguments, "data.batch=10", "train.lr=1e-3", "train.steps=5")
+    assert "data.batch" not in same.err
+
+
+def test_an_autoencoder_is_told_what_it_can_do(cli, tmp_path, monkeypatch):
+    """Each command of the hint works; the samples that it has not are not named."""
+    monkeypatch.chdir(tmp_path)
+    done = cli("train", "data=digits", "family=autoencoder", "run=run", "encoder.dim=16", *SHORT)
+    assert done.code == 0, done.err
+    assert "sample-images" not in done.out
+    hints = [line.partition("protgen ")[2].split() for line in done.out.splitlines() if "protgen " in line]
+    assert [hint[0] for hint in hints] == ["reconstruct", "encode"]
+    assert [cli(*hint).code for hint in hints] == [0, 0]
+    cli("sample-images", "--model", "run", "--out", "a.png").assert_failed(2, "has no samples")
+
+
+def test_what_a_model_has_not_is_refused_before_it_is_measured(cli, trained, tmp_path):
+    out = ("--out", tmp_path / "ev")
+    cli("evaluate-images", "--model", trained, "--steps", 4, *out).assert_failed(2, "takes no sampler and no steps")
+    cli("evaluate-images", "--model", trained, "--data", "mnist", *out).assert_failed(2, "--folder DIR")
+    cli("evaluate-images", "--model", trained, "--folder", tmp_path, *out).assert_failed(2, "--folder", "digits")
+    assert not (tmp_path / "ev").exists()
+
+
+@pytest.mark.parametrize(
+    "choice", [("family=vae", "decoder.dim=24"), ("family=gan", "encoder.dim=16", "critic.dim=24")]
+)
+def test_a_keyword_of_a_second_network_changes_a_copy_of_the_encoder(cli, tmp_path, choice):
+    """What is saved holds the whole entry, and the same network comes of it."""
+    run, role = tmp_path / "run", choice[-1].partition(".")[0]
+    done = cli("train", "data=digits", f"run={run}", "data.batch=20", *choice, *SHORT)
+    assert done.code == 0, done.err
+    model = load_model(run / "model")
+    assert model.config[role] == model.config["encoder"] | {"dim": 24}
+    assert (model.config["encoder"].get("dim"), model.config[role]["dim"]) != (24, 24)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("space=image", "family=vae"), ("data=digits",)),
+        (("data=digits", "family=vae", "guide=runs/weak"), ("guide=runs/weak", "leave it out")),
+        (("data=digits", "family=vae", "data.folder=x"), ("data.folder is x", "scikit-learn")),
+        (("data=digits", "family=vae", "conditions=fold_class"), ("fold_class", "conditions=class_label")),
+        (("data=digits", "family=vae", "conditions.names=[label:ec]"), ("label", "conditions=class_label")),
+        (("data=digits", "family=vae", "conditions.names=class_label"), ("conditions.names", "[class_label]")),
+        (("data=digits", "family=vae", "train.dropout.x=0.1", "conditions.names=[]"), ("known: none",)),
+        (("data=digits", "family=vae", "family.beta=abc"), ("beta is 'abc'; give a number",)),
+        (("data=digits", "family=vae", "encoder.dim=-4"), ("dim is -4; give a whole number",)),
+        (("data=digits", "family=gan", "encoder.dim=0"), ("dim is 0; give a whole number, at least 1",)),
+        (("data=digits", "family=gan", "encoder.multipliers=x"), ("built with encoder.multipliers=x", "check its")),
+        (("data=digits", "family=vae", "critic.dim=8"), ("critic.dim=8: vae has no critic", "encoder, decoder")),
         (("data=digits", "space=torsions"), ("space=image",)),
         (("data=digits", "experiment=flow_tiny"), ("experiment=flow_tiny",)),
         (("data=digits", "family=vaee"), ("did you mean 'vae'",)),

@@ -105,6 +105,16 @@ def test_the_cost_is_said_first_and_how_a_run_ended_last(cli, tiny_store, tmp_pa
     assert "Stopped at step 2: no improvement in 1 validations; the model is that of step 1" in done.out
 
 
+def test_an_autoencoder_of_structures_trains_and_is_told_what_it_can_do(cli, tiny_store, tmp_path):
+    """It has no samples: none are drawn at its validations, and no command that draws them is named."""
+    given = ("space=torsions", "family=vae", "family.beta=0", "encoder=egnn", "encoder.dim=16", "encoder.blocks=1")
+    small = ("train.steps=2", "train.validate_every=2", "machine.accelerator=cpu", "train.max_pairs_per_batch=4000")
+    done = cli("train", *given, *small, f"data.store={tiny_store}", f"run={tmp_path / 'run'}")
+    assert done.code == 0, done.err
+    assert "Next:  protgen reconstruct DIR --model" in done.out
+    assert "protgen sample" not in done.out
+
+
 def test_a_sweep_trains_every_combination_in_its_own_folder(cli, tiny_store, tmp_path):
     """Two values of two keys: four runs, named after what differs, and a table of them."""
     run = tmp_path / "sweep"
@@ -242,6 +252,18 @@ def test_what_begins_from_a_model_is_sampled_like_it(tiny_model, tmp_path):
     assert sampled_as(str(tmp_path / "other"), model) is model
 
 
+@pytest.mark.parametrize(("family", "role", "encoder"), [("vae", "decoder", "egnn"), ("gan", "critic", "egnn")])
+def test_a_keyword_of_a_second_network_changes_a_copy_of_the_encoder(tiny_store, family, role, encoder):
+    """Over torsions, whose encoders of frames are placed by the chain."""
+    from protgen.cli.train import prepared_task
+
+    small = [f"encoder={encoder}", "encoder.dim=16", "encoder.blocks=1", f"{role}.dim=32"]
+    given = [f"data.store={tiny_store}", "space=torsions", f"family={family}", *small]
+    config = prepared_task(load_config(given)).model.config
+    assert config[role] == config["encoder"] | {"dim": 32}
+    assert config["encoder"]["dim"] == 16
+
+
 def test_overrides_reach_their_place(tiny_store):
     """Values given on the command line, also keywords no file lists."""
     config = load_config(
@@ -268,7 +290,12 @@ def test_overrides_reach_their_place(tiny_store):
         (("exprmnt=flow_tiny",), ("did you mean 'experiment'",)),
         (("experiment=flow_tiny", "data.store=STORE", "encoder.dmi=8"), ("did you mean 'dim'",)),
         (("experiment=flow_tiny", "data.store=STORE", "encoder=egnnn"), ("egnnn",)),
-        (("experiment=flow_tiny", "data.store=STORE", "encoder.heads=two"), ("cannot be built",)),
+        (("experiment=flow_tiny", "data.store=STORE", "encoder.heads=two"), ("cannot be built: heads is 'two'",)),
+        (
+            ("experiment=flow_tiny", "data.store=STORE", "encoder.heads=0"),
+            ("heads is 0; give a whole number, at least 1",),
+        ),
+        (("experiment=flow_tiny", "data.store=STORE", "decoder.dim=8"), ("has no decoder", "its networks: encoder")),
         (("experiment=flow_tiny", "data.store=STORE", "train.stpes=8"), ("did you mean 'steps'",)),
         (("experiment=flow_tiny", "data.store=STORE", "train.steps=many"), ("train.steps", "many")),
         (("experiment=flow_tiny", "data.store=STORE", "train.log_every=0"), ("train.log_every",)),

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from protgen.data.download import SUMS, Services, check_entry, download, search
+from protgen.data.download import FAILED, SUMS, Services, check_entry, download, search, write_failed, write_sums
 from protgen.data.download_http import Asker, Manners, UnreachableError, seconds_of
 from protgen.data.download_ids import Id, Query, parse_id, read_list
 from protgen.errors import DataError, StructureError, UsageError
@@ -281,6 +281,17 @@ def test_alphafold_entries_have_a_floor_of_plddt(server, asker, tmp_path):
     assert (result.made, result.below) == (["AF-P00520-F1.bcif"], {"AF-P00521-F1": 60.25})
     assert "does not say its mean pLDDT" in result.failed["P00522"]
     assert len(download(ids, tmp_path, asker, server.services).made) == 2
+
+
+def test_lists_of_a_download_that_cannot_be_written_are_one_line(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / FAILED).mkdir()
+    (tmp_path / "full" / SUMS).mkdir()
+    for failed in ({"1abc": "gone"}, {}):
+        with pytest.raises(DataError, match=r"failed.*: cannot be written"):
+            write_failed(tmp_path / "full", failed)
+    with pytest.raises(DataError, match="cannot be written"):
+        write_sums(tmp_path / "full", {"a": "0"})
 
 
 LISTS = {

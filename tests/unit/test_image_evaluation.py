@@ -13,7 +13,7 @@ from protgen.data.images import Images, to_batch
 from protgen.errors import ConfigError, UsageError
 from protgen.evaluation.image_features import Distances, Evaluator, FeatureNet, distances, kernel_distance
 from protgen.evaluation.image_grid import save_grid
-from protgen.evaluation.images import ImageEvaluation, likelihood_of_test, sample_distances
+from protgen.evaluation.images import ImageEvaluation, evaluate_model, likelihood_of_test, sample_distances
 from protgen.models.image_presets import PRESETS, build_image_model, image_config, preset_of
 from protgen.models.image_samples import ImageSampling, draw_images
 from protgen.models.model import build_model
@@ -138,6 +138,37 @@ def test_unknown_parts_are_refused():
         build_image_model(digits, "vae", encoder={"name": "egnn"})
     with pytest.raises(ConfigError, match="nodim"):
         build_image_model(digits, "vae", encoder={"nodim": 3})
+    with pytest.raises(ConfigError, match="no part named 'famly' of vae: did you mean 'family'"):
+        build_image_model(digits, "vae", famly={"beta": 1})
+    with pytest.raises(ConfigError, match="no part named 'critic' of vae: known: encoder, family, decoder"):
+        build_image_model(digits, "vae", critic={"dim": 8})
+    with pytest.raises(ConfigError, match="decoder is 64; give its keywords"):
+        build_image_model(digits, "vae", decoder=64)
+
+
+def test_a_second_network_changes_what_it_says_of_the_encoder():
+    """Its configuration is then whole, so that it builds the same network without the encoder's."""
+    model = build_image_model(load_digits(), "vae", encoder={"dim": 16}, decoder={"dim": 24})
+    entry = model.config["encoder"]
+    assert entry["dim"] == 16
+    assert model.config["decoder"] == entry | {"dim": 24}
+    again = build_model(model.config)
+    assert [w.shape for w in again.family.parameters()] == [w.shape for w in model.family.parameters()]
+    widths = [{n for w in net.parameters() for n in w.shape} for net in (model.family.encoder, model.family.decoder)]
+    assert [{16, 24} & own for own in widths] == [{16}, {24}]
+
+
+def test_settings_that_a_model_does_not_take_are_refused_before_anything_is_measured():
+    images = shades(100)
+    model = build_image_model(images, "classical", conditions=())
+    with pytest.raises(UsageError, match="classical samples directly: it takes no sampler and no steps"):
+        evaluate_model(model, images, ImageEvaluation(steps=(4,)), 1)
+    with pytest.raises(UsageError, match="takes no sampler"):
+        evaluate_model(model, images, ImageEvaluation(sampling=ImageSampling(sampler="heun")), 1)
+    with pytest.raises(ConfigError, match="has not learned 'class_label'; it has learned no conditions"):
+        evaluate_model(model, images, ImageEvaluation(sum_classes=True), 1)
+    with pytest.raises(ConfigError, match="it has learned no conditions"):
+        draw_images(model, [3])
 
 
 def fitted() -> tuple:

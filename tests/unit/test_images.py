@@ -62,6 +62,46 @@ def test_damaged_idx_files_are_told_in_one_line(idx_folder, damage):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        # 2^31 x 2^31 x 4 is 2^64, which is 0 in NumPy's numbers of 64 bits, as many as there are values.
+        (
+            "train-images-idx3-ubyte",
+            bytes([0, 0, 8, 3]) + b"\x80\0\0\0" * 2 + b"\0\0\0\x04",
+            "holds 0 values, not 18,446,744,073,709,551,616",
+        ),
+        ("train-labels-idx1-ubyte", idx(np.arange(12)), "labels other than 0 to 9"),
+        ("t10k-labels-idx1-ubyte", idx(np.full(5, 200)), "labels other than 0 to 9"),
+        ("t10k-labels-idx1-ubyte", idx(np.zeros(0)), "5 images but 0 labels|0 to 9, or none"),
+        ("train-images-idx3-ubyte", idx(np.zeros((12, 0, 4))), "differ in size|0 x 4"),
+    ],
+)
+def test_strange_idx_files_are_told_in_one_line(idx_folder, name, content, words):
+    for path in idx_folder.glob(f"{name}*"):
+        path.unlink()
+    (idx_folder / name).write_bytes(content)
+    with pytest.raises(DataError, match=words) as error:
+        image_files.load_idx(idx_folder, held_out=4)
+    assert "\n" not in str(error.value)
+
+
+def test_an_empty_test_split_is_refused(idx_folder):
+    (idx_folder / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(np.zeros((0, 6, 4)))))
+    (idx_folder / "t10k-labels-idx1-ubyte").write_bytes(idx(np.zeros(0)))
+    with pytest.raises(DataError, match="t10k-labels-idx1-ubyte: has labels other than 0 to 9, or none"):
+        image_files.load_idx(idx_folder, held_out=4)
+
+
+def test_a_set_that_is_all_held_out_says_so(idx_folder):
+    """By name as well, where the folder is a text."""
+    with pytest.raises(DataError, match="holds 12 pictures, of which 10,000 are held out for validation"):
+        image_files.load_images("mnist", str(idx_folder))
+    with pytest.raises(DataError, match="no such file or folder"):
+        image_files.load_images("mnist", str(idx_folder / "none"))
+    assert len(image_files.load_idx(idx_folder, held_out=11).of("train")) == 1
+
+
 def test_cifar_binary_archive(tmp_path):
     """A record is a label and three planes; the file of tests is the test split."""
     rng = np.random.default_rng(0)
@@ -98,6 +138,58 @@ def test_jpeg_pictures(tmp_path):
     np.savez(path, jpeg=data[:-40], offset=offset - 7, label=np.arange(3), is_test=np.zeros(3))
     with pytest.raises(DataError, match="JPEG"):
         cifar10.load_cifar10(path)
+
+
+def jpeg(width: int = 32, height: int = 32) -> bytes:
+    """A grey JPEG picture."""
+    from PIL import Image as Picture
+
+    buffer = io.BytesIO()
+    Picture.new("RGB", (width, height), (90, 90, 90)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"label": np.arange(2)}, "offset does not have 3 entries"),
+        ({"label": np.array(["cat", "dog", "cat"])}, "label is no list of whole numbers"),
+        ({"label": np.array([0.0, np.nan, 1.0])}, "label is no list of whole numbers"),
+        ({"label": np.array([0, 200, 1])}, "labels other than 0 to 9"),
+        ({"label": np.array(3)}, "label is no list"),
+        ({"is_test": np.array([0, 1])}, "is_test does not have 3 entries"),
+        ({"is_test": np.array(["no", "no", "yes"])}, "is_test is no list of 0 and 1"),
+        ({"is_test": np.array([0.0, np.nan, 1.0])}, "is_test is no list of 0 and 1"),
+        ({"is_test": np.zeros(3)}, "no test images"),
+        ({"offset": np.array([0, 5, 3, 9])}, "offset is no list of ascending places"),
+        ({"offset": np.array([0.0, 1.0, 2.0, 3.0])}, "offset is no list"),
+        ({"jpeg": np.zeros(4000)}, "jpeg is no list of bytes"),
+        ({"size": (33, 32)}, "picture 1 has 33 x 32 pixels"),
+        ({"size": (20_000, 20_000)}, "picture 1 (is no JPEG|has 20000 x 20000)"),
+        ({"blob": b"GIF89a no JPEG"}, "picture 1 is no JPEG"),
+    ],
+)  # fmt: skip
+def test_strange_jpeg_archives_are_told_in_one_line(tmp_path, change, words):
+    blob = change.get("blob", stretched(*change.get("size", (32, 32))))
+    blobs = [jpeg(), blob, jpeg()]
+    arrays = {
+        "jpeg": np.frombuffer(b"".join(blobs), np.uint8),
+        "offset": np.cumsum([0, *map(len, blobs)]),
+        "label": np.arange(3),
+        "is_test": np.array([0, 0, 1]),
+    }
+    np.savez(tmp_path / "cifar10.npz", **arrays | {key: value for key, value in change.items() if key in arrays})
+    with pytest.raises(DataError, match=words) as error:
+        cifar10.load_cifar10(tmp_path, held_out=1)
+    assert "\n" not in str(error.value)
+
+
+def stretched(width: int, height: int) -> bytes:
+    """A small JPEG whose header says another size."""
+    blob = bytearray(jpeg())
+    place = blob.index(b"\xff\xc0") + 5  # the header of the frame: height and width after its length and precision
+    blob[place : place + 4] = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    return bytes(blob)
 
 
 def test_binarisation_has_the_probability_of_the_grey_value(rng):

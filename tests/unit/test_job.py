@@ -19,6 +19,7 @@ from protgen.conditions.mechanisms import Capabilities
 from protgen.conditions.motif import Motif
 from protgen.conditions.roles import Anchor, Assembly, BlueprintScore, FixedBlueprint, StartingStructure
 from protgen.conditions.secondary_structure import SecondaryStructure
+from protgen.conditions.strand_pairing import StrandPairing
 from protgen.errors import ConflictError, UsageError
 from protgen.generation.design import ResolvedSettings, SampleSettings
 from protgen.generation.generate import generate
@@ -96,6 +97,32 @@ def test_a_weight_that_does_nothing_is_said(model, guidance, weight, said):
     asked = Length(14) & weight * SecondaryStructure.parse("L2H10L2")
     warnings = prepare(model, asked, replace(FAST, guidance=guidance)).warnings
     assert any("its weight 2 acts through guidance, which is 1" in line for line in warnings) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "given", "said"),
+    [
+        ("autoregressive-small", Length(30), {"guidance_interval": (0.25, 1.0)}, "guidance interval 0.25-1 does"),
+        ("autoregressive-small", Length(30), {"redraws": 3}, "redraws 3 does nothing here"),
+        ("autoregressive-small", Length(30), {"steps": 5}, "steps 5 does nothing here: autoregressive-small"),
+        ("flow-small", Length(30), {"redraws": 3}, "redraws 3 does nothing here"),
+        ("flow-small", Length(30), {"guidance": 1.0, "guidance_interval": (0.25, 1.0)}, "guidance is 1"),
+        ("flow-small", Length(30), {"guidance": 2.0, "guidance_interval": (0.25, 1.0), "steps": 5, "redraws": 0}, ""),
+        ("flow-small", Length(30) & StrandPairing(((3, 8, 20, 15),)), {"redraws": 3, "candidates": 1}, ""),
+        ("flow-pairing", Length(80), {"redraws": 3}, ""),
+    ],
+)
+def test_a_setting_that_does_nothing_is_said(name, asked, given, said):
+    """One that acts, or is not given, is not spoken of."""
+    idle = [line for line in prepare(name, asked, SampleSettings(**given)).warnings if "does nothing here" in line]
+    assert len(idle) == bool(said)
+    assert said in "".join(idle)
+
+
+def test_negative_weights_of_guidance_are_refused(model):
+    for weight in ("guidance", "autoguidance"):
+        with pytest.raises(UsageError, match=f"^{weight} -1: cannot be negative"):
+            prepare(model, Length(20), replace(FAST, **{weight: -1.0}))
 
 
 def test_a_model_stays_on_its_device(model):

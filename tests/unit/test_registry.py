@@ -1,6 +1,7 @@
 """Look-up of plug-ins: every file is found, however its class is written, and the rest is reported in a line."""
 
 import importlib
+import inspect
 import subprocess
 import sys
 import warnings
@@ -8,6 +9,7 @@ import warnings
 import pytest
 
 from protgen import registry
+from protgen.arguments import misfit
 from protgen.errors import ConfigError, PluginWarning
 
 
@@ -54,6 +56,35 @@ def test_typing_errors_suggest_the_nearest():
 def test_build_passes_keywords():
     """The object has what was given."""
     assert registry.build("samplers", "euler", steps=7).steps == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "keyword", "value", "words"),
+    [
+        ("egnn", "dim", "two", "egnn cannot be built: dim is 'two'; give a whole number, at least 1"),
+        ("egnn", "dim", -4, "dim is -4; give a whole number"),
+        ("egnn", "dim", 0, "dim is 0; give a whole number, at least 1"),
+        ("egnn", "blocks", -1, "blocks is -1; give a whole number, at least 0"),
+        ("egnn", "dim", 2.0, "dim is 2.0; give a whole number"),
+        ("egnn", "dim", True, "dim is True; give a whole number"),
+        ("egnn", "dim", None, "dim is None; give a whole number"),
+        ("transformer", "dropout", "x", "takes no keyword 'dropout'"),
+    ],
+)
+def test_values_of_another_kind_name_the_keyword_and_what_it_takes(name, keyword, value, words):
+    with pytest.raises(ConfigError) as error:
+        registry.build("encoders", name, residue_dim=3, global_dim=3, **{keyword: value})
+    assert words in str(error.value)
+
+
+def test_fields_of_settings_are_looked_at_too():
+    """A number may be whole where any is taken; null is taken where the default may be."""
+    value = inspect.Parameter("beta", inspect.Parameter.KEYWORD_ONLY, annotation=float)
+    assert [misfit(value, each) for each in (1, 0.5, -1, "1")] == [None, None, None, "a number"]
+    optional = inspect.Parameter("k", inspect.Parameter.KEYWORD_ONLY, annotation=int | None)
+    assert [misfit(optional, each) for each in (None, 3, "3")] == [None, None, "a whole number, at least 0 or null"]
+    other = inspect.Parameter("fields", inspect.Parameter.KEYWORD_ONLY, annotation=list[int])
+    assert misfit(other, "anything") is None
 
 
 BODY = """

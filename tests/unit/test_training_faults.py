@@ -6,6 +6,7 @@ import math
 import os
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from test_training_batches import assert_same, batches, trained
@@ -122,6 +123,23 @@ def test_settings_outside_their_ranges_are_refused(name, value):
     """In one line that names the setting."""
     with pytest.raises(ConfigError, match=f"^train.{name} is .*; give a number from"):
         TrainSettings(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("steps", "a", "train.steps is 'a'; give a whole number from 1"),
+        ("steps", None, "train.steps is None; give a whole number"),
+        ("warmup", 2.5, "train.warmup is 2.5; give a whole number"),
+        ("keep", True, "train.keep is True; give a whole number"),
+        ("lr", [1e-3], "train.lr is .*; give a number from 0 to 10"),
+        ("dropout", 0.5, "train.dropout is 0.5; give numbers by name"),
+    ],
+)
+def test_settings_that_are_no_numbers_are_refused(name, value, words):
+    with pytest.raises(ConfigError, match=f"^{words}"):
+        TrainSettings(**{name: value})
+    assert TrainSettings(steps=np.int64(3), lr=np.float32(0.5), minutes=2, patience=None).steps == 3
 
 
 def damage_by_cut(folder):
