@@ -5,6 +5,7 @@
     OUT/refolds/        structures named after designs
     OUT/evaluation/     as `protgen evaluate` writes it
     OUT/ranking.csv, order.csv, best.html, best/
+    OUT/source.json     where the backbones are from
 
 Each stage reads the files of the one before, keeps what is there, and can be run alone or replaced by another tool:
 backbones by --backbones, sequences and refolds by files under the same names.

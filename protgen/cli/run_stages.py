@@ -88,7 +88,8 @@ def check_same_run(stages: Stages) -> None:
     before, now = read(stages.out / SOURCE).get("backbones"), source_of(stages)["backbones"]
     if before is None and stages.backbones is not None and any((stages.out / "backbones").glob("*.json")):
         before = "sampled"  # and interrupted while it was
-    if before is not None and before != now:
+    moved = before not in (None, "sampled") and now != "sampled" and not Path(str(before)).is_dir()
+    if before is not None and before != now and not moved:
         known = "sampled for it" if before == "sampled" else f"those of {before}"
         raise UsageError(f"{stages.out}: cannot resume, the backbones of that run were {known}; choose another --out")
     refolds, predictor = stages.folders[2], stages.predictor
