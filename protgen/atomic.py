@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
+from protgen.documents import unicode_text
+
 
 @contextmanager
 def replacing(path: str | PathLike[str]) -> Iterator[Path]:
@@ -90,9 +92,9 @@ def write_bytes(path: str | PathLike[str], content: bytes) -> None:
 
 
 def write_text(path: str | PathLike[str], text: str) -> None:
-    """Write text atomically as UTF-8, line ends as they are.
+    """Write text atomically as UTF-8, line ends as they are; what is no Unicode as `unicode_text` has it.
 
     Raises:
         OSError: if the file cannot be written.
     """
-    write_bytes(path, text.encode())
+    write_bytes(path, unicode_text(text).encode())

@@ -1,6 +1,7 @@
 """The `protgen` command: its sub-commands, and errors as one line and an exit code."""
 
 import gc
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -83,6 +84,9 @@ def options(
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; prints at most one line of error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that its encoding does not have is no reason to say nothing
+            stream.reconfigure(errors="backslashreplace")
     try:
         with interruptible(), own_warnings():
             command = with_plain_numbers(typer.main.get_command(app))
