@@ -185,7 +185,8 @@ def build(
         print_json(describe_store(out) | counts)
     else:
         print_store(out, console)
-        say_noticed(counts)
+        by_date = "that the date makes" if split_by is SplitBy.DATE else "of the index"
+        say_noticed(counts, by_date if manifest is None else "of the manifest")
     if counts["unreadable"] and not as_json:
         console.print(f"{counts['unreadable']} of {counts['read']} files could not be read; manifest.json names them.")
     changed = say_changed(counts.get("archive"), as_json=as_json)
@@ -207,8 +208,13 @@ def say_changed(archive: "JSON | None", *, as_json: bool) -> bool:
     return bool(changed)
 
 
-def say_noticed(counts: "JSON") -> None:
-    """Name what was skipped, what the reader noticed, and clusters that are in several splits."""
+def say_noticed(counts: "JSON", splits: str) -> None:
+    """Name what was skipped, what the reader noticed, and clusters that are in several splits.
+
+    Args:
+        counts: of a build.
+        splits: what made them, in words.
+    """
     from protgen.structure.file_names import skipped_in_words
 
     console = stdout()
@@ -218,7 +224,7 @@ def say_noticed(counts: "JSON") -> None:
         warn(f"the reader noticed {warnings_in_words(counts['warnings'])}")
     if counts["clusters_on_both_sides"]:
         warn(
-            f"{counts['clusters_on_both_sides']} clusters have chains in more than one split of the index; "
+            f"{counts['clusters_on_both_sides']} clusters have chains in more than one split {splits}; "
             "relatives of held-out chains are trained on"
         )
 
