@@ -65,7 +65,7 @@ def build(
         float, typer.Option(min=50, max=100, help="Of the Rg of natives; drop what is larger.")
     ] = 96.0,
     max_resolution: Annotated[float, typer.Option(min=0, help="Å; unknown resolutions are kept.")] = 4.0,
-    crops: Annotated[int, typer.Option(min=0, help="Compact crops of each longer chain; 0 for none.")] = 3,
+    crops: Annotated[int, typer.Option(min=0, max=1000, help="Compact crops of each longer chain; 0 for none.")] = 3,
     validation_fraction: Annotated[
         float,
         typer.Option(
@@ -124,7 +124,7 @@ def build(
     cluster: Annotated[
         str, typer.Option("--cluster", help="Dask scheduler whose workers read the files.", metavar="tcp://HOST:PORT")
     ] = "",
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes; the store is the same.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=1000, help="Processes; the store is the same.")] = 1,
     shard_mb: Annotated[
         int, typer.Option("--shard-mb", min=1, help="Largest file of arrays, MB; larger fields lie in several.")
     ] = 1_000,

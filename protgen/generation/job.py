@@ -13,7 +13,7 @@ from protgen.families.base import IterativeFamily
 from protgen.generation.backbones import require_backbones
 from protgen.generation.choice import model_for
 from protgen.generation.conflicts import cautions, check_conditions, length_warnings
-from protgen.generation.design import HELD, PULLED, ResolvedSettings, Settings, is_number, resolved
+from protgen.generation.design import HELD, PULLED, ResolvedSettings, Settings, check_limits, is_number, resolved
 from protgen.generation.folds import fold_notes, leaves_length_open, with_length
 from protgen.generation.planner import (
     Assignment,
@@ -140,6 +140,7 @@ def model_of(given: object) -> Model:
 
 def check_settings(settings: ResolvedSettings) -> None:
     """Raise UsageError if a setting is out of range."""
+    check_limits(settings)
     if settings.temperature < 0:
         raise UsageError(f"temperature {settings.temperature}: cannot be negative; 1 is the learned distribution")
     check_interval(settings.guidance_interval)

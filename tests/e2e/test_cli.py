@@ -131,3 +131,20 @@ def test_data_refuses_what_it_cannot_use(cli, chains, tmp_path):
     cli("data", "build", junk, "--out", out).assert_failed(4, "none of 1 files", "a.pdb")
     cli("data", "build", chains, "--out", out, "--min-length", 50, "--max-length", 40).assert_failed(2, "50")
     cli("data", "info", tmp_path / "none").assert_failed(2, "not a complete store")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "ask for shorter chains, or make fewer designs at a time by a lower OMP_NUM_THREADS"),
+        (type("OutOfMemoryError", (RuntimeError,), {})(), "fewer designs at a time by a lower --batch-size"),
+    ],
+)
+def test_too_little_memory_names_what_helps(cli, monkeypatch, error, words):
+    """On a CPU each design is a batch of its own, and --batch-size changes nothing."""
+
+    def prepare(*_):
+        raise error
+
+    monkeypatch.setattr("protgen.cli.check.prepare_job", prepare)
+    cli("check", "--length", 20).assert_failed(2, "not enough memory", words)
