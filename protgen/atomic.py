@@ -1,4 +1,4 @@
-"""Write files whole or not at all: a temporary file next to the target replaces it, once it is on the disk."""
+"""Write files whole or not at all, in Unicode: a temporary file next to the target replaces it, once it is on the disk."""
 
 import errno
 import os
@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-
-from protgen.documents import unicode_text
 
 
 @contextmanager
@@ -98,3 +96,20 @@ def write_text(path: str | PathLike[str], text: str) -> None:
         OSError: if the file cannot be written.
     """
     write_bytes(path, unicode_text(text).encode())
+
+
+def unicode_text(text: str) -> str:
+    """A text as Unicode has it: the bytes of a file's name that are no UTF-8 become `\\xff` and the like.
+
+    Examples:
+        >>> unicode_text("\\udcff.pdb")
+        '\\\\xff.pdb'
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        try:
+            return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        except UnicodeEncodeError:  # other halves of a pair, which no file's name gives
+            return text.encode("utf-8", "backslashreplace").decode()
+    return text

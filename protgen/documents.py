@@ -16,6 +16,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from protgen.atomic import unicode_text
 from protgen.errors import DocumentError
 
 if TYPE_CHECKING:
@@ -196,23 +197,6 @@ def whole_number_in(text: str) -> int:
     if not re.fullmatch(r"[+-]?[0-9]{1,18}", bare):
         raise ValueError(f"{text!r} is no whole number")
     return int(bare)
-
-
-def unicode_text(text: str) -> str:
-    """A text as Unicode has it: the bytes of a file's name that are no UTF-8 become `\\xff` and the like.
-
-    Examples:
-        >>> unicode_text("\\udcff.pdb")
-        '\\\\xff.pdb'
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        try:
-            return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        except UnicodeEncodeError:  # other halves of a pair, which no file's name gives
-            return text.encode("utf-8", "backslashreplace").decode()
-    return text
 
 
 def finite(value: Any) -> Any:

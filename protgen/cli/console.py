@@ -41,7 +41,8 @@ def print_json(content: Mapping[str, Any]) -> None:
     Args:
         content: the object; paths and other values without a JSON form are written as text.
     """
-    from protgen.documents import finite, unicode_text
+    from protgen.atomic import unicode_text
+    from protgen.documents import finite
 
     def as_text(value: Any) -> str:
         return unicode_text(str(value))
@@ -100,7 +101,7 @@ def escape(text: str) -> str:
     """Text in which square brackets are no markup, and which is Unicode."""
     from rich.markup import escape as rich_escape
 
-    from protgen.documents import unicode_text
+    from protgen.atomic import unicode_text
 
     return rich_escape(unicode_text(text))
 

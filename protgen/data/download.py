@@ -163,7 +163,7 @@ def _one(
         addresses = [services.bcif.format(id=entry.name), services.cif.format(id=entry.name)]
     else:
         about = prediction(asker, services.alphafold.format(id=entry.name))
-        mean = about.get("globalMetricValue")
+        mean: Any = about.get("globalMetricValue")
         if plddt > 0 and (type(mean) not in (int, float) or not 0 <= mean <= 100):
             raise UnreachableError(f"{named}: the service does not say its mean pLDDT")
         if plddt > 0 and mean < plddt:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from protgen.documents import number_in, read_table, unicode_text
+from protgen.atomic import unicode_text
+from protgen.documents import number_in, read_table
 from protgen.errors import DataError
 from protgen.structure.file_names import SUFFIXES, is_structure_name, skipped, skipped_in_words, stem
 from protgen.structure.parts import models_of

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
-from protgen.documents import unicode_text
+from protgen.atomic import unicode_text
 from protgen.errors import UsageError
 from protgen.evaluation.run_records import joined
 from protgen.structure.file_names import SUFFIXES, is_structure_name, skipped, skipped_in_words

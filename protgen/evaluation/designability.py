@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from protgen.documents import unicode_text
+from protgen.atomic import unicode_text
 from protgen.errors import DocumentError, ProtgenError, UsageError
 from protgen.evaluation import laptop_refold
 from protgen.evaluation.design_records import read_record, recorded_residue

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 
-from protgen.documents import unicode_text
+from protgen.atomic import unicode_text
 
 SUFFIXES = (".pdb", ".ent", ".brk", ".cif", ".mmcif", ".bcif")  # each also with .gz, and .pdb1 of an assembly
 _STRUCTURE = re.compile(r"\.(?:pdb|ent|brk|cif|mmcif|bcif|(?:pdb|ent)([0-9]{1,2}))(?:\.gz)?", re.ASCII | re.IGNORECASE)
