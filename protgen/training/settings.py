@@ -29,6 +29,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "patience": (1, MOST),
     "min_improvement": (0, MOST),
 }  # least and most of each setting
+PROCESSES = (1, 1_024)  # nodes, processes of a node, threads of a process
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,22 @@ class TrainSettings:
         if pairs is not None:
             warnings.warn("pairs is now max_pairs_per_batch", DeprecationWarning, stacklevel=3)
             object.__setattr__(self, "max_pairs_per_batch", pairs)
-        for name, (least, most) in RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not least <= value <= most:  # NaN is within no range
-                raise ConfigError(f"train.{name} is {value}; give a number from {least:g} to {most:g}")
+        check_ranges(self, RANGES, "train")
+
+
+def check_ranges(settings: object, ranges: Mapping[str, tuple[float, float]], section: str) -> None:
+    """Raise ConfigError if a number is outside its range; None is within any.
+
+    Args:
+        settings: with an attribute for each range.
+        ranges: least and most by name; infinity for a range without an end.
+        section: of the configuration, for messages.
+    """
+    for name, (least, most) in ranges.items():
+        value = getattr(settings, name)
+        if value is not None and not least <= value <= most:  # NaN is within no range
+            wanted = f"from {least:.10g} to {most:.10g}" if most < math.inf else f"that is at least {least:.10g}"
+            raise ConfigError(f"{section}.{name} is {value}; give a number {wanted}")
 
 
 def renamed(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,7 +139,7 @@ class Machine:
             None gives each process all of them.
 
     Raises:
-        ConfigError: if there is no such sharding.
+        ConfigError: if there is no such sharding, or a number is outside its range.
     """
 
     accelerator: str = "auto"
@@ -135,5 +148,8 @@ class Machine:
     sharding: str | None = None
 
     def __post_init__(self) -> None:
+        check_ranges(
+            self, {"nodes": PROCESSES} | ({"devices": PROCESSES} if type(self.devices) is int else {}), "machine"
+        )
         if self.sharding not in (None, "fsdp"):
             raise ConfigError(f"machine.sharding is {self.sharding}; give fsdp, or null for none")
