@@ -1,4 +1,4 @@
-"""Write files whole or not at all, in Unicode: a temporary file next to the target replaces it, once it is on the disk."""
+"""Write files whole or not at all, as Unicode: a temporary file beside one replaces it, once it is on the disk."""
 
 import errno
 import os

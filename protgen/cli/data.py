@@ -130,14 +130,14 @@ def build(
     ] = 1_000,
     as_json: JsonOption = False,
 ) -> None:
-    """Read, filter, crop, label and split structures into a store for `protgen train`.
+    r"""Read, filter, crop, label and split structures into a store for `protgen train`.
 
     Every protein chain of a file becomes an item, or crops of it; of copies in one file the first sound one. A build
     that was interrupted goes on when the same command is given again.
 
     An `index.csv` in DIR may list the files (columns file, split, cluster40, resolution). Its other columns become
-    fields of the store by --label and --quantity, and `protgen train conditions.names=[length,label:NAME]` makes
-    conditions of them. With --topologies the column cath does, for `conditions.names=[length,cath]`.
+    fields of the store by --label and --quantity, and `protgen train conditions.names=\[length,label:NAME]` makes
+    conditions of them. With --topologies the column cath does, for `conditions.names=\[length,cath]`.
     """
     from protgen.data.build import BuildOptions
     from protgen.data.build import build as build_store

@@ -2,12 +2,15 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 import time
 
 import pytest
+import typer
 
+from protgen.cli.main import app
 from protgen.structure.ideal import ideal_helix, ideal_strand
 from protgen.structure.protein import Protein
 from protgen.structure.writer import write_structure
@@ -35,6 +38,19 @@ def test_every_command_has_help(cli, command):
     assert done.code == 0
     assert "Usage" in done.out
     assert max(map(len, done.out.splitlines())) <= 80
+
+
+def test_no_help_text_is_taken_for_markup():
+    """Rich leaves out [words] in brackets, so `conditions.names=[length]` would read `conditions.names=`."""
+    tag = re.compile(r"(?<!\\)\[[a-z#/@][^[]*?\]")  # as rich finds it
+
+    def texts(command):
+        yield command.help or ""
+        yield from (getattr(parameter, "help", None) or "" for parameter in command.params)
+        for inner in getattr(command, "commands", {}).values():
+            yield from texts(inner)
+
+    assert [found for text in texts(typer.main.get_command(app)) for found in tag.findall(text)] == []
 
 
 def test_version_and_unknown_commands(cli):
