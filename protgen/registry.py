@@ -348,7 +348,8 @@ def check_values(kind: str, name: str, cls: type, keywords: Mapping[str, Any]) -
     parameters = parameters_of(cls)
     for key, value in keywords.items():
         least = 1 if key in WIDTHS else 0
-        if type(value) is int and parameters[key].annotation in (int, int | None) and value < least:
+        counts = key in parameters and parameters[key].annotation in (int, int | None)
+        if counts and type(value) is int and value < least:
             raise ConfigError(f"{key} of {name} is {value}; give a whole number, at least {least}")
 
 
