@@ -6,20 +6,13 @@ a parameter annotated with a dataclass stands for the fields of that dataclass.
 
 import dataclasses
 import inspect
+import json
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-PLAIN = (bool, int, float, str, list, tuple, dict, type(None))  # values of configurations
-SIZES = ("dim", "scalar_dim", "heads", "width", "height", "channels")  # of which a network must have some
-WORDS: Mapping[Any, str] = {
-    int: "a whole number, at least {}",
-    float: "a number",
-    bool: "true or false",
-    str: "a word",
-    type(None): "null",
-}  # for the annotations whose values are looked at
+PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", types.NoneType: "null"}
 
 
 def settings_of(function: Callable[..., Any]) -> dict[str, type]:
@@ -43,35 +36,6 @@ def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return found
 
 
-def misfit(parameter: inspect.Parameter, value: Any) -> str | None:
-    """What a parameter takes, in words, where a plain value is none of it; None where it fits, or nobody can tell.
-
-    Numbers, words and flags alone are looked at. A whole number counts something: it is not negative, and of widths and
-    the like (`SIZES`) at least 1.
-
-    Args:
-        parameter: with its annotation.
-        value: as a configuration has it.
-
-    Examples:
-        >>> misfit(inspect.Parameter("dim", inspect.Parameter.KEYWORD_ONLY, annotation=int), "two")
-        'a whole number, at least 1'
-    """
-    annotation = parameter.annotation
-    kinds = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
-    if not isinstance(value, PLAIN) or not set(kinds) <= WORDS.keys() or value is parameter.default:
-        return None
-    least = 1 if parameter.name in SIZES else 0
-    fits = {
-        int: isinstance(value, int) and not isinstance(value, bool) and value >= least,
-        float: isinstance(value, int | float) and not isinstance(value, bool),
-        bool: isinstance(value, bool),
-        str: isinstance(value, str),
-        type(None): value is None,
-    }
-    return None if any(fits[kind] for kind in kinds) else " or ".join(WORDS[kind].format(least) for kind in kinds)
-
-
 def grouped(function: Callable[..., Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Flat keywords as the function takes them.
 
@@ -83,3 +47,71 @@ def grouped(function: Callable[..., Any], keywords: Mapping[str, Any]) -> dict[s
         if fields:
             result[name] = group(**{key: result.pop(key) for key in fields})
     return result
+
+
+def misfit(function: Callable[..., Any], keywords: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The first keyword whose value is not of its annotated type, and what would be in words; None if all are.
+
+    Only values as JSON has them are looked at, and only annotations that say what such a value is: other objects, and
+    parameters of other types, are left to the function.
+
+    Args:
+        function: whose parameters are annotated.
+        keywords: flat, as a config has them.
+    """
+    parameters = parameters_of(function)
+    for key, value in keywords.items():
+        if key in parameters and is_plain(value):
+            words = expected(value, parameters[key].annotation)
+            if words:
+                return key, words
+    return None
+
+
+def shown(value: Any, most: int = 40) -> str:
+    """A value as a config has it, null and not None, in so many characters at the most."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is one that JSON has."""
+    return value is None or isinstance(value, bool | int | float | str | list | tuple | Mapping)
+
+
+def expected(value: Any, hint: Any) -> str:
+    """What a value should be, in words; empty if it is of the annotated type, or the annotation says nothing of it.
+
+    Args:
+        value: as JSON has it.
+        hint: the annotation.
+
+    Examples:
+        >>> expected("x", float | None), expected(3, float), expected([1, "2"], tuple[int, ...])
+        ('a number or null', '', 'a list, each entry a whole number')
+    """
+    kind, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if kind in (types.UnionType, typing.Union):
+        words = [expected(value, option) for option in inner]
+        return "" if "" in words else " or ".join(words)
+    if kind is typing.Literal:
+        return "" if value in inner else " or ".join(map(str, inner))
+    if kind in PLAIN:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = is_number and (kind is float or isinstance(value, int)) if kind in (int, float) else type(value) is kind
+        return "" if fits else PLAIN[kind]
+    if kind in (tuple, list, Sequence):
+        if not isinstance(value, list | tuple):
+            return "a list"
+        fixed = kind is tuple and bool(inner) and inner[-1] is not Ellipsis
+        hints = inner if fixed else inner[:1] * len(value)
+        if fixed and len(value) != len(inner):
+            return f"a list of {len(inner)}"
+        words = next((words for each, one in zip(value, hints, strict=False) if (words := expected(each, one))), "")
+        return f"a list, each entry {words}" if words else ""
+    if kind in (dict, Mapping):
+        if not isinstance(value, Mapping):
+            return "values by name"
+        words = next((words for each in value.values() if inner and (words := expected(each, inner[1]))), "")
+        return f"values by name, each {words}" if words else ""
+    return ""

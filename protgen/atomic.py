@@ -1,4 +1,4 @@
-"""Write files whole or not at all: a temporary file next to the target replaces it, once it is on the disk."""
+"""Write files whole or not at all, as Unicode: a temporary file beside one replaces it, once it is on the disk."""
 
 import errno
 import os
@@ -90,9 +90,26 @@ def write_bytes(path: str | PathLike[str], content: bytes) -> None:
 
 
 def write_text(path: str | PathLike[str], text: str) -> None:
-    """Write text atomically as UTF-8, line ends as they are.
+    """Write text atomically as UTF-8, line ends as they are; what is no Unicode as `unicode_text` has it.
 
     Raises:
         OSError: if the file cannot be written.
     """
-    write_bytes(path, text.encode())
+    write_bytes(path, unicode_text(text).encode())
+
+
+def unicode_text(text: str) -> str:
+    """A text as Unicode has it: the bytes of a file's name that are no UTF-8 become `\\xff` and the like.
+
+    Examples:
+        >>> unicode_text("\\udcff.pdb")
+        '\\\\xff.pdb'
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        try:
+            return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        except UnicodeEncodeError:  # other halves of a pair, which no file's name gives
+            return text.encode("utf-8", "backslashreplace").decode()
+    return text

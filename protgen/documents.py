@@ -11,10 +11,12 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from datetime import date
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from protgen.atomic import unicode_text
 from protgen.errors import DocumentError
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ MAX_SMALL = 5_000_000  # of what a person writes: conditions, layouts
 MAX_DEPTH = 64  # the deepest file of ours, a request in `run.json`, nests nine deep
 MAX_CELL = 100_000  # characters of a cell of a table
 _SURROGATE = re.compile(r"\\u[dD][89abAB]")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -197,14 +200,40 @@ def whole_number_in(text: str) -> int:
 
 
 def finite(value: Any) -> Any:
-    """A JSON value with null in place of NaN and infinities, which JSON does not have."""
+    """A JSON value with null in place of NaN and infinities, which JSON does not have, and Unicode in texts."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return unicode_text(value)
     if isinstance(value, Mapping):
-        return {str(key): finite(item) for key, item in value.items()}
+        return {unicode_text(str(key)): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
     return value
+
+
+def date_in(text: str) -> str:
+    """The day that a text states as YYYY-MM-DD; a time may follow behind a T.
+
+    Raises:
+        ValueError: if it states none, or one that no calendar has.
+
+    Examples:
+        >>> date_in("2021-05-06T00:00:00Z")
+        '2021-05-06'
+    """
+    day, _, _ = text.strip().partition("T")
+    if not _DATE.fullmatch(day):
+        raise ValueError(f"{text!r} is no date")
+    return date.fromisoformat(day).isoformat()
+
+
+def is_day(text: str) -> bool:
+    """Whether a text is a day as YYYY-MM-DD, and nothing else."""
+    try:
+        return date_in(text) == text
+    except ValueError:
+        return False
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -22,11 +22,11 @@ import pkgutil
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from protgen.arguments import grouped, misfit, parameters_of
+from protgen.arguments import grouped, misfit, parameters_of, shown
 from protgen.errors import ConfigError, PluginWarning, ProtgenError
 from protgen.plugin_scan import plugins_of
 
@@ -41,6 +41,8 @@ BASES = {
     "folding": "StructurePredictor",
 }
 NAMED = ("conditions", "metrics", "inverse_folding", "folding")  # kinds whose classes declare a `name`
+PARTS = ("spaces", "encoders", "families")  # of a model, whose whole numbers are sizes and counts
+WIDTHS = ("dim", "heads")  # of which there is at least one
 REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")  # module:Class
 EMPTY = inspect.Parameter.empty
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -71,7 +73,7 @@ class Plugin:
 def nearest(name: str, known: list[str]) -> str:
     """A sentence that lists what is known and suggests the nearest name."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return (f"did you mean {close[0]!r}? " if close else "") + "known: " + (", ".join(known) or "none")
+    return (f"did you mean {close[0]!r}? " if close else "") + "known: " + ", ".join(known)
 
 
 def names(kind: str) -> list[str]:
@@ -165,6 +167,8 @@ def locate(kind: str, name: str) -> Plugin:
     Raises:
         ConfigError: if there is none of that name; the message suggests the nearest.
     """
+    if not isinstance(name, str):  # a config may say null
+        raise ConfigError(f"the name of {kind} is {shown(name)}; give one of {', '.join(names(kind))}")
     if (own := namesake(kind, name)) is not None:
         return own
     known = plugins(kind)
@@ -295,8 +299,8 @@ def build(kind: str, name: str, **keywords: Any) -> Any:
     """An instance of a plug-in.
 
     Raises:
-        ConfigError: if the name or a keyword is unknown, a required keyword is missing, or one of protgen's own classes
-            is given a value of another kind than it takes.
+        ConfigError: if the name or a keyword is unknown, a required keyword is missing, or a plain value of a part of
+            a model or of a sampler is not of its annotated type.
     """
     plugin = locate(kind, name)
     cls = load(kind, plugin)
@@ -309,13 +313,10 @@ def build(kind: str, name: str, **keywords: Any) -> Any:
     for key in named:
         if parameters[key].default is EMPTY and key not in keywords:
             raise ConfigError(f"{name} needs the keyword {key!r}")
-    if not is_foreign(cls):
-        for key, value in keywords.items():
-            wanted = misfit(parameters[key], value) if key in parameters else None
-            if wanted is not None:
-                raise ConfigError(f"{name} cannot be built: {key} is {repr(value)[:40]}; give {wanted}")
-        return cls(**grouped(cls, keywords))
+    check_values(kind, name, cls, keywords)
     keywords = grouped(cls, keywords)
+    if not is_foreign(cls):
+        return cls(**keywords)
     try:
         return cls(**keywords)
     except ProtgenError:
@@ -323,6 +324,33 @@ def build(kind: str, name: str, **keywords: Any) -> Any:
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise ConfigError(f"{kind} {plugin.title} cannot be built: {reason}") from error
+
+
+def check_values(kind: str, name: str, cls: type, keywords: Mapping[str, Any]) -> None:
+    """Refuse values of models and samplers of another type than is annotated, and negative sizes and counts of ours.
+
+    A network may be built with them all the same, and fail where it is used.
+
+    Args:
+        kind, name: of the plug-in, for messages.
+        cls: its class.
+        keywords: flat.
+
+    Raises:
+        ConfigError: naming the keyword.
+    """
+    wrong = misfit(cls, keywords) if kind in (*PARTS, "samplers") else None  # conditions look at their own fields
+    if wrong is not None:
+        key, wanted = wrong
+        raise ConfigError(f"{key} of {name} is {shown(keywords[key])}; give {wanted}")
+    if kind not in PARTS or is_foreign(cls):
+        return
+    parameters = parameters_of(cls)
+    for key, value in keywords.items():
+        least = 1 if key in WIDTHS else 0
+        counts = key in parameters and parameters[key].annotation in (int, int | None)
+        if counts and type(value) is int and value < least:
+            raise ConfigError(f"{key} of {name} is {value}; give a whole number, at least {least}")
 
 
 def is_foreign(cls: type) -> bool:

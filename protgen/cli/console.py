@@ -41,9 +41,13 @@ def print_json(content: Mapping[str, Any]) -> None:
     Args:
         content: the object; paths and other values without a JSON form are written as text.
     """
+    from protgen.atomic import unicode_text
     from protgen.documents import finite
 
-    json.dump(finite(content), sys.stdout, ensure_ascii=False, indent=2, default=str, allow_nan=False)
+    def as_text(value: Any) -> str:
+        return unicode_text(str(value))
+
+    json.dump(finite(content), sys.stdout, ensure_ascii=False, indent=2, default=as_text, allow_nan=False)
     sys.stdout.write("\n")
     sys.stdout.flush()
 
@@ -94,10 +98,12 @@ def own_warnings() -> Iterator[None]:
 
 
 def escape(text: str) -> str:
-    """Text in which square brackets are no markup."""
+    """Text in which square brackets are no markup, and which is Unicode."""
     from rich.markup import escape as rich_escape
 
-    return rich_escape(text)
+    from protgen.atomic import unicode_text
+
+    return rich_escape(unicode_text(text))
 
 
 def table(*columns: str, title: str | None = None) -> Table:

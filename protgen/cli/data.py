@@ -65,7 +65,7 @@ def build(
         float, typer.Option(min=50, max=100, help="Of the Rg of natives; drop what is larger.")
     ] = 96.0,
     max_resolution: Annotated[float, typer.Option(min=0, help="Å; unknown resolutions are kept.")] = 4.0,
-    crops: Annotated[int, typer.Option(min=0, help="Compact crops of each longer chain; 0 for none.")] = 3,
+    crops: Annotated[int, typer.Option(min=0, max=1000, help="Compact crops of each longer chain; 0 for none.")] = 3,
     validation_fraction: Annotated[
         float,
         typer.Option(
@@ -124,20 +124,20 @@ def build(
     cluster: Annotated[
         str, typer.Option("--cluster", help="Dask scheduler whose workers read the files.", metavar="tcp://HOST:PORT")
     ] = "",
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes; the store is the same.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=1000, help="Processes; the store is the same.")] = 1,
     shard_mb: Annotated[
         int, typer.Option("--shard-mb", min=1, help="Largest file of arrays, MB; larger fields lie in several.")
     ] = 1_000,
     as_json: JsonOption = False,
 ) -> None:
-    """Read, filter, crop, label and split structures into a store for `protgen train`.
+    r"""Read, filter, crop, label and split structures into a store for `protgen train`.
 
     Every protein chain of a file becomes an item, or crops of it; of copies in one file the first sound one. A build
     that was interrupted goes on when the same command is given again.
 
     An `index.csv` in DIR may list the files (columns file, split, cluster40, resolution). Its other columns become
-    fields of the store by --label and --quantity, and `protgen train conditions.names=[length,label:NAME]` makes
-    conditions of them. With --topologies the column cath does, for `conditions.names=[length,cath]`.
+    fields of the store by --label and --quantity, and `protgen train conditions.names=\[length,label:NAME]` makes
+    conditions of them. With --topologies the column cath does, for `conditions.names=\[length,cath]`.
     """
     from protgen.data.build import BuildOptions
     from protgen.data.build import build as build_store
@@ -185,7 +185,8 @@ def build(
         print_json(describe_store(out) | counts)
     else:
         print_store(out, console)
-        say_noticed(counts)
+        by_date = "that the date makes" if split_by is SplitBy.DATE else "of the index"
+        say_noticed(counts, by_date if manifest is None else "of the manifest")
     if counts["unreadable"] and not as_json:
         console.print(f"{counts['unreadable']} of {counts['read']} files could not be read; manifest.json names them.")
     changed = say_changed(counts.get("archive"), as_json=as_json)
@@ -207,8 +208,13 @@ def say_changed(archive: "JSON | None", *, as_json: bool) -> bool:
     return bool(changed)
 
 
-def say_noticed(counts: "JSON") -> None:
-    """Name what was skipped, what the reader noticed, and clusters that are in several splits."""
+def say_noticed(counts: "JSON", splits: str) -> None:
+    """Name what was skipped, what the reader noticed, and clusters that are in several splits.
+
+    Args:
+        counts: of a build.
+        splits: what made them, in words.
+    """
     from protgen.structure.file_names import skipped_in_words
 
     console = stdout()
@@ -218,7 +224,7 @@ def say_noticed(counts: "JSON") -> None:
         warn(f"the reader noticed {warnings_in_words(counts['warnings'])}")
     if counts["clusters_on_both_sides"]:
         warn(
-            f"{counts['clusters_on_both_sides']} clusters have chains in more than one split of the index; "
+            f"{counts['clusters_on_both_sides']} clusters have chains in more than one split {splits}; "
             "relatives of held-out chains are trained on"
         )
 

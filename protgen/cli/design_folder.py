@@ -134,7 +134,7 @@ class DesignFolder:
                 raise UsageError(
                     f"{error}, so the run cannot be resumed; choose another --out, or --overwrite"
                 ) from None
-            difference = first_difference(before, json.loads(json.dumps(self.request)))
+            difference = first_difference(before, json.loads(json.dumps(finite(self.request))))
             if difference:
                 raise UsageError(f"{self.path}: cannot resume, that run had {difference}; give the same options")
 

@@ -102,7 +102,7 @@ def download(
     Begun again, it goes on: files that are there and whole are not fetched. Exits with 3 if some entries could not be
     had (failed.csv names them), 4 if none could.
     """
-    from protgen.data.download import Services, search
+    from protgen.data.download import Found, Services, search
     from protgen.data.download import download as fetch
     from protgen.data.download_http import Asker, Manners
     from protgen.data.download_ids import distinct
@@ -113,15 +113,16 @@ def download(
         raise UsageError("nothing to download: give IDs, --list FILE, or a query such as --resolution 2")
     manners, services = Manners(rate=how.rate, tries=how.tries, timeout=how.timeout), Services()
     with Asker(manners) as asker, output_folder(out, "protgen data download"):
-        found = [] if asked.is_empty else search(asker, asked, services, query.most)
-        wanted = distinct([*named, *found])
+        found = Found([], {}) if asked.is_empty else search(asker, asked, services, query.most)
+        wanted = distinct([*named, *found.ids])
         with progress("downloading") as show:
-            result = fetch(wanted, out, asker, services, plddt=plddt, progress=show)
+            result = fetch(wanted, out, asker, services, plddt=plddt, refused=found.refused, progress=show)
+    n = len(wanted) + len(found.refused)
     if as_json:
-        print_json({"folder": out, "n": len(wanted), **vars(result)})
+        print_json({"folder": out, "n": n, **vars(result)})
     else:
-        report(result, out, len(wanted))
-    raise typer.Exit(of_failures(len(result.failed), len(wanted)))
+        report(result, out, n)
+    raise typer.Exit(of_failures(len(result.failed), n))
 
 
 def named_ids(ids: list[str], lists: list[Path]) -> "list[Id]":

@@ -147,7 +147,7 @@ class Output:
     residues: Annotated[bool, typer.Option("--per-residue", help="Write residues.csv, a row a residue.")] = False
     figures: Annotated[bool, typer.Option("--figures", help="Write the figures as PNG and SVG.")] = False
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes.")] = 1
+    jobs: Annotated[int, typer.Option("--jobs", min=1, max=1000, help="Processes.")] = 1
     resume: Annotated[
         bool, typer.Option("--resume", help="Use rows of an earlier run in DIR: same file bytes, same settings.")
     ] = False

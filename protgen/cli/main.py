@@ -1,6 +1,7 @@
 """The `protgen` command: its sub-commands, and errors as one line and an exit code."""
 
 import gc
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -83,6 +84,9 @@ def options(
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; prints at most one line of error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that its encoding does not have is no reason to say nothing
+            stream.reconfigure(errors="backslashreplace")
     try:
         with interruptible(), own_warnings():
             command = with_plain_numbers(typer.main.get_command(app))
@@ -104,10 +108,10 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except Exception as error:
-        return _explain(error)
+        return _explain(error, arguments[0])
 
 
-def _explain(error: Exception) -> int:
+def _explain(error: Exception, command: str) -> int:
     """A mistake on the command line, or a bug of ours."""
     if isinstance(error, _ParserError):
         if type(error).__name__ == "NoArgsIsHelpError":
@@ -119,7 +123,7 @@ def _explain(error: Exception) -> int:
         raise error
     kind = type(error).__name__
     if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or "can't allocate memory" in str(error):
-        say_error("not enough memory; lower --batch-size (on a CPU, OMP_NUM_THREADS), or ask for shorter chains")
+        say_error(f"not enough memory; {_less_memory(command, on_gpu=kind == 'OutOfMemoryError')}")
         return USAGE
     package = _plugin_of(error)
     if package is not None:
@@ -127,6 +131,16 @@ def _explain(error: Exception) -> int:
         return USAGE
     say_error(f"internal error, please report it: {kind}: {error} (PROTGEN_DEBUG=1 shows where)")
     return INTERNAL
+
+
+def _less_memory(command: str, *, on_gpu: bool) -> str:
+    """What of a command's options takes less memory; on a CPU each design is a batch of its own."""
+    if command == "train":
+        return "lower train.max_pairs_per_batch (of images, data.batch), or take a smaller network"
+    if command in ("sample", "run", "check"):
+        by = "--batch-size" if on_gpu else "OMP_NUM_THREADS"
+        return f"ask for shorter chains, or make fewer designs at a time by a lower {by}"
+    return "give fewer or smaller files, or less --jobs where the command has it"
 
 
 def _plugin_of(error: Exception) -> str | None:

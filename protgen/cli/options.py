@@ -37,7 +37,7 @@ ModelOption = Annotated[
         metavar="NAME|DIR",
     ),
 ]
-NumberOption = Annotated[int, typer.Option("-n", "--number", min=1, help="How many designs.")]
+NumberOption = Annotated[int, typer.Option("-n", "--number", min=1, max=1_000_000, help="How many designs.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Design i depends on (seed, i) alone.")]
 StepsOption = Annotated[int | None, typer.Option("--steps", min=1, help="Sampler steps.", rich_help_panel=HOW)]
 TemperatureOption = Annotated[

@@ -44,7 +44,7 @@ class SequenceOptions:
         ),
     ] = "auto"
     sequences: Annotated[
-        int, typer.Option("--sequences", min=1, help="For each backbone.", rich_help_panel=SEQUENCES)
+        int, typer.Option("--sequences", min=1, max=65_536, help="For each backbone.", rich_help_panel=SEQUENCES)
     ] = 8
     sequence_temperature: Annotated[
         float | None,

@@ -147,7 +147,9 @@ def prepared_task(config: "TrainConfig", *, trial: bool = False) -> TrainTask:
 
         torch.manual_seed(config.settings.seed)
         from protgen.training.loggers import require_loggers
+        from protgen.training.processes import require_launcher
 
+        require_launcher(config.machine.machine)
         require_loggers(config.settings.loggers, config.run)
         task = image_task(config) if config.images is not None else structure_task(config)
         if config.distil.model is None:

@@ -13,13 +13,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
+from protgen.arguments import shown
 from protgen.cli.console import warn
 from protgen.cli.image_config import KEYS, ImageData, image_overrides, read_image_data
 from protgen.cli.train_plugins import network_roles, offered, other_choice, require_roles
 from protgen.documents import number_in
 from protgen.errors import ConfigError, UsageError
+from protgen.models.bounds import MOST as LARGEST
+from protgen.models.bounds import names_of_conditions
 from protgen.registry import nearest
-from protgen.training.settings import Machine, TrainSettings, renamed
+from protgen.training.settings import MOST, PROCESSES, Machine, TrainSettings, check_ranges, renamed
 from protgen.types import JSON
 
 PARTS = ("space", "encoder", "family")  # whose keywords are those of a constructor
@@ -48,6 +51,15 @@ class ValidationSettings:
     length: int = 80
     steps: int = 50
 
+    def __post_init__(self) -> None:
+        counts = {
+            "max_pairs_per_batch": (1, MOST),
+            "batches": (1, MOST),
+            "samples": (0, LARGEST),
+            "steps": (1, LARGEST),
+        }
+        check_ranges(self, counts | {"length": (3, LARGEST)}, "validation")
+
 
 @dataclass(frozen=True)
 class MachineSettings:
@@ -60,6 +72,7 @@ class MachineSettings:
     threads: int | None = None
 
     def __post_init__(self) -> None:
+        check_ranges(self, {"devices": PROCESSES, "nodes": PROCESSES, "threads": PROCESSES}, "machine")
         Machine(sharding=self.sharding)  # raises for one that there is not
 
     @property
@@ -87,6 +100,10 @@ class DistilSettings:
     guidance: float | None = None
     autoguidance: float | None = None
     temperature: float | None = None
+
+    def __post_init__(self) -> None:
+        check_ranges(self, {"steps": (1, LARGEST), "teacher_steps": (1, LARGEST), "ways": (1, 1_000_000)}, "distil")
+        check_ranges(self, {"guidance": (0, 100), "autoguidance": (0, 100), "temperature": (0, 10)}, "distil")
 
 
 @dataclass(frozen=True)
@@ -151,7 +168,7 @@ def load_config(overrides: Sequence[str]) -> TrainConfig:
     check_keys(raw)
     distil = checked(DistilSettings, raw["distil"], "distil")
     model = {part: raw[part] for part in (*PARTS, *network_roles()) if part in raw}
-    model |= {"conditions": read_names(raw["conditions"].get("names"))}
+    model |= {"conditions": names_of_conditions(raw["conditions"].get("names", []), "conditions.names")}
     typed = [override for override in overrides if override.lstrip("+").partition(".")[0] in (*PARTS, *network_roles())]
     if distil.model is not None:
         model = taught(distil.model, overrides)
@@ -161,28 +178,17 @@ def load_config(overrides: Sequence[str]) -> TrainConfig:
         require_roles(model["family"].get("name"), typed)
     return TrainConfig(
         model=model,
-        store=None if "images" in raw["data"] else Path(str(raw["data"]["store"])),
-        run=Path(str(raw["run"])),
+        store=None if "images" in raw["data"] else Path(word(raw["data"]["store"], "data.store")),
+        run=Path(word(raw["run"], "run")),
         start=distil.model if raw.get("start") is None else read_start(raw["start"]),
         settings=checked(TrainSettings, with_new_names(raw["train"], "train") | loggers_of(raw), "train"),
         validation=checked(ValidationSettings, with_new_names(raw["validation"], "validation"), "validation"),
         machine=checked(MachineSettings, raw["machine"], "machine"),
-        guide=None if raw.get("guide") is None else str(raw["guide"]),
+        guide=None if raw.get("guide") is None else word(raw["guide"], "guide"),
         images=read_image_data(raw["data"]) if "images" in raw["data"] else None,
         distil=distil,
         given=tuple(typed),
     )
-
-
-def read_names(value: Any) -> list[Any]:
-    """The entries of `conditions.names`.
-
-    Raises:
-        ConfigError: if they are no list.
-    """
-    if value is not None and not isinstance(value, list):
-        raise ConfigError(f"conditions.names is {value!r}; give a list, as in [class_label]")
-    return value or []
 
 
 def taught(teacher: str, overrides: Sequence[str]) -> JSON:
@@ -248,8 +254,19 @@ def loggers_of(raw: Mapping[str, Any]) -> dict[str, Any]:
 def read_start(value: Any) -> str | dict[str, str] | None:
     """Where weights come from: nowhere, one model, or a part of a model for each part of this one."""
     if isinstance(value, dict):
-        return {str(part): str(source) for part, source in value.items()}
-    return None if value is None else str(value)
+        return {str(part): word(source, f"start.{part}") for part, source in value.items()}
+    return None if value is None else word(value, "start")
+
+
+def word(value: Any, key: str) -> str:
+    """A name or a folder; a number is one too.
+
+    Raises:
+        ConfigError: if it is nothing, true or false, or several: a folder named None is what nobody means.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ConfigError(f"{key} is {shown(value)}; give a name or a folder")
+    return str(value)
 
 
 def prepared(override: str) -> str:
@@ -377,7 +394,7 @@ def fitting(value: Any, hint: Any, key: str) -> Any:
         tuple: (isinstance(value, tuple) and all(isinstance(x, str) for x in value), "words, as in [wandb,mlflow]"),
     }.get(kind, (is_numbers(value), "numbers by name, as in {secondary_structure: 0.3}"))
     if not fits:
-        raise ConfigError(f"{key} is {value!r}; give {words}{', or null' if optional else ''}")
+        raise ConfigError(f"{key} is {shown(value)}; give {words}{', or null' if optional else ''}")
     return value
 
 

@@ -3,7 +3,6 @@
 Knows nothing of proteins: what is measured is opaque here.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
@@ -40,6 +39,7 @@ class Adherence:
     tolerance: float
 
 
+HEAVIEST = 100  # weight of a condition; beyond it guided steps give no coordinates
 HIDDEN = ("tolerance", "checksum")  # fields that `Condition.describe` leaves out
 
 
@@ -334,7 +334,7 @@ class Conditions(Sequence[Condition]):
         weights: as many; 1 by default.
 
     Raises:
-        UsageError: if a weight is negative or not finite.
+        UsageError: if a weight is negative, or no number up to `HEAVIEST`.
 
     Examples:
         >>> from protgen.conditions.length import Length
@@ -352,8 +352,10 @@ class Conditions(Sequence[Condition]):
             object.__setattr__(self, "weights", (1.0,) * len(self.items))
         assert len(self.weights) == len(self.items)
         for condition, weight in zip(self.items, self.weights, strict=True):
-            if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
-                raise UsageError(f"{condition.name} has the weight {weight!r}; give a number that is not negative")
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= HEAVIEST:
+                raise UsageError(
+                    f"{condition.name} has the weight {str(weight)[:40]}; give a number from 0 to {HEAVIEST:,}"
+                )
         object.__setattr__(self, "weights", tuple(float(weight) for weight in self.weights))
 
     @classmethod

@@ -11,14 +11,14 @@ import csv
 import io
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from protgen.atomic import write_bytes, write_text
 from protgen.data.download_http import Asker, MissingError, UnreachableError
-from protgen.data.download_ids import Id, Query
+from protgen.data.download_ids import Id, Query, parse_id
 from protgen.documents import MAX_BYTES, json_of, read_text
 from protgen.errors import DataError, DocumentError, ProtgenError, StructureError
 from protgen.integrity import fingerprint
@@ -61,8 +61,21 @@ class Result:
     below: dict[str, float]
 
 
-def search(asker: Asker, query: Query, services: Services, most: int | None = None) -> list[Id]:
-    """The entries that a query finds, in order of their IDs.
+@dataclass
+class Found:
+    """What a search gave.
+
+    Attributes:
+        ids: entries, in order of their IDs.
+        refused: reason of each name that is no ID of the PDB: addresses and files are made of IDs.
+    """
+
+    ids: list[Id]
+    refused: dict[str, str]
+
+
+def search(asker: Asker, query: Query, services: Services, most: int | None = None) -> Found:
+    """The entries that a query finds.
 
     Args:
         asker: of the service.
@@ -73,9 +86,9 @@ def search(asker: Asker, query: Query, services: Services, most: int | None = No
     Raises:
         DataError: if the service cannot be reached, or answers what cannot be read.
     """
-    found: list[Id] = []
+    found, seen = Found([], {}), 0
     while True:
-        data = asker.post(services.search, query.document(len(found)))
+        data = asker.post(services.search, query.document(seen))
         if not data:  # nothing found: no content
             return found
         answer = _json(data, services.search)
@@ -83,9 +96,15 @@ def search(asker: Asker, query: Query, services: Services, most: int | None = No
         names = [row.get("identifier") for row in rows if isinstance(row, dict)] if isinstance(rows, list) else None
         if not isinstance(total, int) or names is None or not all(isinstance(name, str) for name in names):
             raise DataError(f"{services.search}: answers in a form that is not known; its interface may have changed")
-        found += [Id("pdb", str(name).lower()) for name in names]
-        if not names or len(found) >= total or (most is not None and len(found) >= most):
-            return found[:most]
+        for name in map(str, names):
+            entry = parse_id(name)
+            if entry is not None and entry.name == name.lower():
+                found.ids.append(entry)
+            else:
+                found.refused[name[:40]] = "is no PDB ID, and the search service gives it for one"
+        seen += len(names)
+        if not names or seen >= total or (most is not None and len(found.ids) >= most):
+            return Found(found.ids[:most], found.refused)
 
 
 def download(
@@ -95,6 +114,7 @@ def download(
     services: Services,
     *,
     plddt: float = 0.0,
+    refused: Mapping[str, str] | None = None,
     progress: Progress = lambda *_: None,
 ) -> Result:
     """Fetch what is missing in a folder.
@@ -105,12 +125,13 @@ def download(
         asker: of the services.
         services: addresses.
         plddt: mean pLDDT that AlphaFold entries have at least, 0-100.
+        refused: reasons of what was found and is no entry; they are among the failed.
         progress: called with (entries done, entries in all, ID).
 
     Raises:
         DataError: if the folder cannot be written.
     """
-    result, sums = Result([], [], {}, {}), read_sums(folder)
+    result, sums = Result([], [], dict(refused or {}), {}), read_sums(folder)
     try:
         for done, entry in enumerate(ids, start=1):
             try:
@@ -142,11 +163,11 @@ def _one(
         addresses = [services.bcif.format(id=entry.name), services.cif.format(id=entry.name)]
     else:
         about = prediction(asker, services.alphafold.format(id=entry.name))
-        mean = about.get("globalMetricValue")
-        if plddt > 0 and not isinstance(mean, int | float):
+        mean: Any = about.get("globalMetricValue")
+        if plddt > 0 and (type(mean) not in (int, float) or not 0 <= mean <= 100):
             raise UnreachableError(f"{named}: the service does not say its mean pLDDT")
-        if plddt > 0 and float(mean) < plddt:  # type: ignore[arg-type]
-            result.below[named] = float(mean)  # type: ignore[arg-type]
+        if plddt > 0 and mean < plddt:
+            result.below[named] = float(mean)
             return
         addresses = [str(about.get(key, "")) for key in ("bcifUrl", "cifUrl")]
     path = _fetched(asker, addresses, [folder / f"{named}{ending}" for ending in endings], named)

@@ -3,6 +3,7 @@
 Built on `httpx`, which the extra `download` installs.
 """
 
+import os
 import random
 import time
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from protgen.errors import DataError, UsageError
 AGAIN = (408, 425, 429, 500, 502, 503, 504)  # answers that a later try may not have
 LONGEST_WAIT = 300.0  # s between two tries, whatever a server says
 NAME = "protgen data download"
+CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
 
 class UnreachableError(DataError):
@@ -57,7 +60,7 @@ class Asker:
         sleep: waits so many seconds.
 
     Raises:
-        UsageError: if httpx is not installed.
+        UsageError: if httpx is not installed, or cannot use what the environment says of proxies and certificates.
     """
 
     def __init__(self, manners: Manners, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -69,7 +72,11 @@ class Asker:
         self.sleep = sleep
         self.errors = httpx.TransportError, httpx.DecodingError, httpx.TooManyRedirects
         headers = {"User-Agent": NAME, "Accept-Encoding": "identity"}  # what is packed stays packed, and is checked so
-        self.client: httpx.Client = httpx.Client(timeout=manners.timeout, follow_redirects=True, headers=headers)
+        self.strange = httpx.InvalidURL, UnicodeError  # idna's error of a host's name is one of Unicode
+        try:
+            self.client: httpx.Client = httpx.Client(timeout=manners.timeout, follow_redirects=True, headers=headers)
+        except (ImportError, httpx.InvalidURL, ValueError, OSError) as error:
+            raise UsageError(environment_problem(error)) from None
         self._last = -1e9
 
     def __enter__(self) -> Self:
@@ -99,7 +106,11 @@ class Asker:
     def _tried(self, method: str, url: str, content: Any, check: Callable[[bytes], None]) -> bytes:
         from protgen.errors import StructureError
 
-        problem, wait = "", self.manners.pause
+        problem, wait, shown = "", self.manners.pause, url[:200]
+        try:
+            self.client.build_request(method, url)
+        except self.strange as error:
+            raise MissingError(f"{shown!r} is no address ({error})") from None
         for attempt in range(self.manners.tries):
             if attempt:
                 self.sleep(min(wait, LONGEST_WAIT))
@@ -117,27 +128,30 @@ class Asker:
                 problem = f"{type(error).__name__}: {error}".strip(": ")
             else:
                 if status in (404, 410):
-                    raise MissingError(f"{url}: there is no such thing (HTTP {status})")
+                    raise MissingError(f"{shown}: there is no such thing (HTTP {status})")
                 if status not in AGAIN:
-                    raise UnreachableError(f"{url}: refused (HTTP {status})")
+                    raise UnreachableError(f"{shown}: refused (HTTP {status})")
             wait = max(asked, self.manners.pause * 2**attempt * random.uniform(1.0, 1.5))
-        raise UnreachableError(f"{url}: {' '.join(problem.split())[:200]}, after {self.manners.tries} tries")
+        raise UnreachableError(f"{shown}: {' '.join(problem.split())[:200]}, after {self.manners.tries} tries")
 
     def _answer(self, method: str, url: str, content: Any) -> tuple[int, float, bytes]:
         """Status, seconds to wait that the server asks for, and content of one answer."""
         begun, parts, size = time.monotonic(), [], 0
-        with self.client.stream(method, url, json=content) as response:
-            declared = response.headers.get("Content-Length", "")
-            if declared.isascii() and declared.isdigit() and int(declared[:18]) > self.manners.most_bytes:
-                raise UnreachableError(f"has {declared[:18]} bytes, more than {self.manners.most_bytes:,}")
-            for part in response.iter_raw():
-                parts.append(part)
-                size += len(part)
-                if size > self.manners.most_bytes:
-                    raise UnreachableError(f"sends more than {self.manners.most_bytes:,} bytes")
-                if time.monotonic() - begun > self.manners.most_seconds:
-                    raise UnreachableError(f"takes more than {self.manners.most_seconds:g} s")
-            return response.status_code, seconds_of(response.headers.get("Retry-After", "")), b"".join(parts)
+        try:
+            with self.client.stream(method, url, json=content) as response:
+                declared = response.headers.get("Content-Length", "")
+                if declared.isascii() and declared.isdigit() and int(declared[:18]) > self.manners.most_bytes:
+                    raise UnreachableError(f"has {declared[:18]} bytes, more than {self.manners.most_bytes:,}")
+                for part in response.iter_raw():
+                    parts.append(part)
+                    size += len(part)
+                    if size > self.manners.most_bytes:
+                        raise UnreachableError(f"sends more than {self.manners.most_bytes:,} bytes")
+                    if time.monotonic() - begun > self.manners.most_seconds:
+                        raise UnreachableError(f"takes more than {self.manners.most_seconds:g} s")
+                return response.status_code, seconds_of(response.headers.get("Retry-After", "")), b"".join(parts)
+        except self.strange as error:
+            raise UnreachableError(f"redirects to what is no address ({error})") from None
 
     def _keep_rate(self) -> None:
         """Wait until the next request may go out."""
@@ -164,3 +178,25 @@ def seconds_of(text: str) -> float:
         return 0.0
     until = until if until.tzinfo else until.replace(tzinfo=UTC)
     return max(0.0, (until - datetime.now(UTC)).total_seconds())
+
+
+def environment_problem(error: Exception) -> str:
+    """Which variable of the environment keeps httpx from being used, in one line; what it holds may be a password.
+
+    Args:
+        error: what httpx raised as its client was made.
+    """
+    import httpx
+
+    if isinstance(error, OSError):
+        named = next((name for name in CERTIFICATES if os.environ.get(name)), "the certificates of this Python")
+        return f"{named}: no certificates can be read there ({error.strerror or error}); correct or unset it"
+    for name in (name for each in PROXIES for name in (each, each.lower()) if os.environ.get(name)):
+        address = os.environ[name]
+        try:
+            httpx.Client(proxy=address if "://" in address else f"http://{address}", trust_env=False).close()
+        except ImportError:
+            return f"{name} names a SOCKS proxy, which needs the package socksio; pip install socksio, or unset it"
+        except (httpx.InvalidURL, ValueError):
+            return f"{name} is no address of a proxy; give http://HOST:PORT, or unset it"
+    return "the proxies of this system cannot be used; correct HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"

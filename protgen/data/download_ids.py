@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from protgen.documents import MAX_BYTES, read_text
+from protgen.documents import MAX_BYTES, is_day, read_text
 from protgen.errors import DataError, UsageError
 
 _PDB = re.compile(r"([0-9][A-Za-z0-9]{3}|pdb_[0-9a-z]{8})", re.ASCII)
@@ -23,7 +23,6 @@ _SHAPES = tuple(
     )
 )
 _HEADERS = ("PDBCHAIN", "IDS", "PDB", "ID", "FILE")  # first words of the line that names the columns
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 METHODS = {"x-ray": "X-RAY DIFFRACTION", "em": "ELECTRON MICROSCOPY", "nmr": "SOLUTION NMR"}
 PAGE = 10_000  # entries of an answer, the most that the service gives
 
@@ -107,10 +106,15 @@ class Query:
     def __post_init__(self) -> None:
         for name in ("released_from", "released_until"):
             value = getattr(self, name)
-            if value is not None and not _DATE.fullmatch(value):
+            if value is not None and not is_day(value):
                 raise UsageError(f"--{name.replace('_', '-')} {value}: write a date such as 2024-01-31")
         if self.method is not None and self.method not in METHODS:
             raise UsageError(f"--method {self.method}: choose {', '.join(METHODS)}")
+        for least, most in (("min_length", "max_length"), ("released_from", "released_until")):
+            first, last = getattr(self, least), getattr(self, most)
+            if first is not None and last is not None and first > last:
+                names = [f"--{name.replace('_', '-')}" for name in (least, most)]
+                raise UsageError(f"{names[0]} {first} is above {names[1]} {last}; swap them")
 
     @property
     def is_empty(self) -> bool:

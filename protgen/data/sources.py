@@ -1,10 +1,12 @@
 """Which structure files a store is built from: those of a folder, or those that its `index.csv` lists."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from protgen.atomic import unicode_text
 from protgen.documents import number_in, read_table
 from protgen.errors import DataError
 from protgen.structure.file_names import SUFFIXES, is_structure_name, skipped, skipped_in_words, stem
@@ -43,9 +45,13 @@ def find_sources(folder: Path) -> list[Source]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give one with structure files")
     index = folder / "index.csv"
-    if index.is_file():
+    if os.path.lexists(index):
+        if not index.is_file():  # a link to nothing, a pipe, a folder: someone means it to say what is built
+            raise DataError(f"{index}: is no file that can be read; put the table there, or remove it")
         rows = read_table(index)
-        if rows and "file" not in rows[0]:
+        if not rows:
+            raise DataError(f"{index}: lists no files; name them in a column `file`, or remove it to take all")
+        if "file" not in rows[0]:
             raise DataError(f"{index}: no column `file`; name the structure files in one")
         check_names(rows, index)
         for number, row in enumerate(rows, start=1):
@@ -65,7 +71,9 @@ def with_own_ids(sources: Sequence[Source], folder: Path) -> list[Source]:
     """Sources whose ids are theirs alone: files of one name get their folders before it, those of one path a number."""
     times = Counter(source.id for source in sources)
     named = [
-        source if times[source.id] == 1 else replace(source, id=(inner_folder(source, folder) / source.id).as_posix())
+        source
+        if times[source.id] == 1
+        else replace(source, id=unicode_text((inner_folder(source, folder) / source.id).as_posix()))
         for source in sources
     ]
     seen: Counter[str] = Counter()
@@ -86,13 +94,21 @@ def check_names(rows: Sequence[Mapping[str, str]], index: Path) -> None:
     """Check the files and splits that an index names.
 
     Raises:
-        DataError: if a row names no file, or a split that is none of ours.
+        DataError: if a row names no file, or a split that is none of ours, or two rows one file for two splits.
     """
+    seen: dict[str, tuple[int, str]] = {}  # row and split of each file
     for number, row in enumerate(rows, start=1):
         if not row["file"].strip() or "\0" in row["file"]:
             raise DataError(f"{index}: row {number}: names no file; give one, or leave the row out")
         if row.get("split") and row["split"] not in SPLITS:
             raise DataError(f"{index}: row {number}: split {row['split']!r}; give {', '.join(SPLITS)}, or nothing")
+        if row.get("split"):
+            first, split = seen.setdefault(os.path.normpath(row["file"]), (number, row["split"]))
+            if split != row["split"]:
+                raise DataError(
+                    f"{index}: rows {first} and {number} list {row['file']} for {split} and for {row['split']}; "
+                    "leave one out"
+                )
 
 
 def every_model(sources: Sequence[Source]) -> list[Source]:

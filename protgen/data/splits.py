@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from protgen.data.groups import Groups
+from protgen.documents import date_in, is_day
 from protgen.errors import DataError, UsageError
 
 By = Literal["cluster", "topology", "date"]
 BY: tuple[By, ...] = ("cluster", "topology", "date")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _TOPOLOGY = re.compile(r"([0-9]+\.[0-9]+\.[0-9]+)(\.[0-9]+)*", re.ASCII)
 
 
@@ -35,7 +35,7 @@ class SplitRule:
     def __post_init__(self) -> None:
         if self.by not in BY:
             raise UsageError(f"--split-by {self.by}: give {', '.join(BY)}")
-        if self.by == "date" and not _DATE.fullmatch(self.cutoff):
+        if self.by == "date" and not is_day(self.cutoff):
             raise UsageError(f"--date-cutoff {self.cutoff!r}: give the first date that is held out as YYYY-MM-DD")
         if self.by != "date" and self.cutoff:
             raise UsageError("--date-cutoff is of --split-by date; give both")
@@ -115,10 +115,13 @@ def by_date(facts: Sequence[Mapping[str, str]], cutoff: str) -> list[str]:
     """
     found = []
     for row in facts:
-        date = (row.get("date") or "").strip()[:10]
-        if date and not _DATE.fullmatch(date):
-            raise DataError(f"index.csv: column date: {date!r} of {row.get('file')} is no date; give YYYY-MM-DD")
-        found.append("" if not date else "validation" if date >= cutoff else "train")
+        cell = (row.get("date") or "").strip()
+        try:
+            found.append("" if not cell else "validation" if date_in(cell) >= cutoff else "train")
+        except ValueError:
+            raise DataError(
+                f"index.csv: column date: {cell[:40]!r} of {row.get('file')} is no date; give YYYY-MM-DD"
+            ) from None
     if not any(found):
         raise DataError("--split-by date: no chain has a date; give a column `date` of YYYY-MM-DD in index.csv")
     return found

@@ -115,6 +115,8 @@ class TransformerEncoder(Encoder, Incremental):
             raise ConfigError(f"dim is {dim} and heads is {heads}; give a dim that is a multiple of heads")
         tokens = tokens or TokenSettings()
         self.fields = dict(BACKBONE if tokens.fields is None else tokens.fields)
+        if not self.fields:
+            raise ConfigError("transformer: fields is empty; name the fields that it reads, with their widths")
         self.reads = tuple(self.fields)
         self.scalar_dim = dim
         self.vector_dim = 3 if self.fields == BACKBONE else 0

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
+from protgen.atomic import unicode_text
 from protgen.errors import UsageError
 from protgen.evaluation.run_records import joined
 from protgen.structure.file_names import SUFFIXES, is_structure_name, skipped, skipped_in_words
@@ -63,16 +64,16 @@ def collect_files(
                     f"{given}: no structure files here ({', '.join(SUFFIXES)}, also with .gz)"
                     + (f"; {passed_over}" if passed_over else "")
                 )
-            entries = [(p.relative_to(given).as_posix(), p) for p in files]
+            entries = [(unicode_text(p.relative_to(given).as_posix()), p) for p in files]
         elif given.exists():
-            entries = [(given.name, given)]
+            entries = [(unicode_text(given.name), given)]
         else:
             raise UsageError(f"{given}: no such file or folder")
         for label, path in entries:
             found.setdefault(Path(os.path.abspath(path)), (label, path))
     pairs = list(found.values())
     if len({label for label, _ in pairs}) < len(pairs):
-        return [(path.as_posix(), path) for _, path in pairs]
+        return [(unicode_text(path.as_posix()), path) for _, path in pairs]
     return pairs
 
 
@@ -83,7 +84,7 @@ def inner_paths(paths: Sequence[str | PathLike[str]], files: Sequence[tuple[str,
     for _, path in files:
         whole = Path(os.path.abspath(path))
         inside = [folder for folder in folders if folder in whole.parents]
-        result.append(whole.relative_to(inside[0]).as_posix() if inside else whole.name)
+        result.append(unicode_text(whole.relative_to(inside[0]).as_posix() if inside else whole.name))
     return result
 
 
@@ -102,6 +103,7 @@ def name_sets(paths: Sequence[str | PathLike[str]], files: Sequence[tuple[str, P
     folders = list(dict.fromkeys(Path(os.path.abspath(path)) for path in paths if Path(path).is_dir()))
     names = [folder.name or folder.as_posix() for folder in folders]
     titles = [n if names.count(n) == 1 and n != LOOSE else f.as_posix() for n, f in zip(names, folders, strict=True)]
+    titles = [unicode_text(title) for title in titles]
     title_of = dict(zip(folders, titles, strict=True))
     firsts = joined(folders)
     titles = [title_of[firsts.get(folder, folder)] for folder in folders]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from protgen.atomic import unicode_text
 from protgen.errors import DocumentError, ProtgenError, UsageError
 from protgen.evaluation import laptop_refold
 from protgen.evaluation.design_records import read_record, recorded_residue
@@ -112,7 +113,7 @@ def refolds_of(
             f"--refolds {folder}: {min(same).name} is one of the designs; keep refolds in a folder of their own, "
             "or each would be its own refold"
         )
-    names = [path.relative_to(folder).as_posix() for path in files]
+    names = [unicode_text(path.relative_to(folder).as_posix()) for path in files]
     owners = assign_refolds([label for label, _ in designs], sets, names)
     found = [Refolds(0) for _ in designs]
     for path, owner in zip(files, owners, strict=True):
@@ -195,7 +196,7 @@ def score_design(design: Design) -> Row:
     problems = list(design.refolds.problems)
     scores: list[RefoldScore] = []
     for path in design.refolds.paths:
-        name = path.relative_to(design.root).as_posix()
+        name = unicode_text(path.relative_to(design.root).as_posix())
         try:
             refold = read_structure(path, name=name)
             plddt = plddt_of(read_b_factors(path, refold))

@@ -73,6 +73,11 @@ class AutoregressiveSettings:
             raise UsageError(
                 f"autoregressive: candidates {self.candidates} and particles {self.particles} are at least 1"
             )
+        if min(self.bins, self.window, self.plan_dim, self.exposure_noise) < 0 or min(self.components, self.width) < 1:
+            raise UsageError(
+                "autoregressive: components and width are at least 1; bins, window, plan_dim and exposure_noise cannot "
+                "be negative"
+            )
 
 
 class Autoregressive(Family, LikelihoodFamily):

@@ -72,6 +72,8 @@ class Classical(Family, LikelihoodFamily, ClosedFormFamily):
         super().__init__()
         if model not in MODELS:
             raise ConfigError(f"model {model!r}: choose from {', '.join(MODELS)}")
+        if min(components, classes, positions) < 1 or ridge <= 0:
+            raise ConfigError(f"classical: components, classes and positions are at least 1, ridge {ridge} above 0")
         require_euclidean(space)
         grid = grid_of(space)
         self.space, self.encoder = space, encoder

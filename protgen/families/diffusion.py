@@ -48,7 +48,7 @@ from protgen.encoders.base import Encoder
 from protgen.errors import ConfigError
 from protgen.families.base import IterativeFamily, Likelihood, LikelihoodFamily
 from protgen.families.ode_likelihood import OdeSettings, cell_time, estimate_by_flow, first_time, snapped, warped
-from protgen.families.targets import Target, stratified
+from protgen.families.targets import Target, check_probability, stratified
 from protgen.families.variational_bound import Bound, surprise
 from protgen.nn.binned import Support
 from protgen.nn.precision import autocast
@@ -123,6 +123,7 @@ class DiffusionSettings:
             raise ConfigError(
                 f"weighting=velocity is for the targets x and v, and target is {self.target}; use weighting=simple"
             )
+        check_probability(self.self_conditioning)
         if not 0 < self.first < 1 or self.max_weight <= 0 or self.data_bias <= 0:
             raise ConfigError(
                 f"first {self.first} is between 0 and 1; max_weight {self.max_weight} and data_bias {self.data_bias} "

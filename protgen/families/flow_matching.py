@@ -27,7 +27,7 @@ from protgen.errors import ConfigError
 from protgen.families.base import IterativeFamily, Likelihood, LikelihoodFamily
 from protgen.families.minibatch_ot import couple
 from protgen.families.ode_likelihood import OdeSettings, cell_time, estimate_by_flow
-from protgen.families.targets import Target, stratified
+from protgen.families.targets import Target, check_probability, stratified
 from protgen.nn.precision import autocast
 from protgen.samplers.base import Denoiser
 from protgen.samplers.schedules import Cosine, Linear, Path
@@ -55,7 +55,7 @@ class FlowSettings:
             are discrete, the earlier time at which they are four standard deviations of the noise apart.
 
     Raises:
-        ConfigError: if there is no such path or error, or `first` is not between 0 and 1.
+        ConfigError: if there is no such path or error, or a number is out of range.
     """
 
     self_conditioning: float = 0.5
@@ -74,6 +74,9 @@ class FlowSettings:
             )
         if self.curved_error not in ("chordal", "tangent"):
             raise ConfigError(f"curved_error {self.curved_error!r}: choose chordal or tangent")
+        check_probability(self.self_conditioning)
+        if not 0 < self.min_t <= 1 or self.data_bias <= 0:
+            raise ConfigError(f"min_t {self.min_t} is a time above 0, up to 1; data_bias {self.data_bias} is above 0")
         if self.first is not None and not 0 < self.first < 1:
             raise ConfigError(f"first {self.first}: the first time of likelihoods is between 0 and 1")
 

@@ -77,6 +77,8 @@ class NormalizingFlow(Family, LikelihoodFamily):
         super().__init__()
         if coupling not in ("affine", "spline"):
             raise ConfigError(f"coupling {coupling!r}: choose affine or spline")
+        if min(steps, levels) < 1 or bins < 2:
+            raise ConfigError(f"steps {steps} and levels {levels} are at least 1, bins {bins} at least 2")
         self.space, self.encoder = space, encoder
         self.coupling, self.bins = coupling, bins
         self.widths = [cast(int, m.dim) for m in space.manifolds.values()]

@@ -125,3 +125,9 @@ class Target:
 def stratified(count: int, rng: torch.Generator) -> Float[Tensor, " b"]:
     """Uniform numbers in [0, 1), one in each of `count` equal parts: sums over them have less variance."""
     return (torch.rand((), generator=rng) + torch.arange(count) / count) % 1
+
+
+def check_probability(self_conditioning: float) -> None:
+    """Raise ConfigError if it is none."""
+    if not 0 <= self_conditioning <= 1:
+        raise ConfigError(f"self_conditioning {self_conditioning}: a probability, from 0 to 1")

@@ -96,8 +96,8 @@ class VAESettings:
     def __post_init__(self) -> None:
         if min(self.samples, self.importance, self.levels, self.passes, self.bound_samples) < 1:
             raise UsageError("vae: latent_dim, samples, importance, levels, passes and bound_samples are at least 1")
-        if min(self.beta, self.warmup, self.free_bits, self.elbo_steps) < 0:
-            raise UsageError("vae: beta, warmup, free_bits and elbo_steps cannot be negative")
+        if min(self.beta, self.warmup, self.free_bits, self.elbo_steps, self.settle, self.noise) < 0:
+            raise UsageError("vae: beta, warmup, free_bits, elbo_steps, settle and noise cannot be negative")
         if self.importance > 1 and (self.beta != 1 or self.free_bits > 0):
             raise UsageError(
                 "vae: the importance-weighted bound has no separate KL; use beta 1 and free_bits 0 with it"

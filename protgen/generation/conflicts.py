@@ -6,10 +6,12 @@ from typing import TypeVar
 
 from protgen.conditions.base import Condition
 from protgen.errors import ConflictError, UsageError
+from protgen.models.bounds import MOST
 
 T = TypeVar("T")
 
 MOST_LENGTHS = 10_000  # lengths of a range that are tried one by one
+LONGEST = MOST  # residues of a design, as a configuration may say at the most
 SHORTEST = 3  # residues of a backbone that can be superposed
 
 
@@ -82,6 +84,8 @@ def feasible_lengths(conditions: Sequence[Condition]) -> Sequence[int]:
             f"{first[0].name} asks for at least {low} residues and {second[0].name} for at most {high}; "
             "change one of them"
         )
+    if high > LONGEST:
+        raise UsageError(f"length {high}: at most {LONGEST:,} residues are possible; ask for fewer")
     if low < SHORTEST:
         raise UsageError(f"length {low}: a backbone needs at least {SHORTEST} residues; ask for more")
     lengths = range(low, high + 1)

@@ -8,6 +8,7 @@ from typing import Any
 from protgen.conditions.base import Condition
 from protgen.conditions.roles import MotifResidue
 from protgen.errors import CheckpointError, UsageError
+from protgen.models.bounds import MOST
 from protgen.models.model import Model
 from protgen.structure.protein import Protein
 
@@ -24,6 +25,11 @@ OWN_SETTINGS: dict[str, type] = {
 # Settings of designs on which conditions act while they are made, or that small steps serve; and of those of them that
 # larger steps serve as well.
 PULLED, HELD = "pulled", "held"
+# The most of each setting, up or down: more is a slip of the finger, and takes all memory or gives no numbers.
+LIMITS: Mapping[str, int | float] = {
+    "steps": MOST, "candidates": MOST, "particles": MOST, "redraws": MOST, "batch_size": MOST, "energy_steps": MOST,
+    "temperature": 10.0, "guidance": 100.0, "autoguidance": 100.0, "energy_scale": 1000.0,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,19 @@ class ResolvedSettings:
 
 
 Settings = SampleSettings | ResolvedSettings
+
+
+def check_limits(settings: Settings) -> None:
+    """Raise UsageError if a setting is no number, not a whole one where it counts, or beyond its limit."""
+    for name, most in LIMITS.items():
+        value, what = getattr(settings, name), name.replace("_", " ")
+        if value is None:
+            continue
+        if not is_number(value) or (isinstance(most, int) and not isinstance(value, int)):
+            kind = "whole number" if isinstance(most, int) else "finite number"
+            raise UsageError(f"{what} is {str(value)[:40]!r}; give a {kind}")
+        if abs(value) > most:
+            raise UsageError(f"{what} {str(value)[:20]}: at most {most:,g} is possible")
 
 
 def settings_for(model: Model, kind: str = "", **given: Any) -> ResolvedSettings:

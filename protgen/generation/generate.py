@@ -13,6 +13,8 @@ from protgen.generation.plan import Plan, plan_design
 from protgen.generation.sampling import Progress, Run, make_batches
 from protgen.models.model import Model
 
+MOST_DESIGNS = 1_000_000  # of one call; their jobs and plans are in memory
+
 Asked = Condition | Sequence[Condition] | str  # `Conditions` are a sequence
 
 
@@ -55,6 +57,8 @@ def generate(
         raise UsageError(f"n is a {type(n).__name__}; give a whole number of designs")
     if n < 1:
         raise UsageError(f"n {n}: ask for at least 1 design")
+    if n > MOST_DESIGNS:
+        raise UsageError(f"n {n}: at most {MOST_DESIGNS:,} designs are made at once; make the others by another seed")
     jobs = [prepare(model, conditions, settings)] * n
     return make_designs(jobs, seed, indices=indices, on_step=on_step, trajectory=trajectory)
 

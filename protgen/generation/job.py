@@ -15,7 +15,16 @@ from protgen.families.base import IterativeFamily
 from protgen.generation.backbones import require_backbones
 from protgen.generation.choice import model_for
 from protgen.generation.conflicts import cautions, check_conditions, find, length_warnings
-from protgen.generation.design import HELD, PULLED, ResolvedSettings, SampleSettings, Settings, is_number, resolved
+from protgen.generation.design import (
+    HELD,
+    PULLED,
+    ResolvedSettings,
+    SampleSettings,
+    Settings,
+    check_limits,
+    is_number,
+    resolved,
+)
 from protgen.generation.folds import fold_notes, leaves_length_open, with_length
 from protgen.generation.planner import (
     Assignment,
@@ -176,6 +185,7 @@ def model_of(given: object) -> Model:
 
 def check_settings(settings: ResolvedSettings) -> None:
     """Raise UsageError if a setting is out of range."""
+    check_limits(settings)
     if settings.temperature < 0:
         raise UsageError(f"temperature {settings.temperature}: cannot be negative; 1 is the learned distribution")
     if settings.guidance < 0:

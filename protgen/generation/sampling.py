@@ -13,6 +13,7 @@ from torch import Tensor
 
 from protgen.conditions.embedding import ConditionEmbedding
 from protgen.device import pick_device
+from protgen.errors import UsageError
 from protgen.families.base import Family, IterativeFamily, LatentFamily
 from protgen.generation.assembly import assemble
 from protgen.generation.backbones import finished_atoms, steps_of
@@ -298,8 +299,16 @@ def finish(plan: Plan, atoms: np.ndarray) -> Protein:
     Args:
         plan: of the design.
         atoms: (p, 4, 3) of the chains that the network made, gaps between them, Å.
+
+    Raises:
+        UsageError: if a coordinate is no finite number.
     """
     name = f"design_{plan.index:04d}"
+    if not np.isfinite(atoms).all():
+        raise UsageError(
+            f"{name}: the model gave coordinates that are no finite numbers; lower guidance, temperature and weights, "
+            "or train the model anew"
+        )
     anchor = plan.anchor()
     names = np.full(plan.length, "GLY")
     if plan.motif is not None:

@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from protgen import registry
+from protgen.arguments import shown
 from protgen.conditions.cath import Folds
 from protgen.conditions.embedding import ConditionEmbedding
 from protgen.encoders.base import Encoder
@@ -21,7 +22,7 @@ from protgen.errors import CheckpointError, ConfigError
 from protgen.families.base import Family
 from protgen.models.blueprints import FILE as BLUEPRINTS
 from protgen.models.blueprints import BlueprintPrior, load_blueprints
-from protgen.models.bounds import check_about, check_sizes, is_large
+from protgen.models.bounds import check_about, check_sizes, is_large, names_of_conditions
 from protgen.models.checksums import (
     CONFIG,
     GUIDE_WEIGHTS,
@@ -119,9 +120,11 @@ def build_model(config: JSON) -> Model:
         entry = config.get(part)
         if not isinstance(entry, Mapping) or "name" not in entry:
             raise ConfigError(f"model config has no {part} with a name; add {{'{part}': {{'name': ...}}}}")
+        if not isinstance(entry["name"], str):
+            raise ConfigError(f"{part}.name is {shown(entry['name'])}; give the name of one")
         parts[part] = {key: value for key, value in entry.items() if key != "name"}, entry["name"]
     config = with_whole_roles(config)
-    conditions = ConditionEmbedding(config.get("conditions", []))
+    conditions = ConditionEmbedding(names_of_conditions(config.get("conditions", []), "conditions"))
     keywords, name = parts["space"]
     space = registry.build("spaces", name, **keywords)
     keywords, name = parts["encoder"]

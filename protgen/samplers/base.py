@@ -21,6 +21,8 @@ from protgen.spaces.capabilities import aligned
 from protgen.spaces.manifolds import HeatKernel
 from protgen.types import Conditioning, State
 
+MOST_STEPS = 65_536
+
 
 class Denoiser(ABC):
     """What a sampler asks of a family: a path, and predictions of x_data. A guide wraps a denoiser and is one."""
@@ -307,6 +309,8 @@ def check_grid(steps: int, spacing: float) -> None:
     """Raise UsageError if there is no such grid of times."""
     if steps < 1:
         raise UsageError(f"steps {steps}: a sampler takes at least 1 step")
+    if steps > MOST_STEPS:  # the times of all of them are in memory
+        raise UsageError(f"steps {steps}: a sampler takes at most {MOST_STEPS:,} steps")
     if spacing <= 0:
         raise UsageError(f"spacing {spacing}: must be positive; above 1 steps are finer near data")
 

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn
 
+from protgen.errors import ConfigError
 from protgen.geometry import alignment, frames, igso3, so3
 from protgen.geometry import constants as ideal
 from protgen.spaces.atoms import ResidueFrames
@@ -107,6 +108,9 @@ class Backbone(Space, ResidueFrames, Alignable, AuxiliaryLosses, DecoderStart, V
         noise_scale: standard deviation of position noise relative to natives of the same length.
         distance_weight, bond_weight, overlap_weight, hydrogen_bond_weight: weights of the auxiliary losses near the
             data end; hydrogen bonds are left out at 0.
+
+    Raises:
+        ConfigError: if a number is out of range.
     """
 
     volume = "Å^(3 (l - 1)) of centred CA positions times rad^(3 l) of residue rotations (8 pi^2 for all of SO(3))"
@@ -121,6 +125,10 @@ class Backbone(Space, ResidueFrames, Alignable, AuxiliaryLosses, DecoderStart, V
         hydrogen_bond_weight: float = 0.0,
     ) -> None:
         super().__init__()
+        if noise_scale <= 0:
+            raise ConfigError(f"noise_scale {noise_scale}: noise has a positive width; 1 is that of natives")
+        if min(distance_weight, bond_weight, overlap_weight, hydrogen_bond_weight) < 0:
+            raise ConfigError("backbone: weights of losses cannot be negative; 0 leaves one out")
         self.noise_scale = noise_scale
         self.distance_weight = distance_weight
         self.bond_weight = bond_weight

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 
+from protgen.atomic import unicode_text
+
 SUFFIXES = (".pdb", ".ent", ".brk", ".cif", ".mmcif", ".bcif")  # each also with .gz, and .pdb1 of an assembly
 _STRUCTURE = re.compile(r"\.(?:pdb|ent|brk|cif|mmcif|bcif|(?:pdb|ent)([0-9]{1,2}))(?:\.gz)?", re.ASCII | re.IGNORECASE)
 
@@ -21,8 +23,11 @@ def is_structure_name(path: str | PathLike[str]) -> bool:
 
 
 def stem(path: str | PathLike[str]) -> str:
-    """The name of a file without .gz and without the suffix of its format; `1abc.pdb1` gives `1abc_assembly1`."""
-    name = Path(path).name
+    """The name of a file without .gz and without the suffix of its format; `1abc.pdb1` gives `1abc_assembly1`.
+
+    It is text, as tables have it: bytes that are no UTF-8 are escaped (`protgen.documents.unicode_text`).
+    """
+    name = unicode_text(Path(path).name)
     suffix = _suffix(name)
     if not suffix:
         return name[:-3] if name.lower().endswith(".gz") else name

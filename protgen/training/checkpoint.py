@@ -195,16 +195,16 @@ def restore(
         except _MisfitError:
             raise
         except CheckpointError as error:
-            problems.append(str(error))
+            problems.append(str(error).partition("; get or train")[0])  # advice on models; here an older one is taken
             continue
         put(found, module, ema, optimizer)
         if problems:
-            warnings.warn(f"{problems[0]}; going on from {folder}", RecoveredWarning, stacklevel=2)
+            warnings.warn(f"{'; '.join(problems)}; going on from {folder}", RecoveredWarning, stacklevel=2)
         return found.state
     if problems:
         raise CheckpointError(
-            f"{problems[0]}; no checkpoint before it can be used; choose another run=, or remove {run / 'checkpoints'} "
-            "to begin anew"
+            f"{'; '.join(problems)}; no checkpoint before it can be used; choose another run=, or remove "
+            f"{run / 'checkpoints'} to begin anew"
         )
     return None
 

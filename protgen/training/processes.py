@@ -4,8 +4,11 @@ Lightning's Fabric starts them or finds those that torchrun has started, and cho
 each other is here: sums of gradients and losses, and decisions that all take together.
 """
 
+import contextlib
 import os
-from collections.abc import Iterable
+import signal
+import threading
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 import torch
@@ -15,6 +18,9 @@ from protgen.device import widest
 from protgen.errors import ConfigError, UsageError
 from protgen.training.settings import Machine
 
+# What the programs that start a process on each node set for it: torchrun, srun (not the script of sbatch), mpirun; or
+# who starts them by hand.
+LAUNCHERS = ("TORCHELASTIC_RUN_ID", "SLURM_STEP_ID", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "NODE_RANK")
 PATIENCE = timedelta(hours=6)  # of a process for the others: the first one validates and writes while they wait
 
 
@@ -112,18 +118,51 @@ def launched(machine: Machine) -> Processes:
 
     Args:
         machine: where to train.
+
+    Raises:
+        ConfigError: if there are several nodes, and nothing that starts the processes of all.
     """
     from lightning.fabric import Fabric
     from lightning.fabric.strategies.ddp import DDPStrategy
 
+    require_launcher(machine)
     devices, nodes = layout(machine)
     several = nodes > 1 or devices not in (1, "1")
     # Of the strategy only the start of the processes is used: gradients are added by `Processes.add_gradients`.
     strategy = DDPStrategy(timeout=PATIENCE) if several else "auto"
     fabric = Fabric(accelerator=machine.accelerator, devices=devices, num_nodes=nodes, strategy=strategy)
-    fabric.launch()
+    # Where another node never comes the wait has no end, and within it no handler of Python's runs: a signal ends it.
+    with plain_signals() if nodes > 1 else contextlib.nullcontext():
+        fabric.launch()
     sharded = machine.sharding is not None and fabric.world_size > 1
     return Processes(fabric.world_size, fabric.global_rank, fabric.device, sharded)
+
+
+def require_launcher(machine: Machine) -> None:
+    """Refuse several nodes where this process was started by hand: it would wait for the others for ever.
+
+    Raises:
+        ConfigError: with how to start them.
+    """
+    if machine.nodes > 1 and not any(name in os.environ for name in LAUNCHERS):
+        raise ConfigError(
+            f"machine.nodes={machine.nodes}: nothing has started the processes of the other nodes; run "
+            f"torchrun --nnodes={machine.nodes} on each, in place of machine.nodes"
+        )
+
+
+@contextlib.contextmanager
+def plain_signals() -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the process at once, as they do without handlers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def layout(machine: Machine) -> tuple[int | str, int]:

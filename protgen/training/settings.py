@@ -5,8 +5,9 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
 from numbers import Integral, Real
-from typing import Any, cast
+from typing import Any
 
+from protgen.arguments import shown
 from protgen.errors import ConfigError
 
 MOST = 10**12  # steps, pairs and the like; more is a slip of the finger
@@ -34,6 +35,7 @@ OPTIONAL = ("minutes", "muon_lr", "patience")  # which may be None
 PARTS = (
     "minutes", "lr", "muon_lr", "cooldown", "weight_decay", "clip", "ema", "checkpoint_minutes", "min_improvement"
 )  # fmt: skip
+PROCESSES = (1, 1_024)  # nodes, processes of a node, threads of a process
 
 
 @dataclass(frozen=True)
@@ -101,18 +103,32 @@ class TrainSettings:
         if pairs is not None:
             warnings.warn("pairs is now max_pairs_per_batch", DeprecationWarning, stacklevel=3)
             object.__setattr__(self, "max_pairs_per_batch", pairs)
-        for name, (least, most) in RANGES.items():
+        for name in RANGES:
             value = getattr(self, name)
             if value is None and name in OPTIONAL:
                 continue
             kind = Real if name in PARTS else Integral
-            is_one = isinstance(value, kind) and not isinstance(value, bool)
-            if not is_one or not least <= cast(float, value) <= most:  # NaN is within no range
-                shown = value if is_one else repr(value)
-                whole = "whole " if kind is Integral and not is_one else ""
-                raise ConfigError(f"train.{name} is {shown}; give a {whole}number from {least:g} to {most:g}")
+            if not isinstance(value, kind) or isinstance(value, bool):
+                whole = "whole " if kind is Integral else ""
+                raise ConfigError(f"train.{name} is {shown(value)}; give a {whole}number")
+        check_ranges(self, RANGES, "train")
         if not isinstance(self.dropout, Mapping):
             raise ConfigError(f"train.dropout is {self.dropout!r}; give numbers by name, as in {{'length': 0.3}}")
+
+
+def check_ranges(settings: object, ranges: Mapping[str, tuple[float, float]], section: str) -> None:
+    """Raise ConfigError if a number is outside its range; None is within any.
+
+    Args:
+        settings: with an attribute for each range.
+        ranges: least and most by name; infinity for a range without an end.
+        section: of the configuration, for messages.
+    """
+    for name, (least, most) in ranges.items():
+        value = getattr(settings, name)
+        if value is not None and not least <= value <= most:  # NaN is within no range
+            wanted = f"from {least:.10g} to {most:.10g}" if most < math.inf else f"that is at least {least:.10g}"
+            raise ConfigError(f"{section}.{name} is {value}; give a number {wanted}")
 
 
 def renamed(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,7 +155,7 @@ class Machine:
             None gives each process all of them.
 
     Raises:
-        ConfigError: if there is no such sharding.
+        ConfigError: if there is no such sharding, or a number is outside its range.
     """
 
     accelerator: str = "auto"
@@ -148,5 +164,8 @@ class Machine:
     sharding: str | None = None
 
     def __post_init__(self) -> None:
+        check_ranges(
+            self, {"nodes": PROCESSES} | ({"devices": PROCESSES} if type(self.devices) is int else {}), "machine"
+        )
         if self.sharding not in (None, "fsdp"):
             raise ConfigError(f"machine.sharding is {self.sharding}; give fsdp, or null for none")

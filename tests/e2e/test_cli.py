@@ -2,12 +2,15 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 import time
 
 import pytest
+import typer
 
+from protgen.cli.main import app
 from protgen.structure.ideal import ideal_helix, ideal_strand
 from protgen.structure.protein import Protein
 from protgen.structure.writer import write_structure
@@ -35,6 +38,19 @@ def test_every_command_has_help(cli, command):
     assert done.code == 0
     assert "Usage" in done.out
     assert max(map(len, done.out.splitlines())) <= 80
+
+
+def test_no_help_text_is_taken_for_markup():
+    """Rich leaves out [words] in brackets, so `conditions.names=[length]` would read `conditions.names=`."""
+    tag = re.compile(r"(?<!\\)\[[a-z#/@][^[]*?\]")  # as rich finds it
+
+    def texts(command):
+        yield command.help or ""
+        yield from (getattr(parameter, "help", None) or "" for parameter in command.params)
+        for inner in getattr(command, "commands", {}).values():
+            yield from texts(inner)
+
+    assert [found for text in texts(typer.main.get_command(app)) for found in tag.findall(text)] == []
 
 
 def test_version_and_unknown_commands(cli):
@@ -131,3 +147,20 @@ def test_data_refuses_what_it_cannot_use(cli, chains, tmp_path):
     cli("data", "build", junk, "--out", out).assert_failed(4, "none of 1 files", "a.pdb")
     cli("data", "build", chains, "--out", out, "--min-length", 50, "--max-length", 40).assert_failed(2, "50")
     cli("data", "info", tmp_path / "none").assert_failed(2, "not a complete store")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "ask for shorter chains, or make fewer designs at a time by a lower OMP_NUM_THREADS"),
+        (type("OutOfMemoryError", (RuntimeError,), {})(), "fewer designs at a time by a lower --batch-size"),
+    ],
+)
+def test_too_little_memory_names_what_helps(cli, monkeypatch, error, words):
+    """On a CPU each design is a batch of its own, and --batch-size changes nothing."""
+
+    def prepare(*_):
+        raise error
+
+    monkeypatch.setattr("protgen.cli.check.prepare_job", prepare)
+    cli("check", "--length", 20).assert_failed(2, "not enough memory", words)

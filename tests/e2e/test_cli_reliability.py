@@ -4,9 +4,11 @@ import csv
 import json
 import os
 import shutil
+import sys
 
 import pytest
 
+from protgen.documents import json_lines, read_json
 from protgen.folder_lock import locked
 
 SAMPLE = ("--length", 12, "-n", 3, "--steps", 2, "--no-relax", "--seed", 5)
@@ -150,3 +152,35 @@ def test_a_name_cannot_become_html_or_a_formula(cli, designs, tmp_path):
     with (tmp_path / "out" / "structures.csv").open(newline="") as lines:
         files = sorted(row["file"] for row in csv.DictReader(lines))
     assert files == sorted(["<!--<script>.pdb", "'=cmd|x.pdb", "'-2+3.pdb", "a&b'\".pdb"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems take no such names")
+def test_names_that_are_no_utf8_are_escaped_and_lose_nothing(cli, designs, tiny_model, chains, tmp_path):
+    """In the table, the page, the summary and a manifest; what is written can be read, and each run is resumed."""
+    folder = tmp_path / os.fsdecode(b"set\xfe")
+    folder.mkdir()
+    shutil.copy(chains / "helix40.pdb", folder / os.fsdecode(b"\xff\xfe.pdb"))
+    shutil.copy(chains / "helix41.pdb", folder / "b.pdb")
+    for more in ((), ("--resume",)):
+        done = cli("evaluate", folder, "--out", tmp_path / "out", *more)
+        assert done.code == 0, done.err
+        with (tmp_path / "out" / "structures.csv").open(encoding="utf-8") as lines:
+            rows = {row["file"]: row for row in csv.DictReader(lines)}
+        assert {name: row["set"] for name, row in rows.items()} == {"\\xff\\xfe.pdb": "set\\xfe", "b.pdb": "set\\xfe"}
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    data = json.loads(page.split('id="data">', 1)[1].split("</script>", 1)[0])
+    assert {one["file"] for one in data["structures"]} == {"\\xff\\xfe.pdb", "b.pdb"}
+    kept = [row["place"][0] for row in list(json_lines(tmp_path / "out" / "rows.jsonl"))[1:]]
+    assert sorted(kept) == ["\\xff\\xfe.pdb", "b.pdb"]
+
+    built = cli("data", "build", folder, "--out", tmp_path / "store", "--max-coil", 1, "--min-length", 20)
+    assert built.code == 0, built.err
+    manifest = read_json(tmp_path / "store" / "manifest.json")
+    assert sorted(entry["id"] for entry in manifest["kept"]) == ["\\xff\\xfe", "b"]
+    assert cli("data", "info", tmp_path / "store").code == 0
+
+    out = tmp_path / os.fsdecode(b"os\xff")
+    for more in ((), ("--resume",)):
+        done = cli("sample", "--model", tiny_model, *SAMPLE, "--out", out, *more)
+        assert done.code == 0, done.err
+    assert sorted(path.name for path in out.glob("*.pdb")) == [f"design_000{k}.pdb" for k in range(3)]

@@ -63,10 +63,10 @@ def test_overrides_of_a_training_refuse_them_as_options_do(override):
 
 @pytest.mark.parametrize("value", ["1:00", "0x10", "1e", "016", "1__0", "'1_0'"])
 def test_words_that_look_like_numbers_are_refused_by_the_setting(cli, tiny_store, tmp_path, value):
-    """Hydra makes words of them: a setting that counts names itself, and a network cannot be built of them."""
+    """Hydra makes words of them: a setting that counts names itself, and so does a keyword of a network."""
     given = ("train", "experiment=flow_tiny", f"data.store={tiny_store}", f"run={tmp_path / 'run'}")
     cli(*given, f"train.steps={value}").assert_failed(2, "train.steps is", "give a whole number")
-    cli(*given, f"encoder.dim={value}").assert_failed(2, "cannot be built")
+    cli(*given, f"encoder.dim={value}").assert_failed(2, "dim of frame_attention", "give a whole number")
     assert not (tmp_path / "run").exists()
 
 

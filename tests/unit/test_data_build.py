@@ -1,6 +1,7 @@
 """Building a store: what is kept, what is dropped, and the reason that is given."""
 
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -163,6 +164,41 @@ def test_nothing_found_and_nothing_kept_are_errors(tmp_path):
     (tmp_path / "in" / "index.csv").write_text("name\nh.pdb\n")
     with pytest.raises(DataError, match="column `file`"):
         find_sources(tmp_path / "in")
+
+
+@pytest.mark.parametrize("content", ["", "file,split\n", "file\n\n"])
+def test_an_index_that_lists_nothing_says_so(content, tmp_path):
+    """And not that the folder, which has a structure, has none."""
+    put(tmp_path, "h.pdb", ideal_helix(25))
+    (tmp_path / "index.csv").write_text(content)
+    with pytest.raises(DataError, match=r"index\.csv: lists no files"):
+        find_sources(tmp_path)
+
+
+@pytest.mark.parametrize("make", ["link", "pipe", "folder"])
+def test_an_index_that_cannot_be_read_is_not_left_out(make, tmp_path):
+    """Without it all files would be taken, with splits that nobody asked for."""
+    put(tmp_path, "h.pdb", ideal_helix(25))
+    index = tmp_path / "index.csv"
+    if make == "link":
+        index.symlink_to(tmp_path / "nothing.csv")
+    elif make == "pipe":
+        os.mkfifo(index)
+    else:
+        index.mkdir()
+    with pytest.raises(DataError, match=r"index\.csv: is no file that can be read"):
+        find_sources(tmp_path)
+
+
+def test_a_file_has_one_split(tmp_path):
+    """Two rows that say otherwise are both named; the same one twice is taken."""
+    put(tmp_path, "1eco.pdb", ideal_helix(25))
+    index = tmp_path / "index.csv"
+    index.write_text("file,split\n1eco.pdb,train\nx.pdb,test\n./1eco.pdb,validation\n")
+    with pytest.raises(DataError, match=r"rows 1 and 3 list \./1eco\.pdb for train and for validation; leave one out"):
+        find_sources(tmp_path)
+    index.write_text("file,split\n1eco.pdb,train\n1eco.pdb,\n1eco.pdb,train\n")
+    assert [source.id for source in find_sources(tmp_path)] == ["1eco", "1eco~2", "1eco~3"]
 
 
 @pytest.mark.parametrize("split", ["valid", "Train", "training", "train,test", "0"])

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from protgen.cli.main import run
 from protgen.data.build import BuildOptions, build
 from protgen.data.clusters import Clustering
 from protgen.data.domains import read_topologies, topologies_of
@@ -20,7 +21,7 @@ from protgen.data.store import Store
 from protgen.data.windows import Filters
 from protgen.errors import DataError, ProtgenError, UsageError
 from protgen.metrics.tm import tm_score
-from protgen.structure.ideal import build_from_torsions
+from protgen.structure.ideal import build_from_torsions, ideal_helix
 from protgen.structure.protein import Protein
 from protgen.structure.residue_names import STANDARD
 from protgen.structure.writer import write_structure
@@ -69,10 +70,33 @@ def test_dates_from_the_cutoff_on_are_held_out():
     assert by_date(facts, "2020-01-01") == ["train", "validation", "", "validation"]
     with pytest.raises(DataError, match="'1 May 2020' of a is no date"):
         by_date([{"date": "1 May 2020", "file": "a"}], "2020-01-01")
+    for none in ("2001-02-30", "2020-13-45", "0000-01-01", "2020-01-01x"):
+        with pytest.raises(DataError, match=f"'{none}' of a is no date"):
+            by_date([{"date": none, "file": "a"}], "2020-01-01")
+        with pytest.raises(UsageError, match="--date-cutoff"):
+            SplitRule("date", none)
     with pytest.raises(UsageError, match="--date-cutoff"):
         SplitRule("date")
     with pytest.raises(UsageError, match="--date-cutoff"):
         SplitRule("cluster", "2020-01-01")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "split of the index;"),
+        (("--split-by", "date", "--date-cutoff", "2013-01-01"), "split that the date makes;"),
+    ],
+)
+def test_what_made_the_splits_of_a_cluster_is_said(options, words, tmp_path, capsys):
+    """Two chains of one cluster in two splits."""
+    for k in range(2):
+        write_structure(Protein.from_backbone(ideal_helix(25 + k)), tmp_path / f"f{k}.pdb")
+    rows = "f0.pdb,c,train,2010-01-01\nf1.pdb,c,validation,2020-01-01\n"
+    (tmp_path / "index.csv").write_text(f"file,cluster40,split,date\n{rows}")
+    asked = ("--min-length", "20", "--max-coil", "1", "--rg-percentile", "100", *options)
+    assert run(["data", "build", str(tmp_path), "--out", str(tmp_path / "store"), *asked]) == 0
+    assert f"1 clusters have chains in more than one {words}" in capsys.readouterr().err
 
 
 def fold(length: int, seed: int) -> np.ndarray:

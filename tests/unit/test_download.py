@@ -3,8 +3,10 @@
 import gzip
 import hashlib
 import json
+import sys
 import threading
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
@@ -235,7 +237,7 @@ def test_no_more_than_most_are_taken_and_no_page_beyond_them_is_asked_for(server
         for page in answers
     ]
     found = search(asker, Query(resolution=2.0), server.services, most)
-    assert [one.name for one in found] == names[:most]
+    assert [one.name for one in found.ids] == names[:most]
     first, *_ = server.bodies
     assert len(server.bodies) == pages
     assert first["request_options"]["sort"] == [
@@ -251,7 +253,7 @@ def test_a_query_is_asked_page_by_page(server, asker):
         for page in pages
     ]
     query = Query(resolution=2.0, method="em", max_length=128, organism="Homo sapiens", released_from="2024-01-31")
-    assert [found.name for found in search(asker, query, server.services)] == ["1abc", "2xyz", "3def"]
+    assert [found.name for found in search(asker, query, server.services).ids] == ["1abc", "2xyz", "3def"]
     first, second = server.bodies
     assert [body["request_options"]["paginate"]["start"] for body in (first, second)] == [0, 2]
     assert conditions_of(first) == {
@@ -263,11 +265,83 @@ def test_a_query_is_asked_page_by_page(server, asker):
         ("rcsb_entity_source_organism.ncbi_scientific_name", "exact_match", "Homo sapiens"),
     }
     server.answers["/search"] = [(204, b"", {})]
-    assert search(asker, query, server.services) == []
+    assert search(asker, query, server.services).ids == []
     for strange in (b"<html>", b"[]", b'{"total_count": "3"}', b'{"total_count": 3, "result_set": [{}]}'):
         server.answers["/search"] = [(200, strange, {})]
         with pytest.raises(DataError, match="/search: answers"):
             search(asker, query, server.services)
+
+
+def test_a_name_of_the_search_that_is_no_id_reaches_no_path(server, asker, tmp_path):
+    """It is counted and among the failed, the next page begins where it should, and nothing lies beside the folder."""
+    pages = [["../escaped", "1ABC"], ["1abc_A", "2XYZ"]]
+    server.answers["/search"] = [
+        (200, json.dumps({"total_count": 4, "result_set": [{"identifier": i} for i in page]}).encode(), {})
+        for page in pages
+    ]
+    server.answers |= {f"/b/{name}": [(200, GOOD[name], {})] for name in GOOD}
+    server.answers["/b/../escaped"] = [(200, gzip.compress(entry("../escaped")), {})]
+    found = search(asker, Query(resolution=2.0), server.services)
+    assert [one.name for one in found.ids] == ["1abc", "2xyz"]
+    assert list(found.refused) == ["../escaped", "1abc_A"]
+    assert [body["request_options"]["paginate"]["start"] for body in server.bodies] == [0, 2]
+    folder = tmp_path / "out"
+    folder.mkdir()
+    result = download(found.ids, folder, asker, server.services, refused=found.refused)
+    assert (len(result.made), sorted(result.failed)) == (2, ["../escaped", "1abc_A"])
+    assert "no PDB ID" in result.failed["../escaped"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize(
+    ("about", "words"),
+    [
+        ({"bcifUrl": "https://a\0b/"}, "is no address"),
+        ({"bcifUrl": "https://host/" + "a" * 70_000}, "is no address"),
+        ({"bcifUrl": "https://xn--/"}, "is no address"),
+        ({"globalMetricValue": 10**400}, "does not say its mean pLDDT"),
+        ({"globalMetricValue": True}, "does not say its mean pLDDT"),
+    ],
+)
+def test_a_strange_answer_costs_one_entry(server, asker, tmp_path, about, words):
+    """Its line in failed.csv is short, and the next entry is fetched."""
+    asker.manners = replace(asker.manners, most_bytes=100_000)
+    whole = {"bcifUrl": f"{server.home}/f/P00521", "globalMetricValue": 90}
+    for name, entries in (("P00520", whole | about), ("P00521", whole)):
+        server.answers[f"/af/{name}"] = [(200, json.dumps([entries]).encode(), {})]
+    server.answers["/f/P00521"] = [(200, entry("AF-P00521-F1"), {})]
+    result = download([Id("alphafold", n) for n in ("P00520", "P00521")], tmp_path, asker, server.services, plddt=70)
+    assert (result.made, list(result.failed)) == (["AF-P00521-F1.bcif"], ["P00520"])
+    assert words in result.failed["P00520"]
+    assert len(result.failed["P00520"]) < 400
+
+
+def test_a_redirect_to_no_address_is_one_more_failure(server, asker, tmp_path):
+    """After the tries that any failure has."""
+    server.answers["/b/1abc"] = [(302, b"", {"Location": "https://xn--/"})]
+    assert "is no address" in got(server, asker, tmp_path).failed["1abc"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("ALL_PROXY", "socks5://127.0.0.1:9", "ALL_PROXY names a SOCKS proxy, which needs the package socksio"),
+        ("HTTPS_PROXY", "foo:bar", "HTTPS_PROXY is no address of a proxy"),
+        ("https_proxy", "ftp://secret@host", "https_proxy is no address of a proxy"),
+        ("SSL_CERT_FILE", "/nosuch", "SSL_CERT_FILE: no certificates can be read there"),
+    ],
+)
+def test_a_wrong_proxy_or_certificate_is_named(monkeypatch, name, value, words):
+    """The variable, and not what it holds, which may be a password."""
+    for other in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(other, raising=False)
+        monkeypatch.delenv(other.lower(), raising=False)
+    monkeypatch.setenv(name, value)
+    if "socks" in value:
+        monkeypatch.setitem(sys.modules, "socksio", None)
+    with pytest.raises(UsageError, match=words) as caught:
+        Asker(Manners())
+    assert "secret" not in str(caught.value)
 
 
 def test_alphafold_entries_have_a_floor_of_plddt(server, asker, tmp_path):
@@ -320,8 +394,13 @@ def test_strange_ids_queries_and_times():
     """No path, no other script, no date that is none."""
     for text in ("../x", "1ab", "1abc/..", "\u0661abc", "AF-P00520-F1\n", "", "P0052"):
         assert parse_id(text) is None, text
-    with pytest.raises(UsageError, match="date such as"):
-        Query(released_until="31.1.2024")
+    for date in ("31.1.2024", "2024-13-45", "2023-02-29", "2024-01-31T00:00:00Z"):
+        with pytest.raises(UsageError, match="date such as"):
+            Query(released_until=date)
+    with pytest.raises(UsageError, match="--min-length 100 is above --max-length 50; swap"):
+        Query(min_length=100, max_length=50)
+    with pytest.raises(UsageError, match="--released-from 2024-02-01 is above --released-until 2024-01-31"):
+        Query(released_from="2024-02-01", released_until="2024-01-31")
     with pytest.raises(UsageError, match="x-ray, em, nmr"):
         Query(method="xray")
     assert 55 < seconds_of(time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 60))) <= 60

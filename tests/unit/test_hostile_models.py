@@ -92,6 +92,35 @@ def test_sizes_are_refused_before_they_are_made(folder, at, value, words):
     assert words in outcome(folder)
 
 
+@pytest.mark.parametrize(
+    ("at", "value", "words"),
+    [
+        (("space", "noise_scale"), "x", 'noise_scale of backbone is "x"; give a number'),
+        (("space", "noise_scale"), None, "noise_scale of backbone is null; give a number"),
+        (("space", "noise_scale"), [1], "noise_scale of backbone is [1]; give a number"),
+        (("space", "noise_scale"), {}, "noise_scale of backbone is {}; give a number"),
+        (("space", "noise_scale"), True, "noise_scale of backbone is true; give a number"),
+        (("space", "noise_scale"), -1, "noise_scale -1: noise has a positive width"),
+        (("space", "noise_scale"), 0, "noise_scale 0: noise has a positive width"),
+        (("space", "noise_scale"), 1e300, "space.noise_scale is 1e+300; at most 1,000,000,000 is possible"),
+        (("encoder", "neighbours"), 1.5, "neighbours of frame_attention is 1.5; give a whole number or null"),
+        (("encoder", "neighbours"), -1, "neighbours of frame_attention is -1; give a whole number, at least 0"),
+        (("encoder", "heads"), 0, "heads of frame_attention is 0; give a whole number, at least 1"),
+        (("encoder", "name"), None, "encoder.name is null; give the name of one"),
+        (("family", "min_t"), -5, "min_t -5 is a time above 0, up to 1"),
+        (("family", "data_bias"), "x", 'data_bias of flow_matching is "x"; give a number'),
+        (("family", "self_conditioning"), "x", 'self_conditioning of flow_matching is "x"; give a number'),
+        (("family", "self_conditioning"), 2, "self_conditioning 2: a probability, from 0 to 1"),
+        (("conditions",), None, "conditions is null; give a list of names"),
+        (("conditions",), "length", 'conditions is "length"; give a list of names'),
+    ],
+)
+def test_a_value_that_would_fail_in_sampling_is_refused_with_its_key(folder, at, value, words):
+    """A model that loads with it would end in an error of torch's, or in designs of nothing that anybody meant."""
+    (folder / "config.json").write_text(json.dumps(replaced(SMALL, at, value)))
+    assert words in outcome(folder)
+
+
 def test_damaged_bytes_of_a_model_load_or_are_refused(folder, tmp_path):
     """Seeded changes of bytes, cuts and repeats of the configuration and of the weights' header."""
     rng = random.Random(3)

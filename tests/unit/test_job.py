@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from protgen import registry
 from protgen.cli.check import check
 from protgen.cli.sample import sample
 from protgen.conditions.base import Adherence, Condition, Conditions, EnergyCondition
@@ -25,7 +27,7 @@ from protgen.generation.design import ResolvedSettings, SampleSettings
 from protgen.generation.generate import generate
 from protgen.generation.job import prepare
 from protgen.generation.plan import plan_design
-from protgen.generation.sampling import Run, family_on
+from protgen.generation.sampling import Run, family_on, finish
 from protgen.models.blueprints import fit_blueprints
 from protgen.models.model import Model, build_model
 from protgen.structure.ideal import ideal_helix
@@ -78,6 +80,50 @@ def test_other_types_are_named_with_what_is_taken(model, arguments, words):
     given = {"model": model, "conditions": [Length(20)], "n": 1, "settings": FAST} | arguments
     with pytest.raises(UsageError, match=words):
         generate(**given)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"steps": 10**9}, "steps 1000000000: at most 65,536"),
+        ({"candidates": 10**9}, "candidates 1000000000: at most 65,536"),
+        ({"particles": 10**9, "sampler": "smc"}, "particles 1000000000: at most 65,536"),
+        ({"redraws": 10**9}, "redraws 1000000000: at most 65,536"),
+        ({"batch_size": 10**9}, "batch size 1000000000: at most 65,536"),
+        ({"energy_steps": 10**9}, "energy steps 1000000000: at most 65,536"),
+        ({"energy_scale": 1e30}, r"energy scale 1e\+30: at most 1,000"),
+        ({"guidance": 1e30}, r"guidance 1e\+30: at most 100"),
+        ({"autoguidance": -1e30}, r"autoguidance -1e\+30: at most 100"),
+        ({"temperature": 1e30}, r"temperature 1e\+30: at most 10"),
+        ({"temperature": math.nan}, "temperature is 'nan'; give a finite number"),
+        ({"steps": 2.5}, "steps is '2.5'; give a whole number"),
+        ({"candidates": "2"}, "candidates is '2'; give a whole number"),
+    ],
+)
+def test_no_setting_takes_all_memory_or_gives_no_numbers(model, settings, words):
+    """Before anything of that size is made; so does a model whose own config asks for it."""
+    with pytest.raises(UsageError, match=words):
+        prepare(model, [Length(20)], replace(FAST, **settings))
+
+
+def test_numbers_and_lengths_of_designs_have_limits(model):
+    """Weights too, which multiply guidance."""
+    with pytest.raises(UsageError, match="n 1000000000: at most 1,000,000 designs"):
+        generate(model, [Length(20)], 10**9)
+    for length in (Length(10**8), Length(20, 10**8)):
+        with pytest.raises(UsageError, match="length 100000000: at most 65,536 residues"):
+            prepare(model, [length], FAST)
+    with pytest.raises(UsageError, match=r"length has the weight 1e\+30; give a number from 0 to 100"):
+        1e30 * Length(20)
+    with pytest.raises(UsageError, match="steps 1000000000: a sampler takes at most 65,536 steps"):
+        registry.build("samplers", "heun", steps=10**9)
+
+
+def test_coordinates_that_are_no_numbers_are_said_to_be(model):
+    """And not that the file to be written has no atom."""
+    job = prepare(model, [Length(12)], FAST)
+    with pytest.raises(UsageError, match="design_0000: the model gave coordinates that are no finite numbers"):
+        finish(plan_design(job, 0, 0), np.full((12, 4, 3), np.nan))
 
 
 def test_settings_that_are_not_given_are_the_models_own(model):

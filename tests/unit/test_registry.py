@@ -61,13 +61,13 @@ def test_build_passes_keywords():
 @pytest.mark.parametrize(
     ("name", "keyword", "value", "words"),
     [
-        ("egnn", "dim", "two", "egnn cannot be built: dim is 'two'; give a whole number, at least 1"),
-        ("egnn", "dim", -4, "dim is -4; give a whole number"),
-        ("egnn", "dim", 0, "dim is 0; give a whole number, at least 1"),
-        ("egnn", "blocks", -1, "blocks is -1; give a whole number, at least 0"),
-        ("egnn", "dim", 2.0, "dim is 2.0; give a whole number"),
-        ("egnn", "dim", True, "dim is True; give a whole number"),
-        ("egnn", "dim", None, "dim is None; give a whole number"),
+        ("egnn", "dim", "two", 'dim of egnn is "two"; give a whole number'),
+        ("egnn", "dim", -4, "dim of egnn is -4; give a whole number"),
+        ("egnn", "dim", 0, "dim of egnn is 0; give a whole number, at least 1"),
+        ("egnn", "blocks", -1, "blocks of egnn is -1; give a whole number, at least 0"),
+        ("egnn", "dim", 2.0, "dim of egnn is 2.0; give a whole number"),
+        ("egnn", "dim", True, "dim of egnn is true; give a whole number"),
+        ("egnn", "dim", None, "dim of egnn is null; give a whole number"),
         ("transformer", "dropout", "x", "takes no keyword 'dropout'"),
     ],
 )

@@ -121,18 +121,18 @@ def test_weights_that_are_not_finite_are_no_checkpoint(tmp_path):
 )  # fmt: skip
 def test_settings_outside_their_ranges_are_refused(name, value):
     """In one line that names the setting."""
-    with pytest.raises(ConfigError, match=f"^train.{name} is .*; give a number from"):
+    with pytest.raises(ConfigError, match=f"^train.{name} is .*; give a number"):
         TrainSettings(**{name: value})
 
 
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("steps", "a", "train.steps is 'a'; give a whole number from 1"),
-        ("steps", None, "train.steps is None; give a whole number"),
+        ("steps", "a", 'train.steps is "a"; give a whole number'),
+        ("steps", None, "train.steps is null; give a whole number"),
         ("warmup", 2.5, "train.warmup is 2.5; give a whole number"),
-        ("keep", True, "train.keep is True; give a whole number"),
-        ("lr", [1e-3], "train.lr is .*; give a number from 0 to 10"),
+        ("keep", True, "train.keep is true; give a whole number"),
+        ("lr", [1e-3], "train.lr is .*; give a number"),
         ("dropout", 0.5, "train.dropout is 0.5; give numbers by name"),
     ],
 )
@@ -140,6 +140,17 @@ def test_settings_that_are_no_numbers_are_refused(name, value, words):
     with pytest.raises(ConfigError, match=f"^{words}"):
         TrainSettings(**{name: value})
     assert TrainSettings(steps=np.int64(3), lr=np.float32(0.5), minutes=2, patience=None).steps == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "range_"),
+    [("ema", 1.0, "from 0 to 0.999999999"), ("clip", 0.0, "that is at least 1e-12"), ("lr", 11.0, "from 0 to 10")],
+)
+def test_the_range_that_is_said_is_the_one_that_is_taken(name, value, range_):
+    """Its ends are taken, as 1 of 'from 0 to 1' would not be."""
+    with pytest.raises(ConfigError, match=f"^train.{name} is {value}; give a number {range_}$"):
+        TrainSettings(**{name: value})
+    assert TrainSettings(**{name: float(range_.split()[-1])}) is not None
 
 
 def damage_by_cut(folder):
@@ -372,8 +383,22 @@ def test_a_run_without_a_whole_checkpoint_is_refused(tmp_path):
     cut(tmp_path, 4)
     for folder in checkpoints(tmp_path):
         damage_by_cut(folder)
-    with pytest.raises(CheckpointError, match=r"step_00000004.*no checkpoint before it"):
+    with pytest.raises(CheckpointError, match=r"step_00000004.*step_00000003.*no checkpoint before it"):
         trained(batches(), run=tmp_path)
+
+
+def test_each_checkpoint_that_is_passed_over_is_named(tmp_path):
+    """With its reason, and no advice about models: `protgen models` lists no checkpoint."""
+    cut(tmp_path, 5, keep=3)
+    for folder in checkpoints(tmp_path)[1:]:
+        (folder / "state.json").write_text("{")
+    with pytest.warns(RecoveredWarning) as caught:
+        cut(tmp_path, 1)
+    (line,) = [str(one.message) for one in caught if one.category is RecoveredWarning]
+    parts = line.split("; ")
+    assert ["step_00000005" in parts[0], "step_00000004" in parts[1], "step_00000003" in parts[2]] == [True] * 3
+    assert parts[2].startswith("going on from ")
+    assert "protgen models" not in line
 
 
 def test_a_checkpoint_of_later_steps_goes_when_an_earlier_one_is_written(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ from protgen.structure.ideal import ideal_helix
 from protgen.training import sharding
 from protgen.training.checkpoint import newest_checkpoint
 from protgen.training.guard import suspects
-from protgen.training.processes import Processes
+from protgen.training.processes import LAUNCHERS, Processes, launched, require_launcher
 from protgen.training.settings import Machine, TrainSettings
 from protgen.training.step import Buffers, TrainingStep, mean_terms, weight_of
 from protgen.training.stopping import FIGURE
@@ -210,6 +211,34 @@ def test_batches_that_cannot_be_shared_are_refused():
     assert list(three.share(6)) == [1, 4]
     with pytest.raises(ConfigError, match=r"^train.accumulate is 4, and 3 processes .* multiple of 3$"):
         three.share(4)
+
+
+def test_several_nodes_need_what_starts_their_processes(monkeypatch):
+    """A process that is started by hand would wait for the others for ever; there torchrun is named."""
+    for name in LAUNCHERS:
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match=r"^machine.nodes=3: .* torchrun --nnodes=3 on each"):
+        launched(Machine("cpu", nodes=3))
+    for name in LAUNCHERS:
+        with monkeypatch.context() as context:
+            context.setenv(name, "1")
+            require_launcher(Machine("cpu", nodes=3))
+
+
+def test_a_signal_ends_the_wait_for_other_nodes(monkeypatch):
+    """Within it no handler of Python's runs, so the ones of the command are away until all are there."""
+    seen = []
+
+    def launch(self):
+        seen.append([signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)])
+
+    monkeypatch.setattr("lightning.fabric.Fabric.launch", launch)
+    monkeypatch.setenv("NODE_RANK", "0")
+    before = signal.getsignal(signal.SIGTERM)
+    launched(Machine("cpu", nodes=3))
+    launched(Machine("cpu"))
+    assert seen[0] == [signal.SIG_DFL] * 2
+    assert seen[1][1] == signal.getsignal(signal.SIGTERM) == before
 
 
 # A flow over pixels: self-conditioning passes some batches twice and leaves weights unused in others. Its matrices, of

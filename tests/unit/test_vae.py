@@ -377,5 +377,5 @@ def test_steps_on_the_elbo_come_before_those_on_the_importance_weighted_bound():
         assert losses(steps, True, **both) == losses(steps, True, warmup=3)
     for steps, training in ((2, True), (0, False)):
         assert losses(steps, training, **both) == losses(steps, training, importance=3)
-    with pytest.raises(UsageError, match="elbo_steps is -1; give a whole number, at least 0"):
+    with pytest.raises(UsageError, match="elbo_steps of vae is -1; give a whole number, at least 0"):
         linear(elbo_steps=-1)
