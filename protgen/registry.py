@@ -73,7 +73,7 @@ class Plugin:
 def nearest(name: str, known: list[str]) -> str:
     """A sentence that lists what is known and suggests the nearest name."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return (f"did you mean {close[0]!r}? " if close else "") + "known: " + ", ".join(known)
+    return (f"did you mean {close[0]!r}? " if close else "") + "known: " + (", ".join(known) or "none")
 
 
 def names(kind: str) -> list[str]:

@@ -137,7 +137,7 @@ def test_the_features_of_data_are_those_of_asking_for_the_label(model, store):
         ("[length,length]", ("length is named twice",)),
         ("[length,{name: length, field: atoms}]", ("length", "refers to no field")),
         ("[length,clashes]", ("clashes", "cannot be learned")),
-        ("[length,7]", ("condition 7",)),
+        ("[length,7]", ('conditions.names is ["length", 7]; give a list of names',)),
     ],
 )
 def test_a_condition_without_its_field_is_told_before_training(cli, store, tmp_path, names, words):

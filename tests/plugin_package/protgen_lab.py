@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 
 from protgen.conditions.base import Adherence, EnergyCondition, LearnedCondition
 from protgen.conditions.flags import Flag
+from protgen.conditions.quantities import check_number
 from protgen.encoders.base import Encoder
 from protgen.errors import ToolError, UsageError
 from protgen.folding.base import CHAIN, Folded, StructurePredictor
@@ -66,8 +67,8 @@ class Span(EnergyCondition, LearnedCondition):
     flags: ClassVar[tuple[Flag, ...]] = (Flag("--span", "Largest distance between two CA atoms, Å.", metavar="Å"),)
 
     def __post_init__(self) -> None:
-        if not self.at_most > 0:
-            raise UsageError(f"span {self.at_most}: give a length above 0 Å")
+        check_number(self.at_most, "span", 0.0)
+        check_number(self.tolerance, "tolerance of the span", 0.0)
 
     @classmethod
     def example(cls, file: str) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Look-up of plug-ins: every file is found, however its class is written, and the rest is reported in a line."""
 
 import importlib
-import inspect
 import subprocess
 import sys
 import warnings
@@ -9,8 +8,9 @@ import warnings
 import pytest
 
 from protgen import registry
-from protgen.arguments import misfit
+from protgen.arguments import expected
 from protgen.errors import ConfigError, PluginWarning
+from protgen.models.model import build_model
 
 
 @pytest.mark.parametrize("kind", sorted(registry.BASES))
@@ -78,13 +78,20 @@ def test_values_of_another_kind_name_the_keyword_and_what_it_takes(name, keyword
 
 
 def test_fields_of_settings_are_looked_at_too():
-    """A number may be whole where any is taken; null is taken where the default may be."""
-    value = inspect.Parameter("beta", inspect.Parameter.KEYWORD_ONLY, annotation=float)
-    assert [misfit(value, each) for each in (1, 0.5, -1, "1")] == [None, None, None, "a number"]
-    optional = inspect.Parameter("k", inspect.Parameter.KEYWORD_ONLY, annotation=int | None)
-    assert [misfit(optional, each) for each in (None, 3, "3")] == [None, None, "a whole number, at least 0 or null"]
-    other = inspect.Parameter("fields", inspect.Parameter.KEYWORD_ONLY, annotation=list[int])
-    assert misfit(other, "anything") is None
+    """A number may be whole where any is taken; null is taken where the annotation has it."""
+    assert [expected(each, float) for each in (1, 0.5, -1, "1")] == ["", "", "", "a number"]
+    assert [expected(each, int | None) for each in (None, 3, "3")] == ["", "", "a whole number or null"]
+    assert [expected(each, list[int]) for each in ([1], "anything")] == ["", "a list"]
+    with pytest.raises(ConfigError, match='beta of vae is "abc"; give a number'):
+        build_model(
+            {
+                "space": {"name": "torsions"},
+                "encoder": {"name": "egnn", "dim": 8, "blocks": 1},
+                "decoder": {"name": "transformer", "dim": 8, "blocks": 1, "fields": {"torsions": 3, "angles": 3}},
+                "family": {"name": "vae", "beta": "abc"},
+                "conditions": [],
+            }
+        )
 
 
 BODY = """
