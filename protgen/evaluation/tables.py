@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from protgen import atomic
-from protgen.atomic import unicode_text
 from protgen.documents import finite, number_in
 from protgen.errors import UsageError
 from protgen.folder_lock import locked
@@ -100,8 +99,8 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         UsageError: if the disk is full or the folder cannot be written.
     """
-    with replacing(path) as temporary:
-        temporary.write_bytes(unicode_text(text).encode())
+    with writing(path):
+        atomic.write_text(path, text)
 
 
 def format_value(value: Any) -> str:

@@ -25,7 +25,7 @@ def is_structure_name(path: str | PathLike[str]) -> bool:
 def stem(path: str | PathLike[str]) -> str:
     """The name of a file without .gz and without the suffix of its format; `1abc.pdb1` gives `1abc_assembly1`.
 
-    It is text, as tables have it: bytes that are no UTF-8 are escaped (`protgen.documents.unicode_text`).
+    It is text, as tables have it: bytes that are no UTF-8 are escaped (`protgen.atomic.unicode_text`).
     """
     name = unicode_text(Path(path).name)
     suffix = _suffix(name)

@@ -4,10 +4,9 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
-from numbers import Integral, Real
 from typing import Any
 
-from protgen.arguments import shown
+from protgen.arguments import misfit, shown
 from protgen.errors import ConfigError
 
 MOST = 10**12  # steps, pairs and the like; more is a slip of the finger
@@ -31,10 +30,6 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "patience": (1, MOST),
     "min_improvement": (0, MOST),
 }  # least and most of each setting
-OPTIONAL = ("minutes", "muon_lr", "patience")  # which may be None
-PARTS = (
-    "minutes", "lr", "muon_lr", "cooldown", "weight_decay", "clip", "ema", "checkpoint_minutes", "min_improvement"
-)  # fmt: skip
 PROCESSES = (1, 1_024)  # nodes, processes of a node, threads of a process
 
 
@@ -103,14 +98,10 @@ class TrainSettings:
         if pairs is not None:
             warnings.warn("pairs is now max_pairs_per_batch", DeprecationWarning, stacklevel=3)
             object.__setattr__(self, "max_pairs_per_batch", pairs)
-        for name in RANGES:
-            value = getattr(self, name)
-            if value is None and name in OPTIONAL:
-                continue
-            kind = Real if name in PARTS else Integral
-            if not isinstance(value, kind) or isinstance(value, bool):
-                whole = "whole " if kind is Integral else ""
-                raise ConfigError(f"train.{name} is {shown(value)}; give a {whole}number")
+        wrong = misfit(type(self), {name: getattr(self, name) for name in RANGES})
+        if wrong is not None:
+            name, wanted = wrong
+            raise ConfigError(f"train.{name} is {shown(getattr(self, name))}; give {wanted}")
         check_ranges(self, RANGES, "train")
         if not isinstance(self.dropout, Mapping):
             raise ConfigError(f"train.dropout is {self.dropout!r}; give numbers by name, as in {{'length': 0.3}}")
