@@ -273,7 +273,7 @@ def test_files_of_others_outlive_a_run(chains, tmp_path, cli):
     mine = [out / "sequences" / "reference.fasta", out / "refolds" / "mine.pdb", out / "best" / "notes.txt"]
     for path in mine:
         path.write_text(">mine\nAAA\n")
-    other = cli(*request, "--resume", "--structure-predictor", "tests.unit.test_sequence_design:Folder")
+    other = cli(*request, "--resume", "--structure-predictor", "tests.unit.test_stage_files:Folder")
     assert other.code == 2
     assert 'cannot resume, those refolds had name "aligner" and now it is "folder"' in other.err
     assert cli(*request, *FOLDER, "--overwrite").code == 0
