@@ -28,6 +28,19 @@ def fingerprint(path: Path) -> "JSON":
     return {"bytes": size, "sha256": digest.hexdigest()}
 
 
+def fingerprint_or_none(path: Path) -> "JSON | None":
+    """Size and SHA-256 of a regular file; None for anything else."""
+    try:
+        return fingerprint(path) if path.is_file() else None
+    except OSError:
+        return None
+
+
+def digest_of(value: "JSON") -> str:
+    """SHA-256 of a JSON value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
 def fingerprints(folder: Path, names: Iterable[str]) -> "JSON":
     """The fingerprint of each file of a folder, by name."""
     return {name: fingerprint(folder / name) for name in names}

@@ -21,12 +21,14 @@ from protgen.errors import StructureError
 from protgen.evaluation.collect import CACHE_MARKER
 from protgen.evaluation.tables import make_folder, write_json, write_text
 from protgen.folding.base import CHAIN, Folded
+from protgen.integrity import digest_of
 from protgen.structure.fasta import read_fasta, to_fasta
 from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
 from protgen.structure.writer import write_structure
 from protgen.types import JSON
 
+HASHED = 24  # digits of a name
 _SCORE = re.compile(r" score=(\S+)$")
 
 
@@ -56,11 +58,11 @@ class RefoldCache:
             seed: of their draws.
         """
         made_of = {"structure": structure_hash(protein), "tool": settings, "n": n, "seed": seed}
-        return self.folder / "sequences" / f"{_digest(made_of)}.fasta"
+        return self.folder / "sequences" / f"{digest_of(made_of)[:HASHED]}.fasta"
 
     def structure_path(self, sequence: str, settings: JSON) -> Path:
         """Where the refold of a sequence is."""
-        return self.folder / "structures" / f"{_digest({'sequence': sequence, 'tool': settings})}.pdb"
+        return self.folder / "structures" / f"{digest_of({'sequence': sequence, 'tool': settings})[:HASHED]}.pdb"
 
     def sequences(self, path: Path, length: int) -> tuple[list[str], list[float]] | None:
         """The sequences kept there, and their scores where all have one; None if there are none that fit the length."""
@@ -114,7 +116,3 @@ def structure_hash(protein: Protein) -> str:
     for column in (protein.residue_names, protein.chain_ids, protein.residue_numbers, protein.insertion_codes):
         digest.update(json.dumps(column.tolist()).encode())
     return digest.hexdigest()
-
-
-def _digest(value: JSON) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:24]

@@ -1,8 +1,7 @@
 """Rows of an evaluation on the disk as they come, `rows.jsonl`: from it an interrupted evaluation goes on.
 
-Each line is the row of one file with the size and SHA-256 that the file had, and carries its own checksum; the first
-line says with which settings all were measured. A line that is cut or changed counts as missing. Likelihoods, which
-take longer, have a log of their own (`evaluation/likelihood.py`).
+Each line (`sealed_log.py`) is the row of one file with the size and SHA-256 that the file had; the first says with
+which settings all were measured. Likelihoods, which take longer, have a log of their own (`evaluation/likelihood.py`).
 """
 
 import json
@@ -10,15 +9,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 import numpy as np
 
-from protgen import atomic
-from protgen.documents import finite, json_lines
-from protgen.errors import DocumentError, UsageError
+from protgen.documents import finite
+from protgen.errors import DocumentError
+from protgen.evaluation.sealed_log import SealedLog
 from protgen.evaluation.set_summary import ERROR, Row
-from protgen.integrity import fingerprint, is_sealed, sealed
 from protgen.types import JSON
 
 ROWS = "rows.jsonl"
@@ -41,14 +39,6 @@ class KeptRow:
     problems: dict[str, str] = field(default_factory=dict)
 
 
-def fingerprint_or_none(path: Path) -> JSON | None:
-    """Size and SHA-256 of a regular file; None for anything else."""
-    try:
-        return fingerprint(path) if path.is_file() else None
-    except OSError:
-        return None
-
-
 def plain_row(row: Mapping[str, Any]) -> Row:
     """A row as it comes back from the disk: Python's numbers and text, so that resuming changes no cell."""
     return {name: _plain(value) for name, value in row.items()}
@@ -69,16 +59,15 @@ class RowLog:
         self, folder: Path, settings: JSON, *, resume: bool, wanted: Collection[Place], name: str = ROWS
     ) -> None:
         self.path = folder / name
+        self._log = SealedLog(self.path)
         self.head = json.loads(json.dumps(finite(settings), default=str))
         self.known = self._read(set(wanted)) if resume else {}
-        self._file: TextIO | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._file is not None:
-            self._file.close()
+        self._log.close()
 
     def add(self, place: Place, kept: KeptRow) -> None:
         """Write a row; a process that is killed afterwards loses it no more.
@@ -86,24 +75,18 @@ class RowLog:
         Raises:
             UsageError: if the disk is full.
         """
-        try:
-            if self._file is None:
-                lines = [_line({"settings": self.head}), *(_entry(own, row) for own, row in self.known.items())]
-                atomic.write_text(self.path, "".join(lines))
-                self._file = self.path.open("a", encoding="utf-8", newline="\n")
-            if place not in self.known or self.known[place].file != kept.file:
-                self._file.write(_entry(place, kept))
-                self._file.flush()
-        except OSError as error:
-            raise UsageError(f"{self.path}: cannot be written: {error.strerror or error}") from None
+        if not self._log.is_open:
+            self._log.begin([{"settings": self.head}, *(_entry(own, row) for own, row in self.known.items())])
+        if place not in self.known or self.known[place].file != kept.file:
+            self._log.append(_entry(place, kept))
 
     def _read(self, wanted: set[Place]) -> dict[Place, KeptRow]:
         """Rows of an earlier evaluation; those of files that could not be read are left out, to be tried again."""
         found: dict[Place, KeptRow] = {}
-        if not self.path.exists():
+        if not self._log.path.exists():
             return found
         try:
-            lines = json_lines(self.path)
+            lines = self._log.lines()
             if next(lines, {}).get("settings") != self.head:
                 return found
             for line in lines:
@@ -117,8 +100,6 @@ class RowLog:
 
 def _kept(line: JSON) -> tuple[Place | None, KeptRow | None]:
     """A line's place and row; None where it is not what was written, or of a file that could not be read."""
-    if not is_sealed(line):
-        return None, None
     place, row, file = line.get("place"), line.get("row"), line.get("file")
     if (
         not isinstance(place, list)
@@ -135,13 +116,9 @@ def _kept(line: JSON) -> tuple[Place | None, KeptRow | None]:
     return (place[0], place[1]), KeptRow(values, file, lines)
 
 
-def _entry(place: Place, kept: KeptRow) -> str:
+def _entry(place: Place, kept: KeptRow) -> JSON:
     row = {name: _stored(value) for name, value in kept.row.items()}
-    return _line({"place": list(place), "file": kept.file, "row": row, "problems": kept.problems})
-
-
-def _line(content: JSON) -> str:
-    return json.dumps(sealed(content), allow_nan=False) + "\n"
+    return {"place": list(place), "file": kept.file, "row": row, "problems": kept.problems}
 
 
 def _plain(value: Any) -> Any:

@@ -16,13 +16,14 @@ from protgen.evaluation.collect import collect_files, inner_paths, name_sets, sk
 from protgen.evaluation.common_method import unify
 from protgen.evaluation.designability import designability, refold_folder, refolds_of
 from protgen.evaluation.result import EvaluationResult, Measured
-from protgen.evaluation.row_log import KeptRow, Place, RowLog, fingerprint_or_none, plain_row
+from protgen.evaluation.row_log import KeptRow, Place, RowLog, plain_row
 from protgen.evaluation.set_summary import ERROR, OK, WARNING, Row
 from protgen.evaluation.sets import FOLDSEEK, cluster_columns, compare_all, name_too_long, nearest_columns
 from protgen.evaluation.settings import EvaluationSettings, Settings, measured_with
 from protgen.evaluation.summary import columns_of, differences, features_by_set, summarise
 from protgen.evaluation.tables import output_folder, write_csv, write_json
 from protgen.evaluation.validity import measured as measure_all
+from protgen.integrity import fingerprint_or_none
 from protgen.metrics.base import Summary
 from protgen.metrics.foldseek import foldseek_version
 from protgen.parallel import run
