@@ -208,8 +208,9 @@ def main() -> None:
     for path in sorted(options.folder.glob("*/report.json")):
         report = json.loads(path.read_text())
         binary = report["binarisation"] in ("static", "dynamic")
-        kind = f"{report['binarisation']} binarisation" if binary else "grey"
-        name = f"{report['data'].partition('-')[0]}, {kind}"
+        whole = "colours" if report["data"].startswith("cifar10") else "grey"
+        kind = f"{report['binarisation']} binarisation" if binary else whole
+        name = f"{report['data'].removesuffix('-static')}, {kind}"
         groups.setdefault(name, {})[path.parent] = report
     page = options.out or Path("images.md")
     names = textwrap.wrap(", ".join(f"`{name}`" for name in PRESETS), 120, break_on_hyphens=False)

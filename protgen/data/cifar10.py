@@ -31,12 +31,13 @@ UNREADABLE = (  # what is raised for an archive of arrays that is damaged, or th
 BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
 
 
-def load_cifar10(path: Path, held_out: int = 5_000) -> Images:
+def load_cifar10(path: Path, held_out: int | None = None) -> Images:
     """CIFAR-10 from `cifar-10-binary.tar.gz`, `cifar-10-python.tar.gz`, or an `.npz` of JPEG pictures.
 
     Args:
         path: the file, or the folder that holds it.
-        held_out: how many images at the end of the training set are the validation split.
+        held_out: how many images at the end of the training set are the validation split; None for 5,000 of an archive
+            and 500 of JPEG pictures, of which there are fewer.
 
     Raises:
         DataError: if the file is missing or damaged, or a pickle in it holds more than plain values.
@@ -47,13 +48,13 @@ def load_cifar10(path: Path, held_out: int = 5_000) -> Images:
             raise DataError(f"{path}: no {BINARY} or {PYTHON}; get one from the data set's own site")
         path = found[0]
     if path.suffix == ".npz":
-        return load_jpeg_npz(path, held_out)
+        return load_jpeg_npz(path, 500 if held_out is None else held_out)
     parts = pickled_parts(path) if "python" in path.name else binary_parts(path)
     planes = np.concatenate([pixels for pixels, _ in parts])
     labels = np.concatenate([classes for _, classes in parts])
     test = np.arange(len(labels)) >= len(labels) - len(parts[-1][1])
     pixels = planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    return cifar_set("cifar10", pixels, labels, test, held_out)
+    return cifar_set("cifar10", pixels, labels, test, 5_000 if held_out is None else held_out)
 
 
 def binary_parts(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -150,7 +151,7 @@ def read_members(path: Path, names: Sequence[str]) -> dict[str, bytes]:
     return {name: found[name] for name in names}
 
 
-def load_jpeg_npz(path: Path, held_out: int = 500) -> Images:
+def load_jpeg_npz(path: Path, held_out: int) -> Images:
     """CIFAR-10 pictures as JPEG bytes one after the other: `jpeg`, `offset` (n + 1), `label`, `is_test`.
 
     JPEG is lossy: no bits per dimension of these compare with those of the original.

@@ -105,7 +105,8 @@ class UNetEncoder(Encoder):
         heads: attention heads at the lowest resolution.
 
     Raises:
-        ConfigError: if there are more resolutions than the image can be halved, or channels do not divide by heads.
+        ConfigError: if there are more resolutions than the image can be halved, one has no channels, or channels do
+            not divide by heads.
     """
 
     symmetry = "none"
@@ -136,6 +137,8 @@ class UNetEncoder(Encoder):
         super().__init__()
         image = image or ImageShape()
         height, width, channels = image.height, image.width, image.channels
+        if any(multiplier < 1 for multiplier in multipliers):
+            raise ConfigError(f"multipliers {list(multipliers)}: each is at least 1")
         if min(height, width) < 2 ** (len(multipliers) - 1) or not multipliers:
             raise ConfigError(f"{len(multipliers)} resolutions do not fit an image of {height} x {width} pixels")
         widths = [dim * multiplier for multiplier in multipliers]

@@ -13,6 +13,8 @@ from torch import Generator, Tensor
 from protgen.nn.binned import Support
 from protgen.spaces.base import masked
 
+NEAR = 6.5  # standard deviations; beyond them a weight is less than 1e-9 of that of the nearest value
+
 
 @dataclass(frozen=True)
 class Bound:
@@ -40,6 +42,8 @@ def surprise(
 ) -> Float[Tensor, " b"]:
     """-log p(x | x_first) of discrete coordinates, at one draw of x_first / alpha, which is normal about x.
 
+    Values whose weight is below the rounding of the others are left out: a byte has 256 of them, and few are near.
+
     Args:
         x_data: coordinates.
         log_std: log standard deviation of x_first / alpha.
@@ -49,6 +53,13 @@ def surprise(
     """
     std = log_std.exp()[:, None, None]
     seen = x_data + std * torch.randn(x_data.shape, generator=rng).to(x_data)
-    logits = -0.5 * ((seen[..., None] - support.values(x_data.device)) / std[..., None]).square()
-    found = logits.log_softmax(-1).gather(-1, support.index(x_data)[..., None])[..., 0]
+    reach = min(1 + math.ceil(NEAR * float(std.detach().max()) / support.step), support.count)
+    near = support.index(seen)[..., None] + torch.arange(-reach, reach + 1, device=seen.device)
+
+    def logits(number: Tensor) -> Tensor:
+        return -0.5 * ((seen[..., None] - support.least - support.step * number) / std[..., None]).square()
+
+    outside = (near < 0) | (near >= support.count)
+    total = logits(near).masked_fill(outside, -torch.inf).logsumexp(-1)
+    found = logits(support.index(x_data)[..., None])[..., 0] - total
     return -masked(found, mask).flatten(1).sum(-1)

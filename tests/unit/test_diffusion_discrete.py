@@ -60,6 +60,25 @@ def test_values_are_certain_where_little_noise_is_left_and_a_coin_toss_where_not
     assert float(much) == pytest.approx(2 * math.log(2), abs=1e-2)
 
 
+@pytest.mark.parametrize("std", [1e-4, 2e-3, 0.01, 0.1, 3.0])
+def test_values_that_are_left_out_do_not_count(std):
+    """The surprise of bytes and its slope, against the sum over all 256 values."""
+    from protgen.families.variational_bound import surprise
+
+    support = Image(8, 8, 1).support()
+    x = support.values(torch.device("cpu"))[torch.arange(0, 256, 4)].view(1, 64, 1).double()
+    mask = torch.ones(1, 64, dtype=torch.bool)
+    log_std = torch.tensor([std], dtype=torch.float64).log().requires_grad_()
+    found = surprise(x, log_std, support, mask, torch.Generator().manual_seed(0))
+    (slope,) = torch.autograd.grad(found.sum(), log_std)
+    seen = x + log_std.exp() * torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x)
+    logits = -0.5 * ((seen - support.values(torch.device("cpu")).double()) / log_std.exp()).square()
+    whole = -logits.log_softmax(-1).gather(-1, support.index(x)).sum()
+    (expected,) = torch.autograd.grad(whole, log_std)
+    assert float(found) == pytest.approx(float(whole), rel=1e-8, abs=1e-8)
+    assert float(slope) == pytest.approx(float(expected), rel=1e-6, abs=1e-6)
+
+
 def test_what_the_first_noise_hides_is_added_to_the_bound():
     """With much noise left at the first time the value of each of two pixels is a coin toss: 2 log 2."""
     family = Diffusion(Image(1, 2, 1, binary=True), Nothing(), DiffusionSettings(first=0.999))

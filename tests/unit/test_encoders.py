@@ -136,6 +136,7 @@ def test_tensors_of_degree_two_are_equivariant_and_used(rng):
         ("frame_transformer", {"dim": 30, "heads": 4}, "multiple of the heads"),
         ("unet", {"height": 2, "width": 2}, "resolutions"),
         ("unet", {"dim": 9, "multipliers": (1, 1)}, "heads"),
+        ("unet", {"multipliers": (1, 0)}, r"multipliers \[1, 0\]: each is at least 1"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused_at_construction(name, keywords, words):

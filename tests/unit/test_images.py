@@ -135,6 +135,12 @@ def test_jpeg_pictures(tmp_path):
     assert loaded.name == "cifar10-jpeg"
     assert list(loaded.splits) == ["train", "validation", "test"]
     assert loaded.pixels[:, 5, 5, 0].tolist() == pytest.approx([0, 100, 200], abs=2)
+    # 500 for validation, not the 5,000 of an archive, which nearly all pictures of such a set would be
+    many = np.arange(504) * len(blobs[0])
+    test = np.arange(503) == 502
+    np.savez(path, jpeg=np.tile(data[: offset[1]], 503), offset=many, label=np.zeros(503, int), is_test=test)
+    loaded = cifar10.load_cifar10(tmp_path)
+    assert [len(loaded.of(split)) for split in ("train", "validation", "test")] == [2, 500, 1]
     np.savez(path, jpeg=data[:-40], offset=offset - 7, label=np.arange(3), is_test=np.zeros(3))
     with pytest.raises(DataError, match="JPEG"):
         cifar10.load_cifar10(path)
