@@ -94,6 +94,7 @@ class Autoregressive(Family, LikelihoodFamily):
     """
 
     causal = True
+    guidance_weight = 2.0  # of densities, which it sharpens
     reads_context = True
     exact_loss = True
     mean_over = "positions"

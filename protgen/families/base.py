@@ -49,6 +49,8 @@ class Family(nn.Module, ABC):
         encoder: the network; its symmetry must fit the space.
         needs: capabilities that the space must have (`protgen.spaces.capabilities`), checked when a model is built.
         takes_sampler: whether `sample` integrates from noise to data with a sampler.
+        guidance_weight: weight of y where neither a request nor the model's config gives one. What extrapolates samples
+            (`families.direct.guided`) has 1, plain conditioning: at 2 angles that y leaves open go anywhere.
         causal: whether the features of a position must not depend on later positions.
         reads_context: whether the encoder reads the context of positions too (`PositionalContext`).
         adam_betas: decay rates of Adam's averages that its training needs.
@@ -64,6 +66,7 @@ class Family(nn.Module, ABC):
 
     needs: ClassVar[tuple[type, ...]] = (Positional,)
     takes_sampler: ClassVar[bool] = False
+    guidance_weight: ClassVar[float] = 1.0
     causal: ClassVar[bool] = False
     reads_context: ClassVar[bool] = False
     adam_betas: ClassVar[tuple[float, float]] = (0.9, 0.98)
@@ -135,6 +138,7 @@ class IterativeFamily(Family):
     """
 
     takes_sampler = True
+    guidance_weight = 2.0
     path: Path
     first: float
     draws: int = 2

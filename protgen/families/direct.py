@@ -42,7 +42,8 @@ def guided(space: Space, make: Callable[[Conditioning], State], task: SamplingTa
 
     The point at weight w on the geodesic of each field from make(free) through make(y): classifier-free guidance
     (Ho and Salimans 2022, eq. 6) of a mean instead of a score. It amplifies the shift that y causes. Unlike guidance on
-    a path it cannot sharpen a distribution, and large weights leave the data.
+    a path it cannot sharpen a distribution, and weights above 1 soon leave the data: torsions that differ between the
+    two by half a turn go anywhere. So it is off where nobody asks for it.
 
     Args:
         space: of the samples.

@@ -40,7 +40,8 @@ class SampleSettings:
         steps: sampler steps (80).
         temperature: T times all standard deviations (0.8), and probabilities to the power 1 / T^2;
             1 is the learned distribution, below 1 trades diversity for quality. Uniform noise on rotations stays.
-        guidance: weight w of classifier-free guidance (2), x_free + w (x_asked - x_free); 1 is plain conditioning.
+        guidance: weight w of classifier-free guidance, x_free + w (x_asked - x_free); 1 is plain conditioning (2; 1 for
+            families that extrapolate samples by it, `Family.guidance_weight`).
         guidance_interval: times between which it acts (0.25, 1), 1 at noise and 0 at data: below 0.25 secondary
             structure stands, and joints are being set. Outside, a step is plain conditioning and takes half the time
             (Kynkäänniemi et al. 2024, Applying Guidance in a Limited Interval).
@@ -142,7 +143,7 @@ def settings_for(model: Model, kind: str = "", **given: Any) -> ResolvedSettings
         for key, value in part.items():
             check_own(key, value)
     then = {} if not kind else parts[HELD] if kind == HELD and parts[HELD] else parts[PULLED]
-    values: dict[str, Any] = {**own, **then, **given}
+    values: dict[str, Any] = {"guidance": model.family.guidance_weight, **own, **then, **given}
     if isinstance(values.get("guidance_interval"), list):  # as JSON has it
         values["guidance_interval"] = tuple(values["guidance_interval"])
     return ResolvedSettings(**values)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from protgen import registry
 from protgen.conditions.contacts import Contacts
 from protgen.conditions.fractions import Fractions
 from protgen.conditions.length import Length
@@ -187,6 +188,26 @@ def test_a_model_says_how_it_is_sampled_and_the_user_has_the_last_word(model):
     for wrong in (3, ["steps"], {"pulled": 3}, {"held": 3}):
         with pytest.raises(CheckpointError, match="mappings of settings"):
             settings_for(replace(model, config={"sampling": wrong}))
+
+
+def test_families_that_extrapolate_samples_are_not_guided_unless_asked():
+    """At a weight of 2 torsions that y leaves open go anywhere; what iterates, or scores, sharpens by it."""
+    weights = {name: family.guidance_weight for name, family in registry.classes("families").items()}
+    assert {name: weight for name, weight in weights.items() if weight != 1} == {
+        "autoregressive": 2.0, "diffusion": 2.0, "flow_matching": 2.0, "latent": 2.0,
+    }  # fmt: skip
+    network = {"name": "transformer", "dim": 16, "blocks": 1, "heads": 2, "fields": {"torsions": 3, "angles": 3}}
+    reader = {"name": "egnn", "dim": 16, "blocks": 1, "neighbours": 4}
+    config = {
+        "space": {"name": "torsions"}, "family": {"name": "vae", "latent_dim": 2, "observation_noise": False},
+        "encoder": reader, "decoder": network, "conditions": ["length", "secondary_structure"],
+    }  # fmt: skip
+    torch.manual_seed(0)
+    vae = build_model(config)
+    asked = [SecondaryStructure("H" * 12)]
+    made = {w: next(generate(vae, asked, 1, 0, SampleSettings(guidance=w))).raw.backbone for w in (None, 1.0, 2.0)}
+    assert np.array_equal(made[None], made[1.0])
+    assert not np.allclose(made[None], made[2.0], atol=0.1)
 
 
 def test_guidance_acts_within_its_interval_alone(model):
