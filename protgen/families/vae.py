@@ -46,7 +46,7 @@ from protgen.spaces.capabilities import (
     num_freedoms,
     require,
 )
-from protgen.spaces.observation import observation_of
+from protgen.spaces.observation import check_spread, observation_of, with_spread
 from protgen.types import Conditioning, Features, Losses, State
 
 
@@ -69,7 +69,8 @@ class VAESettings:
         noise: smallest standard deviation of frame latents, and the time that the decoder reads.
         passes: times the decoder runs, each but the first with the previous prediction (self-conditioning); gradients
             go through the last alone.
-        std: initial learned standard deviation of p(x | z), in units of the data's scale.
+        std: initial learned standard deviation of p(x | z), in units of the data's scale; one of each field.
+        local_std: whether the decoder gives a factor of it for each coordinate of each position.
         bound_samples: K of `log_prob`.
         observation_noise: whether samples are drawn from p(x | z, y), which makes them samples of p(x | y), or are its
             centre, as is customary for images.
@@ -90,6 +91,7 @@ class VAESettings:
     noise: float = 0.1
     passes: int = 1
     std: float = 0.5
+    local_std: bool = False
     bound_samples: int = 50
     observation_noise: bool = True
 
@@ -164,6 +166,7 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         self.downward = nn.ModuleList(GaussianStep(latent_dim) for _ in range(settings.levels - 1))
         self.head = space.head(decoder.scalar_dim, decoder.vector_dim)
         self.observation = observation_of(space, settings.std)
+        self.spread = spread_head(space, decoder.scalar_dim) if settings.local_std else None
         # Counts training steps for the warm-up; a float, so that averages of weights can include it.
         self.register_buffer("steps", torch.zeros(()))
         self.steps: Tensor
@@ -214,7 +217,7 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
                 features = self.run(self.decoder, start, t, cond, prediction)
                 prediction = self.space.project(self.head(features, start))
         assert prediction is not None
-        return prediction
+        return prediction if self.spread is None else with_spread(prediction, self.spread(features.scalars.float()))
 
     def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
         """Negative bound in nats for each degree of freedom, plus auxiliary losses of the space."""
@@ -418,6 +421,19 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
             return centre
         width = sum(manifold.dim for manifold in self.space.manifolds.values())
         return self.observation.draw(centre, draw_normals(task, width), task.temperature)
+
+
+def spread_head(space: Space, dim: int) -> nn.Linear:
+    """A layer that gives a factor of the standard deviation of each coordinate; 1 at the start.
+
+    Raises:
+        UsageError: if the space has none.
+    """
+    check_spread(space)
+    head = nn.Linear(dim, sum(manifold.dim for manifold in space.manifolds.values()))
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
 
 
 def frame_vectors(space: Space, settings: VAESettings) -> int:

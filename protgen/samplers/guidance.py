@@ -67,7 +67,7 @@ def extrapolated(space: Space, conditional: State, without: Sequence[State], wei
                 (1 - w) * manifold.logmap(conditional[name], x[name]) for x, w in zip(without, weights, strict=True)
             ]
             fields[name] = manifold.expmap(conditional[name], torch.stack(tangents).sum(0))
-    return space.project(State(fields, conditional.mask))
+    return space.project(conditional.with_fields(**fields))
 
 
 def side_by_side(conds: Sequence[Conditioning]) -> Conditioning:

@@ -16,7 +16,12 @@ from torch import Generator, Tensor, nn
 from protgen.errors import UsageError
 from protgen.spaces.base import Space
 from protgen.spaces.capabilities import defined_coordinates, freedoms
+from protgen.spaces.manifolds import Euclidean, Torus
 from protgen.types import State
+
+
+SPREAD = "spread"  # field of a prediction: log of the factor of the standard deviation of each coordinate
+WIDEST = 3.0  # of its absolute values, a factor of 20
 
 
 class Observation(nn.Module, ABC):
@@ -88,6 +93,30 @@ def observation_of(space: Space, std: float = 0.5) -> Observation:
     return space.observation(std) if isinstance(space, ObservationModel) else RiemannianNormal(space, std)
 
 
+def check_spread(space: Space) -> None:
+    """Refuse a space whose predictions cannot bring a standard deviation of each coordinate.
+
+    Raises:
+        UsageError: if it states its own observation model, has a pose, or a field that is neither lines nor circles.
+    """
+    separable = all(isinstance(manifold, Euclidean | Torus) for manifold in space.manifolds.values())
+    if isinstance(space, ObservationModel | Posable) or not separable:
+        raise UsageError(
+            f"local_std: {type(space).__name__} has no standard deviation of each coordinate; leave it out, or use the "
+            "space torsions"
+        )
+
+
+def with_spread(prediction: State, values: Float[Tensor, "b l k"]) -> State:
+    """The prediction with the log of a factor of each coordinate's standard deviation, within `WIDEST`.
+
+    Args:
+        prediction: centres of p(x_data | prediction).
+        values: any numbers, of the coordinates of all fields in their order.
+    """
+    return prediction.with_fields(**{SPREAD: WIDEST * (values / WIDEST).tanh()})
+
+
 def moved_onto(
     space: Space, prediction: State, target: State, stds: Mapping[str, Tensor], rng: Generator | None
 ) -> tuple[State, Float[Tensor, " b"]]:
@@ -113,8 +142,12 @@ class RiemannianNormal(Observation):
     reconstruction against other terms, without a weight (Rybkin et al. 2021, Simple and Effective VAE Training with
     Calibrated Decoders, section 3).
 
+    A prediction may bring a factor of s for each of its coordinates (`with_spread`), where fields are lines or circles
+    and the space has no pose: what is narrow there, as the torsions of helices, then counts as much as what is wide.
+
     References:
         Pennec 2006, Intrinsic Statistics on Riemannian Manifolds, section 5.
+        Kingma and Welling 2014, Auto-Encoding Variational Bayes, appendix C.2 (a standard deviation of each coordinate).
 
     Args:
         space: whose fields are observed.
@@ -142,20 +175,35 @@ class RiemannianNormal(Observation):
         stds = {name: scales[name] * log_std.exp() for name, log_std in fields}
         placed, total = moved_onto(self.space, prediction, x_data, stds, rng)
         dof, seen = freedoms(self.space, x_data), defined_coordinates(self.space, x_data)
+        factors = self.factors(prediction)
         for name, manifold in self.space.manifolds.items():
             squared = manifold.logmap(placed[name], x_data[name]).square()
-            squared = torch.where(seen[name], squared, 0.0).sum((1, 2))
-            log_z = manifold.log_normaliser(stds[name]) * dof[name] / manifold.dim
-            total = total - squared / (2 * stds[name].square()) - log_z
+            if factors is None:
+                squared = torch.where(seen[name], squared, 0.0).sum((1, 2))
+                log_z = manifold.log_normaliser(stds[name]) * dof[name] / manifold.dim
+                total = total - squared / (2 * stds[name].square()) - log_z
+            else:
+                std = stds[name][:, None, None] * factors[name]
+                each = squared / (2 * std.square()) + manifold.log_normaliser(std) / manifold.dim
+                total = total - torch.where(seen[name], each, 0.0).sum((1, 2))
         return total
+
+    def factors(self, prediction: State) -> dict[str, Float[Tensor, "b l d"]] | None:
+        """What the coordinates of each field multiply s by; None where the prediction does not say."""
+        if SPREAD not in prediction.fields:
+            return None
+        widths = [manifold.dim for manifold in self.space.manifolds.values()]
+        parts = prediction[SPREAD].exp().split(widths, -1)
+        return dict(zip(self.space.manifolds, parts, strict=True))
 
     def draw(self, prediction: State, normals: Float[Tensor, "b l k"], temperature: float) -> State:
         """Normal tangent vectors: exact on flat fields, and on curved ones for standard deviations well below 1 rad."""
         scales = self.space.scale(prediction.mask)
-        fields, start = {}, 0
+        fields, start, factors = {}, 0, self.factors(prediction)
         for (name, manifold), log_std in zip(self.space.manifolds.items(), self.log_std, strict=True):
-            std = temperature * scales[name] * log_std.exp()
-            tangent = normals[..., start : start + manifold.dim] * std[:, None, None]
+            std = (temperature * scales[name] * log_std.exp())[:, None, None]
+            std = std if factors is None else std * factors[name]
+            tangent = normals[..., start : start + manifold.dim] * std
             fields[name] = manifold.expmap(prediction[name], tangent)
             start += manifold.dim
         return self.space.project(State(fields, prediction.mask))

@@ -8,6 +8,7 @@ import torch
 
 from protgen.errors import UsageError
 from protgen.geometry import so3
+from protgen.samplers.guidance import extrapolated
 from protgen.spaces.backbone import Backbone, FrameHead, Rotations, rotated
 from protgen.spaces.image import Image
 from protgen.spaces.manifolds import Euclidean, Torus
@@ -15,9 +16,12 @@ from protgen.spaces.observation import (
     DiscretisedLogistic,
     RiemannianNormal,
     ScaledBernoulli,
+    check_spread,
     log_logistic_interval,
     observation_of,
+    with_spread,
 )
+from protgen.spaces.torsions import Torsions
 from protgen.types import Features, State
 from tests.toy_space import Line
 
@@ -38,6 +42,52 @@ def test_flat_normal_is_the_normal_density(rng):
     got = RiemannianNormal(space, std=0.3).log_prob(State({"x": m}, mask), State({"x": x}, mask))
     expected = torch.distributions.Normal(m, 0.3).log_prob(x).sum((1, 2))
     assert torch.allclose(got, expected, atol=1e-5)
+
+
+def test_a_spread_gives_each_coordinate_its_own_standard_deviation(rng):
+    """On lines against the normal density; draws have these standard deviations, and guidance keeps them."""
+    space, mask = Line(), torch.ones(5, 1, dtype=torch.bool)
+    x, m = torch.randn(5, 1, 2, generator=rng), torch.randn(5, 1, 2, generator=rng)
+    values = torch.randn(5, 1, 2, generator=rng)
+    prediction = with_spread(State({"x": m}, mask), values)
+    stds = 0.3 * (3 * (values / 3).tanh()).exp()
+    observation = RiemannianNormal(space, std=0.3)
+    expected = torch.distributions.Normal(m, stds).log_prob(x).sum((1, 2))
+    assert torch.allclose(observation.log_prob(prediction, State({"x": x}, mask)), expected, atol=1e-5)
+    normals = torch.randn(5, 1, 2, generator=rng)
+    for guided in (prediction, extrapolated(space, prediction, [prediction], [2.0])):
+        drawn = observation.draw(guided, normals, 0.5)["x"]
+        assert torch.allclose(drawn, m + 0.5 * stds * normals, atol=1e-5)
+
+
+def test_a_spread_of_torsions_is_a_density(rng):
+    """A narrow and a wide torsion: the integral over both circles is 1."""
+    space = Torsions()
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    x = space.noise(mask, torch.randn(1, 3, 6, generator=rng))
+    values = torch.zeros(1, 3, 6)
+    values[0, 1, :2] = torch.tensor([-1.0, 1.5])
+    prediction = with_spread(x, values)
+    observation = RiemannianNormal(space, std=0.2)
+    grid = torch.linspace(-math.pi, math.pi, 401)[:-1]
+    phi, psi = torch.meshgrid(grid, grid, indexing="ij")
+    points = State({k: v.expand(phi.numel(), *v.shape[1:]) for k, v in x.fields.items()}, mask.expand(phi.numel(), -1))
+    torsions = points["torsions"].clone()
+    torsions[:, 1, 0], torsions[:, 1, 1] = phi.flatten(), psi.flatten()
+    wide = State({k: v.expand(phi.numel(), *v.shape[1:]) for k, v in prediction.fields.items()}, points.mask)
+    found = observation.log_prob(wide, points.with_fields(torsions=torsions)).double()
+    others = observation.log_prob(prediction, x).double()  # where both torsions are at their centres
+    widths = 0.2 * math.pi / math.sqrt(3) * torch.tensor([-1.0, 1.5]).double().div(3).tanh().mul(3).exp()
+    centres = sum(-float(Torus(1).log_normaliser(width)) for width in widths)
+    step = 2 * math.pi / 400
+    assert float((found - (others - centres)).exp().sum()) * step**2 == pytest.approx(1, abs=1e-3)
+
+
+def test_a_spread_needs_lines_and_circles():
+    for space in (Backbone(), Image(2, 2, 1)):
+        with pytest.raises(UsageError, match="local_std"):
+            check_spread(space)
+    check_spread(Torsions())
 
 
 def test_normaliser_of_rotations():
