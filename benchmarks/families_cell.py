@@ -56,7 +56,6 @@ FAMILIES: dict[str, JSON] = {
     "gan": {"loss_type": "relativistic", "start": "blank", "penalty": 0.2, "penalty_every": 4},
 }
 ON_FRAMES = ("flow_matching", "diffusion")
-TORSION_FIELDS = {"torsions": 3, "angles": 3}
 # Families that make torsions from what an encoder of frames has read, or for a critic of frames: the part that makes
 # them is a transformer, and what reads frames is shallow, as its edges cost most of a step.
 MAKERS = {"vae": "decoder", "latent": "decoder", "gan": "encoder"}
@@ -107,7 +106,7 @@ class Cell:
 def configuration(family: str, encoder: str, dim: int) -> JSON:
     """The model of a cell with an encoder of that width."""
     network: JSON = {"name": encoder, "dim": dim}
-    maker: JSON = {"name": "transformer", "dim": dim, "fields": TORSION_FIELDS}
+    maker: JSON = {"name": "transformer", "dim": dim}
     parts: JSON = {"encoder": maker if encoder == "transformer" else network}
     if family in MAKERS:
         reader = "critic" if MAKERS[family] == "encoder" else "encoder"

@@ -1,6 +1,7 @@
 """The interface of encoders: noisy points of a space in, invariant scalars and equivariant vectors out."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -84,6 +85,16 @@ class Encoder(nn.Module, ABC):
             None where it reads no images.
         """
         return None
+
+    @classmethod
+    def on_fields(cls, widths: Mapping[str, int], circles: Sequence[str]) -> dict[str, Any]:
+        """Keywords that make it read a space of lines and circles, where it needs any.
+
+        Args:
+            widths: numbers of a position in each field.
+            circles: the fields that are angles.
+        """
+        return {}
 
     @abstractmethod
     def forward(

@@ -9,7 +9,7 @@ References:
     Peebles and Xie 2023, Scalable Diffusion Models with Transformers (adaLN).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -63,10 +63,12 @@ class TokenSettings:
 
     Attributes:
         fields: name and flattened width of each field of the state; a backbone's trans and rots by default.
+        circles: those of them that are angles, read as cosine and sine: pi and -pi are one angle.
         row: length of a row where positions are the pixels of an image, None where they are a chain.
     """
 
     fields: Mapping[str, int] | None = None
+    circles: Sequence[str] = ()
     row: int | None = None
 
 
@@ -99,6 +101,11 @@ class TransformerEncoder(Encoder, Incremental):
         """Keywords for images of that width."""
         return {"fields": {"pixels": channels}, "row": width}
 
+    @classmethod
+    def on_fields(cls, widths: Mapping[str, int], circles: Sequence[str]) -> dict[str, Any]:
+        """The fields that it reads."""
+        return {"fields": dict(widths), "circles": list(circles)}
+
     def __init__(
         self,
         residue_dim: int,
@@ -117,11 +124,14 @@ class TransformerEncoder(Encoder, Incremental):
         self.fields = dict(BACKBONE if tokens.fields is None else tokens.fields)
         if not self.fields:
             raise ConfigError("transformer: fields is empty; name the fields that it reads, with their widths")
+        self.circles = tuple(tokens.circles)
+        if unknown := set(self.circles) - set(self.fields):
+            raise ConfigError(f"transformer: circles has {sorted(unknown)[0]!r}, which is none of its fields")
         self.reads = tuple(self.fields)
         self.scalar_dim = dim
         self.vector_dim = 3 if self.fields == BACKBONE else 0
         self.causal = causal
-        width = sum(self.fields.values())
+        width = sum((2 if name in self.circles else 1) * own for name, own in self.fields.items())
         self.inputs = InputEmbedding(residue_dim, global_dim, dim, causal=causal, row=tokens.row)
         self.noisy = nn.Linear(width, dim, bias=False)
         self.x_pred = nn.Linear(width, dim, bias=False)
@@ -182,7 +192,10 @@ class TransformerEncoder(Encoder, Incremental):
             if flat is None or flat.shape[-1] != width:
                 found = {key: value.flatten(2).shape[-1] for key, value in state.fields.items()}
                 raise UsageError(f"the transformer reads {self.fields} and the state has {found}; set its `fields`")
-            columns.append(flat / NANOMETRE if name == "trans" and self.vector_dim else flat)
+            if name in self.circles:
+                columns += [flat.cos(), flat.sin()]
+            else:
+                columns.append(flat / NANOMETRE if name == "trans" and self.vector_dim else flat)
         return layer(torch.cat(columns, dim=-1).to(layer.weight.dtype))
 
     @full_precision

@@ -38,6 +38,8 @@ from protgen.models.headers import check_fit
 from protgen.models.renamed import current_config, current_tensors
 from protgen.models.topologies import FILE as TOPOLOGIES
 from protgen.models.topologies import TopologyPrior, load_topologies
+from protgen.spaces.base import Space
+from protgen.spaces.manifolds import Euclidean, Torus
 from protgen.tensor_header import read_header, type_name
 from protgen.types import JSON, Batch, Losses
 
@@ -127,7 +129,9 @@ def build_model(config: JSON) -> Model:
     conditions = ConditionEmbedding(names_of_conditions(config.get("conditions", []), "conditions"))
     keywords, name = parts["space"]
     space = registry.build("spaces", name, **keywords)
-    keywords, name = parts["encoder"]
+    config = with_fields(config, space)
+    name = config["encoder"]["name"]
+    keywords = {key: value for key, value in config["encoder"].items() if key != "name"}
     cls = family_class(parts["family"][1])
     if cls.causal:
         keywords = keywords | causal_keywords(name, parts["family"][1])
@@ -250,6 +254,29 @@ def with_whole_roles(config: JSON) -> JSON:
             raise ConfigError(f"{role} is {entry!r}; give it keywords of a network, as in {{'dim': 64}}")
         if entry and "name" not in entry:
             whole[role] = dict(plain_role(config, role)) | dict(entry)
+    return whole
+
+
+def with_fields(config: JSON, space: Space) -> JSON:
+    """A configuration whose networks read the fields of the space, where these are lines and circles.
+
+    Entries that say what they read are left as they are.
+
+    Args:
+        config: of a model, its roles whole.
+        space: of it.
+    """
+    manifolds = space.manifolds
+    if not all(isinstance(manifold, Euclidean | Torus) for manifold in manifolds.values()):
+        return config
+    widths = {name: int(manifold.dim) for name, manifold in manifolds.items()}
+    circles = [name for name, manifold in manifolds.items() if isinstance(manifold, Torus)]
+    roles = family_class(config["family"]["name"]).roles
+    whole = dict(config)
+    for part in ("encoder", *(role for role, what in roles.items() if what.reads == "points")):
+        if part in whole:
+            own = registry.find("encoders", whole[part]["name"]).on_fields(widths, circles)
+            whole[part] = dict(whole[part]) if own.keys() & whole[part].keys() else {**whole[part], **own}
     return whole
 
 

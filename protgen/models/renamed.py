@@ -14,6 +14,7 @@ PARAMETERS = {
     "whole": "globals",
 }
 KEYWORDS = {"posed": "frame_latents", "spread": "std", "layout": "blueprint", "cleanup": "relax"}
+FRAMES = {"fields": {"trans": 3, "rots": 9}}  # what it read over torsions then, where the configuration did not say
 OLD_BLUEPRINTS = "layouts.json"
 
 T = TypeVar("T")
@@ -26,8 +27,22 @@ def current_tensors(tensors: Mapping[str, T]) -> dict[str, T]:
 
 def current_config(config: Any) -> Any:
     """A model's configuration by the keywords that constructors have today."""
+    config = current_keywords(config)
+    space = config.get("space") if isinstance(config, Mapping) else None
+    if not isinstance(space, Mapping) or space.get("name") != "torsions":
+        return config
+    return {key: FRAMES | value if reads_frames(value) else value for key, value in config.items()}
+
+
+def current_keywords(config: Any) -> Any:
+    """A configuration, or a part of it, with keywords renamed."""
     if isinstance(config, Mapping):
-        return {KEYWORDS.get(key, key): current_config(value) for key, value in config.items()}
+        return {KEYWORDS.get(key, key): current_keywords(value) for key, value in config.items()}
     if isinstance(config, list):
-        return [current_config(value) for value in config]
+        return [current_keywords(value) for value in config]
     return config
+
+
+def reads_frames(entry: Any) -> bool:
+    """Whether an entry is a transformer of before it read the fields of a space of lines and circles by itself."""
+    return isinstance(entry, Mapping) and entry.get("name") == "transformer" and "fields" not in entry

@@ -19,7 +19,6 @@ from protgen.spaces.capabilities import defined_coordinates, freedoms
 from protgen.spaces.manifolds import Euclidean, Torus
 from protgen.types import State
 
-
 SPREAD = "spread"  # field of a prediction: log of the factor of the standard deviation of each coordinate
 WIDEST = 3.0  # of its absolute values, a factor of 20
 
@@ -147,7 +146,7 @@ class RiemannianNormal(Observation):
 
     References:
         Pennec 2006, Intrinsic Statistics on Riemannian Manifolds, section 5.
-        Kingma and Welling 2014, Auto-Encoding Variational Bayes, appendix C.2 (a standard deviation of each coordinate).
+        Kingma and Welling 2014, Auto-Encoding Variational Bayes, appendix C.2 (a deviation of each coordinate).
 
     Args:
         space: whose fields are observed.

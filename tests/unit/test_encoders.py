@@ -1,5 +1,7 @@
 """Encoders: they learn, their configurations compose and compare at equal size, and tensor products are exact."""
 
+import math
+
 import pytest
 import torch
 from e3nn import o3
@@ -10,7 +12,7 @@ from protgen.errors import ConfigError
 from protgen.geometry import so3
 from protgen.nn.irreps import DepthwiseProduct, even_irreps
 from protgen.structure.ideal import ideal_helix
-from protgen.types import Batch, Conditioning
+from protgen.types import Batch, Conditioning, State
 
 pytestmark = pytest.mark.slow
 
@@ -143,3 +145,19 @@ def test_sizes_that_do_not_fit_are_refused_at_construction(name, keywords, words
     """One line that says which."""
     with pytest.raises(ConfigError, match=words):
         registry.build("encoders", name, **WIDTHS, **keywords)
+
+
+def test_a_transformer_reads_angles_that_are_one_as_one():
+    """pi and -pi are one angle; as plain numbers they are the two that differ most."""
+    plain, round_ = (
+        registry.build("encoders", "transformer", **WIDTHS, dim=32, fields={"torsions": 3}, circles=circles)
+        for circles in ((), ("torsions",))
+    )
+    mask = torch.ones(1, 4, dtype=torch.bool)
+    angles = torch.full((1, 4, 3), math.pi - 1e-4)
+    y = Conditioning(torch.zeros(1, 4, WIDTHS["residue_dim"]), torch.zeros(1, WIDTHS["global_dim"]))
+    for encoder, same in ((plain, False), (round_, True)):
+        one, other = (encoder(State({"torsions": x}, mask), torch.zeros(1), y).scalars for x in (angles, -angles))
+        assert (float((one - other).abs().max()) < 1e-2) == same
+    with pytest.raises(ConfigError, match="circles has 'rots'"):
+        registry.build("encoders", "transformer", **WIDTHS, fields={"torsions": 3}, circles=["rots"])

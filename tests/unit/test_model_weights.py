@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -313,3 +314,26 @@ def test_released_models_are_what_was_released(name):
     assert set(listed) == {part for part in SUMMED if (folder / part).is_file()}
     assert listed["model.safetensors"] == fingerprint(folder / "model.safetensors")
     check_checksums(folder)
+
+
+def test_a_transformer_over_torsions_reads_them(tmp_path):
+    """Where nobody says what it reads; a folder of before, which says nothing, keeps the frames it was trained on."""
+    own = {"fields": {"torsions": 3, "angles": 3}, "circles": ["torsions"]}
+    config = {
+        "space": {"name": "torsions"}, "encoder": {"name": "transformer", "dim": 16, "blocks": 1},
+        "family": {"name": "normalizing_flow", "steps": 2}, "conditions": ["length"],
+    }  # fmt: skip
+    model = build_model(config)
+    assert model.config["encoder"] == config["encoder"] | own
+    frames = config | {"encoder": config["encoder"] | {"fields": {"trans": 3, "rots": 9}}}
+    assert build_model(frames).config["encoder"] == frames["encoder"]  # asked for
+    torch.manual_seed(0)
+    before = build_model(frames)
+    save_model(replace(before, config=config), tmp_path / "before")
+    found = load_model(tmp_path / "before")
+    assert found.config["encoder"] == frames["encoder"]
+    decoder = {"decoder": {"name": "transformer", "dim": 16, "blocks": 1}}
+    reader = {"encoder": {"name": "egnn", "dim": 16, "blocks": 1}, "family": {"name": "vae", "latent_dim": 2}}
+    assert build_model(config | reader | decoder).config["decoder"] == decoder["decoder"] | own
+    on_frames = config | {"space": {"name": "backbone"}, "family": {"name": "flow_matching"}}
+    assert build_model(on_frames).config["encoder"] == config["encoder"]
