@@ -45,12 +45,14 @@ from protgen.training.validation import Validation
 from protgen.types import JSON
 
 SHORTEST, LONGEST = 40, 96
-# What is not a default: centres of p(x | z) are what is looked at.
+# Of p(x | z): each torsion has a width of its own, and centres are what is looked at.
+DECODED = {"warmup": 100, "std": 0.3, "local_std": True, "observation_noise": False}
+# What is not a default.
 FAMILIES: dict[str, JSON] = {
     "flow_matching": {},
     "diffusion": {"brownian": "linear", "weighting": "velocity"},
-    "vae": {"beta": 0.1, "warmup": 100, "std": 0.3, "latent_dim": 8, "observation_noise": False},
-    "latent": {"latent_dim": 8, "vae": {"beta": 0.03, "warmup": 100, "std": 0.3, "observation_noise": False}},
+    "vae": {"beta": 0.3, "latent_dim": 8, **DECODED},
+    "latent": {"latent_dim": 8, "vae": {"beta": 0.03, **DECODED}},
     "autoregressive": {"exposure_noise": 0.01},
     "normalizing_flow": {"coupling": "spline"},
     "gan": {"loss_type": "relativistic", "start": "blank", "penalty": 0.2, "penalty_every": 4},
