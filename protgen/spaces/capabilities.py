@@ -139,6 +139,10 @@ class Admissible(ABC):
     def admissible(self, state: State) -> Bool[Tensor, " b"]:
         """Whether the last position is compatible with those before it."""
 
+    def admits(self, state: State) -> Bool[Tensor, " b"]:
+        """Whether each position of a whole sample is admissible by itself, whatever is before it; all by default."""
+        return torch.ones(len(state.mask), dtype=torch.bool, device=state.mask.device)
+
 
 class DiscreteValues(ABC):
     """A space whose coordinates take a finite set of values, such as grey values."""

@@ -114,13 +114,20 @@ class Torsions(Space, BackboneAtoms, PositionalContext, Framed, PartlyDefined, A
         known = state["known"] if "known" in state.fields else within(state.mask)
         return {"torsions": known[..., :3], "angles": known[..., 3:]}
 
+    def trans(self, omega: Tensor) -> Bool[Tensor, "..."]:
+        """Whether peptides are trans, or may be cis."""
+        return (omega.abs() > math.pi / 2) | self.cis
+
+    def admits(self, state: State) -> Bool[Tensor, " b"]:
+        """Whether all peptides are trans; of chains that overlap nothing is said."""
+        return (self.trans(state["torsions"][..., 2]) | ~within(state.mask)[..., 2]).all(-1)
+
     def admissible(self, state: State) -> Bool[Tensor, " b"]:
         """Whether the atoms that the last residue places (its C and O, the next N and CA) overlap no earlier atom.
 
         Unless `cis` is set, the peptide must also be trans.
         """
-        trans = state["torsions"][:, -1, 2].abs() > math.pi / 2
-        fits = trans | self.cis
+        fits = self.trans(state["torsions"][:, -1, 2])
         if state.mask.shape[1] < 4:
             return fits
         # One residue more, of any coordinates, adds the placed N and CA to the chain.

@@ -17,9 +17,10 @@ from protgen.generation.design import ResolvedSettings, SampleSettings, settings
 from protgen.generation.generate import generate, generate_each
 from protgen.generation.job import prepare
 from protgen.generation.plan import plan_design
-from protgen.generation.sampling import Run, make_batch
+from protgen.generation.sampling import Run, make_batch, redrawn
 from protgen.models.blueprints import fit_blueprints
 from protgen.models.model import Model, build_model
+from protgen.samplers.base import SamplingTask
 
 pytestmark = pytest.mark.slow
 
@@ -208,6 +209,40 @@ def test_families_that_extrapolate_samples_are_not_guided_unless_asked():
     made = {w: next(generate(vae, asked, 1, 0, SampleSettings(guidance=w))).raw.backbone for w in (None, 1.0, 2.0)}
     assert np.array_equal(made[None], made[1.0])
     assert not np.allclose(made[None], made[2.0], atol=0.1)
+
+
+def test_chains_with_a_cis_peptide_are_drawn_again_each_from_its_own_stream():
+    """An untrained flow has uniform torsions: half of all peptides are cis, and no design may have one.
+
+    By the batch and one by one the designs are the same; where cis is admissible they are the first that were drawn.
+    """
+    network = {"name": "transformer", "dim": 16, "blocks": 1, "heads": 2}
+    config = {
+        "space": {"name": "torsions"}, "family": {"name": "normalizing_flow", "steps": 2}, "encoder": network,
+        "conditions": ["length"],
+    }  # fmt: skip
+    torch.manual_seed(0)
+    flow = build_model(config)
+    job = prepare(flow, [Length(5)], FAST)
+    run = Run.of(job, 0)
+
+    def task(seeds):
+        mask = torch.ones(len(seeds), 3, dtype=torch.bool)
+        cond = flow.conditions.from_requests([[Length(3)]] * len(seeds), mask)
+        return SamplingTask(mask, cond, [torch.Generator().manual_seed(s) for s in seeds])
+
+    seeds = list(range(20))
+    first = run.family.sample(task(seeds))
+    made = redrawn(run.family, task(seeds))
+    good = run.family.space.admits(first)
+    assert 0 < int(good.sum()) < 20
+    assert bool(run.family.space.admits(made).all())
+    assert torch.equal(made["torsions"][good], first["torsions"][good])
+    for seed in seeds:
+        alone = redrawn(run.family, task([seed]))
+        assert torch.allclose(alone["torsions"][0], made["torsions"][seed], atol=1e-5)
+    run.family.space.cis = True
+    assert torch.equal(redrawn(run.family, task(seeds))["torsions"], first["torsions"])
 
 
 def test_guidance_acts_within_its_interval_alone(model):
