@@ -34,7 +34,7 @@ from protgen.structure.protein import Protein
 from protgen.structure.reader import read_structure
 from protgen.types import Batch
 
-MODELS = ("flow-small", "diffusion-small", "autoregressive-small")
+MODELS = ("flow-small", "flow-pairing", "flow-base", "diffusion-small", "autoregressive-small", "spline-small")
 SHORTEST, LONGEST = 48, 64
 
 
