@@ -271,7 +271,7 @@ def redrawn(family: Family, task: SamplingTask) -> State:
         part = replace(
             task,
             mask=task.mask[rows],
-            cond=task.cond.rows(lambda x, rows=rows: x[rows]),
+            cond=chosen(task.cond, rows),
             generators=[task.generators[i] for i in rows.tolist()],
             guidance=None if task.guidance is None else task.guidance.changed(lambda c, rows=rows: chosen(c, rows)),
         )
