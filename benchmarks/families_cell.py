@@ -12,7 +12,7 @@ import platform
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -245,8 +245,7 @@ def trained(cell: Cell, store: Store, stop: Stop, note: Callable[[], None]) -> t
     config = planned(cell, store)
     if not done.is_file():
         torch.manual_seed(cell.seed)
-        model = build_model(config)
-        model = Model(model.family, model.conditions, config, fit_store(store))
+        model = replace(build_model(config), blueprints=fit_store(store))
         looks = sample_evaluator(4, 64, 40)
 
         def look(model: Model, step: int, folder: Path | None) -> dict[str, float]:

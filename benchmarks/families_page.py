@@ -125,6 +125,11 @@ loss with R1 and R2 (`family.loss_type=relativistic`), which the cells have, hol
 have 77 % of the strings that are asked, 35 % helix and no strands, but 53 % of residues favoured and twice the radius of
 natives."""
 
+LONGER = """All are whole. VAE and normalizing flow obey strings and have torsions of natives; their chains are twice as wide as
+natives and pair no strands: latents, and noise, of residues are independent, and what makes torsions does not see where
+the chain goes. Autoregression, which places each residue before the next, is compact in half of its chains, and what
+moves frames is compact."""
+
 DIFFUSION = """## Diffusion over frames
 
 Rotations diffuse with a standard deviation that is linear in time, 0.02 to 2.2 rad, and each field weighs by the error
@@ -134,6 +139,33 @@ times have less than 14 degrees of noise a coordinate, and from nothing it learn
 ([ablation](../benchmarks/ablation.md))."""
 
 
+def longer(folder: Path) -> list[str]:
+    """The section of cells of a larger budget that are done, by the JSON files of a folder."""
+    cells = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    order = [(c["model"]["family"]["name"], c["model"]["encoder"]["name"], c) for c in cells]
+    load = [value for cell in cells for session in cell["sessions"] for value in session.get("load", [])]
+    densities = []
+    for family, _, cell in order:
+        found = cell["likelihood"].get("-log p / l")
+        if found is not None:
+            error = (found["ci_high"] - found["ci_low"]) / (2 * 1.96)
+            space = "frames" if cell["model"]["space"]["name"] == "backbone" else "torsions"
+            densities.append(f"`{family}` {found['mean']:.2f} ± {error:.2f} ({space})")
+    return [
+        f"## {cells[0]['CPU minutes']:g} minutes",
+        "",
+        f"Cells that are done of `{cells[0]['command']}`, seed 0, n = {cells[0]['n']}, beside other work (load "
+        f"{min(load):g} to {max(load):g}); `benchmarks/results/{folder.name}`.",
+        "",
+        *lines_of(HEADS, [row_of_designs(family, encoder, [cell]) for family, encoder, cell in order]),
+        "",
+        f"-log p / l of 16 held-out natives, as in the tables below: {', '.join(densities)}.",
+        "",
+        LONGER,
+        "",
+    ]
+
+
 def loads(sessions: Sequence[JSON]) -> str:
     """How long a cell ran by the clock, and beside how much other work."""
     load = [value for session in sessions for value in session.get("load", [])]
@@ -141,8 +173,15 @@ def loads(sessions: Sequence[JSON]) -> str:
     return f"{hours:.1f} h, load {np.mean(load):.1f}"
 
 
-def page(results: Results, failed: Mapping[tuple[str, str], str], command: str, noise: JSON, picture: str) -> str:
-    """The cells as Markdown: designs, learning curves, then densities over each space."""
+def page(
+    results: Results,
+    failed: Mapping[tuple[str, str], str],
+    command: str,
+    noise: JSON,
+    picture: str,
+    more: Sequence[str] = (),
+) -> str:
+    """The cells as Markdown: designs, what else there is of them, learning curves, then densities over each space."""
     lines = ["# Families side by side", ""]
     lines += [*lines_of(HEADS, [row_of_designs(*which, seeds) for which, seeds in results.items()]), ""]
     lines += [f"`{family}` over `{encoder}` failed: {why}" for (family, encoder), why in failed.items()]
@@ -159,8 +198,9 @@ def page(results: Results, failed: Mapping[tuple[str, str], str], command: str, 
     clocks = [f"`{f}` over `{e}` {loads(s[0]['sessions'])}" for (f, e), s in results.items() if "sessions" in s[0]]
     if clocks:
         lines += ["", f"By the clock, beside other work on the same two cores: {', '.join(clocks)}."]
+    lines += ["", *more] if more else []
     if any("curve" in seed for seeds in results.values() for seed in seeds):
-        lines += ["", "## Learning curves", "", f"![whole chains and validation loss by step]({picture})", "",
+        lines += ["## Learning curves" if more else "\n## Learning curves", "", f"![whole chains and validation loss by step]({picture})", "",
                   "Four designs of 64 residues at 40 steps, without the relaxation, at each validation."]  # fmt: skip
     return "\n".join([*lines, "", SPACES, "", DIFFUSION, *densities(results, noise), ""])
 
@@ -229,7 +269,14 @@ def released(result: JSON) -> list[str]:
     return lines
 
 
-def whole_page(results: Results, failed: Mapping[tuple[str, str], str], command: str, folder: Path, curves: str) -> str:
+def whole_page(
+    results: Results,
+    failed: Mapping[tuple[str, str], str],
+    command: str,
+    folder: Path,
+    curves: str,
+    beside: Path | None = None,
+) -> str:
     """The page with what other scripts have written to `folder`.
 
     Args:
@@ -238,9 +285,10 @@ def whole_page(results: Results, failed: Mapping[tuple[str, str], str], command:
         command: by which they were made.
         folder: of `likelihood_baselines.json` and `likelihoods.json`.
         curves: the path of the picture, as the page names it.
+        beside: folder of cells of a larger budget, which get a section.
     """
     noise = json.loads((folder / "likelihood_baselines.json").read_text())
-    text = page(results, failed, command, noise, curves)
+    text = page(results, failed, command, noise, curves, longer(beside) if beside is not None else ())
     if not (folder / "likelihoods.json").is_file():
         return text
     return "\n".join([text.rstrip(), *released(json.loads((folder / "likelihoods.json").read_text())), ""])
