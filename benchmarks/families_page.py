@@ -103,12 +103,13 @@ SPACES = """## What is compared
 
 Flow matching and diffusion move frames, one a residue, and have to learn that chains are whole. The others make
 torsions and bond angles, so theirs are whole by construction (chains with a cis peptide are drawn again; a break is
-then what the relaxation could not mend), and have to learn that chains are compact. There encoders of frames read the chain that torsions make:
-`egnn` and `gvp` are the encoder of `vae` and `latent`, the critic of `gan`, and what `autoregressive` reads of the
-residues before; decoders, the generator and the prior of `latent` are plain transformers, and so is the whole of
-`normalizing_flow`. All train on the same items at the same rate, but the GAN: a smaller batch and a lower rate, as it
-needs steps more than pairs. Before, `vae`, `latent` and `gan` made frames: in four minutes 0 to 46 % of their chains
-were whole, and those of the VAE were copies of one fold or two (clusters 0.04 to 0.08).
+then what the relaxation could not mend), and have to learn that chains are compact. There encoders of frames read the
+chain that torsions make: `egnn` and `gvp` are the encoder of `vae` and `latent`, the critic of `gan`, and what
+`autoregressive` reads of the residues before; decoders, the generator and the prior of `latent` are plain
+transformers, and so is the whole of `normalizing_flow`. All train on the same items at the same rate, but the GAN: a
+smaller batch and a lower rate, as it needs steps more than pairs. Before, `vae`, `latent` and `gan` made frames: in
+four minutes 0 to 46 % of their chains were whole, and those of the VAE were copies of one fold or two (clusters 0.04
+to 0.08).
 
 Families that make torsions in one go are sampled without guidance. Before, the default of 2 for all held for them too:
 the point at twice the way from the chain without y to the chain with it, which sends torsions that y leaves open
@@ -118,17 +119,17 @@ as those of loops, and helices are then drawn as roughly. Eight minutes over `eg
 1 (`families_cell.py` with these keywords): 44 % favoured and 37 % of strings guided, 88 and 88 % unguided, 93 and 93 %
 with a width of each.
 
-The GAN is not solved. Its critic soon told all samples with the non-saturating loss, and the penalty of its slope, which
-goes through torsions that each move all that follows, rose and fell by three orders of magnitude. The relativistic
-loss with R1 and R2 (`family.loss_type=relativistic`), which the cells have, holds: with the critic over `egnn`, after
-3,000 steps, eight minutes (`protgen train experiment=gan_torsions`), 24 designs of 40-96 residues are all whole and
-have 77 % of the strings that are asked, 35 % helix and no strands, but 53 % of residues favoured and twice the radius of
-natives."""
+The GAN is not solved. Its critic soon told all samples with the non-saturating loss, and the penalty of its slope,
+which goes through torsions that each move all that follows, rose and fell by three orders of magnitude. The
+relativistic loss with R1 and R2 (`family.loss_type=relativistic`), which the cells have, holds: with the critic over
+`egnn`, after 3,000 steps, eight minutes (`protgen train experiment=gan_torsions`), 24 designs of 40-96 residues are
+all whole and have 77 % of the strings that are asked, 35 % helix and no strands, but 53 % of residues favoured and
+twice the radius of natives."""
 
-LONGER = """All are whole. VAE and normalizing flow obey strings and have torsions of natives; their chains are twice as wide as
-natives and pair no strands: latents, and noise, of residues are independent, and what makes torsions does not see where
-the chain goes. Autoregression, which places each residue before the next, is compact in half of its chains, and what
-moves frames is compact."""
+LONGER = """All are whole. VAE and normalizing flow obey strings and have torsions of natives; their chains are twice
+as wide as natives and pair no strands: latents, and noise, of residues are independent, and what makes torsions does
+not see where the chain goes. Autoregression, which places each residue before the next, is compact in half of its
+chains, and what moves frames is compact."""
 
 DIFFUSION = """## Diffusion over frames
 
@@ -200,7 +201,8 @@ def page(
         lines += ["", f"By the clock, beside other work on the same two cores: {', '.join(clocks)}."]
     lines += ["", *more] if more else []
     if any("curve" in seed for seeds in results.values() for seed in seeds):
-        lines += ["## Learning curves" if more else "\n## Learning curves", "", f"![whole chains and validation loss by step]({picture})", "",
+        head = "## Learning curves" if more else "\n## Learning curves"
+        lines += [head, "", f"![whole chains and validation loss by step]({picture})", "",
                   "Four designs of 64 residues at 40 steps, without the relaxation, at each validation."]  # fmt: skip
     return "\n".join([*lines, "", SPACES, "", DIFFUSION, *densities(results, noise), ""])
 
