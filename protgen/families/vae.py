@@ -211,13 +211,14 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
             start, t = points.from_vectors(latents.unflatten(-1, (-1, 3)), mask), self.noise * t
         else:
             start, cond = decoder_start(self.space, mask), join(cond, latents)
-        prediction, passes = None, self.settings.passes
+        prediction, spread, passes = None, None, self.settings.passes
         for number in range(passes):
             with torch.set_grad_enabled(torch.is_grad_enabled() and number == passes - 1):
                 features = self.run(self.decoder, start, t, cond, prediction)
                 prediction = self.space.project(self.head(features, start))
+                spread = None if self.spread is None else self.spread(features.scalars.float())
         assert prediction is not None
-        return prediction if self.spread is None else with_spread(prediction, self.spread(features.scalars.float()))
+        return prediction if spread is None else with_spread(prediction, spread)
 
     def loss(self, x_data: State, cond: Conditioning, rng: Generator) -> Losses:
         """Negative bound in nats for each degree of freedom, plus auxiliary losses of the space."""

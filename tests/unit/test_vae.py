@@ -9,6 +9,7 @@ from torch import nn
 
 from protgen import registry
 from protgen.encoders.base import Encoder
+from protgen.encoders.transformer import TokenSettings, TransformerEncoder
 from protgen.errors import UsageError
 from protgen.families.base import interpolate, reconstruct
 from protgen.families.gaussian import DiagonalGaussian, FramePosterior, GaussianStep
@@ -19,6 +20,7 @@ from protgen.samplers.base import SamplingTask
 from protgen.samplers.euler import Euler
 from protgen.spaces.backbone import Backbone, rotated
 from protgen.spaces.image import Image
+from protgen.spaces.torsions import Torsions
 from protgen.types import Conditioning, Features, State
 from tests.toy_families import Dense, conditioning, make
 from tests.toy_space import Line
@@ -379,3 +381,29 @@ def test_steps_on_the_elbo_come_before_those_on_the_importance_weighted_bound():
         assert losses(steps, training, **both) == losses(steps, training, importance=3)
     with pytest.raises(UsageError, match="elbo_steps of vae is -1; give a whole number, at least 0"):
         linear(elbo_steps=-1)
+
+
+def test_a_decoder_says_how_sure_it_is_of_each_torsion(rng):
+    """Two torsions with deviations of 0.1 and 1: after training the factors of a shared width differ by 10."""
+    torch.manual_seed(0)
+    tokens = TokenSettings({"torsions": 3, "angles": 3}, ["torsions"])
+    reader = TransformerEncoder(0, 0, 16, 1, 2, tokens=tokens)
+    maker = TransformerEncoder(2, 0, 16, 1, 2, tokens=tokens)
+    family = VAE(Torsions(), reader, maker, 2, settings=VAESettings(beta=1.0, local_std=True))
+    optimizer = torch.optim.Adam(family.parameters(), 1e-2)
+    mask = torch.ones(64, 3, dtype=torch.bool)
+    y = Conditioning(torch.zeros(64, 3, 0), torch.zeros(64, 0))
+    stds = torch.tensor([0.1, 1.0, 0.02])
+    for _ in range(300):
+        torsions = stds * torch.randn(64, 3, 3, generator=rng)
+        x = family.space.project(State({"torsions": torsions, "angles": torch.randn(64, 3, 3, generator=rng)}, mask))
+        optimizer.zero_grad()
+        family.loss(x, y, rng).total.backward()
+        optimizer.step()
+    made = family.decode(torch.zeros(64, 3, 2), mask, y)
+    width = family.observation.log_std[0].exp() * math.pi / math.sqrt(3)
+    phi, psi = (width * made["spread"][0, 1, c].exp() for c in (0, 1))
+    assert float(phi) == pytest.approx(0.1, rel=0.3)
+    assert float(psi) == pytest.approx(1.0, rel=0.3)
+    with pytest.raises(UsageError, match="local_std"):
+        VAE(Backbone(), reader, maker, 2, settings=VAESettings(local_std=True))
