@@ -63,13 +63,13 @@ class TokenSettings:
 
     Attributes:
         fields: name and flattened width of each field of the state; a backbone's trans and rots by default.
-        circles: those of them that are angles, read as cosine and sine: pi and -pi are one angle.
         row: length of a row where positions are the pixels of an image, None where they are a chain.
+        circles: fields that are angles, read as cosine and sine: pi and -pi are one angle.
     """
 
     fields: Mapping[str, int] | None = None
-    circles: Sequence[str] = ()
     row: int | None = None
+    circles: Sequence[str] = ()
 
 
 class TransformerEncoder(Encoder, Incremental):

@@ -39,6 +39,7 @@ from protgen.models.renamed import current_config, current_tensors
 from protgen.models.topologies import FILE as TOPOLOGIES
 from protgen.models.topologies import TopologyPrior, load_topologies
 from protgen.spaces.base import Space
+from protgen.spaces.capabilities import grid_of
 from protgen.spaces.manifolds import Euclidean, Torus
 from protgen.tensor_header import read_header, type_name
 from protgen.types import JSON, Batch, Losses
@@ -258,16 +259,16 @@ def with_whole_roles(config: JSON) -> JSON:
 
 
 def with_fields(config: JSON, space: Space) -> JSON:
-    """A configuration whose networks read the fields of the space, where these are lines and circles.
+    """A configuration whose networks read the fields of the space, where these are lines and circles along a chain.
 
-    Entries that say what they read are left as they are.
+    Entries that say what they read are left as they are. What reads images needs more: `image_config` gives it.
 
     Args:
         config: of a model, its roles whole.
         space: of it.
     """
     manifolds = space.manifolds
-    if not all(isinstance(manifold, Euclidean | Torus) for manifold in manifolds.values()):
+    if grid_of(space) is not None or not all(isinstance(m, Euclidean | Torus) for m in manifolds.values()):
         return config
     widths = {name: int(manifold.dim) for name, manifold in manifolds.items()}
     circles = [name for name, manifold in manifolds.items() if isinstance(manifold, Torus)]

@@ -386,7 +386,7 @@ def test_steps_on_the_elbo_come_before_those_on_the_importance_weighted_bound():
 def test_a_decoder_says_how_sure_it_is_of_each_torsion(rng):
     """Two torsions with deviations of 0.1 and 1: after training the factors of a shared width differ by 10."""
     torch.manual_seed(0)
-    tokens = TokenSettings({"torsions": 3, "angles": 3}, ["torsions"])
+    tokens = TokenSettings({"torsions": 3, "angles": 3}, circles=["torsions"])
     reader = TransformerEncoder(0, 0, 16, 1, 2, tokens=tokens)
     maker = TransformerEncoder(2, 0, 16, 1, 2, tokens=tokens)
     family = VAE(Torsions(), reader, maker, 2, settings=VAESettings(beta=1.0, local_std=True))
