@@ -35,7 +35,7 @@ from protgen.structure.protein import Protein
 from protgen.threads import in_order
 from protgen.types import CHAIN_GAP, Batch, Conditioning, State
 
-REDRAWS = 32  # of a sample that its space does not admit; one in five of a flow over torsions has a cis peptide
+REDRAWS = 32  # of a sample that its space does not admit; one in seven of a flow over torsions has a cis peptide
 CHAIN_NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 Report = Callable[[int, State, State], None]
@@ -254,8 +254,8 @@ def sample_batch(run: Run, plans: Sequence[Plan], report: Report, copies: Symmet
 def redrawn(family: Family, task: SamplingTask) -> State:
     """Samples of a family that makes them in one go, those that the space does not admit drawn again.
 
-    A chain of 80 residues with natives' share of cis peptides has one in a fifth of the cases, which counts as a break
-    where there is no sequence. Each is drawn again from its own stream, so it depends on no other.
+    A chain of 80 residues with natives' share of cis peptides has one in a fifth of the cases, and without a sequence
+    that counts as a break. Each is drawn again from its own stream, so it depends on no other.
 
     Args:
         family: of the samples.
