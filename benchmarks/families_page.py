@@ -163,7 +163,6 @@ def longer(folder: Path) -> list[str]:
         f"-log p / l of 16 held-out natives, as in the tables below: {', '.join(densities)}.",
         "",
         LONGER,
-        "",
     ]
 
 
@@ -201,8 +200,7 @@ def page(
         lines += ["", f"By the clock, beside other work on the same two cores: {', '.join(clocks)}."]
     lines += ["", *more] if more else []
     if any("curve" in seed for seeds in results.values() for seed in seeds):
-        head = "## Learning curves" if more else "\n## Learning curves"
-        lines += [head, "", f"![whole chains and validation loss by step]({picture})", "",
+        lines += ["", "## Learning curves", "", f"![whole chains and validation loss by step]({picture})", "",
                   "Four designs of 64 residues at 40 steps, without the relaxation, at each validation."]  # fmt: skip
     return "\n".join([*lines, "", SPACES, "", DIFFUSION, *densities(results, noise), ""])
 

@@ -18,9 +18,8 @@ MOST_STEPS = 20  # for speed; all else as the model asks for
 # The bars of a release: no chain break in 90 % of designs, Ramachandran favoured 88 %, helix and strand 40 %, no
 # left-handed helix; with a margin for the noise of four designs.
 N, UNBROKEN, FAVOURED, STRUCTURED = 4, 0.75, 0.8, 0.25
-LESS_STRUCTURED = {
-    "spline-small": 0.1
-}  # which misses the bar of helix and strand, as its card says: it pairs no strands
+# It misses the bar of helix and strand, as its card says: it pairs no strands.
+LESS_STRUCTURED = {"spline-small": 0.1}
 
 
 @pytest.fixture(scope="module", params=[model.name for model in released()])
