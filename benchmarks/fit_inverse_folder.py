@@ -68,12 +68,16 @@ class Natives:
 
 @dataclass(frozen=True)
 class Batch:
-    """Several chains as one graph: atoms (r, 4, 3) Å, letters (r,), neighbours (r, k) by place in the batch."""
+    """Several chains as one graph: atoms (r, 4, 3) Å, letters (r,), neighbours (r, k) by place in the batch.
+
+    `chosen` are the numbers of its chains, in the order of `chains.chain`.
+    """
 
     atoms: Tensor
     letters: Tensor
     chains: Chains
     neighbours: Tensor
+    chosen: list[int]
 
 
 def read_natives(folder: Path) -> Natives:
@@ -118,7 +122,8 @@ def batch_of(natives: Natives, chosen: list[int], k: int, device: str) -> Batch:
     chain = torch.arange(len(chosen)).repeat_interleave(lengths)
     number = torch.cat([natives.numbers[span] for span in spans]).long()
     letters = torch.cat([natives.letters[span] for span in spans]).long()
-    return Batch(torch.cat(atoms), letters.to(device), Chains(number.to(device), chain.to(device)), neighbours)
+    chains = Chains(number.to(device), chain.to(device))
+    return Batch(torch.cat(atoms), letters.to(device), chains, neighbours, chosen)
 
 
 def epoch_of(natives: Natives, residues: int, seed: int, epoch: int) -> list[list[int]]:
@@ -134,14 +139,19 @@ def epoch_of(natives: Natives, residues: int, seed: int, epoch: int) -> list[lis
     return batches
 
 
-def loss_of(network: GraphNetwork, batch: Batch, noise: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of the letters in a random order of decoding, nats a residue, and the logits."""
+def logits_of(network: GraphNetwork, batch: Batch, noise: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Logits (r, 21) in a random order of decoding, of atoms with noise, and the place (r,) of residues in it."""
     device = batch.atoms.device
     atoms = batch.atoms + noise * torch.randn(batch.atoms.shape, generator=generator).to(device)
     rank = torch.rand(len(atoms), generator=generator).to(device)
     before = rank[batch.neighbours] < rank[:, None]
     encoded = network.encode(atoms, batch.chains, batch.neighbours)
-    logits = network(encoded, batch.letters, before).float()
+    return network(encoded, batch.letters, before).float(), rank
+
+
+def loss_of(network: GraphNetwork, batch: Batch, noise: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of the letters in a random order of decoding, nats a residue, and the logits."""
+    logits, _ = logits_of(network, batch, noise, generator)
     return F.cross_entropy(logits, batch.letters, ignore_index=UNKNOWN), logits
 
 
@@ -189,13 +199,21 @@ class Run:
         left = (self.options.steps - self.step) / max(1, self.options.cooldown)
         return min(1.0, (self.step + 1) / self.options.warmup, max(left, 0.0))
 
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """What is minimised, nats a residue."""
+        return loss_of(self.network, batch, self.options.noise, generator)[0]
+
+    def watch(self, natives: Natives) -> dict[str, float]:
+        """Figures of a validation."""
+        return watch(self.network, natives, self.options.device)
+
     def advance(self, batch: Batch) -> float:
         """One step; its loss."""
         seed = self.options.seed * 1_000_003 + self.step
         generator = torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)  # of the dropout
         with torch.autocast(self.options.device, torch.bfloat16):
-            loss, _ = loss_of(self.network, batch, self.options.noise, generator)
+            loss = self.loss(batch, generator)
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -256,7 +274,7 @@ def train(run: Run, natives: Natives) -> None:
             losses = []
             if run.step % options.watch == 0:
                 with run.ema.applied(run.network):
-                    line |= watch(run.network, natives, options.device)
+                    line |= run.watch(natives)
             print(json.dumps(line | {"CPU seconds": round(run.seconds)}), flush=True)
         if time.monotonic() - saved > CHECKPOINT:
             run.save()
@@ -280,8 +298,9 @@ def write(run: Run, natives: Natives, folder: Path) -> None:
     write_text(folder / "network.json", json.dumps({"shape": run.network.shape.to_json(), "about": about}, indent=1))
 
 
-def parsed() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser_of(text: str | None) -> argparse.ArgumentParser:
+    """The options of a training."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("chains", type=Path)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=40_000)
@@ -297,11 +316,11 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--watch", type=int, default=500, help="steps between validations")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--write", type=Path, help="folder for the weights; trains no further")
-    return parser.parse_args()
+    return parser
 
 
 def main() -> None:
-    options = parsed()
+    options = parser_of(__doc__).parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     options.run.mkdir(parents=True, exist_ok=True)

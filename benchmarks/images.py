@@ -233,6 +233,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--guidance", type=float, default=1.0, help="weight of the classes that are asked for")
     parser.add_argument("--sampler", default="euler")
     parser.add_argument("--steps", default="10,20,50,200", help="of the sampler, each with its FID")
+    parser.add_argument("--spacing", type=float, help="of the sampler's steps: above 1 finer near data")
     parser.add_argument("--classifier-steps", type=int, default=1500, help="training steps of the feature net")
     parser.add_argument("--set", nargs="*", default=[], metavar="PART.KEY=VALUE")
     options = parser.parse_args()
@@ -271,7 +272,9 @@ def settings_of(options: argparse.Namespace, model: Model) -> ImageEvaluation:
         importance=tuple(int(k) for k in options.importance.split(",")),
         sum_classes=options.sum_classes,
         steps=tuple(int(s) for s in options.steps.split(",")) if takes else (),
-        sampling=ImageSampling(options.sampler if takes else None, guidance=options.guidance),
+        sampling=ImageSampling(
+            options.sampler if takes else None, guidance=options.guidance, spacing=options.spacing if takes else None
+        ),
         seed=options.seed,
     )
 

@@ -67,6 +67,9 @@ class PictureSettings:
         str | None, typer.Option("--sampler", help="For families that take one: ddim, ddpm, euler, heun, ...")
     ] = None
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Of the sampler.")] = None
+    spacing: Annotated[
+        float | None, typer.Option("--spacing", min=0.1, max=10, help="Above 1, steps are finer near data.")
+    ] = None
     guidance: Annotated[
         float, typer.Option("--guidance", min=0, help="Weight of the class; 1 is plain conditioning.")
     ] = 1.0
@@ -76,7 +79,7 @@ class PictureSettings:
         """As `draw_images` takes them."""
         from protgen.models.image_samples import ImageSampling
 
-        return ImageSampling(self.sampler, self.steps, self.guidance, self.temperature)
+        return ImageSampling(self.sampler, self.steps, self.guidance, self.temperature, self.spacing)
 
 
 def load_image_model(name: str, wish: str) -> "Model":

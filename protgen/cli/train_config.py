@@ -16,7 +16,8 @@ from typing import Any, cast
 from protgen.arguments import shown
 from protgen.cli.console import warn
 from protgen.cli.image_config import KEYS, ImageData, image_overrides, read_image_data
-from protgen.cli.train_plugins import network_roles, offered, other_choice, require_roles
+from protgen.cli.train_choices import role_choices, with_choices
+from protgen.cli.train_plugins import network_roles, offered, other_choice, part_of, require_roles
 from protgen.documents import number_in
 from protgen.errors import ConfigError, UsageError
 from protgen.models.bounds import MOST as LARGEST
@@ -163,13 +164,15 @@ def load_config(overrides: Sequence[str]) -> TrainConfig:
         UsageError: if an argument is no override, or asks for a sweep.
         ConfigError: for an unknown name or keyword, a missing value, or one of the wrong kind.
     """
-    own, chosen = image_overrides(overrides)
-    raw = compose([*(prepared(override) for override in own), *chosen])
+    rest, networks = role_choices(overrides)
+    own, chosen = image_overrides(rest)
+    own = [prepared(override) for override in own]
+    raw = with_choices(compose([*own, *chosen]), own, networks, compose)
     check_keys(raw)
     distil = checked(DistilSettings, raw["distil"], "distil")
     model = {part: raw[part] for part in (*PARTS, *network_roles()) if part in raw}
     model |= {"conditions": names_of_conditions(raw["conditions"].get("names", []), "conditions.names")}
-    typed = [override for override in overrides if override.lstrip("+").partition(".")[0] in (*PARTS, *network_roles())]
+    typed = [override for override in overrides if part_of(override) in (*PARTS, *network_roles())]
     if distil.model is not None:
         model = taught(distil.model, overrides)
         given = {override.lstrip("+").partition("=")[0] for override in overrides}

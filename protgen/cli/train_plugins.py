@@ -20,6 +20,11 @@ def network_roles() -> list[str]:
     return sorted(found)
 
 
+def part_of(override: str) -> str:
+    """What an override is of: encoder, in `encoder=egnn` and in `encoder.dim=64`."""
+    return override.lstrip("+").partition("=")[0].partition(".")[0]
+
+
 def require_roles(family: Any, typed: Sequence[str]) -> None:
     """Check that the networks of the command line are some that the family has.
 
@@ -34,7 +39,7 @@ def require_roles(family: Any, typed: Sequence[str]) -> None:
 
     roles = network_roles()
     for override in typed:
-        role = override.lstrip("+").partition(".")[0]
+        role = part_of(override)
         if role in roles and role not in (own := family_class(str(family)).roles):
             raise ConfigError(f"{override}: {family} has no {role}; its networks: {', '.join(('encoder', *own))}")
 

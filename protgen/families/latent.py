@@ -23,7 +23,8 @@ from protgen.encoders.base import Encoder
 from protgen.errors import UsageError
 from protgen.families.base import Family, IterativeFamily, LatentFamily, Likelihood, LikelihoodFamily, Role
 from protgen.families.direct import repeat, repeat_state
-from protgen.families.vae import LATENT_DIM, VAE, width_of
+from protgen.families.vae import VAE
+from protgen.families.vae_settings import LATENT_DIM, width_of
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Space
 from protgen.spaces.frame_latents import FrameLatents

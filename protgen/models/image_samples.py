@@ -27,12 +27,15 @@ class ImageSampling:
         steps: of the sampler; None for its own number.
         guidance: weight of the class (classifier-free guidance); 1 is plain conditioning.
         temperature: factor of all standard deviations.
+        spacing: exponent of the sampler's times; above 1 steps are finer near data (Song et al. 2021, DDIM, appendix
+            D.2, has 2 for colours). None for its own, 1 in all of ours.
     """
 
     sampler: str | None = None
     steps: int | None = None
     guidance: float = 1.0
     temperature: float = 1.0
+    spacing: float | None = None
 
 
 def image_space(model: Model, wish: str) -> Image:
@@ -56,14 +59,14 @@ def sampler_of(model: Model, sampling: ImageSampling) -> Sampler | None:
     """The sampler that a model is sampled with; None for a family that takes none.
 
     Raises:
-        UsageError: if a family without a sampler is given one, or steps.
+        UsageError: if a family without a sampler is given one, or steps or their spacing.
     """
+    grid = {key: value for key in ("steps", "spacing") if (value := getattr(sampling, key)) is not None}
     if model.family.takes_sampler:
-        steps = {} if sampling.steps is None else {"steps": sampling.steps}
-        return registry.build("samplers", sampling.sampler or "euler", **steps)
-    if sampling.sampler is not None or sampling.steps is not None:
+        return registry.build("samplers", sampling.sampler or "euler", **grid)
+    if sampling.sampler is not None or grid:
         name = model.config["family"]["name"]
-        raise UsageError(f"{name} samples directly: it takes no sampler and no steps; leave them out")
+        raise UsageError(f"{name} samples directly: it takes no sampler and no steps or spacing; leave them out")
     return None
 
 

@@ -10,7 +10,8 @@ from protgen import registry
 from protgen.errors import ConfigError, UsageError
 from protgen.families.base import IterativeFamily, Likelihood, LikelihoodFamily
 from protgen.families.classify import classify
-from protgen.families.diffusion import Diffusion, DiffusionSettings
+from protgen.families.diffusion import Diffusion
+from protgen.families.diffusion_settings import DiffusionSettings
 from protgen.families.flow_matching import FlowMatching, FlowSettings
 from protgen.geometry import igso3, so3
 from protgen.types import State

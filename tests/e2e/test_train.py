@@ -264,6 +264,33 @@ def test_a_keyword_of_a_second_network_changes_a_copy_of_the_encoder(tiny_store,
     assert config["encoder"]["dim"] == 16
 
 
+def test_a_part_that_replaces_one_of_an_experiment_has_its_own_keywords(tiny_store):
+    """Those of the experiment were for another class; what is typed stands, and the other parts are as they were."""
+    given = ["experiment=flow_small", f"data.store={tiny_store}"]
+    own = load_config(given).model
+    assert own["encoder"]["name"] == "frame_attention"
+    assert {"pair_dim", "heads"} <= own["encoder"].keys()
+    egnn = load_config([f"data.store={tiny_store}", "encoder=egnn"]).model["encoder"]
+    swapped = load_config([*given, "encoder=egnn"]).model
+    assert swapped == own | {"encoder": egnn}
+    assert load_config([*given, "encoder=egnn", "encoder.blocks=2"]).model["encoder"] == egnn | {"blocks": 2}
+    assert load_config([*given, "encoder=frame_attention"]).model == own
+    diffusion = load_config([f"data.store={tiny_store}", "family=diffusion"]).model["family"]
+    assert load_config([*given, "family=diffusion"]).model == own | {"family": diffusion}
+
+
+def test_a_second_network_is_chosen_by_name(tiny_store):
+    """In place of that of the experiment, with its keywords where it is the same; digits take networks of images."""
+    given = ["experiment=gan_torsions", f"data.store={tiny_store}"]
+    own = load_config(given).model
+    assert own["critic"] == {"name": "egnn", "dim": 48, "blocks": 2, "neighbours": 8}
+    assert load_config([*given, "critic=egnn", "critic.dim=32"]).model["critic"] == own["critic"] | {"dim": 32}
+    other = load_config([*given, "critic=transformer", "critic.blocks=3"]).model
+    assert other == own | {"critic": {"name": "transformer", "blocks": 3}}
+    digits = load_config(["data=digits", "family=vae", "decoder=transformer", "decoder.dim=32"]).model
+    assert digits["decoder"] == {"name": "transformer", "dim": 32}
+
+
 def test_overrides_reach_their_place(tiny_store):
     """Values given on the command line, also keywords no file lists."""
     config = load_config(
@@ -312,6 +339,8 @@ def test_overrides_reach_their_place(tiny_store):
             ("heads of frame_attention is 0; give a whole number, at least 1",),
         ),
         (("experiment=flow_tiny", "data.store=STORE", "decoder.dim=8"), ("has no decoder", "its networks: encoder")),
+        (("experiment=flow_tiny", "data.store=STORE", "decoder=egnn"), ("has no decoder", "its networks: encoder")),
+        (("family=vae", "data.store=STORE", "decoder=egnnn"), ("no encoder named 'egnnn'", "did you mean 'egnn'")),
         (("experiment=flow_tiny", "data.store=STORE", "train.stpes=8"), ("did you mean 'steps'",)),
         (("experiment=flow_tiny", "data.store=STORE", "train.steps=many"), ("train.steps", "many")),
         (("experiment=flow_tiny", "data.store=STORE", "train.log_every=0"), ("train.log_every",)),

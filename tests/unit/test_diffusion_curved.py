@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from protgen.errors import ConfigError
-from protgen.families.diffusion import Diffusion, DiffusionSettings
+from protgen.families.diffusion import Diffusion
+from protgen.families.diffusion_settings import DiffusionSettings
 from protgen.families.ode_likelihood import velocity
 from protgen.geometry import igso3
 from protgen.samplers.schedules import BROWNIAN, Cosine

@@ -7,7 +7,8 @@ import torch
 
 from protgen.encoders.base import Encoder
 from protgen.errors import ConfigError
-from protgen.families.diffusion import Diffusion, DiffusionSettings
+from protgen.families.diffusion import Diffusion
+from protgen.families.diffusion_settings import DiffusionSettings
 from protgen.samplers.base import SamplingTask
 from protgen.samplers.ddim import DDIM
 from protgen.spaces.capabilities import within_range

@@ -15,8 +15,10 @@ from protgen.evaluation.image_features import Distances, Evaluator, FeatureNet, 
 from protgen.evaluation.image_grid import save_grid
 from protgen.evaluation.images import ImageEvaluation, evaluate_model, likelihood_of_test, sample_distances
 from protgen.models.image_presets import PRESETS, build_image_model, image_config, preset_of
-from protgen.models.image_samples import ImageSampling, draw_images
+from protgen.models.image_samples import ImageSampling, draw_images, sampler_of
 from protgen.models.model import build_model
+from protgen.samplers.base import time_grid
+from protgen.samplers.ddim import DDIM
 from protgen.spaces.capabilities import within_cells
 from protgen.spaces.image import Image
 
@@ -221,6 +223,18 @@ def test_a_picture_depends_on_its_number_and_class_alone():
     assert not torch.equal(draw_images(model, [3, 5], seed=5), many[:2])
     with pytest.raises(UsageError, match="takes no sampler"):
         draw_images(model, [1], sampling=ImageSampling(steps=3))
+    with pytest.raises(UsageError, match="spacing"):
+        draw_images(model, [1], sampling=ImageSampling(spacing=2))
+
+
+def test_times_of_a_sampler_are_spaced_as_asked():
+    """(1 - k / 4)^2 of four steps, and even where nothing is said."""
+    model = build_image_model(load_digits(), "diffusion")
+    for spacing, times in ((2.0, [1, 0.5625, 0.25, 0.0625, 0]), (None, [1, 0.75, 0.5, 0.25, 0])):
+        sampler = sampler_of(model, ImageSampling("ddim", 4, spacing=spacing))
+        assert isinstance(sampler, DDIM)
+        grid = time_grid(sampler.steps, sampler.spacing)
+        assert [grid[0][0], *(s for _, s in grid)] == pytest.approx(times)
 
 
 def test_a_grid_is_as_wide_as_its_columns(tmp_path):

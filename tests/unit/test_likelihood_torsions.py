@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from protgen.encoders.base import Encoder
-from protgen.families.diffusion import Diffusion, DiffusionSettings
+from protgen.families.diffusion import Diffusion
+from protgen.families.diffusion_settings import DiffusionSettings
 from protgen.families.flow_matching import FlowMatching, FlowSettings
 from protgen.families.normalizing_flow import NormalizingFlow
 from protgen.families.ode_likelihood import OdeSettings, flat_freedoms

@@ -13,7 +13,8 @@ from protgen.encoders.transformer import TokenSettings, TransformerEncoder
 from protgen.errors import UsageError
 from protgen.families.base import interpolate, reconstruct
 from protgen.families.gaussian import DiagonalGaussian, FramePosterior, GaussianStep
-from protgen.families.vae import VAE, VAESettings
+from protgen.families.vae import VAE
+from protgen.families.vae_settings import VAESettings
 from protgen.geometry import so3
 from protgen.models.model import build_model, load_model, save_model
 from protgen.samplers.base import SamplingTask
