@@ -13,6 +13,7 @@ from protgen.errors import ConfigError
 from protgen.registry import REFERENCE, names, nearest
 from protgen.types import JSON
 
+PARTS = ("space", "encoder", "family")  # whose keywords are those of a constructor
 Compose = Callable[[Sequence[str]], dict[str, Any]]
 
 
@@ -45,10 +46,10 @@ def with_choices(raw: dict[str, Any], overrides: Sequence[str], chosen: dict[str
     """
     given = dict(override.lstrip("+").split("=", 1) for override in overrides)
     own = compose([f"experiment={given['experiment']}"]) if "experiment" in given else {}
-    for part in ("space", "encoder", "family"):
-        if part in given and own and own[part].get("name") != raw[part].get("name"):
-            alone = [override for override in overrides if part_of(override) == part]
-            raw[part] = compose(alone)[part]
+    others = [part for part in PARTS if own and own[part].get("name") != raw[part].get("name")]
+    if others:  # a family may bring a space that it needs
+        fresh = compose([override for override in overrides if part_of(override) in PARTS])
+        raw |= {part: fresh[part] for part in others}
     for role, name in chosen.items():
         before = raw.get(role) or {}
         typed = {key.removeprefix(f"{role}.").partition(".")[0] for key in given if key.startswith(f"{role}.")}

@@ -16,7 +16,7 @@ from typing import Any, cast
 from protgen.arguments import shown
 from protgen.cli.console import warn
 from protgen.cli.image_config import KEYS, ImageData, image_overrides, read_image_data
-from protgen.cli.train_choices import role_choices, with_choices
+from protgen.cli.train_choices import PARTS, role_choices, with_choices
 from protgen.cli.train_plugins import network_roles, offered, other_choice, part_of, require_roles
 from protgen.documents import number_in
 from protgen.errors import ConfigError, UsageError
@@ -26,7 +26,6 @@ from protgen.registry import nearest
 from protgen.training.settings import MOST, PROCESSES, Machine, TrainSettings, check_ranges, renamed
 from protgen.types import JSON
 
-PARTS = ("space", "encoder", "family")  # whose keywords are those of a constructor
 WHOLE = ("run", "start", "guide", "logger")  # settings with no keywords of their own
 _CAST = re.compile(r"\b(int|float)\s*\(")  # Hydra's functions, which make numbers of words in quotes too
 _BETWEEN = re.compile(r"[\s,:=()\[\]{}]+")

@@ -277,6 +277,9 @@ def test_a_part_that_replaces_one_of_an_experiment_has_its_own_keywords(tiny_sto
     assert load_config([*given, "encoder=frame_attention"]).model == own
     diffusion = load_config([f"data.store={tiny_store}", "family=diffusion"]).model["family"]
     assert load_config([*given, "family=diffusion"]).model == own | {"family": diffusion}
+    flow = load_config([*given, "family=normalizing_flow", "encoder=transformer"]).model  # which brings its space
+    assert flow["space"] == {"name": "torsions", "cis": False}
+    assert build_model(flow).config["family"]["name"] == "normalizing_flow"
 
 
 def test_a_second_network_is_chosen_by_name(tiny_store):
