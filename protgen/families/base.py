@@ -32,10 +32,13 @@ class Role:
         reads: "points" of the space, as the encoder does, or "latents": a state with the one field `latents`, which is
             `Family.latent_width` wide. Where that is 0, latents are points and are read as such.
         latents_beside: whether it reads the latents of each position in addition to y.
+        coordinates_beside: whether it reads, beside frames that a space only builds from its coordinates, these
+            themselves (`protgen.models.framed`), unless a configuration says otherwise.
     """
 
     reads: Literal["points", "latents"] = "points"
     latents_beside: bool = False
+    coordinates_beside: bool = False
 
 
 class Family(nn.Module, ABC):

@@ -97,7 +97,7 @@ class GAN(Family):
     """
 
     adam_betas = (0.0, 0.99)
-    roles = types.MappingProxyType({"critic": Role()})
+    roles = types.MappingProxyType({"critic": Role(coordinates_beside=True)})
     adversarial = True
 
     def __init__(

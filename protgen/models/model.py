@@ -33,14 +33,13 @@ from protgen.models.checksums import (
 )
 from protgen.models.files import is_finite, load_json, load_tensors, save_json, save_tensors
 from protgen.models.fits import require_fit
-from protgen.models.framed import readable
+from protgen.models.framed import coordinate_width, readable
 from protgen.models.headers import check_fit
+from protgen.models.read_fields import COORDINATES, with_coordinates, with_fields
 from protgen.models.renamed import current_config, current_tensors
 from protgen.models.topologies import FILE as TOPOLOGIES
 from protgen.models.topologies import TopologyPrior, load_topologies
 from protgen.spaces.base import Space
-from protgen.spaces.capabilities import grid_of
-from protgen.spaces.manifolds import Euclidean, Torus
 from protgen.tensor_header import read_header, type_name
 from protgen.types import JSON, Batch, Losses
 
@@ -130,7 +129,7 @@ def build_model(config: JSON) -> Model:
     conditions = ConditionEmbedding(names_of_conditions(config.get("conditions", []), "conditions"))
     keywords, name = parts["space"]
     space = registry.build("spaces", name, **keywords)
-    config = with_fields(config, space)
+    config = with_coordinates(with_fields(config, space), space)
     name = config["encoder"]["name"]
     keywords = {key: value for key, value in config["encoder"].items() if key != "name"}
     cls = family_class(parts["family"][1])
@@ -139,11 +138,12 @@ def build_model(config: JSON) -> Model:
     read = {"residue_dim": conditions.residue_dim, "global_dim": conditions.global_dim} | pair_width(name, conditions)
     encoder = registry.build("encoders", name, **read, **keywords)
     keywords, name = parts["family"]
-    others = networks(config, conditions)
+    others = networks(config, conditions, space)
     reading = {role: others[role] for role, what in cls.roles.items() if what.reads == "points"}
     if not cls.reads_context:  # what is before a position has frames already
         encoder = readable(space, encoder)
-        reading = {role: readable(space, network) for role, network in reading.items()}
+        beside = {role: bool(config.get(role, {}).get(COORDINATES)) for role in reading}
+        reading = {role: readable(space, network, beside[role]) for role, network in reading.items()}
     require_fit(space, {"encoder": encoder} | reading, name)
     widths = taken_widths(cls, conditions)
     family = registry.build("families", name, **(keywords | widths | others | reading), space=space, encoder=encoder)
@@ -201,7 +201,7 @@ def taken_widths(family: type[Family], conditions: ConditionEmbedding) -> dict[s
     return {key: value for key, value in widths.items() if key in parameters}
 
 
-def networks(config: JSON, conditions: ConditionEmbedding) -> dict[str, Encoder]:
+def networks(config: JSON, conditions: ConditionEmbedding, space: Space) -> dict[str, Encoder]:
     """The networks of a family's roles, in the order of the roles.
 
     Each is built as the configuration says under the name of its role. One that is missing there is like the encoder;
@@ -210,14 +210,16 @@ def networks(config: JSON, conditions: ConditionEmbedding) -> dict[str, Encoder]
     Args:
         config: of the model.
         conditions: whose widths the networks read.
+        space: whose coordinates some read beside frames.
     """
     family = family_class(config["family"]["name"])
     latent_dim = family.latent_width(config["family"])
     found: dict[str, Encoder] = {}
     for role, what in family.roles.items():
         entry = config.get(role) or plain_role(config, role)
-        keywords = {key: value for key, value in entry.items() if key != "name"}
+        keywords = {key: value for key, value in entry.items() if key not in ("name", COORDINATES)}
         residue_dim = conditions.residue_dim + (latent_dim if what.latents_beside else 0)
+        residue_dim += coordinate_width(space) if entry.get(COORDINATES) else 0
         read = {"residue_dim": residue_dim, "global_dim": conditions.global_dim}
         if what.reads == "points":
             read |= pair_width(entry["name"], conditions)
@@ -255,29 +257,6 @@ def with_whole_roles(config: JSON) -> JSON:
             raise ConfigError(f"{role} is {entry!r}; give it keywords of a network, as in {{'dim': 64}}")
         if entry and "name" not in entry:
             whole[role] = dict(plain_role(config, role)) | dict(entry)
-    return whole
-
-
-def with_fields(config: JSON, space: Space) -> JSON:
-    """A configuration whose networks read the fields of the space, where these are lines and circles along a chain.
-
-    Entries that say what they read are left as they are. What reads images needs more: `image_config` gives it.
-
-    Args:
-        config: of a model, its roles whole.
-        space: of it.
-    """
-    manifolds = space.manifolds
-    if grid_of(space) is not None or not all(isinstance(m, Euclidean | Torus) for m in manifolds.values()):
-        return config
-    widths = {name: int(manifold.dim) for name, manifold in manifolds.items()}
-    circles = [name for name, manifold in manifolds.items() if isinstance(manifold, Torus)]
-    roles = family_class(config["family"]["name"]).roles
-    whole = dict(config)
-    for part in ("encoder", *(role for role, what in roles.items() if what.reads == "points")):
-        if part in whole:
-            own = registry.find("encoders", whole[part]["name"]).on_fields(widths, circles)
-            whole[part] = dict(whole[part]) if own.keys() & whole[part].keys() else {**whole[part], **own}
     return whole
 
 

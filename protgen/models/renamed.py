@@ -31,7 +31,13 @@ def current_config(config: Any) -> Any:
     space = config.get("space") if isinstance(config, Mapping) else None
     if not isinstance(space, Mapping) or space.get("name") != "torsions":
         return config
-    return {key: FRAMES | value if reads_frames(value) else value for key, value in config.items()}
+    config = {key: FRAMES | value if reads_frames(value) else value for key, value in config.items()}
+    critic, family = config.get("critic"), config.get("family")
+    if isinstance(family, Mapping) and family.get("name") == "gan":  # its critic read frames alone
+        own = critic if isinstance(critic, Mapping) else config.get("encoder")
+        if isinstance(own, Mapping) and "coordinates" not in own:
+            config["critic"] = {**own, "coordinates": False}
+    return config
 
 
 def current_keywords(config: Any) -> Any:
