@@ -127,11 +127,6 @@ relativistic loss with R1 and R2 (`family.loss_type=relativistic`), which the ce
 all whole and have 77 % of the strings that are asked, 35 % helix and no strands, but 53 % of residues favoured and
 twice the radius of natives."""
 
-LONGER = """All are whole. VAE and normalizing flow obey strings and have torsions of natives; their chains are twice
-as wide as natives and pair no strands: latents, and noise, of residues are independent, and what makes torsions does
-not see where the chain goes. Autoregression, which places each residue before the next, is compact in half of its
-chains, and what moves frames is compact."""
-
 DIFFUSION = """## Diffusion over frames
 
 Rotations diffuse with a standard deviation that is linear in time, 0.02 to 2.2 rad, and each field weighs by the error
@@ -141,30 +136,27 @@ times have less than 14 degrees of noise a coordinate, and from nothing it learn
 ([ablation](../benchmarks/ablation.md))."""
 
 
-def longer(folder: Path) -> list[str]:
-    """The section of cells of a larger budget that are done, by the JSON files of a folder."""
+def other_budget(folder: Path, made: Results) -> list[str]:
+    """The section of cells of another budget that this one has not, by the JSON files of a folder."""
     cells = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    order = [(c["model"]["family"]["name"], c["model"]["encoder"]["name"], c) for c in cells]
-    load = [value for cell in cells for session in cell["sessions"] for value in session.get("load", [])]
-    densities = []
-    for family, _, cell in order:
-        found = cell["likelihood"].get("-log p / l")
-        if found is not None:
-            error = (found["ci_high"] - found["ci_low"]) / (2 * 1.96)
-            space = "frames" if cell["model"]["space"]["name"] == "backbone" else "torsions"
-            densities.append(f"`{family}` {found['mean']:.2f} ± {error:.2f} ({space})")
+    order = [(c["model"]["family"]["name"], encoder_of(c), c) for c in cells]
+    order = [(family, encoder, cell) for family, encoder, cell in order if (family, encoder) not in made]
+    if not order:
+        return []
+    first = order[0][2]
     return [
-        f"## {cells[0]['CPU minutes']:g} minutes",
+        f"## {first['CPU minutes']:g} minutes",
         "",
-        f"Cells that are done of `{cells[0]['command']}`, seed 0, n = {cells[0]['n']}, beside other work (load "
-        f"{min(load):g} to {max(load):g}); `benchmarks/results/{folder.name}`.",
+        f"Of `{first['command']}`, seed 0, n = {first['n']}; `benchmarks/results/{folder.name}`. For what is not in the "
+        "table above yet.",
         "",
         *lines_of(HEADS, [row_of_designs(family, encoder, [cell]) for family, encoder, cell in order]),
-        "",
-        f"-log p / l of 16 held-out natives, as in the tables below: {', '.join(densities)}.",
-        "",
-        LONGER,
     ]
+
+
+def encoder_of(cell: JSON) -> str:
+    """The encoder that a cell is of: its critic's, where what generates reads no frames."""
+    return cell["model"].get("critic", cell["model"]["encoder"])["name"]
 
 
 def loads(sessions: Sequence[JSON]) -> str:
@@ -286,10 +278,10 @@ def whole_page(
         command: by which they were made.
         folder: of `likelihood_baselines.json` and `likelihoods.json`.
         curves: the path of the picture, as the page names it.
-        beside: folder of cells of a larger budget, which get a section.
+        beside: folder of cells of another budget, which get a section where this one has none of them.
     """
     noise = json.loads((folder / "likelihood_baselines.json").read_text())
-    text = page(results, failed, command, noise, curves, longer(beside) if beside is not None else ())
+    text = page(results, failed, command, noise, curves, other_budget(beside, results) if beside is not None else ())
     if not (folder / "likelihoods.json").is_file():
         return text
     return "\n".join([text.rstrip(), *released(json.loads((folder / "likelihoods.json").read_text())), ""])

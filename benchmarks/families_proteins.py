@@ -11,7 +11,7 @@ The width of the encoder is the one that brings the parameters of the whole near
 `--seeds` are run for so many seeds from `--seed` on. A run goes on where it stopped, within a cell too
 (`families_cell.py` says what it keeps); SIGTERM ends it at the next step. Designs stay in OUT/cells/CELL/designs, where
 `benchmarks/refold.py STORE --designs CELL=FOLDER` judges them; `--refold RESULT` takes its figures into the page, and
-`--beside FOLDER` the cells of a larger budget that are done.
+`--beside FOLDER` cells of another budget where this one has none.
 
 Measures of densities differ: on frames nats are with respect to Å^(3 (l - 1)) rad^(3 l) of centred positions and
 rotations, on torsions to radians and standardised bond angles of what exists. No constant converts one to the other: a
@@ -58,7 +58,7 @@ def options_of(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, help="cells at a time; CPU time is each process's own")
     parser.add_argument("--refold", type=Path, help="what benchmarks/refold.py found of the designs, by cell")
     parser.add_argument("--table", type=Path, default=None, help="where the page goes; printed as well")
-    parser.add_argument("--beside", type=Path, help="results of cells of a larger budget, for a section of the page")
+    parser.add_argument("--beside", type=Path, help="cells of another budget, for a section of the page")
     parser.add_argument("--only-page", action="store_true", help="no training: the page of what there is")
     parser.add_argument("--cell", default=None, help=argparse.SUPPRESS)
     return parser.parse_args(words)

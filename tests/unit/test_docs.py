@@ -1,8 +1,11 @@
 """Pages that are made from the code are made again when it changes."""
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,3 +45,23 @@ def test_every_dependency_has_its_row_in_the_table_of_licences():
     plain = [cells for cells in rows if asked.get(cells[0]) == ""]
     assert [cells[0] for cells in plain if len(cells) < 3 or not cells[2].strip(" |")] == []
     assert module.licence_of(module.installed("numpy")).startswith("BSD")
+
+
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
+    *sorted(ROOT.glob("benchmarks/*.md")),
+    *sorted(ROOT.glob("protgen/weights/*/card.md")),
+]
+NAMED = re.compile(r"`((?:benchmarks/)?results/[\w./-]+|(?:benchmarks|tests|docs|configs|data)/[\w./-]+\.\w+)`")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_that_a_page_names_exist(page):
+    """Results and scripts of a figure are in the repository, and links lead somewhere."""
+    text = page.read_text(encoding="utf-8")
+    named = [name if name.split("/")[0] != "results" else f"benchmarks/{name}" for name in NAMED.findall(text)]
+    missing = [name for name in named if not (ROOT / name).exists()]
+    links = [link for link in re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)(?:#[^)]*)?\)", text)]
+    missing += [link for link in links if not (page.parent / link).exists()]
+    assert not missing
