@@ -147,8 +147,8 @@ def other_budget(folder: Path, made: Results) -> list[str]:
     return [
         f"## {first['CPU minutes']:g} minutes",
         "",
-        f"Of `{first['command']}`, seed 0, n = {first['n']}; `benchmarks/results/{folder.name}`. For what is not in the "
-        "table above yet.",
+        f"Of `{first['command']}`, seed 0, n = {first['n']}; `benchmarks/results/{folder.name}`. For what the table "
+        "above lacks yet.",
         "",
         *lines_of(HEADS, [row_of_designs(family, encoder, [cell]) for family, encoder, cell in order]),
     ]

@@ -52,6 +52,8 @@ class Family(nn.Module, ABC):
         encoder: the network; its symmetry must fit the space.
         needs: capabilities that the space must have (`protgen.spaces.capabilities`), checked when a model is built.
         takes_sampler: whether `sample` integrates from noise to data with a sampler.
+        takes_energy: whether `sample` of a family without steps moves its latents, or its noise, down the gradient of a
+            task's energy (`families.latent_descent`).
         guidance_weight: weight of y where neither a request nor the model's config gives one. What extrapolates samples
             (`families.direct.guided`) has 1, plain conditioning: at 2 angles that y leaves open go anywhere.
         causal: whether the features of a position must not depend on later positions.
@@ -69,6 +71,7 @@ class Family(nn.Module, ABC):
 
     needs: ClassVar[tuple[type, ...]] = (Positional,)
     takes_sampler: ClassVar[bool] = False
+    takes_energy: ClassVar[bool] = False
     guidance_weight: ClassVar[float] = 1.0
     causal: ClassVar[bool] = False
     reads_context: ClassVar[bool] = False

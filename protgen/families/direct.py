@@ -4,13 +4,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from protgen.errors import UsageError
+from protgen.families.latent_descent import descend
 from protgen.samplers.base import Sampler, SamplingTask
 from protgen.samplers.guidance import extrapolated
 from protgen.spaces.base import Space
-from protgen.spaces.capabilities import aligned
+from protgen.spaces.capabilities import Observable, aligned, require
 from protgen.types import Conditioning, State
 
 
@@ -56,6 +58,25 @@ def guided(space: Space, make: Callable[[Conditioning], State], task: SamplingTa
     # A rigid motion between the two does not depend on y.
     without = [aligned(space, make(free), conditional) for free, _ in task.guidance.parts]
     return extrapolated(space, conditional, without, [weight for _, weight in task.guidance.parts])
+
+
+def descended(
+    space: Space, normals: Float[Tensor, "b l k"], make: Callable[[Tensor], State], task: SamplingTask
+) -> Float[Tensor, "b l k"]:
+    """Noise after gradient descent on the task's energy of what is made of it; unchanged without an energy.
+
+    Args:
+        space: of the samples.
+        normals: the noise, standard normal.
+        make: samples of noise.
+        task: its energy.
+
+    Raises:
+        ConfigError: if the space is not observable.
+    """
+    if task.energy is None:
+        return normals
+    return descend(normals, task.mask, make, require(space, Observable, "an energy"), task.energy)
 
 
 def one_position(task: SamplingTask) -> SamplingTask:

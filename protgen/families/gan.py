@@ -26,7 +26,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from protgen.encoders.base import Encoder
 from protgen.errors import UsageError
 from protgen.families.base import Family, Role
-from protgen.families.direct import guided, require_direct
+from protgen.families.direct import descended, guided, require_direct
 from protgen.families.gaussian import pool
 from protgen.nn.precision import autocast
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
@@ -99,6 +99,7 @@ class GAN(Family):
     adam_betas = (0.0, 0.99)
     roles = types.MappingProxyType({"critic": Role(coordinates_beside=True)})
     adversarial = True
+    takes_energy = True
 
     def __init__(
         self,
@@ -220,15 +221,18 @@ class GAN(Family):
 
     @torch.no_grad()
     def sample(self, task: SamplingTask, sampler: Sampler | None = None) -> State:
-        """The generator on noise of the task's temperature.
+        """The generator on noise of the task's temperature, moved first by gradient descent on the task's energy.
 
         Raises:
             UsageError: for a sampler or guides.
         """
         require_direct("gan", task, sampler)
-        noise = self.space.noise(task.mask, draw_normals(task, self.space.normals_per_position))
-        noise = self.space.temper(noise, task.temperature)
-        return guided(self.space, lambda cond: self.generate(noise, cond), task)
+
+        def made(normals: Tensor) -> State:
+            noise = self.space.temper(self.space.noise(task.mask, normals), task.temperature)
+            return guided(self.space, lambda cond: self.generate(noise, cond), task)
+
+        return made(descended(self.space, draw_normals(task, self.space.normals_per_position), made, task))
 
 
 def masked_square(gradient: Float[Tensor, "b l d"], mask: Bool[Tensor, "b l"]) -> Float[Tensor, " b"]:

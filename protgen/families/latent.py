@@ -90,6 +90,7 @@ class Latent(Family, LikelihoodFamily, LatentFamily):
 
     takes_sampler = True
     guidance_weight = 2.0  # of the second stage, which iterates
+    takes_energy = True
     roles = types.MappingProxyType({"decoder": Role(latents_beside=True), "prior": Role(reads="latents")})
 
     def __init__(

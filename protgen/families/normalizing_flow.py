@@ -26,7 +26,7 @@ from protgen.encoders.base import Encoder
 from protgen.errors import ConfigError
 from protgen.families.base import Family, Likelihood, LikelihoodFamily
 from protgen.families.coupling import ByCondition, Mix, affine, grid_plans, spline
-from protgen.families.direct import guided, require_direct
+from protgen.families.direct import descended, guided, require_direct
 from protgen.nn.precision import autocast
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Space
@@ -60,6 +60,7 @@ class NormalizingFlow(Family, LikelihoodFamily):
     exact_loss = True
     mean_over = "positions"
     dequantised = True
+    takes_energy = True
 
     def __init__(
         self,
@@ -274,19 +275,27 @@ class NormalizingFlow(Family, LikelihoodFamily):
     def sample(self, task: SamplingTask, sampler: Sampler | None = None) -> State:
         """Noise through the inverse. Temperature scales noise on lines; guidance extrapolates, see `guided`.
 
+        An energy first moves the noise by gradient descent.
+
         Raises:
             UsageError: if a sampler or guides are given.
         """
         require_direct("normalizing_flow", task, sampler)
-        normals = draw_normals(task, len(self.circular))
+
+        def made(normals: Tensor) -> State:
+            noise = self.noise(normals, task.mask, task.temperature)
+            return self.space.project(guided(self.space, lambda y: self.from_noise(noise, task.mask, y), task))
+
+        return made(descended(self.space, draw_normals(task, len(self.circular)), made, task))
+
+    def noise(self, normals: Float[Tensor, "b l c"], mask: Tensor, temperature: float) -> Float[Tensor, "b l c"]:
+        """Standard normals as noise: uniform on circles, tempered on lines."""
         angles = 2 * math.pi * torch.special.ndtr(normals) - math.pi
         circle = torch.tensor(self.circular, device=normals.device)
-        noise = torch.where(circle, angles, normals * task.temperature)
+        noise = torch.where(circle, angles, normals * temperature)
         # Coordinates that do not exist start, and stay, at the values of the space's conventions.
-        fixed = self.joined(self.space.project(self.parted(torch.zeros_like(noise), task.mask)))
-        noise = torch.where(self.defined(task.mask), noise, fixed)
-        made = guided(self.space, lambda cond: self.from_noise(noise, task.mask, cond), task)
-        return self.space.project(made)
+        fixed = self.joined(self.space.project(self.parted(torch.zeros_like(noise), mask)))
+        return torch.where(self.defined(mask), noise, fixed)
 
 
 def circular_coordinates(space: Space) -> list[bool]:

@@ -67,6 +67,7 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         UsageError: if parts cannot be combined.
     """
 
+    takes_energy = True
     roles = types.MappingProxyType({"decoder": Role(latents_beside=True)})
 
     def __init__(

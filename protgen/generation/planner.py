@@ -17,7 +17,7 @@ from protgen.conditions.roles import StartingStructure
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.conditions.strand_pairing import StrandPairing
 from protgen.errors import UsageError
-from protgen.families.base import IterativeFamily, LatentFamily
+from protgen.families.base import IterativeFamily
 from protgen.generation.energies import is_local
 from protgen.models.model import Model
 from protgen.registry import nearest
@@ -90,7 +90,7 @@ def capabilities_of(model: Model, blueprints: bool, topologies: bool = False) ->
         starts=iterative and backbones,
         projections=iterative and isinstance(space, ResidueFrames),
         assemblies=iterative and isinstance(space, ResidueFrames) and family.encoder.tells_chains_apart,
-        energies=(iterative or isinstance(family, LatentFamily)) and backbones,
+        energies=(iterative or family.takes_energy) and backbones,
         folds=model.folds,
         drawn_folds=model.topologies.folds if topologies and model.topologies is not None else frozenset(),
     )

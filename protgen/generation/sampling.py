@@ -14,7 +14,7 @@ from torch import Tensor
 from protgen.conditions.embedding import ConditionEmbedding
 from protgen.device import pick_device
 from protgen.errors import UsageError
-from protgen.families.base import Family, IterativeFamily, LatentFamily
+from protgen.families.base import Family, IterativeFamily
 from protgen.generation.assembly import assemble
 from protgen.generation.backbones import finished_atoms, steps_of
 from protgen.generation.copies import SymmetricCopies
@@ -229,9 +229,9 @@ def sample_batch(run: Run, plans: Sequence[Plan], report: Report, copies: Symmet
         cond = copies.conditioning(cond)
         guidance = None if guidance is None else guidance.changed(copies.conditioning)
         guides = [*guides, copies.guide]
-    energy = BatchEnergy([plan.energies for plan in plans], [plan.anchor() for plan in plans])
+    energy = energy_of(plans)
     # Particles are weighed by energies whether or not these move them as well; latents know only the latter.
-    off = run.settings.energy_scale == 0 and isinstance(run.family, LatentFamily)
+    off = run.settings.energy_scale == 0 and run.family.takes_energy
     start, time = starting_point(run.family.space, plans, mask)
     task = SamplingTask(
         mask,
@@ -248,10 +248,15 @@ def sample_batch(run: Run, plans: Sequence[Plan], report: Report, copies: Symmet
     )
     if run.family.takes_sampler:
         return run.family.sample(task, run.sampler)
-    return redrawn(run.family, task)
+    return redrawn(run.family, task, lambda rows: energy_of([plans[row] for row in rows]))
 
 
-def redrawn(family: Family, task: SamplingTask) -> State:
+def energy_of(plans: Sequence[Plan]) -> BatchEnergy:
+    """The energies of some plans."""
+    return BatchEnergy([plan.energies for plan in plans], [plan.anchor() for plan in plans])
+
+
+def redrawn(family: Family, task: SamplingTask, energy_of: Callable[[Sequence[int]], BatchEnergy]) -> State:
     """Samples of a family that makes them in one go, those that the space does not admit drawn again.
 
     A chain of 80 residues with natives' share of cis peptides has one in a fifth of the cases, and without a sequence
@@ -259,10 +264,11 @@ def redrawn(family: Family, task: SamplingTask) -> State:
 
     Args:
         family: of the samples.
-        task: what to sample; with an energy nothing is drawn again, as that is of all samples together.
+        task: what to sample.
+        energy_of: the energies of some of them, where the task has any.
     """
     made = family.sample(task)
-    if not isinstance(family.space, Admissible) or task.energy is not None:
+    if not isinstance(family.space, Admissible):
         return made
     for _ in range(REDRAWS):
         rows = (~family.space.admits(made)).nonzero()[:, 0]
@@ -274,6 +280,7 @@ def redrawn(family: Family, task: SamplingTask) -> State:
             cond=chosen(task.cond, rows),
             generators=[task.generators[i] for i in rows.tolist()],
             guidance=None if task.guidance is None else task.guidance.changed(lambda c, rows=rows: chosen(c, rows)),
+            energy=None if task.energy is None else energy_of(rows.tolist()),
         )
         again = family.sample(part)
         made = made.with_fields(**{name: x.index_copy(0, rows, again[name]) for name, x in made.fields.items()})

@@ -14,6 +14,7 @@ from protgen.conditions.radius_of_gyration import RadiusOfGyration
 from protgen.conditions.secondary_structure import SecondaryStructure
 from protgen.errors import CheckpointError, ConflictError, UsageError
 from protgen.generation.design import ResolvedSettings, SampleSettings, settings_for
+from protgen.generation.energies import BatchEnergy
 from protgen.generation.generate import generate, generate_each
 from protgen.generation.job import prepare
 from protgen.generation.plan import plan_design
@@ -231,18 +232,31 @@ def test_chains_with_a_cis_peptide_are_drawn_again_each_from_its_own_stream():
         cond = flow.conditions.from_requests([[Length(3)]] * len(seeds), mask)
         return SamplingTask(mask, cond, [torch.Generator().manual_seed(s) for s in seeds])
 
+    def without(rows):
+        return BatchEnergy([[] for _ in rows])
+
     seeds = list(range(20))
     first = run.family.sample(task(seeds))
-    made = redrawn(run.family, task(seeds))
+    made = redrawn(run.family, task(seeds), without)
     good = run.family.space.admits(first)
     assert 0 < int(good.sum()) < 20
     assert bool(run.family.space.admits(made).all())
     assert torch.equal(made["torsions"][good], first["torsions"][good])
     for seed in seeds:
-        alone = redrawn(run.family, task([seed]))
+        alone = redrawn(run.family, task([seed]), without)
         assert torch.allclose(alone["torsions"][0], made["torsions"][seed], atol=1e-5)
+    asked: list[int] = []
+
+    def of_rows(rows):
+        asked.append(len(rows))
+        return without(rows)
+
+    held = replace(task(seeds), energy=lambda xyz, mask: xyz.new_zeros(len(xyz)))
+    again = redrawn(run.family, held, of_rows)
+    assert torch.equal(again["torsions"], made["torsions"])
+    assert asked[0] == int((~good).sum())
     run.family.space.cis = True
-    assert torch.equal(redrawn(run.family, task(seeds))["torsions"], first["torsions"])
+    assert torch.equal(redrawn(run.family, task(seeds), without)["torsions"], first["torsions"])
 
 
 def test_guidance_acts_within_its_interval_alone(model):

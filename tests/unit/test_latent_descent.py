@@ -15,7 +15,10 @@ from protgen.generation.design import SampleSettings
 from protgen.generation.generate import generate
 from protgen.generation.planner import assign
 from protgen.models.model import build_model
+from protgen.samplers.base import SamplingTask
 from protgen.types import State
+from tests import toy_families
+from tests.toy_space import Line
 
 PLAIN = SimpleNamespace(observe=lambda state: state["x"])
 SMALL = {"name": "frame_attention", "dim": 32, "pair_dim": 8, "blocks": 2, "heads": 2, "refresh": 1}
@@ -71,6 +74,47 @@ def test_the_best_on_the_way_is_kept_and_lost_slopes_do_no_harm(rng):
         return 1 + (0 * x).sum((1, 2)).sqrt()  # the slope is not a number
 
     assert torch.equal(descend(z, mask, decoder(mask), PLAIN, broken, steps=3), z)
+
+
+@pytest.mark.parametrize("name", ["gan", "normalizing_flow"])
+def test_noise_goes_down_an_energy_of_the_samples(name):
+    """x_0 of at least 1: met by all, to rounding; samples that meet it already are those without the energy."""
+    torch.manual_seed(0)
+    family = toy_families.make(name, Line()).eval()
+    mask = torch.ones(50, 1, dtype=torch.bool)
+
+    def task(**more):
+        streams = [torch.Generator().manual_seed(k) for k in range(50)]
+        return SamplingTask(mask, toy_families.conditioning(torch.zeros(50, 1)), streams, **more)
+
+    free = family.sample(task())["x"]
+    held = family.sample(task(energy=lambda x, _: (1 - x[..., 0]).relu().sum(1)))["x"]
+    good = free[:, 0, 0] >= 1
+    assert 0 < int(good.sum()) < 50
+    assert torch.equal(held[good], free[good])
+    assert float(held[:, 0, 0].min()) > 1 - 1e-4
+    # Of a flow that is not trained, which is the identity, nothing but x_0 moves, and no further than to 1.
+    if name == "normalizing_flow":
+        assert torch.allclose(held[..., 1], free[..., 1], atol=1e-6)
+        assert float(held[~good, 0, 0].max()) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("family", [{"name": "gan"}, {"name": "normalizing_flow", "steps": 2}])
+def test_designs_of_families_without_latents_meet_energies(family):
+    """Untrained chains of torsions: a contact of 24 residues is met by moving the noise, and by no ranking of one."""
+    torch.manual_seed(0)
+    network = {"name": "transformer", "dim": 16, "blocks": 1, "heads": 2}
+    config = {"space": {"name": "torsions"}, "encoder": network, "family": family, "conditions": ["length"]}
+    model = build_model(config)
+    asked = [Length(24), Contacts(((2, 20),))]
+    assert assign(asked, model)[1].mechanism == "energy"
+    plain = replace(FAST, relax=False, candidates=1)
+    off = {}
+    for scale in (0.0, 1.0):
+        made = list(generate(model, asked, 4, 0, replace(plain, energy_scale=scale)))
+        off[scale] = [asked[1].adherence(design.protein).difference for design in made]
+    assert max(off[1.0]) < 0.5
+    assert max(off[0.0]) > 5
 
 
 @pytest.fixture(scope="module", params=["vae", "vae frame_latents", "latent", "latent frame_latents"])
