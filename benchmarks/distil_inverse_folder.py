@@ -63,7 +63,7 @@ def draw_designs(folders: list[Path]) -> Natives:
         for draw, temperature in enumerate(TEMPERATURES):
             drawn = teacher.at_temperature(temperature).design(protein, 1, len(TEMPERATURES) * k + draw)
             atoms.append(steps)
-            letters.append(letters_of(protein, drawn[0].sequence).to(torch.uint8))
+            letters.append(letters_of(protein, drawn[0]).to(torch.uint8))
             numbers.append(torch.from_numpy(numbering(protein)[0]).int())
             training.append(k % HELD_OUT != 0)
     offsets = torch.tensor([0, *np.cumsum([len(part) for part in letters])])
