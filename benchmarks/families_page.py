@@ -186,8 +186,8 @@ def page(
         "of several seeds with their range; the JSON files beside the table's script have intervals, and the figures "
         "before it. New folds have TM < 0.5 to every training item; H, E, C is the agreement with strings of natives "
         "that were asked for; refold is the share of the first 20 whose refold by the relative judge of "
-        "`benchmarks/refold.py` has TM >= 0.5 (natives of 60-100 residues 89 %, with their loops drawn anew 3 %), where "
-        "designs were kept."
+        "`benchmarks/refold.py` has TM >= 0.5 (natives of 60-100 residues 89 %, with their loops drawn anew 3 %), "
+        "where designs were kept."
     )
     clocks = [f"`{f}` over `{e}` {loads(s[0]['sessions'])}" for (f, e), s in results.items() if "sessions" in s[0]]
     if clocks:
