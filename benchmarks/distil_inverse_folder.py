@@ -2,7 +2,7 @@
 
     protgen sample -n 600 --seed 100000 ... -o DESIGNS
     python benchmarks/distil_inverse_folder.py CHAINS --designs DESIGNS [DESIGNS ...] --run RUN [--start WEIGHTS]
-        [--steps 3000] [--rate 2e-3] [--cooldown 1500] [--noise 0.05]
+        [--steps 1500] [--rate 2e-3] [--cooldown 525] [--noise 0.05]
     python benchmarks/distil_inverse_folder.py CHAINS --designs DESIGNS --run RUN --write WEIGHTS
 
 A network that has seen natives alone judges backbones that no native has by what it makes up. ProteinMPNN draws four
@@ -48,7 +48,7 @@ from protgen.structure.reader import read_structure
 from protgen.training.ema import ExponentialMovingAverage
 
 TEMPERATURES = (0.1, 0.1, 0.2, 0.4)
-HELD_OUT = 20  # every how manieth design
+HELD_OUT = 20  # one design in so many
 
 
 def draw_designs(folders: list[Path]) -> Natives:

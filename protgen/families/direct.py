@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from protgen.errors import UsageError
-from protgen.families.latent_descent import descend
+from protgen.families.latent_descent import LONGEST, descend
 from protgen.samplers.base import Sampler, SamplingTask
 from protgen.samplers.guidance import extrapolated
 from protgen.spaces.base import Space
@@ -61,22 +61,30 @@ def guided(space: Space, make: Callable[[Conditioning], State], task: SamplingTa
 
 
 def descended(
-    space: Space, normals: Float[Tensor, "b l k"], make: Callable[[Tensor], State], task: SamplingTask
-) -> Float[Tensor, "b l k"]:
-    """Noise after gradient descent on the task's energy of what is made of it; unchanged without an energy.
+    space: Space,
+    z: Float[Tensor, "b m k"],
+    make: Callable[[Tensor], State],
+    task: SamplingTask,
+    mask: Bool[Tensor, "b m"] | None = None,
+    longest: float = LONGEST,
+) -> Float[Tensor, "b m k"]:
+    """Noise or latents after gradient descent on the task's energy of what is made of them; unchanged without one.
 
     Args:
         space: of the samples.
-        normals: the noise, standard normal.
-        make: samples of noise.
+        z: noise or latents, of about unit standard deviation.
+        make: samples of them.
         task: its energy.
+        mask: which of them are real; those of the task by default.
+        longest: as of `latent_descent.descend`.
 
     Raises:
         ConfigError: if the space is not observable.
     """
     if task.energy is None:
-        return normals
-    return descend(normals, task.mask, make, require(space, Observable, "an energy"), task.energy)
+        return z
+    observable = require(space, Observable, "an energy")
+    return descend(z, task.mask if mask is None else mask, make, observable, task.energy, longest=longest)
 
 
 def one_position(task: SamplingTask) -> SamplingTask:

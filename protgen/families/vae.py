@@ -29,16 +29,15 @@ from torch import Generator, Tensor, nn
 from protgen.encoders.base import Encoder
 from protgen.errors import UsageError
 from protgen.families.base import Family, LatentFamily, Likelihood, LikelihoodFamily, Role
-from protgen.families.direct import guided, join, one_position, repeat, repeat_state, require_direct
+from protgen.families.direct import descended, guided, join, one_position, repeat, repeat_state, require_direct
 from protgen.families.gaussian import DiagonalGaussian, FramePosterior, GaussianStep
 from protgen.families.gaussian import pool as pool_of
-from protgen.families.latent_descent import LONGEST, descend
+from protgen.families.latent_descent import LONGEST
 from protgen.families.vae_settings import LATENT_DIM, VAESettings, width_of
 from protgen.nn.precision import autocast
 from protgen.samplers.base import Sampler, SamplingTask, draw_normals
 from protgen.spaces.base import Space
 from protgen.spaces.capabilities import (
-    Observable,
     VectorPoints,
     auxiliary_losses,
     decoder_start,
@@ -327,11 +326,7 @@ class VAE(Family, LikelihoodFamily, LatentFamily):
         Raises:
             ConfigError: if the space is not observable.
         """
-        if task.energy is None:
-            return z
-        longest = self.noise if self.frame_latents else LONGEST
-        observable = require(self.space, Observable, "an energy")
-        return descend(z, mask, centres, observable, task.energy, longest=longest)
+        return descended(self.space, z, centres, task, mask, self.noise if self.frame_latents else LONGEST)
 
     @torch.no_grad()
     def sample(self, task: SamplingTask, sampler: Sampler | None = None) -> State:
