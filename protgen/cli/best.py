@@ -38,7 +38,7 @@ class BestOptions:
         typer.Option(
             "--rank-by",
             help="A figure of `protgen evaluate`, or score (ProteinMPNN's, of the best of 8 sequences; extra design); "
-            "by default hbond_score, the share of bonded N-H with what strands leave open made up for.",
+            "by default hbond_score, bonded N-H and regular structure.",
             metavar="FIGURE",
             rich_help_panel=PANEL,
         ),

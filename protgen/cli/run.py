@@ -273,7 +273,7 @@ def finish(
         *([of_refolds(stages.predictor, judged.kept_refolds)] if stages.predictor and judged.refolded else []),
     ]
     if ranked.rank_by is None and ranking.by == "hbond_score":
-        lines.append("No refold: ranked by hbond_score, bonded N-H with what strands leave open made up for.")
+        lines.append("No refold: ranked by hbond_score, bonded N-H and regular structure.")
     say_agreement(rows, stages.tool, stages.second)
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)

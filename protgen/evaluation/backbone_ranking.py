@@ -1,6 +1,6 @@
 """Rank the backbones of `protgen sample`: those without a fault first, and among them by one figure.
 
-The figure is `hbond_score`, bonded N-H with strands made up for; or `score`, ProteinMPNN's of the best of eight
+The figure is `hbond_score`, bonded N-H and regular structure; or `score`, ProteinMPNN's of the best of eight
 sequences (extra `design`), or any figure of a structure that has a better end. Among natives and designs of the flows
 ProteinMPNN's score does not tell which refold (`docs/refolds.md`).
 """
@@ -47,7 +47,7 @@ class BackboneRanking:
 
     def describe(self) -> str:
         """The figure in words."""
-        words = {SCORE.name: "ProteinMPNN score", DEFAULT: "hbond_score, bonded N-H with strands made up for"}
+        words = {SCORE.name: "ProteinMPNN score", DEFAULT: "hbond_score, bonded N-H and regular structure"}
         return f"{words.get(self.by, self.by)} ({self.better} is better)"
 
     def rank(

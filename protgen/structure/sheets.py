@@ -32,13 +32,14 @@ class Sheets:
         two_partners: share of residues of strands that have bridges to two others; nan without strands.
         right_handed: crossovers whose connection goes round to the right, as nearly all of natives do.
         crossovers: connections between two parallel strands of a sheet, one after the other along the chain.
-        strand: share of residues that are strand.
+        helix, strand: shares of residues that are so by DSSP, three states.
     """
 
     bonded: float
     two_partners: float
     right_handed: int
     crossovers: int
+    helix: float
     strand: float
 
 
@@ -46,7 +47,7 @@ def sheets_of(protein: Protein) -> Sheets:
     """Figures of the residues that have N, CA, C and O; strands of several chains may form one sheet."""
     whole = protein.mask[:, BACKBONE].all(axis=1)
     if not whole.any():
-        return Sheets(float("nan"), float("nan"), 0, 0, float("nan"))
+        return Sheets(float("nan"), float("nan"), 0, 0, float("nan"), float("nan"))
     atoms, codes = protein.backbone[whole].astype(np.float64), np.array(list(dssp(protein)))[whole]
     segments = segments_of(atoms, protein.chain_ids[whole])
     bonded = bonds_of(atoms, segments, protein.residue_names[whole] == "PRO")
@@ -59,6 +60,7 @@ def sheets_of(protein: Protein) -> Sheets:
         two_partners=float((partners.sum(1)[inside] >= 2).mean()) if inside else float("nan"),
         right_handed=int(np.sum(np.array(hands) > 0)),
         crossovers=len(hands),
+        helix=float((codes == "H").mean()),
         strand=float((codes == "E").mean()),
     )
 

@@ -33,7 +33,7 @@ def test_figures_that_say_nothing_are_refused():
     with pytest.raises(UsageError, match="--rank-by rg: neither high nor low"):
         BackboneRanking("rg")
     assert BackboneRanking("packing").describe() == "packing (higher is better)"
-    assert BackboneRanking().describe() == "hbond_score, bonded N-H with strands made up for (higher is better)"
+    assert BackboneRanking().describe() == "hbond_score, bonded N-H and regular structure (higher is better)"
 
 
 def test_bonds_are_the_default_and_a_missing_designer_is_named(monkeypatch):

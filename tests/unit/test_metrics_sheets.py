@@ -62,7 +62,10 @@ def test_partners_are_those_of_the_definition_within_segments(rng):
 def test_an_ideal_helix():
     """Of 20 residues all but the first four donate; there are no strands, so nothing to say of partners and hands."""
     row = measured(ideal_helix(20))
-    assert row["bonded"] == row["hbond_score"] == pytest.approx(16 / 20)
+    assert row["bonded"] == pytest.approx(16 / 20)
+    helix = (assign_dssp(ideal_helix(20)[None])[0] == "H").mean()
+    assert row["hbond_score"] == pytest.approx(16 / 20 + 0.5 * helix)
+    assert helix > 0.8
     assert row["crossovers"] == 0
     assert np.isnan([row["two_partners"], row["right_handed_crossovers"]]).all()
 
@@ -71,7 +74,7 @@ def test_a_hairpin_has_one_partner_each_and_no_crossover():
     row = measured(ideal_hairpin(24))
     assert (row["two_partners"], row["crossovers"]) == (0, 0)
     strand = (assign_dssp(ideal_hairpin(24)[None])[0] == "E").mean()
-    assert row["hbond_score"] == pytest.approx(row["bonded"] + 0.3 * strand)
+    assert row["hbond_score"] == pytest.approx(row["bonded"] + 0.8 * strand)
     assert strand > 0.5
     assert np.isnan(row["right_handed_crossovers"])
 
