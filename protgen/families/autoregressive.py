@@ -9,11 +9,11 @@ depends on all of y, which a small convolutional network reads.
 References:
     Uria, Murray and Larochelle 2013, RNADE (mixtures of Gaussians, one coordinate after another).
     Bishop 1994, Mixture Density Networks.
+    Whiteley and Lee 2014, Twisted Particle Filters.
     Ho and Salimans 2022, Classifier-Free Diffusion Guidance, eq. 6 (as a density; see `sample`).
 """
 
-import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -21,63 +21,29 @@ from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor, nn
 
 from protgen.encoders.base import Encoder, Incremental, Memory
-from protgen.errors import ConfigError, UsageError
+from protgen.errors import ConfigError
+from protgen.families.autoregressive_settings import AutoregressiveSettings
 from protgen.families.base import Family, Likelihood, LikelihoodFamily
 from protgen.families.direct import repeat, require_direct
 from protgen.nn.binned import Binned
 from protgen.nn.densities import Density
-from protgen.nn.embedding import fourier_features
 from protgen.nn.mixtures import Mixture
+from protgen.nn.plan import Plan
 from protgen.nn.precision import autocast
 from protgen.samplers.base import Sampler, SamplingTask
 from protgen.samplers.guidance import side_by_side, times
 from protgen.samplers.resampling import effective_size, one, systematic
 from protgen.spaces.base import Space
-from protgen.spaces.capabilities import context_before, defined_coordinates, is_admissible, support_of
+from protgen.spaces.capabilities import (
+    Promising,
+    context_before,
+    defined_coordinates,
+    is_admissible,
+    require,
+    support_of,
+)
 from protgen.spaces.manifolds import Euclidean, Torus
 from protgen.types import Conditioning, Losses, State
-
-
-@dataclass(frozen=True)
-class AutoregressiveSettings:
-    """Density and sampling of an autoregressive model.
-
-    Attributes:
-        components: of the mixture.
-        bins: number of bins of each coordinate's histogram, in place of the mixture; 0 for the mixture. Where the
-            values of the space are discrete (pixels), the histogram is over these values instead.
-        width: of the layers between encoder and density.
-        window: how many preceding positions the density layer reads directly.
-        plan_dim: width of the network that reads y ahead.
-        exposure_noise: noise on the encoder's input in training, in units of each field's scale, so that a model is
-            trained on contexts like its own samples (Bengio et al. 2015 on exposure bias).
-        candidates: draws at each position when sampling, of which an admissible one is chosen.
-        particles: samples grown side by side for each sample. Particles with few admissible draws, or none, may be
-            replaced by copies of others.
-
-    Raises:
-        UsageError: if a number is out of range.
-    """
-
-    components: int = 24
-    bins: int = 0
-    width: int = 256
-    window: int = 6
-    plan_dim: int = 64
-    exposure_noise: float = 0.0
-    candidates: int = 8
-    particles: int = 1
-
-    def __post_init__(self) -> None:
-        if self.candidates < 1 or self.particles < 1:
-            raise UsageError(
-                f"autoregressive: candidates {self.candidates} and particles {self.particles} are at least 1"
-            )
-        if min(self.bins, self.window, self.plan_dim, self.exposure_noise) < 0 or min(self.components, self.width) < 1:
-            raise UsageError(
-                "autoregressive: components and width are at least 1; bins, window, plan_dim and exposure_noise cannot "
-                "be negative"
-            )
 
 
 class Autoregressive(Family, LikelihoodFamily):
@@ -116,6 +82,9 @@ class Autoregressive(Family, LikelihoodFamily):
         self.exposure_noise = settings.exposure_noise
         self.candidates = settings.candidates
         self.particles = settings.particles
+        self.twist = settings.twist
+        if self.twist:
+            require(space, Promising, "autoregressive with a twist")
         self.plan = Plan(residue_dim + global_dim, settings.plan_dim)
         width = settings.width
         given = encoder.scalar_dim + settings.plan_dim + settings.window * (len(self.circular) + sum(self.circular))
@@ -232,8 +201,9 @@ class Autoregressive(Family, LikelihoodFamily):
 
         With several `particles` this is sequential Monte Carlo of samples that are admissible at every position. The
         weight of a particle is the fraction of its draws that are admissible, and particles are resampled when weights
-        are uneven (Doucet and Johansen 2009, section 3.5). With one particle, a chain without admissible draws
-        continues through itself.
+        are uneven (Doucet and Johansen 2009, section 3.5). A `twist` makes promising beginnings heavier, by how much
+        their promise has changed with the position (Whiteley and Lee 2014). With one particle, a chain without
+        admissible draws continues through itself.
 
         Raises:
             UsageError: if a sampler or guides are given.
@@ -244,6 +214,7 @@ class Autoregressive(Family, LikelihoodFamily):
         mask = task.mask
         values = torch.zeros(*mask.shape, len(self.circular), device=mask.device)
         logs = torch.zeros(len(asked.mask), count, device=mask.device)
+        promise = logs.flatten()
         parts = task.guidance.parts if task.guidance is not None else []
         # All of y, and y without each part of it, go through the network side by side.
         copies = 1 + len(parts)
@@ -258,14 +229,29 @@ class Autoregressive(Family, LikelihoodFamily):
             score = self.guided(gumbel.to(candidates), candidates, (features, free), task, i)
             values[:, i], fraction = self.choose(seen, candidates, score, i)
             if count > 1:
-                rows, logs = self.survivors(logs + fraction.view(-1, count).log(), asked, i)
-                values = values[rows]
+                last, promise = promise, self.promised(values[:, : i + 1], mask, i)
+                gained = fraction.log() + promise - last
+                rows, logs = self.survivors(logs + gained.view(-1, count), asked, i)
+                values, promise = values[rows], promise[rows]
                 if memory is not None:
                     memory = memory.chosen(torch.cat([rows + k * len(mask) for k in range(copies)]))
             if asked.on_step is not None:
                 state = self.space.project(self.parted(values[::count], asked.mask))
                 asked.on_step(i, state, state)
         return self.space.project(self.parted(values[::count], asked.mask))
+
+    def promised(self, values: Float[Tensor, "bk i c"], mask: Bool[Tensor, "bk l"], i: int) -> Float[Tensor, " bk"]:
+        """Log-weight of the positions up to i by their promise; 0 without a twist.
+
+        Args:
+            values: coordinates up to i.
+            mask: of all positions.
+            i: the position.
+        """
+        if not self.twist or not isinstance(self.space, Promising):
+            return values.new_zeros(len(values))
+        seen = self.space.project(self.parted(values, mask[:, : i + 1]))
+        return self.twist * self.space.promise(seen, mask.sum(-1))
 
     def survivors(
         self, logs: Float[Tensor, "b k"], task: SamplingTask, i: int
@@ -353,38 +339,6 @@ class Autoregressive(Family, LikelihoodFamily):
         drawn = drawn.view(-1, self.candidates, width)
         gumbel = -(-drawn[..., -1].clamp(1e-12, 1 - 1e-12).log()).log()
         return drawn[..., :-1], gumbel
-
-
-class Plan(nn.Module):
-    """Features of y ahead of a position: residual convolutions over y and the distances to both ends, 104 wide.
-
-    Args:
-        given_dim: width of y, of a position and of the whole together; if 0 only the distances are read.
-        dim: width of the result; 0 for none.
-    """
-
-    def __init__(self, given_dim: int, dim: int) -> None:
-        super().__init__()
-        self.given_dim = given_dim
-        with warnings.catch_warnings():  # torch warns of a layer without outputs
-            warnings.filterwarnings("ignore", "Initializing zero-element tensors")
-            self.read = nn.Linear(given_dim + 32, dim)
-        self.steps = nn.ModuleList(
-            nn.Conv1d(dim, dim, 9, padding=4 * dilation, dilation=dilation) for dilation in (1, 4, 8) if dim
-        )
-
-    def forward(self, cond: Conditioning, mask: Bool[Tensor, "b l"]) -> Float[Tensor, "b l p"]:
-        """Features of each position; they do not depend on padding."""
-        b, length = mask.shape
-        index = torch.arange(length, device=mask.device, dtype=torch.float32).expand(b, -1)
-        ends = torch.stack([index, mask.sum(-1, keepdim=True) - 1 - index], -1)
-        place = fourier_features(ends, 16, max_period=1000.0).flatten(-2)
-        given = torch.cat([cond.residue, cond.globals[:, None].expand(-1, length, -1)], -1)[..., : self.given_dim]
-        real = mask[..., None].to(place.dtype)
-        x = self.read(torch.cat([given.to(place.dtype), place], -1)) * real
-        for step in self.steps:
-            x = (x + nn.functional.silu(step(x.transpose(1, 2)).transpose(1, 2))) * real
-        return x
 
 
 def widened(task: SamplingTask, count: int) -> SamplingTask:

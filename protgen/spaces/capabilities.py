@@ -13,6 +13,7 @@ space is one file, and gets energies, guidance and likelihoods by the interfaces
     PositionalContext  what precedes a position                       optional: autoregression, normalizing flows
     PartlyDefined      coordinates that do not exist                  optional: autoregression, normalizing flows
     Admissible         which next positions are possible              optional: autoregression
+    Promising          how promising a beginning is                   optional: autoregression
     DiscreteValues     a finite set of values                         optional: autoregression, diffusion, flows
     Grid               positions that are the cells of a grid         optional
     DecoderStart       where a decoder starts                         optional: VAE
@@ -23,7 +24,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, TypeVar
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from protgen.errors import ConfigError
@@ -142,6 +143,21 @@ class Admissible(ABC):
     def admits(self, state: State) -> Bool[Tensor, " b"]:
         """Whether each position of a whole sample is admissible by itself, whatever is before it; all by default."""
         return torch.ones(len(state.mask), dtype=torch.bool, device=state.mask.device)
+
+
+class Promising(ABC):
+    """A space that knows how promising the positions so far are, by beginnings of natives."""
+
+    advice: ClassVar[str] = "promising beginnings (`Promising`), such as torsions"
+
+    @abstractmethod
+    def promise(self, state: State, lengths: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """A log-weight of each beginning, at most 0; it goes on to be that of the whole point.
+
+        Args:
+            state: the positions so far.
+            lengths: positions of the whole points.
+        """
 
 
 class DiscreteValues(ABC):

@@ -9,14 +9,14 @@ for coordinates that chain ends or breaks leave undefined, torsions first.
 import math
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from protgen.geometry import alignment, frames, internal, so3
+from protgen.geometry import alignment, beginnings, frames, internal, so3
 from protgen.geometry import constants as ideal
 from protgen.spaces.atoms import BackboneAtoms
 from protgen.spaces.base import Space, masked
-from protgen.spaces.capabilities import Admissible, Framed, PartlyDefined, PositionalContext, shifted
+from protgen.spaces.capabilities import Admissible, Framed, PartlyDefined, PositionalContext, Promising, shifted
 from protgen.spaces.manifolds import Euclidean, Torus, wrap
 from protgen.types import Batch, Features, State
 
@@ -42,7 +42,7 @@ class TorsionHead(nn.Module):
         return state.with_fields(torsions=wrap(state["torsions"] + turn), angles=values[..., 6:])
 
 
-class Torsions(Space, BackboneAtoms, PositionalContext, Framed, PartlyDefined, Admissible):
+class Torsions(Space, BackboneAtoms, PositionalContext, Framed, PartlyDefined, Admissible, Promising):
     """Internal coordinates of a single protein chain; bond lengths are ideal.
 
     Args:
@@ -142,6 +142,10 @@ class Torsions(Space, BackboneAtoms, PositionalContext, Framed, PartlyDefined, A
         least = torch.full((4, 4), CONTACT, device=distance.device)
         least[3, 1] = CA_CONTACT
         return (distance >= least.repeat(1, old.shape[1] // 4)).flatten(1).all(-1) & fits
+
+    def promise(self, state: State, lengths: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """As compact and as much bonded as beginnings of natives (`protgen.geometry.beginnings`)."""
+        return beginnings.promise(self.place(state).atoms, state.mask, lengths)
 
     @property
     def normals_per_position(self) -> int:

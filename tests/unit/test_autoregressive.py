@@ -16,7 +16,7 @@ from protgen.samplers.base import Guidance, SamplingTask
 from protgen.samplers.euler import Euler
 from protgen.spaces.backbone import Backbone
 from protgen.spaces.base import Space
-from protgen.spaces.capabilities import Admissible
+from protgen.spaces.capabilities import Admissible, Promising
 from protgen.spaces.manifolds import Euclidean, Torus
 from protgen.spaces.torsions import Torsions
 from protgen.structure.ideal import ideal_helix, ideal_strand
@@ -317,6 +317,52 @@ def test_particles_sample_what_is_admissible_throughout():
     assert (found.cumsum(1).abs() <= 1).all()
     error = 3 * inside[:, 0].square().std() * (1 / len(inside) + 1 / len(found)) ** 0.5
     assert abs(found[:, 0].square().mean() - inside[:, 0].square().mean()) < error
+
+
+class Homing(Walk, Promising):
+    """A walk that may go anywhere, and is promising where the sum of its steps is near 0."""
+
+    def admissible(self, state):
+        return torch.ones(len(state.mask), dtype=torch.bool)
+
+    def promise(self, state, lengths):
+        assert (lengths == 2).all()
+        return -2 * state["x"].sum((1, 2)).square()
+
+
+def test_a_twist_samples_the_density_times_the_promise_of_the_whole():
+    """Squares of both steps and of their sum, against free walks that are weighted by exp of the promise."""
+    torch.manual_seed(0)
+    settings = AutoregressiveSettings(candidates=2, particles=32, components=1, plan_dim=4, twist=0.5)
+    family = Autoregressive(Homing(), Past({"x": 1}, 0, 0), settings=settings).eval()
+
+    def drawn(particles: int, seed: int) -> torch.Tensor:
+        mask = torch.ones(600, 2, dtype=torch.bool)
+        family.particles = particles
+        generators = [Generator().manual_seed(seed + i) for i in range(len(mask))]
+        cond = Conditioning(torch.zeros(len(mask), 2, 0), torch.zeros(len(mask), 0))
+        return family.sample(SamplingTask(mask, cond, generators))["x"][..., 0]
+
+    def squares(x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x, x.sum(1, keepdim=True)], 1).square()
+
+    free = squares(torch.cat([drawn(1, 1000 * k) for k in range(1, 8)]))
+    weight = (-free[:, 2:]).exp()
+    expected = (weight * free).sum(0) / weight.sum()
+    found = squares(drawn(32, 0))
+    size = float(weight.sum().square() / weight.square().sum())
+    error = 3 * found.std(0) * (1 / len(found) + 1 / size) ** 0.5 + 1 / 32
+    assert ((found.mean(0) - expected).abs() < error).all()
+    assert float(free[:, 2].mean()) > 4 * float(expected[2])
+
+
+def test_a_twist_needs_particles_and_a_space_that_promises():
+    for wrong in ({"twist": -1.0, "particles": 4}, {"twist": 1.0}):
+        with pytest.raises(UsageError, match="weighs particles"):
+            AutoregressiveSettings(**wrong)
+    settings = AutoregressiveSettings(particles=2, twist=1.0)
+    with pytest.raises(ConfigError, match="needs a space with promising beginnings"):
+        Autoregressive(Walk(), Past({"x": 1}, 0, 0), settings=settings)
 
 
 def test_particles_get_chains_out_of_dead_ends_and_keep_to_their_own_stream():
