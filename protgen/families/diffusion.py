@@ -43,16 +43,15 @@ from torch import Generator, Tensor
 
 from protgen.device import widest
 from protgen.encoders.base import Encoder
-from protgen.errors import ConfigError
 from protgen.families.base import IterativeFamily, Likelihood, LikelihoodFamily
-from protgen.families.diffusion_settings import DiffusionSettings
+from protgen.families.diffusion_settings import DiffusionSettings, exact_values, require_heat_kernels
 from protgen.families.ode_likelihood import OdeSettings, cell_time, estimate_by_flow, first_time, snapped, warped
 from protgen.families.targets import Target, stratified
 from protgen.families.variational_bound import Bound, surprise
-from protgen.nn.binned import Support
 from protgen.nn.precision import autocast
 from protgen.samplers.base import Denoiser
-from protgen.samplers.schedules import BROWNIAN, SCHEDULES, Learned, Path, VarianceExploding
+from protgen.samplers.brownian import BROWNIAN
+from protgen.samplers.schedules import SCHEDULES, Learned, Path, VarianceExploding
 from protgen.spaces.base import Space, masked
 from protgen.spaces.capabilities import (
     auxiliary_losses,
@@ -383,36 +382,6 @@ class Diffusion(IterativeFamily, LikelihoodFamily):
     def denoiser(self) -> Denoiser:
         """The family behind the interface of samplers."""
         return DiffusionDenoiser(self)
-
-
-def require_heat_kernels(space: Space) -> None:
-    """Refuse a space with a curved field without Brownian motion.
-
-    Raises:
-        ConfigError: with what to use instead.
-    """
-    for name, manifold in space.manifolds.items():
-        if manifold.curved and not isinstance(manifold, HeatKernel):
-            raise ConfigError(
-                f"no Brownian motion is known on {type(manifold).__name__} of field {name!r}; use flow_matching"
-            )
-
-
-def exact_values(space: Space, target: str) -> Support | None:
-    """The discrete values of a space that have probabilities rather than cells with a density; None elsewhere.
-
-    Raises:
-        ConfigError: for another target than x: the head of such a space predicts means between the values.
-    """
-    support = support_of(space)
-    if support is None or support.volume != 1:
-        return None
-    if target != "x":
-        raise ConfigError(
-            f"target={target} has no bounds, and the head of {type(space).__name__} predicts means of discrete values, "
-            "which have; use target=x"
-        )
-    return support
 
 
 class DiffusionDenoiser(Denoiser):

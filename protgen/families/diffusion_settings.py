@@ -1,11 +1,16 @@
-"""What diffusion is told: path, target, loss and likelihood."""
+"""What diffusion is told (path, target, loss and likelihood), and which spaces it can be of."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from protgen.errors import ConfigError
 from protgen.families.targets import check_probability
-from protgen.samplers.schedules import BROWNIAN, SCHEDULES
+from protgen.nn.binned import Support
+from protgen.samplers.brownian import BROWNIAN
+from protgen.samplers.schedules import SCHEDULES
+from protgen.spaces.base import Space
+from protgen.spaces.capabilities import support_of
+from protgen.spaces.manifolds import HeatKernel
 
 
 @dataclass(frozen=True)
@@ -67,3 +72,33 @@ class DiffusionSettings:
             )
         if self.path == "learned" and self.weighting != "bound":
             raise ConfigError("a learned path is trained on the bound; use weighting=bound, or path=cosine")
+
+
+def require_heat_kernels(space: Space) -> None:
+    """Refuse a space with a curved field without Brownian motion.
+
+    Raises:
+        ConfigError: with what to use instead.
+    """
+    for name, manifold in space.manifolds.items():
+        if manifold.curved and not isinstance(manifold, HeatKernel):
+            raise ConfigError(
+                f"no Brownian motion is known on {type(manifold).__name__} of field {name!r}; use flow_matching"
+            )
+
+
+def exact_values(space: Space, target: str) -> Support | None:
+    """The discrete values of a space that have probabilities rather than cells with a density; None elsewhere.
+
+    Raises:
+        ConfigError: for another target than x: the head of such a space predicts means between the values.
+    """
+    support = support_of(space)
+    if support is None or support.volume != 1:
+        return None
+    if target != "x":
+        raise ConfigError(
+            f"target={target} has no bounds, and the head of {type(space).__name__} predicts means of discrete values, "
+            "which have; use target=x"
+        )
+    return support

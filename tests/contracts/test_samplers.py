@@ -7,7 +7,8 @@ import torch
 
 from protgen import registry
 from protgen.errors import UsageError
-from protgen.samplers.schedules import SCHEDULES, LinearBrownian, Path
+from protgen.samplers.brownian import LinearBrownian
+from protgen.samplers.schedules import SCHEDULES, Path
 from protgen.spaces.backbone import Backbone
 from protgen.types import Conditioning, State
 from tests.exact_denoisers import LINE, MEAN, STD, ExactGaussian, Towards, drawn, task

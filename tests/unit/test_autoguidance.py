@@ -12,8 +12,9 @@ from protgen.generation.design import SampleSettings, settings_for
 from protgen.generation.generate import generate
 from protgen.models.model import build_model, load_model, save_model, with_guide
 from protgen.samplers.autoguidance import AutoGuidance
+from protgen.samplers.brownian import GeometricBrownian
 from protgen.samplers.euler import Euler
-from protgen.samplers.schedules import Cosine, GeometricBrownian, Linear, Path
+from protgen.samplers.schedules import Cosine, Linear, Path
 from protgen.types import State
 from tests.exact_denoisers import LINE, ExactGaussian, Towards, task
 from tests.toy_space import Circle

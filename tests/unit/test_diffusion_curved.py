@@ -10,7 +10,8 @@ from protgen.families.diffusion import Diffusion
 from protgen.families.diffusion_settings import DiffusionSettings
 from protgen.families.ode_likelihood import velocity
 from protgen.geometry import igso3
-from protgen.samplers.schedules import BROWNIAN, Cosine
+from protgen.samplers.brownian import BROWNIAN
+from protgen.samplers.schedules import Cosine
 from protgen.spaces.backbone import Backbone
 from protgen.types import State
 from tests.toy_families import Dense, conditioning

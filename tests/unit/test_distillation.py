@@ -13,9 +13,10 @@ from protgen.families.base import IterativeFamily
 from protgen.families.flow_matching import FlowMatching, FlowSettings
 from protgen.models.model import build_model
 from protgen.samplers.base import Step, begin
+from protgen.samplers.brownian import GeometricBrownian
 from protgen.samplers.euler import Euler
 from protgen.samplers.jumps import aim_of
-from protgen.samplers.schedules import Cosine, GeometricBrownian, Linear, Path
+from protgen.samplers.schedules import Cosine, Linear, Path
 from protgen.spaces.backbone import Backbone
 from protgen.spaces.base import Space
 from protgen.training.distillation import distillation_loss

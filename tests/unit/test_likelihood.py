@@ -15,7 +15,8 @@ from protgen.families.ode_likelihood import (
     values_given,
 )
 from protgen.geometry import so3
-from protgen.samplers.schedules import BROWNIAN, SCHEDULES, Path
+from protgen.samplers.brownian import BROWNIAN
+from protgen.samplers.schedules import SCHEDULES, Path
 from protgen.spaces.backbone import Backbone
 from protgen.spaces.image import Image
 from protgen.types import Conditioning, State

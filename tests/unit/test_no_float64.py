@@ -16,7 +16,8 @@ from protgen.families import diffusion
 from protgen.families.base import IterativeFamily
 from protgen.geometry import igso3
 from protgen.samplers.base import SamplingTask
-from protgen.samplers.schedules import SCHEDULES, LinearBrownian, Path
+from protgen.samplers.brownian import LinearBrownian
+from protgen.samplers.schedules import SCHEDULES, Path
 from protgen.spaces.backbone import Backbone
 from protgen.spaces.torsions import Torsions
 from protgen.types import Conditioning, State

@@ -10,11 +10,12 @@ from protgen.errors import ConfigError
 from protgen.families.coupling import affine
 from protgen.families.gaussian import AttentionPool
 from protgen.samplers.base import SamplingTask, Step
+from protgen.samplers.brownian import GeometricBrownian
 from protgen.samplers.curved import reverse_brownian
 from protgen.samplers.energy import PosteriorGuidance
 from protgen.samplers.euler import Euler
 from protgen.samplers.heun import Heun, add_noise
-from protgen.samplers.schedules import SCHEDULES, Cosine, GeometricBrownian, Linear, Path, VarianceExploding
+from protgen.samplers.schedules import SCHEDULES, Cosine, Linear, Path, VarianceExploding
 from protgen.samplers.sde import SDE
 from protgen.samplers.smc import SequentialMonteCarlo, as_long_as
 from protgen.types import Conditioning, State

@@ -11,11 +11,12 @@ from protgen import registry
 from protgen.errors import UsageError
 from protgen.geometry import igso3, so3
 from protgen.samplers.base import Denoiser, Guidance, SamplingTask, begin, draw_normals
+from protgen.samplers.brownian import BROWNIAN
 from protgen.samplers.energy import EnergyGuidance, PosteriorGuidance
 from protgen.samplers.guidance import ClassifierFreeGuidance
 from protgen.samplers.heun import Heun
 from protgen.samplers.projection import Projection
-from protgen.samplers.schedules import BROWNIAN, SCHEDULES, Path
+from protgen.samplers.schedules import SCHEDULES, Path
 from protgen.samplers.smc import SequentialMonteCarlo
 from protgen.spaces.backbone import Backbone, Rotations
 from protgen.types import Conditioning, State

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from protgen.errors import ConfigError
-from protgen.samplers.schedules import BROWNIAN, SCHEDULES, Path
+from protgen.samplers.brownian import BROWNIAN
+from protgen.samplers.schedules import SCHEDULES, Path
 
 TIMES = torch.linspace(0.01, 0.99, 50, dtype=torch.float64)
 
