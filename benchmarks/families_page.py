@@ -109,7 +109,8 @@ chain that torsions make: `egnn` and `gvp` are the encoder of `vae` and `latent`
 transformers, and so is the whole of `normalizing_flow`. All train on the same items at the same rate, but the GAN: a
 smaller batch and a lower rate, as it needs steps more than pairs.
 
-What moves frames is compact. `autoregressive`, which places each residue before the next, is in 56 to 66 % of its chains.
+What moves frames is compact. `autoregressive`, which places each residue before the next, is in 56 to 66 % of its
+chains.
 Families that make all torsions in one go have torsions of natives and the strings that are asked, and chains twice as
 wide as natives that pair no strands: latents, and noise, of residues are independent, and what makes torsions does not
 see where the chain goes. A radius or contacts that are asked for move the latents or the noise
