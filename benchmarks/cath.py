@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from shortened import brief
 
 from protgen.conditions.base import Condition
 from protgen.conditions.cath import LEVELS, Cath, measured_as
@@ -157,16 +158,7 @@ def main() -> None:
         for kind, values in measure(model, store, code, options):
             result["codes"].setdefault(code, {})[kind] = values
             options.out.write_text(json.dumps(finite(result), indent=1) + "\n")
-            print(code, kind, brief(values), flush=True)
-
-
-def brief(value: object) -> str:
-    """Summaries shortened to their mean and interval, for the terminal."""
-    if not isinstance(value, dict):
-        return str(value)
-    return "; ".join(
-        f"{key} {v['mean']:.2f} [{v['ci_low']:.2f}, {v['ci_high']:.2f}] n={v['n']}" for key, v in value.items()
-    )
+            print(code, kind, json.dumps(brief(values, digits=2)), flush=True)
 
 
 if __name__ == "__main__":

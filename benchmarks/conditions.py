@@ -27,6 +27,7 @@ import torch
 from cath import protein_of
 from conditions_bench import HIGH, LOW, Bench, interval, measured, valid, valid_rows
 from conditions_motifs import motifbench, rfdiffusion24
+from shortened import brief
 
 from protgen.conditions.base import Condition, Conditions
 from protgen.conditions.contact_map import ContactMap, elements_of, relation
@@ -380,15 +381,6 @@ def machine() -> str:
     """What the run was on."""
     chip = f"{torch.cuda.get_device_name(0)}, " if torch.cuda.is_available() else ""
     return f"{chip}{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
-
-
-def brief(value: object) -> object:
-    """Summaries shortened to their mean and interval, for the terminal."""
-    if isinstance(value, dict) and "ci_low" in value:
-        return f"{value['mean']:.3f} [{value['ci_low']:.3f}, {value['ci_high']:.3f}] n={value['n']}"
-    if isinstance(value, dict):
-        return {key: brief(entry) for key, entry in value.items() if key not in ("command", "settings", "machine")}
-    return [brief(entry) for entry in value] if isinstance(value, list) else value
 
 
 if __name__ == "__main__":

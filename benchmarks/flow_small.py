@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from shortened import brief
 
 from protgen.conditions.base import Condition
 from protgen.conditions.length import Length
@@ -246,15 +247,6 @@ def main() -> None:
         }
         (out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
         print(name, json.dumps(brief(result), indent=1), flush=True)
-
-
-def brief(value: object) -> object:
-    """Summaries shortened to their mean and interval, for the terminal."""
-    if isinstance(value, dict) and "ci_low" in value:
-        return f"{value['mean']:.3f} [{value['ci_low']:.3f}, {value['ci_high']:.3f}] n={value['n']}"
-    if isinstance(value, dict):
-        return {key: brief(entry) for key, entry in value.items() if key not in ("command", "settings", "machine")}
-    return value
 
 
 if __name__ == "__main__":

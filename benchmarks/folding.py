@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from shortened import brief
 
 from protgen.conditions.base import Condition
 from protgen.conditions.length import Length
@@ -123,14 +124,6 @@ def main() -> None:
         result[kind] = figures(proteins, asked)
         (options.out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
         print(kind, json.dumps(brief(result[kind]), indent=1), flush=True)
-
-
-def brief(value: dict) -> dict:
-    """Summaries shortened to their mean and interval, for the terminal."""
-    return {
-        key: f"{v['mean']:.3f} [{v['ci_low']:.3f}, {v['ci_high']:.3f}] n={v['n']}" if isinstance(v, dict) else v
-        for key, v in value.items()
-    }
 
 
 if __name__ == "__main__":

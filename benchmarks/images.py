@@ -234,6 +234,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--sampler", default="euler")
     parser.add_argument("--steps", default="10,20,50,200", help="of the sampler, each with its FID")
     parser.add_argument("--spacing", type=float, help="of the sampler's steps: above 1 finer near data")
+    parser.add_argument("--no-self-conditioning", action="store_true", help="steps do not read the prediction before")
     parser.add_argument("--classifier-steps", type=int, default=1500, help="training steps of the feature net")
     parser.add_argument("--set", nargs="*", default=[], metavar="PART.KEY=VALUE")
     options = parser.parse_args()
@@ -273,7 +274,10 @@ def settings_of(options: argparse.Namespace, model: Model) -> ImageEvaluation:
         sum_classes=options.sum_classes,
         steps=tuple(int(s) for s in options.steps.split(",")) if takes else (),
         sampling=ImageSampling(
-            options.sampler if takes else None, guidance=options.guidance, spacing=options.spacing if takes else None
+            options.sampler if takes else None,
+            guidance=options.guidance,
+            spacing=options.spacing if takes else None,
+            self_condition=False if takes and options.no_self_conditioning else None,
         ),
         seed=options.seed,
     )

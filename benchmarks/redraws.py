@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from folding import HIGH, LOW, brief, figures
+from folding import HIGH, LOW, figures
+from shortened import brief
 
 from protgen.atomic import write_text
 from protgen.conditions.length import Length

@@ -74,12 +74,18 @@ class PictureSettings:
         float, typer.Option("--guidance", min=0, help="Weight of the class; 1 is plain conditioning.")
     ] = 1.0
     temperature: Annotated[float, typer.Option("--temperature", min=0, help="Factor of all standard deviations.")] = 1.0
+    self_condition: Annotated[
+        bool | None,
+        typer.Option("--self-conditioning/--no-self-conditioning", help="Whether steps read the prediction before."),
+    ] = None
 
     def sampling(self) -> "ImageSampling":
         """As `draw_images` takes them."""
         from protgen.models.image_samples import ImageSampling
 
-        return ImageSampling(self.sampler, self.steps, self.guidance, self.temperature, self.spacing)
+        return ImageSampling(
+            self.sampler, self.steps, self.guidance, self.temperature, self.spacing, self.self_condition
+        )
 
 
 def load_image_model(name: str, wish: str) -> "Model":

@@ -217,6 +217,7 @@ def sample_distances(
         name = settings.sampling.sampler or "euler"
         key = "one go" if not model.family.takes_sampler else f"{name}, {steps} steps" if steps else name
         key += "" if settings.sampling.spacing is None else f", spacing {settings.sampling.spacing:g}"
+        key += ", no self-conditioning" if settings.sampling.self_condition is False else ""
         found[key] = shown(evaluator, made, reference) | {"cpu_seconds_per_sample": round(seconds, 4)}
     if model.conditions.names:
         asked = [i % CLASSES for i in range(settings.asked)]

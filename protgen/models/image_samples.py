@@ -29,6 +29,8 @@ class ImageSampling:
         temperature: factor of all standard deviations.
         spacing: exponent of the sampler's times; above 1 steps are finer near data (Song et al. 2021, DDIM, appendix
             D.2, has 2 for colours). None for its own, 1 in all of ours.
+        self_condition: whether each step of the sampler reads the prediction of the step before (Chen et al. 2023,
+            Analog Bits). None for its own choice, which is to.
     """
 
     sampler: str | None = None
@@ -36,6 +38,7 @@ class ImageSampling:
     guidance: float = 1.0
     temperature: float = 1.0
     spacing: float | None = None
+    self_condition: bool | None = None
 
 
 def image_space(model: Model, wish: str) -> Image:
@@ -59,14 +62,17 @@ def sampler_of(model: Model, sampling: ImageSampling) -> Sampler | None:
     """The sampler that a model is sampled with; None for a family that takes none.
 
     Raises:
-        UsageError: if a family without a sampler is given one, or steps or their spacing.
+        UsageError: if a family without a sampler is given one, or keywords of one.
     """
-    grid = {key: value for key in ("steps", "spacing") if (value := getattr(sampling, key)) is not None}
+    keys = ("steps", "spacing", "self_condition")
+    given = {key: value for key in keys if (value := getattr(sampling, key)) is not None}
     if model.family.takes_sampler:
-        return registry.build("samplers", sampling.sampler or "euler", **grid)
-    if sampling.sampler is not None or grid:
+        return registry.build("samplers", sampling.sampler or "euler", **given)
+    if sampling.sampler is not None or given:
         name = model.config["family"]["name"]
-        raise UsageError(f"{name} samples directly: it takes no sampler and no steps or spacing; leave them out")
+        raise UsageError(
+            f"{name} samples directly: it takes no sampler and no steps, spacing or self-conditioning; leave them out"
+        )
     return None
 
 

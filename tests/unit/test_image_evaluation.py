@@ -237,6 +237,25 @@ def test_times_of_a_sampler_are_spaced_as_asked():
         assert [grid[0][0], *(s for _, s in grid)] == pytest.approx(times)
 
 
+def test_steps_read_the_prediction_before_unless_told_not_to(monkeypatch):
+    """Of three steps the first has no prediction to read; the others have one, and none where it is switched off."""
+    model = build_image_model(load_digits(), "diffusion")
+    kind, seen = type(model.family.denoiser()), []
+    denoise = kind.denoise
+
+    def watched(self, x, t, cond, before=None):
+        seen.append(before is not None)
+        return denoise(self, x, t, cond, before)
+
+    monkeypatch.setattr(kind, "denoise", watched)
+    for wish, read in ((None, [False, True, True]), (True, [False, True, True]), (False, [False, False, False])):
+        seen.clear()
+        draw_images(model, [3], sampling=ImageSampling("ddim", 3, self_condition=wish))
+        assert seen == read
+    with pytest.raises(UsageError, match="self-conditioning"):
+        draw_images(fitted()[1], [1], sampling=ImageSampling(self_condition=False))
+
+
 def test_a_grid_is_as_wide_as_its_columns(tmp_path):
     """Three pictures in two columns: two rows, a line between, each pixel enlarged to a whole number of pixels."""
     from PIL import Image as Picture
