@@ -20,10 +20,20 @@ Written by `docs/make_licences.py` from the metadata of the packages that were i
 dependencies' own dependencies too. `{OWN}` itself is under the MIT licence. A package whose version is empty was not
 installed: it belongs to an extra that is asked for by name. The licence is what the package states.
 
-pip-audit was {{audit}}
+## Known vulnerabilities
+
+`bash .ci/audit` asks PyPI, or OSV, by pip-audit about every package that `{OWN}` and its extras install, and exits with 1
+if one is known to be vulnerable. Neither service could be reached where this was written; the script was tried on a server of
+our own. {{audit}}
 """
-AUDIT = """not run here: the index that was in reach has no advisories, and the service of OSV could not be reached. Run
-`pip-audit` in an environment of yours."""
+AUDIT = """By hand, which finds less, the records of CVE, OSV and PyPA were searched on 30 November 2026 for the
+packages that `pyproject.toml` names. Two are of versions below, and of code that is never called: CVE-2026-136426 (torch
+2.13.0, archives of `torch.export`) and CVE-2026-95897 (dask 2026.8.0, `from_npy_stack`). The oldest versions allowed of
+biopython, distributed, hydra-core, mlflow, scikit-learn and wandb are those that mended what was found of them; lightning
+2.6.2 and 2.6.3, whose wheels carried code that steals credentials (GHSA-w37p-236h-pfx3), are excluded. Older versions of
+torch, pillow and transformers than those of today are allowed, and have faults in reading weights, pictures and texts of
+strangers, of which none are read: weights are safetensors, and `torch.load` opens those alone that come with the packages
+of judges."""
 
 
 def canonical(name: str) -> str:
