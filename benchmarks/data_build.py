@@ -38,7 +38,8 @@ from typing import cast
 PLANNED = 200_000
 HELD_OUT, SEARCHED = 0.04, 50  # of `protgen data build`: fraction of clusters, and items whose folds are searched
 TIMED = 0.2  # held out here
-PARTS = ("read_all", "gather", "relatives_of", "join_sequences", "leakage", "write_store")
+PARTS = ("read_all", "gather", "leakage", "write_store")
+SETTLED = ("relatives_of", "join_sequences")
 SEARCHES = ("_by_sequence", "_by_fold")
 SMALL_FILES = 1_000_000  # bytes of an array file of the store that is loaded in parts
 
@@ -52,7 +53,7 @@ def cpu() -> float:
 def build_one(folder: Path, out: Path, folds: int, program: str) -> dict:
     """Build a store and say what it took; in a process of its own."""
     from protgen.data import build as building
-    from protgen.data import leakage
+    from protgen.data import leakage, settling
     from protgen.data.build import BuildOptions, build
     from protgen.data.clusters import Clustering, Program
     from protgen.data.windows import Filters
@@ -88,6 +89,8 @@ def build_one(folder: Path, out: Path, folds: int, program: str) -> dict:
         weighed(building, name)
     for name in PARTS:
         timed(building, name)
+    for name in SETTLED:
+        timed(settling, name)
     for name in SEARCHES:
         timed(leakage, name)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -18,25 +18,23 @@ from pathlib import Path
 
 from protgen import __version__
 from protgen.dask_cluster import require_workers
-from protgen.data.clusters import Clustering, join_sequences, program_of
+from protgen.data.clusters import Clustering, program_of
 from protgen.data.domains import Domain, pdb_id_of, read_domains, read_topologies
 from protgen.data.fields import AATYPE, CATH, CHAIN_INDEX
-from protgen.data.folds import encode_folds, item_topologies, name_folds
+from protgen.data.folds import encode_folds, name_folds
 from protgen.data.gathering import Gathered, Items, clusters_on_both_sides, conformers, gather, several_parts
-from protgen.data.groups import Groups
 from protgen.data.labels import LabelColumn, check_columns, encode_labels
 from protgen.data.leakage import SEARCHED, FoldSearch, LeakageOptions, leakage
 from protgen.data.manifest import Entry, differences, domains_of, entry_of, read_manifest
 from protgen.data.reading import Reading, ReadingOptions, Task, read_source
-from protgen.data.relatives import LEAST_TYPES, Chain, join_by_parts, relatives_of
+from protgen.data.settling import drop_extended, settle, split_items
 from protgen.data.shards import LARGEST
 from protgen.data.sources import Source, every_model, find_sources, skipped_files
 from protgen.data.spill import FOLDER, Spill
-from protgen.data.splits import SplitRule, by_cluster, by_date, by_topology, topologies_in
+from protgen.data.splits import SplitRule, by_date, topologies_in
 from protgen.data.store import write_store
 from protgen.data.windows import Filters
 from protgen.errors import AllFailedError, DataError, ProtgenError, ToolError
-from protgen.geometry.native_size import native_radius
 from protgen.parallel import run
 from protgen.types import JSON
 
@@ -251,8 +249,8 @@ def _assemble(
     gathered = gather(spill, len(sources))
     require_items(gathered, folder, len(sources))
     facts = [sources[k].facts for k in gathered.sources]
-    clusters = settle(gathered, facts, options)
-    split_items(gathered, sources, filters.validation_fraction, options)
+    clusters = settle(gathered, facts, options.clustering, options.jobs)
+    split_items(gathered, sources, filters.validation_fraction, options.split, options.topologies)
     drop_extended(gathered, filters.rg_percentile)
     rows = gathered.rows
     entries = {} if options.manifest is None else read_manifest(options.manifest)
@@ -303,106 +301,3 @@ def require_items(gathered: Gathered, folder: Path, n_sources: int) -> None:
             f"{folder}: no structure passed the filters; {count} of {len(gathered.dropped)}: {reason}; "
             "loosen the filters"
         )
-
-
-def settle(gathered: Gathered, facts: Sequence[dict[str, str]], options: BuildOptions) -> JSON:
-    """Drop copies, note conformers, and give each item its cluster.
-
-    A chain that the index gives a cluster keeps it. The others take that of their relatives: the index's, if one of
-    these has one, else the name of the first of them.
-
-    Args:
-        gathered: changed in place.
-        facts: row of the index of each unit.
-        options: when two sequences are of one cluster.
-
-    Returns:
-        How clusters were made, for the manifest.
-    """
-    related = relatives_of(gathered.chains)
-    made = {"program": "index"}
-    if not all(row.get("cluster40") for row in facts):
-        made = join_relatives(gathered.chains, related.groups, options)
-    labels = related.groups.labels().tolist()
-    known: dict[int, str] = {}  # of each group: the first cluster that the index names
-    for row, label in zip(facts, labels, strict=True):
-        if row.get("cluster40"):
-            known.setdefault(label, row["cluster40"])
-    kept = []
-    for row in gathered.rows:
-        label = labels[row.unit]
-        if gathered.chains[row.unit].id not in related.copy_of:
-            own = facts[row.unit].get("cluster40") or known.get(label)
-            row.cluster = own or gathered.chains[label].id
-            kept.append(row)
-    for name, original in related.copy_of.items():
-        gathered.drop(name, f"same backbone as {original}, moved")
-    gathered.rows = kept
-    gathered.conformer_of = related.conformer_of
-    return made
-
-
-def join_relatives(chains: Sequence[Chain], groups: Groups, options: BuildOptions) -> JSON:
-    """Join chains whose sequences are alike, and complexes that have such chains.
-
-    Args:
-        chains: chains and complexes.
-        groups: of them; changed in place.
-        options: when two sequences are of one cluster.
-
-    Returns:
-        How, for the manifest.
-    """
-    if not any(chain.ends for chain in chains):
-        return join_sequences(groups, [chain.sequence for chain in chains], options.clustering, options.jobs)
-    owners = [k for k, chain in enumerate(chains) for _ in chain.sequences]
-    texts = [text for chain in chains for text in chain.sequences]
-    parts = Groups(len(texts))
-    parts.join_alike([text if len(set(text)) >= LEAST_TYPES else b"" for text in texts])
-    made = join_sequences(parts, texts, options.clustering, options.jobs)
-    join_by_parts(groups, parts, owners)
-    return made
-
-
-def split_items(gathered: Gathered, sources: Sequence[Source], fraction: float, options: BuildOptions) -> None:
-    """Give each item its split; drop those that the rule knows nothing of.
-
-    Args:
-        gathered: changed in place.
-        sources: the files.
-        fraction: of clusters or topologies that are for validation.
-        options: the rule.
-    """
-    rows, rule = gathered.rows, options.split
-    facts = [sources[row.source].facts for row in rows]
-    clusters = [row.cluster for row in rows]
-    if rule.by == "date":
-        splits = by_date(facts, rule.cutoff)
-    elif rule.by == "topology":
-        splits = by_topology(clusters, item_topologies(gathered, sources, options.topologies), fraction)
-    else:
-        splits = by_cluster(clusters, facts, fraction)
-    for row, split in zip(rows, splits, strict=True):
-        row.split = split
-        if not split:
-            gathered.drop(row.id, "no date in the index, by which the split is made")
-    gathered.rows = [row for row in rows if row.split]
-
-
-def drop_extended(gathered: Gathered, percentile: float) -> None:
-    """Drop the items that are larger than this percentile of natives of their length.
-
-    The measure is natives and not the set itself, so that a set of nothing but globules, or of nothing but rods, is
-    judged as each of its chains would be in any other. Complexes are left out: those natives are single chains.
-    """
-    kept = []
-    for row in gathered.rows:
-        limit = native_radius(row.facts["length"], percentile)
-        if "chains" in row.facts or row.facts["rg"] <= limit:
-            kept.append(row)
-        else:
-            share = f"{percentile:g} % of natives of {row.facts['length']} residues"
-            gathered.drop(row.id, f"extended: Rg {row.facts['rg']:.1f} Å; {share} have at most {limit:.1f} Å")
-    gathered.rows = kept
-    if not kept:
-        raise DataError(f"no structure passed the filters; all are extended; raise --rg-percentile {percentile:g}")

@@ -6,7 +6,7 @@ A denoiser states the path on which it was trained, so that one sampler serves f
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, pairwise
+from itertools import chain
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,14 +14,13 @@ from torch import Generator, Tensor
 
 from protgen.errors import UsageError
 from protgen.samplers.curved import geodesic_fraction, reverse_brownian
+from protgen.samplers.grid import check_grid, check_rate, time_grid
 from protgen.samplers.redraw import Lead, Redraw, least_faults
 from protgen.samplers.schedules import Path
 from protgen.spaces.base import Space, masked
 from protgen.spaces.capabilities import aligned
 from protgen.spaces.manifolds import HeatKernel
 from protgen.types import Conditioning, State
-
-MOST_STEPS = 65_536
 
 
 class Denoiser(ABC):
@@ -297,34 +296,6 @@ class SteppingSampler(Sampler):
             x_pred: the prediction of x_data there.
             step: the times, the path and the task.
         """
-
-
-def check_rate(rotation_rate: float) -> None:
-    """Raise UsageError if there is no such schedule of curved fields."""
-    if rotation_rate < 0:
-        raise UsageError(f"rotation_rate {rotation_rate}: cannot be negative; 0 is the straight schedule")
-
-
-def check_grid(steps: int, spacing: float) -> None:
-    """Raise UsageError if there is no such grid of times."""
-    if steps < 1:
-        raise UsageError(f"steps {steps}: a sampler takes at least 1 step")
-    if steps > MOST_STEPS:  # the times of all of them are in memory
-        raise UsageError(f"steps {steps}: a sampler takes at most {MOST_STEPS:,} steps")
-    if spacing <= 0:
-        raise UsageError(f"spacing {spacing}: must be positive; above 1 steps are finer near data")
-
-
-def time_grid(steps: int, spacing: float, start_time: float = 1.0) -> list[tuple[float, float]]:
-    """Pairs (t, s) of the steps from the start to 0.
-
-    Args:
-        steps: number of steps.
-        spacing: exponent of the grid.
-        start_time: the first time.
-    """
-    grid = (start_time * (1 - torch.linspace(0, 1, steps + 1)).pow(spacing)).tolist()
-    return list(pairwise(grid))
 
 
 def begin(path: Path, space: Space, task: SamplingTask) -> State:

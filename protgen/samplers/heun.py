@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 
 from protgen.errors import UsageError
-from protgen.samplers.base import Denoiser, Sampler, SamplingTask, Step, begin, check_grid, check_rate, time_grid
+from protgen.samplers.base import Denoiser, Sampler, SamplingTask, Step, begin
 from protgen.samplers.curved import geodesic_fraction, kernel_score
+from protgen.samplers.grid import check_grid, check_rate, time_grid
 from protgen.spaces.base import Space
 from protgen.spaces.manifolds import Manifold
 from protgen.types import State

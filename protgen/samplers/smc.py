@@ -26,9 +26,10 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from protgen.errors import UsageError
-from protgen.samplers.base import Denoiser, Sampler, SamplingTask, Step, begin, time_grid
+from protgen.samplers.base import Denoiser, Sampler, SamplingTask, Step, begin
 from protgen.samplers.energy import untwisted
 from protgen.samplers.euler import Euler
+from protgen.samplers.grid import time_grid
 from protgen.samplers.resampling import effective_size, one, systematic
 from protgen.spaces.base import Space
 from protgen.spaces.capabilities import Observable, require

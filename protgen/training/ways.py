@@ -21,8 +21,9 @@ from protgen.errors import ConfigError
 from protgen.families.base import Family, IterativeFamily
 from protgen.models.files import load_json, load_tensors, save_json, save_tensors
 from protgen.samplers.autoguidance import AutoGuidance
-from protgen.samplers.base import Denoiser, Guidance, SamplingTask, time_grid
+from protgen.samplers.base import Denoiser, Guidance, SamplingTask
 from protgen.samplers.euler import Euler
+from protgen.samplers.grid import time_grid
 from protgen.samplers.jumps import Witness, aim_of, require_jumps
 from protgen.threads import in_order
 from protgen.types import JSON, Batch, Conditioning, State

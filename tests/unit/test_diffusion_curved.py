@@ -8,7 +8,7 @@ import torch
 from protgen.errors import ConfigError
 from protgen.families.diffusion import Diffusion
 from protgen.families.diffusion_settings import DiffusionSettings
-from protgen.families.ode_likelihood import velocity
+from protgen.families.flow_divergence import velocity
 from protgen.geometry import igso3
 from protgen.samplers.brownian import BROWNIAN
 from protgen.samplers.schedules import Cosine

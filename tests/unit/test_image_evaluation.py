@@ -17,8 +17,8 @@ from protgen.evaluation.images import ImageEvaluation, evaluate_model, likelihoo
 from protgen.models.image_presets import PRESETS, build_image_model, image_config, preset_of
 from protgen.models.image_samples import ImageSampling, draw_images, sampler_of
 from protgen.models.model import build_model
-from protgen.samplers.base import time_grid
 from protgen.samplers.ddim import DDIM
+from protgen.samplers.grid import time_grid
 from protgen.spaces.capabilities import within_cells
 from protgen.spaces.image import Image
 
