@@ -9,7 +9,7 @@ References:
     Ramachandran et al. 2017, Fast Generation for Convolutional Autoregressive Models (what `extend` keeps).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import torch
@@ -36,15 +36,23 @@ class Gate(nn.Module):
 
 
 class Layer(nn.Module):
-    """One layer of both stacks; the vertical one feeds the horizontal one, never the other way round."""
+    """One layer of both stacks; the vertical one feeds the horizontal one, never the other way round.
 
-    def __init__(self, dim: int, kernel: int, last: bool) -> None:
+    Args:
+        dim: channels of a stack.
+        kernel: width of the convolutions.
+        last: whether no layer follows, which would read the vertical stack.
+        dilation: pixels from one place that a convolution reads to the next.
+        residual: whether the vertical stack is added to, as the horizontal one is, in place of made anew.
+    """
+
+    def __init__(self, dim: int, kernel: int, last: bool, dilation: int = 1, residual: bool = False) -> None:
         super().__init__()
-        self.reach = kernel // 2
+        self.reach, self.residual = kernel // 2 * dilation, residual
         # Rows above and columns to both sides; shifted down by a row on its way to the horizontal stack.
-        self.vertical = nn.Conv2d(dim, 2 * dim, (self.reach + 1, kernel))
+        self.vertical = nn.Conv2d(dim, 2 * dim, (kernel // 2 + 1, kernel), dilation=dilation)
         self.across = nn.Conv2d(2 * dim, 2 * dim, 1)
-        self.horizontal = nn.Conv2d(dim, 2 * dim, (1, self.reach + 1))
+        self.horizontal = nn.Conv2d(dim, 2 * dim, (1, kernel // 2 + 1), dilation=dilation)
         self.gate_vertical = None if last else Gate(dim, dim)
         self.gate_horizontal = Gate(dim, dim)
         self.out = nn.Conv2d(dim, dim, 1)
@@ -55,8 +63,20 @@ class Layer(nn.Module):
         # The vertical stack at row r has seen row r itself, of which later columns are still to come.
         earlier = nn.functional.pad(down, (0, 0, 1, 0))[:, :, :-1]
         along = self.horizontal(nn.functional.pad(row, (self.reach, 0, 0, 0))) + self.across(earlier)
-        above = down if self.gate_vertical is None else self.gate_vertical(down, globals)
-        return above, row + self.out(self.gate_horizontal(along, globals))
+        return self.next_above(above, down, globals), row + self.out(self.gate_horizontal(along, globals))
+
+    def next_above(self, above: Tensor, down: Tensor, globals: Tensor) -> Tensor:
+        """What the next layer reads of the rows above; nothing reads it behind the last one.
+
+        Args:
+            above: vertical stack before the layer.
+            down: what its convolution makes of it.
+            globals: y and time of the whole.
+        """
+        if self.gate_vertical is None:
+            return down
+        gated = self.gate_vertical(down, globals)
+        return above + gated if self.residual else gated
 
     def blank(self, row: Float[Tensor, "b d"], width: int) -> tuple[Tensor, ...]:
         """What `extend` keeps before the first pixel: no rows above, none of which says anything, and none before.
@@ -92,7 +112,7 @@ class Layer(nn.Module):
             rows = torch.cat([rows, above.to(rows.dtype)], 2)
             down = self.vertical(nn.functional.pad(rows, (self.reach, self.reach, 0, 0)))
             rows, said = rows[:, :, 1:], self.across(down)[:, :, 0]
-            above = down if self.gate_vertical is None else self.gate_vertical(down, globals)
+            above = self.next_above(above, down, globals)
         before = torch.cat([before, row[:, :, None].to(before.dtype)], -1)
         along = self.horizontal(before[:, :, None]) + said[:, :, None, column : column + 1]
         row = row + self.out(self.gate_horizontal(along, globals))[..., 0, 0]
@@ -108,10 +128,12 @@ class PixelCNNEncoder(Encoder, Incremental):
         blocks: number of layers.
         kernel: width of the convolutions, odd.
         image: shape of an image; its fields are keywords of a config.
+        dilations: of the layers in turn, so that few layers see far (van den Oord et al. 2016, WaveNet, section 2.1).
+        residual: whether the vertical stack is added to from layer to layer, as the horizontal one is.
         causal: always True; accepted because families that need a causal encoder pass it.
 
     Raises:
-        ConfigError: if the kernel is even, or `causal` is False.
+        ConfigError: if the kernel is even, `causal` is False, or a dilation is below 1.
     """
 
     symmetry = "none"
@@ -138,16 +160,23 @@ class PixelCNNEncoder(Encoder, Incremental):
         kernel: int = 5,
         image: ImageShape | None = None,
         causal: bool = True,
+        dilations: Sequence[int] = (1,),
+        residual: bool = False,
     ) -> None:
         super().__init__()
         image = image or ImageShape()
         if kernel % 2 == 0 or not causal:
             raise ConfigError(f"pixelcnn is causal and its kernel odd; causal={causal}, kernel={kernel} do not fit")
+        if not dilations or min(dilations) < 1:
+            raise ConfigError(f"dilations {list(dilations)}: give at least one, of 1 or more")
         self.scalar_dim = dim
         self.height, self.width = image.height, image.width
         self.inputs = InputEmbedding(residue_dim, global_dim, dim, row=image.width)
         self.read = nn.Linear(image.channels, dim)
-        self.layers = nn.ModuleList(Layer(dim, kernel, number == blocks - 1) for number in range(blocks))
+        self.layers = nn.ModuleList(
+            Layer(dim, kernel, number == blocks - 1, dilations[number % len(dilations)], residual)
+            for number in range(blocks)
+        )
         self.norm = nn.LayerNorm(dim)
 
     def forward(

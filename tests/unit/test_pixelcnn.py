@@ -21,11 +21,15 @@ def nothing(batch: int, length: int) -> Conditioning:
     return Conditioning(torch.zeros(batch, length, 0), torch.zeros(batch, 0))
 
 
-def test_every_pixel_sees_all_earlier_ones_and_no_later_one():
+FAR = {"dilations": (1, 2, 1, 4), "residual": True}
+
+
+@pytest.mark.parametrize("how", [{}, FAR])
+def test_every_pixel_sees_all_earlier_ones_and_no_later_one(how):
     """By gradients of the features of a pixel in the middle: no blind spot, nothing ahead."""
     torch.manual_seed(0)
     height, width, place = 6, 7, 3 * 7 + 4
-    encoder = PixelCNNEncoder(0, 0, dim=16, blocks=6, kernel=3, image=ImageShape(height, width)).double()
+    encoder = PixelCNNEncoder(0, 0, dim=16, blocks=6, kernel=3, image=ImageShape(height, width), **how).double()
     pixels = torch.randn(1, height * width, 1, dtype=torch.float64, requires_grad=True)
     mask = torch.ones(1, height * width, dtype=torch.bool)
     cond = nothing(1, height * width)
@@ -45,6 +49,30 @@ def test_a_part_of_an_image_gives_the_same_as_the_whole(rng):
         State({"pixels": pixels[:, :17]}, torch.ones(2, 17, dtype=torch.bool)), torch.zeros(2), nothing(2, 17)
     )
     assert torch.allclose(part.scalars, whole.scalars[:, :17], atol=1e-5)
+
+
+@pytest.mark.parametrize("how", [{}, FAR])
+def test_pixel_by_pixel_gives_the_same_as_the_whole(how, rng):
+    torch.manual_seed(0)
+    encoder = PixelCNNEncoder(0, 0, dim=16, blocks=5, kernel=3, image=ImageShape(9, 7), **how).double()
+    pixels = torch.randn(2, 63, 1, generator=rng, dtype=torch.float64)
+    state, t, memory = State({"pixels": pixels}, torch.ones(2, 63, dtype=torch.bool)), torch.zeros(2), None
+    whole = encoder(state, t, nothing(2, 63).rows(lambda x: x.double())).scalars
+    for place in range(63):
+        part = State({"pixels": pixels[:, : place + 1]}, state.mask[:, : place + 1])
+        last, memory = encoder.extend(part, t, nothing(2, place + 1).rows(lambda x: x.double()), memory)
+        assert torch.allclose(last, whole[:, place], atol=1e-12)
+
+
+def test_layers_in_turn_look_as_far_as_their_dilations():
+    """A layer of kernel 3 and dilation d reads d rows above and d pixels before: 1 + 2 + 1 + 4 of four layers."""
+    encoder = PixelCNNEncoder(0, 0, dim=8, blocks=4, kernel=3, image=ImageShape(1, 20), **FAR).double()
+    pixels = torch.randn(1, 20, 1, dtype=torch.float64, requires_grad=True)
+    scalars = encoder(State({"pixels": pixels}, torch.ones(1, 20, dtype=torch.bool)), torch.zeros(1), nothing(1, 20))
+    (gradient,) = torch.autograd.grad(scalars.scalars[:, 15].square().sum(), pixels)
+    assert gradient[0, :, 0].abs().gt(1e-12).nonzero()[:, 0].tolist() == list(range(15 - 8, 16))
+    with pytest.raises(ConfigError, match="dilations"):
+        PixelCNNEncoder(0, 0, dim=8, dilations=(1, 0))
 
 
 def family(kind: str, space: Image) -> Autoregressive:
