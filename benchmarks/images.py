@@ -91,7 +91,7 @@ ROWS: dict[str, dict[str, tuple[float, str]]] = {
         "mnist_static_vdm": (30, f"{STATIC} --family diffusion-vdm {NARROW} family.target=x --lr 3e-3 --batch 64 "
         "--bf16 --sampler ddpm --steps 100,250 --test 2000"),
         "mnist_grey_ddim": (20, f"{N} --family diffusion {NARROW} --lr 3e-3 --batch 64 --bf16 --sampler ddim "
-        "--steps 10,20,50,200 --test 500"),
+        "--spacing 0.5 --no-self-conditioning --guidance 1.5 --steps 10,20,50,200 --test 500"),
     },
     "cifar10": {  # with `--data cifar10 FILE`
         # In bits of pictures that were not seen: the bound, with VDM's own target and learned path.
