@@ -83,8 +83,8 @@ ROWS: dict[str, dict[str, tuple[float, str]]] = {
         "mnist_static_vae": (20, f"{STATIC} --family vae --lr 2e-3 --bf16 --importance 1,50,5000 "
         "--set family.warmup=5000"),
         "mnist_static_vae_importance": (60, f"{STATIC} --family vae-importance --lr 2e-3 --bf16 "
-        "--importance 1,50,5000 --validate-every 500 --set family.importance=50 family.warmup=5000 "
-        "family.elbo_steps=50000"),
+        "--importance 1,50,5000 --validate-every 500 --weight-decay 0.1 --set family.importance=50 "
+        "family.warmup=5000 family.elbo_steps=50000"),
         "mnist_static_vae_hierarchical": (15, f"{STATIC} --family vae-hierarchical --lr 2e-3 --bf16 "
         "--importance 1,50,5000 --weight-decay 0.1 --set family.warmup=5000 family.settle=5000"),
         "mnist_static_pixelcnn": (75, f"{STATIC} --family autoregressive --lr 2e-3 --batch 64 --bf16 --compile"),
