@@ -87,7 +87,8 @@ ROWS: dict[str, dict[str, tuple[float, str]]] = {
         "family.warmup=5000 family.elbo_steps=50000"),
         "mnist_static_vae_hierarchical": (15, f"{STATIC} --family vae-hierarchical --lr 2e-3 --bf16 "
         "--importance 1,50,5000 --weight-decay 0.1 --set family.warmup=5000 family.settle=5000"),
-        "mnist_static_pixelcnn": (75, f"{STATIC} --family autoregressive --lr 2e-3 --batch 64 --bf16 --compile"),
+        "mnist_static_pixelcnn": (60, f"{STATIC} --family autoregressive --lr 2e-3 --batch 32 --bf16 --compile "
+        "--set encoder.dilations=[1,2,1,4] encoder.residual=True"),
         "mnist_static_vdm": (30, f"{STATIC} --family diffusion-vdm {NARROW} family.target=x --lr 3e-3 --batch 64 "
         "--bf16 --sampler ddpm --steps 100,250 --test 2000"),
         "mnist_grey_ddim": (20, f"{N} --family diffusion {NARROW} --lr 3e-3 --batch 64 --bf16 --sampler ddim "
