@@ -92,14 +92,14 @@ critic of the GAN pooled over pixels, which told it what is in a picture and not
 
 MNIST is binarised once (static), as the published numbers have it. A VAE then remembers pictures: its last steps have
 87.9 nats on those of training and 93.5 on those of validation. Decay of weights helps: with 0.1 in place of 1e-4 the
-hierarchical one went from 91.3 nats on pictures of validation to 89.7, and on those of the test at k = 50 from 87.8 to
-87.1, at k = 5000, on 2,000 pictures, from 86.3 to 85.8; the FID of its samples rose from 1.2 to 1.9. The
+hierarchical one went from 91.3 nats on pictures of validation to 89.7, and on those of the test at k = 50 from 87.8
+to 87.1, at k = 5000, on 2,000 pictures, from 86.3 to 85.8; the FID of its samples rose from 1.2 to 1.9. The
 importance-weighted one has 50,000 steps on the ELBO and then 2,400 of K = 50, each of which takes forty times as long
 (`family.elbo_steps`): at k = 50 it went from 93.1 (K = 5 from the first, 20 minutes) to 89.1 nats, and with decay to
-88.1, at k = 5000 from 87.1 to 86.4, with an FID of 2.6 in place of 2.2. `mnist_static_vae` is without decay so far. More
-time does not help the hierarchical one: of 55 minutes without decay (156,000 steps) the best weights are those of step
-56,500, with 91.9 nats on the pictures of validation, where 15 minutes, whose rate has come down by then, have 91.3; its
-last have 92.3.
+88.1, at k = 5000 from 87.1 to 86.4, with an FID of 2.6 in place of 2.2. `mnist_static_vae` is without decay so far.
+More time does not help the hierarchical one: of 55 minutes without decay (156,000 steps) the best weights are those
+of step 56,500, with 91.9 nats on the pictures of validation, where 15 minutes, whose rate has come down by then, have
+91.3; its last have 92.3.
 
 `mnist_static_pixelcnn` has eight layers that look 1, 2, 1, 4, 1, 2, 1 and 4 pixels far (`encoder.dilations`), and a
 vertical stack that is added to (`encoder.residual`), in batches of 32. Five minutes each, nats of pictures of
@@ -110,15 +110,16 @@ so the preset is without. The samples of `mnist_static_vdm` had twice the FID of
 have nine times this one's.
 
 `mnist_grey_ddim` is 20 minutes, 3,270 steps. Its steps do not read the prediction of the step before
-(`--no-self-conditioning`), they are finer near noise (`--spacing 0.5`), and classes are asked with a guidance of 1.5: in 20
-steps its FID is 1.40 times that of 200 (digits: 1.1 times), and 93 % are of the class asked. Another such model, 3,234 steps,
-that read predictions had 3.66 in 20 and 1.82 in 200 steps, 2.0 times, and 89.8 % without guidance. The three were
-chosen on this model with seed 1 of sampling, 500 samples (FID in 20 steps): 4.18 as it was; times finer near noise 4.03, 3.79
-and 3.62 (spacing 0.7, 0.5 and 0.35), near data worse (6.85 with 2); without reading predictions 3.08, and 2.57 in 50
-and 2.35 in 200; that at 0.7, 0.5, 0.35 and 0.25 2.95, 2.95, 3.10 and 4.22. Predictions clipped to the range of pixels
-(Ho et al. 2020) change nothing. A model that is trained without reading them (3,837 steps) is worse in more steps: 6.45,
-7.46, 8.91 and 11.32 in 10, 20, 50 and 200. Its loss weighs all noise alike (Ho et al. 2020, eq. 14), so the last levels,
-which decide whole grey values, are hardly learned: its bound is above the 8 bits of a uniform guess, and true.
+(`--no-self-conditioning`), they are finer near noise (`--spacing 0.5`), and classes are asked with a guidance of 1.5:
+in 20 steps its FID is 1.40 times that of 200 (digits: 1.1 times), and 93 % are of the class asked. Another such
+model, 3,234 steps, that read predictions had 3.66 in 20 and 1.82 in 200 steps, 2.0 times, and 89.8 % without
+guidance. The three were chosen on this model with seed 1 of sampling, 500 samples (FID in 20 steps): 4.18 as it was;
+times finer near noise 4.03, 3.79 and 3.62 (spacing 0.7, 0.5 and 0.35), near data worse (6.85 with 2); without reading
+predictions 3.08, and 2.57 in 50 and 2.35 in 200; that at 0.7, 0.5, 0.35 and 0.25 2.95, 2.95, 3.10 and 4.22.
+Predictions clipped to the range of pixels (Ho et al. 2020) change nothing. A model that is trained without reading
+them (3,837 steps) is worse in more steps: 6.45, 7.46, 8.91 and 11.32 in 10, 20, 50 and 200. Its loss weighs all noise
+alike (Ho et al. 2020, eq. 14), so the last levels, which decide whole grey values, are hardly learned: its bound is
+above the 8 bits of a uniform guess, and true.
 
 CIFAR-10 is here as 5,500 of its training pictures (and 1,500 of its test pictures) that are kept as JPEG, which is
 lossy and smoother: no figure compares with published ones. 18 minutes are some 1,600 steps of 64 pictures; what flow
