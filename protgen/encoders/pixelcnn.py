@@ -133,7 +133,7 @@ class PixelCNNEncoder(Encoder, Incremental):
         causal: always True; accepted because families that need a causal encoder pass it.
 
     Raises:
-        ConfigError: if the kernel is even, `causal` is False, or a dilation is below 1.
+        ConfigError: if the kernel is even, `causal` is False, or a dilation is below 1 or wider than the image.
     """
 
     symmetry = "none"
@@ -167,8 +167,9 @@ class PixelCNNEncoder(Encoder, Incremental):
         image = image or ImageShape()
         if kernel % 2 == 0 or not causal:
             raise ConfigError(f"pixelcnn is causal and its kernel odd; causal={causal}, kernel={kernel} do not fit")
-        if not dilations or min(dilations) < 1:
-            raise ConfigError(f"dilations {list(dilations)}: give at least one, of 1 or more")
+        widest = max(image.height, image.width)
+        if not dilations or min(dilations) < 1 or max(dilations) > widest:
+            raise ConfigError(f"dilations {list(dilations)}: give one or more, from 1 to the image's {widest} pixels")
         self.scalar_dim = dim
         self.height, self.width = image.height, image.width
         self.inputs = InputEmbedding(residue_dim, global_dim, dim, row=image.width)

@@ -71,8 +71,9 @@ def test_layers_in_turn_look_as_far_as_their_dilations():
     scalars = encoder(State({"pixels": pixels}, torch.ones(1, 20, dtype=torch.bool)), torch.zeros(1), nothing(1, 20))
     (gradient,) = torch.autograd.grad(scalars.scalars[:, 15].square().sum(), pixels)
     assert gradient[0, :, 0].abs().gt(1e-12).nonzero()[:, 0].tolist() == list(range(15 - 8, 16))
-    with pytest.raises(ConfigError, match="dilations"):
-        PixelCNNEncoder(0, 0, dim=8, dilations=(1, 0))
+    for wrong in ((1, 0), (), (1, 10**9)):
+        with pytest.raises(ConfigError, match="dilations"):
+            PixelCNNEncoder(0, 0, dim=8, dilations=wrong)
 
 
 def family(kind: str, space: Image) -> Autoregressive:
