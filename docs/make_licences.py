@@ -22,18 +22,17 @@ installed: it belongs to an extra that is asked for by name. The licence is what
 
 ## Known vulnerabilities
 
-`bash .ci/audit` asks PyPI, or OSV, by pip-audit about every package that `{OWN}` and its extras install, and exits with 1
-if one is known to be vulnerable. Neither service could be reached where this was written; the script was tried on a server of
-our own. {{audit}}
+`bash .ci/audit` asks PyPI, or OSV, by pip-audit about every package that `{OWN}` and its extras install, and exits
+with 1 if one is known to be vulnerable. Neither service could be reached where this was written; the script was tried
+on a server of our own. On 30 November 2026 the records of CVE, OSV and PyPA were searched by hand for most of the
+packages that `pyproject.toml` names, which finds less. Two are of versions below, and of code that is never called:
+CVE-2026-136426 (torch 2.13.0, archives of `torch.export`) and CVE-2026-95897 (dask 2026.8.0, `from_npy_stack`). The
+oldest versions allowed of biopython, distributed, hydra-core, mlflow, scikit-learn and wandb are those that mended
+what was found of them; lightning 2.6.2 and 2.6.3, whose wheels carried code that steals credentials
+(GHSA-w37p-236h-pfx3), are excluded. Of torch, pillow and transformers older versions than those below are allowed
+that are not safe with weights, pictures and texts of strangers. None of these are read: weights are safetensors, and
+`torch.load` opens those alone that come with the packages of judges.
 """
-AUDIT = """By hand, which finds less, the records of CVE, OSV and PyPA were searched on 30 November 2026 for the
-packages that `pyproject.toml` names. Two are of versions below, and of code that is never called: CVE-2026-136426 (torch
-2.13.0, archives of `torch.export`) and CVE-2026-95897 (dask 2026.8.0, `from_npy_stack`). The oldest versions allowed of
-biopython, distributed, hydra-core, mlflow, scikit-learn and wandb are those that mended what was found of them; lightning
-2.6.2 and 2.6.3, whose wheels carried code that steals credentials (GHSA-w37p-236h-pfx3), are excluded. Older versions of
-torch, pillow and transformers than those of today are allowed, and have faults in reading weights, pictures and texts of
-strangers, of which none are read: weights are safetensors, and `torch.load` opens those alone that come with the packages
-of judges."""
 
 
 def canonical(name: str) -> str:
@@ -115,7 +114,7 @@ def page() -> str:
     developers = {name for name, extras in asked.items() if extras and set(extras.split(", ")) <= set(FOR_DEVELOPERS)}
     of_extras = {name: extras for name, extras in asked.items() if extras and name not in plain | developers}
     parts = [
-        HEAD.format(audit=AUDIT), "## Needed to run\n", *table(plain), "\n## Of extras\n", *table(of_extras),
+        HEAD, "## Needed to run\n", *table(plain), "\n## Of extras\n", *table(of_extras),
         "\n## What those need in turn\n", *table(further(plain | of_extras.keys())), "\n## Of those who develop it\n",
         *table({name: asked[name] for name in developers}),
     ]  # fmt: skip

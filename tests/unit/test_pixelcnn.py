@@ -7,7 +7,7 @@ import torch
 from torch import Generator
 
 from protgen.encoders.base import ImageShape
-from protgen.encoders.pixelcnn import PixelCNNEncoder
+from protgen.encoders.pixelcnn import Layer, PixelCNNEncoder
 from protgen.encoders.transformer import TokenSettings, TransformerEncoder
 from protgen.errors import ConfigError
 from protgen.families.autoregressive import Autoregressive, AutoregressiveSettings
@@ -74,6 +74,18 @@ def test_layers_in_turn_look_as_far_as_their_dilations():
     for wrong in ((1, 0), (), (1, 10**9)):
         with pytest.raises(ConfigError, match="dilations"):
             PixelCNNEncoder(0, 0, dim=8, dilations=wrong)
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_a_residual_layer_hands_on_what_it_does_not_change(residual):
+    """With a gate that lets nothing through the rows above stay as they are, and are gone without the residual."""
+    layer = Layer(4, 3, last=False, residual=residual)
+    for weight in (layer.vertical.weight, layer.vertical.bias, layer.gate_vertical.shift.weight):
+        torch.nn.init.zeros_(weight)
+    torch.nn.init.zeros_(layer.gate_vertical.shift.bias)
+    above = torch.randn(2, 4, 5, 6)
+    found, _ = layer(above, torch.randn(2, 4, 5, 6), torch.randn(2, 4))
+    assert torch.equal(found, above if residual else torch.zeros_like(above))
 
 
 def family(kind: str, space: Image) -> Autoregressive:
