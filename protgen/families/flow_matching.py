@@ -110,11 +110,12 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
             x_t: the noisy point.
             t: its time.
             cond: y.
-            x_pred: an earlier prediction of x_data, for self-conditioning.
+            x_pred: an earlier prediction of x_data, for self-conditioning; not read where no training step reads one,
+                as its weights are then those of the start.
         """
         seen = self.target.inputs(x_t, t)
         with autocast(t.device, self.autocast_dtype):
-            guess = None if x_pred is None else encoder_view(self.space, x_pred)
+            guess = encoder_view(self.space, x_pred) if x_pred is not None and self.settings.self_conditioning else None
             features = self.encoder(encoder_view(self.space, seen), self.path.seen(t), cond, guess)
         return self.space.project(self.head(features, seen))
 

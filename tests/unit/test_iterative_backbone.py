@@ -82,6 +82,23 @@ def test_every_sampler_makes_frames_with_guidance(family, sampler, rng):
     assert torch.allclose(many["trans"][0], one["trans"][0], atol=1e-3)
 
 
+@pytest.mark.parametrize("family", ["diffusion", "vdm", "flow"])
+def test_a_prediction_that_training_never_read_is_not_read_in_sampling(family, rng):
+    """Without self-conditioning in training its weights are those of the start: steps are as without it."""
+    model = built(FAMILIES[family] | {"self_conditioning": 0.0})
+    model.family.eval()
+    state, cond = inputs(model, rng)
+
+    def draw(**keywords):
+        generators = [torch.Generator().manual_seed(i) for i in range(3)]
+        task = SamplingTask(state.mask, cond, generators)
+        return model.family.sample(task, registry.build("samplers", "euler", steps=4, **keywords))["trans"]
+
+    assert torch.equal(draw(), draw(self_condition=False))
+    model.family.settings = replace(model.family.settings, self_conditioning=0.5)
+    assert not torch.allclose(draw(), draw(self_condition=False), atol=1e-3)
+
+
 def test_the_diffusion_of_proteins_starts_from_a_flow():
     """Weights of the same names and shapes; at the same fraction of noise the two see the same positions."""
     flow, diffusion = built(FAMILIES["flow"]).family, built(FAMILIES["diffusion"]).family
