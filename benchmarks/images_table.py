@@ -141,6 +141,8 @@ def likelihood(report: dict, binary: bool) -> str:
         sign = {"exact": "", "lower_bound": "≤ ", "estimate": "≈ "}[value["kind"]]
         number = f"{value['nats']:.2f} ± {value['standard_error']:.2f}" if binary else f"{value['bits_per_dim']:.3f}"
         samples = f" ({name})" if name.startswith("k =") else ""
+        if "begins" in value:
+            samples = f" (from a noise of {value['begins']['noise_in_steps']:g} grey values)"
         parts.append(f"{sign}{number}{samples}")
     return ", ".join(parts)
 

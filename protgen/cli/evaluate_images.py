@@ -101,6 +101,8 @@ def likelihood_lines(found: dict[str, Any]) -> list[str]:
         nats = f"{sign}{value['nats']:.2f} ± {value['standard_error']:.2f} nats"
         bits = f"{sign}{value['bits_per_dim']:.3f} bits/dim"
         of = "" if name == "log_prob" else f", {name}"
+        if "begins" in value:
+            of = f", from a noise of {value['begins']['noise_in_steps']:g} grey values"
         lines.append(f"-log p(x): {nats}, {bits}{of}, {value['test_images']} test images, class {value['y']}.")
     return lines
 

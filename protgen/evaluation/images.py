@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from protgen.data.images import Images, binarise, dequantise, to_batch
+from protgen.evaluation.first_times import best_first
 from protgen.evaluation.image_features import CLASSES, Evaluator, brightness, distances, train_classifier
 from protgen.families.base import Family, LatentFamily, LikelihoodFamily, reconstruct
 from protgen.families.vae import VAE, is_autoencoder
@@ -154,36 +155,52 @@ def likelihood_of_test(model: Model, images: Images, settings: ImageEvaluation) 
 
     With `sum_classes`, a bound on each p(x | y) gives a bound on their sum.
     """
-    family, space = model.family, image_space(model, "a likelihood of images")
+    family = model.family
+    image_space(model, "a likelihood of images")
     if not isinstance(family, LikelihoodFamily):
         return {"likelihood": "none: this family has no density"}
     if is_autoencoder(family):
         return {"likelihood": "none: an autoencoder has no density"}
-    found: dict[str, Any] = {}
-    for k in settings.importance if isinstance(family, VAE) else (0,):
-        nats, kind = [], "lower_bound"
-        rng = Generator().manual_seed(1)
-        for x, batch in points_of_test(model, images, settings.test if k < MANY else min(settings.test, FEW)):
-            each = []
-            for cond in classes_asked(model, batch.mask, settings.sum_classes):
-                if isinstance(family, VAE):
-                    each.append(family.bound(x, cond, rng, k, chunk=2000))
-                else:
-                    with torch.no_grad():
-                        given = family.log_prob(x, cond, rng)
-                    kind = given.kind
-                    each.append(given.nats)
-            nats.append((torch.stack(each).logsumexp(0) - math.log(len(each))).cpu())
-        values = torch.cat(nats).double()
-        found[f"k = {k}" if k else "log_prob"] = {
-            "kind": kind,
-            "y": "summed over ten classes" if settings.sum_classes else "unknown",
-            "nats": round(float(-values.mean()), 3),
-            "standard_error": round(float(values.std() / len(values) ** 0.5), 3),
-            "bits_per_dim": round(float(space.bits_per_dim(values).mean()), 4),
-            "test_images": len(values),
-        }
-    return found
+    if isinstance(family, VAE):
+        return {f"k = {k}": mean_likelihood(model, images, settings, k) for k in settings.importance}
+    with best_first(model, images) as begins:
+        found = mean_likelihood(model, images, settings)
+    return {"log_prob": found | ({"begins": begins} if begins else {})}
+
+
+def mean_likelihood(model: Model, images: Images, settings: ImageEvaluation, k: int = 0) -> dict[str, Any]:
+    """What is known of the likelihood of test images.
+
+    Args:
+        model: of a family with a likelihood.
+        images: the set.
+        settings: how many images, and whether classes are summed over.
+        k: importance samples of a VAE.
+    """
+    family, space = model.family, image_space(model, "a likelihood of images")
+    nats, kind = [], "lower_bound"
+    rng = Generator().manual_seed(1)
+    for x, batch in points_of_test(model, images, settings.test if k < MANY else min(settings.test, FEW)):
+        each = []
+        for cond in classes_asked(model, batch.mask, settings.sum_classes):
+            if isinstance(family, VAE):
+                each.append(family.bound(x, cond, rng, k, chunk=2000))
+            else:
+                assert isinstance(family, LikelihoodFamily)
+                with torch.no_grad():
+                    given = family.log_prob(x, cond, rng)
+                kind = given.kind
+                each.append(given.nats)
+        nats.append((torch.stack(each).logsumexp(0) - math.log(len(each))).cpu())
+    values = torch.cat(nats).double()
+    return {
+        "kind": kind,
+        "y": "summed over ten classes" if settings.sum_classes else "unknown",
+        "nats": round(float(-values.mean()), 3),
+        "standard_error": round(float(values.std() / len(values) ** 0.5), 3),
+        "bits_per_dim": round(float(space.bits_per_dim(values).mean()), 4),
+        "test_images": len(values),
+    }
 
 
 def sample_distances(
