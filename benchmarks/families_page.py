@@ -114,7 +114,9 @@ chains.
 Families that make all torsions in one go have torsions of natives and the strings that are asked, and chains twice as
 wide as natives that pair no strands: latents, and noise, of residues are independent, and what makes torsions does not
 see where the chain goes. A radius or contacts that are asked for move the latents or the noise
-([conditions](conditions.md)).
+([conditions](conditions.md)). A loss of the distances in the placed chain makes chains of a VAE as compact as natives,
+of torsions that no native has; a decoder that reads its own frames does no better
+([ablation](../benchmarks/ablation.md)).
 
 These families are sampled without guidance, which is the point at twice the way from the chain without y to the chain
 with it, and sends torsions that y leaves open anywhere (the VAE of eight minutes: 44 % favoured and 37 % of strings

@@ -110,8 +110,7 @@ class FlowMatching(IterativeFamily, LikelihoodFamily):
             x_t: the noisy point.
             t: its time.
             cond: y.
-            x_pred: an earlier prediction of x_data, for self-conditioning; not read where no training step reads one,
-                as its weights are then those of the start.
+            x_pred: an earlier prediction of x_data, read where steps of training read one too (self-conditioning).
         """
         seen = self.target.inputs(x_t, t)
         with autocast(t.device, self.autocast_dtype):
