@@ -36,8 +36,12 @@ PRESETS: Mapping[str, JSON] = {
         "family": {"name": "latent", "latent_dim": 32, "joint": True, "vae": {"pool": True}},
     },
     "gan": {"encoder": UNET, "family": {"name": "gan"}},
-    "flow_matching": {"encoder": UNET, "family": {"name": "flow_matching", "data_bias": 1.0}},
-    "diffusion": {"encoder": UNET, "family": {"name": "diffusion"}},
+    # Steps that read the prediction before make worse pictures (docs/images.md), and half of the training steps slower.
+    "flow_matching": {
+        "encoder": UNET,
+        "family": {"name": "flow_matching", "data_bias": 1.0, "self_conditioning": 0.0},
+    },
+    "diffusion": {"encoder": UNET, "family": {"name": "diffusion", "self_conditioning": 0.0}},
     # On grey values the target v is VDM's own (family.target=v); means of binary pixels are between -1 and 1.
     "diffusion-vdm": {
         "encoder": UNET,

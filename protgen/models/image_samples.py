@@ -30,7 +30,7 @@ class ImageSampling:
         spacing: exponent of the sampler's times; above 1 steps are finer near data (Song et al. 2021, DDIM, appendix
             D.2, has 2 for colours). None for its own, 1 in all of ours.
         self_condition: whether each step of the sampler reads the prediction of the step before (Chen et al. 2023,
-            Analog Bits). None for its own choice, which is to.
+            Analog Bits). None for its own choice, which is to. A model that has not learned to reads none anyhow.
     """
 
     sampler: str | None = None
