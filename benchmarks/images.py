@@ -89,17 +89,17 @@ ROWS: dict[str, dict[str, tuple[float, str]]] = {
         "--importance 1,50,5000 --weight-decay 0.1 --set family.warmup=5000 family.settle=5000"),
         "mnist_static_pixelcnn": (60, f"{STATIC} --family autoregressive --lr 2e-3 --batch 32 --bf16 --compile "
         "--set encoder.dilations=[1,2,1,4] encoder.residual=True"),
-        "mnist_static_vdm": (30, f"{STATIC} --family diffusion-vdm {NARROW} family.target=x --lr 3e-3 --batch 64 "
+        "mnist_static_vdm": (60, f"{STATIC} --family diffusion-vdm {NARROW} family.target=x --lr 3e-3 --batch 64 "
         "--bf16 --sampler ddpm --steps 100,250 --test 2000"),
-        "mnist_grey_ddim": (20, f"{N} --family diffusion {NARROW} --lr 3e-3 --batch 64 --bf16 --sampler ddim "
-        "--spacing 0.5 --no-self-conditioning --guidance 1.5 --steps 10,20,50,200 --test 500"),
+        "mnist_grey_ddim": (20, f"{N} --asked 500 --family diffusion {NARROW} --lr 3e-3 --batch 64 --bf16 "
+        "--sampler ddim --spacing 0.7 --guidance 1.5 --steps 10,20,50,200 --test 500"),
     },
     "cifar10": {  # with `--data cifar10 FILE`
         # In bits of pictures that were not seen: the bound, with VDM's own target and learned path.
         "cifar10_diffusion-vdm": (18, f"{N} --family diffusion-vdm {COLOURS} family.target=v --lr 2e-3 --batch 64 "
         "--bf16 --sampler ddpm --steps 50,100 --test 200"),
-        "cifar10_flow_matching": (18, f"{N} --family flow_matching {COLOURS} --lr 2e-3 --batch 64 --bf16 "
-        "--steps 10,50 --test 200"),
+        "cifar10_flow_matching": (18, f"{N} --family flow_matching {COLOURS} family.self_conditioning=0.5 --lr 2e-3 "
+        "--batch 64 --bf16 --steps 10,50 --test 200"),
     },
 }  # fmt: skip
 
