@@ -9,7 +9,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -29,7 +29,7 @@ from protgen.training.loggers import open_loggers, require_loggers
 from protgen.training.loss import TrainingLoss
 from protgen.training.optimizers import make_optimizer, set_rate
 from protgen.training.processes import Processes, launched
-from protgen.training.progress import Averages, Progress
+from protgen.training.progress import Averages, Calls, Progress
 from protgen.training.requirements import require_extra
 from protgen.training.run_folder import about, held, what_is_kept, writing
 from protgen.training.schedule import Budget, learning_rate
@@ -94,15 +94,6 @@ def train(
             ended = training.fit(source, calls)
         training.describe(source, ended)
         return training.finish()
-
-
-@dataclass(frozen=True)
-class Calls:
-    """Callbacks to the caller of `train`."""
-
-    on_progress: Callable[[Progress], None]
-    on_validation: Callable[[Model, int, Path | None], Mapping[str, float]] | None
-    should_stop: Callable[[], bool]
 
 
 class Training:

@@ -1,10 +1,12 @@
 """What is told of a run under way: means of the losses, and its speed."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from protgen.errors import CheckpointError
+from protgen.models.model import Model
 from protgen.types import JSON
 
 MOST_TERMS = 1_000  # of a loss
@@ -24,6 +26,15 @@ class Progress:
     step: int
     losses: Mapping[str, float]
     steps_per_second: float
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Callbacks to the caller of `train`."""
+
+    on_progress: Callable[[Progress], None]
+    on_validation: Callable[[Model, int, Path | None], Mapping[str, float]] | None
+    should_stop: Callable[[], bool]
 
 
 class Averages:
