@@ -136,8 +136,7 @@ lossy and smoother: no figure compares with published ones. 18 minutes are some 
 matching makes has the colours and textures of photographs and no objects, and the feature network itself names the
 class of 43 % of test pictures. VDM has a bound of 2.96 bits and draws dark textures, as its bound weighs little what
 is large: after so few steps it knows pixels from their neighbours and no pictures. The number of flow matching is an
-estimate by the probability flow, with a standard error of 0.5 bits, and above the 8 bits of a uniform guess: a network
-of so few steps errs where little noise is left, which that estimate feels most.
+estimate by the probability flow; its network read the prediction before in half of its steps.
 """
 
 
