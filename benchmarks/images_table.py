@@ -128,8 +128,8 @@ of the step before had 3.66 in 20 and 1.82 in 200 steps, reading it, and 3.13 an
 finer near noise (`--spacing 0.7`), chosen on this model with seed 1 of sampling, 500 samples (FID in 20 steps): 1.77 as
 they are, 1.51, 1.59 and 1.88 with a spacing of 0.7, 0.5 and 0.35; 1.03 in 200 steps as they are, 0.97 at 0.5. A
 temperature of 0.95 or 1.05 is worse (2.23, 1.61); predictions clipped to the range of pixels (Ho et al. 2020) changed
-nothing, of the model before. Its loss weighs all noise alike (Ho et al. 2020, eq. 14), so the last levels, which decide whole grey values,
-are hardly learned, and its bound begins at a noise of one grey value.
+nothing, of the model before. Its loss weighs all noise alike (Ho et al. 2020, eq. 14), so the last levels, which decide
+whole grey values, are hardly learned, and its bound begins at a noise of one grey value.
 
 CIFAR-10 is here as 5,500 of its training pictures (and 1,500 of its test pictures) that are kept as JPEG, which is
 lossy and smoother: no figure compares with published ones. 18 minutes are some 1,600 steps of 64 pictures; what flow
