@@ -135,8 +135,9 @@ CIFAR-10 is here as 5,500 of its training pictures (and 1,500 of its test pictur
 lossy and smoother: no figure compares with published ones. 18 minutes are some 1,600 steps of 64 pictures; what flow
 matching makes has the colours and textures of photographs and no objects, and the feature network itself names the
 class of 43 % of test pictures. VDM has a bound of 2.96 bits, and its pictures, without objects too, need more steps
-than flow matching's: FID 19.1 in 50 and 10.7 in 100 (27.4 and 31.6 while it read predictions, dark textures). The number
-of flow matching is an estimate by the probability flow; its network read the prediction before in half of its steps.
+than flow matching's: FID 19.1 in 50 and 10.7 in 100 (27.4 and 31.6 while it read predictions, dark textures). The
+number of flow matching is an estimate by the probability flow; its network read the prediction before in half of its
+steps.
 """
 
 
