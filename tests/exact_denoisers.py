@@ -1,14 +1,24 @@
-"""Denoisers whose answer is known: the exact one of a Gaussian, and one that is certain of a structure."""
+"""Denoisers whose answer is known: of a Gaussian, one certain of a structure; a network where a test states its own."""
 
 import torch
 
+from protgen.encoders.base import Encoder
 from protgen.samplers.base import Denoiser, SamplingTask
 from protgen.samplers.schedules import Path
-from protgen.types import Conditioning, State
+from protgen.types import Conditioning, Features, State
 from tests.toy_space import Line
 
 STD, MEAN = 0.5, 1.0
 LINE = Line()
+
+
+class Nothing(Encoder):
+    """No features: the test states the prediction itself."""
+
+    symmetry, reads, vector_dim, scalar_dim = "none", ("pixels",), 0, 1
+
+    def forward(self, state, t, cond, x_pred=None):
+        return Features(torch.zeros(*state.mask.shape, 1), torch.zeros(*state.mask.shape, 0, 3))
 
 
 class ExactGaussian(Denoiser):

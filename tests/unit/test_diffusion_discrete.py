@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-from protgen.encoders.base import Encoder
 from protgen.errors import ConfigError
 from protgen.families.diffusion import Diffusion
 from protgen.families.diffusion_settings import DiffusionSettings
@@ -13,18 +12,10 @@ from protgen.samplers.base import SamplingTask
 from protgen.samplers.ddim import DDIM
 from protgen.spaces.capabilities import within_range
 from protgen.spaces.image import Image
-from protgen.types import Conditioning, Features, State
+from protgen.types import Conditioning, State
+from tests.exact_denoisers import Nothing
 
 P = torch.tensor([0.3, 0.8])  # of the value 1, for each of two pixels
-
-
-class Nothing(Encoder):
-    """No features: the test states the prediction itself."""
-
-    symmetry, reads, vector_dim, scalar_dim = "none", ("pixels",), 0, 1
-
-    def forward(self, state, t, cond, x_pred=None):
-        return Features(torch.zeros(*state.mask.shape, 1), torch.zeros(*state.mask.shape, 0, 3))
 
 
 @pytest.mark.parametrize("path", ["cosine", "linear_beta", "learned"])

@@ -9,8 +9,7 @@ import torch
 from torch import Generator
 
 from protgen.data.images import Images, to_batch
-from protgen.encoders.base import Encoder
-from protgen.evaluation.first_times import best_first
+from protgen.evaluation.first_times import FACTORS, best_first
 from protgen.evaluation.images import ImageEvaluation, likelihood_of_test
 from protgen.families.diffusion import Diffusion
 from protgen.families.diffusion_settings import DiffusionSettings
@@ -18,18 +17,10 @@ from protgen.families.flow_matching import FlowMatching
 from protgen.families.ode_likelihood import OdeSettings, cell_time
 from protgen.models.image_presets import build_image_model
 from protgen.spaces.image import Image
-from protgen.types import Features, State
+from protgen.types import Conditioning, State
+from tests.exact_denoisers import Nothing
 
 LEVELS = 16  # all equally probable, so that an image has 4 bits a pixel
-
-
-class Nothing(Encoder):
-    """No features: the test states the prediction itself."""
-
-    symmetry, reads, vector_dim, scalar_dim = "none", ("pixels",), 0, 1
-
-    def forward(self, state, t, cond, x_pred=None):
-        return Features(torch.zeros(*state.mask.shape, 1), torch.zeros(*state.mask.shape, 0, 3))
 
 
 def uniform(count: int = 600) -> Images:
@@ -57,17 +48,15 @@ def exact(family, error: float = 0.0):
 
 def bits(family, factor: float) -> float:
     """Bits a pixel of 200 images, from that many times the time at which values are four deviations apart."""
-    images = uniform()
-    batch = to_batch(images.of("test"), np.arange(200))
-    x = family.space.encode(batch)
-    model = build_image_model(images, "diffusion", conditions=[])
+    x = family.space.encode(to_batch(uniform().of("test"), np.arange(200)))
     family.first = factor * cell_time(family.space, family.path)
     settings = (
         {"settings": OdeSettings(30, exact=True, first=family.first, draws=2)}
         if isinstance(family, FlowMatching)
         else {}
     )
-    nats = family.log_prob(x, model.conditions.unknown(x.mask), Generator().manual_seed(1), **settings).nats
+    cond = Conditioning(torch.zeros(200, 4, 0), torch.zeros(200, 0))
+    nats = family.log_prob(x, cond, Generator().manual_seed(1), **settings).nats
     return float(family.space.bits_per_dim(nats).mean())
 
 
@@ -104,6 +93,36 @@ def test_the_best_time_is_chosen_on_validation_and_put_back():
     found = likelihood_of_test(model, images, ImageEvaluation(test=200))["log_prob"]
     assert found["bits_per_dim"] == pytest.approx(4.0, abs=0.03)
     assert found["begins"]["chosen_on"] == 64
+
+
+def test_what_the_noise_hides_is_weighed_against_what_the_network_errs():
+    """All pixels of one value, and a network off by 0.05: log2 of the values that are hidden, and the error's cost.
+
+    Both by numpy at each factor; their sum is least at 2, where it is 1.50 bits; 2.02 at 1 and 2.16 at 4.
+    """
+    error, step, draws = 0.05, 2 / LEVELS, np.random.default_rng(0).normal(size=20_000)
+    family = Diffusion(Image(2, 2, 1, levels=LEVELS), Nothing())
+    images = replace(uniform(), pixels=np.full((600, 2, 2, 1), 7, np.uint8))
+    values, known = family.space.support().values(torch.device("cpu")).numpy(), -1 + step * 7.5
+
+    def cost(factor: float) -> float:
+        alpha, sigma = family.path.flat.at(min(factor * cell_time(family.space, family.path), 0.5))
+        seen = known + sigma / alpha * draws
+        logits = -0.5 * ((seen[:, None] - values) * alpha / sigma) ** 2
+        hidden = np.log(np.exp(logits).sum(1)) - logits[:, 7]
+        return (hidden.mean() + 0.5 * (error * alpha / sigma) ** 2) / math.log(2)
+
+    least = min(FACTORS, key=cost)
+    assert least not in (FACTORS[0], FACTORS[-1])
+    family.predict = lambda x_t, t, cond, x_pred: State(
+        {"pixels": torch.full_like(x_t["pixels"], known + error)}, x_t.mask
+    )
+    family.register_parameter("some", torch.nn.Parameter(torch.zeros(1)))
+    model = replace(build_image_model(images, "diffusion", conditions=[]), family=family)
+    with best_first(model, images):
+        assert model.family.first == pytest.approx(least * cell_time(family.space, family.path))
+    found = likelihood_of_test(model, images, ImageEvaluation(test=200))["log_prob"]
+    assert found["bits_per_dim"] == pytest.approx(cost(least), abs=0.05)
 
 
 def test_nothing_is_chosen_where_values_have_probabilities_or_nothing_is_held_out():
