@@ -36,7 +36,7 @@ PRESETS: Mapping[str, JSON] = {
         "family": {"name": "latent", "latent_dim": 32, "joint": True, "vae": {"pool": True}},
     },
     "gan": {"encoder": UNET, "family": {"name": "gan"}},
-    # Steps that read the prediction before make worse pictures (docs/images.md), and half of the training steps slower.
+    # Self-conditioning makes worse pictures (docs/images.md) and slower steps of training.
     "flow_matching": {
         "encoder": UNET,
         "family": {"name": "flow_matching", "data_bias": 1.0, "self_conditioning": 0.0},
